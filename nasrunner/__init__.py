@@ -1,0 +1,1 @@
+"""nasrunner: declarative, config-driven neural architecture search."""

@@ -1,0 +1,49 @@
+"""What every part agrees on: spaces, decisions, proposals, outcomes, searchers, ports and errors.
+
+Only the standard library and numpy may be imported here.
+"""
+
+from nasrunner.core.decision import Address, Choose, Decision, Genotype, OneOf, genotype_hash
+from nasrunner.core.errors import ConfigError, DataError, LedgerError, NasRunnerError, SpaceError
+from nasrunner.core.ports import (
+    Blueprint,
+    ChildTrainer,
+    Executor,
+    Inspect,
+    StudyInfo,
+    Summary,
+    Tracker,
+    Train,
+)
+from nasrunner.core.records import Outcome, Proposal, Status
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import SearchSpace, Shape, Space
+
+__all__ = [
+    "Address",
+    "Blueprint",
+    "ChildTrainer",
+    "Choose",
+    "ConfigError",
+    "DataError",
+    "Decision",
+    "Executor",
+    "Genotype",
+    "Inspect",
+    "LedgerError",
+    "NasRunnerError",
+    "OneOf",
+    "Outcome",
+    "Proposal",
+    "SearchSpace",
+    "Searcher",
+    "Shape",
+    "Space",
+    "SpaceError",
+    "Status",
+    "StudyInfo",
+    "Summary",
+    "Tracker",
+    "Train",
+    "genotype_hash",
+]

@@ -1,0 +1,32 @@
+"""Errors a user can cause. Every message names the rule, the value, what is legal, and where."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class NasRunnerError(Exception):
+    """Anything a user can cause and mend; the command line prints it as one sentence."""
+
+
+class ConfigError(NasRunnerError):
+    """A value in the configuration is not usable; the message names its key."""
+
+
+class SpaceError(NasRunnerError):
+    """A search space, a genotype of it or a network built from it is impossible."""
+
+
+class DataError(NasRunnerError):
+    """A data set's file is missing, damaged or does not hold what the configuration says."""
+
+
+class LedgerError(NasRunnerError):
+    """A study's ledger cannot be continued as it stands."""
+
+
+def suggest(name: str, legal: Iterable[str]) -> str:
+    """Returns the end of an error message: the nearest legal name, then all of them, sorted."""
+    names = sorted(legal)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}Legal: {', '.join(names)}"

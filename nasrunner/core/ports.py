@@ -1,0 +1,121 @@
+"""The ports of the study loop: what trains children, runs them somewhere, and records them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from nasrunner.core.decision import Genotype
+from nasrunner.core.records import Outcome, Proposal
+
+Train = Callable[[Proposal], Outcome]
+"""Trains one proposal, wherever it is called; picklable. Never raises for a child's failure."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A child before it is trained, found out in milliseconds without its weights.
+
+    Attributes:
+        text: the architecture in one readable line.
+        drawing: the architecture as an SVG picture; empty where there is no network.
+        values: decision path -> the value chosen.
+        parameters: trainable parameters; None where unknown.
+        flops: floating-point operations of one example's forward pass, two for each
+            multiply-add; None where unknown.
+    """
+
+    text: str
+    drawing: str
+    values: Mapping[str, Any]
+    parameters: int | None
+    flops: int | None
+
+
+Inspect = Callable[[Genotype], Blueprint]
+"""Builds a child without training it; raises SpaceError where its network is impossible."""
+
+
+class ChildTrainer(Protocol):
+    """Turns a genotype into a reward."""
+
+    def inspect(self, genotype: Genotype) -> Blueprint:
+        """Builds the child without training it.
+
+        Raises:
+            SpaceError: its network is impossible.
+        """
+
+    def task(self, folder: Path, seed: int) -> Train:
+        """What an executor runs. Children keep their files under ``folder/<index>``."""
+
+
+class Executor(Protocol):
+    """Runs children somewhere; never a batch barrier."""
+
+    def free_slots(self) -> int:
+        """How many more children could start now."""
+
+    def submit(self, train: Train, proposal: Proposal) -> None:
+        """Starts a child, or queues it where no slot is free."""
+
+    def wait(self) -> list[Outcome]:
+        """Blocks until at least one child has ended; returns all that have."""
+
+    def close(self) -> None:
+        """Stops the workers and whatever still runs in them. Safe to call twice."""
+
+
+@dataclass(frozen=True)
+class StudyInfo:
+    """What a tracker is told of a study when it opens.
+
+    Attributes:
+        name: the study's name; several studies may share it.
+        folder: the study's output folder.
+        config: its resolved configuration.
+        max_children: the budget, None where it is not limited by number.
+    """
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any]
+    max_children: int | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a study stands: written to summary.json, logged, and printed.
+
+    Attributes:
+        reason: why the study ended, in words.
+        counts: number of children by what became of them: completed, failed, invalid, reused.
+        best: the best children, best first: index, reward, architecture, parameters, hash.
+        cost_s: seconds spent training, summed over children.
+        wall_s: seconds this study has run, all its sessions together.
+    """
+
+    reason: str
+    counts: Mapping[str, int]
+    best: Sequence[Mapping[str, Any]]
+    cost_s: float
+    wall_s: float
+
+
+class Tracker(Protocol):
+    """Records a study for people. It must not stop a study, whatever happens to it."""
+
+    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+        """A study starts, or goes on: ``recorded`` is what its ledger already holds.
+
+        ``inspect`` gives the blueprint of a recorded child where the tracker still lacks it.
+        """
+
+    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+        """A child was handed to the executor."""
+
+    def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
+        """An outcome stands in the ledger; no blueprint where the network is impossible."""
+
+    def close(self, summary: Summary) -> None:
+        """The study has ended for now."""

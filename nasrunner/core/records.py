@@ -1,0 +1,85 @@
+"""What travels between searcher, executor and ledger: proposals go out, outcomes come back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from nasrunner.core.decision import Genotype, genotype_hash
+
+Status = Literal["completed", "failed", "invalid"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One child to train. Small, and JSON: it crosses process borders and stands in the ledger.
+
+    Attributes:
+        index: 0, 1, 2, … in the order the searcher proposed.
+        genotype: its answers, decision path -> option index.
+        notes: numbers of the searcher's own, returned to it with the outcome (``parent``: the
+            index of the child this one was mutated from).
+    """
+
+    index: int
+    genotype: Genotype
+    notes: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """The architecture hash, equal for proposals of the same genotype."""
+        return genotype_hash(self.genotype)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"index": self.index, "genotype": self.genotype, "notes": dict(self.notes)}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Proposal":
+        return cls(record["index"], dict(record["genotype"]), dict(record["notes"]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a proposal.
+
+    Attributes:
+        status: ``completed`` has a reward; ``failed`` was started and broke; ``invalid`` was
+            never trained, because its network cannot be built or exceeds a limit.
+        reward: what the searcher maximises. Higher is better.
+        metrics: final values under their metric names.
+        cost_s: wall-clock seconds spent in the worker; 0 where nothing was trained.
+        error: for ``failed`` and ``invalid``: the reason, readable.
+        reused_from: index of the child with the same genotype whose outcome this repeats.
+    """
+
+    proposal: Proposal
+    status: Status
+    reward: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    cost_s: float = 0.0
+    error: str | None = None
+    reused_from: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the proposal, which is named by its index."""
+        return {
+            "index": self.proposal.index,
+            "status": self.status,
+            "reward": self.reward,
+            "metrics": dict(self.metrics),
+            "cost_s": round(self.cost_s, 4),
+            "error": self.error,
+            "reused_from": self.reused_from,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], proposal: Proposal) -> "Outcome":
+        return cls(
+            proposal,
+            record["status"],
+            record["reward"],
+            record["metrics"],
+            record["cost_s"],
+            record["error"],
+            record["reused_from"],
+        )

@@ -1,0 +1,63 @@
+"""The searcher contract: a policy for ``choose``, resumable by replaying what was recorded."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.space import Space
+
+
+class Searcher(ABC):
+    """Proposes architectures of a space and learns from their outcomes.
+
+    The state is a function of (space, seed, the ledger's events in order) alone. ``suggest``
+    changes nothing; a proposal becomes state when it is registered, which ``propose`` does and
+    which a resumed study does with the recorded proposal instead. Outcomes may arrive in any
+    order. All randomness comes from ``rng(index)``: a child's ``seed_everything`` cannot touch it.
+
+    Args:
+        space: what may be built.
+        seed: together with the proposal's index it fixes every random draw.
+    """
+
+    def __init__(self, *, space: Space, seed: int) -> None:
+        self.space = space
+        self.seed = seed
+        self.num_proposed = 0
+        self.pending: dict[int, Proposal] = {}
+
+    def rng(self, index: int) -> np.random.Generator:
+        """A generator that depends on the seed and ``index`` only, however often it is asked."""
+        return np.random.default_rng([self.seed, index])
+
+    def propose(self) -> Proposal | None:
+        """The next child to train, registered as pending; None: the space is exhausted."""
+        proposal = self.suggest(self.num_proposed)
+        if proposal is not None:
+            self.register(proposal)
+        return proposal
+
+    def register(self, proposal: Proposal) -> None:
+        """Takes a proposal as made: called by ``propose``, and on resume for recorded ones."""
+        self.pending[proposal.index] = proposal
+        self.num_proposed = proposal.index + 1
+
+    def observe(self, outcome: Outcome) -> None:
+        """Takes an outcome, once for each proposal; without a reward there is nothing to learn."""
+        self.pending.pop(outcome.proposal.index)
+        if outcome.reward is None:
+            self.forget(outcome.proposal)
+        else:
+            self.learn(outcome.proposal, outcome.reward)
+
+    @abstractmethod
+    def suggest(self, index: int) -> Proposal | None:
+        """The proposal number ``index``, from the state as it is; None: nothing is left."""
+
+    @abstractmethod
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        """Updates the state with one reward."""
+
+    def forget(self, proposal: Proposal) -> None:  # noqa: B027 - most keep nothing to drop
+        """Drops what is kept of a pending proposal that will have no reward."""

@@ -1,0 +1,277 @@
+"""The space contract: a tree of frozen dataclasses whose fields may hold open decisions."""
+
+import dataclasses
+import functools
+import math
+import re
+import typing
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nasrunner.core.decision import Address, Choose, Decision, Genotype, OneOf
+from nasrunner.core.errors import SpaceError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape = tuple[int, ...]
+"""The shape of one example, without the batch: (features,) or (channels, height, width)."""
+
+
+@dataclass(frozen=True)
+class Space(ABC):
+    """What may be built. Subclass it as a frozen dataclass; any field may hold a ``OneOf``.
+
+    A field annotated ``Space`` or ``tuple[Space, ...]`` holds submodules. A module whose
+    decisions are not just those of its fields overrides ``resolve``, ``size`` and ``decisions``
+    together: the first asks, the second counts and the third lists the same questions.
+
+    Attributes:
+        path: where the module stood in the open space; set by ``freeze`` for error messages.
+    """
+
+    path: str = field(default="", kw_only=True, compare=False, repr=False)
+
+    is_transparent: ClassVar[bool] = False
+    """A transparent module adds no segment of its own to the paths below it."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The module's name in the space language: its class name in snake case."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+
+    def walk(self, choose: Choose) -> Genotype:
+        """Asks ``choose`` at each active decision, depth first, and returns the answers.
+
+        Raises:
+            SpaceError: an answer is not the index of an option.
+        """
+        genotype: Genotype = {}
+
+        def ask(decision: Decision) -> int:
+            index = int(choose(decision))
+            if not 0 <= index < len(decision.options):
+                raise SpaceError(
+                    f"{decision.path!r} has {len(decision.options)} options, got index {index}"
+                )
+            genotype[decision.path] = index
+            return index
+
+        self.resolve(ask, enter(self))
+        return genotype
+
+    def freeze(self, genotype: Mapping[str, int]) -> "Space":
+        """The one architecture these answers describe: no decision is left in it.
+
+        Raises:
+            SpaceError: an active decision has no answer, an answer is not the index of an
+                option, or a path of the genotype is no active decision.
+        """
+        used: set[str] = set()
+
+        def ask(decision: Decision) -> int:
+            used.add(decision.path)
+            index = genotype.get(decision.path)
+            if index is None:
+                raise SpaceError(f"the genotype does not answer {decision.path!r}")
+            if not 0 <= index < len(decision.options):
+                raise SpaceError(
+                    f"{decision.path!r} has {len(decision.options)} options, got index {index}"
+                )
+            return index
+
+        frozen = self.resolve(ask, enter(self))
+        if unknown := sorted(set(genotype) - used):
+            raise SpaceError(f"the genotype answers {unknown[0]!r}, which is no active decision")
+        return frozen
+
+    def values(self, genotype: Mapping[str, int]) -> dict[str, Any]:
+        """The answers as option values instead of indices, in the order they are asked."""
+        values: dict[str, Any] = {}
+
+        def choose(decision: Decision) -> int:
+            index = genotype[decision.path]
+            values[decision.path] = decision.options[index]
+            return index
+
+        self.walk(choose)
+        return values
+
+    def signature(self) -> dict[str, tuple[Any, ...]]:
+        """Every decision kind with its options: what a ledger was written for."""
+        return {decision.kind: decision.options for decision in self.decisions(enter(self))}
+
+    def build(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
+        """The network for inputs of ``in_shape``, and the shape of its output.
+
+        Raises:
+            SpaceError: a decision is still open, or the shapes do not fit; names the path.
+        """
+        for name, value in self._arguments():
+            if isinstance(value, OneOf):
+                raise SpaceError(f"{name!r} of {self.name()!r} is still open: freeze it first")
+        try:
+            return self.make(in_shape)
+        except (ValueError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise SpaceError(
+                f"{self.path or self.name()!r}: no {self.name()} on an input of shape "
+                f"{tuple(in_shape)}: {reason}"
+            ) from error
+
+    @abstractmethod
+    def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
+        """Builds the frozen module; any ValueError becomes a SpaceError with the path."""
+
+    def resolve(self, ask: Choose, at: Address) -> "Space":
+        """The same module with every decision asked, in field order, and replaced by its value."""
+        changes: dict[str, Any] = {"path": at.path}
+        for name, value in self._arguments():
+            if isinstance(value, OneOf):
+                changes[name] = value.options[ask(value.decision(at / name))]
+            elif isinstance(value, Space):
+                changes[name] = value.resolve(ask, enter(value, self._place(name, at)))
+            elif _holds_spaces(value):
+                changes[name] = tuple(
+                    module.resolve(ask, enter(module, self._place(name, at) / position))
+                    for position, module in enumerate(value)
+                )
+        return dataclasses.replace(self, **changes)
+
+    def size(self) -> int:
+        """The exact number of architectures, counted without enumerating them."""
+        return math.prod(_size(value) for _, value in self._arguments())
+
+    def decisions(self, at: Address) -> Iterator[Decision]:
+        """Every decision there can be, active or not, each kind once, in the order asked."""
+        for name, value in self._arguments():
+            if isinstance(value, OneOf):
+                yield value.decision(at / name)
+            elif isinstance(value, Space):
+                yield from value.decisions(enter(value, self._place(name, at)))
+            elif _holds_spaces(value):
+                for position, module in enumerate(value):
+                    yield from module.decisions(enter(module, self._place(name, at) / position))
+
+    def text(self) -> str:
+        """The frozen module in one readable line: ``conv2d(filters=32, kernel_size=3)``."""
+        shown = [
+            f"{f.name}={getattr(self, f.name)}"
+            for f in dataclasses.fields(self)
+            if f.name != "path" and getattr(self, f.name) != f.default
+        ]
+        return f"{self.name()}({', '.join(shown)})" if shown else self.name()
+
+    def _arguments(self) -> Iterator[tuple[str, Any]]:
+        for name in argument_names(type(self)):
+            yield name, getattr(self, name)
+
+    def _place(self, name: str, at: Address) -> Address:
+        return at if name == content_field(type(self)) else at / name
+
+
+def enter(space: Space, at: Address | None = None) -> Address:
+    """The address of a module that stands at ``at``: with its own name, unless transparent."""
+    at = at or Address()
+    return at if space.is_transparent else at / space.name()
+
+
+def _holds_spaces(value: object) -> bool:
+    return isinstance(value, tuple) and any(isinstance(item, Space) for item in value)
+
+
+def _size(value: object) -> int:
+    if isinstance(value, OneOf):
+        return len(value.options)
+    if isinstance(value, Space):
+        return value.size()
+    if isinstance(value, tuple):
+        return math.prod(_size(item) for item in value)
+    return 1
+
+
+@functools.cache
+def argument_names(module: type[Space]) -> tuple[str, ...]:
+    """The arguments of a module in the order of its signature, ``path`` left out."""
+    return tuple(f.name for f in dataclasses.fields(module) if f.name != "path")
+
+
+@functools.cache
+def argument_types(module: type[Space]) -> dict[str, Any]:
+    """The annotated type of each argument, evaluated."""
+    hints = typing.get_type_hints(module)
+    return {name: hints[name] for name in argument_names(module)}
+
+
+def is_module_type(annotation: object) -> bool:
+    """Whether an argument of this type is one submodule."""
+    return isinstance(annotation, type) and issubclass(annotation, Space)
+
+
+def is_modules_type(annotation: object) -> bool:
+    """Whether an argument of this type is a list of submodules."""
+    arguments = typing.get_args(annotation)
+    return (
+        typing.get_origin(annotation) is tuple
+        and bool(arguments)
+        and all(is_module_type(item) or item is Ellipsis for item in arguments)
+    )
+
+
+@functools.cache
+def content_field(module: type[Space]) -> str | None:
+    """The argument that may be given without its name: the only one that holds submodules."""
+    types = argument_types(module)
+    holding = [n for n, t in types.items() if is_module_type(t) or is_modules_type(t)]
+    return holding[0] if len(holding) == 1 else None
+
+
+@dataclass(frozen=True)
+class SearchSpace(Space):
+    """The root of a study's space: training hyperparameters, and the network.
+
+    DeepArchitect's UserHyperparams (arXiv:1704.08792, figure 7): training settings are searched
+    together with the architecture.
+
+    Attributes:
+        hyperparameters: (dotted key of the child's configuration, ``OneOf`` or its value) pairs.
+        network: the module the child's network is built from.
+    """
+
+    hyperparameters: tuple[tuple[str, Any], ...]
+    network: Space
+
+    is_transparent: ClassVar[bool] = True
+
+    def resolve(self, ask: Choose, at: Address) -> "SearchSpace":
+        settings = tuple(
+            (key, value.options[ask(value.decision(at / "hyperparameters" / key))])
+            if isinstance(value, OneOf)
+            else (key, value)
+            for key, value in self.hyperparameters
+        )
+        network = self.network.resolve(ask, enter(self.network, at))
+        return SearchSpace(settings, network, path=at.path)
+
+    def size(self) -> int:
+        return math.prod(_size(value) for _, value in self.hyperparameters) * self.network.size()
+
+    def decisions(self, at: Address) -> Iterator[Decision]:
+        for key, value in self.hyperparameters:
+            if isinstance(value, OneOf):
+                yield value.decision(at / "hyperparameters" / key)
+        yield from self.network.decisions(enter(self.network, at))
+
+    def freeze(self, genotype: Mapping[str, int]) -> "SearchSpace":
+        frozen = super().freeze(genotype)
+        assert isinstance(frozen, SearchSpace)
+        return frozen
+
+    def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
+        return self.network.build(in_shape)
+
+    def text(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.hyperparameters)
+        return f"{self.network.text()} | {settings}" if settings else self.network.text()

@@ -1,0 +1,74 @@
+"""A user's own ``nn.Module`` as a module of a space, named by its dotted path."""
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasrunner.core.decision import Address, Choose, Decision, OneOf
+from nasrunner.core.space import Shape, Space
+
+
+@dataclass(frozen=True)
+class External(Space):
+    """Wraps a class that is no Space; its output shape is found by running it once.
+
+    A constructor with an ``in_shape`` argument is given the shape of one example. The forward
+    pass must accept a batch of any size.
+
+    Attributes:
+        module: the user's class.
+        arguments: (argument, ``OneOf`` or its value) pairs for its constructor.
+    """
+
+    module: type[nn.Module]
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    def resolve(self, ask: Choose, at: Address) -> Space:
+        place = self._place_of_class(at)
+        arguments = tuple(
+            (name, value.options[ask(value.decision(place / name))])
+            if isinstance(value, OneOf)
+            else (name, value)
+            for name, value in self.arguments
+        )
+        return External(self.module, arguments, path=place.path)
+
+    def size(self) -> int:
+        total = 1
+        for _, value in self.arguments:
+            total *= len(value.options) if isinstance(value, OneOf) else 1
+        return total
+
+    def decisions(self, at: Address) -> Iterator[Decision]:
+        place = self._place_of_class(at)
+        for name, value in self.arguments:
+            if isinstance(value, OneOf):
+                yield value.decision(place / name)
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        arguments = dict(self.arguments)
+        if "in_shape" in inspect.signature(self.module).parameters:
+            arguments["in_shape"] = in_shape
+        layer = self.module(**arguments)
+        was_training = layer.training
+        with torch.no_grad():
+            out = layer.eval()(torch.zeros(2, *in_shape))
+        layer.train(was_training)
+        if not isinstance(out, torch.Tensor) or out.shape[0] != 2:
+            raise ValueError("its forward pass must return one tensor with the batch first")
+        return layer, tuple(out.shape[1:])
+
+    def text(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.arguments)
+        return f"{self.module.__name__}({shown})" if shown else self.module.__name__
+
+    def _place_of_class(self, at: Address) -> Address:
+        """Paths carry the user's class, not the word ``external``."""
+        return Address(
+            at.path.removesuffix(self.name()) + self.module.__name__,
+            at.kind.removesuffix(self.name()) + self.module.__name__,
+        )

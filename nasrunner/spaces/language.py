@@ -1,0 +1,258 @@
+"""Reads the space language: YAML that says what may be built, as a tree of modules.
+
+A node is ``module_name: arguments``, a bare ``module_name``, or a mapping with ``_target_``. An
+argument is a value, or one of the leaves ``oneof``, ``range``, ``linspace`` and ``logspace``.
+"""
+
+import importlib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+import nasrunner.spaces as modules
+from nasrunner.core.decision import OneOf
+from nasrunner.core.errors import SpaceError, suggest
+from nasrunner.core.space import (
+    SearchSpace,
+    Space,
+    argument_types,
+    content_field,
+    is_module_type,
+    is_modules_type,
+)
+from nasrunner.spaces.external import External
+
+MODULES: dict[str, type[Space]] = {
+    value.name(): value
+    for value in vars(modules).values()
+    if isinstance(value, type) and issubclass(value, Space)
+}
+"""The modules of the language by name."""
+
+
+def parse_space(config: object, key: str = "space") -> SearchSpace:
+    """Builds a space from its configuration in plain dicts, lists and values.
+
+    Args:
+        config: one module, beside an optional ``hyperparameters`` mapping.
+        key: where ``config`` stands, for error messages.
+
+    Raises:
+        SpaceError: the configuration is no space; names the key, the value and what is legal.
+    """
+    hyperparameters: object = {}
+    if isinstance(config, Mapping) and "hyperparameters" in config:
+        hyperparameters = config["hyperparameters"] or {}
+        config = {name: value for name, value in config.items() if name != "hyperparameters"}
+    if not isinstance(hyperparameters, Mapping):
+        raise SpaceError(f"{key}.hyperparameters maps configuration keys to values or decisions")
+    settings = tuple(
+        (str(name), _parse_leaf(value, f"{key}.hyperparameters.{name}"))
+        for name, value in hyperparameters.items()
+    )
+    return SearchSpace(settings, _parse_module(config, key))
+
+
+def _parse_module(node: object, key: str) -> Space:
+    if isinstance(node, str):
+        return _parse_named(node, None, key)
+    if isinstance(node, Mapping) and "_target_" in node:
+        return _parse_target(node, key)
+    if isinstance(node, Mapping) and len(node) == 1:
+        ((name, arguments),) = node.items()
+        return _parse_named(str(name), arguments, key)
+    raise SpaceError(
+        f"{key} must be one module: a name, 'name: arguments' or a mapping with _target_, "
+        f"got {node!r}"
+    )
+
+
+def _parse_named(name: str, arguments: object, key: str) -> Space:
+    if name not in MODULES:
+        raise SpaceError(f"{key}: there is no module {name!r}, {suggest(name, MODULES)}")
+    return _parse_arguments(MODULES[name], arguments, f"{key}.{name}")
+
+
+def _parse_target(node: Mapping[Any, Any], key: str) -> Space:
+    target = locate(str(node["_target_"]), f"{key}._target_")
+    arguments = {str(name): value for name, value in node.items() if name != "_target_"}
+    if issubclass(target, Space):
+        return _parse_arguments(target, arguments, key)
+    if not issubclass(target, nn.Module):
+        raise SpaceError(f"{key}._target_ must name an nn.Module or a Space, got {target}")
+    legal = set(inspect.signature(target).parameters) - {"in_shape"}
+    takes_any = any(
+        p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()
+    )
+    for name in arguments:
+        if name not in legal and not takes_any:
+            raise SpaceError(
+                f"{key}: {target.__name__} takes no {name!r}, {suggest(name, legal)}"
+            )
+    leaves = tuple((name, _parse_leaf(v, f"{key}.{name}")) for name, v in arguments.items())
+    return External(target, leaves)
+
+
+def locate(path: str, key: str) -> type:
+    """Imports a class by its dotted path.
+
+    Raises:
+        SpaceError: there is no such class, or its module does not import.
+    """
+    module_name, _, name = path.rpartition(".")
+    if not module_name:
+        raise SpaceError(f"{key} must be a dotted path like my_package.MyModule, got {path!r}")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except Exception as error:
+        raise SpaceError(f"{key}: cannot import {path!r}: {error}") from error
+    if not isinstance(found, type):
+        raise SpaceError(f"{key} must name a class, got {path!r}, which is {found!r}")
+    return found
+
+
+def _parse_arguments(module: type[Space], given: object, key: str) -> Space:
+    types_of = argument_types(module)
+    content = content_field(module)
+    if given is None:
+        given = {}
+    is_by_name = isinstance(given, Mapping) and set(map(str, given)) <= set(types_of)
+    if content is not None and not is_by_name and (len(types_of) == 1 or _is_node(given)):
+        given = {content: given}
+    if not isinstance(given, Mapping):
+        raise SpaceError(
+            f"{key} takes arguments by name, got {given!r}. Legal: {', '.join(types_of) or 'none'}"
+        )
+    arguments: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in types_of:
+            raise SpaceError(f"{key}: {module.name()} takes no {name!r}, {suggest(name, types_of)}")
+        where = key if name == content and not is_by_name else f"{key}.{name}"
+        arguments[name] = _parse_argument(types_of[name], value, where)
+    for field in fields(module):
+        if field.name != "path" and field.default is MISSING and field.name not in arguments:
+            raise SpaceError(f"{key}: {module.name()} needs {field.name!r}")
+    try:
+        return module(**arguments)
+    except SpaceError as error:
+        raise SpaceError(f"{key}: {error}") from error
+
+
+def _is_node(value: object) -> bool:
+    """Whether a value can only be meant as submodules, not as arguments by name."""
+    if isinstance(value, str | Sequence):
+        return True
+    return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in MODULES
+
+
+def _parse_argument(annotation: Any, value: object, key: str) -> object:
+    if is_module_type(annotation):
+        return _parse_module(value, key)
+    if not is_modules_type(annotation):
+        return _parse_leaf(value, key, annotation)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise SpaceError(f"{key} takes a list of modules, got {value!r}")
+    arity = typing.get_args(annotation)
+    if Ellipsis not in arity and len(value) != len(arity):
+        raise SpaceError(f"{key} takes exactly {len(arity)} modules, got {len(value)}")
+    return tuple(_parse_module(node, f"{key}.{index}") for index, node in enumerate(value))
+
+
+def _parse_leaf(value: object, key: str, annotation: Any = Any) -> object:
+    leaf = next(iter(value)) if isinstance(value, Mapping) and len(value) == 1 else None
+    if leaf not in _LEAVES:
+        return _checked(value, annotation, key)
+    given = typing.cast(Mapping[str, Any], value)[leaf]
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise SpaceError(f"{key}.{leaf} takes a list, got {given!r}")
+    try:
+        options = _LEAVES[leaf](given)
+        return OneOf(tuple(_checked(option, annotation, f"{key}.{leaf}") for option in options))
+    except ValueError as error:
+        raise SpaceError(f"{key}.{leaf}: {error}, got {list(given)}") from error
+    except SpaceError as error:
+        raise error if str(error).startswith(key) else SpaceError(f"{key}: {error}") from error
+
+
+def _checked(value: object, annotation: Any, key: str) -> object:
+    """The value with lists as tuples, where it is of the argument's type."""
+    if isinstance(value, list | tuple):
+        value = tuple(value)
+    if not _fits(value, annotation):
+        raise SpaceError(f"{key} must be {_readable(annotation)}, got {value!r}")
+    return value
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return True
+    if origin is typing.Literal:
+        return value in inner
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        if Ellipsis in inner:
+            return all(_fits(item, inner[0]) for item in value)
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+def _readable(annotation: Any) -> str:
+    if typing.get_origin(annotation) is typing.Literal:
+        return "one of " + ", ".join(map(str, typing.get_args(annotation)))
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _oneof(given: Sequence[Any]) -> Sequence[Any]:
+    return given
+
+
+def _range(given: Sequence[Any]) -> Sequence[Any]:
+    """Low to high, both included where the step meets high."""
+    low, high, step = _numbers(given, "[low, high, step]")
+    if step == 0 or (high - low) * step < 0:
+        raise ValueError("range needs a step that leads from low to high")
+    count = math.floor((high - low) / step + 1e-9) + 1
+    return [low + index * step for index in range(count)]
+
+
+def _linspace(given: Sequence[Any]) -> Sequence[Any]:
+    low, high, count = _spaced(given)
+    return [float(value) for value in np.linspace(low, high, count)]
+
+
+def _logspace(given: Sequence[Any]) -> Sequence[Any]:
+    low, high, count = _spaced(given)
+    if low <= 0 or high <= 0:
+        raise ValueError("logspace needs low and high above 0: they are values, not exponents")
+    return [float(f"{value:.6g}") for value in np.geomspace(low, high, count)]
+
+
+def _spaced(given: Sequence[Any]) -> tuple[float, float, int]:
+    low, high, count = _numbers(given, "[low, high, n]")
+    if count != int(count) or count < 1 or (count > 1 and low == high):
+        raise ValueError("low and high must differ and n be a whole number >= 1")
+    return low, high, int(count)
+
+
+def _numbers(given: Sequence[Any], form: str) -> Sequence[Any]:
+    if len(given) != 3 or not all(_fits(value, float) for value in given):
+        raise ValueError(f"it takes three numbers {form}")
+    return given
+
+
+_LEAVES = {"oneof": _oneof, "range": _range, "linspace": _linspace, "logspace": _logspace}
