@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 
 
-def construct(config: Mapping[str, Any], key: str, *args: object, **runtime: object) -> Any:
+def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: object) -> Any:
     """Builds the object that ``config`` describes with ``_target_`` and its arguments.
 
     Args:

@@ -15,7 +15,7 @@ from nasrunner.core.ports import (
     Tracker,
     Train,
 )
-from nasrunner.core.records import Outcome, Proposal, Status
+from nasrunner.core.records import Outcome, Proposal, Status, child_folder
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import SearchSpace, Shape, Space
 
@@ -45,5 +45,6 @@ __all__ = [
     "Summary",
     "Tracker",
     "Train",
+    "child_folder",
     "genotype_hash",
 ]

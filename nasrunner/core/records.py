@@ -3,11 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 from nasrunner.core.decision import Genotype, genotype_hash
 
-Status = Literal["completed", "failed", "invalid"]
+Status = Literal["completed", "failed", "invalid", "duplicate"]
+
+
+def child_folder(study_folder: Path, index: int) -> Path:
+    """Where the child number ``index`` keeps its files."""
+    return study_folder / "children" / f"{index:04d}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ class Outcome:
 
     Attributes:
         status: ``completed`` has a reward; ``failed`` was started and broke; ``invalid`` was
-            never trained, because its network cannot be built or exceeds a limit.
+            never trained, because its network cannot be built or exceeds a limit; ``duplicate``
+            was proposed before and is replaced by another proposal.
         reward: what the searcher maximises. Higher is better.
         metrics: final values under their metric names.
         cost_s: wall-clock seconds spent in the worker; 0 where nothing was trained.

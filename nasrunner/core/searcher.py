@@ -61,3 +61,11 @@ class Searcher(ABC):
 
     def forget(self, proposal: Proposal) -> None:  # noqa: B027 - most keep nothing to drop
         """Drops what is kept of a pending proposal that will have no reward."""
+
+    def advice(self, max_children: int | None) -> str | None:
+        """One sentence the user should read before a search of this budget, where there is one.
+
+        Args:
+            max_children: the study's budget; None where it is not limited by number.
+        """
+        return None

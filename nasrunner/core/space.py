@@ -114,7 +114,9 @@ class Space(ABC):
                 raise SpaceError(f"{name!r} of {self.name()!r} is still open: freeze it first")
         try:
             return self.make(in_shape)
-        except (ValueError, TypeError, RuntimeError, ImportError, AttributeError) as error:
+        except SpaceError:
+            raise
+        except Exception as error:  # a user's module may raise anything
             reason = " ".join(str(error).split())
             raise SpaceError(
                 f"{self.path or self.name()!r}: no {self.name()} on an input of shape "

@@ -3,6 +3,7 @@
 Every public class here is a module of the language under its name in snake case.
 """
 
+from nasrunner.spaces.activations import Elu, Gelu, LeakyRelu, Relu, Selu, Sigmoid, Silu, Tanh
 from nasrunner.spaces.basic import (
     Affine,
     AveragePool,
@@ -17,7 +18,6 @@ from nasrunner.spaces.basic import (
     MaxPool,
     SeparableConv2d,
 )
-from nasrunner.spaces.activations import Elu, Gelu, LeakyRelu, Relu, Selu, Sigmoid, Silu, Tanh
 from nasrunner.spaces.composite import (
     Concat,
     Fork,

@@ -293,5 +293,7 @@ def pad_to(x: torch.Tensor, shape: Shape, value: float = 0.0) -> torch.Tensor:
     """Pads every dimension but the batch at its end, up to ``shape``."""
     if tuple(x.shape[1:]) == shape:
         return x
-    pads = [p for n, m in zip(reversed(x.shape[1:]), reversed(shape), strict=True) for p in (0, m - n)]
+    pads = [
+        p for n, m in zip(reversed(x.shape[1:]), reversed(shape), strict=True) for p in (0, m - n)
+    ]
     return nn.functional.pad(x, pads, value=value)

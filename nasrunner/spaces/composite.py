@@ -148,7 +148,9 @@ class _Repetition(Space):
     def __post_init__(self) -> None:
         for count in self._counts():
             if not isinstance(count, int) or count < 0:
-                raise SpaceError(f"times of {self.name()} must be a whole number >= 0, got {count!r}")
+                raise SpaceError(
+                    f"times of {self.name()} must be a whole number >= 0, got {count!r}"
+                )
 
     def _counts(self) -> tuple[int, ...]:
         return self.times.options if isinstance(self.times, OneOf) else (self.times,)

@@ -88,14 +88,10 @@ def _parse_target(node: Mapping[Any, Any], key: str) -> Space:
     if not issubclass(target, nn.Module):
         raise SpaceError(f"{key}._target_ must name an nn.Module or a Space, got {target}")
     legal = set(inspect.signature(target).parameters) - {"in_shape"}
-    takes_any = any(
-        p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values()
-    )
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
     for name in arguments:
         if name not in legal and not takes_any:
-            raise SpaceError(
-                f"{key}: {target.__name__} takes no {name!r}, {suggest(name, legal)}"
-            )
+            raise SpaceError(f"{key}: {target.__name__} takes no {name!r}, {suggest(name, legal)}")
     leaves = tuple((name, _parse_leaf(v, f"{key}.{name}")) for name, v in arguments.items())
     return External(target, leaves)
 

@@ -1,0 +1,39 @@
+# make search and make test do all the set-up they need.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: search test test-all check format ui help
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+search: $(READY) ## search the MLP space on digits: 40 children, then how to look at them
+	$(BIN)/nasrunner $(ARGS)
+
+ui: $(READY) ## open the results: http://127.0.0.1:5000
+	$(BIN)/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --port $(or $(PORT),5000)
+
+test: $(READY) ## the default tests, a few minutes
+	$(BIN)/pytest
+
+test-all: $(READY) ## every test, the slow ones too
+	$(BIN)/pytest -m "not gpu"
+
+check: $(READY) ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# PIP_CONSTRAINT pins what isolated builds install as well.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasrunner needs Python >= 3.11")'
+	$(PYTHON) -m venv .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --upgrade pip
+	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable . --group dev
+	touch $@

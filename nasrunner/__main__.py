@@ -1,0 +1,140 @@
+"""The command ``nasrunner``: composes a configuration with Hydra and runs the study."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nasrunner import config as skeleton
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.launch import remove_if_unused, run_study, saved_config
+
+MAY_CHANGE = ("max_children", "max_hours", "target_reward", "max_failures", "executor", "tracker")
+"""What a resumed study may change; everything else is part of what its ledger was written for."""
+
+
+def config_dir() -> Path:
+    """Where the shipped configuration lies: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def main() -> None:
+    """Runs the command; every error a user can cause is one sentence and exit code 2."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
+    skeleton.register()
+    try:
+        _direct_resume(sys.argv)
+        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(_job)()
+    except NasRunnerError as error:
+        _fail(str(error))
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(_explain(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("\nnasrunner: stopped at once; the study can be resumed\n")
+        sys.exit(130)
+
+
+def _job(composed: DictConfig) -> float | None:
+    """One study; returns its best reward, which a Hydra sweeper may use."""
+    runtime = HydraConfig.get()
+    folder = Path(runtime.runtime.output_dir)
+    try:
+        config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        assert isinstance(config, dict)
+        resolved = {str(key): value for key, value in config.items()}
+        if resolved["resume"] is not None:
+            resolved = _resumed(resolved, list(runtime.overrides.task))
+        summary = run_study(resolved, folder)
+    except BaseException:
+        remove_if_unused(folder)
+        raise
+    if summary.reason == "interrupted":
+        sys.exit(130)
+    return summary.best[0]["reward"] if summary.best else None
+
+
+def _direct_resume(arguments: list[str]) -> None:
+    """Makes Hydra work in the folder of the study that is resumed, and leave no other behind."""
+    given = [argument for argument in arguments[1:] if argument.startswith("resume=")]
+    if not given or given[-1] in ("resume=", "resume=null"):
+        return
+    folder = Path(given[-1].removeprefix("resume=").strip("'\"")).resolve()
+    saved_config(folder)
+    quoted = str(folder).replace("'", "\\'")
+    arguments += [f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null"]
+
+
+def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+    """The study's own saved configuration, with the budgets and places that may change."""
+    saved = saved_config(Path(composed["resume"]))
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0].split("@")[0]
+        top = key.split(".")[0]
+        if top == "resume":
+            continue
+        if top not in MAY_CHANGE:
+            raise ConfigError(
+                f"{key} cannot change when a study is resumed. Legal: {', '.join(MAY_CHANGE)}"
+            )
+        if key == top:
+            saved[top] = composed[top]
+        else:
+            tree = OmegaConf.create(saved)
+            OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.create(composed), key))
+            saved = OmegaConf.to_container(tree)  # type: ignore[assignment]
+    saved["resume"] = None
+    return saved
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"nasrunner: {message}\n")
+    sys.exit(2)
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's error as one sentence, with the legal keys where one was misspelt."""
+    causes = [str(e) for e in (error, error.__cause__) if e is not None]
+    text = " ".join(" ".join(causes).split())
+    text = re.sub(r" (reference_type|object_type)=\S+", "", text)
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and unknown and "could not be" not in text:
+        key = unknown.group(1)
+        if legal := _legal_keys(key):
+            parent, _, name = key.rpartition(".")
+            return f"there is no key {key!r}, {suggest(name, legal)}" + (
+                f" (in {parent})" if parent else ""
+            )
+    return text
+
+
+def _legal_keys(key: str) -> list[str]:
+    """The keys beside a misspelt one, in the configuration composed without it."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-") and key not in a]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        try:
+            composed = compose("config", overrides=overrides)
+        except HydraException:
+            composed = compose("config")
+    parent, _, _ = key.rpartition(".")
+    node = OmegaConf.select(composed, parent) if parent else composed
+    while parent and not OmegaConf.is_dict(node):
+        parent = parent.rpartition(".")[0]
+        node = OmegaConf.select(composed, parent) if parent else composed
+    return [str(name) for name in node] if OmegaConf.is_dict(node) else []
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What a study has seen so far: outcomes, duplicates, counts, and the best children."""
+
+import math
+from collections import Counter
+
+from nasrunner.core.records import Outcome
+
+
+class History:
+    """The outcomes of a study in the order they were recorded, ready to be asked about."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.counts: Counter[str] = Counter()
+        self.cost_s = 0.0
+        self.worst_reward = math.inf
+        self.best_reward = -math.inf
+        self._evaluated: dict[str, Outcome] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes an outcome that stands in the ledger."""
+        self.outcomes.append(outcome)
+        self.cost_s += outcome.cost_s
+        is_reused = outcome.reused_from is not None and outcome.status in ("completed", "failed")
+        self.counts["reused" if is_reused else outcome.status] += 1
+        if outcome.status != "duplicate":
+            self._evaluated.setdefault(outcome.proposal.hash, outcome)
+        if outcome.reward is not None:
+            self.worst_reward = min(self.worst_reward, outcome.reward)
+            self.best_reward = max(self.best_reward, outcome.reward)
+
+    def evaluated(self, genotype_hash: str) -> Outcome | None:
+        """The first outcome of this genotype, if it has one."""
+        return self._evaluated.get(genotype_hash)
+
+    @property
+    def num_distinct(self) -> int:
+        """How many different genotypes have an outcome."""
+        return len(self._evaluated)
+
+    @property
+    def num_spent(self) -> int:
+        """How many outcomes count against ``max_children``: all but invalid and replaced ones."""
+        return len(self.outcomes) - self.counts["invalid"] - self.counts["duplicate"]
+
+    def best(self, count: int) -> list[Outcome]:
+        """The best completed children, best first, each genotype once."""
+        completed = [o for o in self._evaluated.values() if o.reward is not None]
+        completed.sort(key=lambda o: (-(o.reward or 0.0), o.proposal.index))
+        return completed[:count]

@@ -1,0 +1,158 @@
+"""Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
+
+import contextlib
+import shutil
+import signal
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nasrunner.composition import construct
+from nasrunner.config import rules_from
+from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.ports import ChildTrainer, StudyInfo, Summary, Tracker
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import SearchSpace
+from nasrunner.ledger import Ledger
+from nasrunner.study import Study
+
+CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
+"""The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
+
+
+def run_study(config: dict[str, Any], folder: Path) -> Summary:
+    """Runs a study in its folder, or continues the one whose ledger lies there.
+
+    Args:
+        config: the whole resolved configuration.
+        folder: the study's output folder; created if need be.
+
+    Raises:
+        NasRunnerError: the configuration is not usable; raised before any training starts.
+    """
+    rules = rules_from(config)
+    space = build_space(config)
+    searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
+    info = StudyInfo(config["study"], folder, config, rules.max_children)
+    with contextlib.ExitStack() as stack:
+        # The workers' imports take seconds of CPU: they start before the driver's own.
+        executor = construct(config["executor"], "executor")
+        stack.callback(executor.close)
+        trainer = build_trainer(config, space)
+        progress = construct(config["progress"], "progress")
+        tracker = construct(config["tracker"], "tracker")
+        trackers: list[Tracker] = [tracker, progress]
+        ledger = stack.enter_context(open_ledger(folder))
+        if ledger.repaired_bytes:
+            progress.warn(
+                f"the ledger's last line was cut off: {ledger.repaired_bytes} bytes were removed"
+            )
+        if advice := searcher.advice(rules.max_children):
+            progress.warn(advice)
+        save_config(config, folder)
+        study = Study(
+            space=space,
+            searcher=searcher,
+            trainer=trainer,
+            executor=executor,
+            trackers=trackers,
+            ledger=ledger,
+            rules=rules,
+            info=info,
+        )
+        with graceful_stop(study):
+            return study.run()
+
+
+def build_space(config: dict[str, Any]) -> SearchSpace:
+    """The search space of a configuration."""
+    from nasrunner.spaces.language import parse_space  # imports torch: seconds that --help saves
+
+    return parse_space(config["space"])
+
+
+def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
+    """The child trainer of a configuration, which checks all it is given."""
+    from nasrunner.spaces.drawing import draw
+
+    trainer: ChildTrainer = construct(
+        config["trainer"],
+        "trainer",
+        space=space,
+        config={group: config[group] for group in CHILD_GROUPS},
+        in_shape=tuple(config["data"]["in_shape"]),
+        construct=construct,
+        draw=draw,
+    )
+    return trainer
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """The ledger of a study's folder.
+
+    Raises:
+        LedgerError: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Ledger(folder / "ledger.jsonl")
+    except OSError as error:
+        raise LedgerError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def save_config(config: dict[str, Any], folder: Path) -> None:
+    """Writes the resolved configuration that a resumed study reads."""
+    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+
+
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the study in ``folder``.
+
+    Raises:
+        ConfigError: there is no study.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file() or not (folder / "ledger.jsonl").is_file():
+        raise ConfigError(
+            f"resume={folder} is no study's folder: it needs config.yaml and ledger.jsonl"
+        )
+    config = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
+
+
+def remove_if_unused(folder: Path) -> None:
+    """Removes what Hydra left for a study that did not start."""
+    if folder.is_dir() and not (folder / "ledger.jsonl").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in list(folder.parents)[:2]:
+            with contextlib.suppress(OSError):  # not empty: others lie there
+                parent.rmdir()
+
+
+@contextlib.contextmanager
+def graceful_stop(study: Study) -> Iterator[None]:
+    """Ctrl-C once lets running children finish; twice, or SIGTERM, stops at once."""
+
+    def interrupt(signum: int, frame: types.FrameType | None) -> None:
+        if study.is_stopping:
+            raise KeyboardInterrupt
+        study.stop("interrupted")
+        sys.stderr.write("\nwaiting for the running children; Ctrl-C again stops at once\n")
+
+    def terminate(signum: int, frame: types.FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,112 @@
+"""The ledger: the truth of a study, one JSON event a line, appended and never changed."""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from nasrunner.core.errors import LedgerError
+
+VERSION = 1
+
+
+class Ledger:
+    """An append-only file of events that survives the death of its writer.
+
+    Every event is flushed and synced to disk before ``append`` returns. The file is locked, so
+    that a study is never driven by two processes at once.
+
+    Attributes:
+        events: what the file held when it was opened, in order.
+        repaired_bytes: length of a last line that was cut off by a crash, and is removed; else 0.
+
+    Raises:
+        LedgerError: another process holds the ledger, or a line in the middle is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            raise LedgerError(f"{path} is in use: its study is still running") from error
+        try:
+            self.events, self._end = _read(path)
+            self.repaired_bytes = os.fstat(self._fd).st_size - self._end
+            self._cut()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def append(self, event: str, record: Mapping[str, Any]) -> None:
+        """Writes one event and waits until it is on disk.
+
+        Raises:
+            LedgerError: it cannot be written (a full disk); the file ends with the event before.
+        """
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **record}) + "\n"
+        data = line.encode()
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(self._fd, data[written:])
+            os.fsync(self._fd)
+        except OSError as error:
+            self._cut()
+            raise LedgerError(
+                f"{self.path} cannot be written: {error.strerror}. What it holds is safe: make "
+                f"room and go on with nasrunner resume={self.path.parent}"
+            ) from error
+        self._end += len(data)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _cut(self) -> None:
+        """Removes what follows the last whole event."""
+        os.ftruncate(self._fd, self._end)
+        os.lseek(self._fd, self._end, os.SEEK_SET)
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole events of a ledger, and the number of bytes they take."""
+    events: list[dict[str, Any]] = []
+    end = 0
+    data = path.read_bytes()
+    lines = data.splitlines(keepends=True)
+    for number, line in enumerate(lines, start=1):
+        try:
+            if not line.endswith(b"\n"):
+                raise ValueError("the line is not complete")
+            event = json.loads(line)
+            if not isinstance(event, dict) or "event" not in event:
+                raise ValueError("it is no event")
+        except ValueError as error:
+            if number < len(lines):
+                raise LedgerError(
+                    f"{path} is damaged in line {number} of {len(lines)}: {error}. Only a last "
+                    f"line that was cut off can be repaired"
+                ) from error
+            break
+        events.append(event)
+        end += len(line)
+    return events, end

@@ -1,0 +1,74 @@
+"""The rules of a study: its budgets, its limits, and what it does with special children."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.ports import Blueprint
+from nasrunner.core.records import Outcome
+from nasrunner.history import History
+
+Duplicates = Literal["reuse", "resample", "retrain"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """When a study ends, and how it treats children that are special.
+
+    Attributes:
+        seed: seed of the searcher and, with their index, of the children.
+        max_children: children to train or reuse; None: no limit.
+        max_hours: hours to run, all sessions of the study together; children that run then end.
+        target_reward: ends the study once a child reaches it.
+        max_failures: ends the study when more children than this have failed in training.
+        duplicates: what becomes of a genotype that was evaluated before: its outcome is reused
+            and spends budget, another one is proposed, or it is trained again.
+        failed_reward: what the searcher is told for a child without a reward: the worst reward
+            seen, nothing (``ignore``), or a number.
+        max_parameters: larger children are invalid.
+        max_flops: children that need more for one example are invalid.
+    """
+
+    seed: int
+    max_children: int | None
+    max_hours: float | None
+    target_reward: float | None
+    max_failures: int | None
+    duplicates: Duplicates
+    failed_reward: float | Literal["worst", "ignore"]
+    max_parameters: int | None
+    max_flops: int | None
+
+    def spent(self, history: History, elapsed_s: float) -> str | None:
+        """Which budget is used up, in words; None while there is some of each left."""
+        failed = history.counts["failed"]
+        if self.max_failures is not None and failed > self.max_failures:
+            return f"{failed} children failed, more than max_failures={self.max_failures}"
+        if self.target_reward is not None and history.best_reward >= self.target_reward:
+            return f"target_reward={self.target_reward} is reached"
+        if self.max_children is not None and history.num_spent >= self.max_children:
+            return f"max_children={self.max_children} is spent"
+        if self.max_hours is not None and elapsed_s >= 3600 * self.max_hours:
+            return f"max_hours={self.max_hours} is spent"
+        return None
+
+    def check_limits(self, blueprint: Blueprint) -> None:
+        """Raises SpaceError for a child that is larger than allowed."""
+        limits = {"parameters": self.max_parameters, "flops": self.max_flops}
+        for name, limit in limits.items():
+            value = getattr(blueprint, name)
+            if limit is not None and value is not None and value > limit:
+                raise SpaceError(f"{value:,} {name} are more than limits.{name}={limit:,}")
+
+    def told_reward(self, outcome: Outcome, history: History) -> float | None:
+        """The reward the searcher is told: the child's own, or what counts for having none."""
+        if outcome.reward is not None or outcome.status == "duplicate":
+            return outcome.reward
+        match self.failed_reward:
+            case "ignore":
+                return None
+            case "worst":
+                return None if math.isinf(history.worst_reward) else history.worst_reward
+            case reward:
+                return float(reward)

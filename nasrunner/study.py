@@ -1,0 +1,295 @@
+"""The study loop: propose, submit, record, observe."""
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from nasrunner.core.decision import Genotype
+from nasrunner.core.errors import LedgerError, SpaceError
+from nasrunner.core.ports import Blueprint, ChildTrainer, Executor, StudyInfo, Summary, Tracker
+from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import SearchSpace
+from nasrunner.history import History
+from nasrunner.ledger import VERSION, Ledger
+from nasrunner.rules import Rules
+
+MAX_FRUITLESS = 1000
+"""So many proposals in a row that train nothing and spend no budget end a study."""
+
+
+class Study:
+    """One search, from its first proposal or from where its ledger ends.
+
+    Args:
+        space: what is searched.
+        searcher: proposes children and learns from their outcomes.
+        trainer: turns a genotype into a reward.
+        executor: runs children; the study neither opens nor closes it.
+        trackers: told of everything that happens, after the ledger.
+        ledger: open, new or with the events to continue from.
+        rules: budgets and policies.
+        info: what trackers are told of the study.
+    """
+
+    def __init__(
+        self,
+        *,
+        space: SearchSpace,
+        searcher: Searcher,
+        trainer: ChildTrainer,
+        executor: Executor,
+        trackers: Sequence[Tracker],
+        ledger: Ledger,
+        rules: Rules,
+        info: StudyInfo,
+    ) -> None:
+        self.space = space
+        self.searcher = searcher
+        self.executor = executor
+        self.trackers = trackers
+        self.ledger = ledger
+        self.rules = rules
+        self.info = info
+        self.history = History()
+        self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
+        self._train = trainer.task(info.folder, rules.seed)
+        self._size = space.size()
+        self._in_flight: dict[int, Proposal] = {}
+        self._first_in_flight: dict[str, int] = {}
+        self._waiting: dict[str, list[Proposal]] = {}
+        self._fruitless = 0
+        self._earlier_s = 0.0
+        self._started = time.monotonic()
+        self._stop_reason: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Proposes nothing more; ``run`` returns when the running children have ended."""
+        self._stop_reason = self._stop_reason or reason
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether ``stop`` was called, or a budget is spent."""
+        return self._stop_reason is not None
+
+    def run(self) -> Summary:
+        """Searches until a budget is spent, the space is exhausted, or ``stop`` was called.
+
+        Raises:
+            LedgerError: the ledger belongs to another space or seed, or cannot be written.
+        """
+        pending = self._replay()
+        for tracker in self.trackers:
+            tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
+        for proposal in pending:
+            if not self._harvest(proposal):
+                self._dispatch(proposal)
+        while True:
+            self._propose()
+            if not self._first_in_flight:
+                break
+            for outcome in self.executor.wait():
+                self._finish(outcome)
+        summary = self._summary()
+        self.ledger.append("ended", {"reason": summary.reason})
+        path = self.info.folder / "summary.json"
+        path.write_text(json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False))
+        for tracker in self.trackers:
+            tracker.close(summary)
+        return summary
+
+    def _propose(self) -> None:
+        while self._stop_reason is None and self._has_room():
+            if reason := self._is_over():
+                self.stop(reason)
+                return
+            proposal = self.searcher.propose()
+            if proposal is None:
+                self.stop("the space is exhausted")
+                return
+            self.ledger.append("proposed", proposal.to_json())
+            self._dispatch(proposal)
+
+    def _has_room(self) -> bool:
+        waiting = sum(map(len, self._waiting.values()))
+        return self.executor.free_slots() > waiting and not self._is_committed()
+
+    def _is_committed(self) -> bool:
+        """Whether the children in flight, once recorded, use up the budget or the space."""
+        if not self._in_flight:
+            return False
+        limit = self.rules.max_children
+        spent = self.history.num_spent + len(self._in_flight)
+        return (limit is not None and spent >= limit) or self._is_exhausted()
+
+    def _is_exhausted(self) -> bool:
+        distinct = self.history.num_distinct + len(self._first_in_flight)
+        return self.rules.duplicates != "retrain" and distinct >= self._size
+
+    def _is_over(self) -> str | None:
+        """Why no further child is proposed, in words."""
+        if reason := self.rules.spent(self.history, self._elapsed_s()):
+            return reason
+        if self._is_exhausted():
+            return f"the space is exhausted: all {self._size} architectures were evaluated"
+        if self._fruitless >= MAX_FRUITLESS:
+            return f"{MAX_FRUITLESS} proposals in a row were invalid or duplicates"
+        return None
+
+    def _dispatch(self, proposal: Proposal) -> None:
+        """Sends a proposal to a worker, or finds its outcome without one."""
+        self._in_flight[proposal.index] = proposal
+        if self.rules.duplicates != "retrain":
+            if earlier := self.history.evaluated(proposal.hash):
+                self._record(self._repeat(earlier, proposal), self._blueprint(proposal))
+                return
+            if proposal.hash in self._first_in_flight:
+                self._waiting.setdefault(proposal.hash, []).append(proposal)
+                return
+        try:
+            blueprint = self.inspect(proposal.genotype)
+            self.rules.check_limits(blueprint)
+        except SpaceError as error:
+            self._record(Outcome(proposal, "invalid", error=str(error)), None)
+            return
+        self._first_in_flight[self._flight_key(proposal)] = proposal.index
+        self.executor.submit(self._train, proposal)
+        for tracker in self.trackers:
+            tracker.started(proposal, blueprint)
+
+    def _flight_key(self, proposal: Proposal) -> str:
+        return str(proposal.index) if self.rules.duplicates == "retrain" else proposal.hash
+
+    def _repeat(self, earlier: Outcome, proposal: Proposal) -> Outcome:
+        source = earlier.proposal.index
+        if self.rules.duplicates == "resample":
+            return Outcome(proposal, "duplicate", reused_from=source)
+        return dataclasses.replace(earlier, proposal=proposal, cost_s=0.0, reused_from=source)
+
+    def _finish(self, outcome: Outcome) -> None:
+        """Records a child that ended, and those that waited for the same genotype."""
+        key = self._flight_key(outcome.proposal)
+        del self._first_in_flight[key]
+        blueprint = self.inspect(outcome.proposal.genotype)
+        facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
+        known = {name: float(value) for name, value in facts.items() if value is not None}
+        outcome = dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
+        self._record(outcome, blueprint)
+        for duplicate in self._waiting.pop(key, ()):
+            self._record(self._repeat(outcome, duplicate), blueprint)
+
+    def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
+        """Ledger first, then trackers, then the searcher."""
+        self.ledger.append("outcome", outcome.to_json())
+        for tracker in self.trackers:
+            tracker.recorded(outcome, blueprint)
+        self._learn(outcome)
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Takes an outcome that stands in the ledger, now or when the study is replayed."""
+        self._in_flight.pop(outcome.proposal.index)
+        self.history.add(outcome)
+        spent = outcome.status in ("completed", "failed") and outcome.reused_from is None
+        self._fruitless = 0 if spent else self._fruitless + 1
+        self.searcher.observe(
+            dataclasses.replace(outcome, reward=self.rules.told_reward(outcome, self.history))
+        )
+
+    def _blueprint(self, proposal: Proposal) -> Blueprint | None:
+        try:
+            return self.inspect(proposal.genotype)
+        except SpaceError:
+            return None
+
+    def _replay(self) -> list[Proposal]:
+        """Brings searcher and history to where the ledger ends; returns what was in flight."""
+        if not self.ledger.events:
+            self.ledger.append("study", self._header())
+            return []
+        _check_header(self.ledger.events[0], self._header(), self.ledger.path)
+        session_start = self.ledger.events[0]["time"]
+        for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
+            match event["event"]:
+                case "proposed":
+                    proposal = Proposal.from_json(event)
+                    self.searcher.register(proposal)
+                    self._in_flight[proposal.index] = proposal
+                case "outcome":
+                    self._learn(Outcome.from_json(event, self._in_flight[event["index"]]))
+                case "resumed":
+                    self._earlier_s += before["time"] - session_start
+                    session_start = event["time"]
+        self._earlier_s += self.ledger.events[-1]["time"] - session_start
+        self.ledger.append("resumed", {})
+        return list(self._in_flight.values())
+
+    def _header(self) -> dict[str, Any]:
+        signature = {kind: list(options) for kind, options in self.space.signature().items()}
+        return {"version": VERSION, "seed": self.rules.seed, "space": signature}
+
+    def _harvest(self, proposal: Proposal) -> bool:
+        """Records a child that ended while no driver was there to see it."""
+        folder = child_folder(self.info.folder, proposal.index)
+        try:
+            made_for = json.loads((folder / "proposal.json").read_text())
+            outcome = json.loads((folder / "outcome.json").read_text())
+        except (OSError, ValueError):
+            return False
+        if made_for["genotype"] != proposal.genotype:
+            return False
+        self._first_in_flight[self._flight_key(proposal)] = proposal.index
+        self._finish(Outcome.from_json(outcome, proposal))
+        return True
+
+    def _elapsed_s(self) -> float:
+        return self._earlier_s + time.monotonic() - self._started
+
+    def _summary(self) -> Summary:
+        best = [
+            {
+                "index": outcome.proposal.index,
+                "reward": outcome.reward,
+                "parameters": outcome.metrics.get("parameters"),
+                "architecture": self.inspect(outcome.proposal.genotype).text,
+                "hash": outcome.proposal.hash,
+            }
+            for outcome in self.history.best(5)
+        ]
+        return Summary(
+            reason=self._stop_reason or "nothing was left to do",
+            counts=dict(self.history.counts),
+            best=best,
+            cost_s=round(self.history.cost_s, 3),
+            wall_s=round(self._elapsed_s(), 3),
+        )
+
+
+def _check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) -> None:
+    """Refuses to continue a ledger that was written for something else."""
+    if recorded.get("version") != VERSION:
+        raise LedgerError(f"{path} has version {recorded.get('version')}, legal: {VERSION}")
+    if recorded["seed"] != current["seed"]:
+        raise LedgerError(f"{path} was written with seed={recorded['seed']}, not {current['seed']}")
+    before, now = recorded["space"], json.loads(json.dumps(current["space"]))
+    for kind in [*before, *(kind for kind in now if kind not in before)]:
+        if before.get(kind) != now.get(kind):
+            raise LedgerError(
+                f"{path} was written for another space: decision {kind!r} had the options "
+                f"{before.get(kind)}, now it has {now.get(kind)}"
+            )
+
+
+def _remember(
+    inspect: Callable[[Genotype], Blueprint], size: int = 256
+) -> Callable[[Genotype], Blueprint]:
+    """The same function, keeping its latest results."""
+
+    @functools.lru_cache(maxsize=size)
+    def cached(items: tuple[tuple[str, int], ...]) -> Blueprint:
+        return inspect(dict(items))
+
+    return lambda genotype: cached(tuple(genotype.items()))

@@ -1,0 +1,405 @@
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasrunner.core import (
+    Blueprint,
+    LedgerError,
+    Outcome,
+    Proposal,
+    Searcher,
+    SearchSpace,
+    StudyInfo,
+    Summary,
+)
+from nasrunner.ledger import Ledger
+from nasrunner.rules import Rules
+from nasrunner.searchers.evolution import RegularizedEvolution
+from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.random import RandomSearch
+from nasrunner.study import MAX_FRUITLESS, Study
+from tests.toys import ToyExecutor, ToyTrainer, chain, figure1, toy_reward
+
+RULES = Rules(
+    seed=3,
+    max_children=20,
+    max_hours=None,
+    target_reward=None,
+    max_failures=None,
+    duplicates="reuse",
+    failed_reward="worst",
+    max_parameters=None,
+    max_flops=None,
+)
+
+
+class Recorder:
+    """A tracker that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.opened: list[int] = []
+        self.started_indices: list[int] = []
+        self.outcomes: list[Outcome] = []
+        self.summaries: list[Summary] = []
+
+    def open(self, info: StudyInfo, recorded: Any, inspect: Any) -> None:
+        self.opened = [outcome.proposal.index for outcome in recorded]
+
+    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+        self.started_indices.append(proposal.index)
+
+    def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
+        self.outcomes.append(outcome)
+
+    def close(self, summary: Summary) -> None:
+        self.summaries.append(summary)
+
+
+@dataclasses.dataclass
+class Run:
+    """One session of a study in a folder, with everything that took part in it."""
+
+    folder: Path
+    space: SearchSpace = dataclasses.field(default_factory=chain)
+    rules: Rules = RULES
+    searcher: Callable[..., Searcher] = RandomSearch
+    executor: ToyExecutor = dataclasses.field(default_factory=ToyExecutor)
+    trainer: ToyTrainer | None = None
+
+    def __post_init__(self) -> None:
+        self.trainer = self.trainer or ToyTrainer(self.space)
+        self.recorder = Recorder()
+        self.ledger = Ledger(self.folder / "ledger.jsonl")
+        self.study = Study(
+            space=self.space,
+            searcher=self.searcher(space=self.space, seed=self.rules.seed),
+            trainer=self.trainer,
+            executor=self.executor,
+            trackers=[self.recorder],
+            ledger=self.ledger,
+            rules=self.rules,
+            info=StudyInfo("toy", self.folder, {}, self.rules.max_children),
+        )
+
+    def run(self) -> Summary:
+        try:
+            return self.study.run()
+        finally:
+            self.ledger.close()
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (folder / "ledger.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [
+        {k: v for k, v in event.items() if k != "time"} for event in found if event["event"] == kind
+    ]
+
+
+def with_rules(**changes: Any) -> Rules:
+    return dataclasses.replace(RULES, **changes)
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_the_budget_is_spent_exactly(tmp_path: Path, slots: int) -> None:
+    run = Run(tmp_path, executor=ToyExecutor(slots))
+    summary = run.run()
+    assert len(events(tmp_path, "proposed")) == 20
+    assert len(events(tmp_path, "outcome")) == 20
+    assert summary.reason == "max_children=20 is spent"
+    assert summary.counts == {"completed": 20}
+    assert summary.cost_s == 40.0
+
+
+def test_an_outcome_is_in_the_ledger_before_the_searcher_learns_it(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    class Watcher(RandomSearch):
+        def learn(self, proposal: Proposal, reward: float) -> None:
+            seen.append(proposal.index)
+            assert events(tmp_path, "outcome")[-1]["index"] == proposal.index
+
+    Run(tmp_path, searcher=Watcher).run()
+    assert sorted(seen) == list(range(20))
+
+
+def test_the_best_children_are_the_best_rewards_best_first(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    summary = run.run()
+    rewards = sorted({toy_reward(o.proposal.genotype) for o in run.recorder.outcomes}, reverse=True)
+    assert [child["reward"] for child in summary.best] == rewards[:5]
+    assert json.loads((tmp_path / "summary.json").read_text())["best"] == list(summary.best)
+
+
+def test_a_duplicate_is_reused_and_not_trained_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, figure1(), with_rules(max_children=60))
+    summary = run.run()
+    reused = summary.counts["reused"]
+    assert reused > 0
+    assert run.executor.num_trained + reused == len(run.recorder.outcomes)
+    for outcome in run.recorder.outcomes:
+        assert outcome.reward == toy_reward(outcome.proposal.genotype)
+        if outcome.reused_from is not None:
+            source = run.recorder.outcomes[outcome.reused_from]
+            assert source.proposal.genotype == outcome.proposal.genotype
+            assert outcome.cost_s == 0
+
+
+def test_a_duplicate_of_a_child_in_flight_waits_for_its_outcome(tmp_path: Path) -> None:
+    class Stubborn(RandomSearch):
+        def rng(self, index: int) -> Any:
+            return super().rng(0)
+
+    run = Run(tmp_path, searcher=Stubborn, executor=ToyExecutor(3))
+    summary = run.run()
+    assert run.executor.num_trained == 1
+    assert summary.counts == {"completed": 1, "reused": 19}
+
+
+def test_resample_proposes_another_child_and_spends_no_budget(tmp_path: Path) -> None:
+    run = Run(tmp_path, figure1(), with_rules(max_children=20, duplicates="resample"))
+    summary = run.run()
+    hashes = {o.proposal.hash for o in run.recorder.outcomes if o.status == "completed"}
+    assert len(hashes) == run.executor.num_trained == 20
+    assert summary.counts["duplicate"] > 0
+
+
+def test_retrain_trains_the_same_genotype_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, figure1(), with_rules(max_children=60, duplicates="retrain"))
+    summary = run.run()
+    assert run.executor.num_trained == 60
+    assert summary.counts == {"completed": 60}
+
+
+@pytest.mark.parametrize("searcher", [RandomSearch, ExhaustiveSearch])
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_small_space_is_exhausted_and_the_study_says_so(
+    tmp_path: Path, searcher: Callable[..., Searcher], slots: int
+) -> None:
+    rules = with_rules(max_children=1000)
+    run = Run(tmp_path, figure1(), rules, searcher, ToyExecutor(slots))
+    summary = run.run()
+    assert "exhausted" in summary.reason
+    assert run.executor.num_trained == 24
+
+
+def test_a_space_of_one_architecture_trains_its_one_child(tmp_path: Path) -> None:
+    run = Run(tmp_path, chain(3, 1))
+    assert "all 1 architectures" in run.run().reason
+    assert run.executor.num_trained == 1
+
+
+def test_an_impossible_network_is_recorded_and_spends_no_budget(tmp_path: Path) -> None:
+    space = chain()
+    trainer = ToyTrainer(space, invalid=lambda genotype: genotype["0/affine/units"] == 0)
+    run = Run(tmp_path, space, trainer=trainer)
+    summary = run.run()
+    assert summary.counts["completed"] == run.executor.num_trained == 20
+    assert summary.counts["invalid"] > 0
+    invalid = [o for o in run.recorder.outcomes if o.status == "invalid"]
+    assert all("'1/max_pool'" in (o.error or "") for o in invalid)
+
+
+def test_a_space_without_a_valid_child_ends_with_a_reason(tmp_path: Path) -> None:
+    space = chain()
+    run = Run(tmp_path, space, trainer=ToyTrainer(space, invalid=lambda genotype: True))
+    assert run.run().reason == f"{MAX_FRUITLESS} proposals in a row were invalid or duplicates"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_parameters": 99}, "100 parameters are more than limits.parameters=99"),
+        ({"max_flops": 199}, "200 flops are more than limits.flops=199"),
+    ],
+)
+def test_a_child_above_a_limit_is_never_trained(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    run = Run(tmp_path, figure1(), with_rules(**changes))
+    run.run()
+    assert run.executor.num_trained == 0
+    assert {o.error for o in run.recorder.outcomes} == {message}
+
+
+def test_failed_children_do_not_end_a_study(tmp_path: Path) -> None:
+    space = chain()
+    trainer = ToyTrainer(space, failing=lambda proposal: proposal.index % 2 == 0)
+    summary = Run(tmp_path, space, trainer=trainer).run()
+    assert summary.counts == {"completed": 10, "failed": 10}
+    assert events(tmp_path, "outcome")[0]["error"] == "ZeroDivisionError: made to fail"
+
+
+def test_more_failures_than_allowed_end_a_study(tmp_path: Path) -> None:
+    space = chain()
+    trainer = ToyTrainer(space, failing=lambda proposal: proposal.index > 4)
+    summary = Run(tmp_path, space, with_rules(max_failures=2), trainer=trainer).run()
+    assert summary.counts == {"completed": 5, "failed": 3}
+    assert summary.reason == "3 children failed, more than max_failures=2"
+
+
+def test_the_target_reward_ends_a_study(tmp_path: Path) -> None:
+    summary = Run(tmp_path, rules=with_rules(max_children=None, target_reward=0.9)).run()
+    assert summary.best[0]["reward"] >= 0.9
+    assert sum(child["reward"] >= 0.9 for child in summary.best) == 1
+    assert summary.reason == "target_reward=0.9 is reached"
+
+
+def test_the_time_budget_counts_all_sessions(tmp_path: Path) -> None:
+    Run(tmp_path, rules=with_rules(max_children=3)).run()
+    path = tmp_path / "ledger.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[-1]["time"] = lines[0]["time"] + 7200
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = Run(tmp_path, rules=with_rules(max_hours=2.0)).run()
+    assert summary.reason == "max_hours=2.0 is spent"
+    assert summary.counts == {"completed": 3}
+    assert 7200 <= summary.wall_s < 7260
+
+
+@pytest.mark.parametrize(
+    ("failed_reward", "told"),
+    [("worst", [0.5, 0.25, 0.25]), ("ignore", [0.5, 0.25]), (-1.0, [-1.0, 0.5, 0.25, -1.0])],
+)
+def test_what_a_searcher_is_told_for_a_failure(
+    tmp_path: Path, failed_reward: Any, told: list[float]
+) -> None:
+    learnt: list[float] = []
+
+    class Listener(RandomSearch):
+        def learn(self, proposal: Proposal, reward: float) -> None:
+            learnt.append(reward)
+
+    class Scripted(ToyTrainer):
+        def task(self, folder: Path, seed: int) -> Any:
+            rewards = [None, 0.5, 0.25, None]
+
+            def train(proposal: Proposal) -> Outcome:
+                reward = rewards[proposal.index]
+                status = "failed" if reward is None else "completed"
+                return Outcome(proposal, status, reward)
+
+            return train
+
+    space = chain()
+    rules = with_rules(max_children=4, failed_reward=failed_reward)
+    Run(tmp_path, space, rules, Listener, trainer=Scripted(space)).run()
+    assert learnt == told
+
+
+def evolution(**arguments: Any) -> Searcher:
+    return RegularizedEvolution(population_size=5, tournament_size=2, **arguments)
+
+
+class Crash(Exception):
+    pass
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    cuts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
+    slots=st.integers(1, 3),
+    order=st.integers(0, 5),
+)
+def test_interrupted_and_resumed_equals_uninterrupted(
+    tmp_path_factory: pytest.TempPathFactory, cuts: list[int], slots: int, order: int
+) -> None:
+    """Killed while children run, at random moments; the arrival order is that of the slots."""
+    space = chain(4, 3)
+    trainer = ToyTrainer(space, failing=lambda proposal: proposal.index % 7 == 5)
+
+    def first_in(slots: int) -> ToyExecutor:
+        executor = ToyExecutor(slots)
+        executor.random.randrange = lambda n: order % n  # type: ignore[assignment,method-assign]
+        return executor
+
+    whole = tmp_path_factory.mktemp("whole")
+    Run(whole, space, RULES, evolution, first_in(slots), trainer).run()
+
+    parts = tmp_path_factory.mktemp("parts")
+    for cut in cuts:
+        executor = first_in(slots)
+        left = [cut]
+
+        def crash(left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Crash
+
+        executor.on_wait = crash
+        run = Run(parts, space, RULES, evolution, executor, trainer)
+        try:
+            run.run()
+        except Crash:
+            continue
+    Run(parts, space, RULES, evolution, first_in(slots), trainer).run()
+    for kind in ("proposed", "outcome"):
+        assert events(parts, kind) == events(whole, kind)
+
+
+def test_a_child_that_ended_while_the_driver_was_dead_is_harvested(tmp_path: Path) -> None:
+    def die() -> None:
+        raise Crash
+
+    dead = Run(tmp_path, executor=ToyExecutor(2, on_wait=die))
+    with pytest.raises(Crash):
+        dead.run()
+    train, proposal = dead.executor.running[1]
+    folder = tmp_path / "children" / "0001"
+    folder.mkdir(parents=True)
+    (folder / "proposal.json").write_text(json.dumps(proposal.to_json()))
+    (folder / "outcome.json").write_text(json.dumps(train(proposal).to_json()))
+    run = Run(tmp_path, executor=ToyExecutor(2))
+    run.run()
+    assert run.executor.num_trained == 19
+    assert [event["index"] for event in events(tmp_path, "outcome")][0] == 1
+    assert len(events(tmp_path, "outcome")) == 20
+
+
+def test_a_stopped_study_finishes_running_children_and_goes_on_later(tmp_path: Path) -> None:
+    run = Run(tmp_path, executor=ToyExecutor(3))
+    run.executor.on_wait = lambda: run.study.stop("interrupted")
+    summary = run.run()
+    assert summary.reason == "interrupted"
+    assert summary.counts == {"completed": 3}
+    again = Run(tmp_path, executor=ToyExecutor(3))
+    assert again.run().counts == {"completed": 20}
+    assert sorted(again.recorder.opened) == [0, 1, 2]
+
+
+def test_a_finished_study_continues_with_a_larger_budget(tmp_path: Path) -> None:
+    Run(tmp_path).run()
+    assert Run(tmp_path).run().reason == "max_children=20 is spent"
+    summary = Run(tmp_path, rules=with_rules(max_children=25)).run()
+    assert summary.counts == {"completed": 25}
+
+
+@pytest.mark.parametrize(
+    ("space", "rules", "message"),
+    [
+        (chain(6, 5), RULES, r"another space: decision '0/affine/units'.*\[1, 2, 3, 4\].*5\]"),
+        (chain(7, 4), RULES, "another space: decision '6/affine/units' had the options None"),
+        (chain(), with_rules(seed=4), "written with seed=3, not 4"),
+    ],
+)
+def test_a_ledger_of_another_space_or_seed_is_refused(
+    tmp_path: Path, space: SearchSpace, rules: Rules, message: str
+) -> None:
+    Run(tmp_path).run()
+    before = (tmp_path / "ledger.jsonl").read_bytes()
+    with pytest.raises(LedgerError, match=message):
+        Run(tmp_path, space, rules).run()
+    assert (tmp_path / "ledger.jsonl").read_bytes() == before
+
+
+def test_parameters_and_flops_are_metrics_of_a_trained_child(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.run()
+    assert all(o.metrics["parameters"] == 100 for o in run.recorder.outcomes)
+    assert all(o.metrics["flops"] == 200 for o in run.recorder.outcomes)

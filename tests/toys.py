@@ -1,0 +1,94 @@
+"""A trainer and executors small enough to reason about by hand."""
+
+import random
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, SpaceError, Train
+from nasrunner.spaces.language import parse_space
+
+
+def figure1() -> SearchSpace:
+    """Figure 1 of DeepArchitect: 24 architectures."""
+    return parse_space(
+        {
+            "concat": [
+                {"conv2d": {"filters": {"oneof": [32, 64]}, "kernel_size": {"oneof": [3, 5]}}},
+                {"maybe_swap": ["batch_norm", "relu"]},
+                {"optional": {"dropout": {"p": {"oneof": [0.5, 0.9]}}}},
+                {"affine": {"units": 10}},
+            ]
+        }
+    )
+
+
+def chain(length: int = 6, width: int = 4) -> SearchSpace:
+    """``length`` decisions of ``width`` options each."""
+    units = {"oneof": list(range(1, width + 1))}
+    return parse_space({"concat": [{"affine": {"units": units}} for _ in range(length)]})
+
+
+def toy_reward(genotype: Mapping[str, int]) -> float:
+    """Between 0 and 1, the same in every process, different for most genotypes."""
+    return zlib.crc32(repr(sorted(genotype.items())).encode()) / 2**32
+
+
+def train_toy(proposal: Proposal, failing: Callable[[Proposal], bool] | None = None) -> Outcome:
+    if failing is not None and failing(proposal):
+        return Outcome(proposal, "failed", error="ZeroDivisionError: made to fail", cost_s=1.0)
+    reward = toy_reward(proposal.genotype)
+    return Outcome(proposal, "completed", reward, {"val_accuracy": reward}, cost_s=2.0)
+
+
+@dataclass
+class ToyTrainer:
+    """Rewards a genotype by its hash; counts what it is asked."""
+
+    space: SearchSpace
+    invalid: Callable[[Genotype], bool] = lambda genotype: False
+    failing: Callable[[Proposal], bool] | None = None
+    parameters: int = 100
+    num_inspected: int = 0
+
+    def inspect(self, genotype: Genotype) -> Blueprint:
+        self.num_inspected += 1
+        if self.invalid(genotype):
+            raise SpaceError("'1/max_pool': no max_pool on an input of shape (1,)")
+        values = self.space.values(genotype)
+        return Blueprint(str(values), "", values, self.parameters, 2 * self.parameters)
+
+    def task(self, folder: Path, seed: int) -> Train:
+        return partial(train_toy, failing=self.failing)
+
+
+@dataclass
+class ToyExecutor:
+    """Runs children in ``slots`` slots; they end one at a time, in an order drawn from a seed."""
+
+    slots: int = 1
+    seed: int = 0
+    running: list[tuple[Train, Proposal]] = field(default_factory=list)
+    num_trained: int = 0
+    on_wait: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.seed)
+
+    def free_slots(self) -> int:
+        return self.slots - len(self.running)
+
+    def submit(self, train: Train, proposal: Proposal) -> None:
+        assert self.free_slots() > 0
+        self.running.append((train, proposal))
+
+    def wait(self) -> list[Outcome]:
+        self.on_wait()
+        train, proposal = self.running.pop(self.random.randrange(len(self.running)))
+        self.num_trained += 1
+        return [train(proposal)]
+
+    def close(self) -> None:
+        self.running.clear()
