@@ -38,6 +38,10 @@ def main() -> None:
         _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         _fail(_explain(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         sys.stderr.write("\nnasrunner: stopped at once; the study can be resumed\n")
         sys.exit(130)
@@ -104,7 +108,7 @@ def _explain(error: Exception) -> str:
     """Hydra's error as one sentence, with the legal keys where one was misspelt."""
     causes = [str(e) for e in (error, error.__cause__) if e is not None]
     text = " ".join(" ".join(causes).split())
-    text = re.sub(r" (reference_type|object_type)=\S+", "", text)
+    text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
     unknown = re.search(r"Could not override '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown and "could not be" not in text:
         key = unknown.group(1)

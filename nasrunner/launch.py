@@ -19,6 +19,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import SearchSpace
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
+from nasrunner.trackers.progress import ProgressDisplay
 
 CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
 """The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
@@ -43,9 +44,8 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
         executor = construct(config["executor"], "executor")
         stack.callback(executor.close)
         trainer = build_trainer(config, space)
-        progress = construct(config["progress"], "progress")
-        tracker = construct(config["tracker"], "tracker")
-        trackers: list[Tracker] = [tracker, progress]
+        tracker: Tracker = construct(config["tracker"], "tracker")
+        progress = ProgressDisplay(tracker.ui_command)
         ledger = stack.enter_context(open_ledger(folder))
         if ledger.repaired_bytes:
             progress.warn(
@@ -59,7 +59,7 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
             searcher=searcher,
             trainer=trainer,
             executor=executor,
-            trackers=trackers,
+            trackers=[tracker, progress],
             ledger=ledger,
             rules=rules,
             info=info,
@@ -127,7 +127,8 @@ def saved_config(folder: Path) -> dict[str, Any]:
 
 def remove_if_unused(folder: Path) -> None:
     """Removes what Hydra left for a study that did not start."""
-    if folder.is_dir() and not (folder / "ledger.jsonl").exists():
+    ledger = folder / "ledger.jsonl"
+    if folder.is_dir() and not (ledger.exists() and ledger.stat().st_size):
         shutil.rmtree(folder, ignore_errors=True)
         for parent in list(folder.parents)[:2]:
             with contextlib.suppress(OSError):  # not empty: others lie there

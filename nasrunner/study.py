@@ -85,6 +85,10 @@ class Study:
         pending = self._replay()
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
+        if self.ledger.events:
+            self.ledger.append("resumed", {})
+        else:
+            self.ledger.append("study", self._header())
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
@@ -208,7 +212,6 @@ class Study:
     def _replay(self) -> list[Proposal]:
         """Brings searcher and history to where the ledger ends; returns what was in flight."""
         if not self.ledger.events:
-            self.ledger.append("study", self._header())
             return []
         _check_header(self.ledger.events[0], self._header(), self.ledger.path)
         session_start = self.ledger.events[0]["time"]
@@ -224,7 +227,6 @@ class Study:
                     self._earlier_s += before["time"] - session_start
                     session_start = event["time"]
         self._earlier_s += self.ledger.events[-1]["time"] - session_start
-        self.ledger.append("resumed", {})
         return list(self._in_flight.values())
 
     def _header(self) -> dict[str, Any]:

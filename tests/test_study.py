@@ -358,7 +358,7 @@ def test_a_child_that_ended_while_the_driver_was_dead_is_harvested(tmp_path: Pat
     run = Run(tmp_path, executor=ToyExecutor(2))
     run.run()
     assert run.executor.num_trained == 19
-    assert [event["index"] for event in events(tmp_path, "outcome")][0] == 1
+    assert next(event["index"] for event in events(tmp_path, "outcome")) == 1
     assert len(events(tmp_path, "outcome")) == 20
 
 

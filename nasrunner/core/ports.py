@@ -103,7 +103,14 @@ class Summary:
 
 
 class Tracker(Protocol):
-    """Records a study for people. It must not stop a study, whatever happens to it."""
+    """Records a study for people. It must not stop a study, whatever happens to it.
+
+    Attributes:
+        ui_command: how a person looks at what was recorded; None: there is nothing to look at.
+    """
+
+    @property
+    def ui_command(self) -> str | None: ...
 
     def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
         """A study starts, or goes on: ``recorded`` is what its ledger already holds.

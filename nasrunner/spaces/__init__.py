@@ -28,3 +28,4 @@ from nasrunner.spaces.composite import (
     RepeatTied,
     Residual,
 )
+from nasrunner.spaces.mobile import InvertedResidual

@@ -15,6 +15,7 @@ from nasrunner.core.decision import Address, Choose, Decision, OneOf
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, enter
 from nasrunner.spaces.basic import Empty, pad_to
+from nasrunner.spaces.external import External
 
 # B = batch
 
@@ -282,7 +283,9 @@ def _largest(shapes: list[Shape]) -> Shape:
 
 def _label(module: Space) -> str:
     """What an undecided module is called among the options: its name, or its modules' names."""
-    return " → ".join(map(_label, module.modules)) if isinstance(module, Concat) else module.name()
+    if isinstance(module, Concat) and module.modules:
+        return " → ".join(map(_label, module.modules))
+    return module.module.__name__ if isinstance(module, External) else module.name()
 
 
 def _labels(modules: tuple[Space, ...]) -> tuple[str, ...]:

@@ -51,14 +51,20 @@ class External(Space):
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         arguments = dict(self.arguments)
+        for name, value in arguments.items():
+            if isinstance(value, OneOf):
+                raise ValueError(f"{name!r} is still open: freeze it first")
         if "in_shape" in inspect.signature(self.module).parameters:
             arguments["in_shape"] = in_shape
-        layer = self.module(**arguments)
-        was_training = layer.training
-        with torch.no_grad():
-            out = layer.eval()(torch.zeros(2, *in_shape))
+        try:
+            layer = self.module(**arguments)
+            was_training = layer.training
+            with torch.no_grad():
+                out = layer.eval()(torch.zeros(2, *in_shape))
+        except Exception as error:  # a user's code raises what it likes
+            raise ValueError(f"{type(error).__name__}: {error}") from error
         layer.train(was_training)
-        if not isinstance(out, torch.Tensor) or out.shape[0] != 2:
+        if not isinstance(out, torch.Tensor) or out.shape[:1] != (2,):
             raise ValueError("its forward pass must return one tensor with the batch first")
         return layer, tuple(out.shape[1:])
 

@@ -87,13 +87,23 @@ def _parse_target(node: Mapping[Any, Any], key: str) -> Space:
         return _parse_arguments(target, arguments, key)
     if not issubclass(target, nn.Module):
         raise SpaceError(f"{key}._target_ must name an nn.Module or a Space, got {target}")
-    legal = set(inspect.signature(target).parameters) - {"in_shape"}
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
+    _check_constructor(target, arguments, key)
+    leaves = tuple((name, _parse_leaf(v, f"{key}.{name}")) for name, v in arguments.items())
+    return External(target, leaves)
+
+
+def _check_constructor(target: type[nn.Module], arguments: Mapping[str, Any], key: str) -> None:
+    """Refuses arguments that a user's class does not take, and a call that lacks one."""
+    parameters = inspect.signature(target).parameters.values()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    legal = {p.name for p in named} - {"in_shape"}
     for name in arguments:
         if name not in legal and not takes_any:
             raise SpaceError(f"{key}: {target.__name__} takes no {name!r}, {suggest(name, legal)}")
-    leaves = tuple((name, _parse_leaf(v, f"{key}.{name}")) for name, v in arguments.items())
-    return External(target, leaves)
+    for parameter in named:
+        if parameter.default is parameter.empty and parameter.name not in {*arguments, "in_shape"}:
+            raise SpaceError(f"{key}: {target.__name__} needs {parameter.name!r}")
 
 
 def locate(path: str, key: str) -> type:
@@ -204,6 +214,8 @@ def _fits(value: object, annotation: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if origin is not None or not isinstance(annotation, type):
+        return True  # a user's own kind of type: its class has to check it
     return isinstance(value, annotation)
 
 
@@ -223,12 +235,12 @@ def _range(given: Sequence[Any]) -> Sequence[Any]:
     if step == 0 or (high - low) * step < 0:
         raise ValueError("range needs a step that leads from low to high")
     count = math.floor((high - low) / step + 1e-9) + 1
-    return [low + index * step for index in range(count)]
+    return [_tidy(low + index * step) for index in range(count)]
 
 
 def _linspace(given: Sequence[Any]) -> Sequence[Any]:
     low, high, count = _spaced(given)
-    return [float(value) for value in np.linspace(low, high, count)]
+    return [_tidy(float(value)) for value in np.linspace(low, high, count)]
 
 
 def _logspace(given: Sequence[Any]) -> Sequence[Any]:
@@ -236,6 +248,11 @@ def _logspace(given: Sequence[Any]) -> Sequence[Any]:
     if low <= 0 or high <= 0:
         raise ValueError("logspace needs low and high above 0: they are values, not exponents")
     return [float(f"{value:.6g}") for value in np.geomspace(low, high, count)]
+
+
+def _tidy(value: float) -> float:
+    """0.3 instead of 0.30000000000000004; whole numbers stay as they are."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
 def _spaced(given: Sequence[Any]) -> tuple[float, float, int]:

@@ -1,0 +1,176 @@
+"""A child's training against a bare PyTorch loop over the same tensors: ``ratio <= limit``.
+
+Run it as ``python benchmarks/child_loop.py``. Every contender trains the same network on scikit-learn's digits
+with the same optimizer and validates after every epoch. They take turns, and medians are compared, so that
+another program on the machine slows them all.
+
+* bare: the loop one would write by hand.
+* fit: Lightning's ``Trainer.fit`` in the fast loop; this is what the limit is for.
+* child: the whole child, with its files, network, data, checkpoint and outcome.
+* ordinary fit: the same in Lightning's own loop over batches (``trainer.fast_loop=false``).
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn import functional
+
+from nasrunner.children.lightning import LightningTrainer
+from nasrunner.composition import construct
+from nasrunner.core import Proposal
+from nasrunner.spaces.drawing import draw
+from nasrunner.spaces.language import parse_space
+
+CONFIG = Path(__file__).parent.parent / "conf"
+GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, how it is trained, and the largest ratio to a bare loop that is accepted."""
+
+    name: str
+    network: dict[str, Any]
+    overrides: tuple[str, ...]
+    limit: float
+    repetitions: int
+
+
+MLP = {"concat": [{"affine": {"units": 64}}, "relu", {"affine": {"units": 64}}, "relu"]}
+CNN = {"concat": [{"conv2d": {"filters": 64, "kernel_size": 3}}, "batch_norm", "relu"] * 3}
+CASES = (
+    Case("digits MLP, batch 32, 10 epochs", MLP, ("trainer.max_epochs=10",), 1.5, 11),
+    Case("CNN, batch 128, 3 epochs", CNN, ("trainer.max_epochs=3", "data.batch_size=128"), 1.05, 7),
+)
+
+
+def main() -> None:
+    """Prints every case's ratios; exits with 1 where one is above its limit."""
+    torch.set_num_threads(1)
+    fit_times = timed_fit()
+    is_met = True
+    for case in CASES:
+        config = configured(case)
+        times: dict[str, list[float]] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            fast, ordinary = (
+                trainer_of(case, config, fast_loop=is_fast).task(Path(folder), 0)
+                for is_fast in (True, False)
+            )
+            network, bare = bare_loop(case, config)
+            for turn in range(case.repetitions + 1):
+                measured = {"bare": seconds(bare)}
+                for name, train in (("", fast), ("ordinary ", ordinary)):
+                    measured[f"{name}child"] = seconds(lambda train=train: run(train))
+                    measured[f"{name}fit"] = fit_times[-1]
+                for name, value in measured.items() if turn else ():  # the first one warms up
+                    times.setdefault(name, []).append(value)
+        is_met &= report(case, times, network)
+    sys.exit(0 if is_met else 1)
+
+
+def configured(case: Case) -> dict[str, Any]:
+    with initialize_config_dir(str(CONFIG.resolve()), version_base="1.3"):
+        groups = ["+data=digits", "+task=classification", "+optimizer=adam", "+scheduler=none"]
+        config = compose(overrides=[*groups, "+trainer=lightning", *case.overrides])
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def space_of(case: Case, config: dict[str, Any]) -> Any:
+    affine = {"affine": {"units": config["data"]["num_outputs"]}}
+    return parse_space({"concat": [*case.network["concat"], affine]})
+
+
+def trainer_of(case: Case, config: dict[str, Any], *, fast_loop: bool) -> LightningTrainer:
+    config = {**config, "trainer": {**config["trainer"], "fast_loop": fast_loop}}
+    return construct(
+        config["trainer"],
+        "trainer",
+        space=space_of(case, config),
+        config=config,
+        in_shape=tuple(config["data"]["in_shape"]),
+        construct=construct,
+        draw=draw,
+    )
+
+
+def run(train: Callable[[Proposal], Any]) -> None:
+    outcome = train(Proposal(0, {}))
+    assert outcome.status == "completed", outcome.error
+
+
+def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], None]]:
+    """The architecture, and the hand-written training of it."""
+    space = space_of(case, config)
+    data = construct(config["data"], "data")
+    data.setup("fit")
+
+    def train() -> None:
+        torch.manual_seed(0)
+        network, _ = space.build(tuple(config["data"]["in_shape"]))
+        optimizer = construct(config["optimizer"], "optimizer", network.parameters())
+        batches, validation = data.train_dataloader(), data.val_dataloader()
+        for _ in range(config["trainer"]["max_epochs"]):
+            network.train()
+            for x, y in batches:
+                optimizer.zero_grad()
+                loss = functional.cross_entropy(network(x), y)
+                loss.backward()
+                optimizer.step()
+            validate(network.eval(), validation)
+
+    return space.text(), train
+
+
+@torch.no_grad()
+def validate(network: nn.Module, batches: Any) -> tuple[float, float]:
+    loss = correct = count = 0.0
+    for x, y in batches:
+        predicted = network(x)
+        loss += functional.cross_entropy(predicted, y, reduction="sum").item()
+        correct += (predicted.argmax(dim=1) == y).sum().item()
+        count += len(x)
+    return loss / count, correct / count
+
+
+def timed_fit() -> list[float]:
+    """Makes every ``Trainer.fit`` append its seconds to the list returned."""
+    times: list[float] = []
+    fit = pl.Trainer.fit
+
+    def timed(*args: Any, **kwargs: Any) -> None:
+        times.append(seconds(lambda: fit(*args, **kwargs)))
+
+    pl.Trainer.fit = timed  # type: ignore[method-assign]
+    return times
+
+
+def seconds(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def report(case: Case, times: dict[str, list[float]], network: str) -> bool:
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    print(f"\n{case.name}: {network}")
+    for name, value in medians.items():
+        ratio = statistics.median(t / b for t, b in zip(times[name], times["bare"], strict=True))
+        limit = f"   limit {case.limit}" if name == "fit" else ""
+        print(f"  {name:15} {1000 * value:8.1f} ms   {ratio:5.2f} x bare{limit}")
+    return medians["fit"] / medians["bare"] <= case.limit
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Child trainers: what turns a genotype into a reward."""

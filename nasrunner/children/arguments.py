@@ -1,0 +1,122 @@
+"""The arguments of Lightning's Trainer: which are legal, and which the fast loop may keep."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.plugins import MixedPrecision, Precision
+from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from pytorch_lightning.strategies import SingleDeviceStrategy
+
+from nasrunner.core import ConfigError
+from nasrunner.core.errors import suggest
+
+Construct = Callable[..., Any]
+"""Builds an object from its configuration: (config, key, *arguments, **arguments)."""
+
+OWN = ("fast_loop", "stop_patience", "stop_min_delta", "checkpoint")
+"""Arguments of the trainer's configuration that are not Lightning's."""
+
+SAFE = frozenset(
+    {
+        "accelerator",
+        "benchmark",
+        "check_val_every_n_epoch",
+        "deterministic",
+        "devices",
+        "enable_autolog_hparams",
+        "enable_checkpointing",
+        "enable_model_summary",
+        "enable_progress_bar",
+        "inference_mode",
+        "limit_val_batches",
+        "log_every_n_steps",
+        "max_epochs",
+        "max_time",
+        "min_epochs",
+        "num_sanity_val_steps",
+        "precision",
+    }
+)
+"""Arguments with which an epoch may be given to Lightning as one batch."""
+
+
+@functools.cache
+def lightning_defaults() -> dict[str, Any]:
+    """The arguments of Lightning's Trainer with their default values."""
+    parameters = inspect.signature(pl.Trainer.__init__).parameters
+    return {name: p.default for name, p in parameters.items() if name != "self"}
+
+
+def check_names(arguments: Mapping[str, Any]) -> None:
+    """Refuses an argument that is neither Lightning's nor ours.
+
+    Raises:
+        ConfigError: names the argument and all legal ones.
+    """
+    legal = [*lightning_defaults(), *OWN]
+    for name in arguments:
+        if not name.startswith("_") and name not in legal:
+            raise ConfigError(
+                f"trainer.{name}: Lightning's Trainer takes no {name!r}, {suggest(name, legal)}"
+            )
+
+
+def make_trainer(
+    config: Mapping[str, Any], folder: Path, construct: Construct, callbacks: list[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's Trainer for one child.
+
+    Args:
+        config: the ``trainer`` part of the child's configuration. Callbacks, loggers, plugins,
+            strategies and profilers may be given with ``_target_``.
+        folder: where Lightning keeps files, if it is told to write some.
+        construct: builds what has a ``_target_``.
+        callbacks: ours; those of ``config`` come first.
+
+    Raises:
+        ConfigError: an argument does not exist, or Lightning refuses its value.
+    """
+    check_names(config)
+    given = {n: v for n, v in config.items() if not n.startswith("_") and n not in OWN}
+    built = {n: _objects(v, f"trainer.{n}", construct) for n, v in given.items()}
+    users = built.pop("callbacks", None) or []
+    # A child is one process: without this, Lightning would take a SLURM job for its own.
+    built["plugins"] = built.get("plugins") or [LightningEnvironment()]
+    built["default_root_dir"] = built.get("default_root_dir") or folder
+    both = [*(users if isinstance(users, list) else [users]), *callbacks]
+    try:
+        return pl.Trainer(**built, callbacks=both)
+    except Exception as error:  # MisconfigurationException, ValueError, TypeError, RuntimeError, …
+        raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def is_fast(config: Mapping[str, Any], trainer: pl.Trainer) -> bool:
+    """Whether the fast loop takes exactly the steps that Lightning's own would.
+
+    It does on one device, in full or bfloat16 precision, where no argument changes what happens
+    between the batches of an epoch.
+    """
+    unsafe = {n: v for n, v in lightning_defaults().items() if n not in SAFE} | {"logger": False}
+    if any(n in config and config[n] not in (value, None) for n, value in unsafe.items()):
+        return False
+    precision = trainer.precision_plugin
+    is_plain = type(precision) is Precision
+    is_bfloat16 = type(precision) is MixedPrecision and precision.scaler is None
+    return (
+        bool(config["fast_loop"])
+        and type(trainer.strategy) is SingleDeviceStrategy
+        and (is_plain or is_bfloat16)
+    )
+
+
+def _objects(value: Any, key: str, construct: Construct) -> Any:
+    """The value with every mapping that has a ``_target_`` replaced by what it describes."""
+    if isinstance(value, Mapping) and "_target_" in value:
+        return construct(value, key)
+    if isinstance(value, list):
+        return [_objects(item, f"{key}.{index}", construct) for index, item in enumerate(value)]
+    return value

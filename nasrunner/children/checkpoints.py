@@ -1,0 +1,60 @@
+"""Keeps the weights of a child: of its best epoch, of its last one, both or neither."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+
+from nasrunner.children.module import ChildModule, Line
+from nasrunner.children.reward import Reward
+from nasrunner.core import ConfigError
+from nasrunner.core.errors import suggest
+
+Keep = Literal["best", "last", "all", "none"]
+_LEGAL = ("best", "last", "all", "none")
+
+
+def check_keep(keep: str) -> None:
+    """Refuses a value of ``trainer.checkpoint`` that is not one of ``Keep``."""
+    if keep not in _LEGAL:
+        raise ConfigError(f"trainer.checkpoint={keep!r} is no choice, {suggest(str(keep), _LEGAL)}")
+
+
+class KeepWeights(pl.Callback):
+    """Writes ``best.ckpt`` and ``last.ckpt`` when training ends.
+
+    ``best.ckpt`` holds what a later run or a user needs: ``state_dict`` of the network, ``epoch``
+    and ``metrics`` of the epoch whose reward metric was best. Its weights are copied in memory
+    whenever they improve, on their device, and written once: a write for every improvement would
+    cost tiny children as much as an epoch. ``last.ckpt`` is Lightning's own checkpoint, with the
+    optimizer's state, so that training can go on from it.
+
+    Args:
+        folder: the child's folder.
+        keep: which of them.
+        reward: whose metric says which epoch is best.
+    """
+
+    def __init__(self, folder: Path, keep: Keep, reward: Reward) -> None:
+        self.folder = folder
+        self.keeps_best = keep in ("best", "all")
+        self.keeps_last = keep in ("last", "all")
+        self.reward = reward
+        self._best: dict[str, Any] | None = None
+
+    def consider(self, line: Line, module: ChildModule) -> None:
+        """Copies the weights if the epoch just ended is the best so far."""
+        value = line.get(self.reward.metric)
+        if not self.keeps_best or value is None:
+            return
+        best = self._best["metrics"][self.reward.metric] if self._best else None
+        if self.reward.is_better(value, best):
+            weights = {n: v.detach().clone() for n, v in module.network.state_dict().items()}
+            self._best = {"epoch": int(line["epoch"]), "metrics": line, "state_dict": weights}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._best is not None:
+            torch.save(self._best, self.folder / "best.ckpt")
+        if self.keeps_last:
+            trainer.save_checkpoint(self.folder / "last.ckpt")

@@ -1,0 +1,76 @@
+"""The child trainer: networks of a space, trained with Lightning."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nasrunner.children.arguments import Construct, check_names
+from nasrunner.children.blueprint import draw_up
+from nasrunner.children.checks import check_child
+from nasrunner.children.settings import Config
+from nasrunner.children.training import TrainChild
+from nasrunner.core import Blueprint, Genotype, SearchSpace, Shape, Space
+
+
+class LightningTrainer:
+    """Trains each child with Lightning; see ``ChildTrainer`` for who calls what.
+
+    Everything a child will need is tried when the trainer is made: the data's files, the task,
+    optimizer, scheduler and Lightning's Trainer, with every option of every hyperparameter.
+
+    Args:
+        fast_loop: whether small children are spared Lightning's work for each batch, where that
+            changes no step they take; False: always Lightning's own loop.
+        stop_patience: epochs without improvement of the reward's metric after which a child's
+            training stops; None: never.
+        stop_min_delta: what counts as an improvement, in units of the metric.
+        checkpoint: whose weights are kept: ``best`` epoch, ``last`` epoch, ``all`` or ``none``.
+        space: what is searched.
+        config: the child's configuration: data, task, optimizer, scheduler, trainer.
+        in_shape: shape of one example.
+        construct: builds an object from its configuration; picklable.
+        draw: draws a frozen space as SVG.
+        lightning: arguments of Lightning's Trainer, by its own names.
+
+    Raises:
+        ConfigError: something in ``config`` cannot be used; the message names its key.
+        DataError: a file of the data set is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        *,
+        fast_loop: bool,
+        stop_patience: int | None,
+        stop_min_delta: float,
+        checkpoint: str,
+        space: SearchSpace,
+        config: Config,
+        in_shape: Shape,
+        construct: Construct,
+        draw: Callable[[Space], str],
+        **lightning: Any,
+    ) -> None:
+        check_names(lightning)
+        own = {
+            "fast_loop": fast_loop,
+            "stop_patience": stop_patience,
+            "stop_min_delta": stop_min_delta,
+            "checkpoint": checkpoint,
+        }
+        self.space = space
+        self.config = {**config, "trainer": {**config["trainer"], **own}}
+        self.in_shape = tuple(in_shape)
+        self.construct = construct
+        self.draw = draw
+        check_child(self.config, space.hyperparameters, self.in_shape, construct)
+
+    def inspect(self, genotype: Genotype) -> Blueprint:
+        return draw_up(
+            self.space, genotype, self.in_shape, self.config["data"]["num_outputs"], self.draw
+        )
+
+    def task(self, folder: Path, seed: int) -> TrainChild:
+        return TrainChild(
+            self.space, self.config, self.in_shape, self.construct, Path(folder), seed
+        )

@@ -1,0 +1,103 @@
+"""How one number, higher is better, comes from a child's learning curves."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nasrunner.core import ConfigError
+from nasrunner.core.errors import suggest
+
+Reduce = Literal["last", "best", "mean_last", "max_last"]
+
+Curves = Sequence[Mapping[str, float]]
+"""Metrics of a child, one mapping an epoch; an epoch without validation lacks those of it."""
+
+
+@dataclass(frozen=True)
+class Reward:
+    """Reduces the curve of one metric to the reward a searcher maximises.
+
+    Zoph & Le 2017 (arXiv:1611.01578): ``val_accuracy``, ``max_last`` of 5 epochs, power 3.
+
+    Args:
+        metric: name of the metric: ``val_loss``, ``val_accuracy``, ….
+        mode: ``max``: the metric is better when higher; ``min``: when lower, and counts negative.
+        reduce: ``last`` epoch; ``best`` epoch; ``mean_last``, ``max_last``: the mean or the best
+            of the last ``last_epochs`` epochs.
+        last_epochs: how many epochs ``mean_last`` and ``max_last`` look at, >= 1.
+        power: what the metric, which must not be negative then, is raised to; > 0.
+
+    Raises:
+        ConfigError: an argument is not legal.
+    """
+
+    metric: str
+    mode: Literal["max", "min"]
+    reduce: Reduce
+    last_epochs: int
+    power: float
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("max", "min"):
+            raise ConfigError(f"task.reward.mode must be max or min, got {self.mode!r}")
+        if self.reduce not in _REDUCTIONS:
+            legal = suggest(str(self.reduce), _REDUCTIONS)
+            raise ConfigError(f"task.reward.reduce={self.reduce!r} is no reduction, {legal}")
+        if isinstance(self.last_epochs, bool) or not (
+            isinstance(self.last_epochs, int) and self.last_epochs >= 1
+        ):
+            raise ConfigError(
+                f"task.reward.last_epochs must be a whole number >= 1, got {self.last_epochs!r}"
+            )
+        if isinstance(self.power, bool) or not (
+            isinstance(self.power, int | float) and 0 < self.power < math.inf
+        ):
+            raise ConfigError(f"task.reward.power must be a number > 0, got {self.power!r}")
+
+    def check_logged(self, names: Sequence[str]) -> None:
+        """Refuses a metric that is not among those a child logs.
+
+        Raises:
+            ConfigError: it is not; the message lists ``names``.
+        """
+        if self.metric not in names:
+            legal = suggest(self.metric, names)
+            raise ConfigError(f"task.reward.metric: {self.metric!r} is never logged, {legal}")
+
+    def __call__(self, curves: Curves) -> float:
+        """The reward of a child that has ended.
+
+        Raises:
+            ValueError: the metric was never logged, is not finite, or is negative while ``power``
+                is not 1.
+        """
+        values = [line[self.metric] for line in curves if self.metric in line]
+        if not values:
+            seen = sorted({name for line in curves for name in line})
+            raise ValueError(f"metric {self.metric!r} was never logged; logged metrics are {seen}")
+        sign = 1 if self.mode == "max" else -1
+        value = sign * _REDUCTIONS[self.reduce]([sign * v for v in values], self.last_epochs)
+        if not math.isfinite(value):
+            raise ValueError(f"the reward's metric {self.metric!r} is {value}")
+        if self.power != 1 and value < 0:
+            raise ValueError(
+                f"task.reward.power={self.power} needs a metric >= 0, "
+                f"but {self.metric!r} is {value}"
+            )
+        return float(sign * (value if self.power == 1 else value**self.power))
+
+    def is_better(self, value: float, than: float | None) -> bool:
+        """Whether one value of the metric is better than another, or than none."""
+        return than is None or (value > than if self.mode == "max" else value < than)
+
+
+_REDUCTIONS = {
+    "last": lambda values, last_epochs: values[-1],
+    "best": lambda values, last_epochs: max(values),
+    "mean_last": lambda values, last_epochs: (
+        sum(values[-last_epochs:]) / len(values[-last_epochs:])
+    ),
+    "max_last": lambda values, last_epochs: max(values[-last_epochs:]),
+}
+"""Reductions of a curve whose higher values are better."""

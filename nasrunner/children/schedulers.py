@@ -1,0 +1,56 @@
+"""Learning-rate schedulers that need more than an optimizer; all are stepped once an epoch."""
+
+from typing import Literal
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+
+class Plateau(ReduceLROnPlateau):
+    """Multiplies the learning rate by ``factor`` when a metric has stopped improving.
+
+    DeepArchitect's schedule (arXiv:1704.08792, section 7): ``factor`` is its rate multiplier,
+    ``patience`` its patience.
+
+    Args:
+        optimizer: whose learning rate to change.
+        monitor: name of the metric: ``val_loss``, ``val_accuracy``, ….
+        mode: ``min``: lower is better; ``max``: higher is.
+        factor: in (0, 1).
+        patience: epochs without improvement that are waited for.
+        threshold: an improvement is a change by more than this share of the best value, >= 0.
+        cooldown: epochs after a change that are not counted, >= 0.
+        min_lr: the learning rate does not fall below, >= 0.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        monitor: str,
+        mode: Literal["min", "max"],
+        factor: float,
+        patience: int,
+        threshold: float,
+        cooldown: int,
+        min_lr: float,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ValueError(f"factor must be in (0, 1), got {factor}")
+        if patience < 0 or cooldown < 0 or threshold < 0 or min_lr < 0:
+            raise ValueError(
+                f"patience, cooldown, threshold and min_lr must be >= 0, got {patience}, "
+                f"{cooldown}, {threshold} and {min_lr}"
+            )
+        # eps: torch skips changes below 1e-8 by default, so that min_lr 1e-9 is never reached
+        super().__init__(
+            optimizer,
+            mode,
+            factor=factor,
+            patience=patience,
+            threshold=threshold,
+            cooldown=cooldown,
+            min_lr=min_lr,
+            eps=0.0,
+        )
+        self.monitor = monitor

@@ -1,0 +1,196 @@
+"""Tasks: what a child's outputs mean, its loss, its metrics, and how its reward comes from them."""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+import torchmetrics.classification
+import torchmetrics.regression
+from torch.nn import functional
+from torchmetrics import Metric
+
+from nasrunner.children.reward import Reward
+from nasrunner.core import ConfigError
+from nasrunner.core.errors import suggest
+
+# B = batch, K = number of outputs
+
+Metrics = Mapping[str, Mapping[str, Any] | Metric | None]
+"""Metrics by name: the arguments of a torchmetrics class, or a metric."""
+
+
+def _classes_of(module: Any, prefix: str) -> dict[str, type[Metric]]:
+    """The metric classes of a torchmetrics module by their names in snake case, less a prefix."""
+    found = {name: getattr(module, name) for name in module.__all__ if name.startswith(prefix)}
+    return {_snake_case(name.removeprefix(prefix)): value for name, value in found.items()}
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+class Task(ABC):
+    """What children are trained for.
+
+    Args:
+        num_outputs: outputs of the network: classes, or numbers to predict.
+        metrics: what is measured on the validation examples, logged as ``val_<name>``: the name of
+            a torchmetrics class in snake case (``f1_score``) with its arguments, or any
+            torchmetrics ``Metric``.
+        reward: how the reward comes from the metrics.
+
+    Raises:
+        ConfigError: a metric does not exist or does not take its arguments, or the reward's
+            metric is never logged.
+    """
+
+    metric_classes: ClassVar[Mapping[str, type[Metric]]]
+    """The torchmetrics classes that fit the task, by name."""
+
+    def __init__(
+        self,
+        *,
+        num_outputs: int,
+        metrics: Metrics,
+        reward: Reward,
+    ) -> None:
+        self.num_outputs = num_outputs
+        self.reward = reward
+        self.metrics = {name: self._metric(name, given) for name, given in metrics.items()}
+        """The metrics by the name they are logged under, without ``val_``."""
+        reward.check_logged(self.logged_names())
+
+    def logged_names(self) -> list[str]:
+        """The metrics that every child logs."""
+        return ["train_loss", "val_loss", *[f"val_{name}" for name in self.metrics]]
+
+    @abstractmethod
+    def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The mean loss of a batch; minimised on training, logged on validation examples."""
+
+    @abstractmethod
+    def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Made-up outputs and targets of a batch of ``size``, to try metrics with."""
+
+    def measured(
+        self, predicted_BK: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What metrics are given of a batch."""
+        return predicted_BK, target
+
+    def _metric(self, name: str, given: Mapping[str, Any] | Metric | None) -> Metric:
+        if isinstance(given, Metric):
+            return given
+        key = f"task.metrics.{name}"
+        if name not in self.metric_classes:
+            raise ConfigError(
+                f"{key}: there is no such metric, {suggest(name, self.metric_classes)}"
+            )
+        metric_class = self.metric_classes[name]
+        takes_classes = "num_classes" in inspect.signature(metric_class).parameters
+        fixed = {"num_classes": self.num_outputs} if takes_classes else {}
+        try:
+            return metric_class(**fixed, **(given or {}))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{key}: {error}") from error
+
+    def rehearse(self) -> None:
+        """Computes the loss and every metric on made-up outputs, to find what cannot work early.
+
+        Raises:
+            ConfigError: a metric fails, or gives something else than one number.
+        """
+        predicted_BK, target = self.example(size=4)
+        self.loss(predicted_BK, target)
+        for name, metric in self.metrics.items():
+            try:
+                metric.update(*self.measured(predicted_BK, target))
+                value = metric.compute()
+            except Exception as error:
+                raise ConfigError(f"task.metrics.{name}: {error}") from error
+            metric.reset()
+            if not isinstance(value, torch.Tensor) or value.numel() != 1:
+                raise ConfigError(f"task.metrics.{name} must give one number, got {value}")
+
+
+class Classification(Task):
+    """One of K classes: cross entropy of K logits. Binary is K = 2.
+
+    Args:
+        label_smoothing: share of the target spread over all classes, in [0, 1).
+    """
+
+    metric_classes = _classes_of(torchmetrics.classification, "Multiclass")
+
+    def __init__(
+        self,
+        *,
+        num_outputs: int,
+        label_smoothing: float,
+        metrics: Metrics,
+        reward: Reward,
+    ) -> None:
+        if not 0 <= label_smoothing < 1:
+            raise ConfigError(f"task.label_smoothing must be in [0, 1), got {label_smoothing}")
+        self.label_smoothing = label_smoothing
+        super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
+
+    def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(predicted_BK, target, label_smoothing=self.label_smoothing)
+
+    def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        target_B = torch.arange(size) % self.num_outputs
+        return functional.one_hot(target_B, self.num_outputs).float(), target_B
+
+
+class Regression(Task):
+    """K numbers: the mean squared error, or Huber's loss, of K outputs.
+
+    Args:
+        loss: ``mse``; ``huber``: linear above an error of ``huber_delta``.
+        huber_delta: > 0, in units of the target.
+    """
+
+    metric_classes = _classes_of(torchmetrics.regression, "")
+
+    def __init__(
+        self,
+        *,
+        num_outputs: int,
+        loss: Literal["mse", "huber"],
+        huber_delta: float,
+        metrics: Metrics,
+        reward: Reward,
+    ) -> None:
+        if loss not in ("mse", "huber"):
+            raise ConfigError(f"task.loss must be mse or huber, got {loss!r}")
+        if not huber_delta > 0:
+            raise ConfigError(f"task.huber_delta must be > 0, got {huber_delta}")
+        self.is_huber = loss == "huber"
+        self.huber_delta = huber_delta
+        super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
+
+    def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if predicted_BK.shape != target.shape:  # broadcasting would train on every pair
+            raise ValueError(
+                f"the network's outputs are {tuple(predicted_BK.shape)} but the targets are "
+                f"{tuple(target.shape)}; both must be (batch, data.num_outputs)"
+            )
+        if self.is_huber:
+            return functional.huber_loss(predicted_BK, target, delta=self.huber_delta)
+        return functional.mse_loss(predicted_BK, target)
+
+    def measured(
+        self, predicted_BK: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.num_outputs > 1:
+            return predicted_BK, target
+        return predicted_BK[:, 0], target[:, 0]  # some metrics take (B,) only
+
+    def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        target_BK = torch.arange(size * self.num_outputs, dtype=torch.float32)
+        target_BK = target_BK.reshape(size, self.num_outputs) + 1
+        return target_BK * 1.5, target_BK

@@ -1,0 +1,250 @@
+"""The base of every data set: examples kept in memory as tensors and batched by slicing."""
+
+import inspect
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from nasrunner.core.errors import ConfigError, DataError
+from nasrunner.data.files import DataFile
+from nasrunner.data.loader import Augment, Batch, TensorLoader
+from nasrunner.data.normalize import Normalization
+from nasrunner.data.split import count_of, hold_out
+
+# N = number of examples, ... = the shape of one example
+
+Arrays = tuple[np.ndarray, np.ndarray]
+"""Inputs (N, ...) and targets: (N,) class indices, or (N, outputs) numbers."""
+
+_BATCHING = ("batch_size", "eval_batch_size", "drop_last")
+"""Arguments that the tensors of a data set do not depend on."""
+
+_KEPT: dict[Hashable, dict[str, Any]] = {}
+"""The tensors of the last data set this process loaded, by what they depend on and stage."""
+
+
+@dataclass(frozen=True)
+class _FitTensors:
+    train: Batch
+    validation: Batch
+    normalization: Normalization
+
+
+@dataclass(kw_only=True, eq=False)
+class TensorDataModule(pl.LightningDataModule, ABC):
+    """Keeps a data set in memory, splits and normalizes it, and serves batches of it.
+
+    A data set of your own is one class and one YAML with its dotted path as ``_target_``::
+
+        @dataclass(kw_only=True, eq=False)
+        class Spirals(TensorDataModule):
+            \"\"\"Two spirals in the plane: in_shape [2], num_outputs 2.\"\"\"
+
+            noise: float  # an argument of its own; data.noise on the command line
+
+            def read_fit(self) -> Arrays:
+                return make_spirals(self.noise, seed=0)  # (N, 2) floats, (N,) whole numbers
+
+            def read_test(self) -> Arrays:
+                return make_spirals(self.noise, seed=1)
+
+    Integer targets (N,) are classes, 0 to num_outputs - 1; float targets (N, num_outputs) are for
+    regression and stay as they are. ``files`` lets ``prepare_data`` check what it reads;
+    ``augmentation`` changes training batches; ``hold_out`` and ``count_of`` of
+    ``nasrunner.data.split`` make a test part where the data set has none. A class that is no
+    dataclass works too, if it keeps each constructor argument as an attribute of the same name.
+
+    Inputs are normalized with the mean and standard deviation of the training part: of each
+    channel for images, of each feature for vectors. The validation part is drawn from what
+    ``read_fit`` returns, so that classes keep their shares. ``setup("fit")`` never reads the
+    test part. Tensors are made once a process, shared by data modules that differ in batching
+    only, and moved once to the device of the trainer.
+
+    Args:
+        in_shape: shape of one example: (features,) or (channels, height, width).
+        num_outputs: number of classes, or of numbers to predict.
+        batch_size: examples a training batch.
+        eval_batch_size: examples a validation or test batch.
+        drop_last: whether a last training batch of fewer than ``batch_size`` examples is left out.
+            Batch normalization cannot train on a batch of one.
+        validation_examples: how many of the examples that are not for the test are kept for
+            validation, or their share in (0, 1).
+        split_seed: fixes the split, independently of the study's seed.
+
+    Raises:
+        ConfigError: an argument is out of its range.
+    """
+
+    in_shape: Sequence[int]
+    num_outputs: int
+    batch_size: int
+    eval_batch_size: int
+    drop_last: bool
+    validation_examples: int | float
+    split_seed: int
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._fit: _FitTensors | None = None
+        self._test: Batch | None = None
+        for name in ("num_outputs", "batch_size", "eval_batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"data.{name} must be a whole number >= 1, got {value!r}")
+
+    @abstractmethod
+    def read_fit(self) -> Arrays:
+        """Examples for training and validation, as they are: not normalized.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+
+    @abstractmethod
+    def read_test(self) -> Arrays:
+        """Examples for the test. Only ``setup("test")`` calls it."""
+
+    def files(self) -> Sequence[DataFile]:
+        """The files that the data set is read from."""
+        return ()
+
+    def augmentation(self) -> Augment | None:
+        """What changes the inputs of every training batch."""
+        return None
+
+    def prepare_data(self) -> None:
+        """Checks every file: reads each once a process, and then only asks whether it changed.
+
+        Raises:
+            DataError: a file is missing, damaged, or another one than expected.
+        """
+        changed = [file.path for file in self.files() if file.verify() != file.md5]
+        if changed:
+            warnings.warn(
+                f"data: the checksum of {', '.join(map(str, changed))} is not the original's; "
+                "form and size are right, so it is used",
+                stacklevel=2,
+            )
+
+    def setup(self, stage: str) -> None:
+        """Loads training and validation examples, and for ``test`` those of the test as well.
+
+        Raises:
+            DataError: a file is missing or damaged, or does not hold examples of ``in_shape`` and
+                targets for ``num_outputs``.
+            ConfigError: the split is impossible, or the trainer has several devices.
+        """
+        identity = (*self._identity(), device := self._device())
+        self._fit = _kept(identity, "fit", lambda: self._load_fit(device))
+        if stage == "test":
+            self._test = _kept(identity, "test", lambda: self._load_test(device))
+
+    def train_dataloader(self) -> TensorLoader:
+        assert self._fit is not None
+        return TensorLoader(
+            *self._fit.train,
+            self.batch_size,
+            is_shuffled=True,
+            drop_last=self.drop_last,
+            augment=self.augmentation(),
+        )
+
+    def val_dataloader(self) -> TensorLoader:
+        assert self._fit is not None
+        return TensorLoader(*self._fit.validation, self.eval_batch_size)
+
+    def test_dataloader(self) -> TensorLoader:
+        assert self._test is not None
+        return TensorLoader(*self._test, self.eval_batch_size)
+
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Leaves the batch where it is: the tensors it was cut from are on the device."""
+        return batch
+
+    def _device(self) -> torch.device:
+        if self.trainer is None:
+            return torch.device("cpu")
+        if self.trainer.world_size > 1:
+            raise ConfigError(
+                f"data: each of the child's {self.trainer.world_size} devices would train on every "
+                "example; set trainer.devices=1 and run more children at a time"
+            )
+        return self.trainer.strategy.root_device
+
+    def _identity(self) -> tuple[Hashable, ...]:
+        """What the tensors depend on: the class and its arguments, batching left out."""
+        names = [n for n in inspect.signature(type(self)).parameters if n not in _BATCHING]
+        if missing := [name for name in names if not hasattr(self, name)]:
+            raise ConfigError(
+                f"data: {type(self).__name__} must keep its argument {missing[0]!r} as an "
+                "attribute of the same name"
+            )
+        return (type(self), *[(name, repr(getattr(self, name))) for name in names])
+
+    def _load_fit(self, device: torch.device) -> _FitTensors:
+        x, y = self.read_fit()
+        num_outputs = self._num_outputs(x, y)
+        if num_outputs != self.num_outputs:
+            what = "classes" if y.ndim == 1 else "targets of an example"
+            raise DataError(
+                f"data.num_outputs must be {num_outputs}, the number of {what} of "
+                f"{type(self).__name__}, got {self.num_outputs}"
+            )
+        num_validation = count_of("validation_examples", self.validation_examples, len(x))
+        strata_N = y if y.ndim == 1 else np.zeros(len(y))
+        rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed)
+        normalization = Normalization.of(x[rows])
+        train = _tensors(normalization, x[rows], y[rows], device)
+        validation = _tensors(normalization, x[validation_rows], y[validation_rows], device)
+        return _FitTensors(train, validation, normalization)
+
+    def _load_test(self, device: torch.device) -> Batch:
+        assert self._fit is not None
+        x, y = self.read_test()
+        if self._num_outputs(x, y) > self.num_outputs:
+            raise DataError(
+                f"the test part of {type(self).__name__} has classes that training lacks"
+            )
+        return _tensors(self._fit.normalization, x, y, device)
+
+    def _num_outputs(self, x: np.ndarray, y: np.ndarray) -> int:
+        """How many outputs the data has; refuses arrays that are no examples of ``in_shape``."""
+        name = type(self).__name__
+        if x.shape[1:] != tuple(self.in_shape):
+            raise DataError(
+                f"data.in_shape must be {list(x.shape[1:])}, the shape of an example of {name}, "
+                f"got {list(self.in_shape)}"
+            )
+        is_classes = y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0
+        is_numbers = y.ndim == 2 and y.dtype.kind == "f"
+        if len(y) != len(x) or not (is_classes or is_numbers):
+            raise DataError(
+                f"the {len(x)} examples of {name} need targets (N,) of whole numbers >= 0 or "
+                f"(N, num_outputs) of floats, got {y.shape} {y.dtype}"
+            )
+        return int(y.max()) + 1 if is_classes else y.shape[1]
+
+
+def _tensors(
+    normalization: Normalization, x: np.ndarray, y: np.ndarray, device: torch.device
+) -> Batch:
+    targets = y.astype(np.int64 if y.ndim == 1 else np.float32)
+    return normalization.apply(x).to(device), torch.from_numpy(targets).to(device)
+
+
+def _kept(identity: Hashable, stage: str, load: Callable[[], Any]) -> Any:
+    """What ``load`` returned for this data set and stage; forgets any other data set first."""
+    for other in set(_KEPT) - {identity}:
+        del _KEPT[other]
+    stages = _KEPT.setdefault(identity, {})
+    if stage not in stages:
+        stages[stage] = load()
+    return stages[stage]

@@ -1,0 +1,1 @@
+"""Where children run: in the calling process, or on warm worker processes of this machine."""

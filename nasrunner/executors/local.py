@@ -1,0 +1,147 @@
+"""Children on warm worker processes of this machine, over Dask distributed."""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from nasrunner.core import ConfigError, NasRunnerError
+from nasrunner.executors.dask_executor import DaskExecutor
+from nasrunner.executors.machine import gpu_of_each_worker, memory_gb
+from nasrunner.executors.warm import WarmServer
+
+_DEATH_REPORT_TIMEOUT_S = 0.5
+
+
+class LocalExecutor(DaskExecutor):
+    """Worker processes that stay warm: what children import is imported once.
+
+    Workers are forked from one process that has imported ``preload``. A worker that dies is
+    replaced and its child retried. Returns before the workers are up; children wait for them.
+
+    Args:
+        workers: processes, >= 1; None: one for each core, or ``workers_per_gpu`` for each GPU.
+        threads_per_worker: CPU threads a child may use, >= 1.
+        memory_limit_gb: of one worker, in 10^9 bytes; above 95 % of it a worker is stopped and
+            its child counts as dead. None: an equal share of the machine.
+        retries: how often a child is started again whose worker died, >= 0.
+        gpus: which GPUs, by position or name; None: all that are visible; []: none.
+        workers_per_gpu: how many workers share a GPU, >= 1; None: one, or as ``workers`` asks.
+        preload: modules that are imported once, before the first child.
+
+    Raises:
+        ConfigError: a number is out of its range, a GPU or module does not exist.
+    """
+
+    def __init__(
+        self,
+        workers: int | None,
+        threads_per_worker: int,
+        memory_limit_gb: float | None,
+        retries: int,
+        gpus: Sequence[int | str] | None,
+        workers_per_gpu: int | None,
+        preload: Sequence[str],
+    ) -> None:
+        _check_count("workers", workers, least=1, or_null=True)
+        _check_count("threads_per_worker", threads_per_worker, least=1)
+        _check_count("retries", retries, least=0)
+        _check_count("workers_per_gpu", workers_per_gpu, least=1, or_null=True)
+        _check_memory(memory_limit_gb)
+        cuda_devices = gpu_of_each_worker(workers, gpus, workers_per_gpu)
+        cluster = _LocalCluster(cuda_devices, threads_per_worker, memory_limit_gb, preload)
+        super().__init__(cluster, len(cuda_devices), threads_per_worker, retries)
+
+
+class _LocalCluster:
+    """Dask workers on this machine, forked from a warm process."""
+
+    def __init__(
+        self,
+        cuda_devices: Sequence[str | None],
+        threads_per_worker: int,
+        memory_limit_gb: float | None,
+        preload: Sequence[str],
+    ) -> None:
+        self._memory_limit_gb = memory_limit_gb
+        threads = {
+            name: str(threads_per_worker)
+            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        }
+        self._environs: list[Mapping[str, str]] = [
+            threads if device is None else {**threads, "CUDA_VISIBLE_DEVICES": device}
+            for device in cuda_devices
+        ]
+        self._deaths: dict[str, str] = {}
+        self._death_reported = threading.Condition()
+        self._folder = tempfile.mkdtemp(prefix="nasrunner-workers-")
+        # Thread counts are read by the libraries when they are imported; 51 is above critical.
+        self._warm = WarmServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
+        self._warm.start()
+
+    def settings(self) -> dict[str, Any]:
+        from nasrunner.executors.dask_processes import SETTINGS  # heavy: imports distributed
+
+        return dict(SETTINGS)
+
+    def start(self, broken: Callable[[NasRunnerError], None]) -> Any:
+        import distributed.utils
+
+        from nasrunner.executors.dask_processes import start_cluster
+
+        # Private: Dask would replace the modules to preload by its own choice, pandas among them.
+        distributed.utils._forkserver_preload_set = True
+        self._warm.wait()
+        limit_gb = self._memory_limit_gb or memory_gb() / len(self._environs)
+        self._check_limit(limit_gb)
+        return start_cluster(self._environs, limit_gb, self._folder, self._on_death, broken)
+
+    def abort(self) -> None:
+        self._warm.abort()
+
+    def why_died(self, address: str) -> str:
+        # The broken connection may be noticed a moment before the end of the process.
+        with self._death_reported:
+            self._death_reported.wait_for(
+                lambda: address in self._deaths, timeout=_DEATH_REPORT_TIMEOUT_S
+            )
+            return self._deaths.get(address, "it was killed or crashed")
+
+    def close(self) -> None:
+        self._warm.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _on_death(self, address: str, how: str) -> None:
+        with self._death_reported:
+            self._deaths[address] = how
+            self._death_reported.notify_all()
+
+    def _check_limit(self, limit_gb: float) -> None:
+        needed_gb = self._warm.memory_gb()
+        if 0.95 * limit_gb <= needed_gb:
+            raise ConfigError(
+                f"executor.memory_limit_gb must be more than {needed_gb / 0.95:.2f}: a worker "
+                f"takes {needed_gb:.2f} GB before its first child and may take 95 % of its "
+                f"limit; got {limit_gb:.2f}"
+            )
+
+
+def _check_count(name: str, value: object, least: int, or_null: bool = False) -> None:
+    if value is None and or_null:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        legal = f"a whole number >= {least}{' or null' if or_null else ''}"
+        raise ConfigError(f"executor.{name} must be {legal}, got {value!r}")
+
+
+def _check_memory(limit_gb: object) -> None:
+    if limit_gb is None:
+        return
+    if isinstance(limit_gb, bool) or not isinstance(limit_gb, int | float) or not limit_gb > 0:
+        raise ConfigError(f"executor.memory_limit_gb must be > 0 or null, got {limit_gb!r}")
+    if limit_gb > memory_gb():
+        raise ConfigError(
+            f"executor.memory_limit_gb must be at most the {memory_gb():.2f} GB of this machine, "
+            f"got {limit_gb!r}"
+        )

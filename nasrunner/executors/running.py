@@ -1,0 +1,90 @@
+"""Runs one child wherever an executor has brought it, and turns whatever breaks into an outcome."""
+
+import functools
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import cloudpickle  # type: ignore[import-untyped]  # ships no types
+
+from nasrunner.core import Outcome, Proposal, Train
+
+OUTCOMES = "nasrunner-outcomes"
+"""The Dask topic on which workers publish what became of their children."""
+
+_ERROR_LINES = 12
+"""How much of a traceback an outcome keeps: the raising frames and the message."""
+
+
+def run_child(train: Train, proposal: Proposal) -> Outcome:
+    """Trains a proposal; an exception or a wrong return value is a failed outcome.
+
+    ``KeyboardInterrupt`` passes through: it is the user's, not the child's.
+    """
+    start_s = time.perf_counter()
+    try:
+        outcome = train(proposal)
+    except (Exception, SystemExit) as error:
+        return failed(proposal, last_lines(error), time.perf_counter() - start_s)
+    if not isinstance(outcome, Outcome) or outcome.proposal.index != proposal.index:
+        reason = f"training child {proposal.index} must return its Outcome, got {outcome!r:.200}"
+        return failed(proposal, reason, time.perf_counter() - start_s)
+    return outcome
+
+
+def failed(proposal: Proposal, error: str, cost_s: float = 0.0) -> Outcome:
+    """The outcome of a child that was started and broke."""
+    return Outcome(proposal, "failed", cost_s=cost_s, error=error)
+
+
+def last_lines(error: BaseException) -> str:
+    """The end of an exception's traceback, where it says what went wrong."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    return "\n".join(lines[-_ERROR_LINES:])
+
+
+@contextmanager
+def torch_threads(threads: int) -> Iterator[None]:
+    """Limits torch, where it is already imported, to ``threads`` CPU threads within the block."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
+    """What a Dask worker runs: one child, whose outcome is published under ``ticket``.
+
+    Publishing instead of returning spares the client a second round trip to the worker, and an
+    outcome once sent is not lost with the process that held it.
+
+    Args:
+        payload: the pickled ``Train``; unpickled once a process.
+        proposal: the child.
+        ticket: which submission this is, returned with the outcome.
+        threads: CPU threads torch may use.
+    """
+    from distributed import get_worker  # noqa: TID251 - only ever called inside a Dask worker
+
+    try:
+        train = _unpickle(payload)
+        with torch_threads(threads):
+            outcome = run_child(train, proposal)
+        pickled = cloudpickle.dumps(outcome)
+    except (Exception, KeyboardInterrupt) as error:
+        pickled = cloudpickle.dumps(failed(proposal, last_lines(error)))
+    get_worker().log_event(OUTCOMES, {"ticket": ticket, "outcome": pickled})
+
+
+@functools.lru_cache(maxsize=1)
+def _unpickle(payload: bytes) -> Train:
+    train: Train = cloudpickle.loads(payload)
+    return train

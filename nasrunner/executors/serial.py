@@ -1,0 +1,38 @@
+"""Children one after another in the calling process: for debuggers, and for very short children."""
+
+from collections import deque
+
+from nasrunner.core import ConfigError, Outcome, Proposal, Train
+from nasrunner.executors.running import run_child, torch_threads
+
+
+class SerialExecutor:
+    """One slot, no process of its own: ``wait`` trains the child that was submitted first.
+
+    Args:
+        threads: CPU threads torch uses while a child trains, >= 1.
+
+    Raises:
+        ConfigError: ``threads`` is less than 1.
+    """
+
+    def __init__(self, threads: int) -> None:
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ConfigError(f"executor.threads must be a whole number >= 1, got {threads!r}")
+        self._threads = threads
+        self._queue: deque[tuple[Train, Proposal]] = deque()
+
+    def free_slots(self) -> int:
+        return 0 if self._queue else 1
+
+    def submit(self, train: Train, proposal: Proposal) -> None:
+        self._queue.append((train, proposal))
+
+    def wait(self) -> list[Outcome]:
+        assert self._queue, "wait() before submit(): nothing could ever end"
+        train, proposal = self._queue.popleft()
+        with torch_threads(self._threads):
+            return [run_child(train, proposal)]
+
+    def close(self) -> None:
+        self._queue.clear()

@@ -1,0 +1,93 @@
+"""Regularized evolution."""
+
+from collections import deque
+
+import numpy as np
+
+from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.records import Proposal
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+
+
+class RegularizedEvolution(Searcher):
+    """Aging evolution with tournament selection. Real et al. 2019, arXiv:1802.01548, algorithm 1.
+
+    The first ``population_size`` proposals are random. From then on the best of
+    ``tournament_size`` members, drawn with replacement, has one active decision changed to
+    another option; the child joins the population when its reward arrives, and the oldest member
+    leaves. Decisions that the change makes active are drawn uniformly, those it makes inactive
+    are dropped. ``notes["parent"]`` is the index of the winner.
+
+    Args:
+        population_size: P in the paper, >= 1.
+        tournament_size: S in the paper, 1 <= S <= P.
+
+    Raises:
+        ValueError: a size is out of range.
+
+    Differs from the paper: any space, so one kind of mutation instead of their two of a cell, and
+    no identity mutation. A child ages from when its reward arrived, as in their distributed runs;
+    children without a reward never join, so that failures delay a full population.
+    """
+
+    def __init__(
+        self, *, population_size: int, tournament_size: int, space: Space, seed: int
+    ) -> None:
+        super().__init__(space=space, seed=seed)
+        if population_size < 1:
+            raise ValueError(f"population_size must be >= 1, got {population_size}")
+        if not 1 <= tournament_size <= population_size:
+            raise ValueError(
+                f"tournament_size must be between 1 and population_size ({population_size}), "
+                f"got {tournament_size}"
+            )
+        self.population_size = population_size
+        self.tournament_size = tournament_size
+        self.population: deque[tuple[Proposal, float]] = deque(maxlen=population_size)
+
+    def suggest(self, index: int) -> Proposal:
+        rng = self.rng(index)
+        if index < self.population_size or not self.population:
+            return Proposal(index, self._mutate({}, None, rng))
+        entrants = rng.integers(len(self.population), size=self.tournament_size)
+        parent, _ = max((self.population[i] for i in entrants), key=lambda member: member[1])
+        changed = self._draw_decision(parent.genotype, rng)
+        genotype = self._mutate(parent.genotype, changed, rng)
+        return Proposal(index, genotype, {"parent": parent.index})
+
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        self.population.append((proposal, reward))
+
+    def advice(self, max_children: int | None) -> str | None:
+        if max_children is None or max_children > self.population_size:
+            return None
+        return (
+            f"A budget of {max_children} children makes this a random search: evolution starts "
+            f"after searcher.population_size={self.population_size} children."
+        )
+
+    def _draw_decision(self, genotype: Genotype, rng: np.random.Generator) -> str | None:
+        """One active decision that has another option; None: the space has one architecture."""
+        mutable: list[str] = []
+
+        def replay(decision: Decision) -> int:
+            if len(decision.options) > 1:
+                mutable.append(decision.path)
+            return genotype[decision.path]
+
+        self.space.walk(replay)
+        return mutable[rng.integers(len(mutable))] if mutable else None
+
+    def _mutate(self, parent: Genotype, changed: str | None, rng: np.random.Generator) -> Genotype:
+        """Replays the parent with another answer to ``changed``; what it lacks is drawn."""
+
+        def choose(decision: Decision) -> int:
+            if decision.path == changed:
+                others = [i for i in range(len(decision.options)) if i != parent[changed]]
+                return others[rng.integers(len(others))]
+            if decision.path in parent:
+                return parent[decision.path]
+            return int(rng.integers(len(decision.options)))
+
+        return self.space.walk(choose)

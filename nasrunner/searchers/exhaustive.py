@@ -1,0 +1,54 @@
+"""Exhaustive search."""
+
+from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.records import Proposal
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+
+
+class ExhaustiveSearch(Searcher):
+    """Proposes every architecture of the space once, in lexicographic order, then None.
+
+    The order is that of the option indices, decisions in the order they are asked, so the seed
+    plays no part. The next proposal is one odometer step after the last one registered: nothing
+    is enumerated ahead, and conditional spaces need no special case.
+    """
+
+    def __init__(self, *, space: Space, seed: int) -> None:
+        super().__init__(space=space, seed=seed)
+        self.last: Genotype | None = None
+
+    def register(self, proposal: Proposal) -> None:
+        super().register(proposal)
+        self.last = proposal.genotype
+
+    def suggest(self, index: int) -> Proposal | None:
+        genotype = self._first() if self.last is None else self._after(self.last)
+        return None if genotype is None else Proposal(index, genotype)
+
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        pass
+
+    def _first(self) -> Genotype:
+        return self.space.walk(lambda decision: 0)
+
+    def _after(self, genotype: Genotype) -> Genotype | None:
+        """Raises the last answer that can be raised; what is asked after it starts at 0."""
+        asked: list[Decision] = []
+
+        def replay(decision: Decision) -> int:
+            asked.append(decision)
+            return genotype[decision.path]
+
+        self.space.walk(replay)
+        raisable = [d.path for d in asked if genotype[d.path] + 1 < len(d.options)]
+        if not raisable:
+            return None
+        kept = {d.path for d in asked[: [d.path for d in asked].index(raisable[-1])]}
+
+        def step(decision: Decision) -> int:
+            if decision.path == raisable[-1]:
+                return genotype[decision.path] + 1
+            return genotype[decision.path] if decision.path in kept else 0
+
+        return self.space.walk(step)

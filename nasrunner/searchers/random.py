@@ -1,0 +1,20 @@
+"""Random search."""
+
+from nasrunner.core.records import Proposal
+from nasrunner.core.searcher import Searcher
+
+
+class RandomSearch(Searcher):
+    """Draws every active decision uniformly. Negrinho & Gordon 2017, arXiv:1704.08792.
+
+    Uniform over answers, not over architectures: two branches of an ``or`` are equally likely
+    however many architectures each holds.
+    """
+
+    def suggest(self, index: int) -> Proposal:
+        rng = self.rng(index)
+        genotype = self.space.walk(lambda decision: int(rng.integers(len(decision.options))))
+        return Proposal(index, genotype)
+
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        pass

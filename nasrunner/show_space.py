@@ -1,0 +1,155 @@
+"""The command ``nasrunner-space``: shows a search space before anything is trained."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Table
+from rich.tree import Tree
+
+from nasrunner import config as skeleton
+from nasrunner.__main__ import config_dir
+from nasrunner.core.decision import Decision, OneOf
+from nasrunner.core.errors import NasRunnerError, SpaceError
+from nasrunner.core.space import SearchSpace, Shape, Space, argument_names
+from nasrunner.launch import build_space
+
+
+def main() -> None:
+    """Prints the decision tree, the exact size, samples, and the share that is valid."""
+    arguments = _parser().parse_args()
+    skeleton.register()
+    console = Console()
+    try:
+        config = composed(arguments.overrides, arguments.config_dir)
+        space = build_space(config)
+        console.print(tree(space))
+        kinds = len(space.signature())
+        console.print(f"\n[bold]{space.size():,}[/] architectures, {kinds} kinds of decisions\n")
+        print_samples(console, space, config["data"], arguments)
+    except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
+        sys.stderr.write(f"nasrunner-space: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nasrunner-space",
+        description="Shows a search space before anything is trained.",
+        epilog="Example: nasrunner-space space=small_cnn data=mnist --samples 10",
+    )
+    parser.add_argument("overrides", nargs="*", help="as for nasrunner: space=mlp data=digits ...")
+    parser.add_argument("--samples", type=int, default=5, help="random architectures to print")
+    parser.add_argument("--checked", type=int, default=200, help="random ones to build and count")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random architectures")
+    parser.add_argument("--config-dir", type=Path, help="a configuration folder of your own")
+    return parser
+
+
+def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
+    """The space and data groups of the configuration these overrides give, resolved."""
+    search_path = [f"hydra.searchpath=['file://{own_dir.resolve()}']"] if own_dir else []
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", overrides=[*overrides, *search_path])
+    wanted = OmegaConf.masked_copy(config, ["space", "data"])
+    return {str(key): value for key, value in OmegaConf.to_container(wanted, resolve=True).items()}  # type: ignore[union-attr]
+
+
+def tree(space: SearchSpace) -> Tree:
+    """The open space as a tree of modules, each with its own decisions and its size."""
+    root = Tree("[bold]space[/]")
+    for key, value in space.hyperparameters:
+        root.add(f"{key} {_leaf(value)}")
+    _grow(root, space.network)
+    return root
+
+
+def _grow(parent: Tree, module: Space) -> None:
+    leaves, submodules = [], []
+    for name in argument_names(type(module)):
+        value = getattr(module, name)
+        if isinstance(value, Space):
+            submodules.append(value)
+        elif isinstance(value, tuple) and any(isinstance(item, Space) for item in value):
+            submodules += value
+        elif isinstance(value, OneOf):
+            leaves.append(f"{name} {_leaf(value)}")
+    shown = module.name() if submodules or leaves else module.text()
+    size = module.size()
+    note = f" [dim]({size:,})[/]" if size > 1 else ""
+    branch = parent.add(f"[bold]{shown}[/] {' '.join(leaves)}".rstrip() + note)
+    for each in submodules:
+        _grow(branch, each)
+
+
+def _leaf(value: object) -> str:
+    if not isinstance(value, OneOf):
+        return f"= {value}"
+    options = [str(option) for option in value.options]
+    if len(options) > 8:
+        options = [*options[:3], "…", options[-1]]
+    return f"∈ [cyan]{{{', '.join(options)}}}[/]"
+
+
+def print_samples(
+    console: Console, space: SearchSpace, data: dict[str, Any], arguments: argparse.Namespace
+) -> None:
+    """Builds random architectures on the meta device; prints some, and how many are valid."""
+    from nasrunner.children.blueprint import draw_up  # imports torch
+
+    in_shape = tuple(data["in_shape"])
+    table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
+    reasons: dict[str, int] = {}
+    rng = np.random.default_rng(arguments.seed)
+    valid = 0
+    for index in track(range(arguments.checked), "building", console=console, transient=True):
+        genotype = space.walk(draw_uniformly(rng))
+        try:
+            found = draw_up(space, genotype, in_shape, data["num_outputs"], lambda _: "")
+            valid += 1
+            facts = f"{found.parameters:,}", f"{found.flops:,}"
+        except SpaceError as error:
+            reasons[str(error)] = reasons.get(str(error), 0) + 1
+            facts = "[red]invalid[/]", ""
+        if index < arguments.samples:
+            table.add_row(*facts, " → ".join(steps(space.freeze(genotype).network, in_shape)))
+    console.print(table)
+    checked = arguments.checked
+    console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
+        console.print(f"  {count}: {reason}")
+
+
+def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:
+    """A policy that answers every decision uniformly."""
+    return lambda decision: int(rng.integers(len(decision.options)))
+
+
+def steps(network: Space, in_shape: Shape) -> Iterator[str]:
+    """Each step of a frozen network with the shape of one example after it."""
+    import torch
+
+    yield f"[dim]{'×'.join(map(str, in_shape))}[/]"
+    modules = getattr(network, "modules", (network,)) if network.is_transparent else (network,)
+    shape = in_shape
+    for module in modules:
+        try:
+            with torch.device("meta"):
+                _, after = module.build(shape)
+        except SpaceError:
+            yield f"[red]{escape(module.text())}[/]"
+            return
+        changed = "" if after == shape else f" [dim]{'×'.join(map(str, after))}[/]"
+        shape = after
+        if (text := module.text()) != "empty":
+            yield escape(text) + changed

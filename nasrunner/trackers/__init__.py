@@ -1,0 +1,1 @@
+"""Record studies for people: MLflow, and the terminal."""

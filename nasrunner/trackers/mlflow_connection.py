@@ -1,0 +1,148 @@
+"""MLflow's client for one study: connecting, searching, uploading, and MLflow's own types."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasrunner.trackers import mlflow_text as text
+from nasrunner.trackers.mlflow_address import Address
+from nasrunner.trackers.mlflow_curves import Point
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    # Failures are retried by the writer, which no child waits for; not inside MLflow, for minutes.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+
+
+class ArtifactError(Exception):
+    """Artifacts cannot be written, wherever they go."""
+
+
+class Connection:
+    """An experiment of a tracking store, seen from one study.
+
+    Args:
+        address: where MLflow keeps its runs.
+        experiment: the experiment's name; made where there is none.
+        study_id: what tells this study from all others.
+
+    Attributes:
+        client: MLflow's client. Importing it takes a second: not for --help, nor for workers.
+        experiment_id: the experiment's.
+    """
+
+    def __init__(self, address: Address, experiment: str, study_id: str) -> None:
+        self._address = address
+        self._study_id = study_id
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        for name in ("mlflow", "alembic"):  # what fails is told once, by the writer
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with address.alone():
+            self.client: MlflowClient = MlflowClient(address.uri)
+            self.experiment_id = self._find_experiment(experiment)
+
+    def search(self, condition: str | None) -> list["Run"]:
+        """All runs of this study that meet a condition, oldest first."""
+        mine = f"tags.`nasrunner.study` = '{self._study_id}'"
+        runs: list[Run] = []
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiment_id],
+                f"{mine} AND {condition}" if condition else mine,
+                max_results=1000,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            if not (token := page.token):
+                return runs
+
+    def upload(self, artifact_uri: str, files: Mapping[str, str]) -> None:
+        """Writes text files as a run's artifacts.
+
+        Raises:
+            ArtifactError: they cannot be written.
+        """
+        # MlflowClient.log_artifacts would ask the store where, for each run: a third of the time.
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in files.items():
+                Path(folder, name).write_text(content)
+            try:
+                repository: Any = get_artifact_repository(
+                    artifact_uri, tracking_uri=self._address.uri
+                )
+                repository.log_artifacts(folder)
+            except Exception as error:
+                raise ArtifactError(f"{artifact_uri}: {error}") from error
+
+    def last_step(self, run_id: str, metric: str) -> int:
+        """The last step of a run's metric; -1 where it has none."""
+        history = self.client.get_metric_history(run_id, metric)
+        return max((point.step for point in history), default=-1)
+
+    def _find_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            if found.lifecycle_stage != "active":
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+        folder = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+        place = self._address.artifacts_of(folder)
+        try:
+            return str(self.client.create_experiment(name, artifact_location=place))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self._find_experiment(name)  # another study was faster
+
+
+def curve_metrics(points: Iterable[Point]) -> list["Metric"]:
+    """MLflow metrics of a curve, with the epoch as step."""
+    return [
+        metric for point in points for metric in metrics_at(point.epoch, point.time_s, point.values)
+    ]
+
+
+def metrics_at(step: int, time_s: float, values: Mapping[str, float]) -> list["Metric"]:
+    """MLflow metrics of one step."""
+    from mlflow.entities import Metric
+
+    names = text.legal_names(values)
+    return [Metric(names[name], value, ms(time_s), step) for name, value in values.items()]
+
+
+def params(values: Mapping[str, str]) -> list[Any]:
+    """MLflow params."""
+    from mlflow.entities import Param
+
+    return [Param(name, value) for name, value in values.items()]
+
+
+def tags(values: Mapping[str, str]) -> list[Any]:
+    """MLflow tags."""
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, value) for name, value in values.items()]
+
+
+def ms(seconds: float) -> int:
+    """Milliseconds, MLflow's unit of time."""
+    return int(1000 * seconds)

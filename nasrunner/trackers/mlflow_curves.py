@@ -1,0 +1,91 @@
+"""Reads what a study leaves in its folder: learning curves, while they are written, and times."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_NOT_METRICS = ("epoch", "step", "time")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One epoch of a curve: Unix time in seconds, and metric values by name."""
+
+    epoch: int
+    time_s: float
+    values: Mapping[str, float]
+
+
+@dataclass
+class CurveReader:
+    """Gives each epoch of ``curves.jsonl`` once, also where the file is begun anew.
+
+    Attributes:
+        path: the file; it may not exist yet.
+        last_epoch: the latest epoch that was taken; -1 for none.
+        latest: the latest value of each metric that was taken.
+    """
+
+    path: Path
+    last_epoch: int = -1
+    latest: dict[str, float] = field(default_factory=dict)
+    _offset: int = 0
+    _seen: int = 0
+
+    def read(self) -> list[Point]:
+        """The epochs that were added since the last ``take``; a line being written waits."""
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:  # a child that has not started, or never will
+            return []
+        self._seen = self._offset + data.rfind(b"\n") + 1
+        points, last = [], self.last_epoch
+        for line in data.splitlines(keepends=True):
+            point = _point(line) if line.endswith(b"\n") else None
+            if point is not None and point.epoch > last:
+                points.append(point)
+                last = point.epoch
+        return points
+
+    def take(self, points: list[Point]) -> None:
+        """Marks what ``read`` gave as safely written."""
+        self._offset = self._seen
+        for point in points:
+            self.last_epoch = point.epoch
+            self.latest.update(point.values)
+
+
+def _point(line: bytes) -> Point | None:
+    try:
+        record: dict[str, Any] = json.loads(line)
+        values = {
+            name: float(value)
+            for name, value in record.items()
+            if name not in _NOT_METRICS and isinstance(value, int | float)
+        }
+        return Point(int(record["epoch"]), float(record["time"]), values)
+    except (ValueError, KeyError, TypeError):  # a line cut off when its writer was killed
+        return None
+
+
+def ledger_times(folder: Path) -> dict[int, float]:
+    """When each outcome was recorded, in Unix seconds, by child index."""
+    times: dict[int, float] = {}
+    try:
+        lines = (folder / "ledger.jsonl").read_text().splitlines()
+    except OSError:
+        return times
+    for line in lines:
+        if '"outcome"' in line:
+            try:
+                event = json.loads(line)
+                times[int(event["index"])] = float(event["time"])
+            except (ValueError, KeyError):  # cut off, or not an outcome
+                continue
+    return times

@@ -1,0 +1,167 @@
+"""Writes the runs of one study to MLflow; every call can be repeated without harm."""
+
+import getpass
+import importlib.metadata
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
+
+from nasrunner.core.ports import StudyInfo, Summary
+from nasrunner.trackers import mlflow_text as text
+from nasrunner.trackers.mlflow_address import Address
+from nasrunner.trackers.mlflow_children import ChildRuns
+from nasrunner.trackers.mlflow_connection import Connection, metrics_at, params, tags
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+class StudyRuns:
+    """The run of a study, and through ``children`` those of its children.
+
+    Args:
+        address: where MLflow keeps them.
+        experiment: the experiment's name.
+        info: the study.
+        study_id: what tells this study from all others.
+
+    Attributes:
+        is_new: MLflow knew nothing of this study before.
+        parent_id: the run of the study.
+    """
+
+    def __init__(self, address: Address, experiment: str, info: StudyInfo, study_id: str) -> None:
+        self.address = address
+        self.experiment = experiment
+        self.info = info
+        self.study_id = study_id
+        self.is_new = False
+        self.parent_id = ""
+        self._connection: Connection | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether ``connect`` has succeeded."""
+        return bool(self.parent_id)
+
+    @property
+    def children(self) -> ChildRuns:
+        """The runs of the children."""
+        return ChildRuns(self.connection, self.parent_id, self.info.folder, self._common_tags())
+
+    @property
+    def connection(self) -> Connection:
+        """MLflow's client and what it found."""
+        assert self._connection is not None, "connect first"
+        return self._connection
+
+    def connect(self) -> None:
+        """Imports MLflow, and finds or makes the experiment and the study's run."""
+        if self._connection is None:
+            self._connection = Connection(self.address, self.experiment, self.study_id)
+        found = self._connection.search("tags.`nasrunner.kind` = 'study'")
+        if found:
+            run, client = found[0], self._connection.client
+            if run.info.status != "RUNNING":
+                client.update_run(run.info.run_id, status="RUNNING")
+        else:
+            run = self._make_parent()
+            self.is_new = True
+        config = OmegaConf.to_yaml(OmegaConf.create(dict(self.info.config)))
+        self._connection.upload(run.info.artifact_uri, {"config.yaml": config})
+        if not run.data.params:  # last, so that it shows whether the rest is there
+            given = params(text.config_params(self.info.config))
+            self._connection.client.log_batch(run.info.run_id, params=given)
+        self.parent_id = run.info.run_id
+
+    def last_best(self) -> int:
+        """The last step of the best-so-far curve; -1 where it has none."""
+        return self.connection.last_step(self.parent_id, "best_reward")
+
+    def write_best(self, points: Sequence[tuple[int, float, float]]) -> None:
+        """Adds (number of recorded children, Unix seconds, best reward) to the curve."""
+        metrics = [
+            metric
+            for step, time_s, best in points
+            for metric in metrics_at(step, time_s, {"best_reward": best})
+        ]
+        self.connection.client.log_batch(self.parent_id, metrics=metrics)
+
+    def end(self, summary: Summary) -> None:
+        """Writes how the study stands, its summary and its ledger."""
+        client = self.connection.client
+        counts = {f"children/{name}": float(count) for name, count in summary.counts.items()}
+        counts |= {"cost_s": summary.cost_s, "wall_s": summary.wall_s}
+        known = {
+            "nasrunner.reason": summary.reason,
+            "mlflow.note.content": text.study_note(self.study_id, summary),
+        }
+        metrics = metrics_at(sum(summary.counts.values()), time.time(), counts)
+        client.log_batch(self.parent_id, metrics=metrics, tags=tags(known))
+        files = [self.info.folder / name for name in ("summary.json", "ledger.jsonl")]
+        uri = client.get_run(self.parent_id).info.artifact_uri
+        self.connection.upload(uri, {f.name: f.read_text() for f in files if f.is_file()})
+        status = "KILLED" if summary.reason == "interrupted" else "FINISHED"
+        client.set_terminated(self.parent_id, status)
+
+    def _make_parent(self) -> "Run":
+        known = {
+            **self._common_tags(),
+            **_environment_tags(),
+            "nasrunner.kind": "study",
+            "mlflow.note.content": text.study_note(self.study_id, None),
+        }
+        name = f"{self.info.name} {self.info.folder.name}"
+        connection = self.connection
+        return connection.client.create_run(connection.experiment_id, tags=known, run_name=name)
+
+    def _common_tags(self) -> dict[str, str]:
+        target = str(self.info.config.get("searcher", {}).get("_target_", "unknown"))
+        return {
+            "nasrunner.study": self.study_id,
+            "nasrunner.study_name": self.info.name,
+            "nasrunner.searcher": target.rpartition(".")[2],
+            "mlflow.user": _user(),
+            "mlflow.source.name": "nasrunner",
+            "mlflow.source.type": "LOCAL",
+        }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return "unknown"
+
+
+def _environment_tags() -> dict[str, str]:
+    """What a study ran on: commit, versions, machine."""
+    found = {
+        "nasrunner.python": platform.python_version(),
+        "nasrunner.platform": platform.platform(),
+        "nasrunner.host": platform.node(),
+    }
+    for package in ("nasrunner", "torch", "pytorch-lightning"):
+        try:
+            found[f"nasrunner.{package}"] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if commit := _git("rev-parse", "HEAD"):
+        found["mlflow.source.git.commit"] = commit
+        found["nasrunner.git_has_changes"] = str(bool(_git("status", "--porcelain", "-uno")))
+    return found
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the working directory; nothing where there is no repository."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,129 @@
+"""What MLflow shows of a study and its children: names, params and descriptions."""
+
+import hashlib
+import json
+import posixpath
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from nasrunner.core.ports import Blueprint, Summary
+from nasrunner.core.records import Outcome
+
+# MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000
+# for a tag's; servers before 2.x take 500 and 5000.
+MAX_NAME, MAX_PARAM, MAX_TAG, MAX_RUN_NAME = 250, 6000, 5000, 80
+
+
+def legal_names(names: Iterable[str]) -> dict[str, str]:
+    """Maps each name to one that MLflow takes, and no two of them to the same.
+
+    MLflow allows letters, digits and ``_ - . / :`` and space, in paths that are normal, and
+    some of its databases do not tell upper from lower case.
+    """
+    given = list(dict.fromkeys(names))
+    legal: dict[str, str] = {}
+    taken = {name.casefold() for name in given if _is_legal(name)}
+    seen: set[str] = set()
+    for name in given:
+        if _is_legal(name) and name.casefold() not in seen:
+            legal[name] = name
+        else:
+            cleaned = posixpath.normpath(re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)).strip("/. ")
+            digest = hashlib.sha256(name.encode()).hexdigest()
+            length = 8
+            while (made := f"{cleaned[: MAX_NAME - 65]}-{digest[:length]}").casefold() in taken:
+                length += 1
+            legal[name] = made
+            taken.add(made.casefold())
+        seen.add(legal[name].casefold())
+    return legal
+
+
+def _is_legal(name: str) -> bool:
+    return (
+        len(name) <= MAX_NAME
+        and re.fullmatch(r"[A-Za-z0-9_\-. /]+", name) is not None
+        and posixpath.normpath(name) == name
+        and not name.startswith(("/", "."))
+        and name == name.strip()
+    )
+
+
+def clipped(text: str, limit: int) -> str:
+    """The text, with an ellipsis for what is beyond the limit."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def params_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Params by their MLflow names."""
+    names = legal_names(values)
+    return {names[key]: clipped(_shown(value), MAX_PARAM) for key, value in values.items()}
+
+
+def config_params(config: Mapping[str, Any]) -> dict[str, str]:
+    """A study's configuration as flat params; the space, a long tree, stands in config.yaml."""
+    flat: dict[str, Any] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, inside in value.items():
+                add(f"{prefix}.{key}" if prefix else str(key), inside)
+        else:
+            flat[prefix] = value
+
+    add("", {key: value for key, value in config.items() if key != "space"})
+    return params_of(flat)
+
+
+def run_name(index: int, text: str) -> str:
+    """``0007 affine(64) → relu``: the arguments' values without their names."""
+    brief = re.sub(r"[\w.]+=", "", text)
+    return clipped(f"{index:04d} {brief}".rstrip(), MAX_RUN_NAME)
+
+
+def child_note(outcome: Outcome | None, blueprint: Blueprint | None) -> str:
+    """A child's description, in Markdown."""
+    parts = []
+    if outcome is not None and outcome.reused_from is not None:
+        parts.append(f"Same architecture as child {outcome.reused_from:04d}, whose outcome it has.")
+    if blueprint is not None:
+        # Long lines would be cut off in the UI's narrow column.
+        lines = textwrap.fill(blueprint.text, 76, break_long_words=False, subsequent_indent="  ")
+        parts.append(f"```\n{lines}\n```")
+    if outcome is not None and outcome.error:
+        parts.append(f"**{outcome.status}**\n\n```\n{outcome.error.strip()}\n```")
+    return clipped("\n\n".join(parts), MAX_TAG)
+
+
+def study_note(study_id: str, summary: Summary | None) -> str:
+    """A study's description, in Markdown: its best children, and how to list all."""
+    parts = []
+    if summary is not None:
+        counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
+        parts.append(f"Ended: {summary.reason}. Children: {counts or 'none'}.")
+    if summary is not None and summary.best:
+        rows = ["| child | reward | parameters | architecture |", "|---|---|---|---|"]
+        rows += [
+            f"| {best['index']:04d} | {best['reward']:.4g} | {_count(best.get('parameters'))} | "
+            f"{_cell(best['architecture'])} |"
+            for best in summary.best
+        ]
+        parts.append("\n".join(rows))
+    parts.append(f"All children: search the runs for `tags.\"nasrunner.study\" = '{study_id}'`")
+    return clipped("\n\n".join(parts), MAX_TAG)
+
+
+def _cell(text: str) -> str:
+    return clipped(text, 300).replace("|", "\\|")
+
+
+def _count(value: object) -> str:
+    return f"{value:,.0f}" if isinstance(value, int | float) else "–"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, default=str, ensure_ascii=False)
+    return str(value)

@@ -1,0 +1,28 @@
+"""No tracking: a study keeps its ledger, and nothing else is written."""
+
+from collections.abc import Sequence
+
+from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
+from nasrunner.core.records import Outcome, Proposal
+
+
+class NoTracker:
+    """Takes every event of a study and does nothing with it.
+
+    Attributes:
+        ui_command: how a person looks at what was tracked; here there is nothing to look at.
+    """
+
+    ui_command: str | None = None
+
+    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+        pass
+
+    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+        pass
+
+    def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
+        pass
+
+    def close(self, summary: Summary) -> None:
+        pass

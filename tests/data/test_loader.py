@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from nasrunner.data import loader as loader_module
+from nasrunner.data.loader import TensorLoader
+
+X = torch.arange(10.0)[:, None]
+Y = torch.arange(10)
+
+
+def rows_of(loader: TensorLoader) -> list[list[int]]:
+    return [y.tolist() for _, y in loader]
+
+
+def test_batches_come_in_order_and_the_last_one_is_what_is_left() -> None:
+    loader = TensorLoader(X, Y, 4)
+    assert rows_of(loader) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(loader) == 3
+
+
+def test_drop_last_leaves_out_a_smaller_batch_and_nothing_else() -> None:
+    assert rows_of(TensorLoader(X, Y, 4, drop_last=True)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert len(TensorLoader(X, Y, 5, drop_last=True)) == 2
+    assert rows_of(TensorLoader(X, Y, 11, drop_last=True)) == []
+    assert len(TensorLoader(X, Y, 11, drop_last=True)) == 0
+
+
+@pytest.mark.parametrize("block_bytes", [1, 64, 2**20])
+def test_a_shuffled_epoch_is_one_permutation_whatever_is_gathered_at_once(
+    block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader_module, "_BLOCK_BYTES", block_bytes)
+    torch.manual_seed(3)
+    expected = torch.randperm(10).tolist()
+    torch.manual_seed(3)
+    loader = TensorLoader(X, Y, 3, is_shuffled=True)
+    assert rows_of(loader) == [expected[:3], expected[3:6], expected[6:9], expected[9:]]
+
+
+def test_every_epoch_has_an_order_of_its_own_and_inputs_stay_with_their_targets() -> None:
+    torch.manual_seed(0)
+    loader = TensorLoader(X, Y, 10, is_shuffled=True)
+    ((x_1, y_1),), ((x_2, y_2),) = list(loader), list(loader)
+    assert y_1.tolist() != y_2.tolist()
+    assert torch.equal(x_1[:, 0].long(), y_1)
+    assert torch.equal(x_2[:, 0].long(), y_2)
+
+
+def test_asking_for_an_iterator_draws_nothing() -> None:
+    """Lightning asks for one to see whether a loader is iterable."""
+    before = torch.get_rng_state()
+    iter(TensorLoader(X, Y, 3, is_shuffled=True))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_augmentation_changes_batches_and_not_the_data_set() -> None:
+    loader = TensorLoader(X.clone(), Y, 10, is_shuffled=True, augment=lambda x: x.mul_(100))
+    ((x, y),) = list(loader)
+    assert torch.equal(x[:, 0], 100.0 * y)
+    assert torch.equal(loader.x, X)

@@ -1,0 +1,277 @@
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from nasrunner.core import ConfigError, DataError
+from nasrunner.data.tensors import Arrays, TensorDataModule
+
+COMMON = {
+    "in_shape": [2],
+    "num_outputs": 2,
+    "batch_size": 4,
+    "eval_batch_size": 16,
+    "drop_last": False,
+    "validation_examples": 5,
+    "split_seed": 0,
+}
+
+
+@dataclass(kw_only=True, eq=False)
+class Numbered(TensorDataModule):
+    """30 examples whose first feature is their number, and 10 for the test numbered from 100."""
+
+    log: Path
+    offset: float = 0.0
+
+    def read_fit(self) -> Arrays:
+        with self.log.open("a") as file:
+            file.write("fit ")
+        numbers = np.arange(30)
+        return np.column_stack([numbers, numbers + self.offset]), numbers % 2
+
+    def read_test(self) -> Arrays:
+        with self.log.open("a") as file:
+            file.write("test ")
+        numbers = np.arange(100, 110)
+        return np.column_stack([numbers, numbers + self.offset]), numbers % 2
+
+
+class Regression(Numbered):
+    def read_fit(self) -> Arrays:
+        x, _ = super().read_fit()
+        return x, x[:, :1]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    (tmp_path / "log").touch()
+    return tmp_path / "log"
+
+
+def raw(module: TensorDataModule, x: torch.Tensor) -> list[int]:
+    """The numbers of normalized examples."""
+    assert module._fit is not None
+    normalization = module._fit.normalization
+    return (x[:, 0].double() * normalization.std[0] + normalization.mean[0]).round().int().tolist()
+
+
+def test_training_validation_and_test_are_disjoint_and_complete(log: Path) -> None:
+    module = Numbered(**COMMON, log=log)
+    module.setup("test")
+    train, validation, test = (
+        raw(module, loader.x)
+        for loader in (
+            module.train_dataloader(),
+            module.val_dataloader(),
+            module.test_dataloader(),
+        )
+    )
+    assert len(validation) == 5
+    assert sorted(train + validation) == list(range(30))
+    assert test == list(range(100, 110))
+
+
+def test_targets_stay_with_their_examples(log: Path) -> None:
+    module = Numbered(**COMMON, log=log)
+    module.setup("fit")
+    for x, y in [*module.train_dataloader(), *module.val_dataloader()]:
+        assert [number % 2 for number in raw(module, x)] == y.tolist()
+        assert y.dtype == torch.int64
+
+
+def test_statistics_come_from_the_training_part_alone(log: Path) -> None:
+    module = Numbered(**COMMON, log=log)
+    module.setup("fit")
+    x = module.train_dataloader().x
+    torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    torch.testing.assert_close(x.std(0, correction=0), torch.ones(2))
+    assert abs(module.val_dataloader().x.mean()) > 1e-3
+
+
+def test_a_search_never_reads_the_test_part(log: Path) -> None:
+    module = Numbered(**COMMON, log=log)
+    module.prepare_data()
+    module.setup("fit")
+    module.setup("validate")
+    assert log.read_text() == "fit "
+    module.setup("test")
+    assert log.read_text() == "fit test "
+
+
+def test_data_is_read_once_a_process_whatever_the_batch_size(log: Path) -> None:
+    first = Numbered(**COMMON, log=log)
+    first.setup("fit")
+    first.setup("fit")
+    second = Numbered(**{**COMMON, "batch_size": 7}, log=log)
+    second.setup("fit")
+    assert log.read_text() == "fit "
+    assert second.train_dataloader().x is first.train_dataloader().x
+    assert len(next(iter(second.train_dataloader()))[0]) == 7
+
+
+def test_other_arguments_or_another_split_are_other_data(log: Path) -> None:
+    first = Numbered(**COMMON, log=log)
+    first.setup("fit")
+    for other in (replace(first, offset=1.0), replace(first, split_seed=1)):
+        other.setup("fit")
+        assert other.train_dataloader().x is not first.train_dataloader().x
+    assert log.read_text() == "fit fit fit "
+
+
+def test_the_split_has_its_own_seed(log: Path) -> None:
+    torch.manual_seed(1)
+    first = Numbered(**COMMON, log=log)
+    first.setup("fit")
+    torch.manual_seed(2)
+    second = Numbered(**COMMON, log=log, offset=3.0)
+    second.setup("fit")
+    assert raw(first, first.val_dataloader().x) == raw(second, second.val_dataloader().x)
+    third = Numbered(**{**COMMON, "split_seed": 1}, log=log)
+    third.setup("fit")
+    assert raw(first, first.val_dataloader().x) != raw(third, third.val_dataloader().x)
+
+
+def test_regression_targets_keep_their_values_and_their_column(log: Path) -> None:
+    module = Regression(**{**COMMON, "num_outputs": 1}, log=log)
+    module.setup("fit")
+    x, y = next(iter(module.val_dataloader()))
+    assert y.shape == (5, 1)
+    assert y.dtype == torch.float32
+    assert y[:, 0].int().tolist() == raw(module, x)
+
+
+def test_drop_last_is_for_training_only(log: Path) -> None:
+    module = Numbered(**{**COMMON, "drop_last": True, "eval_batch_size": 4}, log=log)
+    module.setup("fit")
+    assert [len(x) for x, _ in module.train_dataloader()] == [4] * 6
+    assert [len(x) for x, _ in module.val_dataloader()] == [4, 1]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        ("in_shape", [3], r"data.in_shape must be \[2\], the shape of an example of Numbered"),
+        ("num_outputs", 3, r"data.num_outputs must be 2, the number of classes of Numbered, got 3"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_the_data_is_refused(
+    argument: str, value: object, message: str, log: Path
+) -> None:
+    module = Numbered(**{**COMMON, argument: value}, log=log)
+    with pytest.raises(DataError, match=message):
+        module.setup("fit")
+
+
+def test_a_wrong_number_of_regression_targets_is_refused(log: Path) -> None:
+    module = Regression(**COMMON, log=log)
+    with pytest.raises(DataError, match="must be 1, the number of targets of an example"):
+        module.setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), [("batch_size", 0), ("batch_size", 2.5), ("eval_batch_size", -1)]
+)
+def test_an_impossible_batch_size_is_refused(argument: str, value: object, log: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"data.{argument} must be a whole number >= 1, got"):
+        Numbered(**{**COMMON, argument: value}, log=log)
+
+
+def test_too_many_validation_examples_are_refused(log: Path) -> None:
+    module = Numbered(**{**COMMON, "validation_examples": 30}, log=log)
+    with pytest.raises(ConfigError, match=r"data.validation_examples must be .* from 1 to 29"):
+        module.setup("fit")
+
+
+@dataclass(kw_only=True, eq=False)
+class Broken(TensorDataModule):
+    x: np.ndarray
+    y: np.ndarray
+
+    def read_fit(self) -> Arrays:
+        return self.x, self.y
+
+    def read_test(self) -> Arrays:
+        return self.x, self.y + 1
+
+
+@pytest.mark.parametrize(
+    "y", [np.zeros(9, int), np.zeros(8), np.zeros((8, 2), int), -np.ones(8, int)]
+)
+def test_targets_of_no_known_form_are_refused(y: np.ndarray) -> None:
+    module = Broken(**COMMON, x=np.zeros((8, 2)), y=y)
+    with pytest.raises(DataError, match=r"the 8 examples of Broken need targets \(N,\)"):
+        module.setup("fit")
+
+
+def test_a_class_that_only_the_test_part_has_is_refused() -> None:
+    module = Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2)
+    with pytest.raises(DataError, match="test part of Broken has classes that training lacks"):
+        module.setup("test")
+
+
+class Plain(Numbered):
+    """No dataclass, and forgets an argument."""
+
+    def __init__(self, secret: int, log: Path) -> None:
+        super().__init__(**COMMON, log=log)
+
+
+def test_a_class_that_does_not_keep_its_arguments_is_told_so(log: Path) -> None:
+    with pytest.raises(ConfigError, match="Plain must keep its argument 'secret' as an attribute"):
+        Plain(1, log).setup("fit")
+
+
+class Linear(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+        self.seen: list[list[int]] = []
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
+        self.seen.append(batch[1].tolist())
+        return torch.nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
+        self.log("val_loss", self.layer(batch[0]).mean())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def trainer(**more: object) -> pl.Trainer:
+    settings = {
+        "accelerator": "cpu",
+        "max_epochs": 2,
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        **more,
+    }
+    return pl.Trainer(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`:FutureWarning")
+def test_lightning_trains_on_it_and_one_module_serves_many_trainers(log: Path) -> None:
+    module = Numbered(**COMMON, log=log)
+    seen = []
+    for _ in range(2):
+        child = Linear()
+        pl.seed_everything(5)
+        trainer().fit(child, datamodule=module)
+        seen.append(child.seen)
+    assert len(seen[0]) == 2 * 7
+    assert seen[0][:7] != seen[0][7:]
+    assert seen[0] == seen[1]
+    assert log.read_text() == "fit "
+
+
+def test_a_child_on_several_devices_is_refused(log: Path) -> None:
+    module = Numbered(**COMMON, log=log)
+    module.trainer = trainer(devices=2, strategy="ddp")
+    with pytest.raises(ConfigError, match="each of the child's 2 devices would train on every"):
+        module.setup("fit")

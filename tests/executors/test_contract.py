@@ -1,0 +1,108 @@
+"""What every executor must do, whatever it runs children on."""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nasrunner.composition import construct
+from nasrunner.core import Executor, Outcome, Proposal, Train
+from tests.executors import trains
+
+CONFIGS = sorted(Path("conf/executor").glob("*.yaml"))
+
+
+def config(path: Path, **changes: Any) -> dict[str, Any]:
+    described: dict[str, Any] = yaml.safe_load(path.read_text())
+    if path.stem == "local":
+        described |= {"workers": 2, "gpus": [], "preload": []}
+    return described | changes
+
+
+def test_some_executors_are_configured() -> None:
+    assert {path.stem for path in CONFIGS} >= {"serial", "local"}
+
+
+@pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    with contextlib.closing(construct(config(request.param), "executor")) as built:
+        yield built
+
+
+def run(executor: Executor, train: Train, proposals: list[Proposal]) -> list[Outcome]:
+    """As the study does: keeps every slot busy, and one child more than that queued."""
+    outcomes: list[Outcome] = []
+    waiting = list(reversed(proposals))
+    num_running = 0
+    while waiting or num_running:
+        while waiting and (executor.free_slots() or num_running < 2):
+            executor.submit(train, waiting.pop())
+            num_running += 1
+        ended = executor.wait()
+        assert ended
+        num_running -= len(ended)
+        outcomes += ended
+    return outcomes
+
+
+NOTES = st.fixed_dictionaries(
+    {"sleep_s": st.sampled_from([0.0, 0.001, 0.004])},
+    optional={"raises": st.just(1.0), "exits": st.just(1.0)},
+)
+
+
+@given(st.lists(NOTES, min_size=1, max_size=8))
+@settings(
+    max_examples=15,
+    deadline=None,  # processes of a busy machine
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_every_child_comes_back_exactly_once(
+    executor: Executor, children: list[dict[str, float]]
+) -> None:
+    proposals = [Proposal(index, {"a": index}, notes) for index, notes in enumerate(children)]
+    outcomes = run(executor, trains.by_notes, proposals)
+    assert sorted(o.proposal.index for o in outcomes) == list(range(len(children)))
+    for outcome in outcomes:
+        assert outcome.proposal == proposals[outcome.proposal.index]
+        breaks = {"raises", "exits"} & set(outcome.proposal.notes)
+        assert outcome.status == ("failed" if breaks else "completed")
+
+
+def test_slots_are_taken_by_submit_and_given_back_by_wait(executor: Executor) -> None:
+    slots = executor.free_slots()
+    assert slots >= 1
+    executor.submit(trains.by_notes, Proposal(0, {}))
+    assert executor.free_slots() == slots - 1
+    executor.wait()
+    assert executor.free_slots() == slots
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        (trains.by_notes, r"in by_notes\n(.*\n)*ValueError: child 7 raises$"),
+        (trains.not_an_outcome, r"child 7 must return its Outcome, got \{'reward': 1.0\}"),
+    ],
+)
+def test_an_exception_in_training_is_a_failed_outcome(
+    executor: Executor, train: Callable[[Proposal], Any], reason: str
+) -> None:
+    executor.submit(train, Proposal(7, {}, {"raises": 1.0}))
+    (outcome,) = executor.wait()
+    assert outcome.status == "failed"
+    assert outcome.reward is None
+    assert re.search(reason, outcome.error or "")
+
+
+def test_close_twice_is_close_once() -> None:
+    for path in CONFIGS:
+        built = construct(config(path), "executor")
+        built.close()
+        built.close()

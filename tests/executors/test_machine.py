@@ -1,0 +1,117 @@
+"""GPUs as nvidia-smi lists them, and which worker gets which."""
+
+from pathlib import Path
+
+import pytest
+
+from nasrunner.core import ConfigError
+from nasrunner.executors import machine
+from nasrunner.executors.machine import gpu_of_each_worker, num_cores, visible_gpus
+
+TWO = ["GPU 0: NVIDIA H200 (UUID: GPU-aaaa)", "GPU 1: NVIDIA H200 (UUID: GPU-bbbb)"]
+SLICED = [
+    "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aaaa)",
+    "  MIG 3g.20gb     Device  0: (UUID: MIG-cccc)",
+    "  MIG 3g.20gb     Device  1: (UUID: MIG-dddd)",
+    "GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb)",
+]
+
+
+@pytest.fixture(autouse=True)
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A stand-in for the tool, first on PATH; without a call to ``lists`` it finds no driver."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tool
+
+
+def lists(tool: Path, lines: list[str]) -> None:
+    tool.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in lines))
+
+
+def test_without_a_driver_there_is_no_gpu() -> None:
+    assert visible_gpus() == []
+
+
+def test_gpus_go_by_the_names_nvidia_smi_gives_them(nvidia_smi: Path) -> None:
+    lists(nvidia_smi, TWO)
+    assert visible_gpus() == ["GPU-aaaa", "GPU-bbbb"]
+
+
+def test_a_gpu_cut_into_slices_is_its_slices(nvidia_smi: Path) -> None:
+    lists(nvidia_smi, SLICED)
+    assert visible_gpus() == ["MIG-cccc", "MIG-dddd", "GPU-bbbb"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "visible"),
+    [("1,0", ["1", "0"]), ("", []), ("-1", []), ("1,-1,0", ["1"]), ("GPU-bbbb", ["GPU-bbbb"])],
+)
+def test_cuda_visible_devices_is_respected(
+    nvidia_smi: Path, monkeypatch: pytest.MonkeyPatch, variable: str, visible: list[str]
+) -> None:
+    lists(nvidia_smi, TWO)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    assert visible_gpus() == visible
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "workers_per_gpu", "expected"),
+    [
+        (None, None, None, ["GPU-aaaa", "GPU-bbbb"]),
+        (None, None, 2, ["GPU-aaaa", "GPU-bbbb", "GPU-aaaa", "GPU-bbbb"]),
+        (3, None, None, ["GPU-aaaa", "GPU-bbbb", "GPU-aaaa"]),
+        (1, None, 2, ["GPU-aaaa"]),
+        (None, [1], 2, ["GPU-bbbb", "GPU-bbbb"]),
+        (None, ["GPU-bbbb"], None, ["GPU-bbbb"]),
+        (2, [], None, ["", ""]),
+    ],
+)
+def test_workers_share_the_gpus_evenly(
+    nvidia_smi: Path,
+    workers: int | None,
+    gpus: list[int | str] | None,
+    workers_per_gpu: int | None,
+    expected: list[str],
+) -> None:
+    lists(nvidia_smi, TWO)
+    assert gpu_of_each_worker(workers, gpus, workers_per_gpu) == expected
+
+
+def test_without_gpus_there_is_a_worker_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "num_cores", lambda: 3)
+    assert gpu_of_each_worker(None, None, None) == [None, None, None]
+    assert gpu_of_each_worker(2, None, None) == [None, None]
+
+
+def test_some_core_can_be_used() -> None:
+    assert num_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "workers_per_gpu", "message"),
+    [
+        (None, [2], None, r"executor\.gpus: no GPU 2 is visible; visible are 0 to 1, or a name"),
+        (None, ["GPU-x"], None, r"executor\.gpus: no GPU 'GPU-x' is visible"),
+        (5, None, 2, r"executor\.workers must be at most 4: 2 GPUs with .*per_gpu=2, got 5"),
+        (None, [], 2, r"executor\.workers_per_gpu needs a GPU, got 2 and executor\.gpus=\[\]"),
+    ],
+)
+def test_gpus_that_are_not_there_are_an_error(
+    nvidia_smi: Path,
+    workers: int | None,
+    gpus: list[int | str] | None,
+    workers_per_gpu: int | None,
+    message: str,
+) -> None:
+    lists(nvidia_smi, TWO)
+    with pytest.raises(ConfigError, match=message):
+        gpu_of_each_worker(workers, gpus, workers_per_gpu)
+
+
+def test_workers_cannot_share_gpus_that_this_machine_lacks() -> None:
+    with pytest.raises(ConfigError, match=r"got 2 and no GPU visible on this machine"):
+        gpu_of_each_worker(None, None, 2)

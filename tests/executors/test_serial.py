@@ -1,0 +1,46 @@
+"""The serial executor's own promises."""
+
+import os
+
+import pytest
+import torch
+
+from nasrunner.core import ConfigError, Outcome, Proposal
+from nasrunner.executors.serial import SerialExecutor
+from tests.executors import trains
+
+
+def test_children_run_in_the_calling_process() -> None:
+    executor = SerialExecutor(threads=1)
+    executor.submit(trains.by_notes, Proposal(0, {}))
+    assert executor.wait()[0].metrics == {"pid": os.getpid()}
+
+
+def test_torch_threads_are_limited_while_a_child_trains_only() -> None:
+    seen: list[int] = []
+
+    def train(proposal: Proposal) -> Outcome:
+        seen.append(torch.get_num_threads())
+        return trains.completed(proposal)
+
+    before = torch.get_num_threads()
+    executor = SerialExecutor(threads=before + 2)
+    executor.submit(train, Proposal(0, {}))
+    executor.wait()
+    assert seen == [before + 2]
+    assert torch.get_num_threads() == before
+
+
+def test_ctrl_c_in_a_child_is_the_users_and_not_the_childs() -> None:
+    def train(proposal: Proposal) -> Outcome:
+        raise KeyboardInterrupt
+
+    executor = SerialExecutor(threads=1)
+    executor.submit(train, Proposal(0, {}))
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        executor.wait()
+
+
+def test_no_thread_is_an_error_that_names_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"executor\.threads must be a whole number >= 1, got 0"):
+        SerialExecutor(threads=0)

@@ -1,0 +1,147 @@
+"""What every searcher promises on every space, for all that are found in conf/."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nasrunner.core import Outcome, Proposal
+from tests.searchers.worlds import (
+    CONF,
+    GOLDEN_SPACES,
+    SEARCHERS,
+    SPACES,
+    Loop,
+    first_proposals,
+    golden_genotypes,
+    golden_path,
+    load_space,
+    make_searcher,
+    one_by_one,
+)
+
+every_searcher = pytest.mark.parametrize("name", SEARCHERS)
+every_space = pytest.mark.parametrize("space", SPACES)
+few_examples = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+steps = st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([False, False, True]))
+schedules = st.lists(steps, min_size=20, max_size=28)
+
+
+def test_searchers_and_spaces_were_found() -> None:
+    assert {"random", "exhaustive", "evolution", "tpe", "gp", "cmaes", "reinforce"} <= set(
+        SEARCHERS
+    )
+    assert {"figure1", "mlp", "deepconv", "small_cnn", "nasbench_macro"} <= set(SPACES)
+
+
+@every_searcher
+@every_space
+def test_proposals_freeze_and_count_up(name: str, space: str) -> None:
+    proposals = first_proposals(name, space)
+    assert [proposal["index"] for proposal in proposals] == list(range(12))
+    for proposal in proposals:
+        assert "=" in load_space(space).freeze(proposal["genotype"]).text()
+
+
+@every_searcher
+@every_space
+def test_same_seed_gives_same_proposals(name: str, space: str) -> None:
+    assert first_proposals(name, space, seed=3) == first_proposals(name, space, seed=3)
+
+
+@every_searcher
+@every_space
+def test_other_seed_gives_other_proposals(name: str, space: str) -> None:
+    if name == "exhaustive":
+        assert first_proposals(name, space, seed=3) == first_proposals(name, space, seed=4)
+    else:
+        assert first_proposals(name, space, seed=3) != first_proposals(name, space, seed=4)
+
+
+PRINT_PROPOSALS = """
+import json, sys
+from tests.searchers.worlds import SPACES, first_proposals
+print(json.dumps({space: first_proposals(sys.argv[1], space) for space in SPACES}))
+"""
+
+
+@every_searcher
+def test_another_process_and_hash_seed_give_same_proposals(name: str) -> None:
+    hash_seed = "1" if os.environ.get("PYTHONHASHSEED") == "4711" else "4711"
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT_PROPOSALS, name],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        cwd=CONF.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {space: first_proposals(name, space) for space in SPACES}
+
+
+@every_searcher
+@every_space
+def test_suggest_changes_nothing(name: str, space: str) -> None:
+    asked, unasked = make_searcher(name, space), make_searcher(name, space)
+    for index in range(8):
+        suggestions = [asked.suggest(index), asked.suggest(index)]
+        proposal = unasked.propose()
+        assert proposal is not None
+        assert [*suggestions, asked.propose()] == [proposal] * 3
+        for searcher in (asked, unasked):
+            searcher.observe(Outcome(proposal, "completed", float(index)))
+
+
+@every_searcher
+@every_space
+@few_examples
+@given(schedule=schedules, cut=st.integers(1, 28))
+def test_resumed_equals_uninterrupted(
+    name: str, space: str, schedule: list[tuple[bool, int, bool]], cut: int
+) -> None:
+    whole = Loop(make_searcher(name, space)).play(schedule)
+    before = Loop(make_searcher(name, space)).play(schedule[:cut])
+    resumed = Loop(make_searcher(name, space)).replay(before.events).play(schedule[cut:])
+    assert resumed.events == whole.events
+
+
+@every_searcher
+@every_space
+@few_examples
+@given(order=st.permutations(range(6)), failed=st.sets(st.integers(0, 5)))
+def test_outcomes_may_arrive_in_any_order_and_fail(
+    name: str, space: str, order: list[int], failed: set[int]
+) -> None:
+    searcher = make_searcher(name, space)
+    for _ in range(2):
+        proposals = [searcher.propose() for _ in range(6)]
+        for position in order:
+            proposal = proposals[position]
+            assert proposal is not None
+            reward = None if position in failed else float(position)
+            searcher.observe(Outcome(proposal, "failed" if reward is None else "completed", reward))
+    assert searcher.pending == {}
+    last = searcher.propose()
+    assert last is not None
+    load_space(space).freeze(last.genotype)
+
+
+@every_searcher
+@every_space
+def test_proposals_survive_json(name: str, space: str) -> None:
+    loop = Loop(make_searcher(name, space)).play(one_by_one(8))
+    proposal = loop.searcher.propose()
+    assert proposal is not None
+    assert Proposal.from_json(json.loads(json.dumps(proposal.to_json()))) == proposal
+
+
+@every_searcher
+@pytest.mark.parametrize("space", GOLDEN_SPACES)
+def test_first_twenty_proposals_are_the_recorded_ones(name: str, space: str) -> None:
+    path = golden_path(name, space)
+    assert path.exists(), "write it with `python -m tests.searchers.worlds` and review it"
+    assert golden_genotypes(name, space) == json.loads(path.read_text())

@@ -1,0 +1,135 @@
+"""Every shipped searcher and space, a cheap reward, and a study loop without a study.
+
+    python -m tests.searchers.worlds
+
+writes the golden files anew; do so only where proposals are meant to change, and say why.
+"""
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nasrunner.composition import construct
+from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace, genotype_hash
+from nasrunner.spaces.language import parse_space
+
+CONF = Path(__file__).parents[2] / "conf"
+SEARCHERS = sorted(path.stem for path in (CONF / "searcher").glob("*.yaml"))
+SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
+
+GOLDEN = Path(__file__).parent / "golden"
+GOLDEN_SPACES = ("figure1", "mlp")
+
+HURRY: dict[str, dict[str, Any]] = {
+    "evolution": {"population_size": 5, "tournament_size": 2},
+    "reinforce": {"batch_size": 3, "learning_rate": 0.05},
+    "tpe": {"sampler": {"n_startup_trials": 3}},
+    "gp": {"sampler": {"n_startup_trials": 3}},
+}
+"""What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
+
+Event = dict[str, Any]
+Step = tuple[bool, int, bool]
+"""(propose rather than observe, which child in flight to observe, it fails)."""
+
+
+@functools.cache
+def load_space(name: str) -> SearchSpace:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(f"space/{name}", ["+data={num_outputs: 10, in_shape: [1, 8, 8]}"])
+    return parse_space(OmegaConf.to_container(config.space, resolve=True))
+
+
+def make_searcher(name: str, space: str, seed: int = 0) -> Searcher:
+    config = OmegaConf.load(CONF / "searcher" / f"{name}.yaml")
+    config = OmegaConf.merge(config, HURRY.get(name, {}))
+    return construct(config, "searcher", space=load_space(space), seed=seed)
+
+
+def reward_of(proposal: Proposal) -> float:
+    """Between 0 and 1, the same for the same genotype in any process."""
+    return int(genotype_hash(proposal.genotype), 16) / 16**12
+
+
+@dataclass
+class Loop:
+    """The part of a study that a searcher sees; its events are what a ledger would hold."""
+
+    searcher: Searcher
+    in_flight: list[Proposal] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    def play(self, steps: Sequence[Step]) -> "Loop":
+        for wants_proposal, which, fails in steps:
+            proposal = self.searcher.propose() if wants_proposal or not self.in_flight else None
+            if proposal is not None:
+                self.in_flight.append(proposal)
+                self.events.append({"proposed": proposal.to_json()})
+            elif self.in_flight:
+                self._observe(self.in_flight.pop(which % len(self.in_flight)), fails)
+        return self
+
+    def replay(self, events: Sequence[Event]) -> "Loop":
+        """Brings the searcher to where ``events``, read from text, end."""
+        by_index: dict[int, Proposal] = {}
+        for event in json.loads(json.dumps(events)):
+            if "proposed" in event:
+                proposal = Proposal.from_json(event["proposed"])
+                self.searcher.register(proposal)
+                by_index[proposal.index] = proposal
+            else:
+                proposal = by_index.pop(event["outcome"]["index"])
+                self.searcher.observe(Outcome.from_json(event["outcome"], proposal))
+        self.in_flight = list(by_index.values())
+        self.events = list(events)
+        return self
+
+    @property
+    def proposals(self) -> list[Event]:
+        return [event["proposed"] for event in self.events if "proposed" in event]
+
+    def _observe(self, proposal: Proposal, fails: bool) -> None:
+        if fails:
+            outcome = Outcome(proposal, "failed", error="it broke")
+        else:
+            outcome = Outcome(proposal, "completed", reward_of(proposal))
+        self.searcher.observe(outcome)
+        self.events.append({"outcome": outcome.to_json()})
+
+
+def one_by_one(num_children: int) -> list[Step]:
+    """Each child is observed before the next is proposed."""
+    return [(True, 0, False), (False, 0, False)] * num_children
+
+
+def first_proposals(name: str, space: str, seed: int = 0, num_children: int = 12) -> list[Event]:
+    """What a study of one worker proposes."""
+    return Loop(make_searcher(name, space, seed)).play(one_by_one(num_children)).proposals
+
+
+def golden_path(name: str, space: str) -> Path:
+    return GOLDEN / f"{name}-{space}.json"
+
+
+def golden_genotypes(name: str, space: str) -> list[list[int]]:
+    """The answers of the first twenty proposals, in the order they were asked."""
+    proposals = first_proposals(name, space, num_children=20)
+    return [list(proposal["genotype"].values()) for proposal in proposals]
+
+
+def write_golden() -> None:
+    GOLDEN.mkdir(exist_ok=True)
+    for name in SEARCHERS:
+        for space in GOLDEN_SPACES:
+            lines = ",\n".join(map(json.dumps, golden_genotypes(name, space)))
+            golden_path(name, space).write_text(f"[\n{lines}\n]\n")
+
+
+if __name__ == "__main__":
+    write_golden()

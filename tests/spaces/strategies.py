@@ -1,0 +1,58 @@
+"""Random spaces for property tests, written in the space language."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+Config = dict[str, Any] | str
+IN_SHAPE = (2, 6, 5)
+"""Every random space takes images of this shape, and keeps them images."""
+
+
+def one_of(values: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
+    """A value, or a decision between one to three of them."""
+    options = st.lists(values, min_size=1, max_size=3, unique=True)
+    return values | options.map(lambda given: {"oneof": given})
+
+
+BASIC: st.SearchStrategy[Config] = st.one_of(
+    st.sampled_from(["relu", "tanh", "batch_norm", "layer_norm", "empty"]),
+    st.fixed_dictionaries(
+        {
+            "filters": one_of(st.integers(1, 4)),
+            "kernel_size": one_of(st.integers(1, 4)),
+            "stride": one_of(st.integers(1, 3)),
+        }
+    ).map(lambda arguments: {"conv2d": arguments}),
+    one_of(st.integers(1, 3)).map(
+        lambda size: {"max_pool": {"kernel_size": size, "padding": "same"}}
+    ),
+    one_of(st.integers(1, 3)).map(
+        lambda size: {"average_pool": {"kernel_size": size, "stride": 1, "padding": "same"}}
+    ),
+    one_of(st.sampled_from([0.1, 0.5])).map(lambda p: {"dropout": {"p": p}}),
+)
+
+
+def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
+    several = st.lists(modules, min_size=1, max_size=3)
+    times = st.integers(0, 3) | st.just({"range": [0, 2, 1]}) | st.just({"oneof": [2, 1]})
+    merges = st.sampled_from(["add", "concat", "multiply", {"oneof": ["add", "concat"]}])
+    return st.one_of(
+        several.map(lambda given: {"concat": given}),
+        several.map(lambda given: {"or": given}),
+        modules.map(lambda given: {"optional": given}),
+        modules.map(lambda given: {"residual": given}),
+        st.tuples(modules, modules).map(lambda given: {"maybe_swap": list(given)}),
+        st.builds(lambda t, b: {"repeat": {"times": t, "body": b}}, times, modules),
+        st.builds(lambda t, b: {"repeat_tied": {"times": t, "body": b}}, times, modules),
+        st.builds(
+            lambda merge, a, b: {"fork": {"merge": merge, "branches": [a, b]}},
+            merges,
+            modules,
+            modules,
+        ),
+    )
+
+
+modules: st.SearchStrategy[Config] = st.recursive(BASIC, _composite, max_leaves=6)

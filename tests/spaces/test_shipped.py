@@ -1,0 +1,68 @@
+"""The spaces in conf/space: their exact sizes, and that what they describe can be built."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nasrunner.core import SearchSpace
+from nasrunner.spaces.language import parse_space
+from tests.spaces.enumeration import draw, enumerate_genotypes
+
+FOLDER = Path(__file__).parents[2] / "conf" / "space"
+PATHS = sorted(FOLDER.glob("*.yaml"))
+IN_SHAPE = (3, 32, 32)
+
+
+def load(name: str) -> SearchSpace:
+    with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
+        config = compose(overrides=[f"+space={name}", "+data={num_outputs: 10}"])
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return parse_space(plain["space"])
+
+
+def test_there_are_spaces() -> None:
+    assert {path.stem for path in PATHS} >= {"figure1", "deepconv", "mlp", "small_cnn"}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_sampled_children_build_and_compute_what_they_promise(path: Path) -> None:
+    space = load(path.stem)
+    assert space.size() > 0
+    assert space.text()
+    for seed in range(10):
+        frozen = space.freeze(draw(space, seed))
+        with torch.device("meta"):
+            network, shape = frozen.build(IN_SHAPE)
+            assert shape == (10,)
+            assert network(torch.empty(2, *IN_SHAPE)).shape == (2, 10)
+        assert frozen.text() != space.text()
+
+
+def test_figure_1_has_24_architectures() -> None:
+    space = load("figure1")
+    assert space.size() == 24
+    assert len({str(space.freeze(genotype)) for genotype in enumerate_genotypes(space)}) == 24
+
+
+def test_deeparchitects_section_7_has_60466176_architectures() -> None:
+    assert load("deepconv").size() == 60_466_176
+
+
+def test_mlpnas_has_29_to_the_9_minus_1_architectures() -> None:
+    assert load("mlp").size() == 29**9 - 1
+
+
+def test_nasbench_macro_has_6561_architectures() -> None:
+    assert load("nasbench_macro").size() == 6_561
+
+
+def test_deepconv_with_hyperparameters_has_4096_times_as_many() -> None:
+    space = load("deepconv_hyperparameters")
+    assert space.size() == 60_466_176 * 4_096
+    options = [value for key, value in space.signature().items() if key.startswith("hyperp")]
+    assert math.prod(map(len, options)) == 4_096

@@ -1,0 +1,211 @@
+"""The command ``nasrunner`` as a user types it, in this process; bad input above all."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from nasrunner.__main__ import main
+
+Command = Callable[..., None]
+TABLE = "trainer=tabular space=nasbench_macro"
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs nasrunner in an empty folder, in one process and without MLflow."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> None:
+        GlobalHydra.instance().clear()
+        monkeypatch.setattr(sys, "argv", ["nasrunner", *arguments])
+        main()
+
+    return run
+
+
+QUICK = (
+    "executor=serial",
+    "tracker=none",
+    "trainer.max_epochs=1",
+    "max_children=3",
+    "space=figure1",
+    "space.concat.0.conv2d.filters.oneof=[2,4]",
+)
+
+
+def studies(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.rglob("ledger.jsonl"))
+
+
+def outcomes(study: Path) -> list[dict[str, object]]:
+    events = [json.loads(line) for line in (study / "ledger.jsonl").read_text().splitlines()]
+    return [event for event in events if event["event"] == "outcome"]
+
+
+def test_a_search_leaves_a_ledger_a_summary_and_a_folder_per_child(
+    command: Command, tmp_path: Path
+) -> None:
+    command(*QUICK)
+    (study,) = studies(tmp_path)
+    assert [outcome["index"] for outcome in outcomes(study)] == [0, 1, 2]
+    summary = json.loads((study / "summary.json").read_text())
+    assert summary["reason"] == "max_children=3 is spent"
+    assert 0 < summary["best"][0]["reward"] <= 1
+    assert (study / "children" / "0000" / "curves.jsonl").is_file()
+
+
+def test_the_same_seed_gives_the_same_study(command: Command, tmp_path: Path) -> None:
+    command(*QUICK)
+    command(*QUICK)
+    first, second = studies(tmp_path)
+    for one, other in zip(outcomes(first), outcomes(second), strict=True):
+        assert one["reward"] == other["reward"]
+
+
+def test_a_study_is_resumed_with_its_own_configuration_and_a_larger_budget(
+    command: Command, tmp_path: Path
+) -> None:
+    command(*QUICK, "seed=5")
+    (study,) = studies(tmp_path)
+    command(f"resume={study}", "max_children=5")
+    assert studies(tmp_path) == [study]
+    assert [outcome["index"] for outcome in outcomes(study)] == [0, 1, 2, 3, 4]
+
+
+def test_multirun_runs_every_combination_in_a_folder_of_its_own(
+    command: Command, tmp_path: Path
+) -> None:
+    command("--multirun", *QUICK, "searcher=random,evolution", "seed=range(0,2)")
+    assert len(studies(tmp_path)) == 4
+    assert all(len(outcomes(study)) == 3 for study in studies(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sercher=random"], r"no key 'sercher', did you mean 'searcher'\? Legal: .*seed"),
+        (["trainer.max_epoch=3"], r"'trainer.max_epoch', did you mean 'max_epochs'\?"),
+        (["optimizer.lrr=3"], r"no key 'optimizer.lrr', did you mean 'lr'\?"),
+        (["limits.parameter=3"], r"no key 'limits.parameter', did you mean 'parameters'\?"),
+        (["searcher=radnom"], r"Could not find 'searcher/radnom'.*random.*tpe"),
+        (["seed=abc"], r"'abc'.*could not be converted to Integer.*seed"),
+        (["max_children=0"], "max_children must be above 0, or null for no limit; got 0"),
+        (["max_hours=-1"], "max_hours must be above 0"),
+        (["duplicates=reus"], "duplicates=reus is no policy, did you mean 'reuse'"),
+        (["failed_reward=bad"], "failed_reward must be worst, ignore or a number, got 'bad'"),
+        (["limits.parameters=0"], "limits.parameters must be above 0"),
+        (
+            ["space.concat.0.conv2d.filters.oneof=[]"],
+            r"space.concat.0.conv2d.filters: oneof needs at least one option",
+        ),
+        (
+            ["space.concat.0.conv2d.filters={range:[8,16,0]}"],
+            "range needs a step that leads from low to high, got .8, 16, 0.",
+        ),
+        (
+            ["space.concat.1={maybe_swap:[batch_norm,rellu]}"],
+            r"space.concat.1.maybe_swap.1: there is no module 'rellu', did you mean 'relu'\?",
+        ),
+        (
+            ["space.concat.1={maybe_swap:[relu]}"],
+            "space.concat.1.maybe_swap takes exactly 2 modules, got 1",
+        ),
+        (
+            ["space.concat.1={_target_:no_such_package.Module}"],
+            "space.concat.1._target_: cannot import 'no_such_package.Module'",
+        ),
+        (["searcher._target_=nasrunner.searchers.nope.Nope"], "searcher._target_: cannot import"),
+        (["+searcher.populaton_size=3"], "searcher.*takes no 'populaton_size'.*Legal: "),
+        (
+            ["searcher=evolution", "searcher.population_size=3"],
+            "tournament_size must be between 1 and population_size",
+        ),
+        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["+trainer.max_epoch=3"], r"trainer.*'?max_epoch'?.*did you mean 'max_epochs'"),
+        (["trainer.max_epochs=three"], "trainer.*max_epochs.*three"),
+        (["data.batch_size=0"], "data.*batch_size.*0"),
+        (["data=mnist", "data.root=nowhere"], "nowhere.*train-images-idx3-ubyte"),
+        (["executor=local", "executor.workers=0"], "executor.*workers.*0"),
+        (["resume=nowhere"], "resume=.*nowhere is no study's folder"),
+        (["task.reward.metric=val_acuracy"], "val_acuracy"),
+        (
+            ["tracker=mlflow", "tracker.tracking_uri=http://127.0.0.1:9"],
+            "tracker.*tracking_uri.*127.0.0.1:9",
+        ),
+        (["hydra.run.dir=/proc/nasrunner"], "/proc/nasrunner"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
+    command: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(*QUICK, *arguments)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nasrunner: ")
+    assert "Traceback" not in error
+    assert error.count("\n") == 1
+    assert re.search(message, error), error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_resumed_study_must_not_change_is_refused(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK)
+    (study,) = studies(tmp_path)
+    before = (study / "ledger.jsonl").read_bytes()
+    with pytest.raises(SystemExit):
+        command(f"resume={study}", "seed=7")
+    assert "seed cannot change when a study is resumed. Legal: max_children" in (
+        capsys.readouterr().err
+    )
+    assert (study / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_ledger_that_was_cut_off_is_repaired_and_the_user_is_told(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK)
+    (study,) = studies(tmp_path)
+    ledger = study / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    outcome = max(i for i, line in enumerate(lines) if b'"outcome"' in line)
+    ledger.write_bytes(b"".join(lines[:outcome]) + lines[outcome][:20])
+    capsys.readouterr()
+    command(f"resume={study}")
+    assert "cut off: 20 bytes were removed" in "".join(capsys.readouterr())
+    assert [each["index"] for each in outcomes(study)] == [0, 1, 2]
+
+
+def test_a_space_that_changed_since_is_refused_and_the_decision_named(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK)
+    (study,) = studies(tmp_path)
+    config = study / "config.yaml"
+    text = config.read_text()
+    changed = text.replace("- 2\n", "- 3\n", 1)
+    assert changed != text
+    config.write_text(changed)
+    with pytest.raises(SystemExit):
+        command(f"resume={study}")
+    assert re.search(r"another space: decision '0/conv2d/filters'", capsys.readouterr().err)
+
+
+def test_a_misspelt_key_does_not_hide_behind_another(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        command("searcher=evolution", "searcher.populaton_size=3")
+    assert "did you mean 'population_size'" in capsys.readouterr().err

@@ -1,0 +1,165 @@
+"""kill -9 of the real command at random moments, again and again, then to its end."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+CHILDREN = 12
+COMMAND = [sys.executable, "-m", "nasrunner"]
+
+
+def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, *overrides],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes], timeout_s: float = 120) -> list[Path]:
+    """Waits until a file below the folder exists; the test fails if the command ends before."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := sorted(path.parent.rglob(path.name))):
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def events(ledger: Path) -> list[dict]:
+    return [json.loads(line) for line in ledger.read_text().splitlines()]
+
+
+def children_alive(group: int) -> list[int]:
+    """Processes of a session that still run."""
+    alive = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(stat[3]) == group and stat[0] != "Z":
+                alive.append(int(entry.name))
+    return alive
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("executor", ["serial", "local"])
+def test_a_study_killed_at_random_moments_ends_with_every_child_once(
+    tmp_path: Path, executor: str
+) -> None:
+    randomness = random.Random(executor)
+    overrides = [f"executor={executor}", f"max_children={CHILDREN}", "trainer.max_epochs=3"]
+    process = start(
+        tmp_path,
+        *overrides,
+        "searcher=evolution",
+        "searcher.population_size=4",
+        "searcher.tournament_size=2",
+    )
+    (ledger,) = wait_for(tmp_path / "ledger.jsonl", process)
+    study = ledger.parent
+    kills = 0
+    while kills < 3:
+        time.sleep(randomness.uniform(0.5, 4))
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        kills += 1
+        process = start(tmp_path, f"resume={study}")
+        time.sleep(4)
+    assert kills >= 1
+    assert process.wait(timeout=300) == 0, process.stderr and process.stderr.read().decode()
+
+    found = events(ledger)
+    proposed = [event["index"] for event in found if event["event"] == "proposed"]
+    ended = [event["index"] for event in found if event["event"] == "outcome"]
+    assert proposed == list(range(CHILDREN))
+    assert sorted(ended) == list(range(CHILDREN))
+
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, max_results=1000)
+    indices = [
+        int(run.data.tags["nasrunner.index"]) for run in runs if "nasrunner.index" in run.data.tags
+    ]
+    assert sorted(indices) == list(range(CHILDREN))
+    assert all(run.info.status in ("FINISHED", "FAILED") for run in runs)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_once_finishes_running_children_and_leaves_no_process(tmp_path: Path) -> None:
+    process = start(tmp_path, "tracker=none", "max_children=500", "trainer.max_epochs=20")
+    wait_for(tmp_path / "outcome.json", process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    assert process.wait(timeout=60) == 130
+    assert children_alive(process.pid) == []
+    (ledger,) = tmp_path.rglob("ledger.jsonl")
+    found = events(ledger)
+    proposed = {event["index"] for event in found if event["event"] == "proposed"}
+    ended = {event["index"] for event in found if event["event"] == "outcome"}
+    assert proposed == ended
+    assert found[-1]["event"] == "ended"
+    assert found[-1]["reason"] == "interrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_twice_stops_at_once_and_the_study_can_be_resumed(tmp_path: Path) -> None:
+    process = start(tmp_path, "tracker=none", "max_children=500", "trainer.max_epochs=2000")
+    wait_for(tmp_path / "curves.jsonl", process)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=20) == 130
+    deadline = time.monotonic() + 10
+    while children_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert children_alive(process.pid) == []
+    (ledger,) = tmp_path.rglob("ledger.jsonl")
+    assert events(ledger)[-1]["event"] != "ended"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_full_disk_stops_a_study_with_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.decode().strip()}")
+    study = disk / "study"
+    try:
+        options = ["executor=serial", "tracker=none", "trainer.max_epochs=1", "max_children=2000"]
+        process = start(tmp_path, *options, f"hydra.run.dir={study}")
+        process.wait(timeout=200)
+        assert process.returncode == 2
+        assert process.stderr is not None
+        error = process.stderr.read().decode()
+        assert "No space left on device" in error
+        assert "Traceback" not in error
+        before = events(study / "ledger.jsonl")
+        assert len([e for e in before if e["event"] == "outcome"]) > 5
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        more = len([e for e in before if e["event"] == "outcome"]) + 2
+        process = start(tmp_path, f"resume={study}", f"max_children={more}")
+        assert process.wait(timeout=100) == 0, process.stderr and process.stderr.read().decode()
+        assert events(study / "ledger.jsonl")[: len(before)] == before
+    finally:
+        subprocess.run(["umount", str(disk)], check=False)

@@ -1,0 +1,184 @@
+import contextlib
+import io
+import logging
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from rich.console import Console
+
+from nasrunner.core import Outcome
+from nasrunner.trackers.none import NoTracker
+from nasrunner.trackers.progress import ProgressDisplay
+from tests.trackers.fakes import FakeStudy
+
+SESSION = """
+import os, signal, sys, time
+from pathlib import Path
+from nasrunner.trackers.progress import ProgressDisplay
+from tests.trackers.fakes import FakeStudy
+study = FakeStudy(Path(sys.argv[1]))
+display = ProgressDisplay("mlflow ui")
+display.open(study.info, (), study.inspect)
+for index in range(12):
+    study.record(display, index)
+    if index == 3 and sys.argv[2] == "interrupt":
+        os.kill(os.getpid(), signal.SIGINT)
+display.close(study.summary())
+Path(sys.argv[1], "alive").touch()
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    return FakeStudy(tmp_path / "fake" / "2026")
+
+
+def console(*, is_terminal, width=100):
+    return Console(file=io.StringIO(), force_terminal=is_terminal, width=width, highlight=False)
+
+
+def show(study, out, num_children=12, recorded=()):
+    display = ProgressDisplay("mlflow ui --backend-store-uri sqlite:///x.db", out)
+    display.open(study.info, recorded, study.inspect)
+    for index in range(num_children):
+        study.record(display, index)
+    display.close(study.summary())
+    return out.file.getvalue()
+
+
+def test_without_a_terminal_each_child_is_one_line(study):
+    lines = show(study, console(is_terminal=False)).splitlines()
+    assert lines[1] == "child 0    0.63     2.0 s  best 0.63 (child 0)"
+    assert lines[4] == "child 3    failed: RuntimeError: loss is nan 1.5 s  best 1 (child 1)"
+    assert lines[6].startswith("child 5    invalid: '0/affine': too large")
+    assert lines[8] == "child 7    0.09     same as child 4  best 1 (child 1)"
+    assert len([line for line in lines if line.startswith("child ")]) == 12
+
+
+def test_the_end_shows_the_best_five_the_counts_the_folder_and_the_command(study):
+    text = show(study, console(is_terminal=False, width=200))
+    rows = re.findall(r"^ (\d) +(\d+) +([\d.]+) +(\d+)  (.*\S)", text, re.MULTILINE)
+    assert [row[:3] for row in rows] == [
+        ("1", "1", "1"),
+        ("2", "9", "0.93"),
+        ("3", "6", "0.83"),
+        ("4", "11", "0.66"),
+        ("5", "0", "0.63"),
+    ]
+    assert rows[0][4] == "affine(units=2) → relu → affine(units=10) | optimizer.lr=0.01"
+    assert "Children: 10 completed, 1 failed, 1 invalid" in text
+    assert f"Folder: {os.path.relpath(study.folder)}" in text or f"Folder: {study.folder}" in text
+    assert "MLflow: mlflow ui --backend-store-uri sqlite:///x.db" in text
+
+
+def test_on_a_terminal_the_display_counts_and_gives_the_cursor_back(study):
+    text = show(study, console(is_terminal=True))
+    assert "\x1b[?25l" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert "child 0    0.63" not in text
+    assert "child 3 failed: RuntimeError: loss is nan" in text
+    assert "Best children" in text
+
+
+def test_the_live_display_tells_what_runs_failed_and_is_left(study):
+    display = ProgressDisplay(None, console(is_terminal=True))
+    display.open(study.info, (), study.inspect)
+    for index in range(4):
+        study.record(display, index)
+    display.started(study.proposal(4), study.inspect(study.proposal(4).genotype))
+    with display.console.capture() as capture:
+        display.console.print(display._status())
+    display.close(study.summary())
+    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capture.get())
+    assert "4/12 children" in shown
+    assert "left" in shown
+    assert "1 running" in shown
+    assert "1 failed" in shown
+    assert "best 1 (child 1)" in shown
+
+
+def test_children_of_earlier_sessions_count_but_do_not_speed_up_the_forecast(study):
+    before = [study.outcome(index) for index in range(6)]
+    display = ProgressDisplay(None, console(is_terminal=False))
+    display.open(study.info, before, study.inspect)
+    assert display._left(10.0) == ""
+    display.recorded(study.outcome(6), None)
+    assert display._left(10.0) == "about 1:00 left"  # 6 of 12 spend budget, 10 s each
+    display.close(study.summary())
+
+
+def test_warnings_of_loggers_are_shown_while_a_study_is_open(study):
+    out = console(is_terminal=True)
+    display = ProgressDisplay(None, out)
+    display.warn("before the study")
+    display.open(study.info, (), study.inspect)
+    logging.getLogger("nasrunner.anything").warning("with [brackets] in %s", "it")
+    display.close(study.summary())
+    assert "before the study" in out.file.getvalue()
+    assert "with [brackets] in it" in out.file.getvalue()
+    assert not [h for h in logging.getLogger("nasrunner").handlers if "Warning" in str(type(h))]
+
+
+def test_a_closed_output_does_not_stop_the_study(study):
+    out = console(is_terminal=False)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, (), study.inspect)
+    out.file.close()
+    study.record(display, 0)
+    display.close(study.summary())
+    assert display._best is not None
+
+
+def test_a_reward_of_nan_is_never_the_best(study):
+    display = ProgressDisplay(None, console(is_terminal=False))
+    display.open(study.info, (), study.inspect)
+    display.recorded(Outcome(study.proposal(0), "completed", float("nan")), None)
+    display.recorded(Outcome(study.proposal(1), "completed", -1.0), None)
+    assert display._best_text() == "best -1 (child 1)"
+    display.close(study.summary())
+
+
+def test_a_dumb_terminal_gets_plain_lines(study, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert "child 0    0.63" in show(study, console(is_terminal=True))
+
+
+def test_a_reader_that_goes_away_does_not_end_the_process(tmp_path):
+    session = subprocess.Popen(
+        [sys.executable, "-c", SESSION, str(tmp_path), ""], stdout=subprocess.PIPE
+    )
+    session.stdout.readline()
+    session.stdout.close()
+    assert session.wait(60) == 0
+    assert (tmp_path / "alive").exists()
+
+
+def test_interrupting_a_study_on_a_terminal_gives_the_cursor_back(tmp_path):
+    parent, child = pty.openpty()
+    session = subprocess.Popen(
+        [sys.executable, "-c", SESSION, str(tmp_path), "interrupt"],
+        stdout=child,
+        stderr=child,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(child)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux reports the end of a terminal
+        while part := os.read(parent, 4096):
+            shown += part
+    os.close(parent)
+    assert session.wait(60) == -signal.SIGINT
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l")
+
+
+def test_no_tracker_takes_everything(study):
+    tracker = NoTracker()
+    tracker.open(study.info, (), study.inspect)
+    study.record(tracker, 0)
+    tracker.close(study.summary())
+    assert tracker.ui_command is None
