@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -34,9 +34,7 @@ def main() -> None:
     try:
         _direct_resume(sys.argv)
         hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(_job)()
-    except NasRunnerError as error:
-        _fail(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
         _fail(_explain(error))
     except OSError as error:
         if error.filename is None:
@@ -58,6 +56,9 @@ def _job(composed: DictConfig) -> float | None:
         if resolved["resume"] is not None:
             resolved = _resumed(resolved, list(runtime.overrides.task))
         summary = run_study(resolved, folder)
+    except (NasRunnerError, OmegaConfBaseException) as error:
+        remove_if_unused(folder)
+        _fail(_explain(error))  # leaves from here: Hydra would add lines of its own
     except BaseException:
         remove_if_unused(folder)
         raise
@@ -99,44 +100,41 @@ def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     return saved
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     sys.stderr.write(f"nasrunner: {message}\n")
     sys.exit(2)
 
 
 def _explain(error: Exception) -> str:
-    """Hydra's error as one sentence, with the legal keys where one was misspelt."""
+    """An error as one sentence, with the legal keys where one was misspelt."""
     causes = [str(e) for e in (error, error.__cause__) if e is not None]
     text = " ".join(" ".join(causes).split())
     text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
-    unknown = re.search(r"Could not override '([^']+)'", text)
-    if isinstance(error, ConfigCompositionException) and unknown and "could not be" not in text:
-        key = unknown.group(1)
-        if legal := _legal_keys(key):
-            parent, _, name = key.rpartition(".")
-            return f"there is no key {key!r}, {suggest(name, legal)}" + (
-                f" (in {parent})" if parent else ""
-            )
+    unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'. No match", text)
+    if isinstance(error, ConfigCompositionException) and unknown:
+        key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
+        parent, _, name = key.rpartition(".")
+        if legal := _legal_keys(parent):
+            return f"there is no key {key!r}, {suggest(name, legal)}"
     return text
 
 
-def _legal_keys(key: str) -> list[str]:
-    """The keys beside a misspelt one, in the configuration composed without it."""
+def _legal_keys(parent: str) -> list[str]:
+    """The keys of a node, in the configuration composed from the overrides that are legal."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
-    overrides = [a for a in sys.argv[1:] if "=" in a and not a.startswith("-") and key not in a]
     GlobalHydra.instance().clear()
+    overrides: list[str] = []
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        try:
-            composed = compose("config", overrides=overrides)
-        except HydraException:
-            composed = compose("config")
-    parent, _, _ = key.rpartition(".")
+        composed = compose("config")
+        for argument in (a for a in sys.argv[1:] if "=" in a and not a.startswith("-")):
+            try:
+                composed = compose("config", overrides=[*overrides, argument])
+                overrides.append(argument)
+            except HydraException:
+                continue  # the one to be told about, or one after it
     node = OmegaConf.select(composed, parent) if parent else composed
-    while parent and not OmegaConf.is_dict(node):
-        parent = parent.rpartition(".")[0]
-        node = OmegaConf.select(composed, parent) if parent else composed
     return [str(name) for name in node] if OmegaConf.is_dict(node) else []
 
 

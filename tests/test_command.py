@@ -91,6 +91,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["sercher=random"], r"no key 'sercher', did you mean 'searcher'\? Legal: .*seed"),
         (["trainer.max_epoch=3"], r"'trainer.max_epoch', did you mean 'max_epochs'\?"),
         (["optimizer.lrr=3"], r"no key 'optimizer.lrr', did you mean 'lr'\?"),
+        (["space.concat.0.conv2d.filters={range:[8,16,4]}"], r"filters.range', Legal: oneof"),
         (["limits.parameter=3"], r"no key 'limits.parameter', did you mean 'parameters'\?"),
         (["searcher=radnom"], r"Could not find 'searcher/radnom'.*random.*tpe"),
         (["seed=abc"], r"'abc'.*could not be converted to Integer.*seed"),
@@ -104,8 +105,8 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             r"space.concat.0.conv2d.filters: oneof needs at least one option",
         ),
         (
-            ["space.concat.0.conv2d.filters={range:[8,16,0]}"],
-            "range needs a step that leads from low to high, got .8, 16, 0.",
+            ["space.concat=[{affine:{units:{range:[8,16,0]}}}]"],
+            "space.concat.0.affine.units.range: range needs a step that leads from low to high",
         ),
         (
             ["space.concat.1={maybe_swap:[batch_norm,rellu]}"],
@@ -116,8 +117,8 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             "space.concat.1.maybe_swap takes exactly 2 modules, got 1",
         ),
         (
-            ["space.concat.1={_target_:no_such_package.Module}"],
-            "space.concat.1._target_: cannot import 'no_such_package.Module'",
+            ["space.concat=[{_target_:no_such_package.Module}]"],
+            "space.concat.0._target_: cannot import 'no_such_package.Module'",
         ),
         (["searcher._target_=nasrunner.searchers.nope.Nope"], "searcher._target_: cannot import"),
         (["+searcher.populaton_size=3"], "searcher.*takes no 'populaton_size'.*Legal: "),

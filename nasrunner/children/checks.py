@@ -83,12 +83,13 @@ def _check_scheduler(config: Config, in_shape: Shape, construct: Construct) -> N
 
 def _check_task(config: Config, in_shape: Shape, construct: Construct) -> None:
     task = _make_task(config, construct)
-    with quiet():  # torchmetrics warns of the few made-up examples
+    with quiet():  # torchmetrics warns of made-up examples that it has so few
         task.rehearse()
 
 
 def _make_task(config: Config, construct: Construct) -> Task:
-    task = construct(config["task"], "task", num_outputs=config["data"]["num_outputs"])
+    with quiet():  # some metrics warn that they keep all outputs
+        task = construct(config["task"], "task", num_outputs=config["data"]["num_outputs"])
     if not isinstance(task, Task):
         raise ConfigError(f"task._target_ must name a Task, got {type(task)}")
     return task

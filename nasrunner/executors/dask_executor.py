@@ -1,5 +1,6 @@
 """Children on the workers of a Dask cluster, one on each at a time, whatever cluster it is."""
 
+import atexit
 import logging
 import pickle
 import queue
@@ -105,6 +106,7 @@ class DaskExecutor:
         self._dispatcher.daemon = True  # a driver that forgets to close can still end
         with sigint_blocked():
             self._dispatcher.start()
+        atexit.register(self.close)
 
     def free_slots(self) -> int:
         return max(0, self._slots - self._num_running)
@@ -130,7 +132,7 @@ class DaskExecutor:
         assert self._num_running, "wait() before submit(): nothing could ever end"
         outcomes: list[Outcome] = []
         while not outcomes or not self._ended.empty():
-            if self._broken is not None:
+            if self._broken is not None and not outcomes:
                 raise self._broken
             ended = self._ended.get()
             if isinstance(ended, Outcome):
@@ -141,6 +143,7 @@ class DaskExecutor:
         return outcomes
 
     def close(self) -> None:
+        atexit.unregister(self.close)
         self._cluster.abort()
         self._events.put((self._on_close, None))
         self._dispatcher.join()

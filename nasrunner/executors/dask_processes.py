@@ -5,6 +5,8 @@ third of a second.
 """
 # ruff: noqa: TID251 - Dask's door is this package; executors/local.py must import without Dask
 
+import logging
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -93,13 +95,16 @@ class LocalNanny(Nanny):
         super().log_event(topic, msg)  # type: ignore[no-untyped-call]  # Dask's
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
-        how = f"it was killed by signal {-exitcode}" if exitcode < 0 else f"exit code {exitcode}"
+        if exitcode < 0:
+            how = f"it was killed by {signal.Signals(-exitcode).name}"
+        else:
+            how = f"it ended with exit code {exitcode}"
         if self._memory_gb is not None:
             how = (
                 f"it used {self._memory_gb:.2f} GB and was stopped; the limit is 95 % of "
                 f"executor.memory_limit_gb={self._limit_gb:.2f}"
             )
-        elif exitcode == -9:
+        elif exitcode == -signal.SIGKILL:
             how += ", as the system does when memory runs out"
         self._memory_gb = None
         if self.worker_address is not None:
@@ -140,6 +145,7 @@ def start_cluster(
         "limit_gb": limit_gb,
         "memory_limit": int(limit_gb * 1e9),
         "local_directory": folder,
+        "silence_logs": logging.CRITICAL + 1,
         "worker_class": QuietWorker,
     }
     workers = {

@@ -11,7 +11,7 @@ from nasrunner.executors.dask_executor import DaskExecutor
 from nasrunner.executors.machine import gpu_of_each_worker, memory_gb
 from nasrunner.executors.warm import WarmServer
 
-_DEATH_REPORT_TIMEOUT_S = 0.5
+_DEATH_REPORT_TIMEOUT_S = 0.2
 
 
 class LocalExecutor(DaskExecutor):
@@ -75,10 +75,10 @@ class _LocalCluster:
         ]
         self._deaths: dict[str, str] = {}
         self._death_reported = threading.Condition()
-        self._folder = tempfile.mkdtemp(prefix="nasrunner-workers-")
         # Thread counts are read by the libraries when they are imported; 51 is above critical.
         self._warm = WarmServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
         self._warm.start()
+        self._folder = tempfile.mkdtemp(prefix="nasrunner-workers-")
 
     def settings(self) -> dict[str, Any]:
         from nasrunner.executors.dask_processes import SETTINGS  # heavy: imports distributed

@@ -23,7 +23,7 @@ _WORKER_MODULES = ("nasrunner.executors.dask_processes",)
 class WarmServer:
     """Starts the fork server with modules imported, and stops it.
 
-    A process has one fork server, so one of these at a time is of use.
+    A process has one fork server, so there can be one of these at a time.
 
     Args:
         preload: modules to import before the first worker is forked.
@@ -43,15 +43,26 @@ class WarmServer:
         self._preload = list(preload)
         self._environ = environ
         self._lock = threading.Lock()
+        self._is_started = False
         self._is_ready = False
         self._is_aborted = False
 
     def start(self) -> None:
-        """Starts it and returns at once; the imports go on."""
+        """Starts it and returns at once; the imports go on.
+
+        Raises:
+            NasRunnerError: the process has a fork server already.
+        """
+        if self._pid() is not None:
+            raise NasRunnerError(
+                "executor=local needs multiprocessing's fork server, of which a process has one, "
+                "and it is in use; legal is one open executor=local at a time"
+            )
         forkserver.set_forkserver_preload([*_WORKER_MODULES, *self._preload])
         resource_tracker.ensure_running()  # or it is started below, and unblocks SIGINT
         with environment(self._environ), sigint_blocked():
             forkserver.ensure_running()
+        self._is_started = True
 
     def wait(self) -> None:
         """Blocks until the imports are done.
@@ -97,7 +108,10 @@ class WarmServer:
         return float(psutil.Process(self._pid()).memory_info().rss) / 1e9
 
     def stop(self) -> None:
-        """Ends the process. Safe to call twice, and when it never started."""
+        """Ends the process. Safe to call twice."""
+        if not self._is_started:
+            return
+        self._is_started = False
         self._kill()
         # Private, but the only way to reap it; CPython's own tests stop it like this.
         server = forkserver._forkserver

@@ -74,7 +74,7 @@ class Reinforce(Searcher):
         )
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=learning_rate)
         self.baseline: float | None = None
-        self._batch: list[tuple[Proposal, float]] = []
+        self.batch: list[tuple[Proposal, float]] = []
         self._policy: Policy | None = None
 
     def suggest(self, index: int) -> Proposal:
@@ -86,12 +86,12 @@ class Reinforce(Searcher):
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         baseline = reward if self.baseline is None else self.baseline
-        self._batch.append((proposal, reward - baseline))
+        self.batch.append((proposal, reward - baseline))
         self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
-        if len(self._batch) == self.batch_size:
+        if len(self.batch) == self.batch_size:
             if self.controller.num_rows > 0:  # else there is nothing to decide
                 self._update()
-            self._batch.clear()
+            self.batch.clear()
             self._policy = None
 
     def loss(self, batch: list[tuple[Proposal, float]]) -> torch.Tensor:
@@ -110,7 +110,7 @@ class Reinforce(Searcher):
     def _update(self) -> None:
         with _one_thread(), torch.enable_grad():
             self.optimizer.zero_grad()
-            torch.autograd.backward(self.loss(self._batch))
+            torch.autograd.backward(self.loss(self.batch))
             self.optimizer.step()
 
     def _encode(self, proposals: list[Proposal]) -> tuple[torch.Tensor, ...]:

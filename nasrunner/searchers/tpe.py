@@ -28,7 +28,7 @@ class Tpe(Searcher):
     Running children are running trials, which TPE and GP avoid (constant liar).
 
     Args:
-        sampler: makes an Optuna sampler from ``seed=``. Names of parameters must not matter to it.
+        sampler: makes an Optuna sampler from ``seed=``.
 
     Raises:
         ValueError: ``sampler`` cannot be called with a seed.
@@ -38,10 +38,10 @@ class Tpe(Searcher):
         super().__init__(space=space, seed=seed)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.make_sampler = sampler
-        self._study = optuna.create_study(
+        self.study = optuna.create_study(
             direction="maximize", storage=_TrialsOnly(), sampler=self._sampler(0)
         )
-        self._is_replayed_by_asking = not isinstance(self._study.sampler, _READS_TRIALS_ONLY)
+        self._is_replayed_by_asking = not isinstance(self.study.sampler, _READS_TRIALS_ONLY)
         self._trial_numbers: dict[int, int] = {}
         self._suggested: tuple[Proposal, Trial] | None = None
 
@@ -49,8 +49,8 @@ class Tpe(Searcher):
         if self._suggested is not None and self._suggested[0].index == index:
             return self._suggested[0]
         self._withdraw()
-        self._study.sampler = self._sampler(index)
-        trial = self._study.ask()
+        self.study.sampler = self._sampler(index)
+        trial = self.study.ask()
         genotype = self.space.walk(lambda decision: _answer(trial, decision))
         self._suggested = Proposal(index, genotype), trial
         return self._suggested[0]
@@ -74,11 +74,11 @@ class Tpe(Searcher):
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         self._withdraw()
-        self._study.tell(self._trial_numbers.pop(proposal.index), reward)
+        self.study.tell(self._trial_numbers.pop(proposal.index), reward)
 
     def forget(self, proposal: Proposal) -> None:
         self._withdraw()
-        self._study.tell(self._trial_numbers.pop(proposal.index), state=TrialState.FAIL)
+        self.study.tell(self._trial_numbers.pop(proposal.index), state=TrialState.FAIL)
 
     def _sampler(self, index: int) -> BaseSampler:
         seed = int(self.rng(index).integers(2**32))
@@ -92,7 +92,7 @@ class Tpe(Searcher):
     def _withdraw(self) -> None:
         """Ends the trial of a suggestion that was not registered: samplers pass over it."""
         if self._suggested is not None:
-            self._study.tell(self._suggested[1], state=TrialState.FAIL)
+            self.study.tell(self._suggested[1], state=TrialState.FAIL)
             self._suggested = None
 
     def _add_running(self, proposal: Proposal) -> int:
@@ -106,8 +106,8 @@ class Tpe(Searcher):
         trial = optuna.create_trial(
             state=TrialState.RUNNING, params=params, distributions=distributions
         )
-        self._study.add_trial(trial)
-        return len(self._study.get_trials(deepcopy=False)) - 1
+        self.study.add_trial(trial)
+        return len(self.study.get_trials(deepcopy=False)) - 1
 
 
 class _TrialsOnly(optuna.storages.InMemoryStorage):

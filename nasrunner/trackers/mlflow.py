@@ -88,7 +88,7 @@ class MlflowTracker:
                 "MLflow at %s lacks %s: the study is complete in its ledger, and "
                 "nasrunner resume=%s writes the rest (%s)",
                 self.address.shown,
-                f"{missing} children" if missing else "the end of the study",
+                f"up to {missing} children" if missing else "the end of the study",
                 self._writer.runs.info.folder,
                 self._writer.last_error or f"it took more than {self.close_timeout_s} s",
             )

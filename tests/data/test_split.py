@@ -43,3 +43,10 @@ def test_a_count_and_a_share_ask_for_the_same() -> None:
 def test_an_impossible_count_is_refused(wanted: object) -> None:
     with pytest.raises(ConfigError, match=r"data.validation_examples must be .* from 1 to 99 or"):
         count_of("validation_examples", wanted, 100)  # type: ignore[arg-type]
+
+
+def test_a_fifth_of_uneven_classes_is_a_fifth_of_each() -> None:
+    strata_N = np.repeat([0, 1, 2], [70, 20, 10])
+    kept, held_out = hold_out(strata_N, 20, 3)
+    assert np.bincount(strata_N[held_out]).tolist() == [14, 4, 2]
+    assert np.bincount(strata_N[kept]).tolist() == [56, 16, 8]

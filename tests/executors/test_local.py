@@ -1,4 +1,4 @@
-"""The local executor on real worker processes: deaths, limits, warmth, threads, errors."""
+"""The local executor on real worker processes: deaths, warmth, what crosses."""
 
 import contextlib
 import os
@@ -12,28 +12,16 @@ from typing import Any
 import psutil
 import pytest
 
-from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
+from nasrunner.core import NasRunnerError, Outcome, Proposal
 from nasrunner.executors.local import LocalExecutor
 from tests.executors import trains
-
-ARGUMENTS: dict[str, Any] = {
-    "workers": 2,
-    "threads_per_worker": 1,
-    "memory_limit_gb": None,
-    "retries": 1,
-    "gpus": [],
-    "workers_per_gpu": None,
-    "preload": [],
-}
-
-
-def local(**changes: Any) -> contextlib.closing[LocalExecutor]:
-    return contextlib.closing(LocalExecutor(**{**ARGUMENTS, **changes}))
 
 
 @pytest.fixture(scope="module")
 def executor() -> Iterator[LocalExecutor]:
-    with local() as built:
+    arguments: dict[str, Any] = {"memory_limit_gb": None, "gpus": [], "workers_per_gpu": None}
+    built = LocalExecutor(workers=2, threads_per_worker=1, retries=1, preload=[], **arguments)
+    with contextlib.closing(built):
         yield built
 
 
@@ -73,7 +61,8 @@ def test_a_child_that_kills_every_worker_fails_and_no_other_child_does(
     assert starts == {0: 2, 1: 1, 2: 1, 3: 2, 4: 1, 5: 2, 6: 1, 7: 1}
     assert re.fullmatch(
         r"the worker process died 2 times while it trained this child, the last time: "
-        r"it was killed(?: by signal 9.*| or crashed) \(executor\.retries=1\)",
+        r"it was killed(?: by SIGKILL, as the system does when memory runs out| or crashed) "
+        r"\(executor\.retries=1\)",
         outcomes[0].error or "",
     )
 
@@ -127,108 +116,3 @@ def test_no_port_is_open_beyond_the_loopback_device(executor: LocalExecutor) -> 
         if connection.status == psutil.CONN_LISTEN
     ]
     assert set(listening) == {"127.0.0.1"}
-
-
-def test_no_process_and_no_thread_is_left_after_close() -> None:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with local() as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}))
-        executor.wait()
-        processes = {
-            child.pid: child.cmdline() for child in psutil.Process().children(recursive=True)
-        }
-        assert len(set(processes) - before) >= 3
-    left = {child.pid for child in psutil.Process().children(recursive=True)} - before
-    # multiprocessing's resource tracker ends with the process it belongs to
-    assert [pid for pid in left if "resource_tracker" not in str(processes[pid])] == []
-
-
-def test_it_can_be_closed_before_its_workers_are_up() -> None:
-    start_s = time.perf_counter()
-    with local(preload=["torch"]) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}))
-    assert time.perf_counter() - start_s < 2
-
-
-def test_each_worker_has_the_threads_and_the_gpu_it_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(
-        "#!/bin/sh\n"
-        'echo "GPU 0: NVIDIA H200 (UUID: GPU-aaaa)"\n'
-        'echo "GPU 1: NVIDIA H200 (UUID: GPU-bbbb)"\n'
-    )
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with local(workers=None, gpus=None, threads_per_worker=3, preload=["wave"]) as executor:
-        assert executor.free_slots() == 2
-        outcomes: dict[float, Outcome] = {}
-        for index in range(20):  # until both workers have had one
-            executor.submit(trains.describe_process, Proposal(index, {}))
-            executor.submit(trains.describe_process, Proposal(index + 100, {}))
-            for outcome in wait_for_all(executor, 2).values():
-                outcomes[outcome.metrics["pid"]] = outcome
-            if len(outcomes) == 2:
-                break
-    assert {o.error for o in outcomes.values()} == {"GPU-aaaa,3,3", "GPU-bbbb,3,3"}
-    assert {o.metrics["threads"] for o in outcomes.values()} == {3}
-    assert {o.metrics["is_preloaded"] for o in outcomes.values()} == {1.0}
-
-
-@pytest.mark.slow
-def test_a_child_above_the_memory_limit_fails_and_says_so() -> None:
-    with local(workers=1, memory_limit_gb=0.6, retries=0) as executor:
-        executor.submit(trains.takes_memory, Proposal(0, {}))
-        executor.submit(trains.by_notes, Proposal(1, {}))
-        outcomes = wait_for_all(executor, 2)
-    assert outcomes[1].status == "completed"
-    assert re.fullmatch(
-        r"the worker process died once while it trained this child, the last time: it used "
-        r"0\.\d\d GB and was stopped; the limit is 95 % of executor\.memory_limit_gb=0\.60 "
-        r"\(executor\.retries=0\)",
-        outcomes[0].error or "",
-    )
-
-
-def test_a_limit_below_what_an_idle_worker_takes_is_an_error() -> None:
-    with local(memory_limit_gb=0.02) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}))
-        with pytest.raises(ConfigError, match=r"executor\.memory_limit_gb must be more than 0\.\d"):
-            executor.wait()
-
-
-def test_a_preload_that_crashes_is_an_error_and_not_a_hang(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "crashes_at_import.py").write_text("raise SystemExit(4)")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with local(preload=["crashes_at_import"]) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}))
-        for _ in range(2):  # not only the first time
-            with pytest.raises(NasRunnerError, match=r"no worker can start.*crashes_at_import"):
-                executor.wait()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"workers": 0}, r"executor\.workers must be a whole number >= 1 or null, got 0"),
-        ({"workers": -2}, r"executor\.workers must be a whole number >= 1 or null, got -2"),
-        ({"workers": "two"}, r"executor\.workers must be .* got 'two'"),
-        ({"threads_per_worker": 0}, r"executor\.threads_per_worker must be .* >= 1, got 0"),
-        ({"retries": -1}, r"executor\.retries must be a whole number >= 0, got -1"),
-        ({"memory_limit_gb": 0}, r"executor\.memory_limit_gb must be > 0 or null, got 0"),
-        ({"memory_limit_gb": 1e6}, r"executor\.memory_limit_gb must be at most the .* GB of this"),
-        ({"workers_per_gpu": 2}, r"executor\.workers_per_gpu needs a GPU, got 2"),
-        ({"workers_per_gpu": 0}, r"executor\.workers_per_gpu must be .* >= 1 or null, got 0"),
-        ({"preload": ["no_such_module"]}, r"executor\.preload: there is no module 'no_such_mod"),
-    ],
-)
-def test_impossible_settings_are_one_error_that_names_its_key(
-    changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        LocalExecutor(**{**ARGUMENTS, **changes})

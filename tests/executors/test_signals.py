@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ PATIENCE_S = 60.0
 class Driver:
     """``tests.executors.driver`` in a session of its own, as on a terminal of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, temporary: str) -> None:
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-m", "tests.executors.driver", str(folder)],
@@ -25,6 +26,7 @@ class Driver:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env={**os.environ, "TMPDIR": temporary},
         )
 
     def ctrl_c(self) -> None:
@@ -50,12 +52,13 @@ class Driver:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Driver]:
-    driver = Driver(tmp_path)
-    eventually(lambda: driver.is_training(2), "two children train")
-    yield driver
-    for process in driver.processes():
-        process.kill()
-    driver.process.communicate()
+    with tempfile.TemporaryDirectory() as temporary:  # short: a socket's path stands in it
+        driver = Driver(tmp_path, temporary)
+        eventually(lambda: driver.is_training(2), "two children train")
+        yield driver
+        for process in driver.processes():
+            process.kill()
+        driver.process.communicate()
 
 
 def eventually(is_true: Callable[[], bool], what: str, within_s: float = PATIENCE_S) -> float:

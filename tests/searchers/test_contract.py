@@ -26,7 +26,7 @@ from tests.searchers.worlds import (
 
 every_searcher = pytest.mark.parametrize("name", SEARCHERS)
 every_space = pytest.mark.parametrize("space", SPACES)
-few_examples = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+few_examples = settings(max_examples=5, deadline=None, derandomize=True, database=None)
 steps = st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([False, False, True]))
 schedules = st.lists(steps, min_size=20, max_size=28)
 

@@ -1,0 +1,173 @@
+"""A tiny data set in memory, its children, and the composition of their configuration."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from nasrunner.composition import construct
+from nasrunner.core import DataError, Proposal
+from nasrunner.spaces.language import parse_space
+
+CONFIG = Path(__file__).parents[2] / "conf"
+GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
+MLP = {"concat": [{"affine": {"units": {"oneof": [8, 16]}}}, "relu", {"affine": {"units": 3}}]}
+BLOBS = {
+    "_target_": "tests.children.blobs.Blobs",
+    "in_shape": [4],
+    "num_outputs": 3,
+    "batch_size": 16,
+    "is_regression": False,
+    "path": None,
+}
+
+
+class Batches:
+    """Slices of two tensors, shuffled with torch's global generator where asked."""
+
+    def __init__(self, x, y, batch_size, is_shuffled):
+        self.x, self.y, self.batch_size, self.is_shuffled = x, y, batch_size, is_shuffled
+
+    def __len__(self):
+        return -(-len(self.x) // self.batch_size)
+
+    def __iter__(self):
+        rows = torch.randperm(len(self.x)) if self.is_shuffled else torch.arange(len(self.x))
+        for part in rows.split(self.batch_size):
+            yield self.x[part], self.y[part]
+
+
+class Blobs(pl.LightningDataModule):
+    """Three Gaussian clouds in four dimensions: 90 examples to train on, 45 to validate."""
+
+    def __init__(self, in_shape, num_outputs, batch_size, is_regression, path):
+        super().__init__()
+        self.in_shape, self.num_outputs, self.path = tuple(in_shape), num_outputs, path
+        self.batch_size, self.is_regression = batch_size, is_regression
+
+    def prepare_data(self):
+        if self.path is not None and not Path(self.path).exists():
+            raise DataError(f"{self.path} is missing")
+
+    def setup(self, stage):
+        assert stage == "fit"
+        generator = torch.Generator().manual_seed(1)
+        y = torch.arange(135) % 3
+        centres = 3 * torch.randn(3, 4, generator=generator)
+        x = centres[y] + 2 * torch.randn(135, 4, generator=generator)
+        targets = centres[y][:, : self.num_outputs] if self.is_regression else y
+        self.train, self.validation = (x[:90], targets[:90]), (x[90:], targets[90:])
+
+    def train_dataloader(self):
+        return Batches(*self.train, self.batch_size, is_shuffled=True)
+
+    def val_dataloader(self):
+        return Batches(*self.validation, 30, is_shuffled=False)
+
+
+class LoaderBlobs(Blobs):
+    """The same, as a user would write it who knows DataLoader and the hooks of Lightning."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.num_set_up = 0
+
+    def setup(self, stage):
+        self.num_set_up += 1
+        assert self.num_set_up == 1
+        super().setup(stage)
+
+    def train_dataloader(self):
+        return DataLoader(TensorDataset(*self.train), self.batch_size, shuffle=True)
+
+    def val_dataloader(self):
+        return DataLoader(TensorDataset(*self.validation), 30)
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        x, y = batch
+        return x + 1, y
+
+
+class RandomBlobs(Blobs):
+    """Splits at random with torch's global generator, as users do."""
+
+    def setup(self, stage):
+        super().setup(stage)
+        rows = torch.randperm(90)[:60]
+        self.train = (self.train[0][rows], self.train[1][rows])
+
+
+class Broken(nn.Module):
+    """Passes its input on until it is trained, and then does what it is told."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        if self.training and x.device.type != "meta":
+            match self.how:
+                case "nan":
+                    return x * self.scale * float("nan")
+                case "raise":
+                    raise RuntimeError("the user's module broke")
+                case "memory":
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+                case "exit":
+                    raise SystemExit(3)
+                case "interrupt":
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(10)  # the signal's handler raises before this
+        return x * self.scale
+
+
+def broken(how):
+    """A space of one network that breaks in training."""
+    module = {"_target_": "tests.children.blobs.Broken", "how": how}
+    return {"concat": [module, {"affine": {"units": 3}}]}
+
+
+def configured(*overrides, space=MLP, data=BLOBS, task="classification", **groups):
+    """The parsed space and the child's configuration from the shipped YAML and overrides."""
+    names = {"task": task, "optimizer": "adam", "scheduler": "none", "trainer": "lightning"}
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        chosen = [f"+{group}={name}" for group, name in (names | groups).items()]
+        config = compose(overrides=chosen)
+    OmegaConf.set_struct(config, False)
+    config = OmegaConf.merge(config, {"data": data}, OmegaConf.from_dotlist(list(overrides)))
+    return parse_space(space), OmegaConf.to_container(config, resolve=True)
+
+
+def make_trainer(*overrides, **arguments):
+    """A child trainer on one CPU device, three epochs unless overridden."""
+    defaults = ("trainer.accelerator=cpu", "trainer.max_epochs=3", "optimizer.lr=0.01")
+    space, config = configured(*defaults, *overrides, **arguments)
+    return construct(
+        config["trainer"],
+        "trainer",
+        space=space,
+        config={group: config[group] for group in GROUPS},
+        in_shape=tuple(config["data"]["in_shape"]),
+        construct=construct,
+        draw=drawing,
+    )
+
+
+def drawing(space):
+    return f"<svg>{space.text()}</svg>"
+
+
+def train(folder, *overrides, genotype=None, seed=0, index=0, **arguments):
+    """The outcome of one child; the first option of every decision unless told otherwise."""
+    trainer = make_trainer(*overrides, **arguments)
+    if genotype is None:
+        genotype = trainer.space.walk(lambda decision: 0)
+    return trainer.task(folder, seed)(Proposal(index, genotype))

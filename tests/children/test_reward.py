@@ -1,0 +1,81 @@
+import math
+
+import pytest
+
+from nasrunner.children.reward import Reward
+from nasrunner.core import ConfigError
+
+CURVES = [
+    {"val_accuracy": 0.9, "val_loss": 0.5},
+    {"val_accuracy": 0.5, "val_loss": 0.1},
+    {"val_accuracy": 0.7, "val_loss": 0.3},
+    {"val_accuracy": 0.6, "val_loss": 0.4},
+]
+
+
+def reward(metric="val_accuracy", mode="max", reduce="last", last_epochs=3, power=1):
+    return Reward(metric, mode, reduce, last_epochs, power)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "expected"),
+    [("last", 0.6), ("best", 0.9), ("mean_last", 0.6), ("max_last", 0.7)],
+)
+def test_reduces_a_metric_that_is_maximised(reduce, expected):
+    assert reward(reduce=reduce)(CURVES) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "expected"),
+    [("last", -0.4), ("best", -0.1), ("mean_last", -0.8 / 3), ("max_last", -0.1)],
+)
+def test_a_metric_that_is_minimised_counts_negative(reduce, expected):
+    assert reward("val_loss", "min", reduce)(CURVES) == pytest.approx(expected)
+
+
+def test_nasrl_rewards_the_cube_of_the_best_of_the_last_epochs():
+    assert reward(reduce="max_last", last_epochs=2, power=3)(CURVES) == pytest.approx(0.343)
+
+
+def test_a_power_keeps_the_order_of_a_minimised_metric():
+    assert reward("val_loss", "min", power=2)(CURVES) == pytest.approx(-0.16)
+
+
+def test_more_last_epochs_than_there_are_means_all():
+    assert reward(reduce="mean_last", last_epochs=99)(CURVES) == pytest.approx(2.7 / 4)
+
+
+def test_epochs_without_validation_do_not_count():
+    assert reward(reduce="mean_last", last_epochs=2)([*CURVES, {"train_loss": 1}]) == (
+        pytest.approx(0.65)
+    )
+
+
+def test_a_metric_that_was_never_logged_is_named_with_those_that_were():
+    with pytest.raises(ValueError, match=r"'val_f1' was never logged.*val_accuracy.*val_loss"):
+        reward("val_f1")(CURVES)
+
+
+def test_a_power_of_a_negative_metric_is_refused():
+    with pytest.raises(ValueError, match=r"power=3 needs a metric >= 0.*'val_r2' is -0.5"):
+        reward("val_r2", power=3)([{"val_r2": -0.5}])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_metric_that_is_not_finite_is_no_reward(value):
+    with pytest.raises(ValueError, match=r"the reward's metric 'val_loss' is (nan|inf)"):
+        reward("val_loss", reduce="last")([{"val_loss": value}])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "up"}, "mode must be max or min, got 'up'"),
+        ({"reduce": "mean"}, r"reduce='mean' is no reduction, .*mean_last"),
+        ({"last_epochs": 0}, "last_epochs must be a whole number >= 1, got 0"),
+        ({"power": 0}, "power must be a number > 0, got 0"),
+    ],
+)
+def test_an_illegal_argument_is_refused(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        reward(**arguments)

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from nasrunner.children.reward import Reward
+from nasrunner.children.tasks import Classification, Regression
+from nasrunner.core import ConfigError
+
+
+def classification(metrics, metric="val_loss", num_outputs=3, label_smoothing=0.0):
+    return Classification(
+        num_outputs=num_outputs,
+        label_smoothing=label_smoothing,
+        metrics=metrics,
+        reward=Reward(metric, "min", "last", 1, 1),
+    )
+
+
+def regression(loss="mse", metrics=None, num_outputs=1, huber_delta=1.0):
+    return Regression(
+        num_outputs=num_outputs,
+        loss=loss,
+        huber_delta=huber_delta,
+        metrics=metrics or {},
+        reward=Reward("val_loss", "min", "last", 1, 1),
+    )
+
+
+def test_accuracy_and_f1_are_those_of_the_logits():
+    task = classification({"accuracy": {"average": "micro"}, "f1_score": {"average": "macro"}})
+    logits = torch.eye(3)[[0, 1, 1, 2]]
+    target = torch.tensor([0, 1, 0, 2])
+    for metric in task.metrics.values():
+        metric.update(*task.measured(logits, target))
+    assert task.metrics["accuracy"].compute().item() == pytest.approx(3 / 4)
+    assert task.metrics["f1_score"].compute().item() == pytest.approx((2 / 3 + 2 / 3 + 1) / 3)
+
+
+def test_label_smoothing_spreads_the_target():
+    loss = classification({}, label_smoothing=0.3).loss(
+        torch.log(torch.tensor([[0.5, 0.25, 0.25]])), torch.tensor([0])
+    )
+    p = torch.tensor([0.5, 0.25, 0.25]).log()
+    assert loss.item() == pytest.approx(-(0.8 * p[0] + 0.1 * p[1] + 0.1 * p[2]).item())
+
+
+def test_huber_is_linear_above_its_delta():
+    loss = regression("huber", huber_delta=1.0).loss(torch.tensor([[3.0]]), torch.tensor([[0.0]]))
+    assert loss.item() == pytest.approx(2.5)
+
+
+def test_regression_refuses_targets_that_would_broadcast():
+    with pytest.raises(ValueError, match=r"outputs are \(5, 1\) but the targets are \(5,\)"):
+        regression().loss(torch.zeros(5, 1), torch.zeros(5))
+
+
+def test_metrics_of_one_output_take_vectors():
+    task = regression(metrics={"r2_score": {}, "pearson_corr_coef": {}})
+    predicted, target = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[1.0], [2.0], [4.0]])
+    for metric in task.metrics.values():
+        metric.update(*task.measured(predicted, target))
+    # 1 - 1 / (16/9 + 1/9 + 25/9)
+    assert task.metrics["r2_score"].compute().item() == pytest.approx(1 - 9 / 42)
+    assert task.metrics["pearson_corr_coef"].compute().item() == pytest.approx(
+        3 / (2 * 14 / 3) ** 0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: classification({"acuracy": {}}), r"acuracy: .*did you mean 'accuracy'"),
+        (lambda: classification({"accuracy": {"averge": 1}}), r"metrics\.accuracy: .*averge"),
+        (lambda: classification({}, metric="val_acc"), r"'val_acc' is never logged.*val_loss"),
+        (lambda: classification({}, label_smoothing=1.0), r"must be in \[0, 1\), got 1.0"),
+        (lambda: regression("mae"), "task.loss must be mse or huber, got 'mae'"),
+        (lambda: regression(huber_delta=0.0), "huber_delta must be > 0, got 0.0"),
+        (lambda: classification({"roc": {}}).rehearse(), r"metrics\.roc must give one number"),
+    ],
+)
+def test_what_cannot_work_is_found_before_training(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()

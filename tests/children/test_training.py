@@ -1,0 +1,353 @@
+import json
+import pickle
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from nasrunner.core import Proposal, child_folder
+from tests.children.blobs import BLOBS, broken, make_trainer, train
+
+BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
+DROPOUT = {"concat": [{"affine": {"units": 16}}, {"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
+REGRESSION = {**BLOBS, "num_outputs": 1, "is_regression": True}
+LOADER = {**BLOBS, "_target_": "tests.children.blobs.LoaderBlobs"}
+
+
+def curves(folder, index=0):
+    lines = (child_folder(folder, index) / "curves.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in lines]
+
+
+def weights(folder, index=0):
+    return torch.load(child_folder(folder, index) / "best.ckpt", weights_only=True)
+
+
+def test_a_child_learns_and_says_how(tmp_path):
+    outcome = train(tmp_path, "trainer.max_epochs=20")
+    assert outcome.error is None
+    assert outcome.status == "completed"
+    assert outcome.reward > 0.8
+    assert outcome.cost_s > 0
+    assert outcome.metrics["epochs"] == 20
+    assert set(outcome.metrics) == {
+        "train_loss",
+        "val_loss",
+        "val_accuracy",
+        "learning_rate",
+        "epochs",
+    }
+
+
+def test_the_same_proposal_and_seed_give_the_same_child_to_the_bit(tmp_path):
+    first = train(tmp_path / "a", space=DROPOUT)
+    train(tmp_path / "b", space=DROPOUT, index=1)  # what ran before must not matter
+    second = train(tmp_path / "b", space=DROPOUT)
+    assert second.reward == first.reward
+    assert curves(tmp_path / "a") == curves(tmp_path / "b")
+    for name, value in weights(tmp_path / "a")["state_dict"].items():
+        assert torch.equal(value, weights(tmp_path / "b")["state_dict"][name])
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"index": 1}])
+def test_another_seed_or_index_gives_another_child(tmp_path, other):
+    train(tmp_path / "a", space=DROPOUT)
+    train(tmp_path / "b", space=DROPOUT, **other)
+    assert curves(tmp_path / "a") != curves(tmp_path / "b", other.get("index", 0))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "arguments"),
+    [
+        ((), {}),
+        ((), {"space": BATCH_NORM}),
+        ((), {"space": DROPOUT}),
+        (("trainer.precision=bf16-mixed",), {"space": BATCH_NORM}),
+        ((), {"scheduler": "cosine"}),
+        (("scheduler.patience=0", "scheduler.threshold=0.5"), {"scheduler": "plateau"}),
+        ((), {"data": REGRESSION, "task": "regression", "space": {"affine": {"units": 1}}}),
+        ((), {"data": LOADER}),
+        (("trainer.check_val_every_n_epoch=2",), {}),
+        (("trainer.num_sanity_val_steps=2",), {"space": DROPOUT}),
+    ],
+)
+def test_the_fast_loop_takes_the_steps_of_lightnings_own(tmp_path, overrides, arguments):
+    for name in ("true", "false"):
+        outcome = train(tmp_path / name, *overrides, f"trainer.fast_loop={name}", **arguments)
+        assert outcome.error is None
+    assert curves(tmp_path / "true") == curves(tmp_path / "false")
+    fast, ordinary = weights(tmp_path / "true"), weights(tmp_path / "false")
+    for name, value in fast["state_dict"].items():
+        assert torch.equal(value, ordinary["state_dict"][name])
+
+
+def test_the_fast_loop_takes_the_steps_of_an_optimizer_that_needs_a_closure(tmp_path):
+    lbfgs = {"_target_": "torch.optim.LBFGS", "lr": 0.1, "max_iter": 3}
+    space = {**BATCH_NORM, "hyperparameters": {"optimizer": lbfgs}}
+    for name in ("true", "false"):
+        assert train(tmp_path / name, f"trainer.fast_loop={name}", space=space).error is None
+    assert curves(tmp_path / "true") == curves(tmp_path / "false")
+
+
+def is_fast_in(tmp_path, monkeypatch, *overrides):
+    from nasrunner.children.module import ChildModule
+
+    epochs = []
+    loop = ChildModule._train_epoch
+    monkeypatch.setattr(ChildModule, "_train_epoch", lambda *a: (epochs.append(1), loop(*a))[1])
+    outcome = train(tmp_path, *overrides)
+    assert outcome.error is None
+    return bool(epochs)
+
+
+@pytest.mark.parametrize("overrides", [(), ("trainer.max_time=00:01:00:00",)])
+def test_the_fast_loop_is_used_where_it_is_safe(tmp_path, monkeypatch, overrides):
+    assert is_fast_in(tmp_path, monkeypatch, *overrides)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "gradient_clip_val=1.0",
+        "accumulate_grad_batches=2",
+        "limit_train_batches=2",
+        "val_check_interval=0.5",
+        "max_steps=4",
+        "detect_anomaly=true",
+        "profiler=simple",
+        "overfit_batches=1",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_fast_loop_is_not_used_where_batches_matter(tmp_path, monkeypatch, override):
+    assert not is_fast_in(tmp_path, monkeypatch, f"trainer.{override}")
+
+
+def test_bfloat16_really_updates_the_weights_and_rounds(tmp_path):
+    outcome = train(tmp_path / "half", "trainer.precision=bf16-mixed", "trainer.max_epochs=20")
+    train(tmp_path / "full", "trainer.max_epochs=20")
+    assert outcome.reward > 0.8
+    assert curves(tmp_path / "half")[0]["train_loss"] != curves(tmp_path / "full")[0]["train_loss"]
+
+
+def test_the_time_limit_ends_training_within_an_epoch(tmp_path):
+    outcome = train(
+        tmp_path, "trainer.max_epochs=-1", "trainer.max_time.seconds=1", "data.batch_size=1"
+    )
+    lines = curves(tmp_path)
+    assert outcome.status == "completed"
+    assert 0.9 < outcome.cost_s < 30
+    assert lines[-1]["step"] % 90 or len(lines) > 1
+    assert "val_accuracy" in lines[-1]
+
+
+def test_steps_are_counted_in_the_curves(tmp_path):
+    train(tmp_path)
+    assert [line["step"] for line in curves(tmp_path)] == [6, 12, 18]  # 90 examples by 16
+    assert [line["epoch"] for line in curves(tmp_path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_a_step_schedule_changes_the_learning_rate_after_its_epochs(tmp_path, fast_loop):
+    train(
+        tmp_path,
+        f"trainer.fast_loop={fast_loop}",
+        "trainer.max_epochs=5",
+        "scheduler.step_size=2",
+        "optimizer.lr=1.0",
+        scheduler="step",
+    )
+    rates = [line["learning_rate"] for line in curves(tmp_path)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_a_plateau_lowers_the_learning_rate_down_to_its_least(tmp_path, fast_loop):
+    train(
+        tmp_path,
+        f"trainer.fast_loop={fast_loop}",
+        "trainer.max_epochs=6",
+        "optimizer.lr=1e-8",  # nothing improves by a tenth
+        "scheduler.threshold=0.1",
+        "scheduler.patience=1",
+        "scheduler.min_lr=1e-9",
+        scheduler="plateau",
+    )
+    rates = [line["learning_rate"] for line in curves(tmp_path)]
+    assert rates == pytest.approx([1e-8, 1e-8, 1e-8, 1e-9, 1e-9, 1e-9])
+
+
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_early_stopping_waits_for_its_patience(tmp_path, fast_loop):
+    outcome = train(
+        tmp_path,
+        f"trainer.fast_loop={fast_loop}",
+        "trainer.max_epochs=50",
+        "trainer.stop_patience=4",
+        "trainer.stop_min_delta=2.0",  # accuracy cannot improve by that
+    )
+    assert outcome.metrics["epochs"] == 5
+
+
+def test_best_checkpoint_gives_the_recorded_best_metric(tmp_path):
+    outcome = train(tmp_path, "trainer.max_epochs=8", "optimizer.lr=0.3")
+    lines = curves(tmp_path)
+    accuracies = [line["val_accuracy"] for line in lines]
+    best = weights(tmp_path)
+    assert best["metrics"]["val_accuracy"] == max(accuracies) == outcome.reward
+    assert best["epoch"] == accuracies.index(max(accuracies)) < 7
+
+    trainer = make_trainer()
+    genotype = trainer.space.walk(lambda decision: 0)
+    network, _ = trainer.space.freeze(genotype).build((4,))
+    network.load_state_dict(best["state_dict"])
+    data = trainer.construct(trainer.config["data"], "data")
+    data.setup("fit")
+    x, y = data.validation
+    correct = (network.eval()(x).argmax(dim=1) == y).sum().item()
+    assert correct / len(y) == pytest.approx(max(accuracies))
+
+
+@pytest.mark.parametrize(
+    ("keep", "expected"),
+    [
+        ("none", set()),
+        ("best", {"best.ckpt"}),
+        ("last", {"last.ckpt"}),
+        ("all", {"best.ckpt", "last.ckpt"}),
+    ],
+)
+def test_only_the_weights_asked_for_are_kept(tmp_path, keep, expected):
+    train(tmp_path, f"trainer.checkpoint={keep}")
+    assert {path.name for path in child_folder(tmp_path, 0).glob("*.ckpt")} == expected
+
+
+def test_last_checkpoint_counts_epochs_and_steps(tmp_path):
+    train(tmp_path, "trainer.checkpoint=last")
+    last = torch.load(child_folder(tmp_path, 0) / "last.ckpt", weights_only=False)
+    assert (last["epoch"], last["global_step"]) == (2, 18)
+    assert len(last["optimizer_states"]) == 1
+
+
+def test_the_folder_says_what_the_child_was_told_and_became(tmp_path):
+    space = {**DROPOUT, "hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.02]}}}
+    outcome = train(tmp_path, space=space, index=7, genotype={"hyperparameters/optimizer.lr": 1})
+    folder = tmp_path / "children" / "0007"
+    assert json.loads((folder / "proposal.json").read_text())["genotype"] == (
+        outcome.proposal.genotype
+    )
+    assert yaml.safe_load((folder / "config.yaml").read_text())["optimizer"]["lr"] == 0.02
+    assert curves(tmp_path, 7)[0]["learning_rate"] == 0.02
+    written = json.loads((folder / "outcome.json").read_text())
+    assert written == replace(outcome, cost_s=written["cost_s"]).to_json()
+    assert {path.name for path in folder.iterdir()} == {
+        "proposal.json",
+        "config.yaml",
+        "curves.jsonl",
+        "best.ckpt",
+        "outcome.json",
+    }
+
+
+def test_a_hyperparameter_may_be_a_whole_optimizer(tmp_path):
+    sgd = {"_target_": "torch.optim.SGD", "lr": 1.0, "momentum": 0.9}
+    adam = {"_target_": "torch.optim.Adam", "lr": 1.0}
+    settings = {"optimizer": {"oneof": [adam, sgd]}, "optimizer.lr": {"oneof": [0.1, 0.2]}}
+    genotype = {"hyperparameters/optimizer": 1, "hyperparameters/optimizer.lr": 1}
+    space = {**DROPOUT, "hyperparameters": settings}
+    assert train(tmp_path, space=space, genotype=genotype).error is None
+    config = yaml.safe_load((child_folder(tmp_path, 0) / "config.yaml").read_text())
+    assert config["optimizer"] == {**sgd, "lr": 0.2}
+
+
+def test_data_is_set_up_once_for_all_children(tmp_path):
+    trainer = make_trainer(data=LOADER)
+    task = trainer.task(tmp_path, 0)
+    genotype = trainer.space.walk(lambda decision: 0)
+    for index in range(3):  # the second setup of LoaderBlobs fails
+        assert task(Proposal(index, genotype)).error is None
+
+
+def test_a_random_split_is_the_same_for_every_child_of_a_study(tmp_path):
+    data = {**BLOBS, "_target_": "tests.children.blobs.RandomBlobs"}
+    first = train(tmp_path / "a", data=data, index=3)
+    train(tmp_path / "b", data=BLOBS)  # drops the data set that is kept
+    train(tmp_path / "b", data=data, index=1)
+    assert train(tmp_path / "b", data=data, index=3).metrics == first.metrics
+
+
+def test_trainer_and_task_travel_by_pickle(tmp_path):
+    trainer = pickle.loads(pickle.dumps(make_trainer()))
+    task = pickle.loads(pickle.dumps(trainer.task(tmp_path, 0)))
+    genotype = trainer.space.walk(lambda decision: 0)
+    assert task(Proposal(0, genotype)).reward == train(tmp_path / "other").reward
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("nan", "train_loss is nan in epoch 0"),
+        ("raise", "RuntimeError: the user's module broke"),
+        ("memory", "OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB"),
+        ("exit", "SystemExit: 3"),
+    ],
+)
+def test_a_child_that_breaks_is_a_failed_outcome(tmp_path, how, message):
+    outcome = train(tmp_path, space=broken(how))
+    assert (outcome.status, outcome.reward) == ("failed", None)
+    assert outcome.error.splitlines()[-1].endswith(message)
+    assert len(outcome.error.splitlines()) <= 12
+    written = json.loads((child_folder(tmp_path, 0) / "outcome.json").read_text())
+    assert (written["status"], written["error"]) == ("failed", outcome.error)
+    assert train(tmp_path, index=1).status == "completed"
+
+
+def test_a_loss_that_explodes_later_keeps_the_epochs_before(tmp_path):
+    outcome = train(
+        tmp_path, "trainer.max_epochs=200", "optimizer.lr=1e37", optimizer="sgd", space=BATCH_NORM
+    )
+    assert outcome.status == "failed"
+    assert "loss is" in outcome.error
+
+
+def test_ctrl_c_is_not_a_failure_of_the_child(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, space=broken("interrupt"))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not (child_folder(tmp_path, 0) / "outcome.json").exists()
+
+
+def test_an_outcome_that_cannot_be_written_is_a_failure(tmp_path):
+    (tmp_path / "children").write_text("a file where the folder should be")
+    outcome = train(tmp_path)
+    assert outcome.status == "failed"
+    assert "could not be written" in outcome.error
+
+
+def test_nothing_is_printed_and_warnings_go_to_the_childs_log(tmp_path, capfd):
+    outcome = train(tmp_path, data=LOADER)  # Lightning warns that it has few workers
+    assert outcome.error is None
+    assert capfd.readouterr() == ("", "")
+    assert "num_workers" in (child_folder(tmp_path, 0) / "log.txt").read_text()
+
+
+def test_a_powered_reward_of_the_last_epochs_is_that_of_the_curves(tmp_path):
+    outcome = train(
+        tmp_path,
+        "trainer.max_epochs=6",
+        "task.reward.reduce=max_last",
+        "task.reward.last_epochs=2",
+        "task.reward.power=3",
+    )
+    last = [line["val_accuracy"] for line in curves(tmp_path)][-2:]
+    assert outcome.reward == pytest.approx(max(last) ** 3)
+
+
+def test_callbacks_of_a_user_are_built_and_called(tmp_path):
+    callbacks = "[{_target_: pytorch_lightning.callbacks.LambdaCallback}]"
+    assert train(tmp_path, f"trainer.callbacks={callbacks}").error is None
+    assert Path(tmp_path).exists()

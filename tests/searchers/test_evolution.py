@@ -1,0 +1,147 @@
+import itertools
+from typing import Any
+
+import pytest
+
+from nasrunner.core import Outcome, Proposal, SearchSpace
+from nasrunner.searchers.evolution import RegularizedEvolution
+from nasrunner.spaces.language import parse_space
+from tests.searchers.worlds import load_space, reward_of
+
+
+def evolution(
+    space: SearchSpace, population_size: int, tournament_size: int, seed: int = 0
+) -> RegularizedEvolution:
+    return RegularizedEvolution(
+        population_size=population_size, tournament_size=tournament_size, space=space, seed=seed
+    )
+
+
+def step(searcher: RegularizedEvolution, reward: float | None) -> Proposal:
+    proposal = searcher.propose()
+    assert proposal is not None
+    searcher.observe(Outcome(proposal, "failed" if reward is None else "completed", reward))
+    return proposal
+
+
+def members(searcher: RegularizedEvolution) -> list[int]:
+    return [proposal.index for proposal, _ in searcher.population]
+
+
+def test_the_oldest_member_leaves_even_if_it_is_the_best() -> None:
+    searcher = evolution(load_space("mlp"), 3, 1)
+    for reward in (0.9, 0.1, 0.2):
+        step(searcher, reward)
+    assert members(searcher) == [0, 1, 2]
+    step(searcher, 0.0)
+    assert members(searcher) == [1, 2, 3]
+
+
+def test_age_counts_from_the_reward_not_from_the_proposal() -> None:
+    searcher = evolution(load_space("mlp"), 2, 1)
+    first, second, third = (searcher.propose() for _ in range(3))
+    for proposal in (second, first, third):
+        assert proposal is not None
+        searcher.observe(Outcome(proposal, "completed", 0.5))
+    assert members(searcher) == [0, 2]
+
+
+def test_children_without_a_reward_never_join() -> None:
+    searcher = evolution(load_space("mlp"), 3, 2)
+    for reward in (0.5, None, None, None, 0.5):
+        step(searcher, reward)
+    assert members(searcher) == [0, 4]
+
+
+def test_parents_are_bred_only_after_the_first_population() -> None:
+    searcher = evolution(load_space("mlp"), 30, 10)
+    proposals = [step(searcher, 0.5) for _ in range(40)]
+    assert [bool(p.notes) for p in proposals] == [False] * 30 + [True] * 10
+
+
+def test_the_best_of_a_tournament_is_the_parent() -> None:
+    searcher = evolution(load_space("nasbench_macro"), 4, 4)
+    for reward in (0.1, 0.9, 0.2, 0.3):
+        step(searcher, reward)
+    parents = []
+    for index in range(4, 204):
+        proposal = searcher.suggest(index)
+        parents.append(proposal.notes["parent"])
+    # 4 draws with replacement hold the best of 4 with probability 1 - (3/4)^4 = 0.684
+    assert parents.count(1) == pytest.approx(200 * 0.684, abs=3 * 6.6)
+
+
+def test_a_mutation_changes_one_decision_and_its_consequences_only() -> None:
+    space = load_space("small_cnn")
+    searcher = evolution(space, 5, 2)
+    proposals: list[Proposal] = []
+    changes = set()
+    for _ in range(200):
+        proposals.append(step(searcher, None if proposals and not len(proposals) % 7 else 0.5))
+        if "parent" not in proposals[-1].notes:
+            continue
+        child = proposals[-1].genotype
+        parent = proposals[int(proposals[-1].notes["parent"])].genotype
+        changed = [path for path in child.keys() & parent.keys() if child[path] != parent[path]]
+        assert len(changed) == 1
+        changes.add(changed[0])
+    assert len(changes) > 10
+
+
+def test_a_decision_with_one_option_is_never_the_one_mutated() -> None:
+    space = parse_space(
+        {
+            "concat": [
+                {"affine": {"units": {"oneof": [8]}}},
+                {"affine": {"units": {"oneof": [8, 16]}}},
+            ]
+        }
+    )
+    searcher = evolution(space, 1, 1)
+    answers = [list(step(searcher, 0.5).genotype.values()) for _ in range(6)]
+    assert all(before != after for before, after in itertools.pairwise(answers))
+
+
+@pytest.mark.parametrize("space", ["relu", {"affine": {"units": {"oneof": [8]}}}])
+def test_a_space_of_one_architecture_proposes_it_again(space: Any) -> None:
+    searcher = evolution(parse_space(space), 2, 1)
+    genotypes = [step(searcher, 0.5).genotype for _ in range(5)]
+    assert genotypes == [genotypes[0]] * 5
+
+
+def test_evolution_finds_better_children_than_its_first_population() -> None:
+    searcher = evolution(load_space("nasbench_macro"), 10, 3)
+    rewards = []
+    for _ in range(150):
+        proposal = searcher.propose()
+        assert proposal is not None
+        rewards.append(float(sum(proposal.genotype.values())))  # at most 8 * 2
+        searcher.observe(Outcome(proposal, "completed", rewards[-1]))
+    assert max(rewards[:10]) < 16 == max(rewards)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((0, 1), "population_size must be >= 1, got 0"),
+        ((5, 0), r"tournament_size must be between 1 and population_size \(5\), got 0"),
+        ((5, 6), r"tournament_size must be between 1 and population_size \(5\), got 6"),
+    ],
+)
+def test_sizes_out_of_range_are_refused(sizes: tuple[int, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        evolution(load_space("mlp"), *sizes)
+
+
+def test_a_budget_within_the_first_population_is_pointed_out() -> None:
+    searcher = evolution(load_space("mlp"), 100, 25)
+    assert "random search" in str(searcher.advice(100))
+    assert searcher.advice(101) is None
+    assert searcher.advice(None) is None
+
+
+def test_failures_alone_leave_it_drawing_at_random() -> None:
+    searcher = evolution(load_space("mlp"), 2, 2)
+    proposals = [step(searcher, None) for _ in range(5)]
+    assert all(not proposal.notes for proposal in proposals)
+    assert len({reward_of(proposal) for proposal in proposals}) == 5

@@ -1,0 +1,233 @@
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nasrunner.core import Outcome, Proposal, SearchSpace
+from nasrunner.searchers.controller import Controller, Policy, Rollout
+from nasrunner.searchers.reinforce import Reinforce
+from nasrunner.spaces.language import parse_space
+from tests.searchers.worlds import load_space, reward_of
+
+
+def reinforce(space: SearchSpace, seed: int = 0, **changes: Any) -> Reinforce:
+    arguments: dict[str, Any] = {
+        "hidden_units": 4,
+        "num_layers": 2,
+        "init_range": 0.5,
+        "learning_rate": 0.05,
+        "batch_size": 2,
+        "baseline_decay": 0.9,
+        "entropy_bonus": 0.0,
+    }
+    return Reinforce(**{**arguments, **changes}, space=space, seed=seed)
+
+
+def run(searcher: Reinforce, num_children: int) -> list[Proposal]:
+    proposals = []
+    for _ in range(num_children):
+        proposal = searcher.propose()
+        assert proposal is not None
+        searcher.observe(Outcome(proposal, "completed", reward_of(proposal)))
+        proposals.append(proposal)
+    return proposals
+
+
+class Forced(Rollout):
+    """Takes the given answers instead of drawing, with the probabilities of the policy."""
+
+    def __init__(self, policy: Policy, proposal: Proposal) -> None:
+        super().__init__(policy, np.random.default_rng(0))
+        self.genotype = proposal.genotype
+        self.logs: list[float] = []
+
+    def choose(self, decision: Any) -> int:
+        index = self.genotype[decision.path]
+        self.logs.append(math.log(self.probabilities(decision.kind)[index]))
+        self.rows.append(self.policy.rows_of[decision.kind].start + index)
+        return index
+
+
+def log_probability(searcher: Reinforce, proposal: Proposal) -> float:
+    forced = Forced(Policy(searcher.controller), proposal)
+    searcher.space.walk(forced.choose)
+    return sum(forced.logs)
+
+
+def test_gradient_is_that_of_equation_3_by_finite_differences() -> None:
+    searcher = reinforce(load_space("small_cnn"))
+    searcher.controller.double()
+    batch = [(searcher.suggest(0), 0.7), (searcher.suggest(1), -0.3), (searcher.suggest(4), 0.1)]
+    assert len({len(proposal.genotype) for proposal, _ in batch}) > 1  # padding plays a part
+    torch.autograd.backward(searcher.loss(batch))
+
+    def equation_3() -> float:
+        return sum(reward * log_probability(searcher, p) for p, reward in batch) / len(batch)
+
+    checked = 0
+    for weight in searcher.controller.parameters():
+        flat, gradient = weight.detach().view(-1), weight.grad
+        assert gradient is not None
+        for position in range(0, len(flat), max(1, len(flat) // 5)):
+            old, step = flat[position].item(), 1e-5
+            flat[position] = old + step
+            above = equation_3()
+            flat[position] = old - step
+            below = equation_3()
+            flat[position] = old
+            slope = (above - below) / (2 * step)
+            assert -gradient.view(-1)[position].item() == pytest.approx(slope, abs=1e-6)
+            checked += 1
+    assert checked > 50
+
+
+def test_gradient_of_one_decision_is_the_chosen_option_minus_the_probabilities() -> None:
+    space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
+    searcher = reinforce(space, init_range=1e-9)  # so that each option has probability 1/3
+    chosen = Proposal(0, {"affine/units": 1})
+    torch.autograd.backward(searcher.loss([(chosen, 0.6)]))
+    # d log softmax_1 / d bias = (0, 1, 0) - (1/3, 1/3, 1/3), times R - b = 0.6; minus for a loss
+    assert searcher.controller.head.bias.grad is not None
+    assert searcher.controller.head.bias.grad.tolist() == pytest.approx([0.2, -0.4, 0.2])
+
+
+def test_drawing_follows_the_probabilities_the_gradient_is_taken_of() -> None:
+    searcher = reinforce(load_space("mlp"), hidden_units=35)
+    run(searcher, 6)
+    proposals = [searcher.suggest(index) for index in range(50)]
+    for proposal in proposals:
+        with torch.no_grad():
+            log_p = -searcher.loss([(proposal, 1.0)]).item()
+        assert proposal.notes["log_probability"] == pytest.approx(log_p, abs=1e-4)
+        assert log_probability(searcher, proposal) == pytest.approx(log_p, abs=1e-4)
+
+
+def test_options_are_drawn_as_often_as_their_probabilities_say() -> None:
+    space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
+    searcher = reinforce(space, init_range=2.0)
+    expected = Rollout(Policy(searcher.controller), np.random.default_rng(0)).probabilities(
+        "affine/units"
+    )
+    drawn = [searcher.suggest(index).genotype["affine/units"] for index in range(2000)]
+    counts = np.bincount(drawn, minlength=3)
+    assert max(expected) - min(expected) > 0.1
+    assert counts / 2000 == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(2000))
+
+
+def test_baseline_is_the_moving_average_of_earlier_rewards() -> None:
+    searcher = reinforce(load_space("figure1"), batch_size=99)
+    baselines = []
+    for reward in (0.5, 0.7, 0.2):
+        proposal = searcher.propose()
+        assert proposal is not None
+        searcher.observe(Outcome(proposal, "completed", reward))
+        baselines.append(searcher.baseline)
+    # 0.9 * 0.5 + 0.1 * 0.7 = 0.52; 0.9 * 0.52 + 0.1 * 0.2 = 0.488
+    assert baselines == pytest.approx([0.5, 0.52, 0.488])
+    # R - b with the b before R: 0.5 - 0.5, 0.7 - 0.5, 0.2 - 0.52
+    assert [advantage for _, advantage in searcher.batch] == pytest.approx([0.0, 0.2, -0.32])
+
+
+def test_weights_change_only_when_a_batch_is_full_and_failures_do_not_fill_it() -> None:
+    searcher = reinforce(load_space("figure1"), batch_size=3)
+    changes = []
+    for reward in (0.1, None, 0.9, None, 0.4, 0.3):
+        before = searcher.controller.head.weight.detach().clone()
+        proposal = searcher.propose()
+        assert proposal is not None
+        status = "failed" if reward is None else "completed"
+        searcher.observe(Outcome(proposal, status, reward))
+        changes.append(not torch.equal(before, searcher.controller.head.weight))
+    assert changes == [False, False, False, False, True, False]
+
+
+def test_torchs_global_generator_is_neither_used_nor_moved() -> None:
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    proposals = run(reinforce(load_space("figure1")), 6)
+    assert torch.equal(state, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert run(reinforce(load_space("figure1")), 6) == proposals
+
+
+def test_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
+    before = torch.get_num_threads()
+    weights = []
+    for num_threads in (1, 2):
+        torch.set_num_threads(num_threads)
+        searcher = reinforce(load_space("mlp"), hidden_units=35, batch_size=8)
+        run(searcher, 16)
+        assert torch.get_num_threads() == num_threads
+        weights.append([weight.tolist() for weight in searcher.controller.parameters()])
+    torch.set_num_threads(before)
+    assert weights[0] == weights[1]
+
+
+def test_it_learns_where_random_search_stays_at_chance() -> None:
+    searcher = reinforce(load_space("nasbench_macro"), hidden_units=35, init_range=0.08)
+    rewards = []
+    for _ in range(200):
+        proposal = searcher.propose()
+        assert proposal is not None
+        rewards.append(sum(index == 2 for index in proposal.genotype.values()))
+        searcher.observe(Outcome(proposal, "completed", float(rewards[-1])))
+    assert np.mean(rewards[:20]) < 4  # chance is 8/3
+    assert np.mean(rewards[-20:]) > 6
+
+
+def test_entropy_bonus_flattens_the_policy() -> None:
+    space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
+    chosen = Proposal(0, {"affine/units": 0})
+    spread = []
+    for entropy_bonus in (0.0, 1.0):
+        searcher = reinforce(space, init_range=2.0, batch_size=1, entropy_bonus=entropy_bonus)
+        for _ in range(50):
+            searcher.learn(chosen, 0.5)  # a constant reward: nothing but the bonus moves it
+        spread.append(
+            np.ptp(
+                Rollout(Policy(searcher.controller), searcher.rng(0)).probabilities("affine/units")
+            )
+        )
+    assert spread[0] > 0.1
+    assert spread[1] < 0.01
+
+
+def test_decisions_of_one_kind_share_a_head_wherever_they_stand() -> None:
+    controller = Controller(
+        load_space("mlp").signature(),
+        hidden_units=35,
+        num_layers=2,
+        init_range=0.08,
+        rng=np.random.default_rng(0),
+    )
+    # 7 widths and 4 activations, 9 depths, 2 layer types, 7 widths and 4 activations
+    assert controller.num_rows == 7 + 4 + 9 + 2 + 7 + 4
+    weights = torch.cat([weight.detach().view(-1) for weight in controller.parameters()])
+    # two layers of four gates, each with weights to input and state and torch's two biases
+    lstm = 2 * 4 * (35 * 35 + 35 * 35 + 35 + 35)
+    assert len(weights) == 34 * 35 + lstm + 33 * 35 + 33
+    assert weights.abs().max() <= 0.08
+    assert weights.std().item() == pytest.approx(0.08 / math.sqrt(3), rel=0.02)
+
+
+def test_a_space_without_decisions_is_proposed_again() -> None:
+    assert [proposal.genotype for proposal in run(reinforce(parse_space("relu")), 3)] == [{}] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_units": 0}, "hidden_units must be >= 1, got 0"),
+        ({"num_layers": 0}, "num_layers must be >= 1, got 0"),
+        ({"init_range": 0.0}, "init_range must be > 0, got 0.0"),
+        ({"learning_rate": -1.0}, "learning_rate must be > 0, got -1.0"),
+        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"baseline_decay": 1.0}, r"baseline_decay must be in \[0, 1\), got 1.0"),
+        ({"entropy_bonus": -0.1}, "entropy_bonus must be >= 0, got -0.1"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        reinforce(load_space("figure1"), **change)

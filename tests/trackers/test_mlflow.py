@@ -1,0 +1,399 @@
+import http.server
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from mlflow import MlflowClient
+
+from nasrunner.core import ConfigError
+from nasrunner.trackers.mlflow import study_id
+from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
+
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning")
+NUM_CHILDREN = 12
+
+
+class Records:
+    """What MLflow holds of one study."""
+
+    def __init__(self, uri: str, folder: Path, experiment: str = "fake") -> None:
+        self.client = MlflowClient(uri)
+        self.experiment_id = self.client.get_experiment_by_name(experiment).experiment_id
+        self.study = study_id(folder)
+
+    def runs(self, condition):
+        mine = f"tags.`nasrunner.study` = '{self.study}' AND {condition}"
+        return self.client.search_runs([self.experiment_id], mine, max_results=5000)
+
+    @property
+    def parent(self):
+        (run,) = self.runs("tags.`nasrunner.kind` = 'study'")
+        return run
+
+    def children(self):
+        """Child index -> its run; fails where a child has two."""
+        runs = self.runs("tags.`nasrunner.kind` = 'child'")
+        by_index = {int(run.data.tags["nasrunner.index"]): run for run in runs}
+        assert len(by_index) == len(runs), "a child has two runs"
+        return by_index
+
+    def curve(self, run, name):
+        history = self.client.get_metric_history(run.info.run_id, name)
+        return sorted((metric.step, metric.value) for metric in history)
+
+    def artifact(self, run, name):
+        return Path(run.info.artifact_uri.removeprefix("file://"), name).read_text()
+
+    def assert_complete(self, num_children=NUM_CHILDREN):
+        children = self.children()
+        assert sorted(children) == list(range(num_children))
+        for index, run in children.items():
+            expected = {3: "FAILED", 5: "KILLED"}.get(index, "FINISHED")
+            assert run.info.status == expected, index
+            assert run.data.tags["mlflow.parentRunId"] == self.parent.info.run_id
+            has_curve = index not in (5, 7)
+            assert len(self.curve(run, "val_loss")) == (EPOCHS if has_curve else index == 7)
+            assert len(self.curve(run, "cost_s")) == 1
+        steps = [step for step, _ in self.curve(self.parent, "best_reward")]
+        assert steps == list(range(1, num_children + 1))
+        assert self.parent.info.status == "FINISHED"
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory):
+    """A study of twelve children in a database of its own."""
+    root = tmp_path_factory.mktemp("tracked")
+    uri = f"sqlite:///{root}/outputs/mlflow.db"
+    study = track(uri, root / "outputs" / "fake" / "2026", NUM_CHILDREN)
+    return study, Records(uri, study.folder)
+
+
+def test_every_child_is_one_run_under_the_run_of_its_study(tracked):
+    _, records = tracked
+    records.assert_complete()
+
+
+def test_decisions_are_params_with_their_values(tracked):
+    _, records = tracked
+    assert records.children()[8].data.params == {
+        "hyperparameters/optimizer.lr": "0.1",
+        "0/affine/units": "9",
+    }
+
+
+def test_curves_and_final_figures_are_metrics(tracked):
+    _, records = tracked
+    child = records.children()[8]
+    assert records.curve(child, "val_loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+    assert child.data.metrics["reward"] == 0.56
+    assert child.data.metrics["val_accuracy"] == 0.56
+    assert child.data.metrics["cost_s"] == 2.0
+    assert child.data.metrics["parameters"] == 109
+    assert child.data.metrics["flops"] == 7
+    assert "final/val_loss" not in child.data.metrics
+
+
+def test_a_final_value_that_its_curve_does_not_end_with_has_its_own_name(tracked):
+    _, records = tracked
+    reused = records.children()[7]
+    assert records.curve(reused, "val_loss") == [(0, 1 / EPOCHS)]
+    failed = records.children()[3]
+    assert "final/val_loss" not in failed.data.metrics
+
+
+@pytest.mark.parametrize(
+    ("condition", "indices"),
+    [
+        ("tags.`nasrunner.status` = 'failed'", [3]),
+        ("tags.`nasrunner.status` = 'invalid'", [5]),
+        ("tags.`nasrunner.reused_from` = '4'", [7]),
+        ("tags.`nasrunner.parent_child` = '8'", [9]),
+        ("tags.`nasrunner.index` = '11'", [11]),
+        ("tags.`nasrunner.searcher` = 'RegularizedEvolution' AND metrics.reward > 0.9", [1, 9]),
+        ("tags.`nasrunner.study_name` = 'fake' AND params.`0/affine/units` = '3'", [2]),
+    ],
+)
+def test_a_filter_finds_children(tracked, condition, indices):
+    _, records = tracked
+    found = [int(run.data.tags["nasrunner.index"]) for run in records.runs(condition)]
+    assert sorted(found) == indices
+
+
+def test_the_same_architecture_has_the_same_hash(tracked):
+    study, records = tracked
+    children = records.children()
+    architecture = children[4].data.tags["nasrunner.architecture"]
+    assert architecture == children[7].data.tags["nasrunner.architecture"]
+    assert architecture == study.proposal(4).hash != study.proposal(6).hash
+
+
+def test_a_person_can_read_a_child(tracked):
+    _, records = tracked
+    children = records.children()
+    assert children[8].info.run_name == "0008 affine(9) → relu → affine(10) | 0.1"
+    assert "affine(units=9) → relu" in children[8].data.tags["mlflow.note.content"]
+    assert "loss is nan" in children[3].data.tags["mlflow.note.content"]
+    assert "child 0004" in children[7].data.tags["mlflow.note.content"]
+
+
+def test_a_child_has_its_architecture_picture_genotype_and_config_as_artifacts(tracked):
+    study, records = tracked
+    child = records.children()[8]
+    assert records.artifact(child, "architecture.txt").startswith("affine(units=9) → relu")
+    assert ElementTree.fromstring(records.artifact(child, "architecture.svg")).tag.endswith("svg")
+    assert json.loads(records.artifact(child, "genotype.json")) == study.proposal(8).genotype
+    assert records.artifact(child, "config.yaml") == "child: 8\n"
+    listed = records.client.list_artifacts(child.info.run_id)
+    assert len(listed) == 4
+
+
+def test_a_study_has_its_config_commit_environment_and_best_so_far(tracked):
+    study, records = tracked
+    parent = records.parent
+    assert parent.data.params["seed"] == "3"
+    assert parent.data.tags["nasrunner.python"] == ".".join(map(str, sys.version_info[:3]))
+    assert "nasrunner.torch" in parent.data.tags
+    best = [value for _, value in records.curve(parent, "best_reward")]
+    assert best[:3] == [0.63, 1.0, 1.0]
+    assert "seed: 3" in records.artifact(parent, "config.yaml")
+    assert records.artifact(parent, "ledger.jsonl") == (study.folder / "ledger.jsonl").read_text()
+    assert records.artifact(parent, "summary.json") == "{}"
+    assert "| 0001 | 1 | 101 |" in parent.data.tags["mlflow.note.content"]
+
+
+def test_times_are_those_of_the_training(tracked):
+    _, records = tracked
+    child = records.children()[8].info
+    assert child.end_time - child.start_time == pytest.approx(2000, abs=1)
+    assert abs(child.end_time / 1000 - time.time()) < 300
+
+
+def test_artifacts_lie_beside_the_database(tracked):
+    study, records = tracked
+    assert study.folder.parents[1].joinpath("mlartifacts", "fake").is_dir()
+    assert records.parent.info.artifact_uri.startswith(f"file://{study.folder.parents[1]}")
+
+
+def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    folder = tmp_path / "fake" / "2026"
+    track(uri, folder, NUM_CHILDREN)
+    records = Records(uri, folder)
+    before = records.children()
+    records.client.delete_run(before[6].info.run_id)
+    records.client.update_run(before[8].info.run_id, status="RUNNING")
+    records.client.update_run(records.parent.info.run_id, status="RUNNING")
+    resumed = FakeStudy(folder)
+    again = tracker(uri)
+    again.open(resumed.info, resumed.replay(), resumed.inspect)
+    resumed.record(again, NUM_CHILDREN)
+    again.close(resumed.summary())
+    records.assert_complete(NUM_CHILDREN + 1)
+    after = records.children()
+    kept = [i for i in before if before[i].info.run_id == after[i].info.run_id]
+    assert kept == [i for i in before if i != 6]
+    assert resumed.num_inspected == 2 + 2  # children 6 and 8 once, the new one twice
+
+
+def test_a_child_that_was_sent_twice_is_written_once(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    folder = tmp_path / "fake" / "2026"
+    track(uri, folder, 2)
+    records = Records(uri, folder)
+    first = records.children()[1]
+    records.client.create_run(records.experiment_id, tags=first.data.tags)
+    resumed = FakeStudy(folder)
+    again = tracker(uri)
+    again.open(resumed.info, resumed.replay(), resumed.inspect)
+    again.close(resumed.summary())
+    assert records.children()[1].info.run_id == first.info.run_id
+
+
+def test_curves_of_a_running_child_appear_before_it_ends(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    study = FakeStudy(tmp_path / "fake" / "2026")
+    tracked = tracker(uri, poll_s=0.05)
+    tracked.open(study.info, (), study.inspect)
+    tracked.started(study.proposal(0), study.inspect(study.proposal(0).genotype))
+    study.run_child(0)
+    curves = study.folder / "children" / "0000" / "curves.jsonl"
+    whole = curves.read_text()
+    curves.write_text(whole[:-20])  # the last line is being written
+    assert tracked._writer is not None
+    wait_until(lambda: tracked._writer.runs.is_connected)
+    records = Records(uri, study.folder)
+    wait_until(lambda: records.children() and records.curve(records.children()[0], "val_loss"))
+    live = records.children()[0]
+    assert live.info.status == "RUNNING"
+    assert live.data.tags["nasrunner.status"] == "running"
+    assert records.curve(live, "val_loss") == [(0, 1.0), (1, 0.5)]
+    curves.write_text(whole)
+    study.append(study.outcome(0))
+    tracked.recorded(study.outcome(0), study.inspect(study.proposal(0).genotype))
+    tracked.close(study.summary())
+    ended = records.children()[0]
+    assert ended.info.run_id == live.info.run_id
+    assert ended.info.status == "FINISHED"
+    assert ended.data.tags["nasrunner.status"] == "completed"
+    assert records.curve(ended, "val_loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
+
+
+def test_interrupting_marks_the_study_as_killed_and_resuming_as_finished(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    study = FakeStudy(tmp_path / "fake" / "2026")
+    for reason, status in (("interrupted", "KILLED"), ("the space is exhausted", "FINISHED")):
+        tracked = tracker(uri)
+        tracked.open(study.info, tuple(study.outcomes), study.inspect)
+        study.record(tracked, len(study.outcomes))
+        tracked.close(study.summary(reason))
+        assert Records(uri, study.folder).parent.info.status == status
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """A server that answers, until it is closed."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def healthy_server():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_server_that_goes_away_stops_nothing_and_resuming_writes_the_rest(tmp_path, caplog):
+    study = FakeStudy(tmp_path / "fake" / "2026")
+    with healthy_server() as uri:
+        tracked = tracker(uri, max_waiting=2, close_timeout_s=0.3)
+    tracked.open(study.info, (), study.inspect)
+    start = time.monotonic()
+    for index in range(NUM_CHILDREN):
+        study.record(tracked, index)
+    with caplog.at_level(logging.WARNING, "nasrunner"):
+        tracked.close(study.summary())
+    assert time.monotonic() - start < 5
+    assert "lacks up to 12 children: the study is complete in its ledger" in caplog.text
+    assert f"nasrunner resume={study.folder}" in caplog.text
+    database = f"sqlite:///{tmp_path}/mlflow.db"
+    resumed = FakeStudy(study.folder)
+    again = tracker(database)
+    again.open(resumed.info, resumed.replay(), resumed.inspect)
+    again.close(resumed.summary())
+    Records(database, study.folder).assert_complete()
+
+
+def test_an_address_that_does_not_answer_is_an_error_before_anything_starts():
+    with healthy_server() as uri:
+        pass
+    with pytest.raises(ConfigError, match=r"^tracker\.tracking_uri: http://127.* does not answer"):
+        tracker(uri)
+
+
+def test_a_password_is_not_shown():
+    with pytest.raises(ConfigError) as caught:
+        tracker("postgresql://me:secret@127.0.0.1:9/db", artifact_uri="/tmp/x")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "reason"),
+    [
+        ("outputs/mlruns", "no longer writes to a folder"),
+        ("file:///tmp/mlruns", "no longer writes to a folder"),
+        ("sqlite:///", "needs a file"),
+        ("sqlite:///{tmp}/text", "file is not a database"),
+        ("sqlite:///{tmp}/text/mlflow.db", "no folder that can be written"),
+        ("sqlite:///{tmp}", "no file that can be written"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_clear_error(tmp_path, uri, reason):
+    (tmp_path / "text").write_text("this is no database, however long it may be read\n" * 99)
+    with pytest.raises(ConfigError, match=rf"^tracker\.tracking_uri: .*{reason}"):
+        tracker(uri.format(tmp=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("poll_s", 0), ("max_waiting", 0), ("close_timeout_s", -1)]
+)
+def test_a_setting_out_of_range_names_itself(tmp_path, name, value):
+    with pytest.raises(ConfigError, match=rf"tracker\.{name} must be >= "):
+        tracker(f"sqlite:///{tmp_path}/x.db", **{name: value})
+
+
+def test_constructing_a_tracker_neither_imports_mlflow_nor_creates_anything(tmp_path):
+    code = (
+        "import sys; from tests.trackers.fakes import tracker;"
+        f"tracker('sqlite:///{tmp_path}/outputs/mlflow.db');"
+        "sys.exit('mlflow' in sys.modules or 'sqlalchemy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_ui_command_names_the_absolute_database(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/outputs/mlflow.db"
+    assert tracker("sqlite:///outputs/mlflow.db").ui_command == command
+
+
+def wait_until(condition, timeout_s=60):
+    """Polls what a thread or a process does; no test takes the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def session(uri, folder, first=0, last=NUM_CHILDREN):
+    """Part of a study in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.trackers.fakes", uri, str(folder), str(first), str(last)],
+        stdout=subprocess.PIPE,
+    )
+
+
+def test_studies_that_start_at_once_share_a_fresh_database(tmp_path):
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    folders = [tmp_path / "outputs" / name / "2026" for name in "ab"]
+    sessions = [session(uri, folder) for folder in folders]
+    assert [s.wait(120) for s in sessions] == [0, 0]
+    for folder in folders:
+        Records(uri, folder).assert_complete()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(8))
+def test_a_study_killed_at_any_moment_is_written_once_when_resumed(tmp_path, moment):
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    folder = tmp_path / "outputs" / "fake" / "2026"
+    ledger = folder / "ledger.jsonl"
+    MlflowClient(uri)  # the migrations are another test's
+    first = session(uri, folder)
+    first.stdout.readline()
+    wait_until(lambda: ledger.exists() and len(ledger.read_text().splitlines()) >= 1 + moment)
+    time.sleep(0.037 * moment)  # anywhere within the writing of a child
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    recorded = len([line for line in ledger.read_text().splitlines() if line.endswith("}")])
+    second = session(uri, folder, recorded, NUM_CHILDREN)
+    assert second.wait(120) == 0
+    Records(uri, folder).assert_complete()
