@@ -1,8 +1,9 @@
 """A child's training against a bare PyTorch loop over the same tensors: ``ratio <= limit``.
 
-Run it as ``python benchmarks/child_loop.py``. Every contender trains the same network on scikit-learn's digits
-with the same optimizer and validates after every epoch. They take turns, and medians are compared, so that
-another program on the machine slows them all.
+Run it as ``python benchmarks/child_loop.py``. Every contender trains the same network on
+scikit-learn's digits with the same optimizer, in one thread, and validates after every epoch. They
+take turns, and each turn's ratios are taken for themselves, so that another program on the machine
+slows all of them; the median counts.
 
 * bare: the loop one would write by hand.
 * fit: Lightning's ``Trainer.fit`` in the fast loop; this is what the limit is for.
@@ -81,6 +82,7 @@ def main() -> None:
 
 
 def configured(case: Case) -> dict[str, Any]:
+    """The child's configuration from the shipped YAML."""
     with initialize_config_dir(str(CONFIG.resolve()), version_base="1.3"):
         groups = ["+data=digits", "+task=classification", "+optimizer=adam", "+scheduler=none"]
         config = compose(overrides=[*groups, "+trainer=lightning", *case.overrides])
@@ -88,11 +90,13 @@ def configured(case: Case) -> dict[str, Any]:
 
 
 def space_of(case: Case, config: dict[str, Any]) -> Any:
+    """The space of the case's one network."""
     affine = {"affine": {"units": config["data"]["num_outputs"]}}
     return parse_space({"concat": [*case.network["concat"], affine]})
 
 
 def trainer_of(case: Case, config: dict[str, Any], *, fast_loop: bool) -> LightningTrainer:
+    """The child trainer, with the fast loop or with Lightning's own."""
     config = {**config, "trainer": {**config["trainer"], "fast_loop": fast_loop}}
     return construct(
         config["trainer"],
@@ -106,6 +110,7 @@ def trainer_of(case: Case, config: dict[str, Any], *, fast_loop: bool) -> Lightn
 
 
 def run(train: Callable[[Proposal], Any]) -> None:
+    """Trains the child."""
     outcome = train(Proposal(0, {}))
     assert outcome.status == "completed", outcome.error
 
@@ -135,6 +140,7 @@ def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], Non
 
 @torch.no_grad()
 def validate(network: nn.Module, batches: Any) -> tuple[float, float]:
+    """Loss and accuracy."""
     loss = correct = count = 0.0
     for x, y in batches:
         predicted = network(x)
@@ -157,19 +163,23 @@ def timed_fit() -> list[float]:
 
 
 def seconds(call: Callable[[], None]) -> float:
+    """How long a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def report(case: Case, times: dict[str, list[float]], network: str) -> bool:
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    """Prints a case; returns whether it is within its limit."""
     print(f"\n{case.name}: {network}")
-    for name, value in medians.items():
-        ratio = statistics.median(t / b for t, b in zip(times[name], times["bare"], strict=True))
+    ratios = {}
+    for name, values in times.items():
+        turns = zip(values, times["bare"], strict=True)
+        ratios[name] = statistics.median(value / bare for value, bare in turns)
         limit = f"   limit {case.limit}" if name == "fit" else ""
-        print(f"  {name:15} {1000 * value:8.1f} ms   {ratio:5.2f} x bare{limit}")
-    return medians["fit"] / medians["bare"] <= case.limit
+        milliseconds = 1000 * statistics.median(values)
+        print(f"  {name:15} {milliseconds:8.1f} ms   {ratios[name]:5.2f} x bare{limit}")
+    return ratios["fit"] <= case.limit
 
 
 if __name__ == "__main__":

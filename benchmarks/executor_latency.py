@@ -37,6 +37,7 @@ Wait = Callable[[], list[Outcome]]
 
 
 def nothing(proposal: Proposal) -> Outcome:
+    """A child that costs nothing."""
     return Outcome(proposal, "completed", 0.0)
 
 
@@ -49,6 +50,7 @@ def timed(proposal: Proposal) -> Outcome:
 
 
 def imports_lightning(proposal: Proposal) -> Outcome:
+    """A child that needs what a real one needs, and does nothing with it."""
     importlib.import_module("pytorch_lightning")
     importlib.import_module("torchmetrics")
     return Outcome(proposal, "completed", 0.0)
@@ -56,6 +58,7 @@ def imports_lightning(proposal: Proposal) -> Outcome:
 
 @contextlib.contextmanager
 def local(preload: Sequence[str]) -> Iterator[Executor]:
+    """The executor as shipped, with two workers on the CPU."""
     config = yaml.safe_load(CONFIG.read_text())
     config |= {"workers": NUM_WORKERS, "gpus": [], "preload": list(preload)}
     with contextlib.closing(construct(config, "executor")) as executor:

@@ -16,11 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import optuna
-from nasrunner.executors.serial import SerialExecutor
 from omegaconf import OmegaConf
 
-from nasrunner.__main__ import config_dir
 from nasrunner.composition import construct
+from nasrunner.config import config_dir
 from nasrunner.core import (
     Blueprint,
     Genotype,
@@ -33,6 +32,7 @@ from nasrunner.core import (
     Tracker,
     Train,
 )
+from nasrunner.executors.serial import SerialExecutor
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
 from nasrunner.spaces.language import parse_space

@@ -20,20 +20,14 @@ MAY_CHANGE = ("max_children", "max_hours", "target_reward", "max_failures", "exe
 """What a resumed study may change; everything else is part of what its ledger was written for."""
 
 
-def config_dir() -> Path:
-    """Where the shipped configuration lies: in the wheel, or beside the package in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     skeleton.register()
     try:
         _direct_resume(sys.argv)
-        hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")(_job)()
+        conf = str(skeleton.config_dir())
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(_job)()
     except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
         _fail(_explain(error))
     except OSError as error:
@@ -126,7 +120,7 @@ def _legal_keys(parent: str) -> list[str]:
 
     GlobalHydra.instance().clear()
     overrides: list[str] = []
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         composed = compose("config")
         for argument in (a for a in sys.argv[1:] if "=" in a and not a.startswith("-")):
             try:

@@ -1,6 +1,7 @@
 """The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -43,7 +44,11 @@ class StudyConfig:
     tracker: Any = MISSING
 
 
-TOP_LEVEL = tuple(field.name for field in fields(StudyConfig))
+def config_dir() -> Path:
+    """Where the shipped configuration lies: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def register() -> None:

@@ -18,10 +18,10 @@ from rich.table import Table
 from rich.tree import Tree
 
 from nasrunner import config as skeleton
-from nasrunner.__main__ import config_dir
 from nasrunner.core.decision import Decision, OneOf
 from nasrunner.core.errors import NasRunnerError, SpaceError
-from nasrunner.core.space import SearchSpace, Shape, Space, argument_names
+from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.space import Shape, Space, argument_names
 from nasrunner.launch import build_space
 
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     """The space and data groups of the configuration these overrides give, resolved."""
     search_path = [f"hydra.searchpath=['file://{own_dir.resolve()}']"] if own_dir else []
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*overrides, *search_path])
     wanted = OmegaConf.masked_copy(config, ["space", "data"])
     return {str(key): value for key, value in OmegaConf.to_container(wanted, resolve=True).items()}  # type: ignore[union-attr]

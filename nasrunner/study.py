@@ -12,8 +12,8 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import LedgerError, SpaceError
 from nasrunner.core.ports import Blueprint, ChildTrainer, Executor, StudyInfo, Summary, Tracker
 from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.space import SearchSpace
 from nasrunner.history import History
 from nasrunner.ledger import VERSION, Ledger
 from nasrunner.rules import Rules

@@ -12,7 +12,8 @@ from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.ports import Blueprint, Train
 from nasrunner.core.records import Outcome, Proposal
-from nasrunner.core.space import SearchSpace, Shape
+from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.space import Shape
 
 
 @dataclass(frozen=True)

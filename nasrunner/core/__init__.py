@@ -16,8 +16,9 @@ from nasrunner.core.ports import (
     Train,
 )
 from nasrunner.core.records import Outcome, Proposal, Status, child_folder
+from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.space import SearchSpace, Shape, Space
+from nasrunner.core.space import Shape, Space
 
 __all__ = [
     "Address",

@@ -110,7 +110,7 @@ class Space(ABC):
             SpaceError: a decision is still open, or the shapes do not fit; names the path.
         """
         for name, value in self._arguments():
-            if isinstance(value, OneOf):
+            if is_open(value):
                 raise SpaceError(f"{name!r} of {self.name()!r} is still open: freeze it first")
         try:
             return self.make(in_shape)
@@ -129,33 +129,20 @@ class Space(ABC):
 
     def resolve(self, ask: Choose, at: Address) -> "Space":
         """The same module with every decision asked, in field order, and replaced by its value."""
-        changes: dict[str, Any] = {"path": at.path}
-        for name, value in self._arguments():
-            if isinstance(value, OneOf):
-                changes[name] = value.options[ask(value.decision(at / name))]
-            elif isinstance(value, Space):
-                changes[name] = value.resolve(ask, enter(value, self._place(name, at)))
-            elif _holds_spaces(value):
-                changes[name] = tuple(
-                    module.resolve(ask, enter(module, self._place(name, at) / position))
-                    for position, module in enumerate(value)
-                )
-        return dataclasses.replace(self, **changes)
+        resolved = {
+            name: resolve_value(value, ask, self._place(name, at))
+            for name, value in self._arguments()
+        }
+        return dataclasses.replace(self, **resolved, path=at.path)
 
     def size(self) -> int:
         """The exact number of architectures, counted without enumerating them."""
-        return math.prod(_size(value) for _, value in self._arguments())
+        return math.prod(size_of_value(value) for _, value in self._arguments())
 
     def decisions(self, at: Address) -> Iterator[Decision]:
         """Every decision there can be, active or not, each kind once, in the order asked."""
         for name, value in self._arguments():
-            if isinstance(value, OneOf):
-                yield value.decision(at / name)
-            elif isinstance(value, Space):
-                yield from value.decisions(enter(value, self._place(name, at)))
-            elif _holds_spaces(value):
-                for position, module in enumerate(value):
-                    yield from module.decisions(enter(module, self._place(name, at) / position))
+            yield from decisions_of_value(value, self._place(name, at))
 
     def text(self) -> str:
         """The frozen module in one readable line: ``conv2d(filters=32, kernel_size=3)``."""
@@ -180,18 +167,44 @@ def enter(space: Space, at: Address | None = None) -> Address:
     return at if space.is_transparent else at / space.name()
 
 
-def _holds_spaces(value: object) -> bool:
-    return isinstance(value, tuple) and any(isinstance(item, Space) for item in value)
+def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
+    """An argument with its decisions asked: a ``OneOf``, a module, a tuple of them, or a value."""
+    if isinstance(value, OneOf):
+        return value.options[ask(value.decision(at))]
+    if isinstance(value, Space):
+        return value.resolve(ask, enter(value, at))
+    if isinstance(value, tuple):
+        return tuple(resolve_value(item, ask, at / place) for place, item in enumerate(value))
+    return value
 
 
-def _size(value: object) -> int:
+def size_of_value(value: Any) -> int:
+    """How many values an argument can take."""
     if isinstance(value, OneOf):
         return len(value.options)
     if isinstance(value, Space):
         return value.size()
     if isinstance(value, tuple):
-        return math.prod(_size(item) for item in value)
+        return math.prod(map(size_of_value, value))
     return 1
+
+
+def decisions_of_value(value: Any, at: Address) -> Iterator[Decision]:
+    """Every decision there can be in an argument, in the order asked."""
+    if isinstance(value, OneOf):
+        yield value.decision(at)
+    elif isinstance(value, Space):
+        yield from value.decisions(enter(value, at))
+    elif isinstance(value, tuple):
+        for place, item in enumerate(value):
+            yield from decisions_of_value(item, at / place)
+
+
+def is_open(value: Any) -> bool:
+    """Whether an argument of a module still has a decision of its own."""
+    if isinstance(value, tuple):
+        return any(map(is_open, value))
+    return isinstance(value, OneOf)
 
 
 @functools.cache
@@ -228,52 +241,3 @@ def content_field(module: type[Space]) -> str | None:
     types = argument_types(module)
     holding = [n for n, t in types.items() if is_module_type(t) or is_modules_type(t)]
     return holding[0] if len(holding) == 1 else None
-
-
-@dataclass(frozen=True)
-class SearchSpace(Space):
-    """The root of a study's space: training hyperparameters, and the network.
-
-    DeepArchitect's UserHyperparams (arXiv:1704.08792, figure 7): training settings are searched
-    together with the architecture.
-
-    Attributes:
-        hyperparameters: (dotted key of the child's configuration, ``OneOf`` or its value) pairs.
-        network: the module the child's network is built from.
-    """
-
-    hyperparameters: tuple[tuple[str, Any], ...]
-    network: Space
-
-    is_transparent: ClassVar[bool] = True
-
-    def resolve(self, ask: Choose, at: Address) -> "SearchSpace":
-        settings = tuple(
-            (key, value.options[ask(value.decision(at / "hyperparameters" / key))])
-            if isinstance(value, OneOf)
-            else (key, value)
-            for key, value in self.hyperparameters
-        )
-        network = self.network.resolve(ask, enter(self.network, at))
-        return SearchSpace(settings, network, path=at.path)
-
-    def size(self) -> int:
-        return math.prod(_size(value) for _, value in self.hyperparameters) * self.network.size()
-
-    def decisions(self, at: Address) -> Iterator[Decision]:
-        for key, value in self.hyperparameters:
-            if isinstance(value, OneOf):
-                yield value.decision(at / "hyperparameters" / key)
-        yield from self.network.decisions(enter(self.network, at))
-
-    def freeze(self, genotype: Mapping[str, int]) -> "SearchSpace":
-        frozen = super().freeze(genotype)
-        assert isinstance(frozen, SearchSpace)
-        return frozen
-
-    def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
-        return self.network.build(in_shape)
-
-    def text(self) -> str:
-        settings = ", ".join(f"{key}={value}" for key, value in self.hyperparameters)
-        return f"{self.network.text()} | {settings}" if settings else self.network.text()

@@ -98,7 +98,7 @@ class WarmServer:
         """Ends the imports if they are still under way, so that ``wait`` returns soon."""
         with self._lock:
             self._is_aborted = True
-            if not self._is_ready:
+            if self._is_started and not self._is_ready:
                 self._kill()
 
     def memory_gb(self) -> float:

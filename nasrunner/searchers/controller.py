@@ -59,7 +59,7 @@ class Controller(nn.Module):
         with torch.device("meta"):
             self.embedding = nn.Embedding(num_rows + 1, hidden_units)
             self.lstm = nn.LSTM(hidden_units, hidden_units, num_layers, batch_first=True)
-            self.head = nn.Linear(hidden_units, num_rows)
+            self.head = nn.Linear(hidden_units, max(1, num_rows))  # torch warns of empty layers
         self.to_empty(device="cpu")
         with torch.no_grad():
             for weight in self.parameters():

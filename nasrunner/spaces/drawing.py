@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from nasrunner.core.decision import OneOf
-from nasrunner.core.space import SearchSpace, Space, argument_names
+from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations, basic
 from nasrunner.spaces.composite import Concat, Fork, Repeat, RepeatTied, Residual
 from nasrunner.spaces.external import External

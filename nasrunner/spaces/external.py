@@ -1,6 +1,7 @@
 """A user's own ``nn.Module`` as a module of a space, named by its dotted path."""
 
 import inspect
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, OneOf
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.decision import Address, Choose, Decision
+from nasrunner.core.space import (
+    Shape,
+    Space,
+    decisions_of_value,
+    resolve_value,
+    size_of_value,
+)
 
 
 @dataclass(frozen=True)
@@ -30,30 +37,20 @@ class External(Space):
     def resolve(self, ask: Choose, at: Address) -> Space:
         place = self._place_of_class(at)
         arguments = tuple(
-            (name, value.options[ask(value.decision(place / name))])
-            if isinstance(value, OneOf)
-            else (name, value)
-            for name, value in self.arguments
+            (name, resolve_value(value, ask, place / name)) for name, value in self.arguments
         )
         return External(self.module, arguments, path=place.path)
 
     def size(self) -> int:
-        total = 1
-        for _, value in self.arguments:
-            total *= len(value.options) if isinstance(value, OneOf) else 1
-        return total
+        return math.prod(size_of_value(value) for _, value in self.arguments)
 
     def decisions(self, at: Address) -> Iterator[Decision]:
         place = self._place_of_class(at)
         for name, value in self.arguments:
-            if isinstance(value, OneOf):
-                yield value.decision(place / name)
+            yield from decisions_of_value(value, place / name)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         arguments = dict(self.arguments)
-        for name, value in arguments.items():
-            if isinstance(value, OneOf):
-                raise ValueError(f"{name!r} is still open: freeze it first")
         if "in_shape" in inspect.signature(self.module).parameters:
             arguments["in_shape"] = in_shape
         try:

@@ -19,8 +19,8 @@ from torch import nn
 import nasrunner.spaces as modules
 from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import SpaceError, suggest
+from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
-    SearchSpace,
     Space,
     argument_types,
     content_field,
@@ -172,8 +172,11 @@ def _parse_argument(annotation: Any, value: object, key: str) -> object:
 
 
 def _parse_leaf(value: object, key: str, annotation: Any = Any) -> object:
-    leaf = next(iter(value)) if isinstance(value, Mapping) and len(value) == 1 else None
-    if leaf not in _LEAVES:
+    """A value, a decision, or a list with a decision in some of its places."""
+    leaf = _leaf_of(value)
+    if leaf is None:
+        if isinstance(value, list | tuple) and any(map(_leaf_of, value)):
+            return _parse_places(value, key, annotation)
         return _checked(value, annotation, key)
     given = typing.cast(Mapping[str, Any], value)[leaf]
     if isinstance(given, str) or not isinstance(given, Sequence):
@@ -185,6 +188,31 @@ def _parse_leaf(value: object, key: str, annotation: Any = Any) -> object:
         raise SpaceError(f"{key}.{leaf}: {error}, got {list(given)}") from error
     except SpaceError as error:
         raise error if str(error).startswith(key) else SpaceError(f"{key}: {error}") from error
+
+
+def _leaf_of(value: object) -> str | None:
+    """Which kind of decision a value is, if it is one."""
+    leaf = next(iter(value)) if isinstance(value, Mapping) and len(value) == 1 else None
+    return leaf if leaf in _LEAVES else None
+
+
+def _parse_places(value: Sequence[Any], key: str, annotation: Any) -> tuple[Any, ...]:
+    """A list such as a kernel's [height, width], each of which may be a decision."""
+    parts = [annotation, *typing.get_args(annotation)]
+    types_of_places = next(
+        (
+            typing.get_args(part)
+            for part in parts
+            if typing.get_origin(part) is tuple and len(typing.get_args(part)) == len(value)
+        ),
+        None,
+    )
+    if types_of_places is None and annotation is not Any:
+        raise SpaceError(f"{key} must be {_readable(annotation)}, got {value!r}")
+    return tuple(
+        _parse_leaf(item, f"{key}.{place}", types_of_places[place] if types_of_places else Any)
+        for place, item in enumerate(value)
+    )
 
 
 def _checked(value: object, annotation: Any, key: str) -> object:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -61,7 +62,7 @@ class Blobs(pl.LightningDataModule):
         generator = torch.Generator().manual_seed(1)
         y = torch.arange(135) % 3
         centres = 3 * torch.randn(3, 4, generator=generator)
-        x = centres[y] + 2 * torch.randn(135, 4, generator=generator)
+        x = centres[y] + torch.randn(135, 4, generator=generator)
         targets = centres[y][:, : self.num_outputs] if self.is_regression else y
         self.train, self.validation = (x[:90], targets[:90]), (x[90:], targets[90:])
 
@@ -104,6 +105,14 @@ class RandomBlobs(Blobs):
         self.train = (self.train[0][rows], self.train[1][rows])
 
 
+class Liar(Blobs):
+    """Has four outputs, whatever it is told."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.num_outputs = 4
+
+
 class Broken(nn.Module):
     """Passes its input on until it is trained, and then does what it is told."""
 
@@ -123,6 +132,8 @@ class Broken(nn.Module):
                     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
                 case "exit":
                     raise SystemExit(3)
+                case "warn":
+                    warnings.warn("the user's module warns", stacklevel=1)
                 case "interrupt":
                     os.kill(os.getpid(), signal.SIGINT)
                     time.sleep(10)  # the signal's handler raises before this

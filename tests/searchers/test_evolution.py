@@ -117,7 +117,8 @@ def test_evolution_finds_better_children_than_its_first_population() -> None:
         assert proposal is not None
         rewards.append(float(sum(proposal.genotype.values())))  # at most 8 * 2
         searcher.observe(Outcome(proposal, "completed", rewards[-1]))
-    assert max(rewards[:10]) < 16 == max(rewards)
+    assert max(rewards[:10]) <= 11
+    assert max(rewards) >= 15
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,9 @@ def test_a_users_network_is_given_the_shape_of_its_input_if_it_asks() -> None:
 
 def test_a_users_network_with_an_open_argument_is_not_built() -> None:
     space = parse_space({"_target_": f"{HERE}.Scaled", "units": {"oneof": [4, 6]}})
-    with pytest.raises(SpaceError, match="'units' is still open: freeze it first"):
+    with pytest.raises(
+        SpaceError, match="'arguments' of 'external' is still open: freeze it first"
+    ):
         space.build((3,))
 
 
@@ -288,3 +290,26 @@ def test_a_users_module_of_the_language_needs_no_registration() -> None:
 def test_a_type_the_language_does_not_know_is_left_to_the_users_class() -> None:
     space = parse_space({"_target_": f"{HERE}.Listed", "sizes": [1, 2]})
     assert space.network.sizes == (1, 2)  # type: ignore[attr-defined]
+
+
+def test_height_and_width_are_two_decisions_where_each_is_given_one() -> None:
+    space = parse_space(
+        {"conv2d": {"filters": 4, "kernel_size": [{"oneof": [1, 3]}, {"range": [3, 7, 2]}]}}
+    )
+    assert space.size() == 6
+    assert list(space.signature()) == ["conv2d/kernel_size/0", "conv2d/kernel_size/1"]
+    frozen = space.freeze({"conv2d/kernel_size/0": 1, "conv2d/kernel_size/1": 2})
+    assert frozen.network == Conv2d(filters=4, kernel_size=(3, 7))
+    _, out_shape = frozen.build((2, 9, 9))
+    assert out_shape == (4, 9, 9)
+
+
+@pytest.mark.parametrize("kernel", [[{"oneof": [1, 3]}], [{"oneof": [1, 3]}, 3, 3]])
+def test_a_list_with_decisions_needs_as_many_places_as_the_argument(kernel: list[object]) -> None:
+    with pytest.raises(SpaceError, match=r"space.conv2d.kernel_size must be"):
+        parse_space({"conv2d": {"filters": 4, "kernel_size": kernel}})
+
+
+def test_a_decision_in_a_place_is_checked_for_its_type() -> None:
+    with pytest.raises(SpaceError, match=r"kernel_size.1.oneof must be int, got 'wide'"):
+        parse_space({"conv2d": {"filters": 4, "kernel_size": [3, {"oneof": [1, "wide"]}]}})

@@ -183,8 +183,6 @@ if __name__ == "__main__":  # a session of a study in a process of its own, whic
     recorded = session.replay() if (place / "ledger.jsonl").exists() else ()
     mlflow = tracker(uri, poll_s=0.05, max_waiting=2)
     mlflow.open(session.info, recorded, session.inspect)
-    sys.stdout.write("opened\n")
-    sys.stdout.flush()
     for number in range(first, last):
         session.record(mlflow, number)
     mlflow.close(session.summary())

@@ -1,0 +1,66 @@
+"""The root of what a study searches: training hyperparameters beside a network."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nasrunner.core.decision import Address, Choose, Decision
+from nasrunner.core.space import (
+    Shape,
+    Space,
+    decisions_of_value,
+    enter,
+    resolve_value,
+    size_of_value,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class SearchSpace(Space):
+    """The root of a study's space: training hyperparameters, and the network.
+
+    DeepArchitect's UserHyperparams (arXiv:1704.08792, figure 7): training settings are searched
+    together with the architecture.
+
+    Attributes:
+        hyperparameters: (dotted key of the child's configuration, ``OneOf`` or its value) pairs.
+        network: the module the child's network is built from.
+    """
+
+    hyperparameters: tuple[tuple[str, Any], ...]
+    network: Space
+
+    is_transparent: ClassVar[bool] = True
+
+    def resolve(self, ask: Choose, at: Address) -> "SearchSpace":
+        place = at / "hyperparameters"
+        settings = tuple(
+            (key, resolve_value(value, ask, place / key)) for key, value in self.hyperparameters
+        )
+        network = self.network.resolve(ask, enter(self.network, at))
+        return SearchSpace(settings, network, path=at.path)
+
+    def size(self) -> int:
+        settings = math.prod(size_of_value(value) for _, value in self.hyperparameters)
+        return settings * self.network.size()
+
+    def decisions(self, at: Address) -> Iterator[Decision]:
+        for key, value in self.hyperparameters:
+            yield from decisions_of_value(value, at / "hyperparameters" / key)
+        yield from self.network.decisions(enter(self.network, at))
+
+    def freeze(self, genotype: Mapping[str, int]) -> "SearchSpace":
+        frozen = super().freeze(genotype)
+        assert isinstance(frozen, SearchSpace)
+        return frozen
+
+    def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
+        return self.network.build(in_shape)
+
+    def text(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.hyperparameters)
+        return f"{self.network.text()} | {settings}" if settings else self.network.text()

@@ -1,0 +1,63 @@
+import json
+
+from nasrunner.trackers.mlflow_curves import CurveReader, ledger_times
+
+
+def line(epoch, **values):
+    return json.dumps({"epoch": epoch, "step": 9, "time": 5.0 + epoch, **values}) + "\n"
+
+
+def epochs(reader):
+    points = reader.read()
+    reader.take(points)
+    return [point.epoch for point in points]
+
+
+def test_epochs_come_once_and_a_line_being_written_waits(tmp_path):
+    path = tmp_path / "curves.jsonl"
+    reader = CurveReader(path)
+    assert epochs(reader) == []  # there is no file yet
+    path.write_text(line(0, loss=1.0) + line(1, loss=0.5)[:-9])
+    assert epochs(reader) == [0]
+    path.write_text(line(0, loss=1.0) + line(1, loss=0.5))
+    assert epochs(reader) == [1]
+    assert epochs(reader) == []
+    assert reader.latest == {"loss": 0.5}
+
+
+def test_what_was_not_taken_comes_again(tmp_path):
+    path = tmp_path / "curves.jsonl"
+    path.write_text(line(0, loss=1.0))
+    reader = CurveReader(path)
+    assert [p.epoch for p in reader.read()] == [p.epoch for p in reader.read()] == [0]
+
+
+def test_a_file_begun_anew_gives_only_later_epochs(tmp_path):
+    path = tmp_path / "curves.jsonl"
+    path.write_text(line(0, loss=1.0) + line(1, loss=0.5))
+    reader = CurveReader(path)
+    assert epochs(reader) == [0, 1]
+    path.write_text(line(0, loss=1.0))
+    assert epochs(reader) == []
+    path.write_text(line(0, loss=1.0) + line(1, loss=0.5) + line(2, loss=0.2))
+    assert epochs(reader) == [2]
+
+
+def test_a_damaged_line_is_left_out(tmp_path):
+    path = tmp_path / "curves.jsonl"
+    path.write_text(line(0, loss=1.0) + '{"epoch": 1, "ti\n' + line(2, loss=float("nan")))
+    reader = CurveReader(path)
+    assert epochs(reader) == [0, 2]
+    assert reader.latest["loss"] != reader.latest["loss"]
+
+
+def test_times_of_outcomes_come_from_the_ledger(tmp_path):
+    assert ledger_times(tmp_path) == {}
+    events = [
+        {"event": "study", "time": 1.0},
+        {"event": "proposed", "time": 2.0, "index": 0},
+        {"event": "outcome", "time": 3.5, "index": 0},
+    ]
+    lines = "".join(json.dumps(event) + "\n" for event in events)
+    (tmp_path / "ledger.jsonl").write_text(lines + '{"event": "outcome", "ti')
+    assert ledger_times(tmp_path) == {0: 3.5}

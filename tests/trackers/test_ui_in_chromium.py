@@ -1,0 +1,152 @@
+"""What a person sees of a study in MLflow's web pages, in a real browser."""
+
+import shutil
+import tempfile
+import urllib.parse
+
+import pytest
+
+from tests.trackers.fakes import track
+from tests.trackers.servers import free_port, mlflow_server
+from tests.trackers.test_mlflow import NUM_CHILDREN, Records
+
+selenium = pytest.importorskip("selenium.webdriver")
+
+from selenium.webdriver.common.by import By  # noqa: E402 - after the check that it is there
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.chromium,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+BEST = 1  # the child with the highest reward
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    """Two studies in one experiment, and the server that shows them."""
+    root = tmp_path_factory.mktemp("ui")
+    database = root / "mlflow.db"
+    for name, num_children in (("other", 3), ("fake", NUM_CHILDREN)):
+        study = track(f"sqlite:///{database}", root / name / "2026", num_children)
+    records = Records(f"sqlite:///{database}", study.folder)
+    with mlflow_server(free_port(), database, root / "server.log") as uri:
+        yield uri, records
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = selenium.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tempfile.mkdtemp()
+    for flag in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1600,1000",
+        f"--user-data-dir={profile}",
+    ):
+        options.add_argument(flag)
+    driver = selenium.Chrome(options, selenium.ChromeService(DRIVER))
+    yield driver
+    driver.quit()
+    shutil.rmtree(profile, ignore_errors=True)
+
+
+class Page:
+    """The browser's page, with what a person would look for."""
+
+    def __init__(self, browser, folder):
+        self.browser = browser
+        self.folder = folder
+        self.wait = WebDriverWait(browser, 60, ignored_exceptions=(Exception,))
+
+    def open(self, address):
+        self.browser.get("about:blank")
+        self.browser.get(address)
+
+    def text(self):
+        return self.browser.find_element(By.TAG_NAME, "body").text
+
+    def until_shown(self, *texts):
+        self.wait.until(lambda _: all(text in self.text() for text in texts), f"{texts}")
+
+    def save(self, name):
+        self.browser.save_screenshot(str(self.folder / f"{name}.png"))
+
+
+@pytest.fixture
+def page(browser, tmp_path_factory):
+    return Page(browser, tmp_path_factory.mktemp("screenshots"))
+
+
+def runs_address(uri, records, order="metrics.%60reward%60"):
+    condition = f"tags.`nasrunner.study` = '{records.study}' AND tags.`nasrunner.kind` = 'child'"
+    query = urllib.parse.urlencode(
+        {"searchFilter": condition, "orderByKey": "metrics.`reward`", "orderByAsc": "false"}
+    )
+    return f"{uri}/#/experiments/{records.experiment_id}/runs?{query}"
+
+
+def test_the_children_of_one_study_are_listed_best_first(studies, page):
+    uri, records = studies
+    page.open(runs_address(uri, records))
+    page.until_shown("0001 affine(2) → relu", f"{NUM_CHILDREN} matching runs")
+    page.save("children")
+    shown = page.text()
+    order = [shown.index(f"{index:04d} affine") for index in (1, 9, 6, 11)]
+    assert order == sorted(order)
+    for metric in ("reward",):
+        assert metric in shown
+
+
+def test_the_best_child_shows_its_architecture_figures_and_params(studies, page):
+    uri, records = studies
+    run = records.children()[BEST]
+    page.open(f"{uri}/#/experiments/{records.experiment_id}/runs/{run.info.run_id}")
+    page.until_shown("affine(units=2) → relu", "hyperparameters/optimizer.lr", "reward")
+    page.save("child")
+
+
+def test_a_child_shows_its_learning_curves(studies, page):
+    uri, records = studies
+    run = records.children()[BEST]
+    page.open(f"{uri}/#/experiments/{records.experiment_id}/runs/{run.info.run_id}/model-metrics")
+    page.until_shown("val_loss", "reward")
+    page.wait.until(lambda _: page.browser.find_elements(By.CSS_SELECTOR, ".js-plotly-plot"))
+    page.save("curves")
+
+
+def test_a_child_shows_the_picture_of_its_architecture(studies, page):
+    uri, records = studies
+    run = records.children()[BEST]
+    page.open(
+        f"{uri}/#/experiments/{records.experiment_id}/runs/{run.info.run_id}"
+        "/artifacts/architecture.svg"
+    )
+    page.until_shown("architecture.svg")
+
+    def picture(_):
+        return [
+            image
+            for image in page.browser.find_elements(By.TAG_NAME, "img")
+            if page.browser.execute_script("return arguments[0].naturalHeight", image) > 150
+        ]
+
+    page.wait.until(picture)
+    page.save("picture")
+
+
+def test_the_study_shows_its_best_children_and_its_curve(studies, page):
+    uri, records = studies
+    run = records.parent
+    page.open(f"{uri}/#/experiments/{records.experiment_id}/runs/{run.info.run_id}")
+    page.until_shown("best_reward", "Ended: max_children=12 is spent", "0009")
+    page.save("study")
