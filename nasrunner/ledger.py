@@ -17,7 +17,7 @@ VERSION = 1
 class Ledger:
     """An append-only file of events that survives the death of its writer.
 
-    Every event is flushed and synced to disk before ``append`` returns. The file is locked, so
+    Every event is handed to the system before ``append`` returns, outcomes are on disk by then. The file is locked, so
     that a study is never driven by two processes at once.
 
     Attributes:
@@ -44,8 +44,15 @@ class Ledger:
             os.close(self._fd)
             raise
 
-    def append(self, event: str, record: Mapping[str, Any]) -> None:
+    def append(self, event: str, record: Mapping[str, Any], *, must_last: bool = True) -> None:
         """Writes one event and waits until it is on disk.
+
+        Args:
+            event: its kind.
+            record: what belongs to it.
+            must_last: False for what a study would do again in the same way: it survives the
+                death of this process at once, but that of the machine only with the next event
+                that must last.
 
         Raises:
             LedgerError: it cannot be written (a full disk); the file ends with the event before.
@@ -56,7 +63,8 @@ class Ledger:
             written = 0
             while written < len(data):
                 written += os.write(self._fd, data[written:])
-            os.fsync(self._fd)
+            if must_last:
+                os.fsync(self._fd)
         except OSError as error:
             self._cut()
             raise LedgerError(

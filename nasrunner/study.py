@@ -115,7 +115,7 @@ class Study:
             if proposal is None:
                 self.stop("the space is exhausted")
                 return
-            self.ledger.append("proposed", proposal.to_json())
+            self.ledger.append("proposed", proposal.to_json(), must_last=False)
             self._dispatch(proposal)
 
     def _has_room(self) -> bool:

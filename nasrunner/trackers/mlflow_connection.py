@@ -22,6 +22,8 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+# What MLflow's pages open with: runs and their metrics, not traces of language models.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 class ArtifactError(Exception):
@@ -107,7 +109,9 @@ class Connection:
         folder = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
         place = self._address.artifacts_of(folder)
         try:
-            return str(self.client.create_experiment(name, artifact_location=place))
+            return str(
+                self.client.create_experiment(name, artifact_location=place, tags=_EXPERIMENT_TAGS)
+            )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from torch.utils.flop_counter import FlopCounterMode
 
 from nasrunner.children.tabular import TabularTrainer
 from nasrunner.composition import construct
@@ -192,37 +193,35 @@ def test_a_branch_without_decisions_of_its_own_leaves_the_others_as_they_are(tab
     assert optional.lookup.key({"optional": 1}) == "relu"
 
 
-def macro_config() -> Any:
+@pytest.fixture
+def macro(monkeypatch: pytest.MonkeyPatch) -> TabularTrainer:
+    """Trainer and space as shipped."""
+    monkeypatch.setenv("NASRUNNER_DATA", str(MACRO.parent))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        overrides = ["+trainer@trainer=tabular", "+data={num_outputs: 10}"]
-        return compose("space/nasbench_macro", overrides)
+        space = compose("space/nasbench_macro", ["+data={num_outputs: 10}"]).space
+        trainer = compose("trainer/tabular").trainer
+    return build(trainer, parse_space(OmegaConf.to_container(space, resolve=True)))
+
+
+def macro_genotype(trainer: TabularTrainer, arch: str) -> dict[str, int]:
+    return dict(zip(trainer.space.walk(lambda decision: 0), map(int, arch), strict=True))
 
 
 @needs_macro
-def test_nasbench_macro_is_read_as_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NASRUNNER_DATA", str(MACRO.parent))
-    config = OmegaConf.to_container(macro_config(), resolve=True)
-    assert isinstance(config, dict)
-    space = parse_space(config["space"])
-    shipped = build(config["trainer"], space)
-    genotype = dict(zip(space.walk(lambda decision: 0), map(int, "22212202"), strict=True))
-    outcome = shipped.task(tmp_path, 0)(Proposal(0, genotype))
-    assert outcome.reward == pytest.approx(93.12666)  # the best of the table
+def test_the_best_of_nasbench_macro_has_the_published_accuracy(
+    macro: TabularTrainer, tmp_path: Path
+) -> None:
+    best = Proposal(0, macro_genotype(macro, "22212202"))
+    assert macro.task(tmp_path, 0)(best).reward == pytest.approx(93.12666)
 
 
 @needs_macro
 @pytest.mark.parametrize("arch", ["00000000", "11111111", "22222222", "22212202", "01201201"])
-def test_the_macro_space_builds_the_networks_of_its_table(
-    arch: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NASRUNNER_DATA", str(MACRO.parent))
-    config = OmegaConf.to_container(macro_config(), resolve=True)
-    assert isinstance(config, dict)
-    space = parse_space(config["space"])
-    genotype = dict(zip(space.walk(lambda decision: 0), map(int, arch), strict=True))
-    blueprint = build(config["trainer"], space).inspect(genotype)
-    with torch.device("meta"), torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
-        network, out_shape = space.freeze(genotype).build((3, 32, 32))
+def test_the_macro_space_builds_the_networks_of_its_table(macro: TabularTrainer, arch: str) -> None:
+    genotype = macro_genotype(macro, arch)
+    blueprint = macro.inspect(genotype)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        network, out_shape = macro.space.freeze(genotype).build((3, 32, 32))
         network.eval()(torch.zeros(1, 3, 32, 32))
     assert out_shape == (10,)
     assert sum(weight.numel() for weight in network.parameters()) == blueprint.parameters
