@@ -28,6 +28,7 @@ _SETTINGS = {
 _LOGGERS = ("distributed", "distributed.client", "distributed.gc", "tornado", "tornado.application")
 _SEND_INTERVAL_S = 0.001
 _ROLL_CALL_S = 5.0
+_ABORT_INTERVAL_S = 0.1
 
 
 class Cluster(Protocol):
@@ -47,7 +48,7 @@ class Cluster(Protocol):
         """
 
     def abort(self) -> None:
-        """Makes a ``start`` that is under way in another thread return or raise soon."""
+        """Makes a ``start`` in another thread return or raise soon; repeated until it has."""
 
     def why_died(self, address: str) -> str:
         """How the worker that was at this address ended, in words, as far as is known."""
@@ -144,9 +145,10 @@ class DaskExecutor:
 
     def close(self) -> None:
         atexit.unregister(self.close)
-        self._cluster.abort()
         self._events.put((self._on_close, None))
-        self._dispatcher.join()
+        while self._dispatcher.is_alive():
+            self._cluster.abort()
+            self._dispatcher.join(_ABORT_INTERVAL_S)
         self._open.close()
         self._cluster.close()
 

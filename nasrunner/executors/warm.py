@@ -71,6 +71,8 @@ class WarmServer:
             NasRunnerError: an import ended the process, the main module cannot be imported a
                 second time, or ``abort`` was called.
         """
+        with self._lock:
+            self._check_not_aborted()
         # The first process forked, with nothing to do, shows that the server answers.
         probe = multiprocessing.get_context("forkserver").Process(target=os.getpid, daemon=True)
         ended: Exception | None = None
@@ -80,8 +82,7 @@ class WarmServer:
         except (EOFError, OSError) as error:
             ended = error
         with self._lock:
-            if self._is_aborted:
-                raise NasRunnerError("the executor was closed while its workers started")
+            self._check_not_aborted()
             self._is_ready = ended is None
         if ended is not None:
             raise NasRunnerError(
@@ -95,7 +96,10 @@ class WarmServer:
             )
 
     def abort(self) -> None:
-        """Ends the imports if they are still under way, so that ``wait`` returns soon."""
+        """Ends the imports if they are still under way, so that ``wait`` returns soon.
+
+        To be repeated until it has: multiprocessing may just be starting the server again.
+        """
         with self._lock:
             self._is_aborted = True
             if self._is_started and not self._is_ready:
@@ -117,6 +121,10 @@ class WarmServer:
         server = forkserver._forkserver
         with suppress(ChildProcessError, FileNotFoundError):
             server._stop()  # type: ignore[attr-defined]
+
+    def _check_not_aborted(self) -> None:
+        if self._is_aborted:
+            raise NasRunnerError("the executor was closed while its workers started")
 
     def _kill(self) -> None:
         pid = self._pid()

@@ -1,17 +1,13 @@
 """Tracks a study in MLflow: a run for the study, and one for each child under it."""
 
-import json
 import logging
-import os
-import re
-import secrets
 from collections.abc import Sequence
-from pathlib import Path
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow_address import Address
+from nasrunner.trackers.mlflow_file import study_id
 from nasrunner.trackers.mlflow_runs import StudyRuns
 from nasrunner.trackers.mlflow_writer import Writer
 
@@ -61,8 +57,9 @@ class MlflowTracker:
 
     @property
     def ui_command(self) -> str:
-        """How a person opens the MLflow UI."""
-        return self.address.ui_command
+        """How a person opens the MLflow UI, and there, once it is known, this study's children."""
+        page = self._writer.runs.page if self._writer is not None else ""
+        return self.address.ui_command(page)
 
     def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
         self.address.prepare()
@@ -92,19 +89,3 @@ class MlflowTracker:
                 self._writer.runs.info.folder,
                 self._writer.last_error or f"it took more than {self.close_timeout_s} s",
             )
-
-
-def study_id(folder: Path) -> str:
-    """The name that tells a study from all others, made once and kept in its folder."""
-    path = folder / "mlflow.json"
-    try:
-        return str(json.loads(path.read_text())["study"])
-    except (OSError, ValueError, KeyError):
-        pass  # a new study, or one that was not tracked before
-    parts = folder.resolve().parts[-2:]
-    name = re.sub(r"[^A-Za-z0-9_.\-/]", "_", "/".join(part.strip("/") for part in parts))
-    made = f"{name}-{secrets.token_hex(2)}"
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps({"study": made}) + "\n")
-    os.replace(unfinished, path)
-    return made

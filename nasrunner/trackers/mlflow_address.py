@@ -94,12 +94,12 @@ class Address:
         """The URI without the password that may be in it."""
         return re.sub(r"//[^/@]*@", "//", self.uri)
 
-    @property
-    def ui_command(self) -> str:
-        """How a person opens the MLflow UI."""
+    def ui_command(self, page: str) -> str:
+        """How a person opens a page of the MLflow UI; an empty one is the first."""
         if self.scheme in ("http", "https"):
-            return f"open {self.shown} in a browser"
-        return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+            return f"{self.shown.rstrip('/')}{page}"
+        command = f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+        return f"{command}\nthen open http://127.0.0.1:5000{page}" if page else command
 
     def _check_sqlite(self) -> None:
         path = self.uri.removeprefix("sqlite:///")

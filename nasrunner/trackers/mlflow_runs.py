@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 from omegaconf import OmegaConf
 
@@ -15,6 +16,7 @@ from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
 from nasrunner.trackers.mlflow_children import ChildRuns
 from nasrunner.trackers.mlflow_connection import Connection, metrics_at, params, tags
+from nasrunner.trackers.mlflow_file import remember
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -77,6 +79,25 @@ class StudyRuns:
             given = params(text.config_params(self.info.config))
             self._connection.client.log_batch(run.info.run_id, params=given)
         self.parent_id = run.info.run_id
+        facts = {"experiment_id": self._connection.experiment_id, "run_id": self.parent_id}
+        remember(self.info.folder, {**facts, "page": self.page})
+
+    @property
+    def page(self) -> str:
+        """Where the MLflow UI lists the children, best first; empty while that is not known."""
+        if self._connection is None:
+            return ""
+        condition = (
+            f"tags.`nasrunner.study` = '{self.study_id}' AND tags.`nasrunner.kind` = 'child'"
+        )
+        query = {
+            "workflowType": "machine_learning",  # or the pages show what language models need
+            "searchFilter": condition,
+            "orderByKey": "metrics.`reward`",
+            "orderByAsc": "false",
+        }
+        place = f"/#/experiments/{self._connection.experiment_id}/runs"
+        return f"{place}?{urlencode(query, quote_via=quote)}"
 
     def last_best(self) -> int:
         """The last step of the best-so-far curve; -1 where it has none."""

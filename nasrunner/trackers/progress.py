@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 from rich.console import Console, Group, RenderableType
@@ -34,11 +34,16 @@ class ProgressDisplay:
     away stops the display and nothing else.
 
     Args:
-        ui_command: how a person looks at what was tracked; None: there is nothing to look at.
+        ui_command: how a person looks at what was tracked, or a function that tells it at the
+            end; None: there is nothing to look at.
         console: where to write; None: standard output.
     """
 
-    def __init__(self, ui_command: str | None = None, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        ui_command: str | Callable[[], str | None] | None,
+        console: Console | None = None,
+    ) -> None:
         self.ui_command = ui_command
         self.console = console or _SturdyConsole(highlight=False)
         self.is_live = self.console.is_terminal and not self.console.is_dumb_terminal
@@ -105,8 +110,9 @@ class ProgressDisplay:
         self._print(Text.assemble(("Time: ", "bold"), spent))
         if self._info is not None:
             self._print(Text.assemble(("Folder: ", "bold"), _short(self._info.folder)))
-        if self.ui_command:
-            self._print(Text.assemble(("MLflow: ", "bold"), self.ui_command))
+        command = self.ui_command() if callable(self.ui_command) else self.ui_command
+        if command:
+            self._print(Text.assemble(("Look at it: ", "bold"), command))
 
     @property
     def _num_spent(self) -> int:

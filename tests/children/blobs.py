@@ -135,9 +135,31 @@ class Broken(nn.Module):
                 case "warn":
                     warnings.warn("the user's module warns", stacklevel=1)
                 case "interrupt":
-                    os.kill(os.getpid(), signal.SIGINT)
-                    time.sleep(10)  # the signal's handler raises before this
+                    interrupt()
+                case "refuse autocast":
+                    y = x * self.scale
+                    y.register_hook(refuse_autocast)
+                    assert torch.is_autocast_enabled("cpu")
+                    return y
         return x * self.scale
+
+
+def refuse_autocast(gradient):
+    """Fails where a backward pass runs under mixed precision."""
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def interrupt():
+    """Ctrl-C."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)  # the signal's handler raises before this
+
+
+class InterruptAtSetup(pl.Callback):
+    """Ctrl-C before Lightning has put its signal handlers in place."""
+
+    def setup(self, trainer, pl_module, stage):
+        interrupt()
 
 
 def broken(how):

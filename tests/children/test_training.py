@@ -15,7 +15,7 @@ from nasrunner.children.module import ChildModule
 from nasrunner.children.quiet import quiet
 from nasrunner.composition import construct
 from nasrunner.core import Proposal, child_folder
-from tests.children.blobs import BLOBS, broken, make_trainer, train
+from tests.children.blobs import BLOBS, MLP, broken, make_trainer, train
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
 DROPOUT = {"concat": [{"affine": {"units": 16}}, {"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
@@ -337,12 +337,25 @@ def test_a_loss_that_explodes_later_keeps_the_epochs_before(tmp_path):
     assert "loss is" in outcome.error
 
 
-def test_ctrl_c_is_not_a_failure_of_the_child(tmp_path):
+@pytest.mark.parametrize(
+    ("override", "space"),
+    [
+        ("trainer.callbacks=null", broken("interrupt")),
+        ("trainer.callbacks=[{_target_: tests.children.blobs.InterruptAtSetup}]", MLP),
+    ],
+)
+def test_ctrl_c_is_not_a_failure_of_the_child(tmp_path, override, space):
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, space=broken("interrupt"))
+        train(tmp_path, override, space=space)
     assert signal.getsignal(signal.SIGINT) is before
     assert not (child_folder(tmp_path, 0) / "outcome.json").exists()
+
+
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_mixed_precision_is_of_the_forward_pass_alone(tmp_path, fast_loop):
+    overrides = ("trainer.precision=bf16-mixed", f"trainer.fast_loop={fast_loop}")
+    assert train(tmp_path, *overrides, space=broken("refuse autocast")).error is None
 
 
 def test_an_outcome_that_cannot_be_written_is_a_failure(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
-from nasrunner.trackers.mlflow import study_id
+from nasrunner.trackers.mlflow_file import recall, study_id
 from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -28,6 +28,7 @@ class Records:
     def __init__(self, uri: str, folder: Path, experiment: str = "fake") -> None:
         self.client = MlflowClient(uri)
         self.experiment_id = self.client.get_experiment_by_name(experiment).experiment_id
+        self.folder = folder
         self.study = study_id(folder)
 
     def runs(self, condition):
@@ -181,6 +182,14 @@ def test_artifacts_lie_beside_the_database(tracked):
     study, records = tracked
     assert study.folder.parents[1].joinpath("mlartifacts", "fake").is_dir()
     assert records.parent.info.artifact_uri.startswith(f"file://{study.folder.parents[1]}")
+
+
+def test_the_folder_says_where_the_study_is(tracked):
+    study, records = tracked
+    kept = recall(study.folder)
+    assert kept["run_id"] == records.parent.info.run_id
+    assert kept["page"].startswith(f"/#/experiments/{records.experiment_id}/runs?workflowType=mach")
+    assert f"%27{records.study}%27" in kept["page"]
 
 
 def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):

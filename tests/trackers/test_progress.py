@@ -73,7 +73,7 @@ def test_the_end_shows_the_best_five_the_counts_the_folder_and_the_command(study
     assert rows[0][4] == "affine(units=2) → relu → affine(units=10) | optimizer.lr=0.01"
     assert "Children: 10 completed, 1 failed, 1 invalid" in text
     assert f"Folder: {os.path.relpath(study.folder)}" in text or f"Folder: {study.folder}" in text
-    assert "MLflow: mlflow ui --backend-store-uri sqlite:///x.db" in text
+    assert "Look at it: mlflow ui --backend-store-uri sqlite:///x.db" in text
 
 
 def test_on_a_terminal_the_display_counts_and_gives_the_cursor_back(study):

@@ -2,10 +2,10 @@
 
 import shutil
 import tempfile
-import urllib.parse
 
 import pytest
 
+from nasrunner.trackers.mlflow_file import recall
 from tests.trackers.fakes import track
 from tests.trackers.servers import free_port, mlflow_server
 from tests.trackers.test_mlflow import NUM_CHILDREN, Records
@@ -13,6 +13,7 @@ from tests.trackers.test_mlflow import NUM_CHILDREN, Records
 selenium = pytest.importorskip("selenium.webdriver")
 
 from selenium.webdriver.common.by import By  # noqa: E402 - after the check that it is there
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -78,6 +79,14 @@ class Page:
     def until_shown(self, *texts):
         self.wait.until(lambda _: all(text in self.text() for text in texts), f"{texts}")
 
+    def click(self, xpath):
+        self.wait.until(lambda b: b.find_element(By.XPATH, xpath).click() or True)
+
+    def is_ordered(self, texts):
+        shown = self.text()
+        places = [shown.find(text) for text in texts]
+        return -1 not in places and places == sorted(places)
+
     def save(self, name):
         self.browser.save_screenshot(str(self.folder / f"{name}.png"))
 
@@ -87,24 +96,26 @@ def page(browser, tmp_path_factory):
     return Page(browser, tmp_path_factory.mktemp("screenshots"))
 
 
-def runs_address(uri, records, order="metrics.%60reward%60"):
-    condition = f"tags.`nasrunner.study` = '{records.study}' AND tags.`nasrunner.kind` = 'child'"
-    query = urllib.parse.urlencode(
-        {"searchFilter": condition, "orderByKey": "metrics.`reward`", "orderByAsc": "false"}
-    )
-    return f"{uri}/#/experiments/{records.experiment_id}/runs?{query}"
-
-
-def test_the_children_of_one_study_are_listed_best_first(studies, page):
+def test_the_page_named_at_the_end_lists_the_children_of_one_study_best_first(studies, page):
     uri, records = studies
-    page.open(runs_address(uri, records))
+    page.open(uri + recall(records.folder)["page"])
     page.until_shown("0001 affine(2) → relu", f"{NUM_CHILDREN} matching runs")
     page.save("children")
-    shown = page.text()
-    order = [shown.index(f"{index:04d} affine") for index in (1, 9, 6, 11)]
-    assert order == sorted(order)
-    for metric in ("reward",):
-        assert metric in shown
+    assert page.is_ordered(f"{index:04d} affine" for index in (1, 9, 6, 11))
+
+
+def test_a_person_finds_the_children_of_one_study_by_tag_and_sorts_them_by_reward(studies, page):
+    uri, records = studies
+    page.open(f"{uri}/#/experiments/{records.experiment_id}/runs?workflowType=machine_learning")
+    page.until_shown("2 matching runs")  # the studies; their children are folded
+    box = page.browser.find_element(By.CSS_SELECTOR, "[data-testid=search-box]")
+    box.send_keys(f"tags.`nasrunner.study` = '{records.study}' AND metrics.reward > 0", Keys.ENTER)
+    page.until_shown(f"{NUM_CHILDREN - 2} matching runs")
+    page.click("//button[starts-with(normalize-space(), 'Sort')]")
+    page.click("//*[@data-testid='sort-select-reward']")
+    page.wait.until(lambda _: "Sort: reward" in page.text())
+    page.wait.until(lambda _: page.is_ordered(f"{index:04d} affine" for index in (1, 9, 6, 11)))
+    page.save("sorted")
 
 
 def test_the_best_child_shows_its_architecture_figures_and_params(studies, page):

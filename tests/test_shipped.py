@@ -1,0 +1,101 @@
+"""Every experiment and sweep on disk composes, and is built up to its first proposals."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from nasrunner import config as skeleton
+from nasrunner.composition import construct
+from nasrunner.core import DataError, Searcher
+from nasrunner.launch import build_space, build_trainer
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
+DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
+
+
+def composed(overrides: list[str], sweep: str | None = None) -> dict[str, Any]:
+    skeleton.register()
+    search_path = f"hydra.searchpath=['file://{ROOT / 'conf'}']"
+    with initialize_config_dir(str(ROOT / ("sweeps" if sweep else "conf")), version_base="1.3"):
+        config = compose(sweep or "config", overrides=[*overrides, search_path, "study=test"])
+    return {str(k): v for k, v in OmegaConf.to_container(config, resolve=True).items()}
+
+
+def build(config: dict[str, Any]) -> None:
+    """Everything a study is made of but its workers and records; makes two proposals."""
+    skeleton.rules_from(config)
+    space = build_space(config)
+    searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=0)
+    try:
+        trainer = build_trainer(config, space)
+    except DataError as error:
+        if DATA.is_dir():
+            raise
+        pytest.skip(f"no data in {DATA}: {error}")
+    for _ in range(2):
+        proposal = searcher.propose()
+        assert proposal is not None
+        assert trainer.inspect(proposal.genotype).text
+
+
+def test_some_experiments_and_sweeps_are_found() -> None:
+    assert {"mlpnas", "nasbench_macro"} <= set(EXPERIMENTS)
+    assert "searchers" in SWEEPS
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_changes_the_configuration_and_is_built(
+    experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
+    config = composed([f"experiment={experiment}"])
+    assert config != composed([])
+    if config["data"]["_target_"].endswith("Cifar10") and not is_tabular(config):
+        pytest.skip("CIFAR-10's standard files are not shipped with the tests' data")
+    build(config)
+
+
+def is_tabular(config: dict[str, Any]) -> bool:
+    return str(config["trainer"]["_target_"]).endswith("TabularTrainer")
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_study_of_a_sweep_composes_and_is_built(
+    sweep: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
+    params = OmegaConf.load(ROOT / "sweeps" / f"{sweep}.yaml").hydra.sweeper.params
+    overrides = [f"{key}={value}" for key, value in params.items()]
+    choices = {
+        override.key_or_group: list(override.sweep_string_iterator())
+        for override in OverridesParser.create().parse_overrides(overrides)
+    }
+    assert len(choices["searcher"]) >= 4
+    for searcher in choices["searcher"]:
+        config = composed([f"searcher={searcher}", f"seed={choices['seed'][-1]}"], sweep)
+        assert config["seed"] == int(choices["seed"][-1])
+        build(config)
+
+
+def test_help_names_every_top_level_key_and_group(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    from nasrunner.__main__ import main
+
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["nasrunner", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr().out
+    missing = [key for key in skeleton.StudyConfig.__dataclass_fields__ if key not in shown]
+    assert missing == []
