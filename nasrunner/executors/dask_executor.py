@@ -173,7 +173,7 @@ class DaskExecutor:
 
     def _connect(self) -> Any:
         import dask  # the imports take long; children's own imports run meanwhile
-        from distributed import Client  # noqa: TID251 - see executors/dask_processes.py
+        from distributed import Client
 
         if dask.config.get("logging", None) is None:  # unless the user asks for Dask's log
             for name in _LOGGERS:
@@ -280,7 +280,7 @@ class DaskExecutor:
         return job
 
     def _on_done(self, job: _Job, future: Any) -> None:
-        from distributed import KilledWorker  # noqa: TID251 - see executors/dask_processes.py
+        from distributed import KilledWorker
 
         # A death is handled when the worker is reported to have left.
         if future.status == "error" and not isinstance(future.exception(), KilledWorker):

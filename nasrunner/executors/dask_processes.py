@@ -3,7 +3,7 @@
 A module of its own, imported late and in the fork server, because importing distributed takes a
 third of a second.
 """
-# ruff: noqa: TID251 - Dask's door is this package; executors/local.py must import without Dask
+
 
 import logging
 import signal

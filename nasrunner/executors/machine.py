@@ -23,7 +23,7 @@ def num_cores() -> int:
 
 def memory_gb() -> float:
     """Memory this process may use, in 10^9 bytes: cgroup limit respected."""
-    from distributed.system import memory_limit  # noqa: TID251 - Dask's own idea of the machine
+    from distributed.system import memory_limit
 
     return float(memory_limit()) / 1e9
 

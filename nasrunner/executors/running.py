@@ -72,7 +72,7 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
         ticket: which submission this is, returned with the outcome.
         threads: CPU threads torch may use.
     """
-    from distributed import get_worker  # noqa: TID251 - only ever called inside a Dask worker
+    from distributed import get_worker
 
     try:
         train = _unpickle(payload)
