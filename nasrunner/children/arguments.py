@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment  # type:
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from nasrunner.core import ConfigError
+from nasrunner.core.annotations import fits, readable
 from nasrunner.core.errors import suggest
 
 Construct = Callable[..., Any]
@@ -52,17 +54,32 @@ def lightning_defaults() -> dict[str, Any]:
 
 
 def check_names(arguments: Mapping[str, Any]) -> None:
-    """Refuses an argument that is neither Lightning's nor ours.
+    """Refuses an argument that is neither Lightning's nor ours, or is not of Lightning's type.
 
     Raises:
-        ConfigError: names the argument and all legal ones.
+        ConfigError: names the argument, and all legal ones or the legal type.
     """
     legal = [*lightning_defaults(), *OWN]
-    for name in arguments:
+    for name, value in arguments.items():
         if not name.startswith("_") and name not in legal:
             raise ConfigError(
                 f"trainer.{name}: Lightning's Trainer takes no {name!r}, {suggest(name, legal)}"
             )
+        annotation = _lightning_types().get(name)
+        if annotation is not None and not _has_target(value) and not fits(value, annotation):
+            raise ConfigError(f"trainer.{name} must be {readable(annotation)}, got {value!r}")
+
+
+@functools.cache
+def _lightning_types() -> dict[str, Any]:
+    return typing.get_type_hints(pl.Trainer.__init__)
+
+
+def _has_target(value: Any) -> bool:
+    """Whether a value describes an object, or holds one that does."""
+    if isinstance(value, list):
+        return any(map(_has_target, value))
+    return isinstance(value, Mapping) and "_target_" in value
 
 
 def make_trainer(

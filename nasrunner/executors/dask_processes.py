@@ -4,7 +4,6 @@ A module of its own, imported late and in the fork server, because importing dis
 third of a second.
 """
 
-
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence

@@ -7,7 +7,6 @@ argument is a value, or one of the leaves ``oneof``, ``range``, ``linspace`` and
 import importlib
 import inspect
 import math
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -17,6 +16,7 @@ import numpy as np
 from torch import nn
 
 import nasrunner.spaces as modules
+from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.search_space import SearchSpace
@@ -208,7 +208,7 @@ def _parse_places(value: Sequence[Any], key: str, annotation: Any) -> tuple[Any,
         None,
     )
     if types_of_places is None and annotation is not Any:
-        raise SpaceError(f"{key} must be {_readable(annotation)}, got {value!r}")
+        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
     return tuple(
         _parse_leaf(item, f"{key}.{place}", types_of_places[place] if types_of_places else Any)
         for place, item in enumerate(value)
@@ -219,38 +219,9 @@ def _checked(value: object, annotation: Any, key: str) -> object:
     """The value with lists as tuples, where it is of the argument's type."""
     if isinstance(value, list | tuple):
         value = tuple(value)
-    if not _fits(value, annotation):
-        raise SpaceError(f"{key} must be {_readable(annotation)}, got {value!r}")
+    if not fits(value, annotation):
+        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
     return value
-
-
-def _fits(value: object, annotation: Any) -> bool:
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Any:
-        return True
-    if origin is typing.Literal:
-        return value in inner
-    if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if Ellipsis in inner:
-            return all(_fits(item, inner[0]) for item in value)
-        return len(value) == len(inner) and all(map(_fits, value, inner))
-    if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if origin is not None or not isinstance(annotation, type):
-        return True  # a user's own kind of type: its class has to check it
-    return isinstance(value, annotation)
-
-
-def _readable(annotation: Any) -> str:
-    if typing.get_origin(annotation) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(annotation)))
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _oneof(given: Sequence[Any]) -> Sequence[Any]:
@@ -291,7 +262,7 @@ def _spaced(given: Sequence[Any]) -> tuple[float, float, int]:
 
 
 def _numbers(given: Sequence[Any], form: str) -> Sequence[Any]:
-    if len(given) != 3 or not all(_fits(value, float) for value in given):
+    if len(given) != 3 or not all(fits(value, float) for value in given):
         raise ValueError(f"it takes three numbers {form}")
     return given
 

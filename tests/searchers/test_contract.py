@@ -74,7 +74,7 @@ def test_another_process_and_hash_seed_give_same_proposals(name: str) -> None:
     hash_seed = "1" if os.environ.get("PYTHONHASHSEED") == "4711" else "4711"
     done = subprocess.run(
         [sys.executable, "-c", PRINT_PROPOSALS, name],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"},
         cwd=CONF.parent,
         capture_output=True,
         text=True,

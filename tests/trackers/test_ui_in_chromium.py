@@ -95,7 +95,9 @@ class Page:
 
 @pytest.fixture
 def page(browser, tmp_path_factory):
-    return Page(browser, tmp_path_factory.mktemp("screenshots"))
+    shown = Page(browser, tmp_path_factory.mktemp("screenshots"))
+    yield shown
+    shown.save("last")  # what a test that failed did see
 
 
 def test_the_page_named_at_the_end_lists_the_children_of_one_study_best_first(studies, page):
