@@ -37,9 +37,8 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
         return factory(*args, **runtime)
-    except NasRunnerError as error:
-        text = str(error)
-        raise error if text.startswith(key) else type(error)(f"{key}: {text}") from error
+    except NasRunnerError:
+        raise  # knows its key
     except (TypeError, ValueError, ImportError) as error:
         raise ConfigError(f"{key}: {error}") from error
     except Exception as error:

@@ -17,8 +17,8 @@ VERSION = 1
 class Ledger:
     """An append-only file of events that survives the death of its writer.
 
-    Every event is handed to the system before ``append`` returns, outcomes are on disk by then. The file is locked, so
-    that a study is never driven by two processes at once.
+    Every event is handed to the system before ``append`` returns, and those that must last are on
+    disk by then. The file is locked, so that a study is never driven by two processes at once.
 
     Attributes:
         events: what the file held when it was opened, in order.

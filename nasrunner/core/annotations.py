@@ -2,6 +2,7 @@
 
 import types
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -28,7 +29,8 @@ def fits(value: object, annotation: Any) -> bool:
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if isinstance(origin, type):
-        return isinstance(value, origin)
+        is_sequence = issubclass(origin, Sequence) and isinstance(value, list | tuple)
+        return is_sequence or isinstance(value, origin)
     return not isinstance(annotation, type) or isinstance(value, annotation)
 
 

@@ -25,7 +25,7 @@ def searched(**settings):
     ("overrides", "arguments", "message"),
     [
         (["trainer.max_epoch=3"], {}, r"trainer.max_epoch: .*did you mean 'max_epochs'\?.*Legal"),
-        (["trainer.precision=17"], {}, "trainer: .*17"),
+        (["trainer.precision=17"], {}, "trainer.precision must be one of .* got 17"),
         (["trainer.accelerator=tpv"], {}, "trainer: .*tpv"),
         (["trainer.checkpoint=bset"], {}, r"checkpoint='bset' is no choice, .*'best'"),
         (["trainer.stop_patience=-1"], {}, "stop_patience must be null or >= 0, got -1"),
@@ -70,7 +70,10 @@ def test_a_mistake_in_the_configuration_is_named_before_training(overrides, argu
             {"optimizer": {"oneof": [{"_target_": "torch.optim.Adm"}]}},
             "optimizer._target_: cannot import 'torch.optim.Adm'",
         ),
-        ({"trainer.precision": {"oneof": ["32-true", "31-true"]}}, "trainer: .*31-true"),
+        (
+            {"trainer.precision": {"oneof": ["32-true", "31-true"]}},
+            "trainer.precision must be one of .* got '31-true'",
+        ),
         ({"task.label_smoothing": {"oneof": [0.0, 2.0]}}, "label_smoothing must be in"),
     ],
 )
