@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from nasrunner.core import SearchSpace, Space
 from nasrunner.spaces import (
@@ -52,8 +53,9 @@ def texts(space):
 
 
 def shipped(path):
-    config = yaml.safe_load(path.read_text().replace('"${data.num_outputs}"', "10"))
-    return parse_space(config)
+    with initialize_config_dir(str(path.parents[1].resolve()), version_base="1.3"):
+        config = compose(overrides=[f"+space={path.stem}", "+data={num_outputs: 10}"])
+    return parse_space(OmegaConf.to_container(config.space, resolve=True))
 
 
 def sample(space, seed):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
@@ -189,7 +190,7 @@ def test_the_folder_says_where_the_study_is(tracked):
     kept = recall(study.folder)
     assert kept["run_id"] == records.parent.info.run_id
     assert kept["page"].startswith(f"/#/experiments/{records.experiment_id}/runs?workflowType=mach")
-    assert f"%27{records.study}%27" in kept["page"]
+    assert f"'{records.study}'" in urllib.parse.unquote(kept["page"])
 
 
 def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):

@@ -85,9 +85,10 @@ class Page:
         self.wait.until(lambda b: b.find_element(By.XPATH, xpath).click() or True)
 
     def is_ordered(self, texts):
-        shown = self.text()
-        places = [shown.find(text) for text in texts]
-        return -1 not in places and places == sorted(places)
+        """Whether links with these texts stand one below the other."""
+        links = [self.browser.find_element(By.PARTIAL_LINK_TEXT, text) for text in texts]
+        heights = [link.location["y"] for link in links]
+        return heights == sorted(set(heights))
 
     def save(self, name):
         self.browser.save_screenshot(str(self.folder / f"{name}.png"))
