@@ -30,10 +30,12 @@ format: $(READY) ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# PIP_CONSTRAINT pins what isolated builds install as well.
+# The second variable pins what pip builds this package with.
+$(READY): export PIP_CONSTRAINT = constraints.txt
+$(READY): export PIP_BUILD_CONSTRAINT = constraints.txt
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasrunner needs Python >= 3.11")'
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --upgrade pip
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable . --group dev
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable . --group dev
 	touch $@
