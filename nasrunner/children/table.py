@@ -38,14 +38,14 @@ class Table:
         Raises:
             DataError: the file is missing or damaged, or lacks a column.
         """
+        if not self.path.is_file():
+            raise self._error("is missing")
         try:
             content = self.path.read_bytes()
             if self.path.suffix == ".gz":
                 content = gzip.decompress(content)
             records = self._records(content.decode())
             rows = {key: self._numbers(key, record) for key, record in records}
-        except FileNotFoundError as error:
-            raise self._error("is missing") from error
         except OSError as error:  # BadGzipFile too
             raise self._error(f"cannot be read: {error}") from error
         except (EOFError, zlib.error, ValueError, TypeError, AttributeError) as error:

@@ -142,11 +142,13 @@ def _symbols(
 
     space.walk(choose)
     if math.prod(len(decision.options) for decision in asked) != space.size():
-        raise ConfigError("space: a table needs the same decisions in all its architectures")
+        raise ConfigError(
+            "trainer: a table needs a space with the same decisions in all its architectures"
+        )
     for decision in asked:
         if symbols is not None and len(decision.options) > len(symbols):
             raise ConfigError(
-                f"symbols names {len(symbols)} options, but {decision.path!r} has "
+                f"trainer.symbols names {len(symbols)} options, but {decision.path!r} has "
                 f"{len(decision.options)}: {list(decision.options)}"
             )
     return tuple(
@@ -159,9 +161,9 @@ def _check_template(template: str, num_decisions: int) -> None:
         num_fields = sum(field is not None for _, field, _, _ in string.Formatter().parse(template))
         if num_fields != num_decisions:
             raise ConfigError(
-                f"template needs one {{}} for each of the space's {num_decisions} decisions, "
-                f"got {num_fields} in {template!r}"
+                f"trainer.template needs one {{}} for each of the space's {num_decisions} "
+                f"decisions, got {num_fields} in {template!r}"
             )
         template.format(*[""] * num_decisions)
     except (ValueError, LookupError) as error:
-        raise ConfigError(f"template {template!r} is no format string: {error}") from error
+        raise ConfigError(f"trainer.template: {template!r} is no format string: {error}") from error

@@ -1,10 +1,13 @@
 """Reads what a study leaves in its folder: learning curves, while they are written, and times."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from nasrunner.core.records import Outcome
 
 _NOT_METRICS = ("epoch", "step", "time")
 
@@ -72,6 +75,29 @@ def _point(line: bytes) -> Point | None:
         return Point(int(record["epoch"]), float(record["time"]), values)
     except (ValueError, KeyError, TypeError):  # a line cut off when its writer was killed
         return None
+
+
+@dataclass
+class BestSoFar:
+    """The best reward over the number of recorded children; nothing before the first reward."""
+
+    best: float | None = None
+    _num_recorded: int = 0
+    _points: list[tuple[int, float, float]] = field(default_factory=list)
+
+    def add(self, outcome: Outcome, time_s: float) -> None:
+        """Takes the next outcome in the ledger's order."""
+        self._num_recorded += 1
+        reward = outcome.reward
+        if reward is not None and not math.isnan(reward):
+            self.best = reward if self.best is None else max(self.best, reward)
+        if self.best is not None:
+            self._points.append((self._num_recorded, time_s, self.best))
+
+    def after(self, step: int) -> list[tuple[int, float, float]]:
+        """(number of recorded children, Unix seconds, best) beyond a step; forgets the others."""
+        self._points = [point for point in self._points if point[0] > step]
+        return list(self._points)
 
 
 def ledger_times(folder: Path) -> dict[int, float]:

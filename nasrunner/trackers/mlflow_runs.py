@@ -15,7 +15,7 @@ from nasrunner.core.ports import StudyInfo, Summary
 from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
 from nasrunner.trackers.mlflow_children import ChildRuns
-from nasrunner.trackers.mlflow_connection import Connection, metrics_at, params, tags
+from nasrunner.trackers.mlflow_connection import Connection, metrics_at, ms, params, tags
 from nasrunner.trackers.mlflow_file import remember
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class StudyRuns:
         self.study_id = study_id
         self.is_new = False
         self.parent_id = ""
+        self._opened_s = time.time()
+        self._artifact_uri = ""
         self._connection: Connection | None = None
 
     @property
@@ -73,8 +75,7 @@ class StudyRuns:
         else:
             run = self._make_parent()
             self.is_new = True
-        config = OmegaConf.to_yaml(OmegaConf.create(dict(self.info.config)))
-        self._connection.upload(run.info.artifact_uri, {"config.yaml": config})
+        self._artifact_uri = run.info.artifact_uri
         if not run.data.params:  # last, so that it shows whether the rest is there
             given = params(text.config_params(self.info.config))
             self._connection.client.log_batch(run.info.run_id, params=given)
@@ -99,6 +100,11 @@ class StudyRuns:
         place = f"/#/experiments/{self._connection.experiment_id}/runs"
         return f"{place}?{urlencode(query, quote_via=quote)}"
 
+    def write_config(self) -> None:
+        """The study's configuration, as an artifact."""
+        config = OmegaConf.to_yaml(OmegaConf.create(dict(self.info.config)))
+        self.connection.upload(self._artifact_uri, {"config.yaml": config})
+
     def last_best(self) -> int:
         """The last step of the best-so-far curve; -1 where it has none."""
         return self.connection.last_step(self.parent_id, "best_reward")
@@ -112,9 +118,8 @@ class StudyRuns:
         ]
         self.connection.client.log_batch(self.parent_id, metrics=metrics)
 
-    def end(self, summary: Summary) -> None:
-        """Writes how the study stands, its summary and its ledger."""
-        client = self.connection.client
+    def write_summary(self, summary: Summary) -> None:
+        """How the study stands."""
         counts = {f"children/{name}": float(count) for name, count in summary.counts.items()}
         counts |= {"cost_s": summary.cost_s, "wall_s": summary.wall_s}
         known = {
@@ -122,12 +127,18 @@ class StudyRuns:
             "mlflow.note.content": text.study_note(self.study_id, summary),
         }
         metrics = metrics_at(sum(summary.counts.values()), time.time(), counts)
-        client.log_batch(self.parent_id, metrics=metrics, tags=tags(known))
+        self.connection.client.log_batch(self.parent_id, metrics=metrics, tags=tags(known))
+
+    def write_ledger(self) -> None:
+        """The study's summary and ledger, as artifacts."""
         files = [self.info.folder / name for name in ("summary.json", "ledger.jsonl")]
-        uri = client.get_run(self.parent_id).info.artifact_uri
-        self.connection.upload(uri, {f.name: f.read_text() for f in files if f.is_file()})
+        found = {file.name: file.read_text() for file in files if file.is_file()}
+        self.connection.upload(self._artifact_uri, found)
+
+    def end(self, summary: Summary) -> None:
+        """Marks the study's run as ended."""
         status = "KILLED" if summary.reason == "interrupted" else "FINISHED"
-        client.set_terminated(self.parent_id, status)
+        self.connection.client.set_terminated(self.parent_id, status)
 
     def _make_parent(self) -> "Run":
         known = {
@@ -138,7 +149,9 @@ class StudyRuns:
         }
         name = f"{self.info.name} {self.info.folder.name}"
         connection = self.connection
-        return connection.client.create_run(connection.experiment_id, tags=known, run_name=name)
+        return connection.client.create_run(
+            connection.experiment_id, start_time=ms(self._opened_s), tags=known, run_name=name
+        )
 
     def _common_tags(self) -> dict[str, str]:
         target = str(self.info.config.get("searcher", {}).get("_target_", "unknown"))

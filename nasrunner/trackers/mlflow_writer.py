@@ -1,10 +1,11 @@
 """The thread that writes a study to MLflow, so that the study never waits for a server."""
 
+import functools
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.errors import SpaceError
@@ -12,22 +13,22 @@ from nasrunner.core.ports import Blueprint, Inspect, Summary
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.trackers.mlflow_children import ChildRun
 from nasrunner.trackers.mlflow_connection import ArtifactError
-from nasrunner.trackers.mlflow_curves import ledger_times
+from nasrunner.trackers.mlflow_curves import BestSoFar, ledger_times
 from nasrunner.trackers.mlflow_runs import StudyRuns
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
-_MAX_ATTEMPTS = 3
+_MAX_ATTEMPTS = 5
 _PATIENCE_S = 1.0
 
 
 @dataclass
 class _Running:
-    """A child that was started and is not recorded."""
+    """A child that was started; it has no blueprint any more once it is recorded."""
 
     proposal: Proposal
-    blueprint: Blueprint
+    blueprint: Blueprint | None
     start_s: float
     run: ChildRun | None = None
 
@@ -79,23 +80,22 @@ class Writer(threading.Thread):
         self._changed = threading.Condition()
         self._waiting: deque[_Ended] = deque(_Ended(o, None, False, None) for o in recorded)
         self._running: dict[int, _Running] = {}
-        self._best: list[tuple[int, float, float]] = []
+        self._best = BestSoFar()
         self._summary: Summary | None = None
         self._is_abandoned = False
-        self._num_recorded = 0
-        self._best_reward: float | None = None
         self._times: Mapping[int, float] | None = None
         self._leftover: dict[int, str] = {}
+        self._is_described = False
         self._is_listed = False
         self._best_written: int | None = None
         self._unsure: set[int] = set()
         self._failures = 0
-        self._can_write_artifacts = True
+        self._artifact_failures = 0
         self._last_progress = time.monotonic()
         self._next_poll = time.monotonic() + poll_s
         times = ledger_times(runs.info.folder) if recorded else {}
         for outcome in recorded:
-            self._add_best(outcome, times.get(outcome.proposal.index, time.time()))
+            self._best.add(outcome, times.get(outcome.proposal.index, time.time()))
 
     # Called by the study's thread.
 
@@ -110,9 +110,10 @@ class Writer(threading.Thread):
                 self._changed.wait(0.1)
             has_blueprint = len(self._waiting) < self._max_waiting
             kept = blueprint if has_blueprint else None
-            running = self._running.pop(outcome.proposal.index, None)
+            if running := self._running.pop(outcome.proposal.index, None):
+                running.blueprint = None
             self._waiting.append(_Ended(outcome, kept, has_blueprint, time.time(), running))
-            self._add_best(outcome, time.time())
+            self._best.add(outcome, time.time())
             self._changed.notify_all()
 
     def finish(self, summary: Summary, timeout_s: float) -> int:
@@ -130,14 +131,6 @@ class Writer(threading.Thread):
         recent = time.monotonic() - self._last_progress < _PATIENCE_S
         return self.is_alive() and self._failures == 0 and recent
 
-    def _add_best(self, outcome: Outcome, time_s: float) -> None:
-        self._num_recorded += 1
-        if outcome.reward is not None:
-            known = self._best_reward
-            self._best_reward = outcome.reward if known is None else max(known, outcome.reward)
-        if self._best_reward is not None:
-            self._best.append((self._num_recorded, time_s, self._best_reward))
-
     # The thread's own.
 
     def run(self) -> None:
@@ -152,6 +145,9 @@ class Writer(threading.Thread):
         """Writes one thing."""
         if not self.runs.is_connected:
             self.runs.connect()
+        elif not self._is_described:
+            self._write_artifacts(self.runs.write_config)
+            self._is_described = True
         elif not self._is_listed:
             self._list()
         elif time.monotonic() >= self._next_poll:
@@ -160,6 +156,8 @@ class Writer(threading.Thread):
             self._write(self._waiting[0])
         elif self._summary is not None:
             self._write_best()
+            self.runs.write_summary(self._summary)
+            self._write_artifacts(self.runs.write_ledger)
             self.runs.end(self._summary)
             self.is_done = True
         else:
@@ -183,13 +181,13 @@ class Writer(threading.Thread):
         with self._changed:
             running = list(self._running.values())
         for child in running:
-            index = child.proposal.index
-            if time.time() - child.start_s < self._poll_s:
+            index, blueprint = child.proposal.index, child.blueprint
+            if blueprint is None or time.time() - child.start_s < self._poll_s:
                 continue
             child.run = child.run or self._find(index)
             if child.run is None:
                 self._unsure.add(index)
-                child.run = self.runs.children.start(child.proposal, child.blueprint, child.start_s)
+                child.run = self.runs.children.start(child.proposal, blueprint, child.start_s)
                 self._unsure.discard(index)
             self.runs.children.write_curves(child.run)
         self._write_best()
@@ -208,8 +206,9 @@ class Writer(threading.Thread):
             self._unsure.add(index)
             ended.run = children.write_outcome(ended.run, outcome, blueprint, ended.end_s)
             self._unsure.discard(index)
-            if self._can_write_artifacts:
-                children.write_artifacts(ended.run, outcome, blueprint)
+            self._write_artifacts(
+                functools.partial(children.write_artifacts, ended.run, outcome, blueprint)
+            )
             children.end(ended.run, outcome, ended.end_s)
         except Exception as error:
             self._give_up_if_hopeless(ended, error)
@@ -249,12 +248,10 @@ class Writer(threading.Thread):
         if self._best_written is None:
             self._best_written = self.runs.last_best()
         with self._changed:
-            points = [point for point in self._best if point[0] > self._best_written]
+            points = self._best.after(self._best_written)
         if points:
             self.runs.write_best(points)
             self._best_written = points[-1][0]
-        with self._changed:
-            self._best = [point for point in self._best if point[0] > self._best_written]
 
     def _succeeded(self) -> None:
         with self._changed:
@@ -279,18 +276,27 @@ class Writer(threading.Thread):
                 if self._summary is not None and not had_summary:
                     break
 
+    def _write_artifacts(self, write: Callable[[], None]) -> None:
+        """Writes artifacts, unless they have failed again and again while the server answers."""
+        if self._artifact_failures >= _MAX_ATTEMPTS:
+            return
+        try:
+            write()
+            self._artifact_failures = 0
+        except ArtifactError as error:
+            self.runs.last_best()  # raises where the server is away: no reason to give up
+            self._artifact_failures += 1
+            if self._artifact_failures < _MAX_ATTEMPTS:
+                raise
+            _log.warning("MLflow artifacts cannot be written, and are left out: %s", error)
+
     def _give_up_if_hopeless(self, ended: _Ended, error: Exception) -> None:
         """Skips what the server refuses although it answers, so that the rest gets through."""
-        self.runs.last_best()  # raises where the server is away: no reason to give up
+        self.runs.last_best()  # as above
         ended.attempts += 1
         if ended.attempts < _MAX_ATTEMPTS:
             return
-        reason = " ".join(str(error).split())
-        if isinstance(error, ArtifactError):
-            self._can_write_artifacts = False
-            _log.warning("MLflow artifacts cannot be written, and are left out: %s", reason)
-            return
-        index = ended.outcome.proposal.index
+        index, reason = ended.outcome.proposal.index, " ".join(str(error).split())
         _log.warning("MLflow refuses child %d, which stands in the ledger: %s", index, reason)
         self.num_skipped += 1
         self._drop(index)

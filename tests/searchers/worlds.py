@@ -31,7 +31,7 @@ HURRY: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 5, "tournament_size": 2},
     "reinforce": {"batch_size": 3, "learning_rate": 0.05},
     "tpe": {"sampler": {"n_startup_trials": 3}},
-    "cmaes": {"sampler": {"popsize": 3}},
+    "cmaes": {"sampler": {"popsize": 4}},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""

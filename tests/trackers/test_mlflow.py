@@ -1,4 +1,5 @@
 import http.server
+import itertools
 import json
 import logging
 import signal
@@ -15,6 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
+from nasrunner.trackers import mlflow_writer
 from nasrunner.trackers.mlflow_file import recall, study_id
 from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
 
@@ -177,6 +179,8 @@ def test_times_are_those_of_the_training(tracked):
     child = records.children()[8].info
     assert child.end_time - child.start_time == pytest.approx(2000, abs=1)
     assert abs(child.end_time / 1000 - time.time()) < 300
+    parent = records.parent.info
+    assert parent.start_time <= child.end_time <= parent.end_time
 
 
 def test_artifacts_lie_beside_the_database(tracked):
@@ -226,6 +230,68 @@ def test_a_child_that_was_sent_twice_is_written_once(tmp_path):
     again.open(resumed.info, resumed.replay(), resumed.inspect)
     again.close(resumed.summary())
     assert records.children()[1].info.run_id == first.info.run_id
+
+
+@pytest.mark.parametrize("is_done", [True, False], ids=["answer lost", "request lost"])
+def test_requests_that_fail_are_repeated_without_a_trace(tmp_path, monkeypatch, is_done):
+    failed = []
+
+    def unreliable(method, period):
+        calls = itertools.count(1)
+
+        def call(*args, **kwargs):
+            fails = next(calls) % period == 0
+            result = None if fails and not is_done else method(*args, **kwargs)
+            if fails:
+                failed.append(method.__name__)
+                raise ConnectionError("made to fail")
+            return result
+
+        return call
+
+    periods = {"create_run": 3, "log_batch": 4, "set_terminated": 5}
+    for name, period in periods.items():
+        method = getattr(MlflowClient, name)
+        monkeypatch.setattr(MlflowClient, name, unreliable(method, period))
+    monkeypatch.setattr(mlflow_writer, "_FIRST_PAUSE_S", 0.0)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    study = track(uri, tmp_path / "fake" / "2026", NUM_CHILDREN)
+    assert set(failed) == set(periods)
+    monkeypatch.undo()
+    Records(uri, study.folder).assert_complete()
+
+
+def test_a_child_that_mlflow_refuses_does_not_hold_up_the_others(tmp_path, monkeypatch, caplog):
+    real = MlflowClient.set_terminated
+
+    def refuse(client, run_id, *args):
+        if client.get_run(run_id).data.tags.get("nasrunner.index") == "2":
+            raise ValueError("refused")
+        real(client, run_id, *args)
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", refuse)
+    monkeypatch.setattr(mlflow_writer, "_FIRST_PAUSE_S", 0.0)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with caplog.at_level(logging.WARNING, "nasrunner"):
+        study = track(uri, tmp_path / "fake" / "2026", NUM_CHILDREN)
+    assert "MLflow refuses child 2, which stands in the ledger: refused" in caplog.text
+    assert "lacks up to 1 children" in caplog.text
+    children = Records(uri, study.folder).children()
+    assert [i for i, run in children.items() if run.info.status == "RUNNING"] == [2]
+
+
+def test_artifacts_that_cannot_be_written_are_left_out_with_a_warning(
+    tmp_path, monkeypatch, caplog
+):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(mlflow_writer, "_FIRST_PAUSE_S", 0.0)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    with caplog.at_level(logging.WARNING, "nasrunner"):
+        study = track(
+            uri, tmp_path / "fake" / "2026", NUM_CHILDREN, artifact_uri=f"{tmp_path}/file"
+        )
+    assert caplog.text.count("MLflow artifacts cannot be written, and are left out") == 1
+    Records(uri, study.folder).assert_complete()
 
 
 def test_curves_of_a_running_child_appear_before_it_ends(tmp_path):
@@ -298,6 +364,7 @@ def test_a_server_that_goes_away_stops_nothing_and_resuming_writes_the_rest(tmp_
     start = time.monotonic()
     for index in range(NUM_CHILDREN):
         study.record(tracked, index)
+    assert sum(ended.blueprint is not None for ended in tracked._writer._waiting) == 2
     with caplog.at_level(logging.WARNING, "nasrunner"):
         tracked.close(study.summary())
     assert time.monotonic() - start < 5

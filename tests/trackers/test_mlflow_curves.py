@@ -1,6 +1,7 @@
 import json
 
-from nasrunner.trackers.mlflow_curves import CurveReader, ledger_times
+from nasrunner.core import Outcome, Proposal
+from nasrunner.trackers.mlflow_curves import BestSoFar, CurveReader, ledger_times
 
 
 def line(epoch, **values):
@@ -61,3 +62,13 @@ def test_times_of_outcomes_come_from_the_ledger(tmp_path):
     lines = "".join(json.dumps(event) + "\n" for event in events)
     (tmp_path / "ledger.jsonl").write_text(lines + '{"event": "outcome", "ti')
     assert ledger_times(tmp_path) == {0: 3.5}
+
+
+def test_the_best_so_far_starts_with_the_first_reward_and_never_falls():
+    best = BestSoFar()
+    rewards = [None, 0.5, float("nan"), 0.4, 0.9]
+    for index, reward in enumerate(rewards):
+        status = "failed" if reward is None else "completed"
+        best.add(Outcome(Proposal(index, {}), status, reward), float(index))
+    assert best.after(-1) == [(2, 1.0, 0.5), (3, 2.0, 0.5), (4, 3.0, 0.5), (5, 4.0, 0.9)]
+    assert best.after(4) == [(5, 4.0, 0.9)]
