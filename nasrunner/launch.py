@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.errors import ConfigError, LedgerError
-from nasrunner.core.ports import ChildTrainer, StudyInfo, Summary, Tracker
+from nasrunner.core.ports import ChildTrainer, PublicTracker, StudyInfo, Summary
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
@@ -44,8 +44,8 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
         executor = construct(config["executor"], "executor")
         stack.callback(executor.close)
         trainer = build_trainer(config, space)
-        tracker: Tracker = construct(config["tracker"], "tracker")
-        progress = ProgressDisplay(tracker.ui_command)
+        tracker: PublicTracker = construct(config["tracker"], "tracker")
+        progress = ProgressDisplay(lambda: tracker.ui_command)
         ledger = stack.enter_context(open_ledger(folder))
         if ledger.repaired_bytes:
             progress.warn(

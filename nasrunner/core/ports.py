@@ -103,14 +103,7 @@ class Summary:
 
 
 class Tracker(Protocol):
-    """Records a study for people. It must not stop a study, whatever happens to it.
-
-    Attributes:
-        ui_command: how a person looks at what was recorded; None: there is nothing to look at.
-    """
-
-    @property
-    def ui_command(self) -> str | None: ...
+    """Records a study for people. It must not stop a study, whatever happens to it."""
 
     def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
         """A study starts, or goes on: ``recorded`` is what its ledger already holds.
@@ -126,3 +119,11 @@ class Tracker(Protocol):
 
     def close(self, summary: Summary) -> None:
         """The study has ended for now."""
+
+
+class PublicTracker(Tracker, Protocol):
+    """A tracker whose records people look at somewhere else: what ``conf/tracker`` names."""
+
+    @property
+    def ui_command(self) -> str | None:
+        """How a person looks at what was recorded; None: there is nothing to look at."""

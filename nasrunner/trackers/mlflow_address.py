@@ -5,9 +5,11 @@ import fcntl
 import os
 import re
 import shlex
+import shutil
 import socket
 import sqlite3
 import ssl
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -98,7 +100,7 @@ class Address:
         """How a person opens a page of the MLflow UI; an empty one is the first."""
         if self.scheme in ("http", "https"):
             return f"{self.shown.rstrip('/')}{page}"
-        command = f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+        command = f"{_executable()} ui --backend-store-uri {shlex.quote(self.uri)}"
         return f"{command}\nthen open http://127.0.0.1:5000{page}" if page else command
 
     def _check_sqlite(self) -> None:
@@ -155,3 +157,10 @@ class Address:
             f"{_KEY}: {self.shown} does not answer: {reason}. Start the server, or choose "
             "tracker.tracking_uri=sqlite:///outputs/mlflow.db or tracker=none"
         )
+
+
+def _executable() -> str:
+    """MLflow's command as it can be typed here: by its name only where that is found."""
+    if shutil.which("mlflow"):
+        return "mlflow"
+    return shlex.quote(os.path.relpath(Path(sys.executable).parent / "mlflow"))

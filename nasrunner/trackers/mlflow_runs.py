@@ -77,7 +77,8 @@ class StudyRuns:
             self.is_new = True
         self._artifact_uri = run.info.artifact_uri
         if not run.data.params:  # last, so that it shows whether the rest is there
-            given = params(text.config_params(self.info.config))
+            config = text.without_passwords(self.info.config)
+            given = params(text.config_params(config))
             self._connection.client.log_batch(run.info.run_id, params=given)
         self.parent_id = run.info.run_id
         facts = {"experiment_id": self._connection.experiment_id, "run_id": self.parent_id}
@@ -102,7 +103,7 @@ class StudyRuns:
 
     def write_config(self) -> None:
         """The study's configuration, as an artifact."""
-        config = OmegaConf.to_yaml(OmegaConf.create(dict(self.info.config)))
+        config = OmegaConf.to_yaml(OmegaConf.create(text.without_passwords(self.info.config)))
         self.connection.upload(self._artifact_uri, {"config.yaml": config})
 
     def last_best(self) -> int:

@@ -229,14 +229,14 @@ class _WarningHandler(logging.Handler):
 
 def _best_table(summary: Summary) -> Table:
     table = Table(title="Best children", title_justify="left", title_style="bold", box=None)
-    for name in ("", "child", "reward", "parameters"):
+    for name in ("", "run", "reward", "parameters"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", ratio=1)
     for rank, best in enumerate(summary.best[:5], start=1):
         parameters = best.get("parameters")
         table.add_row(
             f"{rank}",
-            f"{best['index']}",
+            f"{best['index']:04d}",  # how its MLflow run and its folder begin
             f"{best['reward']:.5g}",
             "–" if parameters is None else f"{parameters:,.0f}",
             Text(str(best["architecture"])),

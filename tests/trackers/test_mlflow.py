@@ -428,8 +428,17 @@ def test_constructing_a_tracker_neither_imports_mlflow_nor_creates_anything(tmp_
 
 def test_the_ui_command_names_the_absolute_database(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     command = f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/outputs/mlflow.db"
     assert tracker("sqlite:///outputs/mlflow.db").ui_command == command
+
+
+def test_the_ui_command_can_be_typed_where_mlflow_is_not_on_the_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    executable = tracker("sqlite:///outputs/mlflow.db").ui_command.split()[0]
+    assert (tmp_path / executable).resolve().name == "mlflow"
+    assert (tmp_path / executable).is_file()
 
 
 def wait_until(condition, timeout_s=60):

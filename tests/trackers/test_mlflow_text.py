@@ -14,6 +14,7 @@ from nasrunner.trackers.mlflow_text import (
     params_of,
     run_name,
     study_note,
+    without_passwords,
 )
 
 odd_names = st.text(st.sampled_from("aA/.-_ :é~#ß\n"), max_size=8) | st.text(max_size=300)
@@ -82,3 +83,9 @@ def test_the_note_of_a_study_says_how_to_list_its_children():
     note = study_note("fake/2026-12ab", summary)
     assert "tags.\"nasrunner.study\" = 'fake/2026-12ab'" in note
     assert "the space is exhausted" in note
+
+
+def test_a_password_in_an_address_is_not_published():
+    config = {"tracker": {"tracking_uri": "postgresql://me:secret@host/db"}, "seeds": ["//a:b@c"]}
+    shown = without_passwords(config)
+    assert shown == {"tracker": {"tracking_uri": "postgresql://host/db"}, "seeds": ["//c"]}

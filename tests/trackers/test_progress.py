@@ -64,11 +64,11 @@ def test_the_end_shows_the_best_five_the_counts_the_folder_and_the_command(study
     text = show(study, console(is_terminal=False, width=200))
     rows = re.findall(r"^ (\d) +(\d+) +([\d.]+) +(\d+)  (.*\S)", text, re.MULTILINE)
     assert [row[:3] for row in rows] == [
-        ("1", "1", "1"),
-        ("2", "9", "0.93"),
-        ("3", "6", "0.83"),
-        ("4", "11", "0.66"),
-        ("5", "0", "0.63"),
+        ("1", "0001", "1"),
+        ("2", "0009", "0.93"),
+        ("3", "0006", "0.83"),
+        ("4", "0011", "0.66"),
+        ("5", "0000", "0.63"),
     ]
     assert rows[0][4] == "affine(units=2) → relu → affine(units=10) | optimizer.lr=0.01"
     assert "Children: 10 completed, 1 failed, 1 invalid" in text
