@@ -36,16 +36,17 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
         NasRunnerError: the configuration is not usable; raised before any training starts.
     """
     rules = rules_from(config)
-    space = build_space(config)
-    searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
-    info = StudyInfo(config["study"], folder, config, rules.max_children)
     with contextlib.ExitStack() as stack:
-        # The workers' imports take seconds of CPU: they start before the driver's own.
+        # Workers import for seconds, MLflow too: they start before the driver's own imports.
         executor = construct(config["executor"], "executor")
         stack.callback(executor.close)
-        trainer = build_trainer(config, space)
         tracker: PublicTracker = construct(config["tracker"], "tracker")
+        tracker.prepare()
         progress = ProgressDisplay(lambda: tracker.ui_command)
+        space = build_space(config)
+        searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
+        trainer = build_trainer(config, space)
+        info = StudyInfo(config["study"], folder, config, rules.max_children)
         ledger = stack.enter_context(open_ledger(folder))
         if ledger.repaired_bytes:
             progress.warn(

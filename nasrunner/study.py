@@ -5,11 +5,12 @@ import functools
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import LedgerError, SpaceError
+from nasrunner.core.errors import ConfigError, LedgerError, NasRunnerError, SpaceError
 from nasrunner.core.ports import Blueprint, ChildTrainer, Executor, StudyInfo, Summary, Tracker
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
@@ -58,6 +59,7 @@ class Study:
         self.history = History()
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed)
+        self._rehearsal = trainer.rehearsal()
         self._size = space.size()
         self._in_flight: dict[int, Proposal] = {}
         self._first_in_flight: dict[str, int] = {}
@@ -81,8 +83,10 @@ class Study:
 
         Raises:
             LedgerError: the ledger belongs to another space or seed, or cannot be written.
+            ConfigError: the rehearsal found what would make every child fail.
         """
         pending = self._replay()
+        self._rehearse()
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
         if self.ledger.events:
@@ -105,6 +109,13 @@ class Study:
         for tracker in self.trackers:
             tracker.close(summary)
         return summary
+
+    def _rehearse(self) -> None:
+        """Tries the configuration where children will run; leaves no trace in the study."""
+        self.executor.submit(Rehearsal(self._rehearsal), Proposal(-1, {}))
+        for outcome in self.executor.wait():
+            if outcome.error is not None:
+                raise ConfigError(outcome.error)
 
     def _propose(self) -> None:
         while self._stop_reason is None and self._has_room():
@@ -268,6 +279,20 @@ class Study:
             cost_s=round(self.history.cost_s, 3),
             wall_s=round(self._elapsed_s(), 3),
         )
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A check that an executor runs as if it were a child."""
+
+    check: Callable[[], None]
+
+    def __call__(self, proposal: Proposal) -> Outcome:
+        try:
+            self.check()
+        except NasRunnerError as error:
+            return Outcome(proposal, "failed", error=str(error))
+        return Outcome(proposal, "completed")
 
 
 def _check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) -> None:

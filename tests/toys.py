@@ -43,6 +43,10 @@ def train_toy(proposal: Proposal, failing: Callable[[Proposal], bool] | None = N
     return Outcome(proposal, "completed", reward, {"val_accuracy": reward}, cost_s=2.0)
 
 
+def no_mistake() -> None:
+    """A rehearsal that finds nothing."""
+
+
 @dataclass
 class ToyTrainer:
     """Rewards a genotype by its hash; counts what it is asked."""
@@ -59,6 +63,9 @@ class ToyTrainer:
             raise SpaceError("'1/max_pool': no max_pool on an input of shape (1,)")
         values = self.space.values(genotype)
         return Blueprint(str(values), "", values, self.parameters, 2 * self.parameters)
+
+    def rehearsal(self) -> Callable[[], None]:
+        return no_mistake
 
     def task(self, folder: Path, seed: int) -> Train:
         return partial(train_toy, failing=self.failing)
@@ -85,6 +92,9 @@ class ToyExecutor:
         self.running.append((train, proposal))
 
     def wait(self) -> list[Outcome]:
+        if self.running[0][1].index < 0:
+            train, proposal = self.running.pop()
+            return [train(proposal)]  # the rehearsal
         self.on_wait()
         train, proposal = self.running.pop(self.random.randrange(len(self.running)))
         self.num_trained += 1

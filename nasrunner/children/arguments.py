@@ -3,7 +3,7 @@
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ from pytorch_lightning.plugins import MixedPrecision, Precision
 from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
+from nasrunner.children.settings import Construct
 from nasrunner.core import ConfigError
 from nasrunner.core.annotations import fits, readable
 from nasrunner.core.errors import suggest
-
-Construct = Callable[..., Any]
-"""Builds an object from its configuration: (config, key, *arguments, **arguments)."""
 
 OWN = ("fast_loop", "stop_patience", "stop_min_delta", "checkpoint")
 """Arguments of the trainer's configuration that are not Lightning's."""

@@ -10,12 +10,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nasrunner.children.arguments import Construct, make_trainer
+from nasrunner.children.arguments import make_trainer
 from nasrunner.children.checkpoints import check_keep
 from nasrunner.children.loading import make_data
 from nasrunner.children.quiet import quiet
 from nasrunner.children.schedulers import Plateau
-from nasrunner.children.settings import Config, check_settings, variants
+from nasrunner.children.settings import Config, Construct, check_settings, variants
 from nasrunner.children.tasks import Task
 from nasrunner.core import ConfigError, DataError, NasRunnerError, Shape
 from nasrunner.core.errors import suggest

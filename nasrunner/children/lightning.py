@@ -1,22 +1,21 @@
 """The child trainer: networks of a space, trained with Lightning."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasrunner.children.arguments import Construct, check_names
 from nasrunner.children.blueprint import draw_up
-from nasrunner.children.checks import check_child
-from nasrunner.children.settings import Config
-from nasrunner.children.training import TrainChild
-from nasrunner.core import Blueprint, Genotype, SearchSpace, Shape, Space
+from nasrunner.children.settings import Config, Construct
+from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, Shape, Space
 
 
 class LightningTrainer:
     """Trains each child with Lightning; see ``ChildTrainer`` for who calls what.
 
-    Everything a child will need is tried when the trainer is made: the data's files, the task,
-    optimizer, scheduler and Lightning's Trainer, with every option of every hyperparameter.
+    Lightning is imported only where children are trained: it takes seconds. The rehearsal there
+    tries everything a child will need: the data's files, the task, optimizer, scheduler and
+    Lightning's Trainer, with every option of every hyperparameter.
 
     Args:
         fast_loop: whether small children are spared Lightning's work for each batch, where that
@@ -31,10 +30,6 @@ class LightningTrainer:
         construct: builds an object from its configuration; picklable.
         draw: draws a frozen space as SVG.
         lightning: arguments of Lightning's Trainer, by its own names.
-
-    Raises:
-        ConfigError: something in ``config`` cannot be used; the message names its key.
-        DataError: a file of the data set is missing or damaged.
     """
 
     def __init__(
@@ -51,7 +46,6 @@ class LightningTrainer:
         draw: Callable[[Space], str],
         **lightning: Any,
     ) -> None:
-        check_names(lightning)
         own = {
             "fast_loop": fast_loop,
             "stop_patience": stop_patience,
@@ -63,14 +57,51 @@ class LightningTrainer:
         self.in_shape = tuple(in_shape)
         self.construct = construct
         self.draw = draw
-        check_child(self.config, space.hyperparameters, self.in_shape, construct)
 
     def inspect(self, genotype: Genotype) -> Blueprint:
         return draw_up(
             self.space, genotype, self.in_shape, self.config["data"]["num_outputs"], self.draw
         )
 
-    def task(self, folder: Path, seed: int) -> TrainChild:
-        return TrainChild(
+    def rehearsal(self) -> "LightningRehearsal":
+        return LightningRehearsal(self.space, self.config, self.in_shape, self.construct)
+
+    def task(self, folder: Path, seed: int) -> "LightningTask":
+        return LightningTask(
             self.space, self.config, self.in_shape, self.construct, Path(folder), seed
         )
+
+
+@dataclass(frozen=True)
+class LightningRehearsal:
+    """Tries what children will need; see ``check_child`` for what it raises."""
+
+    space: SearchSpace
+    config: Config
+    in_shape: Shape
+    construct: Construct
+
+    def __call__(self) -> None:
+        from nasrunner.children.checks import check_child
+
+        check_child(self.config, self.space.hyperparameters, self.in_shape, self.construct)
+
+
+@dataclass(frozen=True)
+class LightningTask:
+    """Trains a proposal in the process it is called in; see ``TrainChild``."""
+
+    space: SearchSpace
+    config: Config
+    in_shape: Shape
+    construct: Construct
+    folder: Path
+    seed: int
+
+    def __call__(self, proposal: Proposal) -> Outcome:
+        from nasrunner.children.training import TrainChild
+
+        train = TrainChild(
+            self.space, self.config, self.in_shape, self.construct, self.folder, self.seed
+        )
+        return train(proposal)

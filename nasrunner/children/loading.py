@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from nasrunner.children.arguments import Construct
+from nasrunner.children.settings import Construct
 from nasrunner.core import DataError
 
 _KEPT: dict[tuple[Any, ...], pl.LightningDataModule] = {}

@@ -1,7 +1,7 @@
 """Training hyperparameters that a space searches: dotted keys of the child's configuration."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nasrunner.core import ConfigError, OneOf
@@ -9,6 +9,9 @@ from nasrunner.core.errors import suggest
 
 Config = dict[str, Any]
 """What a child is trained with: data, task, optimizer, scheduler and trainer, in plain values."""
+
+Construct = Callable[..., Any]
+"""Builds an object from its configuration: (config, key, *arguments, **arguments)."""
 
 
 def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:

@@ -40,6 +40,14 @@ class Lookup:
         """What the row of an architecture is called."""
         return self.template.format(*(texts[genotype[path]] for path, texts in self.symbols))
 
+    def load(self) -> None:
+        """Reads the table, once a process.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        self.table.rows()
+
     def __call__(self, proposal: Proposal) -> Outcome:
         key = self.key(proposal.genotype)
         row = self.table.rows().get(key)
@@ -110,7 +118,7 @@ class TabularTrainer:
         self.flops_factor = flops_factor
         self.space = space
         self.draw = draw
-        table.rows()
+        self.lookup.load()
 
     def inspect(self, genotype: Genotype) -> Blueprint:
         key = self.lookup.key(genotype)
@@ -125,6 +133,9 @@ class TabularTrainer:
             parameters=None if self.parameters is None else int(row[self.parameters]),
             flops=None if self.flops is None else round(row[self.flops] * self.flops_factor),
         )
+
+    def rehearsal(self) -> Callable[[], None]:
+        return self.lookup.load
 
     def task(self, folder: Path, seed: int) -> Train:
         return self.lookup

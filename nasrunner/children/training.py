@@ -17,12 +17,12 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from nasrunner.children.arguments import Construct, is_fast, make_trainer
+from nasrunner.children.arguments import is_fast, make_trainer
 from nasrunner.children.checkpoints import KeepWeights
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.loading import LoadedData, load_data
 from nasrunner.children.module import ChildModule, Line
-from nasrunner.children.settings import Config, applied
+from nasrunner.children.settings import Config, Construct, applied
 from nasrunner.children.tasks import Task
 from nasrunner.core import Outcome, Proposal, SearchSpace, Shape, child_folder
 

@@ -46,6 +46,12 @@ class ChildTrainer(Protocol):
             SpaceError: its network is impossible.
         """
 
+    def rehearsal(self) -> Callable[[], None]:
+        """What runs once where children will run, before the first; picklable.
+
+        It raises a NasRunnerError for whatever would make every child fail.
+        """
+
     def task(self, folder: Path, seed: int) -> Train:
         """What an executor runs. Children keep their files under ``folder/<index>``."""
 
@@ -123,6 +129,9 @@ class Tracker(Protocol):
 
 class PublicTracker(Tracker, Protocol):
     """A tracker whose records people look at somewhere else: what ``conf/tracker`` names."""
+
+    def prepare(self) -> None:
+        """Called first: may begin in the background what takes long and leaves no trace."""
 
     @property
     def ui_command(self) -> str | None:

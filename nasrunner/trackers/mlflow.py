@@ -1,6 +1,9 @@
 """Tracks a study in MLflow: a run for the study, and one for each child under it."""
 
+import functools
+import importlib
 import logging
+import threading
 from collections.abc import Sequence
 
 from nasrunner.core.errors import ConfigError
@@ -54,6 +57,11 @@ class MlflowTracker:
         self.max_waiting = max_waiting
         self.close_timeout_s = close_timeout_s
         self._writer: Writer | None = None
+
+    def prepare(self) -> None:
+        """Begins to import MLflow, which takes seconds of its own."""
+        importing = functools.partial(importlib.import_module, "mlflow")
+        threading.Thread(target=importing, name="import mlflow", daemon=True).start()
 
     @property
     def ui_command(self) -> str:

@@ -15,6 +15,9 @@ class NoTracker:
 
     ui_command: str | None = None
 
+    def prepare(self) -> None:
+        pass
+
     def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
         pass
 

@@ -183,7 +183,7 @@ def make_trainer(*overrides, **arguments):
     """A child trainer on one CPU device, three epochs unless overridden."""
     defaults = ("trainer.accelerator=cpu", "trainer.max_epochs=3", "optimizer.lr=0.01")
     space, config = configured(*defaults, *overrides, **arguments)
-    return construct(
+    trainer = construct(
         config["trainer"],
         "trainer",
         space=space,
@@ -192,6 +192,8 @@ def make_trainer(*overrides, **arguments):
         construct=construct,
         draw=drawing,
     )
+    trainer.rehearsal()()
+    return trainer
 
 
 def drawing(space):
