@@ -1,19 +1,16 @@
 """A child before it is trained: its size and cost, found out without weights or data."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from nasrunner.core import Blueprint, Genotype, SearchSpace, Shape, Space, SpaceError
 
-Cost = tuple[tuple[int, ...], torch.dtype, int]
-"""Shape and type of a layer's output, and the floating-point operations it takes."""
-
-_COSTS: dict[tuple[type[nn.Module], str, tuple[int, ...], torch.dtype], Cost] = {}
-"""What torch's own layers cost, by class, arguments and input: the same for every child."""
+Cost = tuple[tuple[int, ...], int]
+"""Shape of a layer's output with the batch first, and the floating-point operations it takes."""
 
 
 def draw_up(
@@ -51,52 +48,128 @@ def count_flops(network: nn.Module, in_shape: Shape) -> int:
     """Floating-point operations of one example's forward pass, two for each multiply-add.
 
     Matrix products and convolutions count, as in ``torch.utils.flop_counter``; elementwise
-    operations do not.
+    operations do not. Where all layers are torch's, their formulas give the same count without
+    that module, which takes a second to import.
 
     Args:
         network: on the meta device; it cannot be used afterwards.
         in_shape: shape of one example.
     """
+    x = torch.empty(1, *in_shape, device="meta")
+    network.eval()
+    if all(map(_is_known, network.modules())):
+        return _tally(network, x)
+    from torch.utils.flop_counter import FlopCounterMode  # with what it imports: a second
+
     counter = FlopCounterMode(display=False)
-    remembered = _Remembered(counter)
-    for layer in network.eval().modules():
-        if type(layer).__module__.startswith("torch.nn.modules.") and not any(layer.children()):
-            layer.forward = remembered.forward_of(layer)
     with torch.no_grad(), counter:
-        network(torch.empty(1, *in_shape, device="meta"))
-    return int(counter.get_total_flops()) + remembered.flops
+        network(x)
+    return int(counter.get_total_flops())
 
 
-class _Remembered:
-    """Runs each kind of torch layer once: on the meta device a convolution takes a millisecond.
+def _tally(network: nn.Module, x: torch.Tensor) -> int:
+    """Adds up what layers cost, from their formulas: they are not run, nor their code imported."""
+    flops = 0
 
-    Args:
-        counter: counts a layer that is run.
+    def tallied(layer: nn.Module, formula: Formula) -> Callable[[torch.Tensor], torch.Tensor]:
+        def call(x: torch.Tensor) -> torch.Tensor:
+            nonlocal flops
+            shape, cost = formula(layer, tuple(x.shape))
+            flops += cost
+            return torch.empty(shape, dtype=x.dtype, device="meta")
 
-    Attributes:
-        flops: of the layers that did not have to be run.
-    """
+        return call
 
-    def __init__(self, counter: FlopCounterMode) -> None:
-        self.counter = counter
-        self.flops = 0
+    for layer in network.modules():
+        if (formula := _FORMULAS.get(type(layer))) is not None:
+            layer.forward = tallied(layer, formula)
+    with torch.no_grad():
+        network(x)
+    return flops
 
-    def forward_of(self, layer: nn.Module) -> Callable[..., Any]:
-        forward, kind, arguments = layer.forward, type(layer), layer.extra_repr()
 
-        def remembered(*args: Any, **kwargs: Any) -> Any:
-            if kwargs or len(args) != 1 or not isinstance(args[0], torch.Tensor):
-                return forward(*args, **kwargs)
-            key = (kind, arguments, tuple(args[0].shape), args[0].dtype)
-            if key in _COSTS:
-                shape, dtype, flops = _COSTS[key]
-                self.flops += flops
-                return torch.empty(shape, dtype=dtype, device="meta")
-            before = self.counter.get_total_flops()
-            out = forward(*args)
-            if isinstance(out, torch.Tensor):
-                flops = int(self.counter.get_total_flops() - before)
-                _COSTS[key] = (tuple(out.shape), out.dtype, flops)
-            return out
+Formula = Callable[[Any, tuple[int, ...]], Cost]
+"""What a layer makes of an input of this shape (batch first), and what that costs."""
 
-        return remembered
+
+def _of_linear(layer: nn.Linear, shape: tuple[int, ...]) -> Cost:
+    out = (*shape[:-1], layer.out_features)
+    return out, 2 * math.prod(out) * layer.in_features
+
+
+def _of_convolution(layer: nn.Conv2d, shape: tuple[int, ...]) -> Cost:
+    out = (shape[0], layer.out_channels, *_slid(layer, shape))
+    weights = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
+    return out, 2 * math.prod(out) * weights
+
+
+def _of_pooling(layer: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> Cost:
+    return (*shape[:2], *_slid(layer, shape)), 0
+
+
+def _of_global_pooling(layer: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) -> Cost:
+    size = layer.output_size if isinstance(layer.output_size, tuple) else (layer.output_size,) * 2
+    return (
+        *shape[:2],
+        *(int(wanted or given) for wanted, given in zip(size, shape[2:], strict=True)),
+    ), 0
+
+
+def _of_flatten(layer: nn.Flatten, shape: tuple[int, ...]) -> Cost:
+    last = layer.end_dim % len(shape)
+    flat = math.prod(shape[layer.start_dim : last + 1])
+    return (*shape[: layer.start_dim], flat, *shape[last + 1 :]), 0
+
+
+def _of_padding(layer: nn.ConstantPad2d, shape: tuple[int, ...]) -> Cost:
+    left, right, top, bottom = layer.padding
+    return (*shape[:2], shape[2] + top + bottom, shape[3] + left + right), 0
+
+
+def _of_elementwise(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
+    return shape, 0
+
+
+def _slid(layer: Any, shape: tuple[int, ...]) -> list[int]:
+    """Rows and columns that a sliding window leaves."""
+
+    def pair(value: Any) -> tuple[int, int]:
+        return value if isinstance(value, tuple) else (value, value)
+
+    settings = map(
+        pair,
+        (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)),
+    )
+    return [
+        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+        for size, kernel, stride, padding, dilation in zip(shape[2:], *settings, strict=True)
+    ]
+
+
+_FORMULAS: dict[type[nn.Module], Formula] = {
+    nn.Linear: _of_linear,
+    nn.Conv2d: _of_convolution,
+    nn.MaxPool2d: _of_pooling,
+    nn.AvgPool2d: _of_pooling,
+    nn.AdaptiveAvgPool2d: _of_global_pooling,
+    nn.AdaptiveMaxPool2d: _of_global_pooling,
+    nn.Flatten: _of_flatten,
+    nn.ConstantPad2d: _of_padding,
+    **dict.fromkeys(
+        (
+            *(nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.Dropout, nn.Identity),
+            *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU),
+            *(nn.Sigmoid, nn.Tanh),
+        ),
+        _of_elementwise,
+    ),
+}
+"""Torch's layers that the space language builds from: each takes one tensor."""
+
+
+def _is_known(module: nn.Module) -> bool:
+    """Whether all that a module multiplies is in ``_FORMULAS``."""
+    containers = (nn.Sequential, nn.ModuleList)
+    return type(module) in (*_FORMULAS, *containers) or type(module).__module__.startswith(
+        "nasrunner.spaces."
+    )

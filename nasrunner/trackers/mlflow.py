@@ -1,7 +1,5 @@
 """Tracks a study in MLflow: a run for the study, and one for each child under it."""
 
-import functools
-import importlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -10,6 +8,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow_address import Address
+from nasrunner.trackers.mlflow_connection import import_early
 from nasrunner.trackers.mlflow_file import study_id
 from nasrunner.trackers.mlflow_runs import StudyRuns
 from nasrunner.trackers.mlflow_writer import Writer
@@ -60,8 +59,10 @@ class MlflowTracker:
 
     def prepare(self) -> None:
         """Begins to import MLflow, which takes seconds of its own."""
-        importing = functools.partial(importlib.import_module, "mlflow")
-        threading.Thread(target=importing, name="import mlflow", daemon=True).start()
+        is_database = self.address.scheme not in ("http", "https")
+        threading.Thread(
+            target=import_early, args=(is_database,), name="import mlflow", daemon=True
+        ).start()
 
     @property
     def ui_command(self) -> str:

@@ -26,6 +26,20 @@ _ENVIRONMENT = {
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
+def import_early(is_database: bool) -> None:
+    """Imports what a connection needs, for seconds, without connecting."""
+    _prepare_environment()
+    import mlflow
+
+    if is_database:
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
+def _prepare_environment() -> None:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
 class ArtifactError(Exception):
     """Artifacts cannot be written, wherever they go."""
 
@@ -46,8 +60,7 @@ class Connection:
     def __init__(self, address: Address, experiment: str, study_id: str) -> None:
         self._address = address
         self._study_id = study_id
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        _prepare_environment()
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):  # what fails is told once, by the writer
