@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.errors import ConfigError, LedgerError
-from nasrunner.core.ports import ChildTrainer, PublicTracker, StudyInfo, Summary
+from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
@@ -37,16 +37,17 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
     """
     rules = rules_from(config)
     with contextlib.ExitStack() as stack:
-        # Workers import for seconds, MLflow too: they start before the driver's own imports.
-        executor = construct(config["executor"], "executor")
+        # Workers import for seconds: they start before the driver's own imports.
+        executor: Executor = construct(config["executor"], "executor")
         stack.callback(executor.close)
         tracker: PublicTracker = construct(config["tracker"], "tracker")
-        tracker.prepare()
         progress = ProgressDisplay(lambda: tracker.ui_command)
         space = build_space(config)
         searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
         trainer = build_trainer(config, space)
         info = StudyInfo(config["study"], folder, config, rules.max_children)
+        if executor.is_remote:
+            tracker.prepare()  # until the workers are up; in one process it would compete
         ledger = stack.enter_context(open_ledger(folder))
         if ledger.repaired_bytes:
             progress.warn(

@@ -75,6 +75,7 @@ class ToyTrainer:
 class ToyExecutor:
     """Runs children in ``slots`` slots; they end one at a time, in an order drawn from a seed."""
 
+    is_remote = False
     slots: int = 1
     seed: int = 0
     running: list[tuple[Train, Proposal]] = field(default_factory=list)

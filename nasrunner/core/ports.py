@@ -57,7 +57,13 @@ class ChildTrainer(Protocol):
 
 
 class Executor(Protocol):
-    """Runs children somewhere; never a batch barrier."""
+    """Runs children somewhere; never a batch barrier.
+
+    Attributes:
+        is_remote: children run in other processes than the study's.
+    """
+
+    is_remote: bool
 
     def free_slots(self) -> int:
         """How many more children could start now."""

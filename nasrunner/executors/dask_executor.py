@@ -85,6 +85,8 @@ class DaskExecutor:
         retries: how often a child is started again whose worker died.
     """
 
+    is_remote = True
+
     def __init__(self, cluster: Cluster, slots: int, threads_per_worker: int, retries: int) -> None:
         self._cluster = cluster
         self._slots = slots

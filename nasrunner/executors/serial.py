@@ -16,6 +16,8 @@ class SerialExecutor:
         ConfigError: ``threads`` is less than 1.
     """
 
+    is_remote = False
+
     def __init__(self, threads: int) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise ConfigError(f"executor.threads must be a whole number >= 1, got {threads!r}")
