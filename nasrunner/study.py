@@ -5,18 +5,17 @@ import functools
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import ConfigError, LedgerError, NasRunnerError, SpaceError
+from nasrunner.core.errors import SpaceError
 from nasrunner.core.ports import Blueprint, ChildTrainer, Executor, StudyInfo, Summary, Tracker
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
+from nasrunner.header import check_header, header
 from nasrunner.history import History
-from nasrunner.ledger import VERSION, Ledger
+from nasrunner.ledger import Ledger
+from nasrunner.rehearsal import rehearse
 from nasrunner.rules import Rules
 
 MAX_FRUITLESS = 1000
@@ -86,13 +85,13 @@ class Study:
             ConfigError: the rehearsal found what would make every child fail.
         """
         pending = self._replay()
-        self._rehearse()
+        rehearse(self._rehearsal, self.executor)
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
         if self.ledger.events:
             self.ledger.append("resumed", {})
         else:
-            self.ledger.append("study", self._header())
+            self.ledger.append("study", header(self.space, self.rules.seed))
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
@@ -109,13 +108,6 @@ class Study:
         for tracker in self.trackers:
             tracker.close(summary)
         return summary
-
-    def _rehearse(self) -> None:
-        """Tries the configuration where children will run; leaves no trace in the study."""
-        self.executor.submit(Rehearsal(self._rehearsal), Proposal(-1, {}))
-        for outcome in self.executor.wait():
-            if outcome.error is not None:
-                raise ConfigError(outcome.error)
 
     def _propose(self) -> None:
         while self._stop_reason is None and self._has_room():
@@ -224,7 +216,8 @@ class Study:
         """Brings searcher and history to where the ledger ends; returns what was in flight."""
         if not self.ledger.events:
             return []
-        _check_header(self.ledger.events[0], self._header(), self.ledger.path)
+        current = header(self.space, self.rules.seed)
+        check_header(self.ledger.events[0], current, self.ledger.path)
         session_start = self.ledger.events[0]["time"]
         for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
             match event["event"]:
@@ -239,10 +232,6 @@ class Study:
                     session_start = event["time"]
         self._earlier_s += self.ledger.events[-1]["time"] - session_start
         return list(self._in_flight.values())
-
-    def _header(self) -> dict[str, Any]:
-        signature = {kind: list(options) for kind, options in self.space.signature().items()}
-        return {"version": VERSION, "seed": self.rules.seed, "space": signature}
 
     def _harvest(self, proposal: Proposal) -> bool:
         """Records a child that ended while no driver was there to see it."""
@@ -279,35 +268,6 @@ class Study:
             cost_s=round(self.history.cost_s, 3),
             wall_s=round(self._elapsed_s(), 3),
         )
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """A check that an executor runs as if it were a child."""
-
-    check: Callable[[], None]
-
-    def __call__(self, proposal: Proposal) -> Outcome:
-        try:
-            self.check()
-        except NasRunnerError as error:
-            return Outcome(proposal, "failed", error=str(error))
-        return Outcome(proposal, "completed")
-
-
-def _check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) -> None:
-    """Refuses to continue a ledger that was written for something else."""
-    if recorded.get("version") != VERSION:
-        raise LedgerError(f"{path} has version {recorded.get('version')}, legal: {VERSION}")
-    if recorded["seed"] != current["seed"]:
-        raise LedgerError(f"{path} was written with seed={recorded['seed']}, not {current['seed']}")
-    before, now = recorded["space"], json.loads(json.dumps(current["space"]))
-    for kind in [*before, *(kind for kind in now if kind not in before)]:
-        if before.get(kind) != now.get(kind):
-            raise LedgerError(
-                f"{path} was written for another space: decision {kind!r} had the options "
-                f"{before.get(kind)}, now it has {now.get(kind)}"
-            )
 
 
 def _remember(
