@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -183,33 +183,35 @@ class DilatedConv2d(Space):
 
 
 @dataclass(frozen=True)
-class MaxPool(Space):
-    """Largest value of each window; padding counts as minus infinity. Arguments as ``conv2d``."""
-
+class _Pool(Space):
     kernel_size: Pair
     stride: Pair = 2
     padding: Padding = "valid"
 
+    layer: ClassVar[type[nn.MaxPool2d] | type[nn.AvgPool2d]]
+    padded_with: ClassVar[float]
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         kernel, stride = _pair("kernel_size", self.kernel_size), _pair("stride", self.stride)
         window = _window(in_shape, kernel, stride, (1, 1), self.padding)
-        pool = nn.MaxPool2d(kernel, stride, padding=window.symmetric)
-        return window.padded(pool, -math.inf), (in_shape[0], *window.out_size)
+        pool = self.layer(kernel, stride, padding=window.symmetric)
+        return window.padded(pool, self.padded_with), (in_shape[0], *window.out_size)
 
 
 @dataclass(frozen=True)
-class AveragePool(Space):
+class MaxPool(_Pool):
+    """Largest value of each window; padding counts as minus infinity. Arguments as ``conv2d``."""
+
+    layer = nn.MaxPool2d
+    padded_with = -math.inf
+
+
+@dataclass(frozen=True)
+class AveragePool(_Pool):
     """Mean of each window; padding counts as zero. Arguments as ``conv2d``."""
 
-    kernel_size: Pair
-    stride: Pair = 2
-    padding: Padding = "valid"
-
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        kernel, stride = _pair("kernel_size", self.kernel_size), _pair("stride", self.stride)
-        window = _window(in_shape, kernel, stride, (1, 1), self.padding)
-        pool = nn.AvgPool2d(kernel, stride, padding=window.symmetric)
-        return window.padded(pool), (in_shape[0], *window.out_size)
+    layer = nn.AvgPool2d
+    padded_with = 0.0
 
 
 @dataclass(frozen=True)
