@@ -163,4 +163,5 @@ def _executable() -> str:
     """MLflow's command as it can be typed here: by its name only where that is found."""
     if shutil.which("mlflow"):
         return "mlflow"
-    return shlex.quote(os.path.relpath(Path(sys.executable).parent / "mlflow"))
+    beside = str(Path(sys.executable).parent / "mlflow")
+    return shlex.quote(min(beside, os.path.relpath(beside), key=len))

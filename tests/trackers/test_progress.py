@@ -182,3 +182,12 @@ def test_no_tracker_takes_everything(study):
     study.record(tracker, 0)
     tracker.close(study.summary())
     assert tracker.ui_command is None
+
+
+@pytest.mark.parametrize(("reason", "is_told"), [("interrupted", True), ("it is over", False)])
+def test_an_interrupted_study_ends_with_the_command_that_continues_it(study, reason, is_told):
+    out = console(is_terminal=False)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, (), study.inspect)
+    display.close(study.summary(reason))
+    assert ("Go on with: nasrunner resume=" in out.file.getvalue()) == is_told
