@@ -111,8 +111,8 @@ class ProgressDisplay:
         if self._info is not None:
             self._print(Text.assemble(("Folder: ", "bold"), _short(self._info.folder)))
             if summary.reason == "interrupted":
-                command = f"nasrunner resume={_short(self._info.folder)}"
-                self._print(Text.assemble(("Go on with: ", "bold"), command))
+                resume = f"nasrunner resume={_short(self._info.folder)}"
+                self._print(Text.assemble(("Go on with: ", "bold"), resume))
         command = self.ui_command() if callable(self.ui_command) else self.ui_command
         if command:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
