@@ -1,6 +1,7 @@
 """Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -107,8 +108,10 @@ def open_ledger(folder: Path) -> Ledger:
 
 
 def save_config(config: dict[str, Any], folder: Path) -> None:
-    """Writes the resolved configuration that a resumed study reads."""
-    OmegaConf.save(OmegaConf.create(config), folder / "config.yaml")
+    """Writes the resolved configuration that a resumed study reads: all of it or nothing new."""
+    unfinished = folder / "config.yaml.unfinished"
+    OmegaConf.save(OmegaConf.create(config), unfinished)
+    os.replace(unfinished, folder / "config.yaml")
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
@@ -128,22 +131,33 @@ def saved_config(folder: Path) -> dict[str, Any]:
 
 
 def remove_if_unused(folder: Path) -> None:
-    """Removes what Hydra left for a study that did not start."""
+    """Removes what a study that did not start left in its folder, and only that.
+
+    The folder may be one that the user has other files in (``hydra.run.dir=.``).
+    """
     ledger = folder / "ledger.jsonl"
-    if folder.is_dir() and not (ledger.exists() and ledger.stat().st_size):
-        shutil.rmtree(folder, ignore_errors=True)
-        for parent in list(folder.parents)[:2]:
-            with contextlib.suppress(OSError):  # not empty: others lie there
-                parent.rmdir()
+    if ledger.exists() and ledger.stat().st_size:
+        return
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    written_after_it = ("config.yaml", "mlflow.json", ledger.name) if ledger.exists() else ()
+    for name in ("nasrunner.log", *written_after_it):
+        (folder / name).unlink(missing_ok=True)
+    for each in (folder, *list(folder.parents)[:2]):
+        with contextlib.suppress(OSError):  # not empty: others lie there
+            each.rmdir()
 
 
 @contextlib.contextmanager
 def graceful_stop(study: Study) -> Iterator[None]:
     """Ctrl-C once lets running children finish; twice, or SIGTERM, stops at once."""
 
+    was_asked = False
+
     def interrupt(signum: int, frame: types.FrameType | None) -> None:
-        if study.is_stopping:
+        nonlocal was_asked
+        if was_asked:
             raise KeyboardInterrupt
+        was_asked = True
         study.stop("interrupted")
         sys.stderr.write("\nwaiting for the running children; Ctrl-C again stops at once\n")
 

@@ -72,11 +72,6 @@ class Study:
         """Proposes nothing more; ``run`` returns when the running children have ended."""
         self._stop_reason = self._stop_reason or reason
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether ``stop`` was called, or a budget is spent."""
-        return self._stop_reason is not None
-
     def run(self) -> Summary:
         """Searches until a budget is spent, the space is exhausted, or ``stop`` was called.
 

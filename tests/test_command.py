@@ -210,3 +210,16 @@ def test_a_misspelt_key_does_not_hide_behind_another(
     with pytest.raises(SystemExit):
         command("searcher=evolution", "searcher.populaton_size=3")
     assert "did you mean 'population_size'" in capsys.readouterr().err
+
+
+def test_a_folder_with_files_of_the_users_own_keeps_them_when_a_study_does_not_start(
+    command: Command, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    (own / "notes").mkdir(parents=True)
+    (own / "notes" / "a.txt").write_text("mine")
+    (own / "config.yaml").write_text("mine")
+    with pytest.raises(SystemExit):
+        command(*QUICK, f"hydra.run.dir={own}", "max_children=0")
+    assert sorted(path.name for path in own.rglob("*")) == ["a.txt", "config.yaml", "notes"]
+    assert (own / "config.yaml").read_text() == "mine"
