@@ -89,7 +89,16 @@ class LightningRehearsal:
 
 @dataclass(frozen=True)
 class LightningTask:
-    """Trains a proposal in the process it is called in; see ``TrainChild``."""
+    """Trains a proposal in the process it is called in; see ``TrainChild``.
+
+    Attributes:
+        space: what the genotype answers.
+        config: the child's configuration, before the hyperparameters that the space searches.
+        in_shape: shape of one example.
+        construct: builds an object from its configuration.
+        folder: the study's folder.
+        seed: the study's seed.
+    """
 
     space: SearchSpace
     config: Config
@@ -101,7 +110,4 @@ class LightningTask:
     def __call__(self, proposal: Proposal) -> Outcome:
         from nasrunner.children.training import TrainChild
 
-        train = TrainChild(
-            self.space, self.config, self.in_shape, self.construct, self.folder, self.seed
-        )
-        return train(proposal)
+        return TrainChild(self)(proposal)

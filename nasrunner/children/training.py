@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,11 +19,12 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from nasrunner.children.arguments import is_fast, make_trainer
 from nasrunner.children.checkpoints import KeepWeights
 from nasrunner.children.files import ChildFiles
+from nasrunner.children.lightning import LightningTask
 from nasrunner.children.loading import LoadedData, load_data
 from nasrunner.children.module import ChildModule, Line
-from nasrunner.children.settings import Config, Construct, applied
+from nasrunner.children.settings import Config, applied
 from nasrunner.children.tasks import Task
-from nasrunner.core import Outcome, Proposal, SearchSpace, Shape, child_folder
+from nasrunner.core import Outcome, Proposal, child_folder
 
 _NO_METRICS = ("epoch", "step", "time")
 """What a line of the curves holds beside metrics."""
@@ -38,24 +38,14 @@ class TrainChild:
     and the proposal's index alone.
 
     Attributes:
-        space: what the genotype answers.
-        config: the child's configuration, before the hyperparameters that the space searches.
-        in_shape: shape of one example.
-        construct: builds an object from its configuration.
-        folder: the study's folder.
-        seed: the study's seed.
+        task: what to train it with, and where its folder goes.
     """
 
-    space: SearchSpace
-    config: Config
-    in_shape: Shape
-    construct: Construct
-    folder: Path
-    seed: int
+    task: LightningTask
 
     def __call__(self, proposal: Proposal) -> Outcome:
         started = time.perf_counter()
-        files = ChildFiles(child_folder(self.folder, proposal.index))
+        files = ChildFiles(child_folder(self.task.folder, proposal.index))
         curves: list[Line] = []
         reward, error = None, None
         try:
@@ -82,19 +72,19 @@ class TrainChild:
         return outcome
 
     def _train(self, proposal: Proposal, files: ChildFiles, curves: list[Line]) -> float:
-        frozen = self.space.freeze(proposal.genotype)
-        config = applied(self.config, frozen.hyperparameters)
+        frozen = self.task.space.freeze(proposal.genotype)
+        config = applied(self.task.config, frozen.hyperparameters)
         files.start(proposal, config)
         with files, files.log(), _interruptible():
-            task: Task = self.construct(
+            task: Task = self.task.construct(
                 config["task"], "task", num_outputs=config["data"]["num_outputs"]
             )
             keep = KeepWeights(files.folder, config["trainer"]["checkpoint"], task.reward)
             callbacks = [*_early_stopping(config, task), keep]
-            trainer = make_trainer(config["trainer"], files.folder, self.construct, callbacks)
-            data = load_data(config["data"], trainer, self.seed, self.construct)
+            trainer = make_trainer(config["trainer"], files.folder, self.task.construct, callbacks)
+            data = load_data(config["data"], trainer, self.task.seed, self.task.construct)
             pl.seed_everything(self._seed_of(proposal), workers=True, verbose=False)
-            network, _ = frozen.build(self.in_shape)
+            network, _ = frozen.build(self.task.in_shape)
 
             def record(line: Line) -> None:
                 curves.append(line)
@@ -105,8 +95,8 @@ class TrainChild:
             module = ChildModule(
                 network,
                 task,
-                functools.partial(self.construct, config["optimizer"], "optimizer"),
-                functools.partial(self.construct, config["scheduler"], "scheduler"),
+                functools.partial(self.task.construct, config["optimizer"], "optimizer"),
+                functools.partial(self.task.construct, config["scheduler"], "scheduler"),
                 record,
                 is_fast=fast,
             )
@@ -118,7 +108,7 @@ class TrainChild:
 
     def _seed_of(self, proposal: Proposal) -> int:
         """32 bits that depend on the study's seed and the proposal's index."""
-        return int(np.random.SeedSequence([self.seed, proposal.index]).generate_state(1)[0])
+        return int(np.random.SeedSequence([self.task.seed, proposal.index]).generate_state(1)[0])
 
 
 def describe(failure: BaseException, num_lines: int = 12) -> str:
