@@ -12,7 +12,7 @@ import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,18 +57,36 @@ class Address:
             self._check_database()
 
     def prepare(self) -> None:
-        """Creates an SQLite file, in a mode where studies write while others read."""
+        """Makes the folder of an SQLite file, and sees that a file that is there can be written."""
         if self.database is None:
             return
         try:
             self.database.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.closing(sqlite3.connect(self.database, timeout=_TIMEOUT_S)) as opened:
-                opened.execute("PRAGMA journal_mode = WAL")
-                opened.execute("BEGIN IMMEDIATE")
-                opened.rollback()
+            if self.database.exists():
+                self._use_wal(self.database)
         except (OSError, sqlite3.Error) as error:
             if "locked" not in str(error):  # busy is alive: the writer thread tries again
                 raise self._unusable(str(error)) from error
+
+    def create(self, make_tables: Callable[[str], None]) -> None:
+        """Makes the SQLite file where there is none: whole, or not at all.
+
+        A process that is killed in MLflow's migrations would leave a database that neither a
+        study nor MLflow can open again. Call it ``alone``.
+
+        Args:
+            make_tables: is given the URI of a new file.
+        """
+        if self.database is None or self._has_tables():
+            return
+        folder = Path(f"{self.database}.unfinished")  # with SQLite's journals
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        unfinished = folder / self.database.name
+        make_tables(f"sqlite:///{unfinished}")
+        self._use_wal(unfinished)
+        os.replace(unfinished, self.database)
+        folder.rmdir()
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
@@ -125,6 +143,21 @@ class Address:
         except sqlite3.Error as error:
             if "locked" not in str(error):
                 raise self._unusable(str(error)) from error
+
+    def _has_tables(self) -> bool:
+        assert self.database is not None
+        if not self.database.exists():
+            return False
+        with contextlib.closing(sqlite3.connect(self.database, timeout=_TIMEOUT_S)) as opened:
+            return bool(opened.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+    @staticmethod
+    def _use_wal(path: Path) -> None:
+        """A mode where studies write while others read; fails where the file cannot be written."""
+        with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as opened:
+            opened.execute("PRAGMA journal_mode = WAL")
+            opened.execute("BEGIN IMMEDIATE")
+            opened.rollback()
 
     def _unusable(self, reason: str) -> ConfigError:
         return ConfigError(f"{_KEY}: {self.shown} cannot be used: {reason}")

@@ -66,8 +66,15 @@ class Connection:
         for name in ("mlflow", "alembic"):  # what fails is told once, by the writer
             logging.getLogger(name).setLevel(logging.CRITICAL)
         with address.alone():
+            address.create(self._make_tables)
             self.client: MlflowClient = MlflowClient(address.uri)
             self.experiment_id = self._find_experiment(experiment)
+
+    def _make_tables(self, uri: str) -> None:
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        store = SqlAlchemyStore(uri, self._address.artifacts_of("Default"))  # type: ignore[no-untyped-call]
+        store.engine.dispose()
 
     def search(self, condition: str | None) -> list["Run"]:
         """All runs of this study that meet a condition, oldest first."""
