@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.imports import quick_imports
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
@@ -36,39 +37,44 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
     Raises:
         NasRunnerError: the configuration is not usable; raised before any training starts.
     """
-    rules = rules_from(config)
     with contextlib.ExitStack() as stack:
-        # Workers import for seconds: they start before the driver's own imports.
-        executor: Executor = construct(config["executor"], "executor")
-        stack.callback(executor.close)
-        tracker: PublicTracker = construct(config["tracker"], "tracker")
-        progress = ProgressDisplay(lambda: tracker.ui_command)
-        space = build_space(config)
-        searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
-        trainer = build_trainer(config, space)
-        info = StudyInfo(config["study"], folder, config, rules.max_children)
-        if executor.is_remote:
-            tracker.prepare()  # until the workers are up; in one process it would compete
-        ledger = stack.enter_context(open_ledger(folder))
-        if ledger.repaired_bytes:
-            progress.warn(
-                f"the ledger's last line was cut off: {ledger.repaired_bytes} bytes were removed"
-            )
-        if advice := searcher.advice(rules.max_children):
-            progress.warn(advice)
-        save_config(config, folder)
-        study = Study(
-            space=space,
-            searcher=searcher,
-            trainer=trainer,
-            executor=executor,
-            trackers=[tracker, progress],
-            ledger=ledger,
-            rules=rules,
-            info=info,
-        )
+        with quick_imports():
+            study = _build_study(config, folder, stack)
         with graceful_stop(study):
             return study.run()
+
+
+def _build_study(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study:
+    rules = rules_from(config)
+    # Workers import for seconds: they start before the driver's own imports.
+    executor: Executor = construct(config["executor"], "executor")
+    stack.callback(executor.close)
+    tracker: PublicTracker = construct(config["tracker"], "tracker")
+    progress = ProgressDisplay(lambda: tracker.ui_command)
+    space = build_space(config)
+    searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
+    trainer = build_trainer(config, space)
+    info = StudyInfo(config["study"], folder, config, rules.max_children)
+    if executor.is_remote:
+        tracker.prepare()  # until the workers are up; in one process it would compete
+    ledger = stack.enter_context(open_ledger(folder))
+    if ledger.repaired_bytes:
+        progress.warn(
+            f"the ledger's last line was cut off: {ledger.repaired_bytes} bytes were removed"
+        )
+    if advice := searcher.advice(rules.max_children):
+        progress.warn(advice)
+    save_config(config, folder)
+    return Study(
+        space=space,
+        searcher=searcher,
+        trainer=trainer,
+        executor=executor,
+        trackers=[tracker, progress],
+        ledger=ledger,
+        rules=rules,
+        info=info,
+    )
 
 
 def build_space(config: dict[str, Any]) -> SearchSpace:

@@ -8,6 +8,7 @@ from typing import Any
 from nasrunner.children.blueprint import draw_up
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, Shape, Space
+from nasrunner.core.imports import quick_imports
 
 
 class LightningTrainer:
@@ -82,7 +83,8 @@ class LightningRehearsal:
     construct: Construct
 
     def __call__(self) -> None:
-        from nasrunner.children.checks import check_child
+        with quick_imports():
+            from nasrunner.children.checks import check_child
 
         check_child(self.config, self.space.hyperparameters, self.in_shape, self.construct)
 

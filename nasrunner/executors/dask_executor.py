@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import NasRunnerError, Outcome, Proposal, Train
+from nasrunner.core.imports import quick_imports
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
 from nasrunner.executors.warm import sigint_blocked
 
@@ -174,8 +175,9 @@ class DaskExecutor:
             self._ended.put(broken)
 
     def _connect(self) -> Any:
-        import dask  # the imports take long; children's own imports run meanwhile
-        from distributed import Client
+        with quick_imports():  # they take long; children's own imports run meanwhile
+            import dask
+            from distributed import Client
 
         if dask.config.get("logging", None) is None:  # unless the user asks for Dask's log
             for name in _LOGGERS:

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 
 from nasrunner.core import ConfigError, NasRunnerError
+from nasrunner.executors import preload
 
 # What every worker of ours imports, whatever its children are.
 _WORKER_MODULES = ("nasrunner.executors.dask_processes",)
@@ -26,21 +27,21 @@ class WarmServer:
     A process has one fork server, so there can be one of these at a time.
 
     Args:
-        preload: modules to import before the first worker is forked.
+        modules: to import before the first worker is forked.
         environ: environment variables that must be set before those imports.
 
     Raises:
-        ConfigError: a module of ``preload`` does not exist.
+        ConfigError: one of ``modules`` does not exist.
     """
 
-    def __init__(self, preload: Sequence[str], environ: Mapping[str, str]) -> None:
-        for module in preload:
+    def __init__(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
+        for module in modules:
             if not isinstance(module, str) or not _exists(module):
                 raise ConfigError(
                     f"executor.preload: there is no module {module!r}; legal are modules that "
                     "this Python can import"
                 )
-        self._preload = list(preload)
+        self._preload = list(modules)
         self._environ = environ
         self._lock = threading.Lock()
         self._is_started = False
@@ -58,9 +59,10 @@ class WarmServer:
                 "executor=local needs multiprocessing's fork server, of which a process has one, "
                 "and it is in use; legal is one open executor=local at a time"
             )
-        forkserver.set_forkserver_preload([*_WORKER_MODULES, *self._preload])
+        forkserver.set_forkserver_preload([preload.__name__])
         resource_tracker.ensure_running()  # or it is started below, and unblocks SIGINT
-        with environment(self._environ), sigint_blocked():
+        modules = {preload.VARIABLE: ",".join([*_WORKER_MODULES, *self._preload])}
+        with environment({**self._environ, **modules}), sigint_blocked():
             forkserver.ensure_running()
         self._is_started = True
 

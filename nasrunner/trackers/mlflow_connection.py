@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasrunner.core.imports import quick_imports
 from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
 from nasrunner.trackers.mlflow_curves import Point
@@ -29,10 +30,11 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 def import_early(is_database: bool) -> None:
     """Imports what a connection needs, for seconds, without connecting."""
     _prepare_environment()
-    import mlflow
+    with quick_imports():
+        import mlflow
 
-    if is_database:
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+        if is_database:
+            import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
 
 
 def _prepare_environment() -> None:
