@@ -99,12 +99,14 @@ class ChildModule(pl.LightningModule):
         assert isinstance(optimizer, Optimizer)
         forward, loss_of, train_loss = self.forward, self.task.loss, self._train_loss
         forward_context = self.trainer.precision_plugin.forward_context
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
         x = target = torch.empty(0)
 
         def closure() -> torch.Tensor:
             with forward_context():
                 loss = loss_of(forward(x), target)
-            optimizer.zero_grad()
+            for parameter in trained:  # zero_grad() without its wrappers, 3 % of a small step
+                parameter.grad = None
             loss.backward()  # type: ignore[no-untyped-call]
             train_loss.add(loss.detach(), len(x))
             return loss
