@@ -37,7 +37,7 @@ class Ledger:
             os.close(self._fd)
             raise LedgerError(f"{path} is in use: its study is still running") from error
         try:
-            self.events, self._end = _read(path)
+            self.events, self._end = read_events(path)
             self.repaired_bytes = os.fstat(self._fd).st_size - self._end
             self._cut()
         except BaseException:
@@ -95,8 +95,12 @@ class Ledger:
         os.lseek(self._fd, self._end, os.SEEK_SET)
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole events of a ledger, and the number of bytes they take."""
+def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """The whole events of a ledger, and the number of bytes they take.
+
+    Raises:
+        LedgerError: a line in the middle is damaged.
+    """
     events: list[dict[str, Any]] = []
     end = 0
     data = path.read_bytes()

@@ -1,0 +1,1 @@
+"""Writes a trained child so that it lives without nasrunner."""

@@ -1,0 +1,156 @@
+"""Studies that were recorded: what reports, retraining and export read, and never write."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.search_space import SearchSpace
+from nasrunner.launch import build_space, saved_config
+from nasrunner.ledger import read_events
+
+
+@dataclass(frozen=True)
+class RecordedChild:
+    """A proposal of a study and what became of it.
+
+    Attributes:
+        outcome: None while it is in flight.
+        proposed_s: when it was proposed, Unix seconds.
+        ended_s: when its outcome was recorded, Unix seconds; None while it is in flight.
+        folder: where it keeps its files, if it was trained.
+    """
+
+    proposal: Proposal
+    outcome: Outcome | None
+    proposed_s: float
+    ended_s: float | None
+    folder: Path
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it spent budget: its outcome has a reward or a failure, reused or not."""
+        return self.outcome is not None and self.outcome.status in ("completed", "failed")
+
+
+@dataclass(frozen=True)
+class RecordedStudy:
+    """One study, finished, stopped or still running.
+
+    Attributes:
+        folder: the study's folder.
+        config: its resolved configuration.
+        header: the first event of its ledger.
+        children: in the order they were proposed.
+        sessions: (first, last) event of every session, Unix seconds.
+        reason: why it ended; None while it runs, or where it was killed.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    header: Mapping[str, Any]
+    children: tuple[RecordedChild, ...]
+    sessions: tuple[tuple[float, float], ...]
+    reason: str | None
+
+    @property
+    def name(self) -> str:
+        """What the user called it; several studies may share it."""
+        return str(self.config["study"])
+
+    @property
+    def seed(self) -> int:
+        """The study's seed."""
+        return int(self.header["seed"])
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """What was searched."""
+        return build_space(dict(self.config))
+
+    @cached_property
+    def recorded(self) -> tuple[RecordedChild, ...]:
+        """The children with an outcome, in the order these were recorded."""
+        ended = [child for child in self.children if child.ended_s is not None]
+        return tuple(sorted(ended, key=lambda child: child.ended_s or 0.0))
+
+    def best(self, count: int) -> list[RecordedChild]:
+        """The best children with a reward, best first, each genotype once."""
+        found: dict[str, RecordedChild] = {}
+        for child in self.recorded:
+            if child.outcome is not None and child.outcome.reward is not None:
+                found.setdefault(child.proposal.hash, child)
+        ranked = sorted(found.values(), key=lambda c: (-_reward(c), c.proposal.index))
+        return ranked[:count]
+
+
+def read_study(folder: Path) -> RecordedStudy:
+    """Reads a study's folder; a last line that was cut off, or is being written, is left out.
+
+    Raises:
+        ConfigError: there is no study in it.
+        LedgerError: its ledger is empty, or damaged in the middle.
+    """
+    folder = folder.resolve()
+    if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl")
+    events, _ = read_events(folder / "ledger.jsonl")
+    if not events or events[0]["event"] != "study":
+        raise LedgerError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
+    children = {c.proposal.index: c for c in _proposed(events, folder)}
+    for event in events:
+        if event["event"] == "outcome":
+            child = children[event["index"]]
+            outcome = Outcome.from_json(event, child.proposal)
+            children[event["index"]] = replace(child, outcome=outcome, ended_s=event["time"])
+    last = events[-1]
+    return RecordedStudy(
+        folder=folder,
+        config=saved_config(folder),
+        header=events[0],
+        children=tuple(children.values()),
+        sessions=tuple(_sessions(events)),
+        reason=last["reason"] if last["event"] == "ended" else None,
+    )
+
+
+def find_studies(places: Sequence[Path]) -> list[RecordedStudy]:
+    """The studies in these folders and below, each once, in the order of their paths.
+
+    Raises:
+        ConfigError: a place holds no study.
+    """
+    folders: dict[Path, None] = {}
+    for place in places:
+        found = sorted(path.parent.resolve() for path in place.rglob("ledger.jsonl"))
+        if not found:
+            raise ConfigError(f"{place} holds no study: there is no ledger.jsonl in it or below")
+        folders |= dict.fromkeys(found)
+    return [read_study(folder) for folder in folders]
+
+
+def _proposed(events: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:
+    for event in events:
+        if event["event"] == "proposed":
+            proposal = Proposal.from_json(event)
+            place = child_folder(folder, proposal.index)
+            yield RecordedChild(proposal, None, event["time"], None, place)
+
+
+def _sessions(events: Sequence[Mapping[str, Any]]) -> Iterable[tuple[float, float]]:
+    start = before = float(events[0]["time"])
+    for event in events:
+        if event["event"] == "resumed":
+            yield start, before
+            start = event["time"]
+        before = event["time"]
+    yield start, before
+
+
+def _reward(child: RecordedChild) -> float:
+    assert child.outcome is not None
+    assert child.outcome.reward is not None
+    return child.outcome.reward

@@ -1,0 +1,1 @@
+"""Compares recorded studies, and shows each: one page, figures and tables."""

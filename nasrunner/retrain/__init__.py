@@ -1,0 +1,1 @@
+"""Trains the best children of a study again, and tests each once."""
