@@ -16,7 +16,15 @@ from nasrunner import config as skeleton
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.launch import remove_if_unused, run_study, saved_config
 
-MAY_CHANGE = ("max_children", "max_hours", "target_reward", "max_failures", "executor", "tracker")
+MAY_CHANGE = (
+    "max_children",
+    "max_hours",
+    "target_reward",
+    "max_failures",
+    "executor",
+    "tracker",
+    "baseline",
+)
 """What a resumed study may change; everything else is part of what its ledger was written for."""
 
 

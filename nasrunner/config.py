@@ -35,6 +35,7 @@ class StudyConfig:
     resume: str | None = MISSING
     space: Any = MISSING
     searcher: Any = MISSING
+    baseline: Any = None
     data: Any = MISSING
     task: Any = MISSING
     optimizer: Any = MISSING

@@ -6,17 +6,19 @@ import shutil
 import signal
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
+from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
-from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary
+from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
@@ -39,42 +41,72 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
     """
     with contextlib.ExitStack() as stack:
         with quick_imports():
-            study = _build_study(config, folder, stack)
+            study = _build(config, folder, stack)
         with graceful_stop(study):
             return study.run()
 
 
-def _build_study(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study:
+def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study | SideBySide:
     rules = rules_from(config)
     # Workers import for seconds: they start before the driver's own imports.
     executor: Executor = construct(config["executor"], "executor")
     stack.callback(executor.close)
     tracker: PublicTracker = construct(config["tracker"], "tracker")
     progress = ProgressDisplay(lambda: tracker.ui_command)
+    study = _build_study(config, folder, executor, [tracker, progress], stack)
+    if executor.is_remote:
+        tracker.prepare()  # until the workers are up; in one process it would compete
+    if advice := study.searcher.advice(rules.max_children):
+        progress.warn(advice)
+    if repaired := study.ledger.repaired_bytes:
+        progress.warn(f"the ledger's last line was cut off: {repaired} bytes were removed")
+    if config.get("baseline") is None:
+        return study
+    beside = _baseline_config(config)
+    trackers: list[Tracker] = [construct(config["tracker"], "tracker")]
+    baseline = _build_study(beside, folder / "baseline", executor, trackers, stack)
+    progress.beside = lambda: f"{baseline.history.num_spent} of the baseline"
+    return SideBySide(study, baseline, executor)
+
+
+def _build_study(
+    config: dict[str, Any],
+    folder: Path,
+    executor: Executor,
+    trackers: Sequence[Tracker],
+    stack: contextlib.ExitStack,
+) -> Study:
+    rules = rules_from(config)
     space = build_space(config)
     searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
     trainer = build_trainer(config, space)
-    info = StudyInfo(config["study"], folder, config, rules.max_children)
-    if executor.is_remote:
-        tracker.prepare()  # until the workers are up; in one process it would compete
     ledger = stack.enter_context(open_ledger(folder))
-    if ledger.repaired_bytes:
-        progress.warn(
-            f"the ledger's last line was cut off: {ledger.repaired_bytes} bytes were removed"
-        )
-    if advice := searcher.advice(rules.max_children):
-        progress.warn(advice)
     save_config(config, folder)
     return Study(
         space=space,
         searcher=searcher,
         trainer=trainer,
         executor=executor,
-        trackers=[tracker, progress],
+        trackers=trackers,
         ledger=ledger,
         rules=rules,
-        info=info,
+        info=StudyInfo(config["study"], folder, config, rules.max_children),
     )
+
+
+def _baseline_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of the search that runs beside a study.
+
+    Its seed is another one, or a searcher that starts at random would propose the same children.
+    """
+    return {
+        **config,
+        "study": f"{config['study']}-baseline",
+        "seed": int(np.random.SeedSequence([config["seed"], 1]).generate_state(1)[0]),
+        "searcher": config["baseline"],
+        "target_reward": None,
+        "baseline": None,
+    }
 
 
 def build_space(config: dict[str, Any]) -> SearchSpace:
@@ -144,6 +176,8 @@ def remove_if_unused(folder: Path) -> None:
     ledger = folder / "ledger.jsonl"
     if ledger.exists() and ledger.stat().st_size:
         return
+    if (folder / "baseline").is_dir():
+        remove_if_unused(folder / "baseline")
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     written_after_it = ("config.yaml", "mlflow.json", ledger.name) if ledger.exists() else ()
     for name in ("nasrunner.log", *written_after_it):
@@ -154,7 +188,7 @@ def remove_if_unused(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def graceful_stop(study: Study) -> Iterator[None]:
+def graceful_stop(study: Study | SideBySide) -> Iterator[None]:
     """Ctrl-C once lets running children finish; twice, or SIGTERM, stops at once."""
 
     was_asked = False

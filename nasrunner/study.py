@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.ports import Blueprint, ChildTrainer, Executor, StudyInfo, Summary, Tracker
+from nasrunner.core.ports import (
+    BaselineComparison,
+    Blueprint,
+    ChildTrainer,
+    Executor,
+    StudyInfo,
+    Summary,
+    Tracker,
+)
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
@@ -79,8 +87,52 @@ class Study:
             LedgerError: the ledger belongs to another space or seed, or cannot be written.
             ConfigError: the rehearsal found what would make every child fail.
         """
-        pending = self._replay()
+        self.replay()
+        self.rehearse()
+        self.open()
+        while True:
+            while self.propose():
+                pass
+            if not self.is_waiting:
+                return self.close()
+            for outcome in self.executor.wait():
+                self.take(outcome)
+
+    def replay(self) -> None:
+        """Brings searcher and history to where the ledger ends.
+
+        Raises:
+            LedgerError: the ledger belongs to another space or seed.
+        """
+        if not self.ledger.events:
+            return
+        current = header(self.space, self.rules.seed)
+        check_header(self.ledger.events[0], current, self.ledger.path)
+        session_start = self.ledger.events[0]["time"]
+        for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
+            match event["event"]:
+                case "proposed":
+                    proposal = Proposal.from_json(event)
+                    self.searcher.register(proposal)
+                    self._in_flight[proposal.index] = proposal
+                case "outcome":
+                    self._learn(Outcome.from_json(event, self._in_flight[event["index"]]))
+                case "resumed":
+                    self._earlier_s += before["time"] - session_start
+                    session_start = event["time"]
+        self._earlier_s += self.ledger.events[-1]["time"] - session_start
+
+    def rehearse(self) -> None:
+        """Tries where children run what every child needs, while nothing else runs there.
+
+        Raises:
+            ConfigError: the rehearsal found what would make every child fail.
+        """
         rehearse(self._rehearsal, self.executor)
+
+    def open(self) -> None:
+        """Tells the trackers, and sends off what was in flight when the ledger was written."""
+        pending = list(self._in_flight.values())
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
         if self.ledger.events:
@@ -90,31 +142,57 @@ class Study:
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
-        while True:
-            self._propose()
-            if not self._first_in_flight:
-                break
-            for outcome in self.executor.wait():
-                self._finish(outcome)
-        summary = self._summary()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether children run; without any, and nothing to propose, a study is over."""
+        return bool(self._first_in_flight)
+
+    @property
+    def num_committed(self) -> int:
+        """Children that have spent budget, or will unless they turn out to be invalid."""
+        return self.history.num_spent + len(self._in_flight)
+
+    def owns(self, outcome: Outcome) -> bool:
+        """Whether an outcome is of a child that this study has submitted."""
+        return self._in_flight.get(outcome.proposal.index) is outcome.proposal
+
+    def propose(self) -> bool:
+        """Proposes one child if there is room for it; False where there is none, or never again."""
+        if self._stop_reason is not None or not self._has_room():
+            return False
+        if reason := self._is_over():
+            self.stop(reason)
+            return False
+        proposal = self.searcher.propose()
+        if proposal is None:
+            self.stop("the space is exhausted")
+            return False
+        self.ledger.append("proposed", proposal.to_json(), must_last=False)
+        self._dispatch(proposal)
+        return True
+
+    def take(self, outcome: Outcome) -> None:
+        """Records a child that ended, and those that waited for the same genotype."""
+        key = self._flight_key(outcome.proposal)
+        del self._first_in_flight[key]
+        blueprint = self.inspect(outcome.proposal.genotype)
+        facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
+        known = {name: float(value) for name, value in facts.items() if value is not None}
+        outcome = dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
+        self._record(outcome, blueprint)
+        for duplicate in self._waiting.pop(key, ()):
+            self._record(self._repeat(outcome, duplicate), blueprint)
+
+    def close(self, baseline: BaselineComparison | None = None) -> Summary:
+        """Writes the summary, into which a comparison goes, and tells the trackers."""
+        summary = self._summary(baseline)
         self.ledger.append("ended", {"reason": summary.reason})
         path = self.info.folder / "summary.json"
         path.write_text(json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False))
         for tracker in self.trackers:
             tracker.close(summary)
         return summary
-
-    def _propose(self) -> None:
-        while self._stop_reason is None and self._has_room():
-            if reason := self._is_over():
-                self.stop(reason)
-                return
-            proposal = self.searcher.propose()
-            if proposal is None:
-                self.stop("the space is exhausted")
-                return
-            self.ledger.append("proposed", proposal.to_json(), must_last=False)
-            self._dispatch(proposal)
 
     def _has_room(self) -> bool:
         waiting = sum(map(len, self._waiting.values()))
@@ -125,8 +203,7 @@ class Study:
         if not self._in_flight:
             return False
         limit = self.rules.max_children
-        spent = self.history.num_spent + len(self._in_flight)
-        return (limit is not None and spent >= limit) or self._is_exhausted()
+        return (limit is not None and self.num_committed >= limit) or self._is_exhausted()
 
     def _is_exhausted(self) -> bool:
         distinct = self.history.num_distinct + len(self._first_in_flight)
@@ -172,18 +249,6 @@ class Study:
             return Outcome(proposal, "duplicate", reused_from=source)
         return dataclasses.replace(earlier, proposal=proposal, cost_s=0.0, reused_from=source)
 
-    def _finish(self, outcome: Outcome) -> None:
-        """Records a child that ended, and those that waited for the same genotype."""
-        key = self._flight_key(outcome.proposal)
-        del self._first_in_flight[key]
-        blueprint = self.inspect(outcome.proposal.genotype)
-        facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
-        known = {name: float(value) for name, value in facts.items() if value is not None}
-        outcome = dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
-        self._record(outcome, blueprint)
-        for duplicate in self._waiting.pop(key, ()):
-            self._record(self._repeat(outcome, duplicate), blueprint)
-
     def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Ledger first, then trackers, then the searcher."""
         self.ledger.append("outcome", outcome.to_json())
@@ -207,27 +272,6 @@ class Study:
         except SpaceError:
             return None
 
-    def _replay(self) -> list[Proposal]:
-        """Brings searcher and history to where the ledger ends; returns what was in flight."""
-        if not self.ledger.events:
-            return []
-        current = header(self.space, self.rules.seed)
-        check_header(self.ledger.events[0], current, self.ledger.path)
-        session_start = self.ledger.events[0]["time"]
-        for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
-            match event["event"]:
-                case "proposed":
-                    proposal = Proposal.from_json(event)
-                    self.searcher.register(proposal)
-                    self._in_flight[proposal.index] = proposal
-                case "outcome":
-                    self._learn(Outcome.from_json(event, self._in_flight[event["index"]]))
-                case "resumed":
-                    self._earlier_s += before["time"] - session_start
-                    session_start = event["time"]
-        self._earlier_s += self.ledger.events[-1]["time"] - session_start
-        return list(self._in_flight.values())
-
     def _harvest(self, proposal: Proposal) -> bool:
         """Records a child that ended while no driver was there to see it."""
         folder = child_folder(self.info.folder, proposal.index)
@@ -239,13 +283,13 @@ class Study:
         if made_for["genotype"] != proposal.genotype:
             return False
         self._first_in_flight[self._flight_key(proposal)] = proposal.index
-        self._finish(Outcome.from_json(outcome, proposal))
+        self.take(Outcome.from_json(outcome, proposal))
         return True
 
     def _elapsed_s(self) -> float:
         return self._earlier_s + time.monotonic() - self._started
 
-    def _summary(self) -> Summary:
+    def _summary(self, baseline: BaselineComparison | None) -> Summary:
         best = [
             {
                 "index": outcome.proposal.index,
@@ -262,6 +306,7 @@ class Study:
             best=best,
             cost_s=round(self.history.cost_s, 3),
             wall_s=round(self._elapsed_s(), 3),
+            baseline=baseline,
         )
 
 

@@ -77,6 +77,22 @@ def test_a_study_is_resumed_with_its_own_configuration_and_a_larger_budget(
     assert [outcome["index"] for outcome in outcomes(study)] == [0, 1, 2, 3, 4]
 
 
+def test_a_baseline_runs_beside_a_study_and_may_be_asked_for_afterwards(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK)
+    (study,) = studies(tmp_path)
+    command(f"resume={study}", "baseline=random")
+    assert re.search(r"Baseline: against RandomSearch with 3 children: ", capsys.readouterr().out)
+    assert [outcome["index"] for outcome in outcomes(study / "baseline")] == [0, 1, 2]
+    first, beside = (
+        json.loads((folder / "ledger.jsonl").read_text().splitlines()[0])
+        for folder in (study, study / "baseline")
+    )
+    assert first["space"] == beside["space"]
+    assert first["seed"] != beside["seed"]
+
+
 def test_multirun_runs_every_combination_in_a_folder_of_its_own(
     command: Command, tmp_path: Path
 ) -> None:

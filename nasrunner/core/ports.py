@@ -72,7 +72,10 @@ class Executor(Protocol):
         """Starts a child, or queues it where no slot is free."""
 
     def wait(self) -> list[Outcome]:
-        """Blocks until at least one child has ended; returns all that have."""
+        """Blocks until at least one child has ended; returns all that have.
+
+        The proposal of an outcome is the object that was submitted.
+        """
 
     def close(self) -> None:
         """Stops the workers and whatever still runs in them. Safe to call twice."""
@@ -96,6 +99,37 @@ class StudyInfo:
 
 
 @dataclass(frozen=True)
+class BaselineComparison:
+    """A study against the search that ran beside it with the same budget.
+
+    The intervals say how much other children would change a difference, not other seeds: they
+    are 95 % percentile bootstrap intervals over the children of both searches.
+
+    Attributes:
+        name: the other searcher's class.
+        num_children: evaluations of each.
+        best: (difference of the best rewards, low, high); None where one search has no reward.
+        top_5: the same of the mean reward of the best five.
+    """
+
+    name: str
+    num_children: tuple[int, int]
+    best: tuple[float, float, float] | None
+    top_5: tuple[float, float, float] | None
+
+    def text(self) -> str:
+        """The comparison in words."""
+        budgets = " and ".join(f"{count}" for count in dict.fromkeys(self.num_children))
+        parts = [
+            f"{what} {found[0]:+.4g} (95 % over children: {found[1]:+.4g} to {found[2]:+.4g})"
+            for what, found in (("best reward", self.best), ("mean of the best 5", self.top_5))
+            if found is not None
+        ]
+        told = ", ".join(parts) or "one of the two has no reward"
+        return f"against {self.name} with {budgets} children: {told}"
+
+
+@dataclass(frozen=True)
 class Summary:
     """How a study stands: written to summary.json, logged, and printed.
 
@@ -105,6 +139,7 @@ class Summary:
         best: the best children, best first: index, reward, architecture, parameters, hash.
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
+        baseline: the comparison with the search that ran beside it, where one did.
     """
 
     reason: str
@@ -112,6 +147,7 @@ class Summary:
     best: Sequence[Mapping[str, Any]]
     cost_s: float
     wall_s: float
+    baseline: BaselineComparison | None = None
 
 
 class Tracker(Protocol):

@@ -37,6 +37,9 @@ class ProgressDisplay:
         ui_command: how a person looks at what was tracked, or a function that tells it at the
             end; None: there is nothing to look at.
         console: where to write; None: standard output.
+
+    Attributes:
+        beside: what else runs in the same workers, in words, where something does.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ProgressDisplay:
         console: Console | None = None,
     ) -> None:
         self.ui_command = ui_command
+        self.beside: Callable[[], str] | None = None
         self.console = console or _SturdyConsole(highlight=False)
         self.is_live = self.console.is_terminal and not self.console.is_dumb_terminal
         self._live: Live | None = None
@@ -108,6 +112,8 @@ class ProgressDisplay:
             f"{_clock(summary.wall_s)}; training, summed over children: {_clock(summary.cost_s)}"
         )
         self._print(Text.assemble(("Time: ", "bold"), spent))
+        if summary.baseline is not None:
+            self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))
         if self._info is not None:
             self._print(Text.assemble(("Folder: ", "bold"), _short(self._info.folder)))
             if summary.reason == "interrupted":
@@ -165,7 +171,9 @@ class ProgressDisplay:
             for status, style in _STYLES.items()
             if self._counts[status] and status != "completed"
         ]
-        parts += [(self._best_text(), "bold"), (f"{_clock(elapsed_s)} elapsed", "dim")]
+        parts += [(self._best_text(), "bold")]
+        parts += [(self.beside(), "cyan")] if self.beside is not None else []
+        parts += [(f"{_clock(elapsed_s)} elapsed", "dim")]
         figures = Text("  ·  ", style="dim").join(Text(text, style) for text, style in parts)
         return Group(bar, figures)
 

@@ -1,0 +1,169 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasrunner.baseline import SideBySide, difference_of_top
+from nasrunner.core import Proposal, StudyInfo, Summary
+from nasrunner.ledger import Ledger
+from nasrunner.rules import Rules
+from nasrunner.searchers.evolution import RegularizedEvolution
+from nasrunner.searchers.random import RandomSearch
+from nasrunner.study import Study
+from tests.toys import ToyExecutor, ToyTrainer, chain
+
+RULES = Rules(
+    seed=3,
+    max_children=30,
+    max_hours=None,
+    target_reward=None,
+    max_failures=None,
+    duplicates="reuse",
+    failed_reward="worst",
+    max_parameters=None,
+    max_flops=None,
+)
+
+
+class Pair:
+    """One session of evolution beside random search in one pool, in a folder of their own."""
+
+    def __init__(self, folder: Path, rules: Rules = RULES, trainer: ToyTrainer | None = None):
+        self.executor = ToyExecutor(slots=3, seed=1)
+        self.trainer = trainer or ToyTrainer(chain())
+        searcher = RegularizedEvolution(
+            population_size=5, tournament_size=2, space=chain(), seed=rules.seed
+        )
+        self.study = self._study(folder, searcher, rules)
+        random = RandomSearch(space=chain(), seed=99)
+        beside = dataclasses.replace(rules, seed=99, target_reward=None)
+        self.baseline = self._study(folder / "baseline", random, beside)
+        self.leads: list[int] = []
+        self.both = SideBySide(self.study, self.baseline, self.executor)
+
+    def run(self) -> Summary:
+        self.executor.on_wait = self._note_lead
+        try:
+            return self.both.run()
+        finally:
+            self.study.ledger.close()
+            self.baseline.ledger.close()
+
+    def _study(self, folder: Path, searcher, rules: Rules) -> Study:
+        folder.mkdir(exist_ok=True)
+        return Study(
+            space=chain(),
+            searcher=searcher,
+            trainer=self.trainer,
+            executor=self.executor,
+            trackers=[],
+            ledger=Ledger(folder / "ledger.jsonl"),
+            rules=rules,
+            info=StudyInfo("toy", folder, {}, rules.max_children),
+        )
+
+    def _note_lead(self) -> None:
+        self.leads.append(self.study.num_committed - self.baseline.num_committed)
+
+
+def events(folder: Path) -> list[tuple]:
+    lines = (folder / "ledger.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [
+        (e["event"], e["index"], json.dumps(e.get("genotype")), e.get("reward"))
+        for e in found
+        if e["event"] in ("proposed", "outcome")
+    ]
+
+
+def test_both_spend_the_same_budget_and_neither_gets_ahead(tmp_path):
+    pair = Pair(tmp_path)
+    summary = pair.run()
+    assert pair.study.history.num_spent == pair.baseline.history.num_spent == 30
+    assert set(pair.leads) <= {0, 1}
+    assert summary.baseline is not None
+    assert summary.baseline.num_children == (30, 30)
+    assert summary.baseline.name == "RandomSearch"
+
+
+def test_each_search_proposes_what_it_would_alone(tmp_path):
+    pair = Pair(tmp_path)
+    pair.run()
+    alone = RandomSearch(space=chain(), seed=99)
+    proposed = [json.loads(e[2]) for e in events(tmp_path / "baseline") if e[0] == "proposed"]
+    assert proposed == [alone.propose().genotype for _ in proposed]
+
+
+def test_a_study_that_stops_early_ends_its_baseline_at_the_same_number(tmp_path):
+    pair = Pair(tmp_path, dataclasses.replace(RULES, target_reward=0.8))
+    summary = pair.run()
+    assert summary.reason == "target_reward=0.8 is reached"
+    assert 0 < pair.study.history.num_spent < 30
+    assert abs(pair.study.history.num_spent - pair.baseline.history.num_spent) <= 1
+
+
+class Crash(Exception):
+    """The driver dies."""
+
+
+@pytest.mark.parametrize("moment", [1, 7, 31, 50])
+def test_a_resumed_pair_ends_as_an_uninterrupted_one(tmp_path, moment):
+    (tmp_path / "whole").mkdir()
+    Pair(tmp_path / "whole").run()
+    (tmp_path / "broken").mkdir()
+    first = Pair(tmp_path / "broken")
+    waits = iter(range(1000))
+
+    def crash() -> None:
+        if next(waits) == moment:
+            raise Crash
+
+    first._note_lead = crash
+    with pytest.raises(Crash):
+        first.run()
+    second = Pair(tmp_path / "broken")
+    summary = second.run()
+    assert summary.baseline is not None
+    assert summary.baseline.num_children == (30, 30)
+    for folder in ("broken", "broken/baseline"):
+        found = events(tmp_path / folder)
+        assert sorted(e[1] for e in found if e[0] == "outcome") == list(range(30))
+
+
+def test_a_baseline_whose_children_all_fail_has_no_difference(tmp_path):
+    def failing(proposal: Proposal) -> bool:
+        return True
+
+    summary = Pair(tmp_path, trainer=ToyTrainer(chain(), failing=failing)).run()
+    assert summary.baseline is not None
+    assert summary.baseline.best is None
+    assert summary.baseline.text() == (
+        "against RandomSearch with 30 children: one of the two has no reward"
+    )
+
+
+def test_the_difference_of_two_constant_searches_has_no_width():
+    found = difference_of_top(np.full(20, 0.9), np.full(10, 0.5), 1)
+    assert found == pytest.approx((0.4, 0.4, 0.4))
+
+
+def test_the_difference_averages_the_best_of_each():
+    first = np.array([0.1, 0.9, 0.7, -np.inf])
+    second = np.array([0.5, 0.3, 0.2])
+    difference, low, high = difference_of_top(first, second, 2)
+    assert difference == pytest.approx(0.8 - 0.4)
+    assert low < difference
+    # The best resamples are 0.9, 0.9 and 0.5, 0.2; the worst 0.1, 0.1 and 0.5, 0.5.
+    assert -0.4 - 1e-9 <= low <= high <= 0.9 - 0.2 + 1e-9
+
+
+def test_the_interval_of_a_maximum_covers_what_the_bootstrap_can_draw():
+    """Of 2 rewards the best is missing in a quarter of the resamples: more than 2.5 %."""
+    _, low, high = difference_of_top(np.array([0.0, 1.0]), np.zeros(2), 1)
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_too_few_rewards_have_no_difference():
+    assert difference_of_top(np.array([0.3, -np.inf]), np.array([0.1, 0.2]), 2) is None
