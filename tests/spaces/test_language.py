@@ -313,3 +313,13 @@ def test_a_list_with_decisions_needs_as_many_places_as_the_argument(kernel: list
 def test_a_decision_in_a_place_is_checked_for_its_type() -> None:
     with pytest.raises(SpaceError, match=r"kernel_size.1.oneof must be int, got 'wide'"):
         parse_space({"conv2d": {"filters": 4, "kernel_size": [3, {"oneof": [1, "wide"]}]}})
+
+
+def test_an_object_among_the_hyperparameters_reads_like_its_call():
+    sgd = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1, "momentum": 0.9}
+    space = parse_space(
+        {"hyperparameters": {"optimizer": sgd, "trainer.max_epochs": 3}, "affine": {"units": 2}}
+    )
+    assert space.text() == (
+        "affine(units=2) | optimizer=SGD(lr=0.1, momentum=0.9), trainer.max_epochs=3"
+    )
