@@ -132,7 +132,7 @@ class SimulatedExecutor:
             ended.append(heapq.heappop(self._running)[2])
             if self._queue:
                 self._start(*self._queue.popleft())
-        self._num_ended += len(ended)
+        self._num_ended += sum(outcome.proposal.index >= 0 for outcome in ended)  # no rehearsal
         self._left_s = time.perf_counter()
         return ended
 
