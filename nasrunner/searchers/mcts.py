@@ -1,0 +1,222 @@
+"""Monte Carlo tree search, plain and with bisected decisions."""
+
+import bisect
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nasrunner.core.decision import Decision
+from nasrunner.core.records import Proposal
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+
+Answers = list[tuple[int, int]]
+"""The branch taken at each node from the root to a leaf, and how many branches there were."""
+
+
+@dataclass(slots=True)
+class Node:
+    """What is known of the architectures that begin with the same answers.
+
+    Attributes:
+        num_visits: n in the paper: proposals that passed, with a reward, without, or in flight.
+        num_rewards: how many of them have a reward.
+        sum_rewards: of these.
+        only: while one proposal alone has passed: its index and all its answers.
+        children: branch -> node, for the branches that were visited.
+        is_done: every architecture below was proposed.
+    """
+
+    num_visits: int = 0
+    num_rewards: int = 0
+    sum_rewards: float = 0.0
+    only: tuple[int, Answers] | None = None
+    children: dict[int, "Node"] = field(default_factory=dict)
+    is_done: bool = False
+
+    def mean(self, otherwise: float) -> float:
+        return self.sum_rewards / self.num_rewards if self.num_rewards else otherwise
+
+
+class MonteCarloTreeSearch(Searcher):
+    """Tree search over the decisions, in the order asked. arXiv:1704.08792, sections 5.2 and 5.3.
+
+    At each node the branches nobody took come first, in random order; then the branch i with the
+    greatest upper confidence bound (eq. 2) is taken,
+
+        mean_i + 2 c scale sqrt(2 ln n / n_i),  scale = 2 (upper - lower quartile of rewards).
+
+    What is asked below the tree is drawn uniformly. With a ``branching_factor``, an ordered
+    decision is asked as a series of choices between neighbouring ranges of its options: 2
+    bisects, so that k options take at most ceil(log2 k) choices and what is learnt of one option
+    is learnt of those near it. The space itself does not change.
+
+    Args:
+        exploration: c in the paper, >= 0. The paper names no value; its authors' code has 0.25.
+        branching_factor: ranges that an ordered decision is split into, >= 2; None: each option
+            is a branch of its own, as those of unordered decisions always are.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Differs from the paper: the bonus is in units of ``scale``, so that one c serves percents and
+    losses alike and a diverged child leaves it as it is; theirs is for rewards in [0, 1]. Children
+    in flight, or without a reward, count as visits but not in the mean (Liu et al. 2020,
+    arXiv:1810.11755); a node without any reward has the mean of its parent. A proposal that
+    alone has passed a node moves into a node below when another one comes, so that its reward is
+    not forgotten there and nothing is proposed twice before everything was proposed once.
+    """
+
+    def __init__(
+        self, *, exploration: float, branching_factor: int | None, space: Space, seed: int
+    ) -> None:
+        super().__init__(space=space, seed=seed)
+        if exploration < 0:
+            raise ValueError(f"exploration must be >= 0, got {exploration}")
+        if branching_factor is not None and branching_factor < 2:
+            raise ValueError(f"branching_factor must be >= 2 or null, got {branching_factor}")
+        self.exploration = exploration
+        self.branching_factor = branching_factor
+        self.root = Node()
+        self._sorted_rewards: list[float] = []
+        self._paths: dict[int, list[Node]] = {}
+
+    def suggest(self, index: int) -> Proposal:
+        bonus = 2 * self.exploration * scale_of(self._sorted_rewards)
+        descent = _Descent(self.root, bonus, self.rng(index))
+
+        def choose(decision: Decision) -> int:
+            options = range(len(decision.options))
+            while len(options) > 1 and descent.node is not None:
+                parts = split(options, self._num_branches(decision, options))
+                options = parts[descent.take(len(parts))]
+            return options[descent.rng.integers(len(options))]
+
+        return Proposal(index, self.space.walk(choose))
+
+    def register(self, proposal: Proposal) -> None:
+        """Counts a visit along the proposal's path and adds the first node that it lacks."""
+        super().register(proposal)
+        answers = self._answers(proposal.genotype)
+        path = self._paths[proposal.index] = [self.root]
+        while path[-1].num_visits:
+            depth = len(path) - 1
+            self._move_down(path[-1], depth)
+            if depth == len(answers):
+                break
+            path.append(path[-1].children.setdefault(answers[depth][0], Node()))
+        else:
+            path[-1].only = proposal.index, answers
+        for depth, node in reversed(list(enumerate(path))):
+            node.num_visits += 1
+            num_branches = answers[depth][1] if depth < len(answers) else 0
+            is_complete = len(node.children) == num_branches
+            node.is_done = is_complete and all(child.is_done for child in node.children.values())
+
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        bisect.insort(self._sorted_rewards, reward)
+        for node in self._paths.pop(proposal.index):
+            node.num_rewards += 1
+            node.sum_rewards += reward
+
+    def forget(self, proposal: Proposal) -> None:
+        del self._paths[proposal.index]
+
+    def _num_branches(self, decision: Decision, options: range) -> int:
+        if self.branching_factor is None or not decision.is_ordered:
+            return len(options)
+        return min(self.branching_factor, len(options))
+
+    def _answers(self, genotype: Mapping[str, int]) -> Answers:
+        """A genotype as the branches of the tree."""
+        answers: Answers = []
+
+        def replay(decision: Decision) -> int:
+            options = range(len(decision.options))
+            while len(options) > 1:
+                parts = split(options, self._num_branches(decision, options))
+                branch = next(i for i, part in enumerate(parts) if genotype[decision.path] in part)
+                answers.append((branch, len(parts)))
+                options = parts[branch]
+            return genotype[decision.path]
+
+        self.space.walk(replay)
+        return answers
+
+    def _move_down(self, node: Node, depth: int) -> None:
+        """Gives the only proposal that has passed a node of its own below."""
+        if node.only is None:
+            return
+        index, answers = node.only
+        node.only = None
+        if depth == len(answers):
+            return  # a leaf, proposed again
+        child = Node(1, node.num_rewards, node.sum_rewards, (index, answers))
+        child.is_done = depth + 1 == len(answers)
+        node.children[answers[depth][0]] = child
+        if index in self._paths:
+            self._paths[index].append(child)
+
+
+class _Descent:
+    """One way down the tree.
+
+    Attributes:
+        node: where it has come to; None below the tree.
+    """
+
+    def __init__(self, root: Node, bonus: float, rng: np.random.Generator) -> None:
+        self.node: Node | None = root
+        self.rng = rng
+        self._bonus = bonus
+        self._mean = 0.0
+        self._depth = 0
+
+    def take(self, num_branches: int) -> int:
+        """Takes one of the branches of the node and goes there."""
+        node = self.node
+        assert node is not None
+        self._mean = node.mean(self._mean)
+        best = self._best(node, num_branches)
+        branch = best[self.rng.integers(len(best))]
+        self.node = node.children.get(branch)
+        self._depth += 1
+        return branch
+
+    def _best(self, node: Node, num_branches: int) -> list[int]:
+        """The branches of the greatest bound; infinite for those that nobody took."""
+        taken = set(node.children)
+        if node.only is not None:
+            taken.add(node.only[1][self._depth][0])
+        if free := [branch for branch in range(num_branches) if branch not in taken]:
+            return free
+        open_branches = [b for b, child in node.children.items() if not child.is_done]
+        bounds = {b: self._bound(node, node.children[b]) for b in open_branches or node.children}
+        greatest = max(bounds.values())
+        return [branch for branch, bound in bounds.items() if bound == greatest]
+
+    def _bound(self, node: Node, child: Node) -> float:
+        exploration = math.sqrt(2 * math.log(node.num_visits) / child.num_visits)
+        return child.mean(self._mean) + self._bonus * exploration
+
+
+def scale_of(sorted_rewards: Sequence[float]) -> float:
+    """How far rewards lie apart: twice their interquartile range, 1 if uniform on [0, 1].
+
+    Their whole range where the middle half of them is equal, 1 where all are.
+    """
+    if not sorted_rewards:
+        return 1.0
+    count = len(sorted_rewards)
+    middle = sorted_rewards[3 * count // 4] - sorted_rewards[count // 4]
+    return 2 * middle or sorted_rewards[-1] - sorted_rewards[0] or 1.0
+
+
+def split(options: range, num_parts: int) -> list[range]:
+    """Neighbouring ranges of the same size, the first ones longer by one where that must be."""
+    size, longer = divmod(len(options), num_parts)
+    ends = [part * size + min(part, longer) for part in range(num_parts + 1)]
+    return [options[start:end] for start, end in itertools.pairwise(ends)]
