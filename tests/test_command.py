@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from nasrunner.__main__ import main
 
 Command = Callable[..., None]
-TABLE = "trainer=tabular space=nasbench_macro"
+TABLE = "trainer=nasbench_macro space=nasbench_macro"
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nasrunner.children.cost import LinearCost
 from nasrunner.children.table import Table
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
@@ -26,7 +27,8 @@ class Lookup:
         symbols: (path, text of each option) of every decision in the order asked.
         reward: the column of the reward.
         metrics: (metric name, column) pairs.
-        cost_s: the column of the seconds the training took; None: the table does not say.
+        cost_s: the column of the seconds the training took, or what estimates them; None: the
+            table does not say.
     """
 
     table: Table
@@ -34,11 +36,11 @@ class Lookup:
     symbols: tuple[tuple[str, tuple[str, ...]], ...]
     reward: str
     metrics: tuple[tuple[str, str], ...]
-    cost_s: str | None
+    cost_s: str | LinearCost | None
 
     def key(self, genotype: Genotype) -> str:
         """What the row of an architecture is called."""
-        return self.template.format(*(texts[genotype[path]] for path, texts in self.symbols))
+        return self.template.format(*self._spelt(genotype))
 
     def load(self) -> None:
         """Reads the table, once a process.
@@ -58,8 +60,16 @@ class Lookup:
             "completed",
             row[self.reward],
             {name: row[column] for name, column in self.metrics},
-            0.0 if self.cost_s is None else row[self.cost_s],
+            self._cost_s(proposal.genotype, row),
         )
+
+    def _spelt(self, genotype: Genotype) -> list[str]:
+        return [texts[genotype[path]] for path, texts in self.symbols]
+
+    def _cost_s(self, genotype: Genotype, row: Mapping[str, float]) -> float:
+        if isinstance(self.cost_s, LinearCost):
+            return self.cost_s.seconds(self._spelt(genotype))
+        return 0.0 if self.cost_s is None else row[self.cost_s]
 
 
 class TabularTrainer:
@@ -75,9 +85,10 @@ class TabularTrainer:
         metrics: metric name -> column.
         cost_s: see ``Lookup``.
         parameters: the column of the number of parameters; None: the table does not say.
+        parameters_factor: parameters for each one that column counts: 1000000 for millions.
         flops: the column of the cost of one example's forward pass; None likewise.
         flops_factor: floating-point operations for each one that column counts: 2 where it
-            counts multiply-adds.
+            counts multiply-adds, 2000000 for millions of them.
         space: what is searched; all its architectures answer the same decisions.
         draw: the picture of a frozen space as SVG text.
         config, in_shape, construct: what other child trainers build networks from; not used.
@@ -96,8 +107,9 @@ class TabularTrainer:
         symbols: Sequence[str] | None,
         reward: str,
         metrics: Mapping[str, str],
-        cost_s: str | None,
+        cost_s: str | LinearCost | None,
         parameters: str | None,
+        parameters_factor: float,
         flops: str | None,
         flops_factor: float,
         *,
@@ -108,12 +120,15 @@ class TabularTrainer:
         draw: Callable[[SearchSpace], str],
     ) -> None:
         columns = (reward, *metrics.values(), cost_s, parameters, flops)
-        named = tuple(dict.fromkeys(name for name in columns if name is not None))
+        named = tuple(dict.fromkeys(name for name in columns if isinstance(name, str)))
         table = Table(Path(path), key_column, named, source)
         texts = _symbols(space, symbols)
         _check_template(template, len(texts))
+        if isinstance(cost_s, LinearCost):
+            cost_s.check(list(dict.fromkeys(text for _, options in texts for text in options)))
         self.lookup = Lookup(table, template, texts, reward, tuple(metrics.items()), cost_s)
         self.parameters = parameters
+        self.parameters_factor = parameters_factor
         self.flops = flops
         self.flops_factor = flops_factor
         self.space = space
@@ -130,8 +145,8 @@ class TabularTrainer:
             text=frozen.text(),
             drawing=self.draw(frozen),
             values=self.space.values(genotype),
-            parameters=None if self.parameters is None else int(row[self.parameters]),
-            flops=None if self.flops is None else round(row[self.flops] * self.flops_factor),
+            parameters=_counted(row, self.parameters, self.parameters_factor),
+            flops=_counted(row, self.flops, self.flops_factor),
         )
 
     def rehearsal(self) -> Callable[[], None]:
@@ -139,6 +154,10 @@ class TabularTrainer:
 
     def task(self, folder: Path, seed: int) -> Train:
         return self.lookup
+
+
+def _counted(row: Mapping[str, float], column: str | None, factor: float) -> int | None:
+    return None if column is None else round(row[column] * factor)
 
 
 def _symbols(

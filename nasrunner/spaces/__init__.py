@@ -17,7 +17,9 @@ from nasrunner.spaces.basic import (
     LayerNorm,
     MaxPool,
     SeparableConv2d,
+    Zero,
 )
+from nasrunner.spaces.cell import Cell
 from nasrunner.spaces.composite import (
     Concat,
     Fork,
@@ -29,3 +31,5 @@ from nasrunner.spaces.composite import (
     Residual,
 )
 from nasrunner.spaces.mobile import InvertedResidual
+from nasrunner.spaces.named import Named
+from nasrunner.spaces.share import Share, Shared

@@ -12,6 +12,8 @@ from nasrunner.core.space import Shape, Space
 # B = batch, C = channels, H, W = height and width
 
 Padding = Literal["same", "valid"]
+Filters = int | Literal["same"]
+"""A number of output channels; ``same``: as many as come in."""
 Pair = int | tuple[int, int]
 """One size for height and width, or (height, width)."""
 
@@ -22,6 +24,19 @@ class Empty(Space):
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return nn.Identity(), in_shape
+
+
+@dataclass(frozen=True)
+class Zero(Space):
+    """Returns zeros in the shape of its input: no connection."""
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        return _Zero(), in_shape
+
+
+class _Zero(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0.0  # not zeros_like: weights before it have a gradient, which DDP expects
 
 
 @dataclass(frozen=True)
@@ -91,7 +106,7 @@ class Conv2d(Space):
     """Two-dimensional convolution.
 
     Args:
-        filters: number of output channels, >= 1.
+        filters: number of output channels, >= 1; ``same``: as many as come in.
         kernel_size: height and width of a filter.
         stride: step in height and width.
         padding: ``same``: the output has ceil(size / stride) rows and columns, as if the zeros
@@ -101,7 +116,7 @@ class Conv2d(Space):
         bias: whether a bias is added.
     """
 
-    filters: int
+    filters: Filters
     kernel_size: Pair
     stride: Pair = 1
     padding: Padding = "same"
@@ -111,13 +126,14 @@ class Conv2d(Space):
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = _image(in_shape)
-        _require("filters", self.filters, 1)
+        filters = channels if self.filters == "same" else self.filters
+        _require("filters", filters, 1)
         kernel, stride = _pair("kernel_size", self.kernel_size), _pair("stride", self.stride)
         dilation = _pair("dilation", self.dilation)
         window = _window(in_shape, kernel, stride, dilation, self.padding)
         conv = nn.Conv2d(
             channels,
-            self.filters,
+            filters,
             kernel,
             stride,
             window.symmetric,
@@ -125,7 +141,7 @@ class Conv2d(Space):
             self.groups,
             self.bias,
         )
-        return window.padded(conv), (self.filters, *window.out_size)
+        return window.padded(conv), (filters, *window.out_size)
 
 
 @dataclass(frozen=True)
@@ -135,7 +151,7 @@ class SeparableConv2d(Space):
     Arguments as for ``conv2d``.
     """
 
-    filters: int
+    filters: Filters
     kernel_size: Pair
     stride: Pair = 1
     padding: Padding = "same"
@@ -164,7 +180,7 @@ class DilatedConv2d(Space):
     Arguments as for ``conv2d``.
     """
 
-    filters: int
+    filters: Filters
     kernel_size: Pair = 3
     dilation: Pair = 2
     stride: Pair = 1
@@ -188,30 +204,56 @@ class _Pool(Space):
     stride: Pair = 2
     padding: Padding = "valid"
 
-    layer: ClassVar[type[nn.MaxPool2d] | type[nn.AvgPool2d]]
     padded_with: ClassVar[float]
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         kernel, stride = _pair("kernel_size", self.kernel_size), _pair("stride", self.stride)
         window = _window(in_shape, kernel, stride, (1, 1), self.padding)
-        pool = self.layer(kernel, stride, padding=window.symmetric)
+        pool = self.layer(kernel, stride, window)
         return window.padded(pool, self.padded_with), (in_shape[0], *window.out_size)
+
+    def layer(
+        self, kernel: tuple[int, int], stride: tuple[int, int], window: "_Window"
+    ) -> nn.Module:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class MaxPool(_Pool):
     """Largest value of each window; padding counts as minus infinity. Arguments as ``conv2d``."""
 
-    layer = nn.MaxPool2d
     padded_with = -math.inf
+
+    def layer(
+        self, kernel: tuple[int, int], stride: tuple[int, int], window: "_Window"
+    ) -> nn.Module:
+        return nn.MaxPool2d(kernel, stride, padding=window.symmetric)
 
 
 @dataclass(frozen=True)
 class AveragePool(_Pool):
-    """Mean of each window; padding counts as zero. Arguments as ``conv2d``."""
+    """Mean of each window. Arguments as ``conv2d``, and:
 
-    layer = nn.AvgPool2d
+    Args:
+        count_padding: padding counts as zeros; else the mean is over the image's part of the
+            window, for which the padding must be the same on all sides.
+    """
+
+    count_padding: bool = True
+
     padded_with = 0.0
+
+    def layer(
+        self, kernel: tuple[int, int], stride: tuple[int, int], window: "_Window"
+    ) -> nn.Module:
+        if not self.count_padding and window.before != window.after:
+            raise ValueError(
+                f"count_padding=False needs equal padding on all sides, but this window needs "
+                f"{window.before} before and {window.after} after"
+            )
+        return nn.AvgPool2d(
+            kernel, stride, padding=window.symmetric, count_include_pad=self.count_padding
+        )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, enter
 from nasrunner.spaces.basic import Empty, pad_to
 from nasrunner.spaces.external import External
+from nasrunner.spaces.named import Named
 
 # B = batch
 
@@ -219,7 +220,7 @@ class Residual(Space):
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         body, out_shape = self.body.build(in_shape)
-        shape = _largest([in_shape, out_shape])
+        shape = largest([in_shape, out_shape])
         return _Merge([nn.Identity(), body], "add", shape), shape
 
     def text(self) -> str:
@@ -246,7 +247,7 @@ class Fork(Space):
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         built = [branch.build(in_shape) for branch in self.branches]
         shapes = [shape for _, shape in built]
-        shape = _largest(shapes)
+        shape = largest(shapes)
         depth = sum(each[0] for each in shapes) if self.merge == "concat" else shape[0]
         merge = _Merge([layer for layer, _ in built], self.merge, shape)
         return merge, (depth, *shape[1:])
@@ -275,7 +276,12 @@ class _Merge(nn.Module):
         return total
 
 
-def _largest(shapes: list[Shape]) -> Shape:
+def largest(shapes: list[Shape]) -> Shape:
+    """The shape that all of these fit into when they are padded.
+
+    Raises:
+        ValueError: they have different numbers of dimensions.
+    """
     if len({len(shape) for shape in shapes}) != 1:
         raise ValueError(f"shapes {shapes} cannot be merged: flatten or pool them first")
     return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
@@ -283,6 +289,8 @@ def _largest(shapes: list[Shape]) -> Shape:
 
 def _label(module: Space) -> str:
     """What an undecided module is called among the options: its name, or its modules' names."""
+    if isinstance(module, Named):
+        return module.label
     if isinstance(module, Concat) and module.modules:
         return " → ".join(map(_label, module.modules))
     return module.module.__name__ if isinstance(module, External) else module.name()

@@ -9,8 +9,12 @@ from nasrunner.core.decision import OneOf
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations, basic
+from nasrunner.spaces.cell import Graph as CellGraph
+from nasrunner.spaces.cell import edges_of
 from nasrunner.spaces.composite import Concat, Fork, Repeat, RepeatTied, Residual
 from nasrunner.spaces.external import External
+from nasrunner.spaces.graph_picture import Graph
+from nasrunner.spaces.named import Named
 from nasrunner.spaces.picture import (
     DETAIL_SIZE,
     GAP,
@@ -25,6 +29,7 @@ from nasrunner.spaces.picture import (
     Skip,
     text_width,
 )
+from nasrunner.spaces.share import Share
 
 _FAMILIES: dict[type, str] = {
     basic.Affine: "dense",
@@ -52,6 +57,8 @@ _TORCH_FAMILIES = {
     "normalization": "norm",
     "pooling": "pool",
 }
+_COLOURED_FIRST = ("conv", "dense", "pool", "norm", "activation", "dropout")
+"""A block under one name has the colour of the first of these that is in it."""
 _MERGE_SIGNS = {"add": "+", "multiply": "×", "concat": "concat"}
 
 _FONT = "font-family=\"'Segoe UI', Inter, Roboto, 'Helvetica Neue', Arial, sans-serif\""
@@ -100,6 +107,12 @@ def _items(space: Space) -> list[Part]:
     if isinstance(space, Fork):
         branches = [Series(_items(branch)) for branch in space.branches]
         return [Branches(branches, _MERGE_SIGNS.get(space.merge, str(space.merge)))]
+    if isinstance(space, CellGraph):
+        return [_graph(space)]
+    if isinstance(space, Named):
+        return _named(space)
+    if isinstance(space, Share):
+        return _items(space.placed())
     if isinstance(space, Repeat | RepeatTied):  # still open
         return [Frame(Series(_items(space.body)), f"×{_shown(space.times)}")]
     if isinstance(space, External):
@@ -108,6 +121,30 @@ def _items(space: Space) -> list[Part]:
         arguments = [f"{name}={_shown(value)}" for name, value in space.arguments]
         return [Box(space.module.__name__, arguments, family)]
     return _generic(space)
+
+
+def _graph(cell: CellGraph) -> Graph:
+    """A cell without the edges that carry nothing."""
+    edges = zip(edges_of(cell.num_nodes), cell.edges, strict=True)
+    return Graph(
+        cell.num_nodes,
+        {ends: Series(_items(edge)) for ends, edge in edges if not _is_zero(edge)},
+    )
+
+
+def _is_zero(space: Space) -> bool:
+    return isinstance(space.module if isinstance(space, Named) else space, basic.Zero)
+
+
+def _named(space: Named) -> list[Part]:
+    """One box under the name, or a frame where there is more than a series of boxes in it."""
+    parts = _items(space.module)
+    if not all(isinstance(part, Box) for part in parts):
+        return [Frame(Series(parts), space.label, is_left=True)]
+    families = [part.family for part in parts if isinstance(part, Box)]
+    family = next((each for each in _COLOURED_FIRST if each in families), "other")
+    titles = " → ".join(part.title for part in parts if isinstance(part, Box))
+    return [Box(space.label, [titles], family)] if parts else []
 
 
 def _generic(space: Space) -> list[Part]:

@@ -28,6 +28,7 @@ from nasrunner.core.space import (
     is_modules_type,
 )
 from nasrunner.spaces.external import External
+from nasrunner.spaces.share import check_sharing
 
 MODULES: dict[str, type[Space]] = {
     value.name(): value
@@ -57,7 +58,12 @@ def parse_space(config: object, key: str = "space") -> SearchSpace:
         (str(name), _parse_leaf(value, f"{key}.hyperparameters.{name}"))
         for name, value in hyperparameters.items()
     )
-    return SearchSpace(settings, _parse_module(config, key))
+    network = _parse_module(config, key)
+    try:
+        check_sharing(network)
+    except SpaceError as error:
+        raise SpaceError(f"{key}: {error}") from None
+    return SearchSpace(settings, network)
 
 
 def _parse_module(node: object, key: str) -> Space:

@@ -1,4 +1,6 @@
+import csv
 import gzip
+import itertools
 import json
 import os
 import pickle
@@ -19,10 +21,16 @@ from nasrunner.core import ConfigError, DataError, Proposal, SearchSpace, SpaceE
 from nasrunner.spaces.language import parse_space
 
 ROOT = Path(__file__).parents[2]
-MACRO = Path(os.environ.get("NASRUNNER_DATA", ROOT / "../shared/data")) / "nasbench_macro"
+DATA = Path(os.environ.get("NASRUNNER_DATA", ROOT / "../shared/data"))
+MACRO, NB201 = DATA / "nasbench_macro", DATA / "nasbench201"
+EDGES = ("e01", "e02", "e12", "e03", "e13", "e23")
 
 needs_macro = pytest.mark.skipif(
     not (MACRO / "nasbench_macro.csv.gz").exists(), reason=f"{MACRO} holds no table"
+)
+
+needs_nb201 = pytest.mark.skipif(
+    not (NB201 / "nasbench201.csv.gz").exists(), reason=f"{NB201} holds no table"
 )
 
 ROWS = "arch,acc,seconds,size,ops\n8-0,0.5,1.5,80,100\n8-1,0.75,2.5,80,200\n16-0,0.25,3.5,160,300\n"
@@ -41,6 +49,7 @@ def trainer(path: Path, space: object = SPACE, **changes: object) -> TabularTrai
         "metrics": {"doubled": "acc"},
         "cost_s": "seconds",
         "parameters": "size",
+        "parameters_factor": 1,
         "flops": "ops",
         "flops_factor": 2,
         **changes,
@@ -94,6 +103,50 @@ def test_what_the_table_does_not_say_is_unknown(table: Path, tmp_path: Path) -> 
     assert (blueprint.parameters, blueprint.flops) == (None, None)
     outcome = silent.task(tmp_path, 0)(Proposal(0, {"0/affine/units": 0, "1/or": 0}))
     assert outcome.cost_s == 0.0
+
+
+COST: dict[str, Any] = {
+    "_target_": "nasrunner.children.cost.LinearCost",
+    "epochs": 12,
+    "constant": 2.0,
+    "per_symbol": {8: 0.5, 16: 1.0, "relu": 0.0, "tanh": -0.25},
+}
+
+
+def test_an_estimated_cost_counts_the_symbols_of_every_epoch(table: Path, tmp_path: Path) -> None:
+    train = trainer(table, cost_s=COST).task(tmp_path, 0)
+    wide, tanh = {"0/affine/units": 1, "1/or": 0}, {"0/affine/units": 0, "1/or": 1}
+    assert train(Proposal(0, wide)).cost_s == 12 * (2.0 + 1.0)
+    assert train(Proposal(1, tanh)).cost_s == 12 * (2.0 + 0.5 - 0.25)
+    assert pickle.loads(pickle.dumps(train))(Proposal(0, wide)).cost_s == 36.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "trainer.cost_s.epochs must be > 0, got 0"),
+        (
+            {"per_symbol": {**COST["per_symbol"], "tan": 1.0}},
+            "trainer.cost_s.per_symbol: there is no symbol 'tan', did you mean 'tanh'",
+        ),
+        ({"per_symbol": {8: 1.0}}, "trainer.cost_s.per_symbol needs the seconds .* of '16'"),
+        ({"per_symbol": {32: 1.0}}, "there is no symbol '32', .*Legal: 16, 8, relu, tanh"),
+        ({"per_symbol": {**COST["per_symbol"], 8: "x"}}, "'8' must be a number, got 'x'"),
+        ({"epoch": 3}, "trainer: .*unexpected keyword argument 'epoch'"),
+        ({"constant": None}, "trainer.cost_s.constant must be a number, got None"),
+    ],
+)
+def test_an_estimated_cost_must_speak_of_the_spaces_symbols(
+    table: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        trainer(table, cost_s={**COST, **changes})
+
+
+def test_figures_in_millions_are_counted_one_by_one(table: Path) -> None:
+    millions = trainer(table, parameters_factor=1e6, flops_factor=2e6)
+    blueprint = millions.inspect({"0/affine/units": 1, "1/or": 0})
+    assert (blueprint.parameters, blueprint.flops) == (160_000_000, 600_000_000)
 
 
 def test_symbols_stand_for_the_options(tmp_path: Path) -> None:
@@ -199,17 +252,26 @@ def test_a_branch_without_decisions_of_its_own_leaves_the_others_as_they_are(tab
     assert optional.lookup.key({"optional": 1}) == "relu"
 
 
-@pytest.fixture
-def macro(monkeypatch: pytest.MonkeyPatch) -> TabularTrainer:
-    """Trainer and space as shipped."""
-    monkeypatch.setenv("NASRUNNER_DATA", str(MACRO.parent))
+def shipped(name: str, monkeypatch: pytest.MonkeyPatch) -> TabularTrainer:
+    """Trainer and space of a table as shipped."""
+    monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        space = compose("space/nasbench_macro", ["+data={num_outputs: 10}"]).space
-        trainer = compose("trainer/tabular").trainer
+        space = compose(f"space/{name}", ["+data={num_outputs: 10}"]).space
+        trainer = compose(f"trainer/{name}").trainer
     return build(trainer, parse_space(OmegaConf.to_container(space, resolve=True)))
 
 
-def macro_genotype(trainer: TabularTrainer, arch: str) -> dict[str, int]:
+@pytest.fixture
+def macro(monkeypatch: pytest.MonkeyPatch) -> TabularTrainer:
+    return shipped("nasbench_macro", monkeypatch)
+
+
+@pytest.fixture
+def nb201(monkeypatch: pytest.MonkeyPatch) -> TabularTrainer:
+    return shipped("nasbench201", monkeypatch)
+
+
+def genotype_of(trainer: TabularTrainer, arch: str) -> dict[str, int]:
     return dict(zip(trainer.space.walk(lambda decision: 0), map(int, arch), strict=True))
 
 
@@ -217,14 +279,14 @@ def macro_genotype(trainer: TabularTrainer, arch: str) -> dict[str, int]:
 def test_the_best_of_nasbench_macro_has_the_published_accuracy(
     macro: TabularTrainer, tmp_path: Path
 ) -> None:
-    best = Proposal(0, macro_genotype(macro, "22212202"))
+    best = Proposal(0, genotype_of(macro, "22212202"))
     assert macro.task(tmp_path, 0)(best).reward == pytest.approx(93.12666)
 
 
 @needs_macro
 @pytest.mark.parametrize("arch", ["00000000", "11111111", "22222222", "22212202", "01201201"])
 def test_the_macro_space_builds_the_networks_of_its_table(macro: TabularTrainer, arch: str) -> None:
-    genotype = macro_genotype(macro, arch)
+    genotype = genotype_of(macro, arch)
     blueprint = macro.inspect(genotype)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         network, out_shape = macro.space.freeze(genotype).build((3, 32, 32))
@@ -232,3 +294,48 @@ def test_the_macro_space_builds_the_networks_of_its_table(macro: TabularTrainer,
     assert out_shape == (10,)
     assert sum(weight.numel() for weight in network.parameters()) == blueprint.parameters
     assert counter.get_total_flops() == blueprint.flops
+
+
+@needs_nb201
+def test_a_cell_of_nasbench201_has_the_figures_of_its_row(
+    nb201: TabularTrainer, tmp_path: Path
+) -> None:
+    # idx 0: |avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|…~2|
+    genotype = genotype_of(nb201, "421211")
+    outcome = nb201.task(tmp_path, 0)(Proposal(0, genotype))
+    assert outcome.reward == 63.364  # c10_valid_12
+    assert outcome.metrics == {
+        "c10_valid_200": 81.98267,
+        "c10_test_200": 85.86333,
+        "c100_test_200": 52.91333,
+        "in16_test_200": 26.63333,
+    }
+    assert outcome.cost_s == pytest.approx(12 * (7.178 + 1.635 + 2 * 3.454 - 3 * 0.384))
+    blueprint = nb201.inspect(genotype)
+    assert (blueprint.parameters, blueprint.flops) == (129_306, 2 * 15_647_370)
+
+
+@needs_nb201
+def test_every_cell_of_nasbench201_has_a_row(nb201: TabularTrainer) -> None:
+    paths = list(nb201.space.walk(lambda decision: 0))
+    keys = {
+        nb201.lookup.key(dict(zip(paths, cell, strict=True)))
+        for cell in itertools.product(range(5), repeat=6)
+    }
+    assert keys == set(nb201.lookup.table.rows())
+
+
+@needs_nb201
+def test_the_estimated_seconds_are_those_measured_on_a_thousand_cells(
+    nb201: TabularTrainer, tmp_path: Path
+) -> None:
+    with gzip.open(NB201 / "nasbench201.csv.gz", "rt") as file:
+        cells = {row["idx"]: row for row in csv.DictReader(file)}
+    train, apart = nb201.task(tmp_path, 0), []
+    with gzip.open(NB201 / "nasbench201_time1000.csv.gz", "rt") as file:
+        for row in csv.DictReader(file):
+            edges = "".join(cells[row["idx"]][name] for name in EDGES)
+            estimated = train(Proposal(0, genotype_of(nb201, edges))).cost_s
+            apart.append(abs(estimated / float(row["c10_train_time_12_s"]) - 1))
+    assert len(apart) == 1000
+    assert sum(apart) / 1000 < 0.03

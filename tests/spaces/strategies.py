@@ -16,10 +16,10 @@ def one_of(values: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
 
 
 BASIC: st.SearchStrategy[Config] = st.one_of(
-    st.sampled_from(["relu", "tanh", "batch_norm", "layer_norm", "empty"]),
+    st.sampled_from(["relu", "tanh", "batch_norm", "layer_norm", "empty", "zero"]),
     st.fixed_dictionaries(
         {
-            "filters": one_of(st.integers(1, 4)),
+            "filters": one_of(st.integers(1, 4)) | st.just("same"),
             "kernel_size": one_of(st.integers(1, 4)),
             "stride": one_of(st.integers(1, 3)),
         }
@@ -43,6 +43,12 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
         several.map(lambda given: {"or": given}),
         modules.map(lambda given: {"optional": given}),
         modules.map(lambda given: {"residual": given}),
+        modules.map(lambda given: {"named": {"label": "block", "module": given}}),
+        st.builds(
+            lambda nodes, edge: {"cell": {"nodes": nodes, "edge": edge}},
+            st.integers(2, 3) | st.just({"oneof": [3, 2]}),
+            modules,
+        ),
         st.tuples(modules, modules).map(lambda given: {"maybe_swap": list(given)}),
         st.builds(lambda t, b: {"repeat": {"times": t, "body": b}}, times, modules),
         st.builds(lambda t, b: {"repeat_tied": {"times": t, "body": b}}, times, modules),

@@ -1,0 +1,122 @@
+"""Cells: small graphs with a module on every edge."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import nn
+
+from nasrunner.core.decision import Address, Choose, Decision, OneOf
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.space import Shape, Space, enter
+from nasrunner.spaces.basic import pad_to
+from nasrunner.spaces.composite import largest
+
+
+@dataclass(frozen=True)
+class Cell(Space):
+    """A graph in which every node takes from all before it. Dong & Yang 2020, arXiv:2001.00326.
+
+    Node 0 is the input. Node j is the sum over i < j of what edge i-j makes of node i, smaller
+    ones padded with zeros (section 2.1 and figure 1 there). The last node is the output. Every
+    edge makes the decisions of ``edge`` for itself, in the order 0-1, 0-2, 1-2, 0-3, …; those of
+    all edges are of one kind.
+
+    Args:
+        nodes: how many, the input included, >= 2.
+        edge: the module on every edge.
+    """
+
+    nodes: int
+    edge: Space
+
+    def __post_init__(self) -> None:
+        for count in self._counts():
+            if not isinstance(count, int) or count < 2:
+                raise SpaceError(f"nodes of cell must be a whole number >= 2, got {count!r}")
+
+    def resolve(self, ask: Choose, at: Address) -> Space:
+        nodes = self.nodes
+        if isinstance(nodes, OneOf):
+            nodes = nodes.options[ask(nodes.decision(at / "nodes"))]
+        edges = (self.edge.resolve(ask, place) for place in self._places(at, nodes))
+        return Graph(tuple(edges), path=at.path)
+
+    def size(self) -> int:
+        return sum(self.edge.size() ** num_edges(count) for count in self._counts())
+
+    def decisions(self, at: Address) -> Iterator[Decision]:
+        if isinstance(self.nodes, OneOf):
+            yield self.nodes.decision(at / "nodes")
+        yield from self.edge.decisions(next(self._places(at, nodes=2)))
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        raise ValueError("its edges have to be chosen: freeze it first")
+
+    def _counts(self) -> tuple[int, ...]:
+        return self.nodes.options if isinstance(self.nodes, OneOf) else (self.nodes,)
+
+    def _places(self, at: Address, nodes: int) -> Iterator[Address]:
+        for source, target in edges_of(nodes):
+            yield enter(self.edge, Address((at / f"{source}-{target}").path, (at / "*").kind))
+
+
+@dataclass(frozen=True)
+class Graph(Space):
+    """A cell whose edges are known: what ``Cell`` becomes when it is frozen.
+
+    Args:
+        edges: the modules on 0-1, 0-2, 1-2, 0-3, …
+    """
+
+    edges: tuple[Space, ...]
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        layers: list[nn.Module] = []
+        shapes = [in_shape]
+        for target in range(1, self.num_nodes):
+            first = num_edges(target)
+            into = self.edges[first : first + target]
+            built = [edge.build(shape) for edge, shape in zip(into, shapes, strict=True)]
+            layers += [layer for layer, _ in built]
+            shapes.append(largest([shape for _, shape in built]))
+        return _Graph(layers, shapes[1:]), shapes[-1]
+
+    @property
+    def num_nodes(self) -> int:
+        """How many nodes there are, the input included."""
+        return next(n for n in range(len(self.edges) + 2) if num_edges(n) == len(self.edges) and n)
+
+    def text(self) -> str:
+        shown = (
+            f"{source}→{target}: {edge.text()}"
+            for (source, target), edge in zip(edges_of(self.num_nodes), self.edges, strict=True)
+        )
+        return f"cell({', '.join(shown)})"
+
+
+class _Graph(nn.Module):
+    """Adds up what the edges into each node make of the nodes before it."""
+
+    def __init__(self, edges: list[nn.Module], shapes: list[Shape]) -> None:
+        super().__init__()
+        self.edges = nn.ModuleList(edges)
+        self.shapes = shapes
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        nodes, edges = [x], iter(self.edges)
+        for shape in self.shapes:
+            into = [pad_to(next(edges)(node), shape) for node in nodes]
+            nodes.append(reduce(torch.add, into))
+        return nodes[-1]
+
+
+def edges_of(nodes: int) -> Iterator[tuple[int, int]]:
+    """(source, target) of every edge in order: those into node 1, into node 2, …"""
+    return ((source, target) for target in range(1, nodes) for source in range(target))
+
+
+def num_edges(nodes: int) -> int:
+    """How many edges a cell has."""
+    return nodes * (nodes - 1) // 2

@@ -1,0 +1,37 @@
+"""A name for a block of modules, wherever people read of it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from nasrunner.core.decision import Address, Choose
+from nasrunner.core.space import Shape, Space
+
+
+@dataclass(frozen=True)
+class Named(Space):
+    """Calls a module by a name: among the options of a decision, in texts and in pictures.
+
+    Where decisions were made inside the module, texts and pictures show it instead of its name.
+
+    Args:
+        label: the name.
+        module: what it stands for.
+    """
+
+    label: str
+    module: Space
+
+    is_transparent: ClassVar[bool] = True
+
+    def resolve(self, ask: Choose, at: Address) -> Space:
+        resolved = super().resolve(ask, at)
+        assert isinstance(resolved, Named)
+        return resolved if self.size() == 1 else resolved.module
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        return self.module.build(in_shape)
+
+    def text(self) -> str:
+        return self.label
