@@ -8,7 +8,7 @@ import sys
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -187,8 +187,15 @@ def remove_if_unused(folder: Path) -> None:
             each.rmdir()
 
 
+class Stoppable(Protocol):
+    """What starts children one after the other, and can be asked to start no more."""
+
+    def stop(self, reason: str) -> None:
+        """Starts nothing more; what runs may end."""
+
+
 @contextlib.contextmanager
-def graceful_stop(study: Study | SideBySide) -> Iterator[None]:
+def graceful_stop(study: Stoppable) -> Iterator[None]:
     """Ctrl-C once lets running children finish; twice, or SIGTERM, stops at once."""
 
     was_asked = False

@@ -53,6 +53,16 @@ class KeepWeights(pl.Callback):
             weights = {n: v.detach().clone() for n, v in module.network.state_dict().items()}
             self._best = {"epoch": int(line["epoch"]), "metrics": line, "state_dict": weights}
 
+    def put_back(self, module: ChildModule) -> int | None:
+        """Gives the network the weights of its best epoch back, and tells which that was.
+
+        None: they are not kept, and the network has those of its last epoch.
+        """
+        if self._best is None:
+            return None
+        module.network.load_state_dict(self._best["state_dict"])
+        return int(self._best["epoch"])
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._best is not None:
             torch.save(self._best, self.folder / "best.ckpt")

@@ -67,13 +67,17 @@ class ChildFiles:
 
     def write_outcome(self, outcome: Outcome) -> None:
         """Writes the outcome so that a reader finds all of it or none."""
+        self.write_whole("outcome.json", outcome.to_json())
+
+    def write_whole(self, name: str, record: Mapping[str, Any]) -> None:
+        """Writes a JSON file so that a reader finds all of it or none."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / "outcome.json.unfinished"
+        unfinished = self.folder / f"{name}.unfinished"
         with unfinished.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(outcome.to_json()) + "\n")
+            file.write(json.dumps(record) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(self.folder / "outcome.json")
+        unfinished.replace(self.folder / name)
 
     @contextmanager
     def log(self) -> Iterator[None]:

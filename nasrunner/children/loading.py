@@ -9,14 +9,19 @@ import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from nasrunner.children.settings import Construct
-from nasrunner.core import DataError
+from nasrunner.core import ConfigError, DataError
 
 _KEPT: dict[tuple[Any, ...], pl.LightningDataModule] = {}
 """The last data module this process set up, by what it depends on."""
 
 
 def load_data(
-    config: Mapping[str, Any], trainer: pl.Trainer, seed: int, construct: Construct
+    config: Mapping[str, Any],
+    trainer: pl.Trainer | None,
+    seed: int,
+    construct: Construct,
+    *,
+    joins_validation: bool = False,
 ) -> pl.LightningDataModule:
     """The data module of a configuration, its files checked and its training examples loaded.
 
@@ -25,19 +30,24 @@ def load_data(
 
     Args:
         config: the ``data`` part of the child's configuration.
-        trainer: whose device the data module may use.
+        trainer: whose device the data module may use; None: the CPU.
         seed: the study's seed. All global generators are seeded with it where data is loaded.
         construct: builds the data module.
+        joins_validation: whether the validation examples are trained on, too.
 
     Raises:
+        ConfigError: the data module cannot join them.
         DataError: a file is missing or damaged, or the examples are not what ``config`` says.
     """
-    device = trainer.strategy.root_device
-    identity = (json.dumps(config, sort_keys=True, default=repr), str(device), seed, construct)
+    device = "cpu" if trainer is None else str(trainer.strategy.root_device)
+    text = json.dumps(config, sort_keys=True, default=repr)
+    identity = (text, device, seed, construct, joins_validation)
     if identity not in _KEPT:
         _KEPT.clear()
         pl.seed_everything(seed, workers=True, verbose=False)
         data = make_data(config, construct)
+        if joins_validation:
+            join_validation(data)
         data.trainer = trainer
         data.prepare_data()
         data.setup("fit")
@@ -59,6 +69,21 @@ def make_data(config: Mapping[str, Any], construct: Construct) -> pl.LightningDa
     return data
 
 
+def join_validation(data: pl.LightningDataModule) -> None:
+    """Makes the validation examples part of the training part of a data module.
+
+    Raises:
+        ConfigError: it has no ``join_validation``; see ``TensorDataModule`` for one that has.
+    """
+    join = getattr(data, "join_validation", None)
+    if join is None:
+        raise ConfigError(
+            f"on=train_and_validation: {type(data).__name__} has no join_validation(), which makes "
+            "its validation examples part of the training part; legal without it: on=train"
+        )
+    join()
+
+
 class LoadedData(pl.LightningDataModule):
     """Stands in for a data module that is set up already, so that Lightning does not repeat it.
 
@@ -78,6 +103,9 @@ class LoadedData(pl.LightningDataModule):
 
     def val_dataloader(self) -> Any:
         return self._attached().val_dataloader()
+
+    def test_dataloader(self) -> Any:
+        return self._attached().test_dataloader()
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, Epoch):

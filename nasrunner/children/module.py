@@ -43,6 +43,10 @@ class ChildModule(pl.LightningModule):
         make_scheduler: called with the optimizer. Stepped once an epoch.
         record: called with each epoch's line, once it is complete.
         is_fast: whether ``training_step`` is given an epoch's batches instead of one batch.
+
+    Attributes:
+        tested: the metrics of the test part, once the network was tested.
+        num_tested: the examples they were measured on.
     """
 
     def __init__(
@@ -64,8 +68,10 @@ class ChildModule(pl.LightningModule):
         self._make_scheduler = make_scheduler
         self._record = record
         self._train_loss = _Mean()
-        self._val_loss = _Mean()
+        self._eval_loss = _Mean()
         self._validated: Line = {}
+        self.tested: Line = {}
+        self.num_tested = 0
         self._learning_rate = math.nan
         self._timer: Timer | None = None
 
@@ -144,20 +150,39 @@ class ChildModule(pl.LightningModule):
         self._validated = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        values = self._measured("val")
+        if not self.trainer.sanity_checking:
+            self._validated = self._publish(values)
+
+    def on_test_start(self) -> None:
+        self.num_tested = 0
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._measure(batch)
+        self.num_tested += len(batch[0])
+
+    def on_test_epoch_end(self) -> None:
+        self.tested = self._publish(self._measured("test"))
+
+    def _measure(self, batch: Batch) -> None:
+        """Adds a batch to the loss and to every metric."""
         x, target = batch
         predicted_BK = self.forward(x)
-        self._val_loss.add(self.task.loss(predicted_BK, target), len(x))
+        self._eval_loss.add(self.task.loss(predicted_BK, target), len(x))
         measured = self.task.measured(predicted_BK, target)
         for metric in self.metrics.values():
             metric.update(*measured)  # type: ignore[operator]
 
-    def on_validation_epoch_end(self) -> None:
-        values = {"val_loss": self._val_loss.compute(self.trainer.strategy)}
+    def _measured(self, part: str) -> dict[str, torch.Tensor]:
+        """The loss and every metric of the batches measured since the last time."""
+        values = {f"{part}_loss": self._eval_loss.compute(self.trainer.strategy)}
         for name, metric in self.metrics.items():
-            values[f"val_{name}"] = metric.compute()  # type: ignore[operator]
+            values[f"{part}_{name}"] = metric.compute()  # type: ignore[operator]
             metric.reset()  # type: ignore[operator]
-        if not self.trainer.sanity_checking:
-            self._validated = self._publish(values)
+        return values
 
     def on_train_epoch_end(self) -> None:
         train_loss = self._train_loss.compute(self.trainer.strategy)

@@ -93,6 +93,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         super().__init__()
         self._fit: _FitTensors | None = None
         self._test: Batch | None = None
+        self._is_joined = False
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -132,6 +133,14 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 stacklevel=2,
             )
 
+    def join_validation(self) -> None:
+        """Makes the validation examples part of the training part; called before ``setup``.
+
+        Then the statistics for normalization come from both, and the validation part is empty:
+        for training a network that was chosen before, once more, on all there is but the test.
+        """
+        self._is_joined = True
+
     def setup(self, stage: str) -> None:
         """Loads training and validation examples, and for ``test`` those of the test as well.
 
@@ -163,6 +172,17 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         assert self._test is not None
         return TensorLoader(*self._test, self.eval_batch_size)
 
+    @property
+    def normalization(self) -> Normalization:
+        """What inputs are normalized with, once ``setup`` was called."""
+        assert self._fit is not None
+        return self._fit.normalization
+
+    def training_tensors(self) -> Batch:
+        """The normalized training part, (N, ...) and its targets: in order, not augmented."""
+        assert self._fit is not None
+        return self._fit.train
+
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
@@ -187,7 +207,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"data: {type(self).__name__} must keep its argument {missing[0]!r} as an "
                 "attribute of the same name"
             )
-        return (type(self), *[(name, repr(getattr(self, name))) for name in names])
+        given = [(name, repr(getattr(self, name))) for name in names]
+        return (type(self), self._is_joined, *given)
 
     def _load_fit(self, device: torch.device) -> _FitTensors:
         x, y = self.read_fit()
@@ -201,6 +222,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         num_validation = count_of("validation_examples", self.validation_examples, len(x))
         strata_N = y if y.ndim == 1 else np.zeros(len(y))
         rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed)
+        if self._is_joined:
+            rows, validation_rows = np.arange(len(x)), validation_rows[:0]
         normalization = Normalization.of(x[rows])
         train = _tensors(normalization, x[rows], y[rows], device)
         validation = _tensors(normalization, x[validation_rows], y[validation_rows], device)

@@ -102,6 +102,29 @@ def test_a_search_never_reads_the_test_part(log: Path) -> None:
     assert log.read_text() == "fit test "
 
 
+def test_joined_validation_examples_are_trained_on_and_counted_in_the_statistics(
+    log: Path,
+) -> None:
+    module = Numbered(**COMMON, log=log)
+    module.join_validation()
+    module.setup("test")
+    x, y = module.training_tensors()
+    assert raw(module, x) == list(range(30))
+    assert y.tolist() == [number % 2 for number in range(30)]
+    torch.testing.assert_close(x.mean(0), torch.zeros(2), atol=1e-6, rtol=0)
+    assert list(module.val_dataloader()) == []
+    assert raw(module, module.test_dataloader().x) == list(range(100, 110))
+
+
+def test_a_joined_data_set_does_not_change_the_one_it_was_made_from(log: Path) -> None:
+    apart, joined = Numbered(**COMMON, log=log), Numbered(**COMMON, log=log)
+    joined.join_validation()
+    for module in (apart, joined, apart):
+        module.setup("fit")
+    assert len(apart.training_tensors()[0]) == 25
+    assert len(joined.training_tensors()[0]) == 30
+
+
 def test_data_is_read_once_a_process_whatever_the_batch_size(log: Path) -> None:
     first = Numbered(**COMMON, log=log)
     first.setup("fit")

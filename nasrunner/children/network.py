@@ -1,0 +1,119 @@
+"""Trains one network anew in the process it is called in, and tests it once."""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from pytorch_lightning.utilities.model_helpers import is_overridden
+
+from nasrunner.children.checks import check_child
+from nasrunner.children.files import ChildFiles
+from nasrunner.children.loading import join_validation, make_data
+from nasrunner.children.module import Line
+from nasrunner.children.retraining import (
+    RetrainTask,
+    network_folder,
+    repetition_of,
+    repetition_seed,
+)
+from nasrunner.children.settings import Config, applied
+from nasrunner.children.training import Fitted, Fitting, Result, attempted, final_metrics
+from nasrunner.core import ConfigError, Genotype, Outcome, Proposal
+
+TESTED = "tested.json"
+"""The record that a network was tested: it stands there before its outcome does."""
+
+
+@dataclass(frozen=True)
+class TrainNetwork:
+    """Trains a child's architecture from scratch, and tests the network that comes of it once.
+
+    The test part is read after the training has ended, in the same process and for these weights
+    only: there is no way to test a network again but to train it again. Which epoch's weights are
+    tested depends on the validation part alone: with ``on=train`` the best epoch's where these
+    are kept (``trainer.checkpoint``: best or all), else the last one's.
+
+    First weights, order of the examples and dropout depend on the study's seed and the repetition;
+    the split is the study's own.
+    """
+
+    task: RetrainTask
+
+    def __call__(self, proposal: Proposal) -> Outcome:
+        repetition = repetition_of(proposal)
+        folder = self.task.child.folder
+        files = ChildFiles(network_folder(folder, f"{proposal.index:04d}", repetition))
+        for name in ("outcome.json", TESTED):  # the outcome first: it says that all is done
+            (files.folder / name).unlink(missing_ok=True)
+        return attempted(proposal, files, functools.partial(self._train, proposal, files))
+
+    def _train(self, proposal: Proposal, files: ChildFiles, curves: list[Line]) -> Result:
+        child = self.task.child
+        frozen = child.space.freeze(proposal.genotype)
+        fitting = Fitting(
+            child,
+            proposal,
+            frozen,
+            config_of(self.task, proposal.genotype),
+            repetition_seed(child.seed, repetition_of(proposal)),
+            joins_validation=self.task.on == "train_and_validation",
+        )
+        with fitting.run(files, curves) as fitted:
+            metrics = _tested(fitted, files, len(curves))
+        reward = fitted.task.reward(curves) if self.task.on == "train" else None
+        return reward, final_metrics(curves) | metrics
+
+
+def config_of(task: RetrainTask, genotype: Genotype) -> Config:
+    """What a network is trained with: without a validation part, nothing may ask for one."""
+    config = applied(task.child.config, task.child.space.freeze(genotype).hyperparameters)
+    if task.on == "train_and_validation":
+        without = {"limit_val_batches": 0, "stop_patience": None, "checkpoint": "last"}
+        config["trainer"].update(without)
+    return config
+
+
+def check_network(task: RetrainTask, genotype: Genotype) -> None:
+    """Tries all that a network will need but the examples themselves.
+
+    Raises:
+        ConfigError: a part cannot be built, no weights would be kept, or something needs a
+            validation or test part that there is not; names the key.
+        DataError: a file of the data set is missing or damaged.
+    """
+    child, config = task.child, config_of(task, genotype)
+    check_child(config, (), child.in_shape, child.construct)
+    if config["trainer"]["checkpoint"] == "none":
+        raise ConfigError(
+            "trainer.checkpoint=none keeps no weights of a network; legal here: best, last, all"
+        )
+    data: Any = make_data(config["data"], child.construct)
+    if not is_overridden("test_dataloader", data):
+        raise ConfigError(
+            f"data: {type(data).__name__} has no test_dataloader(), so nothing can be tested"
+        )
+    if task.on == "train_and_validation":
+        join_validation(data)
+        monitor = config["scheduler"].get("monitor")
+        if isinstance(monitor, str) and monitor.startswith("val_"):
+            raise ConfigError(
+                f"scheduler.monitor={monitor} is not measured with on=train_and_validation: give "
+                "scheduler.monitor=train_loss, another scheduler, or on=train"
+            )
+
+
+def _tested(fitted: Fitted, files: ChildFiles, num_epochs: int) -> dict[str, float]:
+    """Measures a network that was just trained on the test part, and records that it was."""
+    best_epoch = fitted.keep.put_back(fitted.module)
+    fitted.data.data.setup("test")
+    fitted.trainer.test(fitted.module, datamodule=fitted.data, verbose=False)
+    record = {
+        "time": time.time(),
+        "weights": "last.ckpt" if best_epoch is None else "best.ckpt",
+        "epoch": num_epochs - 1 if best_epoch is None else best_epoch,
+        "examples": fitted.module.num_tested,
+        "metrics": fitted.module.tested,
+    }
+    files.write_whole(TESTED, record)
+    return fitted.module.tested

@@ -1,0 +1,102 @@
+"""The command ``nasrunner-retrain``: trains the best children of a study to convergence."""
+
+import os
+import re
+import sys
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from nasrunner.core.errors import NasRunnerError
+
+HELP = """\
+nasrunner-retrain: trains the best children of a study from scratch and tests each network once
+
+  from=STUDY              a study's folder, or runs:/ID of its MLflow run
+  top=3                   how many of its best architectures
+  seeds=3                 how many networks of each, with first weights of their own
+  on=train_and_validation also on the validation examples; the last epoch's weights are tested
+     train                as in the search; of the epochs, trainer.checkpoint=best keeps the best
+  folder=FOLDER           where they go; else retrained/ in the study's folder
+  tracking_uri=URI        where MLflow keeps the run; else as conf/tracker/mlflow.yaml says
+  mlp_classifier=true     scikit-learn's MLPClassifier beside them, where the space is an MLP
+
+Changes of the study's configuration, everything else stays what it was in the search:
+
+  trainer.* optimizer.* scheduler.* executor.* tracker.*   as for nasrunner, also scheduler=cosine
+  data.batch_size data.eval_batch_size data.drop_last data.pad data.root
+
+The test examples are read once for each network, after its training. What is trained and tested
+is not done again: the same command goes on where it was stopped, and more seeds= or a higher top=
+add networks.
+
+Examples:
+
+  nasrunner-retrain from=outputs/STUDY/TIME top=3 seeds=3 trainer.max_epochs=50
+  nasrunner-retrain from=outputs/STUDY/TIME on=train trainer.max_epochs=200 trainer.stop_patience=20
+  nasrunner-retrain from=outputs/STUDY/TIME scheduler=cosine optimizer.lr=0.01 folder=outputs/cosine
+  nasrunner-retrain from=runs:/0123456789abcdef0123456789abcdef top=1
+
+The folder holds retrain.json and retrain.csv, and a folder for each network like a child's:
+proposal.json, config.yaml, curves.jsonl, best.ckpt or last.ckpt, outcome.json, tested.json.
+"""
+
+
+def main() -> None:
+    """Runs the command; every error a user can cause is one sentence and exit code 2."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        sys.stdout.write(HELP)
+        return
+    try:
+        _run(arguments)
+    except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
+        _fail(_explain(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.stderr.write("\nnasrunner-retrain: stopped at once; the same command goes on\n")
+        sys.exit(130)
+
+
+def _run(arguments: list[str]) -> None:
+    from nasrunner.retrain.request import parse  # these import torch: seconds that --help saves
+    from nasrunner.retrain.session import Session
+    from nasrunner.retrain.show import Display
+    from nasrunner.retrain.source import study_of
+    from nasrunner.retrain.tracking import track
+
+    request = parse(arguments)
+    session = Session(study_of(request.source, request.tracking_uri), request)
+    display = Display(Console(highlight=False), session.metric)
+    for warning in session.warnings():
+        display.warn(warning)
+    results = session.run(display.began, display.ended)
+    display.close(results)
+    if reason := track(session, results):
+        display.warn(f"MLflow lacks these networks; the same command writes them again: {reason}")
+    if results.is_interrupted:
+        sys.exit(130)
+    if any(row.num_failed for row in results.rows):
+        sys.exit(1)
+
+
+def _explain(error: Exception) -> str:
+    """An error as one sentence; Hydra's say what is wrong in their cause."""
+    causes = [error, error.__cause__] if isinstance(error, HydraException) else [error]
+    text = " ".join(" ".join(str(each) for each in causes if each is not None).split())
+    return re.sub(r" (Config search path:|See https://hydra).*", "", text)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"nasrunner-retrain: {message}\n")
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

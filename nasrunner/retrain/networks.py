@@ -1,0 +1,118 @@
+"""Runs the trainings that are still to be done, and reads those that are."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nasrunner.children.retraining import network_folder, repetition_of
+from nasrunner.core.ports import Executor, Train
+from nasrunner.core.records import Outcome, Proposal
+
+MLP_CLASSIFIER = "mlp_classifier"
+"""The name of the jobs that are no network of the space."""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One network to train and test.
+
+    Attributes:
+        name: how its folder begins: ``0007``, ``mlp_classifier``.
+        proposal: its architecture, and which repetition it is.
+        train: trains it.
+    """
+
+    name: str
+    proposal: Proposal
+    train: Train
+
+    @property
+    def repetition(self) -> int:
+        """Which network of its architecture it is: 0, 1, …"""
+        return repetition_of(self.proposal)
+
+    def folder(self, parent: Path) -> Path:
+        """Where the network keeps its files."""
+        return network_folder(parent, self.name, self.repetition)
+
+
+@dataclass(frozen=True)
+class Network:
+    """What became of a job.
+
+    Attributes:
+        job: what was to be done.
+        outcome: completed with the metrics of the test, or failed.
+        tested: the record of its test; None where it failed.
+    """
+
+    job: Job
+    outcome: Outcome
+    tested: Mapping[str, Any] | None
+
+
+class Retraining:
+    """Trains the networks that are not done yet, as many at a time as the executor takes.
+
+    Args:
+        jobs: what is to be done, in order.
+        folder: where the networks' folders are.
+        told: called with each network as it ends.
+
+    Attributes:
+        networks: those that are trained and tested, or failed now.
+        missing: the jobs that were still to be done at the beginning.
+        stop_reason: why nothing more was started; None while nobody asked for that.
+    """
+
+    def __init__(self, jobs: Sequence[Job], folder: Path, told: Callable[[Network], None]) -> None:
+        self.told = told
+        self.folder = folder
+        done = {job: found for job in jobs if (found := read_network(job, folder)) is not None}
+        self.networks: dict[Job, Network] = done
+        self.missing = [job for job in jobs if job not in done]
+        self.stop_reason: str | None = None
+
+    def stop(self, reason: str) -> None:
+        """Starts nothing more; ``run`` returns when what is running has ended."""
+        self.stop_reason = self.stop_reason or reason
+
+    def run(self, executor: Executor) -> None:
+        """Trains all that is missing, or all that was running when ``stop`` was called."""
+        queue = list(reversed(self.missing))
+        running: list[Job] = []
+        while True:
+            while queue and self.stop_reason is None and executor.free_slots():
+                running.append(queue.pop())
+                executor.submit(running[-1].train, running[-1].proposal)
+            if not running:
+                return
+            for outcome in executor.wait():
+                job = next(each for each in running if each.proposal is outcome.proposal)
+                running.remove(job)
+                is_tested = outcome.status == "completed"
+                tested = _record(job.folder(self.folder) / "tested.json") if is_tested else None
+                self.networks[job] = Network(job, outcome, tested)
+                self.told(self.networks[job])
+
+
+def read_network(job: Job, parent: Path) -> Network | None:
+    """A network that was trained and tested before; None where that is still to be done."""
+    folder = job.folder(parent)
+    made_for = _record(folder / "proposal.json")
+    outcome = _record(folder / "outcome.json")
+    tested = _record(folder / "tested.json")
+    if made_for is None or outcome is None or tested is None:
+        return None
+    if made_for["genotype"] != job.proposal.genotype or outcome["status"] != "completed":
+        return None
+    return Network(job, Outcome.from_json(outcome, job.proposal), tested)
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return None

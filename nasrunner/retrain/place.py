@@ -1,0 +1,86 @@
+"""The folder that networks are retrained in: one process at a time, with one configuration."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nasrunner.core.errors import ConfigError, NasRunnerError
+
+_NOT_COMPARED = ("data.root", "data.eval_batch_size")
+"""Settings that change no network."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of a retraining; ``retrain.yaml`` in it says how its networks are trained."""
+
+    folder: Path
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second retraining out; removes the folder if nothing was put there.
+
+        Raises:
+            NasRunnerError: another process trains networks in it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            self._lock(lock)
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # not empty: networks are there
+                    self.folder.rmdir()
+        finally:
+            os.close(lock)
+
+    def _lock(self, descriptor: int) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NasRunnerError(
+                f"{self.folder} is in use: its networks are still being trained"
+            ) from error
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Refuses to mix networks of different settings.
+
+        Raises:
+            ConfigError: those that are there were trained with others; names the first key.
+        """
+        if not self._path.is_file():
+            return
+        before = dict(_leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
+        now = dict(_leaves(settings))
+        for key in dict.fromkeys([*now, *before]):
+            if before.get(key) != now.get(key) and key not in _NOT_COMPARED:
+                raise ConfigError(
+                    f"{self.folder} holds networks that were trained with {key}={before.get(key)}, "
+                    f"not {now.get(key)}: give folder= another one, or remove it"
+                )
+
+    def save(self, settings: Mapping[str, Any]) -> None:
+        """Writes how the networks are trained: all of it or nothing new."""
+        unfinished = self.folder / "retrain.yaml.unfinished"
+        OmegaConf.save(OmegaConf.create(dict(settings)), unfinished)
+        os.replace(unfinished, self._path)
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "retrain.yaml"
+
+
+def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a configuration with their values; a list is one value."""
+    if isinstance(value, Mapping) and value:
+        for name, inside in value.items():
+            yield from _leaves(inside, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value

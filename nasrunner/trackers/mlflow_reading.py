@@ -1,0 +1,207 @@
+"""Studies in MLflow: finds their runs, fetches what a report reads, and logs files to them."""
+
+import logging
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.trackers.mlflow_address import Address
+from nasrunner.trackers.mlflow_connection import import_early
+from nasrunner.trackers.mlflow_file import remember
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+_FILES = ("config.yaml", "ledger.jsonl")
+_IS_STUDY = "tags.`nasrunner.kind` = 'study'"
+
+
+class TrackingError(NasRunnerError):
+    """MLflow is away, or does not do what it was asked."""
+
+
+class NotFetchableError(TrackingError):
+    """A study's run lacks the artifacts a study is read from."""
+
+
+class StudyReader:
+    """A tracking store, seen from whoever reads studies that were recorded there.
+
+    Args:
+        tracking_uri: ``sqlite:///file``, another database, or a server's http(s) address.
+
+    Raises:
+        ConfigError: there is no such file, or no such server answers.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.shown = re.sub(r"//[^/@]*@", "//", tracking_uri)
+        self.uri = _checked(tracking_uri, self.shown)
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        import_early(is_database=not self.uri.startswith("http"))
+        from mlflow import MlflowClient
+
+        for name in ("mlflow", "alembic"):  # what fails is told once, as an error of ours
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        with self._told():
+            self._client: MlflowClient = MlflowClient(self.uri)
+
+    def study_run(self, run_id: str) -> "Run":
+        """The run with this id.
+
+        Raises:
+            TrackingError: there is none, or it is no study's.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            raise TrackingError(f"{self.shown} has no run {run_id!r}: {_reason(error)}") from error
+        kind = run.data.tags.get("nasrunner.kind")
+        if kind == "study":
+            return run
+        if kind == "child":
+            parent = run.data.tags.get("mlflow.parentRunId", "unknown")
+            raise TrackingError(
+                f"run {run_id} is no study but a child of one: the study is runs:/{parent}"
+            )
+        raise TrackingError(
+            f"run {run_id} ({run.info.run_name}) is no study: nasrunner did not record it, or it "
+            "would have the tag nasrunner.kind"
+        )
+
+    def search(self, experiment: str | None, condition: str | None) -> list["Run"]:
+        """The runs of studies that meet a condition, oldest first.
+
+        Args:
+            experiment: its name; None: all.
+            condition: in MLflow's filter language; None: every study.
+
+        Raises:
+            ConfigError: there is no such experiment, or no study meets the condition.
+            TrackingError: MLflow does not understand the condition.
+        """
+        ids = self._experiments(experiment)
+        wanted = f"{_IS_STUDY} AND {condition}" if condition else _IS_STUDY
+
+        def page(token: str | None) -> Any:
+            return self._client.search_runs(
+                ids, wanted, order_by=["attributes.start_time ASC"], page_token=token
+            )
+
+        with self._told(f"filter={condition}" if condition else None):
+            runs: list[Run] = list(_pages(page))
+        if not runs:
+            where = f"experiment {experiment!r} of {self.shown}" if experiment else self.shown
+            meets = f" that meets filter={condition}" if condition else ""
+            raise ConfigError(f"there is no study in {where}{meets}")
+        return runs
+
+    def fetch(self, run: "Run", folder: Path) -> Path:
+        """Downloads what a study is read from; its children's files stay where they are.
+
+        Args:
+            run: a study's.
+            folder: where a folder for it is made.
+
+        Returns:
+            The study's folder, which ``recorded.read_study`` reads.
+
+        Raises:
+            NotFetchableError: the run lacks them: its study runs, or was killed.
+            TrackingError: they cannot be downloaded.
+        """
+        run_id = run.info.run_id
+        name = re.sub(r"[^\w.\-]+", "_", run.info.run_name or "study")
+        place = folder / f"{name}-{run_id[:8]}"
+        place.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            there = {file.path for file in self._client.list_artifacts(run_id)}
+            if missing := [name for name in _FILES if name not in there]:
+                raise NotFetchableError(
+                    f"run {run_id} ({run.info.run_name}) has no artifact {missing[0]}: a study's "
+                    "ledger is put there when it ends. Until then give the study's folder"
+                )
+            for name in _FILES:
+                self._client.download_artifacts(run_id, name, str(place))
+        study = run.data.tags.get("nasrunner.study", place.name)
+        remember(place, {"study": study, "run_id": run_id, "tracking_uri": self.uri})
+        return place
+
+    def log(self, run_id: str, files: Iterable[Path], artifact_folder: str) -> None:
+        """Copies files to a run, into a folder of its artifacts.
+
+        Raises:
+            TrackingError: MLflow does not take them.
+        """
+        with tempfile.TemporaryDirectory() as folder, self._told():
+            for file in files:
+                shutil.copy(file, folder)
+            self._client.log_artifacts(run_id, folder, artifact_folder)
+
+    def _experiments(self, name: str | None) -> list[str]:
+        def page(token: str | None) -> Any:
+            return self._client.search_experiments(page_token=token)
+
+        with self._told():
+            found = {each.name: str(each.experiment_id) for each in _pages(page)}
+        if name is None:
+            return list(found.values())
+        if name not in found:
+            raise ConfigError(f"experiment={name} is not in {self.shown}, {suggest(name, found)}")
+        return [found[name]]
+
+    @contextmanager
+    def _told(self, what: str | None = None) -> Iterator[None]:
+        """Whatever MLflow and its libraries raise becomes one sentence."""
+        try:
+            yield
+        except NasRunnerError:
+            raise
+        except Exception as error:
+            raise TrackingError(f"MLflow at {what or self.shown}: {_reason(error)}") from error
+
+
+def _checked(uri: str, shown: str) -> str:
+    """The URI with an absolute path; MLflow would make a file that is missing."""
+    if uri.startswith("sqlite:///"):
+        path = Path(uri.removeprefix("sqlite:///")).absolute()
+        if not path.is_file():
+            raise ConfigError(f"tracking_uri: there is no file {path}")
+        return f"sqlite:///{path}"
+    if uri.startswith(("http://", "https://")):
+        try:
+            Address(uri, None)  # asks within seconds, where MLflow tries for minutes
+        except ConfigError as error:
+            cause = getattr(error.__cause__, "reason", error.__cause__)
+            raise ConfigError(f"tracking_uri: {shown} does not answer: {cause}") from error
+        return uri
+    if "://" not in uri:
+        raise ConfigError(
+            f"tracking_uri: {shown!r} is nothing MLflow keeps studies in. Legal: "
+            "sqlite:///outputs/mlflow.db, http://server:5000, postgresql://…, mysql://…"
+        )
+    return uri
+
+
+def _pages(page: Callable[[str | None], Any]) -> Iterator[Any]:
+    """What all pages of a search hold."""
+    token = None
+    while True:
+        found: Sequence[Any] = page(token)
+        yield from found
+        token = getattr(found, "token", None)
+        if not token:
+            return
+
+
+def _reason(error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return reason if len(reason) <= 300 else f"{reason[:299]}…"
