@@ -13,6 +13,10 @@ from nasrunner.launch import build_space, saved_config
 from nasrunner.ledger import read_events
 
 
+class EmptyStudyError(LedgerError):
+    """A study has not started: its ledger holds nothing yet."""
+
+
 @dataclass(frozen=True)
 class RecordedChild:
     """A proposal of a study and what became of it.
@@ -92,33 +96,31 @@ def read_study(folder: Path) -> RecordedStudy:
 
     Raises:
         ConfigError: there is no study in it.
-        LedgerError: its ledger is empty, or damaged in the middle.
+        EmptyStudyError: its ledger is empty.
+        LedgerError: its ledger is damaged in the middle.
     """
     folder = folder.resolve()
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
         raise ConfigError(f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl")
     events, _ = read_events(folder / "ledger.jsonl")
-    if not events or events[0]["event"] != "study":
-        raise LedgerError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
-    children = {c.proposal.index: c for c in _proposed(events, folder)}
-    for event in events:
-        if event["event"] == "outcome":
-            child = children[event["index"]]
-            outcome = Outcome.from_json(event, child.proposal)
-            children[event["index"]] = replace(child, outcome=outcome, ended_s=event["time"])
-    last = events[-1]
-    return RecordedStudy(
-        folder=folder,
-        config=saved_config(folder),
-        header=events[0],
-        children=tuple(children.values()),
-        sessions=tuple(_sessions(events)),
-        reason=last["reason"] if last["event"] == "ended" else None,
-    )
+    if not events:
+        raise EmptyStudyError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
+    if events[0]["event"] != "study":
+        raise LedgerError(f"{folder / 'ledger.jsonl'} is damaged: its first line is no header")
+    try:
+        return _study(folder, saved_config(folder), events)
+    except (KeyError, TypeError) as error:
+        raise LedgerError(
+            f"{folder / 'ledger.jsonl'} is damaged: an event belongs to none before it, or lacks "
+            f"a value: {error}"
+        ) from error
 
 
-def find_studies(places: Sequence[Path]) -> list[RecordedStudy]:
-    """The studies in these folders and below, each once, in the order of their paths.
+def study_folders(places: Iterable[Path]) -> list[Path]:
+    """The folders of studies in these places and below, each once, in the order of their paths.
+
+    MLflow keeps copies of ledgers among its artifacts, which may lie below a place, too: of a
+    study and its copies the folder that holds most is taken.
 
     Raises:
         ConfigError: a place holds no study.
@@ -129,7 +131,54 @@ def find_studies(places: Sequence[Path]) -> list[RecordedStudy]:
         if not found:
             raise ConfigError(f"{place} holds no study: there is no ledger.jsonl in it or below")
         folders |= dict.fromkeys(found)
-    return [read_study(folder) for folder in folders]
+    return _without_copies(list(folders))
+
+
+def find_studies(places: Iterable[Path]) -> list[RecordedStudy]:
+    """The studies in these folders and below, each once, in the order of their paths.
+
+    Raises:
+        ConfigError: a place holds no study.
+        LedgerError: a ledger is empty, or damaged in the middle.
+    """
+    return [read_study(folder) for folder in study_folders(places)]
+
+
+def _without_copies(folders: Sequence[Path]) -> list[Path]:
+    """Leaves out a folder whose ledger is that of another, or how that began."""
+    kept: list[tuple[Path, bytes]] = []
+    for folder in sorted(folders, key=lambda each: len(list(each.iterdir())), reverse=True):
+        ledger = (folder / "ledger.jsonl").read_bytes()
+        if not ledger or not any(_is_copy(ledger, other) for _, other in kept):
+            kept.append((folder, ledger))
+    chosen = {folder for folder, _ in kept}
+    return [folder for folder in folders if folder in chosen]
+
+
+def _is_copy(one: bytes, other: bytes) -> bool:
+    """Whether the events of one ledger are the first of the other's; times make them unique."""
+    short, long = sorted((one, other), key=len)
+    return bool(short) and long.startswith(short)
+
+
+def _study(
+    folder: Path, config: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
+) -> RecordedStudy:
+    children = {c.proposal.index: c for c in _proposed(events, folder)}
+    for event in events:
+        if event["event"] == "outcome":
+            child = children[event["index"]]
+            outcome = Outcome.from_json(event, child.proposal)
+            children[event["index"]] = replace(child, outcome=outcome, ended_s=event["time"])
+    last = events[-1]
+    return RecordedStudy(
+        folder=folder,
+        config=config,
+        header=events[0],
+        children=tuple(children.values()),
+        sessions=tuple(_sessions(events)),
+        reason=last["reason"] if last["event"] == "ended" else None,
+    )
 
 
 def _proposed(events: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:

@@ -1,0 +1,185 @@
+"""The arguments of ``nasrunner-report``: key=value, as everywhere in the project."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.report.comparison import Grouping
+
+HELP = """\
+nasrunner-report writes one page about recorded studies: report.html, which needs no other file,
+and its figures as PNG and SVG and its tables as CSV.
+
+  nasrunner-report from=outputs/tpe-mlp/2026-01-31_12-00-00-000000
+  nasrunner-report from=outputs/multirun/sweep,outputs/another to=comparison
+  nasrunner-report from=outputs/multirun/sweep budgets=10,25,50,100 baseline=random
+  nasrunner-report from=runs:/0123456789abcdef0123456789abcdef
+  nasrunner-report from=mlflow experiment=nasrunner "filter=tags.`nasrunner.searcher` = 'Tpe'"
+  nasrunner-report watch=outputs/multirun/sweep
+
+Which studies
+  from=...          folders, separated by commas: the studies in them and below;
+                    runs:/<id>: the MLflow run of a study; mlflow: all that are asked for with
+  experiment=...    the experiment's name; without it all experiments
+  filter=...        in MLflow's filter language, on the runs of studies
+  tracking_uri=...  where MLflow keeps them; without it that of conf/tracker/mlflow.yaml
+  watch=...         folders: the page is written again while their studies run, and reloads itself
+  every_s=5         for watch: seconds from one look at the studies to the next
+
+Several studies are compared. They must have the same space, the same reward and the same data.
+  group=settings    which studies are repetitions of one search, and averaged: those that differ by
+                    seed and budget only; group=name: those that were given the same name (study=)
+  baseline=random   the search all others are compared with: a searcher, or a label on the page;
+                    without it random search, if it is there
+  budgets=10,25     numbers of evaluations to compare at; without it 10, 25, 50, 100, 250, ...
+
+The page
+  to=...            its folder; without it <study>/report, or report beside several studies
+  log=true          also as artifacts, in the folder report, of the MLflow run of each study.
+                    Without it that of one study is logged, and a comparison of several is not;
+                    log=false: neither
+"""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What the command was given; None where it was not, and is found out.
+
+    Attributes:
+        places: folders, ``runs:/<id>``, or ``mlflow``.
+        is_watching: the page is written until the studies have ended.
+        to: the folder of the page.
+        budgets: numbers of evaluations.
+        baseline: a searcher or a group's label.
+        group: which studies are averaged.
+        log: whether the page goes to MLflow, too.
+        every_s: seconds between two looks, > 0.
+        tracking_uri, experiment, filter: for MLflow.
+    """
+
+    places: tuple[str, ...]
+    is_watching: bool
+    to: Path | None
+    budgets: tuple[int, ...] | None
+    baseline: str | None
+    group: Grouping
+    log: bool | None
+    every_s: float
+    tracking_uri: str | None
+    experiment: str | None
+    filter: str | None
+
+    @property
+    def is_mlflow(self) -> bool:
+        """Whether the studies come from MLflow."""
+        return self.places[0] == "mlflow" or self.places[0].startswith("runs:/")
+
+
+def parse(given: Sequence[str]) -> Arguments:
+    """The arguments as given on the command line.
+
+    Raises:
+        ConfigError: one is unknown, twice there, or has no legal value.
+    """
+    values: dict[str, str] = {}
+    for argument in given:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise ConfigError(f"arguments are key=value, got {argument!r}: from={argument}?")
+        if key not in _KEYS:
+            raise ConfigError(f"there is no key {key!r}, {suggest(key, _KEYS)}")
+        if key in values:
+            raise ConfigError(f"{key} is given twice: {values[key]} and {value}")
+        if not value:
+            raise ConfigError(f"{key} needs a value")
+        values[key] = value
+    if len(values.keys() & {"from", "watch"}) != 1:
+        raise ConfigError("from=<folders, runs:/<id> or mlflow> or watch=<folders> is needed")
+    arguments = Arguments(
+        places=_places(values.get("from") or values["watch"]),
+        is_watching="watch" in values,
+        to=_optional(values, "to", Path),
+        budgets=_optional(values, "budgets", _budgets),
+        baseline=values.get("baseline"),
+        group=_one_of(values, "group", ("settings", "name")),
+        log=_optional(values, "log", _truth),
+        every_s=_optional(values, "every_s", _seconds) or 5.0,
+        tracking_uri=values.get("tracking_uri"),
+        experiment=values.get("experiment"),
+        filter=values.get("filter"),
+    )
+    _check(arguments)
+    return arguments
+
+
+_KEYS = (
+    "from",
+    "watch",
+    "to",
+    "budgets",
+    "baseline",
+    "group",
+    "log",
+    "every_s",
+    "tracking_uri",
+    "experiment",
+    "filter",
+)
+
+
+def _check(arguments: Arguments) -> None:
+    kinds = {place == "mlflow" or place.startswith("runs:/") for place in arguments.places}
+    if len(kinds) > 1 or ("mlflow" in arguments.places and len(arguments.places) > 1):
+        raise ConfigError("from: give folders, or runs:/<id>, or mlflow, not several of these")
+    if arguments.is_mlflow and arguments.is_watching:
+        raise ConfigError("watch needs folders: MLflow has a study's ledger when the study ends")
+    for key in ("experiment", "filter"):
+        if getattr(arguments, key) is not None and arguments.places != ("mlflow",):
+            raise ConfigError(f"{key} is for from=mlflow, got from={','.join(arguments.places)}")
+
+
+def _places(value: str) -> tuple[str, ...]:
+    if os.path.exists(value):  # also where its name has commas
+        return (value,)
+    places = [place.strip() for place in value.strip("[]").split(",")]
+    return tuple(dict.fromkeys(place for place in places if place)) or (value,)
+
+
+def _budgets(value: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in value.strip("[]()").split(",")]
+    if not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) for part in parts):
+        raise ConfigError(f"budgets must be whole numbers >= 1, as in 10,25,50; got {value!r}")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _truth(value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise ConfigError(f"log must be true or false, got {value!r}")
+    return value.lower() == "true"
+
+
+def _seconds(value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86400:
+        raise ConfigError(f"every_s must be seconds > 0 and below a day, got {value!r}")
+    return seconds
+
+
+def _one_of(values: Mapping[str, str], key: str, legal: Sequence[Any]) -> Any:
+    value = values.get(key, legal[0])
+    if value not in legal:
+        raise ConfigError(f"{key}={value} is no way to group, {suggest(value, legal)}")
+    return value
+
+
+def _optional(values: Mapping[str, str], key: str, make: Callable[[str], Value]) -> Value | None:
+    return make(values[key]) if key in values else None

@@ -1,0 +1,158 @@
+"""The command ``nasrunner-report``: a page about recorded studies, or about their comparison."""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped] # what a damaged config.yaml raises
+
+from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.arguments import HELP, Arguments, parse
+from nasrunner.report.comparison import check_comparable, find_baseline, groups
+from nasrunner.report.sources import log_page, read_folders, read_mlflow
+from nasrunner.report.watching import watch
+
+_LOG_EVERY_S = 60.0  # a page that is written every few seconds goes to MLflow less often
+
+
+def main() -> None:
+    """Runs the command; every error a user can cause is one sentence and exit code 2."""
+    given = sys.argv[1:]
+    if not given or {"-h", "--help"} & set(given):
+        sys.stdout.write(HELP)
+        return
+    try:
+        _report(parse(given))
+    except (NasRunnerError, OmegaConfBaseException, YAMLError) as error:
+        _fail(" ".join(str(error).split()))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.stderr.write("\nnasrunner-report: stopped; the page stands as it was last written\n")
+        sys.exit(130)
+
+
+def _report(arguments: Arguments) -> None:
+    if arguments.is_watching:
+        _watch(arguments)
+        return
+    with tempfile.TemporaryDirectory() as fetched:
+        if arguments.is_mlflow:
+            studies = read_mlflow(arguments, Path(fetched), _warn)
+        else:
+            studies = read_folders(arguments.places, _warn)
+        files = _write(studies, arguments, refresh_s=None)
+        _tell(str(files[0]))
+        _log(studies, files, arguments, _tell, _warn)
+
+
+def _watch(arguments: Arguments) -> None:
+    logged_s = -_LOG_EVERY_S
+    tell, warn = _once(_tell), _once(_warn)
+
+    def write(studies: list[RecordedStudy], is_last: bool) -> None:
+        nonlocal logged_s
+        refresh_s = None if is_last else max(1, round(arguments.every_s))
+        files = _write(studies, arguments, refresh_s)
+        tell(f"{files[0]}\nwritten again until the studies have ended; Ctrl-C stops it")
+        if is_last or time.monotonic() - logged_s >= _LOG_EVERY_S:
+            logged_s = time.monotonic()
+            _log(studies, files, arguments, tell, warn)
+
+    places = [Path(place) for place in arguments.places]
+    watch(
+        places,
+        lambda: read_folders(arguments.places, lambda message: None),
+        write,
+        tell,
+        arguments.every_s,
+    )
+
+
+def _write(
+    studies: Sequence[RecordedStudy], arguments: Arguments, refresh_s: int | None
+) -> list[Path]:
+    """Writes the page; returns its path, then those of its figures and tables."""
+    # They import matplotlib: seconds that --help and a misspelt key save.
+    from nasrunner.report.contents import contents
+    from nasrunner.report.page import write_page
+
+    check_comparable(studies)
+    found = groups(studies, arguments.group)
+    try:
+        baseline = find_baseline(found, arguments.baseline)
+    except ConfigError:
+        if refresh_s is None:
+            raise
+        baseline = None  # it may still begin
+    page = contents(found, baseline, arguments.budgets)
+    folder = arguments.to or _usual_folder(studies, arguments)
+    write_page(page.title, page.subtitle, page.sections, folder, refresh_s=refresh_s)
+    return page.files(folder)
+
+
+def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Path:
+    if arguments.is_mlflow:
+        return Path("outputs", "report")
+    return Path(os.path.commonpath([study.folder for study in studies])) / "report"
+
+
+def _log(
+    studies: Sequence[RecordedStudy],
+    files: Sequence[Path],
+    arguments: Arguments,
+    tell: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> None:
+    """Puts the page where people look at the study; MLflow being away is no reason to fail."""
+    wanted = len(studies) == 1 if arguments.log is None else arguments.log
+    if not wanted:
+        return
+    for study in studies:
+        try:
+            run_id = log_page(study, files, arguments)
+        except NasRunnerError as error:
+            warn(f"the page is written, but not logged: {error}")
+            continue
+        if run_id is not None:
+            tell(f"logged to MLflow run {run_id}, in its artifacts under report")
+        elif arguments.log:
+            warn(f"{study.folder} was not tracked with MLflow: the page is not logged there")
+
+
+def _once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Says the same thing only once."""
+    said: set[str] = set()
+
+    def say_once(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            say(message)
+
+    return say_once
+
+
+def _tell(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"nasrunner-report: warning: {message}\n")
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"nasrunner-report: {message}\n")
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

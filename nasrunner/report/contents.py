@@ -1,0 +1,110 @@
+"""What stands on a page: about one study, or about several and the one with the best child."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.compare_sections import compare_sections, progress_section
+from nasrunner.report.comparison import Group, place_of
+from nasrunner.report.evaluations import counted
+from nasrunner.report.parts import Plot, Section, Table
+from nasrunner.report.study_sections import study_sections
+
+_MOST_NAMED = 5  # searches in a title
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A page before it is written.
+
+    Attributes:
+        title: its heading.
+        subtitle: the line below.
+        sections: from top to bottom.
+    """
+
+    title: str
+    subtitle: str
+    sections: Sequence[Section]
+
+    def files(self, folder: Path) -> list[Path]:
+        """What ``write_page`` writes into a folder: the page first."""
+        files = [folder / "report.html"]
+        for part in (part for section in self.sections for part in section.parts):
+            match part:
+                case Plot():
+                    files += [folder / f"{part.name}.png", folder / f"{part.name}.svg"]
+                case Table():
+                    files.append(folder / f"{part.name}.csv")
+        return files
+
+
+def contents(
+    groups: Sequence[Group], baseline: Group | None, budgets: Sequence[int] | None
+) -> Contents:
+    """The page about these studies.
+
+    Args:
+        groups: of comparable studies; at least one.
+        baseline: the group that the others are compared with; None: there is none.
+        budgets: numbers of evaluations to compare at; None: the usual ones.
+    """
+    studies = [study for group in groups for study in group.studies]
+    if len(studies) == 1:
+        return _about_one(groups[0], budgets)
+    sections = compare_sections(groups, baseline, budgets)
+    if best := _best(studies):
+        sections += [_of_the_best(section) for section in study_sections(best)]
+    places = [place_of(study) for study in studies]
+    where = "MLflow" if places[0].startswith("runs:/") else os.path.commonpath(places)
+    state = counted(sum(s.reason is None for s in studies), "study", "studies")
+    running = "" if all(s.reason for s in studies) else f" · {state} running, or broken off"
+    return Contents(
+        _title(groups, len(studies)),
+        f"{counted(len(studies), 'study', 'studies')} in {where}{running} · written {_now()}",
+        sections,
+    )
+
+
+def _about_one(group: Group, budgets: Sequence[int] | None) -> Contents:
+    study = group.studies[0]
+    sections = study_sections(study)
+    if progress := progress_section(group, budgets):
+        places = [n for n, section in enumerate(sections) if section.title == "Rewards"]
+        sections.insert(places[0] + 1 if places else len(sections), progress)
+    subtitle = f"{group.label}, seed {study.seed} · {place_of(study)} · written {_now()}"
+    return Contents(study.name, subtitle, sections)
+
+
+def _title(groups: Sequence[Group], num_studies: int) -> str:
+    labels = [group.label for group in groups]
+    if len(labels) == 1:
+        return f"{num_studies} studies of {labels[0]}"
+    if len(labels) > _MOST_NAMED:
+        return f"Comparison of {len(labels)} searches"
+    return f"Comparison of {', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def _best(studies: Sequence[RecordedStudy]) -> RecordedStudy | None:
+    """The study with the best child; None where no child has a reward."""
+    found = [(_best_reward(study), -n, study) for n, study in enumerate(studies) if study.best(1)]
+    return max(found, key=lambda each: each[:2])[2] if found else None
+
+
+def _best_reward(study: RecordedStudy) -> float:
+    outcome = study.best(1)[0].outcome
+    assert outcome is not None
+    assert outcome.reward is not None
+    return outcome.reward
+
+
+def _of_the_best(section: Section) -> Section:
+    title = section.title[:1].lower() + section.title[1:]
+    return replace(section, title=f"Best study: {title}")
+
+
+def _now() -> str:
+    return datetime.now().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,110 @@
+"""The settings of studies: what makes them comparable, what tells them apart, how to say it."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nasrunner.config import config_dir
+
+_NO_SETTING = (
+    "study",
+    "seed",
+    "resume",
+    "tracker",
+    "max_children",
+    "max_hours",
+    "target_reward",
+    "max_failures",
+    "data.root",
+    "data.split_seed",
+    "trainer.path",
+    "trainer.source",
+)
+"""Keys in which studies of one group may differ: names, places, seeds and budgets."""
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as dotted keys and their values; lists count as values."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= {f"{key}.{inside}": leaf for inside, leaf in flat(value).items()}
+        else:
+            found[str(key)] = value
+    return found
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, str]:
+    """The dotted keys that are alike in studies which differ by seed and budget only, as text."""
+    chosen = {k: v for k, v in flat(config).items() if not _is_under(k, _NO_SETTING)}
+    if "trainer.path" in flat(config):
+        chosen["trainer.path"] = Path(str(config["trainer"]["path"])).name
+    return {key: json.dumps(value, default=str) for key, value in chosen.items()}
+
+
+def searcher_name(searcher: Mapping[str, Any]) -> str:
+    """What a searcher is called: as its file in ``conf/searcher`` is, or by its classes.
+
+    Args:
+        searcher: the ``searcher`` group of a study's configuration. Of several files with the
+            same classes, that which agrees with most of its values names it.
+    """
+    mine = flat(searcher)
+    shipped = {
+        path.stem: flat(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+        for path in sorted((config_dir() / "searcher").glob("*.yaml"))
+    }
+    alike = {n: theirs for n, theirs in shipped.items() if _targets(theirs) == _targets(mine)}
+    if alike:
+        return max(alike, key=lambda name: sum(mine.get(k) == v for k, v in alike[name].items()))
+    first, *inside = _targets(mine).values() or ("unknown",)
+    return " ".join([_snake(first), *(f"({_class(target)})" for target in inside)])
+
+
+def distinct_labels(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Labels that tell configurations apart: the name, and what differs among those it has.
+
+    ``evolution, population_size=10``; in a label a key is as short as it can be.
+    """
+    given = [settings(config) for config in configs]
+    labels = []
+    for name, config in zip(names, configs, strict=True):
+        rivals = [g for n, g in zip(names, given, strict=True) if n == name]
+        keys = dict.fromkeys(key for rival in rivals for key in rival)
+        differing = [key for key in keys if len({rival.get(key) for rival in rivals}) > 1]
+        values = flat(config)
+        shown = [f"{_brief(key, differing)}={_value(values.get(key))}" for key in differing]
+        labels.append(", ".join([name, *shown]))
+    return labels
+
+
+def _brief(key: str, keys: Sequence[str]) -> str:
+    last = key.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in keys) == 1 else key
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "null"
+    text = str(value)
+    return text if len(text) <= 24 else f"{text[:16]}…{text[-7:]}"
+
+
+def _targets(given: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(v) for key, v in given.items() if key.rpartition(".")[2] == "_target_"}
+
+
+def _class(target: str) -> str:
+    return target.rpartition(".")[2]
+
+
+def _snake(target: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _class(target)).lower()
+
+
+def _is_under(key: str, places: Sequence[str]) -> bool:
+    return any(key == place or key.startswith(f"{place}.") for place in places)

@@ -1,0 +1,114 @@
+"""Where a report's studies come from, and in which MLflow runs its page belongs."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from nasrunner.config import config_dir
+from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
+from nasrunner.report.arguments import Arguments
+from nasrunner.trackers.mlflow_file import recall
+from nasrunner.trackers.mlflow_reading import NotFetchableError, StudyReader, TrackingError
+
+Warn = Callable[[str], None]
+
+
+def read_folders(places: Sequence[str], warn: Warn) -> list[RecordedStudy]:
+    """The studies in these folders and below. Of several, those that are empty are left out.
+
+    Raises:
+        ConfigError: a place does not exist, or holds no study.
+        EmptyStudyError: no study has a child.
+        LedgerError: a ledger is damaged in the middle.
+    """
+    for place in places:
+        if not Path(place).is_dir():
+            raise ConfigError(f"{place} is no folder")
+    return _with_children(study_folders(map(Path, places)), warn)
+
+
+def read_mlflow(arguments: Arguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
+    """The studies that MLflow has under these run ids, or that meet a query.
+
+    Args:
+        arguments: what to look for, and where.
+        folder: what is downloaded goes here.
+        warn: is told of studies that are left out.
+
+    Raises:
+        NasRunnerError: there are none, or they cannot be fetched.
+    """
+    reader = StudyReader(arguments.tracking_uri or _usual_tracking_uri())
+    if arguments.places == ("mlflow",):
+        runs = reader.search(arguments.experiment, arguments.filter)
+    else:
+        runs = [reader.study_run(place.removeprefix("runs:/")) for place in arguments.places]
+    fetched, reason = [], ""
+    for run in runs:
+        try:
+            fetched.append(reader.fetch(run, folder))
+        except NotFetchableError as error:
+            if len(runs) == 1:
+                raise
+            reason = str(error)
+            warn(f"left out: {reason}")
+    if not fetched:
+        raise TrackingError(f"none of {len(runs)} studies can be read. {reason}")
+    return _with_children(fetched, warn)
+
+
+def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) -> str | None:
+    """Puts a page's files among the artifacts of the study's MLflow run.
+
+    Returns:
+        The run's id; None: the study was not tracked with MLflow.
+
+    Raises:
+        NasRunnerError: MLflow is away, or does not take them.
+    """
+    facts = recall(study.folder)
+    uri = arguments.tracking_uri or facts.get("tracking_uri") or _tracking_uri(study)
+    if "run_id" not in facts or uri is None:
+        return None
+    StudyReader(uri).log(facts["run_id"], files, "report")
+    return str(facts["run_id"])
+
+
+def _with_children(folders: Sequence[Path], warn: Warn) -> list[RecordedStudy]:
+    studies, empty = [], []
+    for folder in folders:
+        try:
+            study = read_study(folder)
+            if not study.children:
+                raise EmptyStudyError(f"{folder} is an empty study: it has proposed no child yet")
+            studies.append(study)
+        except EmptyStudyError as error:
+            empty.append(error)
+    if not studies:
+        raise empty[-1] if empty else NasRunnerError("there is no study")
+    for each in empty:
+        warn(f"left out: {each}")
+    return studies
+
+
+def _usual_tracking_uri() -> str:
+    tracker = OmegaConf.to_container(OmegaConf.load(config_dir() / "tracker" / "mlflow.yaml"))
+    assert isinstance(tracker, dict)
+    return str(tracker["tracking_uri"])
+
+
+def _tracking_uri(study: RecordedStudy) -> str | None:
+    """Where the study was tracked; a relative file is looked for where the study was started."""
+    uri: str | None = study.config["tracker"].get("tracking_uri")
+    if uri is None or not uri.startswith("sqlite:///"):
+        return uri
+    name = Path(uri.removeprefix("sqlite:///"))
+    found = next((place for place in _starts(study.folder) if (place / name).is_file()), Path())
+    return f"sqlite:///{(found / name).absolute()}"
+
+
+def _starts(folder: Path) -> Iterator[Path]:
+    """Folders in which the command that wrote a study may have been called, likely ones first."""
+    yield from (Path.cwd(), *folder.parents)

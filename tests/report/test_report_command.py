@@ -1,0 +1,391 @@
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from nasrunner.core import ConfigError, Outcome
+from nasrunner.recorded import EmptyStudyError, read_study
+from nasrunner.report import command
+from nasrunner.report.arguments import HELP, parse
+from nasrunner.report.watching import watch
+from tests.report.recordings import EVOLUTION, Recording, recorded
+from tests.trackers.test_mlflow_reading import track
+
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Calls the command; returns its exit code, standard output and standard error."""
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nasrunner-report", *arguments])
+        code = 0
+        try:
+            command.main()
+        except SystemExit as stopped:
+            code = stopped.code
+        return code, *capsys.readouterr()
+
+    return called
+
+
+def refused(run, *arguments: str) -> str:
+    """The one sentence on standard error."""
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith("nasrunner-report: ")
+    return err.removeprefix("nasrunner-report: ").strip()
+
+
+def sweep(folder: Path, num_seeds: int = 2, length: int = 6) -> Path:
+    for seed in range(num_seeds):
+        plain = [0.3 + 0.01 * child + 0.001 * seed for child in range(length)]
+        recorded(folder / f"random{seed}", plain, cost_s=2.0, seed=seed)
+        better = [None, *(reward + 0.1 for reward in plain[1:])]
+        recorded(folder / f"evolution{seed}", better, 2.0, seed=seed, searcher=EVOLUTION)
+    return folder
+
+
+# The pages
+
+
+def test_a_comparison_is_a_page_with_figures_and_tables_beside_it(run, tmp_path):
+    folder = sweep(tmp_path / "sweep")
+    code, out, err = run(f"from={folder}", "budgets=2,6")
+    assert (code, err) == (0, "")
+    assert out == f"{folder}/report/report.html\n"
+    page = (folder / "report" / "report.html").read_text()
+    assert "Comparison of evolution and random" in page
+    assert "After 6 evaluations evolution" in page
+    for name in ("best_by_evaluations", "best_by_wall_time", "best_by_training_time"):
+        assert (folder / "report" / f"{name}.png").stat().st_size > 5000
+        assert "evolution" in (folder / "report" / f"{name}.svg").read_text()
+    with (folder / "report" / "budgets.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["evaluations"], row["searcher"], row["seeds"]) for row in rows] == [
+        ("2", "evolution", "2"),
+        ("2", "random", "2"),
+        ("6", "evolution", "2"),
+        ("6", "random", "2"),
+    ]
+    assert float(rows[2]["mean best reward"]) == pytest.approx(0.4505)
+    assert float(rows[2]["minus random"]) == pytest.approx(0.1)
+    assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
+
+
+def test_one_study_has_its_page_in_its_own_folder(run, tmp_path):
+    folder = recorded(tmp_path / "study", [0.5, None, 0.7], cost_s=2.0)
+    code, out, _ = run(f"from={folder}")
+    assert (code, out) == (0, f"{folder}/report/report.html\n")
+    page = (folder / "report" / "report.html").read_text()
+    assert "bad luck" in page
+    assert "best_by_wall_time" in page
+
+
+def test_a_study_whose_children_all_failed_is_reported_with_the_reasons(run, tmp_path):
+    folder = recorded(tmp_path / "study", [None, None])
+    code, _, err = run(f"from={folder}")
+    assert (code, err) == (0, "")
+    assert "bad luck" in (folder / "report" / "report.html").read_text()
+
+
+def test_studies_whose_children_all_failed_are_compared_with_nothing_to_say(run, tmp_path):
+    recorded(tmp_path / "a", [None, None], seed=0)
+    recorded(tmp_path / "b", [None], seed=1)
+    assert run(f"from={tmp_path}")[0] == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "No child has a reward" in page
+
+
+def test_a_study_that_runs_is_shown_as_far_as_it_is(run, tmp_path):
+    study = Recording(tmp_path / "study")
+    study.child(0.5)
+    study.propose(7)
+    with (study.folder / "ledger.jsonl").open("a") as file:
+        file.write('{"event": "outcome", "ti')  # being written
+    code, _, err = run(f"from={study.folder}")
+    assert (code, err) == (0, "")
+
+
+def test_a_running_study_without_an_outcome_has_a_page(run, tmp_path):
+    study = Recording(tmp_path / "study")
+    study.propose(7)
+    assert run(f"from={study.folder}")[0] == 0
+
+
+def test_copies_of_a_study_among_artifacts_are_not_studies(run, tmp_path):
+    study = recorded(tmp_path / "study", [0.5, 0.6])
+    copy = tmp_path / "mlartifacts" / "1" / "artifacts"
+    copy.mkdir(parents=True)
+    lines = (study / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (copy / "ledger.jsonl").write_text("".join(lines[:-1]))
+    (copy / "config.yaml").write_text((study / "config.yaml").read_text())
+    (study / "summary.json").write_text("{}")
+    code, out, _ = run(f"from={tmp_path}")
+    assert (code, out) == (0, f"{study}/report/report.html\n")
+
+
+# Refusals
+
+
+def test_an_empty_study_is_refused_alone_and_left_out_of_several(run, tmp_path):
+    empty = Recording(tmp_path / "empty")
+    message = refused(run, f"from={empty.folder}")
+    assert message == f"{empty.folder} is an empty study: it has proposed no child yet"
+    recorded(tmp_path / "full", [0.5])
+    code, _, err = run(f"from={tmp_path}")
+    assert code == 0
+    assert f"warning: left out: {empty.folder} is an empty study" in err
+
+
+def test_a_ledger_that_is_empty_or_damaged_is_refused(run, tmp_path):
+    folder = recorded(tmp_path / "study", [0.5, 0.6])
+    ledger = folder / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join([*lines[:2], lines[2][:20] + "\n", *lines[3:]]))
+    assert "is damaged in line 3 of 6" in refused(run, f"from={folder}")
+    ledger.write_text("".join([lines[0], *lines[2:]]))  # an outcome without its proposal
+    assert "is damaged: an event belongs to none before it" in refused(run, f"from={folder}")
+    ledger.write_text("".join(lines[1:]))
+    assert "is damaged: its first line is no header" in refused(run, f"from={folder}")
+    ledger.write_text("")
+    assert "is empty: the study has not started" in refused(run, f"from={folder}")
+
+
+def test_studies_of_different_rewards_are_refused(run, tmp_path):
+    recorded(tmp_path / "a", [0.5])
+    recorded(tmp_path / "b", [0.5], task__reward__metric="val_loss")
+    message = refused(run, f"from={tmp_path}")
+    assert "their rewards differ: task.reward.metric is" in message
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["form=x"], "there is no key 'form', did you mean 'from'? Legal: baseline, budgets, "),
+        (["outputs"], "arguments are key=value, got 'outputs': from=outputs?"),
+        (["from="], "from needs a value"),
+        (["from=a", "from=b"], "from is given twice: a and b"),
+        (["to=x"], "from=<folders, runs:/<id> or mlflow> or watch=<folders> is needed"),
+        (["from=a", "watch=b"], "from=<folders, runs:/<id> or mlflow> or watch=<folders> is need"),
+        (["from=a", "budgets=10,x"], "budgets must be whole numbers >= 1, as in 10,25,50; got"),
+        (["from=a", "budgets=0"], "budgets must be whole numbers >= 1"),
+        (["from=a", "log=yes"], "log must be true or false, got 'yes'"),
+        (["from=a", "group=seed"], "group=seed is no way to group, Legal: name, settings"),
+        (["watch=a", "every_s=0"], "every_s must be seconds > 0 and below a day, got '0'"),
+        (["from=a", "filter=x"], "filter is for from=mlflow, got from=a"),
+        (["watch=mlflow"], "watch needs folders"),
+        (["from=mlflow,outputs"], "from: give folders, or runs:/<id>, or mlflow, not several"),
+        (["from=/nowhere/at/all"], "/nowhere/at/all is no folder"),
+        (["from=runs:/1", "tracking_uri=sqlite:////nowhere.db"], "tracking_uri: there is no file"),
+    ],
+)
+def test_arguments_that_are_not_legal_are_refused(run, arguments, message):
+    assert refused(run, *arguments).startswith(message)
+
+
+def test_a_folder_without_studies_is_refused(run, tmp_path):
+    assert refused(run, f"from={tmp_path}").startswith(f"{tmp_path} holds no study")
+
+
+def test_a_folder_that_cannot_be_written_is_told(run, tmp_path):
+    folder = recorded(tmp_path / "study", [0.5])
+    (tmp_path / "file").write_text("")
+    assert refused(run, f"from={folder}", f"to={tmp_path}/file") == f"{tmp_path}/file: File exists"
+
+
+def test_help_names_every_key(run):
+    code, out, err = run("--help")
+    assert (code, err, out) == (0, "", HELP)
+    with pytest.raises(ConfigError) as raised:
+        parse(["nothing=1"])
+    keys = str(raised.value).rpartition("Legal: ")[2].split(", ")
+    assert len(keys) == 11
+    for key in keys:
+        assert f"{key}=" in out
+
+
+def test_folders_are_a_list_unless_one_has_a_comma_in_its_name(tmp_path):
+    odd = tmp_path / "a,b"
+    odd.mkdir()
+    assert parse([f"from={odd}"]).places == (str(odd),)
+    assert parse(["from=[x, y,x]"]).places == ("x", "y")
+
+
+def test_neither_help_nor_the_other_commands_import_matplotlib_or_mlflow():
+    code = (
+        "import sys; sys.argv = ['nasrunner-report', '--help']; "
+        "import nasrunner.__main__, nasrunner.show_space, nasrunner.report.command as command; "
+        "command.main(); "
+        "assert not {'matplotlib', 'mlflow'} & set(sys.modules), 'imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+# MLflow
+
+
+def artifacts(uri: str, run_id: str) -> set[str]:
+    return {file.path for file in MlflowClient(uri).list_artifacts(run_id, "report")}
+
+
+def test_the_page_of_one_study_is_logged_and_a_comparison_when_asked(run, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracked = {"tracker": {"tracking_uri": uri}}
+    first = track(uri, tmp_path / "a", seed=0, **tracked)
+    second = track(uri, tmp_path / "b", seed=1, **tracked)
+    code, out, err = run(f"from={tmp_path}")
+    assert (code, err, out) == (0, "", f"{tmp_path}/report/report.html\n")
+    assert artifacts(uri, first) == set()
+    code, out, err = run(f"from={tmp_path}/a")
+    assert (code, err) == (0, "")
+    assert f"logged to MLflow run {first}, in its artifacts under report" in out
+    assert {"report/report.html", "report/budgets.csv"} <= artifacts(uri, first)
+    assert artifacts(uri, second) == set()
+    code, out, err = run(f"from={tmp_path}", "log=true")
+    assert (code, err) == (0, "")
+    assert "report/studies.csv" in artifacts(uri, first) & artifacts(uri, second)
+
+
+def test_studies_in_mlflow_are_compared_without_their_folders(run, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    track(uri, tmp_path / "a", seed=0)
+    run_id = track(uri, tmp_path / "b", searcher=EVOLUTION)
+    to = tmp_path / "page"
+    query = ("from=mlflow", "experiment=toy", f"tracking_uri={uri}", f"to={to}")
+    assert run(*query)[:2] == (0, f"{to}/report.html\n")
+    assert "Comparison of random and evolution" in (to / "report.html").read_text()
+    code, out, _ = run(f"from=runs:/{run_id}", f"tracking_uri={uri}", f"to={to}", "log=false")
+    assert (code, out) == (0, f"{to}/report.html\n")
+    assert artifacts(uri, run_id) == set()
+
+
+def test_a_tracker_that_is_away_is_a_warning(run, tmp_path):
+    folder = recorded(tmp_path / "a", [0.5], tracker={"tracking_uri": f"sqlite:///{tmp_path}/x.db"})
+    (folder / "mlflow.json").write_text(json.dumps({"study": "a", "run_id": "1234"}))
+    code, out, err = run(f"from={folder}")
+    assert (code, out) == (0, f"{folder}/report/report.html\n")
+    assert err.startswith(
+        "nasrunner-report: warning: the page is written, but not logged: tracking_uri: there is "
+    )
+
+
+def test_logging_what_was_never_tracked_is_told_when_asked_for(run, tmp_path):
+    folder = recorded(tmp_path / "a", [0.5])
+    code, _, err = run(f"from={folder}", "log=true")
+    assert code == 0
+    assert f"{folder} was not tracked with MLflow" in err
+
+
+# Watching
+
+
+class Watched:
+    """Studies that go on while they are watched, one step each time the watcher sleeps."""
+
+    def __init__(self, places, steps):
+        self.places, self.steps = places, list(steps)
+        self.now_s = 0.0
+        self.written: list[tuple[list[int], bool]] = []
+        self.told: list[str] = []
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+        if self.steps:
+            self.steps.pop(0)()
+        assert self.now_s < 1000, "it does not end"
+
+    def read(self):
+        folders = sorted({p.parent for place in self.places for p in place.rglob("ledger.jsonl")})
+        studies = [read_study(folder) for folder in folders]
+        if not any(study.children for study in studies):
+            raise EmptyStudyError("nothing yet")
+        return studies
+
+    def write(self, studies, is_last):
+        self.written.append(([len(study.recorded) for study in studies], is_last))
+
+    def watch(self):
+        watch(
+            self.places,
+            self.read,
+            self.write,
+            self.told.append,
+            5.0,
+            sleep=self.sleep,
+            clock=lambda: self.now_s,
+        )
+
+
+def test_a_study_is_watched_until_it_ends_and_written_only_when_it_has_changed(tmp_path):
+    study = Recording(tmp_path / "study")
+    steps = [
+        lambda: study.child(0.5),
+        lambda: None,
+        lambda: None,
+        lambda: study.child(0.6),
+        study.end,
+    ]
+    watched = Watched([study.folder], steps)
+    watched.watch()
+    assert watched.told == ["waiting: nothing yet"]
+    assert watched.written == [([1], False), ([2], False), ([2], True)]
+
+
+def test_a_sweep_is_watched_until_no_other_study_has_begun_for_a_minute(tmp_path):
+    first = recorded(tmp_path / "0", [0.5])
+    steps = [lambda: None] * 8 + [lambda: recorded(tmp_path / "1", [0.6])]
+    watched = Watched([first.parent], steps)
+    watched.watch()
+    assert watched.written == [([1], False), ([1, 1], False), ([1, 1], True)]
+    assert watched.now_s == 9 * 5 + 60
+
+
+def test_what_is_watched_may_begin_later(tmp_path):
+    watched = Watched([tmp_path], [lambda: None, lambda: recorded(tmp_path / "0", [0.5])])
+    watched.watch()
+    assert watched.told == ["waiting: no study has begun yet"] * 2
+    assert watched.written == [([1], False), ([1], True)]
+
+
+def test_a_baseline_may_begin_while_it_is_watched(run, tmp_path, monkeypatch):
+    recorded(tmp_path / "0", [0.5], searcher=EVOLUTION)
+    now_s = [0.0]
+
+    def begin(seconds):
+        now_s[0] += 100.0
+        if now_s[0] == 100.0:
+            recorded(tmp_path / "1", [0.6])
+
+    faked = {"sleep": begin, "clock": lambda: now_s[0]}
+    monkeypatch.setattr(watch, "__kwdefaults__", faked)
+    code, _, err = run(f"watch={tmp_path}", "baseline=random")
+    assert (code, err) == (0, "")
+    assert "minus random" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_watched_page_reloads_itself_until_the_study_has_ended(run, tmp_path, monkeypatch):
+    study = Recording(tmp_path / "study")
+    study.child(0.5)
+    pages = []
+
+    def end(*arguments, **more):
+        pages.append((study.folder / "report" / "report.html").read_text())
+        study.record(Outcome(study.propose(9), "completed", 0.9))
+        study.end()
+
+    monkeypatch.setattr(watch, "__kwdefaults__", {**watch.__kwdefaults__, "sleep": end})
+    code, out, _ = run(f"watch={study.folder}", "every_s=3")
+    assert code == 0
+    assert "written again until the studies have ended" in out
+    (first,) = pages
+    assert '<meta http-equiv="refresh" content="3">' in first
+    assert "http-equiv" not in (study.folder / "report" / "report.html").read_text()
