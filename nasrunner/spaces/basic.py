@@ -31,10 +31,12 @@ class Zero(Space):
     """Returns zeros in the shape of its input: no connection."""
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        return _Zero(), in_shape
+        return Zeros(), in_shape
 
 
-class _Zero(nn.Module):
+class Zeros(nn.Module):
+    """What ``zero`` is built as."""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * 0.0  # not zeros_like: weights before it have a gradient, which DDP expects
 

@@ -81,7 +81,7 @@ class Graph(Space):
             built = [edge.build(shape) for edge, shape in zip(into, shapes, strict=True)]
             layers += [layer for layer, _ in built]
             shapes.append(largest([shape for _, shape in built]))
-        return _Graph(layers, shapes[1:]), shapes[-1]
+        return CellNetwork(layers, shapes[1:]), shapes[-1]
 
     @property
     def num_nodes(self) -> int:
@@ -96,7 +96,7 @@ class Graph(Space):
         return f"cell({', '.join(shown)})"
 
 
-class _Graph(nn.Module):
+class CellNetwork(nn.Module):
     """Adds up what the edges into each node make of the nodes before it."""
 
     def __init__(self, edges: list[nn.Module], shapes: list[Shape]) -> None:

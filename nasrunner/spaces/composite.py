@@ -221,7 +221,7 @@ class Residual(Space):
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         body, out_shape = self.body.build(in_shape)
         shape = largest([in_shape, out_shape])
-        return _Merge([nn.Identity(), body], "add", shape), shape
+        return Merge([nn.Identity(), body], "add", shape), shape
 
     def text(self) -> str:
         return f"residual({self.body.text()})"
@@ -249,14 +249,14 @@ class Fork(Space):
         shapes = [shape for _, shape in built]
         shape = largest(shapes)
         depth = sum(each[0] for each in shapes) if self.merge == "concat" else shape[0]
-        merge = _Merge([layer for layer, _ in built], self.merge, shape)
+        merge = Merge([layer for layer, _ in built], self.merge, shape)
         return merge, (depth, *shape[1:])
 
     def text(self) -> str:
         return f"fork[{self.merge}]({' | '.join(branch.text() for branch in self.branches)})"
 
 
-class _Merge(nn.Module):
+class Merge(nn.Module):
     """Runs branches on one input and merges their outputs, padded at the end of each dimension."""
 
     def __init__(self, branches: list[nn.Module], merge: str, shape: Shape) -> None:

@@ -1,0 +1,60 @@
+"""Compares what was written with the network itself, on random inputs."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from nasrunner.core.space import Shape
+from nasrunner.export.errors import ExportError
+
+BATCHES = (1, 7)
+"""Batches that are compared, in examples."""
+
+TOLERANCE = 1e-4
+"""The largest difference of float32 outputs, relative to the largest of them (at least 1)."""
+
+
+def max_difference(
+    what: str,
+    network: nn.Module,
+    other: Callable[[torch.Tensor], torch.Tensor],
+    in_shape: Shape,
+) -> float:
+    """The largest absolute difference between two networks' outputs, in evaluation mode.
+
+    Inputs are drawn from the standard normal distribution with seeds of their own.
+
+    Args:
+        what: what is compared with the network, for the error message.
+        network: the original, in evaluation mode.
+        other: takes the same inputs.
+        in_shape: of one example.
+
+    Raises:
+        ExportError: the difference is too large, an output is not finite, or ``other`` fails.
+    """
+    largest = 0.0
+    for batch in BATCHES:
+        generator = torch.Generator().manual_seed(batch)
+        x = torch.randn(batch, *in_shape, generator=generator)
+        with torch.no_grad():
+            wanted = network(x)
+            try:
+                found = other(x)
+            except Exception as error:  # a runtime raises what it likes
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                raise ExportError(f"{what} does not run on {batch} examples: {reason}") from error
+        if found.shape != wanted.shape:
+            raise ExportError(
+                f"{what} makes outputs of shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
+            )
+        difference = float((found - wanted).abs().max())
+        limit = TOLERANCE * max(1.0, float(wanted.abs().max()))
+        if not difference <= limit:  # also where it is not a number
+            raise ExportError(
+                f"{what} differs from the network by {difference:.3g} on random inputs, more than "
+                f"{limit:.3g}"
+            )
+        largest = max(largest, difference)
+    return largest

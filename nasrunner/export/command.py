@@ -1,0 +1,124 @@
+"""The command ``nasrunner-export``: writes a trained network so that it stands alone."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.imports import quick_imports
+
+HELP = """\
+nasrunner-export: writes a trained network so that it can be used without nasrunner
+
+  from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
+                 or runs:/ID, the MLflow run of a study below outputs/
+  to=FOLDER      where the files go; else export/ in the network's folder
+  study=FOLDER   the study it is a network of, where its folder does not lie in the study's
+
+It writes, each checked against the network on random inputs:
+
+  network.py           the network as plain PyTorch code, with load(weights)
+  network.safetensors  its weights, under the names they have in network.py
+  network.onnx         the same network for onnxruntime, for batches of any size
+  export.json          what it is, and how far the files' outputs are from the network's
+
+Examples:
+
+  nasrunner-export from=outputs/STUDY/TIME
+  nasrunner-export from=outputs/STUDY/TIME/children/0007 to=digits
+  nasrunner-export from=outputs/STUDY/TIME/retrained/0007-seed0
+  nasrunner-export from=runs:/0123456789abcdef0123456789abcdef
+"""
+
+_PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
+_KEYS = ("from", "to", "study")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export.
+
+    Attributes:
+        source: the network's folder, or ``runs:/<id>`` of a study.
+        folder: where the files go; None: ``export`` in the network's folder.
+        study_folder: of the study it is a network of; None: the one it lies in.
+    """
+
+    source: str
+    folder: Path | None
+    study_folder: Path | None
+
+
+def main() -> None:
+    """Runs the command; every error a user can cause is one sentence and exit code 2."""
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        sys.stdout.write(HELP)
+        return
+    try:
+        _run(parse(arguments))
+    except NasRunnerError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.stderr.write("\nnasrunner-export: stopped\n")
+        sys.exit(130)
+
+
+def parse(arguments: Sequence[str]) -> Request:
+    """The request that a command line of ``key=value`` makes.
+
+    Raises:
+        ConfigError: an argument is no ``key=value``, its key is not legal or given twice, or
+            ``from`` is missing.
+    """
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, is_given, value = argument.partition("=")
+        if not is_given or not value:
+            raise ConfigError(f"arguments are written key=value, got {argument!r}; see --help")
+        if key not in _KEYS:
+            raise ConfigError(f"there is no key {key!r}, {suggest(key, _KEYS)}")
+        if key in given:
+            raise ConfigError(f"{key} is given twice: {given[key]} and {value}")
+        given[key] = value.strip("'\"")
+    if "from" not in given:
+        raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
+    folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))
+    return Request(given["from"], folder, study)
+
+
+def _run(request: Request) -> None:
+    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
+        raise ConfigError(
+            f"{', '.join(missing)}: not installed; pip install 'nasrunner[export]' installs it"
+        )
+    with quick_imports():  # what they import takes seconds, which --help is spared
+        from nasrunner.export.exporting import Export
+        from nasrunner.export.trained import find, read_weights
+
+    trained = find(request.source, request.study_folder)
+    folder = request.folder or trained.folder / "export"
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"to={folder} is a file; it must be a folder, or nothing yet")
+    export = Export(trained, read_weights(trained), folder)
+    export.run()
+    for name, size in export.sizes().items():
+        difference = export.differences.get(name)
+        told = "" if difference is None else f", differs by {difference:.2g} at most"
+        sys.stdout.write(f"{folder / name}  {size:,} bytes{told}\n")
+    for note in export.notes:
+        sys.stderr.write(f"nasrunner-export: {' '.join(note.split())}\n")
+    if export.problems:
+        raise NasRunnerError("; ".join(export.problems))
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"nasrunner-export: {' '.join(message.split())}\n")
+    sys.exit(2)

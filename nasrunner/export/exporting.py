@@ -1,0 +1,199 @@
+"""Writes a trained network's files, and checks each against the network itself."""
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nasrunner.children.blueprint import draw_up
+from nasrunner.core.errors import ConfigError
+from nasrunner.core.ports import Blueprint
+from nasrunner.export.checks import BATCHES, max_difference
+from nasrunner.export.construction import Constructions
+from nasrunner.export.errors import ExportError
+from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
+from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
+from nasrunner.export.standalone import Normalization, StandAlone, write
+from nasrunner.export.title import title_of
+from nasrunner.export.trained import Trained, Weights
+
+CODE, WEIGHTS, ONNX, FACTS = "network.py", "network.safetensors", "network.onnx", "export.json"
+_PACKAGES = ("nasrunner", "torch", "safetensors", "onnx", "onnxscript", "onnxruntime")
+
+
+@dataclass
+class Export:
+    """One export.
+
+    What cannot be written does not keep the rest from being written.
+
+    Args:
+        trained: the network.
+        weights: its weights; None: only its code is written.
+        folder: where the files go; made if it is missing.
+
+    Attributes:
+        differences: file -> its largest difference from the network.
+        problems: why a file was not written.
+        notes: what is not known of the network.
+    """
+
+    trained: Trained
+    weights: Weights | None
+    folder: Path
+    differences: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Writes the files.
+
+        Raises:
+            ConfigError: the weights are not those of this network.
+        """
+        network, calls = self.trained.build()
+        if self.weights is not None:
+            _load(network, self.weights, self.trained)
+        network.eval()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in (CODE, WEIGHTS, ONNX, FACTS):
+            (self.folder / name).unlink(missing_ok=True)
+        normalization = self._normalization()
+        code = self._attempt(CODE, lambda: self._write_code(network, calls, normalization))
+        if self.weights is not None:
+            state = code.state(network) if code is not None else dict(network.state_dict())
+            self._write_weights(state)
+            named = network if code is None else code.load(state).eval()
+            self._attempt(ONNX, lambda: self._write_onnx(network, named))
+        else:
+            self.problems.append(self._without_weights())
+        facts = self._facts(network, code, normalization)
+        text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+        _write_whole(self.folder / FACTS, text.encode())
+
+    def blueprint(self) -> Blueprint:
+        """The network's size and cost."""
+        trained = self.trained
+        genotype, num_outputs = trained.proposal.genotype, trained.config["data"]["num_outputs"]
+        return draw_up(trained.study.space, genotype, trained.in_shape, num_outputs, lambda _: "")
+
+    def sizes(self) -> dict[str, int]:
+        """The files that were written, in bytes."""
+        paths = [self.folder / name for name in (CODE, WEIGHTS, ONNX)]
+        return {path.name: path.stat().st_size for path in paths if path.is_file()}
+
+    def _attempt(self, name: str, write_file: Callable[[], Any]) -> Any:
+        try:
+            return write_file()
+        except ExportError as error:
+            (self.folder / name).unlink(missing_ok=True)
+            self.problems.append(f"{name} was not written: {error}")
+            return None
+
+    def _normalization(self) -> Normalization | None:
+        try:
+            return normalization_of(self.trained)
+        except UnknownNormalizationError as error:
+            self.notes.append(f"the normalization of the inputs is not known: {error}")
+            return None
+
+    def _without_weights(self) -> str:
+        trained = self.trained
+        kept = trained.config["trainer"]["checkpoint"]
+        return (
+            f"{trained.folder} holds no weights (trainer.checkpoint={kept}), so only {CODE} was "
+            f"written; nasrunner-retrain from={trained.study.folder} trains its best networks "
+            "again and keeps them"
+        )
+
+    def _write_code(
+        self, network: nn.Module, calls: Constructions, normalization: Normalization | None
+    ) -> StandAlone:
+        in_shape = self.trained.in_shape
+        title = title_of(self.trained, self.weights, self.blueprint(), normalization)
+        code = write(network, calls, in_shape, title=title, normalization=normalization)
+        other = code.load(code.state(network)).eval()
+        self.differences[CODE] = max_difference(CODE, network, other, in_shape)
+        _write_whole(self.folder / CODE, code.source.encode())
+        return code
+
+    def _write_weights(self, state: dict[str, torch.Tensor]) -> None:
+        from safetensors.torch import save
+
+        apart = {key: value.detach().contiguous().clone() for key, value in state.items()}
+        _write_whole(self.folder / WEIGHTS, save(apart, {"format": "pt"}))
+
+    def _write_onnx(self, network: nn.Module, named: nn.Module) -> None:
+        path, in_shape = self.folder / ONNX, self.trained.in_shape
+        write_onnx(named, in_shape, path)
+        other = OnnxNetwork(path)
+        self.differences[ONNX] = max_difference(ONNX, network, other, in_shape)
+
+    def _facts(
+        self, network: nn.Module, code: StandAlone | None, normalization: Normalization | None
+    ) -> dict[str, Any]:
+        trained, blueprint = self.trained, self.blueprint()
+        left_out = [
+            parameter.numel()
+            for key, parameter in network.named_parameters()
+            if code is not None and code.name_of(key) is None
+        ]
+        return {
+            "from": str(trained.folder),
+            "study": trained.study.name,
+            "child": trained.proposal.index,
+            "hash": trained.proposal.hash,
+            "architecture": blueprint.text,
+            "reward": trained.record("outcome.json").get("reward"),
+            "test": trained.record("tested.json").get("metrics"),
+            "weights": self.weights
+            and {
+                "file": self.weights.file,
+                "epoch": self.weights.epoch,
+                "dtype": str(self.weights.dtype).removeprefix("torch."),
+            },
+            "parameters": blueprint.parameters,
+            "parameters_left_out": sum(left_out),
+            "flops": blueprint.flops,
+            "in_shape": list(trained.in_shape),
+            "num_outputs": trained.config["data"]["num_outputs"],
+            "normalization": normalization
+            and {
+                "mean": list(normalization.mean),
+                "std": list(normalization.std),
+            },
+            "files": self.sizes(),
+            "max_absolute_difference": self.differences,
+            "compared_on": {"inputs": "standard normal", "batches": list(BATCHES)},
+            "problems": self.problems,
+            "notes": self.notes,
+            "versions": dict(_versions()),
+        }
+
+
+def _load(network: nn.Module, weights: Weights, trained: Trained) -> None:
+    try:
+        network.load_state_dict(weights.state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise ConfigError(
+            f"{trained.folder / weights.file} does not hold the weights of this architecture; has "
+            f"the study's space changed since? {reason}"
+        ) from error
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for package in _PACKAGES:
+        yield package, importlib.metadata.version(package)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)

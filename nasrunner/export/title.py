@@ -1,0 +1,92 @@
+"""The text at the top of the file that is written: where the network comes from."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nasrunner.core.ports import Blueprint
+from nasrunner.export.layout import WIDTH
+from nasrunner.export.standalone import Normalization
+from nasrunner.export.trained import Trained, Weights
+
+
+def title_of(
+    trained: Trained,
+    weights: Weights | None,
+    blueprint: Blueprint,
+    normalization: Normalization | None,
+) -> list[str]:
+    """The lines: what the network is, what goes in and comes out, and how it is used.
+
+    Args:
+        trained: the network.
+        weights: which were kept of it.
+        blueprint: its size and cost.
+        normalization: of its inputs; None where it is not known.
+    """
+    facts = [(name, text) for name, text in _facts(trained, weights, blueprint) if text]
+    facts += [("input", _input(trained, normalization)), ("output", _output(trained.config))]
+    width = max(len(name) for name, _ in facts) + 2
+    lines = [
+        f"Network {trained.name} of the study {trained.study.name}, as plain PyTorch code.",
+        "",
+    ]
+    for name, text in facts:
+        first, *others = _wrapped(text, WIDTH - width)
+        lines += [f"{name:{width}}{first}", *(f"{'':{width}}{other}" for other in others)]
+    return [*lines, "", *_example(normalization), "", "Written by nasrunner-export."]
+
+
+def _facts(
+    trained: Trained, weights: Weights | None, blueprint: Blueprint
+) -> Iterator[tuple[str, str]]:
+    yield "architecture", blueprint.text
+    yield "hash", trained.proposal.hash
+    reward = trained.record("outcome.json").get("reward")
+    metric = trained.config["task"].get("reward", {}).get("metric")
+    yield "reward", f"{reward:.6g} ({metric})" if reward is not None else ""
+    tested = trained.record("tested.json").get("metrics", {})
+    yield "test", ", ".join(f"{name} {value:.6g}" for name, value in tested.items())
+    yield (
+        "weights",
+        f"of epoch {weights.epoch} (the first is 0), {weights.file}"
+        if weights
+        else "were not kept",
+    )
+    yield "parameters", f"{blueprint.parameters:,}"
+    yield "FLOPs", f"{blueprint.flops:,} for one example, two for each multiply-add"
+
+
+def _input(trained: Trained, normalization: Normalization | None) -> str:
+    shape = ", ".join(map(str, trained.in_shape))
+    data = str(trained.config["data"]["_target_"]).rpartition(".")[2]
+    known = "after normalize()" if normalization else "normalized as in training"
+    return f"(B, {shape}) float32 {known}; B = batch, examples of {data}"
+
+
+def _output(config: Mapping[str, Any]) -> str:
+    count = config["data"]["num_outputs"]
+    if str(config["task"]["_target_"]).endswith(".Classification"):
+        return (
+            f"(B, {count}): a score for each class, 0 to {count - 1}; softmax makes shares of them"
+        )
+    return f"(B, {count})"
+
+
+def _example(normalization: Normalization | None) -> Iterator[str]:
+    uses = "load, normalize" if normalization else "load"
+    yield f"    from network import {uses}"
+    yield ""
+    yield '    network = load("network.safetensors")'
+    yield f"    y = network({'normalize(x)' if normalization else 'x'})"
+
+
+def _wrapped(text: str, width: int) -> Iterator[str]:
+    """The text on lines of at most ``width`` characters; words longer than that stay whole."""
+    line = ""
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > width:
+            yield line
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    yield line

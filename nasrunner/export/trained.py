@@ -1,0 +1,196 @@
+"""Finds the network that is to be exported, and its weights."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
+from torch import nn
+
+from nasrunner.core.errors import ConfigError
+from nasrunner.core.records import Proposal
+from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.space import Shape
+from nasrunner.export.construction import Constructions, build
+from nasrunner.recorded import RecordedStudy, read_study
+from nasrunner.trackers.mlflow_file import recall
+
+_CHECKPOINTS = ("best.ckpt", "last.ckpt")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network that was trained: a child of a study, or a retrained one.
+
+    Attributes:
+        folder: where its files lie.
+        study: the study it comes from.
+        proposal: its genotype, and the number of the child.
+        config: what it was trained with: data, task, optimizer, scheduler and trainer.
+    """
+
+    folder: Path
+    study: RecordedStudy
+    proposal: Proposal
+    config: Mapping[str, Any]
+
+    @property
+    def frozen(self) -> SearchSpace:
+        """Its architecture."""
+        return self.study.space.freeze(self.proposal.genotype)
+
+    @property
+    def in_shape(self) -> Shape:
+        """Of one example."""
+        return tuple(self.config["data"]["in_shape"])
+
+    @property
+    def name(self) -> str:
+        """What its folder is called: ``0007`` is a child, ``0007-seed1`` was retrained."""
+        return self.folder.name
+
+    @property
+    def joins_validation(self) -> bool:
+        """Whether it was retrained on the validation examples, too."""
+        settings = self.folder.parent / "retrain.yaml"
+        return settings.is_file() and (
+            yaml.safe_load(settings.read_text()).get("on") == "train_and_validation"
+        )
+
+    def record(self, name: str) -> dict[str, Any]:
+        """A JSON file of its folder; empty where there is none, or a damaged one."""
+        try:
+            return dict(json.loads((self.folder / name).read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    def build(self) -> tuple[nn.Module, Constructions]:
+        """The network with new weights, and what its layers were constructed with."""
+        return build(self.frozen, self.in_shape)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What training made of a network.
+
+    Attributes:
+        file: the checkpoint's name.
+        epoch: the epoch they are of, from 0.
+        state: the network's state.
+    """
+
+    file: str
+    epoch: int
+    state: dict[str, torch.Tensor]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the numbers are; float32 where there are none."""
+        found = [v.dtype for v in self.state.values() if v.is_floating_point()]
+        return found[0] if found else torch.float32
+
+
+def find(source: str, study_folder: Path | None) -> Trained:
+    """The network in a folder: a child's, a retrained one's, or the best child of a study's.
+
+    Args:
+        source: the folder, or ``runs:/<id>`` of a study's MLflow run.
+        study_folder: of the study whose space it is a network of; None: it lies in it.
+
+    Raises:
+        ConfigError: no trained network lies there.
+    """
+    is_run = source.startswith("runs:/")
+    place = _folder_of_run(source.removeprefix("runs:/")) if is_run else Path(source)
+    if not place.exists():
+        raise ConfigError(f"from={place}: there is no such folder")
+    place = place.resolve()
+    if (place / "ledger.jsonl").is_file():
+        return _best_of(read_study(place))
+    if not (place / "proposal.json").is_file() or not (place / "config.yaml").is_file():
+        raise ConfigError(
+            f"from={place} is no folder of a study (ledger.jsonl, config.yaml), of a child or of "
+            "a retrained network (proposal.json, config.yaml)"
+        )
+    return _network_in(place, read_study(study_folder or _study_around(place)))
+
+
+def read_weights(trained: Trained) -> Weights | None:
+    """The weights that were kept: of the best epoch, or else of the last; None without any.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    for name in _CHECKPOINTS:
+        path = trained.folder / name
+        if not path.is_file():
+            continue
+        try:
+            kept = torch.load(path, map_location="cpu", weights_only=True)
+            state, epoch = kept["state_dict"], int(kept["epoch"])
+        except Exception as error:  # damaged files raise nearly anything
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{path} is no checkpoint of a child: {reason}") from error
+        if name == "last.ckpt":  # Lightning's own: the network is part of what trains it
+            state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
+            epoch -= 1  # it counts the epochs that have ended
+        return Weights(name, epoch, state)
+    return None
+
+
+def _best_of(study: RecordedStudy) -> Trained:
+    best = study.best(1)
+    if not best:
+        raise ConfigError(f"from={study.folder}: no child of the study has a reward")
+    (child,) = best
+    assert child.outcome is not None
+    folder = child.folder
+    if child.outcome.reused_from is not None:
+        folder = folder.parent / f"{child.outcome.reused_from:04d}"
+    if not (folder / "config.yaml").is_file():
+        if str(study.config["trainer"]["_target_"]).endswith("TabularTrainer"):
+            raise ConfigError(
+                f"from={study.folder}: no network of this study was trained, its rewards are from "
+                "a table, so there is none to export"
+            )
+        raise ConfigError(
+            f"from={study.folder}: the folder of its best child, {folder}, is not there"
+        )
+    return _network_in(folder, study)
+
+
+def _network_in(folder: Path, study: RecordedStudy) -> Trained:
+    try:
+        proposal = Proposal.from_json(json.loads((folder / "proposal.json").read_text()))
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"from={folder}: proposal.json or config.yaml is damaged: {reason}"
+        ) from error
+    return Trained(folder, study, proposal, config)
+
+
+def _study_around(folder: Path) -> Path:
+    """The study's folder that a child or a retrained network lies in."""
+    for parent in folder.parents:
+        if (parent / "ledger.jsonl").is_file() and (parent / "config.yaml").is_file():
+            return parent
+    raise ConfigError(
+        f"from={folder}: the folders around it are none of a study's (ledger.jsonl, config.yaml); "
+        "give study=FOLDER, the study whose space it is a network of"
+    )
+
+
+def _folder_of_run(run_id: str) -> Path:
+    """The folder of the study that is this run in MLflow: each keeps the run's id."""
+    for kept in sorted(Path("outputs").rglob("mlflow.json")):
+        if recall(kept.parent).get("run_id") == run_id and (kept.parent / "ledger.jsonl").is_file():
+            return kept.parent
+    raise ConfigError(
+        f"from=runs:/{run_id}: no study below {Path('outputs').resolve()} is this run, and MLflow "
+        "keeps no weights; give the folder of the study, or of the child whose run it is"
+    )

@@ -1,0 +1,273 @@
+"""The command ``nasrunner-export`` as a user types it, in this process; bad input above all."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from nasrunner.__main__ import main as search
+from nasrunner.data.digits import Digits
+from nasrunner.export.command import main
+
+Command = Callable[..., None]
+QUICK = (
+    "executor=serial",
+    "tracker=none",
+    "searcher=random",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+    "max_children=2",
+    "space=figure1",
+    "space.concat.0.conv2d.filters.oneof=[2,4]",
+)
+CLEAN = """
+import sys
+sys.modules["nasrunner"] = None
+sys.path.insert(0, sys.argv[1])
+import torch
+from network import load, normalize
+x, y = torch.load(sys.argv[2])
+network = load(sys.argv[1] + "/network.safetensors")
+print(float((network(normalize(x)).argmax(1) == y).float().mean()))
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two children on the digits."""
+    folder = tmp_path_factory.mktemp("outputs") / "study"
+    run_search(folder)
+    return folder
+
+
+def run_search(folder: Path, *overrides: str) -> None:
+    GlobalHydra.instance().clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder.parent)
+        patch.setattr(sys, "argv", ["nasrunner", *QUICK, f"hydra.run.dir={folder}", *overrides])
+        search()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["nasrunner-export", *arguments])
+        main()
+
+    return run
+
+
+def digits() -> Digits:
+    """The data of ``conf/data/digits.yaml``."""
+    return Digits(
+        in_shape=[1, 8, 8],
+        num_outputs=10,
+        batch_size=32,
+        eval_batch_size=512,
+        drop_last=False,
+        validation_examples=287,
+        split_seed=0,
+        test_examples=360,
+    )
+
+
+def refused(command: Command, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """What the command says when it ends with exit code 2: one line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_:
+        command(*arguments)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("nasrunner-export: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_the_best_child_of_a_study_is_as_good_without_nasrunner(
+    command: Command, study: Path, tmp_path: Path
+) -> None:
+    command(f"from={study}", f"to={tmp_path}")
+    facts = json.loads((tmp_path / "export.json").read_text())
+    outcomes = [json.loads(p.read_text()) for p in study.glob("children/*/outcome.json")]
+    assert facts["reward"] == max(each["reward"] for each in outcomes)
+    assert facts["max_absolute_difference"]["network.py"] == 0
+    assert facts["max_absolute_difference"]["network.onnx"] < 1e-4
+    assert facts["problems"] == []
+    assert facts["files"].keys() == {"network.py", "network.safetensors", "network.onnx"}
+
+    data = digits()
+    data.setup("fit")
+    x, y = next(iter(data.val_dataloader()))
+    raw = x * torch.tensor(facts["normalization"]["std"]) + torch.tensor(
+        facts["normalization"]["mean"]
+    )
+    assert torch.allclose(raw, raw.round(), atol=1e-3)  # pixels are whole numbers, 0 to 16
+    torch.save((raw.round(), y), tmp_path / "validation.pt")
+    arguments = [sys.executable, "-I", "-c", CLEAN, tmp_path, tmp_path / "validation.pt"]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == pytest.approx(facts["reward"], abs=1e-6)
+
+
+def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first(
+    command: Command, study: Path
+) -> None:
+    folder = study / "children" / "0001" / "export"
+    folder.mkdir()
+    (folder / "network.onnx").write_text("of before")
+    (folder / "notes.txt").write_text("mine")
+    command(f"from={study / 'children' / '0001'}")
+    assert json.loads((folder / "export.json").read_text())["child"] == 1
+    assert (folder / "network.onnx").stat().st_size > 1000
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not list(folder.glob("*.unfinished"))
+
+
+def test_the_last_weights_are_taken_where_the_best_were_not_kept(
+    command: Command, tmp_path: Path
+) -> None:
+    run_search(tmp_path / "study", "trainer.checkpoint=last", "max_children=1")
+    command(f"from={tmp_path / 'study'}", f"to={tmp_path / 'out'}")
+    facts = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert facts["weights"] == {"file": "last.ckpt", "epoch": 1, "dtype": "float32"}
+
+
+def test_without_weights_only_the_code_is_written(
+    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    for file in (tmp_path / "study").rglob("*.ckpt"):
+        file.unlink()
+    error = refused(command, capsys, f"from={tmp_path / 'study'}", f"to={tmp_path / 'out'}")
+    assert "holds no weights" in error
+    assert f"nasrunner-retrain from={tmp_path / 'study'}" in error
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"network.py", "export.json"}
+
+
+def test_a_network_retrained_elsewhere_needs_its_study(
+    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = tmp_path / "networks" / "0000-seed0"
+    shutil.copytree(study / "children" / "0000", network)
+    (network / "tested.json").write_text('{"metrics": {"test_accuracy": 0.5}}')
+    OmegaConf.save({"on": "train_and_validation"}, network.parent / "retrain.yaml")
+    assert "give study=FOLDER" in refused(command, capsys, f"from={network}")
+    command(f"from={network}", f"study={study}")
+    assert "test          test_accuracy 0.5" in (network / "export" / "network.py").read_text()
+    facts = json.loads((network / "export" / "export.json").read_text())
+    x, _ = digits().read_fit()  # both parts: 1,437 images
+    assert facts["normalization"]["mean"] == [pytest.approx(x.mean())]
+
+
+def test_a_part_that_cannot_be_written_does_not_keep_the_rest(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = "{_target_:tests.export.blocks.NeedsNumpy}"
+    space = f"space.concat=[{own},{{affine:{{units:10}}}}]"
+    run_search(tmp_path / "study", space, "max_children=1")
+    error = refused(command, capsys, f"from={tmp_path / 'study'}", f"to={tmp_path / 'out'}")
+    assert "network.py was not written: the source of tests.export.blocks.NeedsNumpy" in error
+    facts = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert facts["files"].keys() == {"network.safetensors", "network.onnx"}
+    assert facts["max_absolute_difference"]["network.onnx"] < 1e-4
+
+
+def test_weights_of_another_architecture_are_refused(
+    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    child = tmp_path / "study" / "children" / "0000"
+    torch.save({"state_dict": {"other": torch.zeros(1)}, "epoch": 0}, child / "best.ckpt")
+    error = refused(command, capsys, f"from={child}")
+    assert "best.ckpt does not hold the weights of this architecture" in error
+    (child / "best.ckpt").write_text("damaged")
+    assert "best.ckpt is no checkpoint of a child" in refused(command, capsys, f"from={child}")
+    (child / "proposal.json").write_text("{")
+    assert "proposal.json or config.yaml is damaged" in refused(command, capsys, f"from={child}")
+
+
+def test_a_study_that_trained_nothing_is_refused(
+    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    shutil.rmtree(tmp_path / "study" / "children")
+    config = tmp_path / "study" / "config.yaml"
+    config.write_text(config.read_text().replace("lightning.LightningTrainer", "t.TabularTrainer"))
+    error = refused(command, capsys, f"from={tmp_path / 'study'}")
+    assert "no network of this study was trained, its rewards are from a table" in error
+
+
+def test_a_study_is_found_by_its_run_in_mlflow(
+    command: Command,
+    study: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(study, tmp_path / "outputs" / "mine" / "now")
+    (tmp_path / "outputs" / "mine" / "now" / "mlflow.json").write_text('{"run_id": "abc"}')
+    assert "no study below" in refused(command, capsys, "from=runs:/other")
+    command("from=runs:/abc", "to=out")
+    assert (tmp_path / "out" / "network.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["form=x"], r"there is no key 'form', did you mean 'from'\? Legal: from, study, to"),
+        (["outputs"], "arguments are written key=value, got 'outputs'; see --help"),
+        (["from="], "arguments are written key=value, got 'from='"),
+        (["to=x"], "from= is missing"),
+        (["from=x", "from=y"], "from is given twice: x and y"),
+        (["from=nowhere"], "from=nowhere: there is no such folder"),
+        (["from=."], "is no folder of a study .* of a child or of a retrained network"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_sentence(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert re.search(message, refused(command, capsys, *arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(
+    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    error = refused(command, capsys, f"from={study}", f"to={tmp_path / 'out'}")
+    assert "out is a file; it must be a folder" in error
+
+
+def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
+    command: Command,
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "onnxruntime" else object()
+    )
+    error = refused(command, capsys, f"from={study}")
+    assert "onnxruntime: not installed; pip install 'nasrunner[export]' installs it" in error
+
+
+def test_help_shows_examples(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command("--help")
+    assert "nasrunner-export from=outputs/STUDY/TIME/children/0007" in capsys.readouterr().out

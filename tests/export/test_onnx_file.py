@@ -1,0 +1,63 @@
+"""ONNX files, run by onnxruntime on batches of one and of several."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from nasrunner.export.checks import max_difference
+from nasrunner.export.errors import ExportError
+from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
+from tests.export.blocks import Undecided
+from tests.export.networks import SPACES, in_shape_of, possible, shipped, trained, written
+
+
+def check(name: str, count: int, path: Path) -> None:
+    space, in_shape = shipped(name), in_shape_of(name)
+    for seed in possible(space, in_shape, count):
+        network, calls = trained(space, in_shape, seed)
+        code = written(network, calls, in_shape)
+        write_onnx(code.load(code.state(network)).eval(), in_shape, path)
+        max_difference(path.name, network.eval(), OnnxNetwork(path), in_shape)
+
+
+def test_a_network_computes_the_same_in_onnxruntime(tmp_path: Path) -> None:
+    check("small_cnn", 1, tmp_path / "network.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", SPACES)
+def test_networks_of_every_shipped_space_compute_the_same_in_onnxruntime(
+    name: str, tmp_path: Path
+) -> None:
+    check(name, 3, tmp_path / "network.onnx")
+
+
+def test_what_has_no_graph_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"cannot be written as ONNX: .*data-dependent") as error:
+        write_onnx(Undecided().eval(), (4,), tmp_path / "network.onnx")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "network.onnx").exists()
+
+
+def test_another_network_does_not_pass_for_the_same() -> None:
+    one, other = nn.Linear(4, 2).eval(), nn.Linear(4, 2).eval()
+    with pytest.raises(ExportError, match=r"network.onnx differs from the network by [0-9.]+ on"):
+        max_difference("network.onnx", one, other, (4,))
+
+
+def test_outputs_that_are_no_numbers_do_not_pass_for_the_same() -> None:
+    def broken(x: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(x), 2), torch.nan)
+
+    with pytest.raises(ExportError, match="differs from the network by nan"):
+        max_difference("network.py", nn.Linear(4, 2).eval(), broken, (4,))
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
+    path.write_text("no model")
+    with pytest.raises(ExportError, match="onnxruntime does not take the file"):
+        OnnxNetwork(path)
