@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrunner import config as skeleton
+from nasrunner.command_line import fail, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.launch import remove_if_unused, run_study, saved_config
 
@@ -27,24 +28,17 @@ MAY_CHANGE = (
 )
 """What a resumed study may change; everything else is part of what its ledger was written for."""
 
+_PROGRAM = "nasrunner"
+
 
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     skeleton.register()
-    try:
+    with one_sentence(_PROGRAM, "stopped at once; the study can be resumed", _explain):
         _direct_resume(sys.argv)
         conf = str(skeleton.config_dir())
         hydra.main(version_base="1.3", config_path=conf, config_name="config")(_job)()
-    except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
-        _fail(_explain(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        sys.stderr.write("\nnasrunner: stopped at once; the study can be resumed\n")
-        sys.exit(130)
 
 
 def _job(composed: DictConfig) -> float | None:
@@ -60,7 +54,7 @@ def _job(composed: DictConfig) -> float | None:
         summary = run_study(resolved, folder)
     except (NasRunnerError, OmegaConfBaseException) as error:
         remove_if_unused(folder)
-        _fail(_explain(error))  # leaves from here: Hydra would add lines of its own
+        fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
     except BaseException:
         remove_if_unused(folder)
         raise
@@ -100,11 +94,6 @@ def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             saved = OmegaConf.to_container(tree)  # type: ignore[assignment]
     saved["resume"] = None
     return saved
-
-
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"nasrunner: {message}\n")
-    sys.exit(2)
 
 
 def _explain(error: Exception) -> str:

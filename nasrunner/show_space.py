@@ -1,16 +1,13 @@
 """The command ``nasrunner-space``: shows a search space before anything is trained."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -18,8 +15,9 @@ from rich.table import Table
 from rich.tree import Tree
 
 from nasrunner import config as skeleton
+from nasrunner.command_line import one_sentence
 from nasrunner.core.decision import Decision, OneOf
-from nasrunner.core.errors import NasRunnerError, SpaceError
+from nasrunner.core.errors import SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
 from nasrunner.launch import build_space
@@ -30,16 +28,13 @@ def main() -> None:
     arguments = _parser().parse_args()
     skeleton.register()
     console = Console()
-    try:
+    with one_sentence("nasrunner-space", "stopped"):
         config = composed(arguments.overrides, arguments.config_dir)
         space = build_space(config)
         console.print(tree(space))
         kinds = len(space.signature())
         console.print(f"\n[bold]{space.size():,}[/] architectures, {kinds} kinds of decisions\n")
         print_samples(console, space, config["data"], arguments)
-    except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
-        sys.stderr.write(f"nasrunner-space: {' '.join(str(error).split())}\n")
-        sys.exit(2)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
+from nasrunner.command_line import is_asking_for_help, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.imports import quick_imports
 
@@ -55,20 +55,11 @@ class Request:
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if is_asking_for_help(arguments):
         sys.stdout.write(HELP)
         return
-    try:
+    with one_sentence("nasrunner-export", "stopped"):
         _run(parse(arguments))
-    except NasRunnerError as error:
-        _fail(str(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        sys.stderr.write("\nnasrunner-export: stopped\n")
-        sys.exit(130)
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -117,8 +108,3 @@ def _run(request: Request) -> None:
         sys.stderr.write(f"nasrunner-export: {' '.join(note.split())}\n")
     if export.problems:
         raise NasRunnerError("; ".join(export.problems))
-
-
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"nasrunner-export: {' '.join(message.split())}\n")
-    sys.exit(2)

@@ -16,7 +16,7 @@ from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
 from nasrunner.export.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, read_study
-from nasrunner.trackers.mlflow_file import recall
+from nasrunner.tracked import OUTPUTS, folder_of_run
 
 _CHECKPOINTS = ("best.ckpt", "last.ckpt")
 
@@ -186,11 +186,9 @@ def _study_around(folder: Path) -> Path:
 
 
 def _folder_of_run(run_id: str) -> Path:
-    """The folder of the study that is this run in MLflow: each keeps the run's id."""
-    for kept in sorted(Path("outputs").rglob("mlflow.json")):
-        if recall(kept.parent).get("run_id") == run_id and (kept.parent / "ledger.jsonl").is_file():
-            return kept.parent
+    if (folder := folder_of_run(run_id)) is not None:
+        return folder
     raise ConfigError(
-        f"from=runs:/{run_id}: no study below {Path('outputs').resolve()} is this run, and MLflow "
+        f"from=runs:/{run_id}: no study below {OUTPUTS.resolve()} is this run, and MLflow "
         "keeps no weights; give the folder of the study, or of the child whose run it is"
     )

@@ -6,11 +6,8 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped] # what a damaged config.yaml raises
-
+from nasrunner.command_line import is_asking_for_help, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
@@ -24,20 +21,11 @@ _LOG_EVERY_S = 60.0  # a page that is written every few seconds goes to MLflow l
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     given = sys.argv[1:]
-    if not given or {"-h", "--help"} & set(given):
+    if is_asking_for_help(given):
         sys.stdout.write(HELP)
         return
-    try:
+    with one_sentence("nasrunner-report", "stopped; the page stands as it was last written"):
         _report(parse(given))
-    except (NasRunnerError, OmegaConfBaseException, YAMLError) as error:
-        _fail(" ".join(str(error).split()))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        sys.stderr.write("\nnasrunner-report: stopped; the page stands as it was last written\n")
-        sys.exit(130)
 
 
 def _report(arguments: Arguments) -> None:
@@ -147,11 +135,6 @@ def _tell(message: str) -> None:
 
 def _warn(message: str) -> None:
     sys.stderr.write(f"nasrunner-report: warning: {message}\n")
-
-
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"nasrunner-report: {message}\n")
-    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,12 @@
 """Where a report's studies come from, and in which MLflow runs its page belongs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
-from nasrunner.config import config_dir
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.report.arguments import Arguments
+from nasrunner.tracked import tracking_uri_of, usual_tracking_uri
 from nasrunner.trackers.mlflow_file import recall
 from nasrunner.trackers.mlflow_reading import NotFetchableError, StudyReader, TrackingError
 
@@ -40,7 +38,7 @@ def read_mlflow(arguments: Arguments, folder: Path, warn: Warn) -> list[Recorded
     Raises:
         NasRunnerError: there are none, or they cannot be fetched.
     """
-    reader = StudyReader(arguments.tracking_uri or _usual_tracking_uri())
+    reader = StudyReader(arguments.tracking_uri or usual_tracking_uri())
     if arguments.places == ("mlflow",):
         runs = reader.search(arguments.experiment, arguments.filter)
     else:
@@ -69,7 +67,7 @@ def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) 
         NasRunnerError: MLflow is away, or does not take them.
     """
     facts = recall(study.folder)
-    uri = arguments.tracking_uri or facts.get("tracking_uri") or _tracking_uri(study)
+    uri = arguments.tracking_uri or tracking_uri_of(study)
     if "run_id" not in facts or uri is None:
         return None
     StudyReader(uri).log(facts["run_id"], files, "report")
@@ -91,24 +89,3 @@ def _with_children(folders: Sequence[Path], warn: Warn) -> list[RecordedStudy]:
     for each in empty:
         warn(f"left out: {each}")
     return studies
-
-
-def _usual_tracking_uri() -> str:
-    tracker = OmegaConf.to_container(OmegaConf.load(config_dir() / "tracker" / "mlflow.yaml"))
-    assert isinstance(tracker, dict)
-    return str(tracker["tracking_uri"])
-
-
-def _tracking_uri(study: RecordedStudy) -> str | None:
-    """Where the study was tracked; a relative file is looked for where the study was started."""
-    uri: str | None = study.config["tracker"].get("tracking_uri")
-    if uri is None or not uri.startswith("sqlite:///"):
-        return uri
-    name = Path(uri.removeprefix("sqlite:///"))
-    found = next((place for place in _starts(study.folder) if (place / name).is_file()), Path())
-    return f"sqlite:///{(found / name).absolute()}"
-
-
-def _starts(folder: Path) -> Iterator[Path]:
-    """Folders in which the command that wrote a study may have been called, likely ones first."""
-    yield from (Path.cwd(), *folder.parents)

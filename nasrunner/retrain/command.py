@@ -3,13 +3,10 @@
 import os
 import re
 import sys
-from typing import NoReturn
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from nasrunner.core.errors import NasRunnerError
+from nasrunner.command_line import is_asking_for_help, one_sentence, sentence
 
 HELP = """\
 nasrunner-retrain: trains the best children of a study from scratch and tests each network once
@@ -48,20 +45,11 @@ def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if is_asking_for_help(arguments):
         sys.stdout.write(HELP)
         return
-    try:
+    with one_sentence("nasrunner-retrain", "stopped at once; the same command goes on", _explain):
         _run(arguments)
-    except (NasRunnerError, HydraException, OmegaConfBaseException) as error:
-        _fail(_explain(error))
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _fail(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        sys.stderr.write("\nnasrunner-retrain: stopped at once; the same command goes on\n")
-        sys.exit(130)
 
 
 def _run(arguments: list[str]) -> None:
@@ -87,15 +75,8 @@ def _run(arguments: list[str]) -> None:
 
 
 def _explain(error: Exception) -> str:
-    """An error as one sentence; Hydra's say what is wrong in their cause."""
-    causes = [error, error.__cause__] if isinstance(error, HydraException) else [error]
-    text = " ".join(" ".join(str(each) for each in causes if each is not None).split())
-    return re.sub(r" (Config search path:|See https://hydra).*", "", text)
-
-
-def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"nasrunner-retrain: {message}\n")
-    sys.exit(2)
+    """Without where Hydra has looked."""
+    return re.sub(r" (Config search path:|See https://hydra).*", "", sentence(error))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from nasrunner.composition import construct
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
-from nasrunner.retrain.source import tracking_uri_of
+from nasrunner.tracked import tracking_uri_of
 from nasrunner.trackers.mlflow import MlflowTracker
 from nasrunner.trackers.mlflow_retrained import RetrainedNetwork, write_retrained
 
@@ -17,7 +17,8 @@ def track(session: Session, results: Results) -> str | None:
     if not is_mlflow or not (study.folder / "mlflow.json").is_file():
         return None
     try:
-        config["tracking_uri"] = tracking_uri_of(study, str(config["tracking_uri"]))
+        if config["tracking_uri"] == study.config["tracker"].get("tracking_uri"):
+            config["tracking_uri"] = tracking_uri_of(study)  # as seen from any folder
         tracker: MlflowTracker = construct(config, "tracker")
         networks = [_tracked(session, each) for each in results.networks if each.tested]
         write_retrained(tracker.address, tracker.experiment or study.name, study.folder, networks)

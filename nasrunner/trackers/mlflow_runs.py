@@ -82,6 +82,8 @@ class StudyRuns:
             self._connection.client.log_batch(run.info.run_id, params=given)
         self.parent_id = run.info.run_id
         facts = {"experiment_id": self._connection.experiment_id, "run_id": self.parent_id}
+        if self.address.shown == self.address.uri:  # no password, which belongs in no file
+            facts["tracking_uri"] = self.address.uri
         remember(self.info.folder, {**facts, "page": self.page})
 
     @property

@@ -1,0 +1,56 @@
+"""What the commands have in common: an error that a user can cause is one sentence."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
+
+from nasrunner.core.errors import NasRunnerError
+
+OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
+"""What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
+
+
+def sentence(error: Exception) -> str:
+    """An error on one line; Hydra says what is wrong in its cause."""
+    causes = [error, error.__cause__] if isinstance(error, HydraException) else [error]
+    return " ".join(" ".join(str(each) for each in causes if each is not None).split())
+
+
+@contextlib.contextmanager
+def one_sentence(
+    program: str, when_stopped: str, explain: Callable[[Exception], str] = sentence
+) -> Iterator[None]:
+    """Ends the command with one sentence for every error that a user can cause.
+
+    Args:
+        program: the command's name.
+        when_stopped: what to say after Ctrl-C.
+        explain: puts an error into words.
+    """
+    try:
+        yield
+    except OUR_ERRORS as error:
+        fail(program, explain(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(program, f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{program}: {when_stopped}\n")
+        sys.exit(130)
+
+
+def fail(program: str, message: str) -> NoReturn:
+    """Says what is wrong and ends with code 2."""
+    sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
+    sys.exit(2)
+
+
+def is_asking_for_help(arguments: list[str]) -> bool:
+    """Whether the text of ``--help`` is the answer: also to a command without arguments."""
+    return not arguments or bool({"-h", "--help"} & set(arguments))
