@@ -29,7 +29,9 @@ def best_of_60(searcher: Searcher) -> float:
 def test_tpe_beats_random_search_on_a_separable_reward() -> None:
     space = load_space("nasbench_macro")
     tpe = [
-        best_of_60(Tpe(sampler=optuna.samplers.TPESampler, space=space, seed=seed))
+        best_of_60(
+            Tpe(max_history=None, sampler=optuna.samplers.TPESampler, space=space, seed=seed)
+        )
         for seed in range(5)
     ]
     random = [best_of_60(RandomSearch(space=space, seed=seed)) for seed in range(5)]
@@ -88,7 +90,7 @@ def test_cma_es_draws_ordered_decisions_from_its_distribution() -> None:
 def test_a_sampler_of_the_users_choice_is_replayed_by_asking_it_again() -> None:
     def make() -> Tpe:
         sampler = partial(optuna.samplers.NSGAIISampler, population_size=4)
-        return Tpe(sampler=sampler, space=load_space("figure1"), seed=0)
+        return Tpe(max_history=None, sampler=sampler, space=load_space("figure1"), seed=0)
 
     whole = Loop(make()).play(one_by_one(16))
     resumed = Loop(make()).replay(whole.events[:17]).play([(False, 0, False), *one_by_one(7)])
@@ -97,6 +99,7 @@ def test_a_sampler_of_the_users_choice_is_replayed_by_asking_it_again() -> None:
 
 def test_experimental_samplers_do_not_warn() -> None:
     Tpe(
+        max_history=None,
         sampler=partial(optuna.samplers.TPESampler, multivariate=True, group=True),
         space=load_space("figure1"),
         seed=0,
@@ -106,7 +109,68 @@ def test_experimental_samplers_do_not_warn() -> None:
 def test_a_sampler_that_takes_no_seed_is_refused() -> None:
     config = {
         "_target_": "nasrunner.searchers.tpe.Tpe",
+        "max_history": None,
         "sampler": {"_target_": "optuna.samplers.TPESampler"},
     }
     with pytest.raises(ConfigError, match="searcher: sampler must be a partial that takes a seed"):
         construct(config, "searcher", space=load_space("figure1"), seed=0)
+
+
+def bounded(max_history: int | None, rewards: list[float | None], seed: int = 0) -> Tpe:
+    """A searcher that has heard these rewards; None is a failure."""
+    sampler = partial(optuna.samplers.TPESampler, n_startup_trials=4)
+    space = load_space("nasbench_macro")
+    searcher = Tpe(max_history=max_history, sampler=sampler, space=space, seed=seed)
+    for reward in rewards:
+        proposal = searcher.propose()
+        assert proposal is not None
+        searcher.observe(Outcome(proposal, "completed" if reward else "failed", reward))
+    return searcher
+
+
+def shown(searcher: Tpe) -> list[int]:
+    return [trial.number for trial in searcher.study.get_trials()]
+
+
+def test_past_the_bound_the_sampler_sees_the_best_quarter_and_the_newest() -> None:
+    rewards = [0.1, 0.9, 0.2, 0.8, 0.7, 0.3, None, 0.4, 0.5, 0.6, 0.1, 0.2]
+    searcher = bounded(8, rewards[:9])
+    assert shown(searcher) == list(range(9))  # 8 rewards: all of it, the failure too
+    # the best two are 1 and 3; the newest six of eleven rewards are 5, 7, 8, 9, 10, 11
+    assert shown(bounded(8, rewards)) == [1, 3, 5, 7, 8, 9, 10, 11]
+
+
+def test_past_the_bound_the_sampler_sees_every_child_in_training() -> None:
+    searcher = bounded(4, [0.5])
+    oldest = searcher.propose()
+    for reward in (0.1, 0.2, 0.3, 0.4, 0.3):
+        proposal = searcher.propose()
+        assert proposal is not None
+        searcher.observe(Outcome(proposal, "completed", reward))
+    assert oldest is not None
+    assert shown(searcher) == [0, 1, 4, 5, 6]
+    searcher.observe(Outcome(oldest, "failed", error="it broke"))
+    assert shown(searcher) == [0, 4, 5, 6]
+
+
+def test_a_study_shorter_than_the_bound_is_as_without_it() -> None:
+    rewards: list[float | None] = [float(index * 7 % 20) + 1 for index in range(20)]
+    genotypes = [bounded(bound, rewards).suggest(20).genotype for bound in (20, None)]
+    assert genotypes[0] == genotypes[1]
+
+
+def test_a_bounded_study_resumes_exactly() -> None:
+    def make() -> Tpe:
+        return bounded(8, [])
+
+    steps = [*one_by_one(10), *[(True, 0, False)] * 3, *one_by_one(10)]
+    whole = Loop(make()).play(steps)
+    resumed = Loop(make()).replay(whole.events[:30]).play(steps[30:])
+    assert resumed.events == whole.events
+    assert isinstance(resumed.searcher, Tpe)
+    assert len(shown(resumed.searcher)) < 14
+
+
+def test_a_bound_too_small_to_hold_a_best_child_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_history must be >= 4, or null for all, got 3"):
+        bounded(3, [])

@@ -30,6 +30,7 @@ GOLDEN_SPACES = ("figure1", "mlp")
 HURRY: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 5, "tournament_size": 2},
     "reinforce": {"batch_size": 3, "learning_rate": 0.05},
+    "smbo": {"num_random": 3},
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},

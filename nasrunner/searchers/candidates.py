@@ -1,0 +1,131 @@
+"""Candidates: the architectures that a surrogate compares before one of them is proposed."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.space import Space
+from nasrunner.searchers.exhaustive import ExhaustiveSearch
+
+Key = frozenset[tuple[str, int]]
+"""A genotype as a member of a set."""
+
+
+def key_of(genotype: Genotype) -> Key:
+    """The answers in no order."""
+    return frozenset(genotype.items())
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Random rollouts, and mutations of the best children so far.
+
+    Rollouts as in DeepArchitect (Negrinho & Gordon 2017, arXiv:1704.08792), mutations as in
+    BANANAS (White et al. 2019, arXiv:1910.11858). A mutation replays one of the best children
+    with some of its answers changed; decisions that become active are drawn, those that become
+    inactive are dropped.
+
+    Args:
+        num_rollouts: random architectures a proposal, >= 0.
+        num_mutations: mutations a proposal, >= 0; one of the two is >= 1.
+        num_parents: how many of the best children are mutated, each equally often, >= 1.
+        more_changes: probability that one more answer changes after each change, in [0, 1).
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    num_rollouts: int
+    num_mutations: int
+    num_parents: int
+    more_changes: float
+
+    def __post_init__(self) -> None:
+        for name in ("num_rollouts", "num_mutations"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"candidates.{name} must be >= 0, got {getattr(self, name)}")
+        if self.num_rollouts + self.num_mutations < 1:
+            raise ValueError("candidates.num_rollouts or num_mutations must be >= 1, got 0 and 0")
+        if self.num_parents < 1:
+            raise ValueError(f"candidates.num_parents must be >= 1, got {self.num_parents}")
+        if not 0 <= self.more_changes < 1:
+            raise ValueError(f"candidates.more_changes must be in [0, 1), got {self.more_changes}")
+
+    def draw(
+        self,
+        space: Space,
+        parents: Sequence[Genotype],
+        taken: Collection[Key],
+        rng: np.random.Generator,
+    ) -> list[Genotype]:
+        """At least one genotype, none twice and none in ``taken``.
+
+        Args:
+            space: where at least one architecture is not taken.
+            parents: the best children, best first; none at the start of a search.
+            taken: what was proposed before.
+            rng: the stream of this proposal.
+        """
+        drawn = [rollout(space, rng) for _ in range(self.num_rollouts)]
+        mutable = [(parent, _mutable(space, parent)) for parent in parents[: self.num_parents]]
+        mutable = [(parent, paths) for parent, paths in mutable if paths]
+        for position in range(self.num_mutations if mutable else 0):
+            parent, paths = mutable[position % len(mutable)]
+            num_changes = min(len(paths), int(rng.geometric(1 - self.more_changes)))
+            changed = rng.choice(len(paths), size=num_changes, replace=False)
+            drawn.append(_mutate(space, parent, {paths[i] for i in changed}, rng))
+        fresh = {key: genotype for genotype in drawn if (key := key_of(genotype)) not in taken}
+        return list(fresh.values()) or [untaken(space, taken, rng)]
+
+
+def rollout(space: Space, rng: np.random.Generator) -> Genotype:
+    """An architecture with every active decision drawn uniformly."""
+    return space.walk(lambda decision: int(rng.integers(len(decision.options))))
+
+
+def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> Genotype:
+    """A random architecture that is not taken; there must be one.
+
+    Where it is taken, the next in lexicographic order that is not, and from the last architecture
+    back to the first.
+    """
+    genotype = rollout(space, rng)
+    walker = ExhaustiveSearch(space=space, seed=0)
+    while key_of(genotype) in taken:
+        walker.last = genotype
+        following = walker.suggest(0)
+        if following is None:
+            walker.last = None
+            following = walker.suggest(0)
+        assert following is not None
+        genotype = following.genotype
+    return genotype
+
+
+def _mutable(space: Space, genotype: Genotype) -> list[str]:
+    """The active decisions that have another option."""
+    paths: list[str] = []
+
+    def replay(decision: Decision) -> int:
+        if len(decision.options) > 1:
+            paths.append(decision.path)
+        return genotype[decision.path]
+
+    space.walk(replay)
+    return paths
+
+
+def _mutate(
+    space: Space, parent: Genotype, changed: Collection[str], rng: np.random.Generator
+) -> Genotype:
+    def choose(decision: Decision) -> int:
+        num_options = len(decision.options)
+        if decision.path in changed:
+            return int((parent[decision.path] + rng.integers(1, num_options)) % num_options)
+        if decision.path in parent:
+            return parent[decision.path]
+        return int(rng.integers(num_options))
+
+    return space.walk(choose)

@@ -1,0 +1,67 @@
+"""Random forest over the decisions of a genotype."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nasrunner.core.decision import Genotype
+from nasrunner.core.space import Space
+from nasrunner.searchers.encoding import Encoding
+
+# N = genotypes to fit, C = candidates, T = trees
+
+
+class Forest:
+    """Regression forest; its trees' spread is the uncertainty. Hutter et al. 2011 (SMAC), sec. 4.1.
+
+    Args:
+        num_trees: T, >= 2: one tree has no spread.
+        max_features: share of the features looked at for a split, in (0, 1].
+        min_leaf: children in a leaf, >= 1.
+        space: what the genotypes are of.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Differs from the paper: scikit-learn's forest, fitted to bootstrap samples of the children.
+    """
+
+    def __init__(self, *, num_trees: int, max_features: float, min_leaf: int, space: Space) -> None:
+        if num_trees < 2:
+            raise ValueError(f"surrogate.num_trees must be >= 2, got {num_trees}")
+        if not 0 < max_features <= 1:
+            raise ValueError(f"surrogate.max_features must be in (0, 1], got {max_features}")
+        if min_leaf < 1:
+            raise ValueError(f"surrogate.min_leaf must be >= 1, got {min_leaf}")
+        self.num_trees = num_trees
+        self.max_features = float(max_features)
+        self.min_leaf = min_leaf
+        self.encoding = Encoding(space)
+        self._forest: Any = None
+
+    def fit(
+        self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """Grows the trees anew."""
+        from sklearn.ensemble import RandomForestRegressor  # a second that only this needs
+
+        self.encoding.fit(genotypes)
+        self._forest = RandomForestRegressor(
+            self.num_trees,
+            max_features=self.max_features,
+            min_samples_leaf=self.min_leaf,
+            random_state=int(rng.integers(2**32)),
+        ).fit(self._rows(genotypes), targets_N)
+
+    def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (C,) and standard deviation (C,) over the trees."""
+        rows_CF = self._rows(genotypes)
+        trees = [tree.tree_.predict(rows_CF)[:, 0] for tree in self._forest.estimators_]
+        predictions_TC = np.array(trees)
+        return predictions_TC.mean(axis=0), predictions_TC.std(axis=0)
+
+    def _rows(self, genotypes: Sequence[Genotype]) -> np.ndarray:
+        rows = self.encoding.transform(genotypes)
+        constant = np.zeros((len(rows), 1))  # a forest needs a feature, also without decisions
+        return np.concatenate([rows, constant], axis=1, dtype=np.float32)

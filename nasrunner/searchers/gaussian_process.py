@@ -1,0 +1,136 @@
+"""Gaussian process over the decisions of a genotype."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nasrunner.core.decision import Genotype
+from nasrunner.core.space import Space
+from nasrunner.searchers.encoding import Encoding
+
+# N = genotypes to fit, C = candidates, K = kernels of the mixture, F = features
+
+_LEAST_SHARE = 0.01
+"""Kernels that would have less of the mixture are left out of it."""
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """One kernel of the mixture, with the covariance of the children under it factored.
+
+    Attributes:
+        decay: θ.
+        log_likelihood: of the targets, up to a constant, with the likeliest s².
+        variance: that s².
+        factor_NN: L of L Lᵀ = K + ν I, in units of s².
+        whitened_N: L⁻¹ y.
+    """
+
+    decay: float
+    log_likelihood: float
+    variance: float
+    factor_NN: np.ndarray
+    whitened_N: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """What predictions under one kernel need, and its share of the mixture."""
+
+    share: float
+    kernel: _Kernel
+    whitening_NN: np.ndarray
+
+
+class GaussianProcess:
+    """Kriging with a mixture of kernels k(x, x') = s² exp(-θ |x - x'|² / 2) and noise ν s².
+
+    Rasmussen & Williams 2006, algorithm 2.1, over the features of ``Encoding``: on decisions that
+    are not ordered this is the diffusion kernel of Kondor & Lafferty 2002, which falls with the
+    number of decisions that differ. The posteriors under all pairs of θ and ν are mixed in
+    proportion to their marginal likelihood, s² maximised over, so that a few children do not make
+    it certain of one kernel. Snoek et al. 2012, arXiv:1206.2944, section 3.2, average acquisitions
+    the same way; here the mixture's mean and standard deviation are what an acquisition sees.
+
+    Args:
+        decays: θ times the largest |x - x'|² / 2 of the children fitted, each > 0.
+        noises: ν, variance of the noise relative to that of the function, each > 0.
+        space: what the genotypes are of.
+
+    Raises:
+        ValueError: there are no decays or no noises, or one of them is not positive.
+    """
+
+    def __init__(self, *, decays: Sequence[float], noises: Sequence[float], space: Space) -> None:
+        for name, values in (("decays", decays), ("noises", noises)):
+            if not values or min(values) <= 0:
+                raise ValueError(f"surrogate.{name} must be numbers > 0, got {list(values)}")
+        self.decays = decays
+        self.noises = noises
+        self.encoding = Encoding(space)
+        self._rows_NF = np.zeros((0, 0))
+        self._mixture: list[_Posterior] = []
+
+    def fit(
+        self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """Conditions every kernel on the children; draws nothing."""
+        self.encoding.fit(genotypes)
+        self._rows_NF = self.encoding.transform(genotypes)
+        distances_NN = _distances(self._rows_NF, self._rows_NF)
+        largest = max(float(distances_NN.max()), 1e-12)
+        kernels = [
+            _factored(decay / largest, noise, distances_NN, targets_N)
+            for decay in self.decays
+            for noise in self.noises
+        ]
+        likelihoods_K = np.array([kernel.log_likelihood for kernel in kernels])
+        shares_K = np.exp(likelihoods_K - likelihoods_K.max())
+        shares_K[shares_K < _LEAST_SHARE * shares_K.sum()] = 0
+        shares_K /= shares_K.sum()
+        self._mixture = [
+            _Posterior(share, kernel, np.linalg.inv(kernel.factor_NN))
+            for share, kernel in zip(shares_K, kernels, strict=True)
+            if share > 0
+        ]
+
+    def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (C,) and standard deviation (C,) of the reward without its noise."""
+        distances_CN = _distances(self.encoding.transform(genotypes), self._rows_NF)
+        mean_C, square_C = np.zeros(len(genotypes)), np.zeros(len(genotypes))
+        for one in self._mixture:
+            kernel_CN = np.exp(-one.kernel.decay * distances_CN)
+            whitened_CN = kernel_CN @ one.whitening_NN.T
+            means_C = whitened_CN @ one.kernel.whitened_N
+            left_C = np.maximum(0, 1 - (whitened_CN**2).sum(axis=1))
+            mean_C += one.share * means_C
+            square_C += one.share * (means_C**2 + one.kernel.variance * left_C)
+        return mean_C, np.sqrt(np.maximum(0, square_C - mean_C**2))
+
+
+def _factored(
+    decay: float, noise: float, distances_NN: np.ndarray, targets_N: np.ndarray
+) -> _Kernel:
+    num_children = len(targets_N)
+    squares = float(targets_N @ targets_N)
+    bordered = np.empty((num_children + 1, num_children + 1))
+    np.exp(-decay * distances_NN, out=bordered[:-1, :-1])
+    bordered[range(num_children), range(num_children)] += noise
+    bordered[-1, :-1] = bordered[:-1, -1] = targets_N
+    bordered[-1, -1] = 2 * squares / noise + 1  # more than yᵀ (K + ν I)⁻¹ y: positive definite
+    factor = np.linalg.cholesky(bordered)  # its last row is L⁻¹ y
+    factor_NN, whitened_N = factor[:-1, :-1], factor[-1, :-1]
+    variance = max(float(whitened_N @ whitened_N) / num_children, 1e-12)
+    log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
+    log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
+    return _Kernel(decay, float(log_likelihood), variance, factor_NN, whitened_N)
+
+
+def _distances(left_NF: np.ndarray, right_CF: np.ndarray) -> np.ndarray:
+    """Half the squared distance of each pair of rows."""
+    norms_N, norms_C = (left_NF**2).sum(axis=1), (right_CF**2).sum(axis=1)
+    halves: np.ndarray = 0.5 * (norms_N[:, None] + norms_C) - left_NF @ right_CF.T
+    halves.clip(0, out=halves)
+    return halves

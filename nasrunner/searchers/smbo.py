@@ -1,0 +1,190 @@
+"""Sequential model-based optimisation: a surrogate, an acquisition and candidates, put together."""
+
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+
+from nasrunner.core.decision import Genotype
+from nasrunner.core.records import Proposal
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+from nasrunner.searchers.acquisition import Acquisition
+from nasrunner.searchers.candidates import Candidates, Key, key_of, untaken
+
+# N = children, C = candidates
+
+
+class Surrogate(Protocol):
+    """Predicts rewards from genotypes; made with ``space=``."""
+
+    def fit(
+        self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
+    ) -> None:
+        """Forgets what it was fitted to before, and learns from these children alone.
+
+        Args:
+            genotypes: at least one; the same may occur twice.
+            targets_N: their rewards, or scores of the same order, around zero.
+            rng: all randomness there may be.
+        """
+
+    def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (C,) and standard deviation (C,) of the targets of other children."""
+
+
+class Smbo(Searcher):
+    """Proposes the candidate that looks best to a surrogate. Hutter et al. 2011, algorithm 1.
+
+    Random children until ``num_random`` rewards have arrived; then each proposal draws candidates
+    that were never proposed, lets the surrogate predict them and takes the one the acquisition
+    scores highest. Where every architecture has been proposed, they may be proposed again.
+
+    The surrogate is fitted anew whenever the rewards have grown by ``refit_growth``, to at most
+    ``max_history`` children: the best third, the newest third, and from the others a third evenly
+    spaced in time. Children in flight at that moment are among them with the average target
+    (constant liar; Ginsbourger et al. 2010, section 4.2), so that parallel workers spread. What
+    is fitted and when follows from the recorded events, so a resumed study fits once.
+
+    Args:
+        num_random: rewards to wait for with random children, >= 1.
+        max_history: children the surrogate is fitted to at most, >= 3, those in flight left out.
+        refit_growth: by what share of themselves rewards grow before the surrogate is fitted
+            again, >= 0; at least by one.
+        use_ranks: the surrogate sees the normal scores of the rewards' ranks, so that neither
+            their scale nor a few far-off ones matter; else the rewards, standardised.
+        surrogate: makes a ``Surrogate`` from ``space=``.
+        acquisition: scores the candidates.
+        candidates: draws them.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_random: int,
+        max_history: int,
+        refit_growth: float,
+        use_ranks: bool,
+        surrogate: Callable[..., Surrogate],
+        acquisition: Acquisition,
+        candidates: Candidates,
+        space: Space,
+        seed: int,
+    ) -> None:
+        super().__init__(space=space, seed=seed)
+        if num_random < 1:
+            raise ValueError(f"num_random must be >= 1, got {num_random}")
+        if max_history < 3:
+            raise ValueError(f"max_history must be >= 3, got {max_history}")
+        if refit_growth < 0:
+            raise ValueError(f"refit_growth must be >= 0, got {refit_growth}")
+        if not callable(surrogate):
+            raise ValueError("surrogate must be a partial that takes a space: set _partial_: true")
+        self.num_random = num_random
+        self.max_history = max_history
+        self.refit_growth = refit_growth
+        self.use_ranks = use_ranks
+        self.surrogate = surrogate(space=space)
+        self.acquisition = acquisition
+        self.candidates = candidates
+        self.genotypes: list[Genotype] = []
+        self.rewards: list[float] = []
+        self._size = space.size()
+        self._taken: set[Key] = set()
+        self._num_to_fit = 0
+        self._in_flight_then: list[Genotype] = []
+        self._num_fitted = 0
+        self._best_target = 0.0
+
+    def register(self, proposal: Proposal) -> None:
+        super().register(proposal)
+        self._taken.add(key_of(proposal.genotype))
+
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        self.genotypes.append(proposal.genotype)
+        self.rewards.append(reward)
+        if len(self.rewards) - self._num_to_fit >= self.refit_growth * self._num_to_fit:
+            self._num_to_fit = len(self.rewards)
+            self._in_flight_then = [p.genotype for p in self.pending.values()]
+
+    def suggest(self, index: int) -> Proposal:
+        rng = self.rng(index)
+        taken = self._taken if len(self._taken) < self._size else frozenset[Key]()
+        if len(self.rewards) < self.num_random:
+            return Proposal(index, untaken(self.space, taken, rng))
+        genotypes = self.candidates.draw(self.space, self._parents(), taken, rng)
+        self._fit()
+        mean_C, std_C = self.surrogate.predict(genotypes)
+        scores_C = self.acquisition(mean_C, std_C, self._best_target, rng)
+        return Proposal(index, genotypes[_first_of_the_highest(scores_C)])
+
+    def advice(self, max_children: int | None) -> str | None:
+        if max_children is None or max_children > self.num_random:
+            return None
+        return (
+            f"A budget of {max_children} children makes this a random search: the surrogate is "
+            f"asked after searcher.num_random={self.num_random} rewards."
+        )
+
+    def _parents(self) -> list[Genotype]:
+        """The best children, best first, none twice."""
+        best: dict[Key, Genotype] = {}
+        for position in np.argsort(-np.array(self.rewards), kind="stable"):
+            best.setdefault(key_of(self.genotypes[position]), self.genotypes[position])
+            if len(best) == self.candidates.num_parents:
+                break
+        return list(best.values())
+
+    def _fit(self) -> None:
+        if self._num_fitted == self._num_to_fit:
+            return
+        rewards_N = np.array(self.rewards[: self._num_to_fit])
+        targets_N = normal_scores(rewards_N) if self.use_ranks else standardised(rewards_N)
+        chosen = choose_history(rewards_N, self.max_history)
+        genotypes = [self.genotypes[i] for i in chosen] + self._in_flight_then
+        lies_N = np.zeros(len(self._in_flight_then))
+        self.surrogate.fit(
+            genotypes,
+            np.concatenate([targets_N[chosen], lies_N]),
+            self.rng(self._num_to_fit).spawn(1)[0],  # a stream that no proposal draws from
+        )
+        self._best_target = float(targets_N.max())
+        self._num_fitted = self._num_to_fit
+
+
+def choose_history(rewards_N: np.ndarray, max_history: int) -> np.ndarray:
+    """Positions of the children to fit, in order: the best, the newest, and some of the others."""
+    num_children = len(rewards_N)
+    if num_children <= max_history:
+        return np.arange(num_children)
+    third = max_history // 3
+    is_chosen_N = np.zeros(num_children, dtype=bool)
+    is_chosen_N[np.argsort(-rewards_N, kind="stable")[:third]] = True
+    is_chosen_N[-third:] = True
+    others = np.flatnonzero(~is_chosen_N)
+    num_others = max_history - int(is_chosen_N.sum())
+    is_chosen_N[others[np.linspace(0, len(others) - 1, num_others).astype(int)]] = True
+    return np.flatnonzero(is_chosen_N)
+
+
+def normal_scores(rewards_N: np.ndarray) -> np.ndarray:
+    """Φ⁻¹((rank - 1/2) / N), equal rewards sharing their mean rank."""
+    _, place_N, counts = np.unique(rewards_N, return_inverse=True, return_counts=True)
+    quantiles = (counts.cumsum() - counts / 2) / len(rewards_N)
+    return np.array([NormalDist().inv_cdf(q) for q in quantiles])[place_N]
+
+
+def standardised(rewards_N: np.ndarray) -> np.ndarray:
+    """Rewards with mean 0 and standard deviation 1; zeros where all are equal."""
+    centred_N: np.ndarray = rewards_N - rewards_N.mean()
+    return centred_N / (centred_N.std() or 1.0)
+
+
+def _first_of_the_highest(scores_C: np.ndarray) -> int:
+    """Position of the highest score; scores as good as equal, which rounding orders, are ties."""
+    tolerance = 1e-9 * float(np.abs(scores_C).max())
+    return int(np.flatnonzero(scores_C >= scores_C.max() - tolerance)[0])
