@@ -38,6 +38,7 @@ class Space(ABC):
     """A transparent module adds no segment of its own to the paths below it."""
 
     @classmethod
+    @functools.cache
     def name(cls) -> str:
         """The module's name in the space language: its class name in snake case."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()

@@ -4,6 +4,7 @@ Concat, Or, Repeat, RepeatTied, Optional, Residual and MaybeSwap are DeepArchite
 (arXiv:1704.08792, appendix B.2); Fork is the many-signal-paths module of its appendix D.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -81,7 +82,11 @@ class Or(Space):
         raise ValueError("one of its modules has to be chosen: freeze it first")
 
     def _decision(self, at: Address) -> Decision:
-        return Decision(at.path, at.kind, _labels(self.modules), is_ordered=False)
+        return Decision(at.path, at.kind, self._options, is_ordered=False)
+
+    @functools.cached_property
+    def _options(self) -> tuple[str, ...]:
+        return _labels(self.modules)
 
     def _branch(self, at: Address, index: int, module: Space) -> Address:
         return enter(module, at / index)
@@ -109,7 +114,11 @@ class Optional(Space):
         raise ValueError("whether its module is used has to be chosen: freeze it first")
 
     def _decision(self, at: Address) -> Decision:
-        return Decision(at.path, at.kind, ("empty", _label(self.module)), is_ordered=False)
+        return Decision(at.path, at.kind, self._options, is_ordered=False)
+
+    @functools.cached_property
+    def _options(self) -> tuple[str, ...]:
+        return "empty", _label(self.module)
 
 
 @dataclass(frozen=True)
@@ -137,9 +146,12 @@ class MaybeSwap(Space):
         raise ValueError("the order of its modules has to be chosen: freeze it first")
 
     def _decision(self, at: Address) -> Decision:
+        return Decision(at.path, at.kind, self._options, is_ordered=False)
+
+    @functools.cached_property
+    def _options(self) -> tuple[str, ...]:
         first, second = (_label(module) for module in self.modules)
-        options = (f"{first} → {second}", f"{second} → {first}")
-        return Decision(at.path, at.kind, options, is_ordered=False)
+        return f"{first} → {second}", f"{second} → {first}"
 
 
 @dataclass(frozen=True)
