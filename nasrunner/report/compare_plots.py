@@ -183,13 +183,13 @@ def _draw(axes: Axes, each: Average, divisor: float, look: Look, label: str) -> 
 
 
 def _focus(axes: Axes, averages: Sequence[Average], longest: float) -> bool:
-    """Ends the y axis where the curves are once the first few percent of the budget are spent."""
+    """Ends the y axis where the curves are once the first tenth of the budget is spent."""
     lows, highs, starts = [], [], []
     for each in averages:
         low_X = np.fmin(each.mean_X, each.mean_X - each.error_X)
         high_X = np.fmax(each.mean_X, each.mean_X + each.error_X)
         known = np.flatnonzero(np.isfinite(each.mean_X))
-        settled = int(np.searchsorted(each.places_X, 0.04 * longest, side="right")) - 1
+        settled = int(np.searchsorted(each.places_X, 0.1 * longest, side="right")) - 1
         place = max(int(known[0]), settled) if len(known) else 0
         lows.append(low_X[place:].min())
         highs.append(high_X[known].max())
