@@ -193,7 +193,8 @@ def report(table: str, searcher: str, curve: Curve) -> None:
     at_100 = BUDGETS.index(100)
     over = float(curve.means[at_100]) - expected
     row = [f"{m:.3f} ± {e:.3f}" for m, e in zip(curve.means, curve.errors, strict=True)]
-    row += [f"{over:+.3f} ({over / curve.errors[at_100]:+.1f})"]
+    error = float(curve.errors[at_100])
+    row += [f"{over:+.3f} ({over / error:+.1f})" if error > 1e-6 else f"{over:+.3f}"]
     reference = REFERENCES[table].get(searcher)
     row += [f"{curve.distance(reference):+.1f}" if reference else "–"]
     row += [str(len(curve.best_SN)), f"{curve.seconds:.2f}"]
