@@ -70,7 +70,7 @@ def first_results_s(preload: Sequence[str]) -> float:
     start_s = time.perf_counter()
     with local(preload) as executor:
         for index in range(NUM_WORKERS):
-            executor.submit(imports_lightning, Proposal(index, {}))
+            executor.submit(imports_lightning, Proposal(index, {}), Path("unused"))
         num_ended = 0
         while num_ended < NUM_WORKERS:
             num_ended += len(executor.wait())
@@ -122,7 +122,9 @@ class Pool:
         self.pool = pool
         self.futures: set[Future[Outcome]] = set()
 
-    def submit(self, train: Callable[[Proposal], Outcome], proposal: Proposal) -> None:
+    def submit(
+        self, train: Callable[[Proposal], Outcome], proposal: Proposal, folder: Path
+    ) -> None:
         self.futures.add(self.pool.submit(train, proposal))
 
     def wait(self) -> list[Outcome]:

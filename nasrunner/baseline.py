@@ -107,5 +107,5 @@ def _top(rewards: NDArray[np.float64], count: int) -> float:
 
 def _rewards(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
     """The reward of every evaluation; -inf for a child that failed."""
-    spent = [o for o in outcomes if o.status in ("completed", "failed")]
+    spent = (o for o in outcomes if o.is_evaluation)
     return np.array([-np.inf if o.reward is None else o.reward for o in spent])

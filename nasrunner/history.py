@@ -21,7 +21,7 @@ class History:
         """Takes an outcome that stands in the ledger."""
         self.outcomes.append(outcome)
         self.cost_s += outcome.cost_s
-        is_reused = outcome.reused_from is not None and outcome.status in ("completed", "failed")
+        is_reused = outcome.reused_from is not None and outcome.is_evaluation
         self.counts["reused" if is_reused else outcome.status] += 1
         if outcome.status != "duplicate":
             self._evaluated.setdefault(outcome.proposal.hash, outcome)

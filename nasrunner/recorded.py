@@ -37,7 +37,7 @@ class RecordedChild:
     @property
     def is_evaluation(self) -> bool:
         """Whether it spent budget: its outcome has a reward or a failure, reused or not."""
-        return self.outcome is not None and self.outcome.status in ("completed", "failed")
+        return self.outcome is not None and self.outcome.is_evaluation
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,78 @@
 """Tries a study's configuration where its children will run, before anything is recorded."""
 
+import secrets
+import shutil
+import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.ports import Executor
 from nasrunner.core.records import Outcome, Proposal
 
+_SHARED_WITHIN_S = 10.0
+"""How long a network file system may take to show a new file."""
 
-def rehearse(check: Callable[[], None], executor: Executor) -> None:
+
+def rehearse(check: Callable[[], None], executor: Executor, folder: Path) -> None:
     """Runs ``check`` in a worker, as if it were a child; leaves no trace in the study.
 
+    Args:
+        check: raises a NasRunnerError for whatever would make every child fail.
+        executor: where children will run; nothing runs there yet.
+        folder: the study's; a worker must see it, too.
+
     Raises:
-        ConfigError: the check found what would make every child fail.
+        ConfigError: the check found what would make every child fail, or the worker does not see
+            the folder.
     """
-    executor.submit(Rehearsal(check), Proposal(-1, {}))
-    for outcome in executor.wait():
-        if outcome.error is not None:
-            raise ConfigError(outcome.error)
+    own = folder / "rehearsal"
+    own.mkdir(parents=True, exist_ok=True)
+    try:
+        probe = Probe(own / secrets.token_hex(8))
+        probe.path.touch()
+        executor.submit(Rehearsal(probe, check), Proposal(-1, {}), own)
+        for outcome in executor.wait():
+            if outcome.error is not None:
+                raise ConfigError(outcome.error)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A file that the driver has just made, for a worker to find."""
+
+    path: Path
+
+    def check(self) -> None:
+        """Looks for the file.
+
+        Raises:
+            ConfigError: it is not there, after a network file system had time to show it.
+        """
+        deadline = time.monotonic() + _SHARED_WITHIN_S
+        while not self.path.exists():
+            if time.monotonic() > deadline:
+                raise ConfigError(
+                    f"hydra.run.dir must lie on a file system that all nodes share: the study's "
+                    f"folder {self.path.parents[1]} is not the same on {socket.gethostname()}"
+                )
+            time.sleep(0.1)
 
 
 @dataclass(frozen=True)
 class Rehearsal:
     """A check that an executor runs as if it were a child."""
 
+    probe: Probe
     check: Callable[[], None]
 
     def __call__(self, proposal: Proposal) -> Outcome:
         try:
+            self.probe.check()
             self.check()
         except NasRunnerError as error:
             return Outcome(proposal, "failed", error=str(error))

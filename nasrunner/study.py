@@ -128,7 +128,7 @@ class Study:
         Raises:
             ConfigError: the rehearsal found what would make every child fail.
         """
-        rehearse(self._rehearsal, self.executor)
+        rehearse(self._rehearsal, self.executor, self.info.folder)
 
     def open(self) -> None:
         """Tells the trackers, and sends off what was in flight when the ledger was written."""
@@ -236,7 +236,7 @@ class Study:
             self._record(Outcome(proposal, "invalid", error=str(error)), None)
             return
         self._first_in_flight[self._flight_key(proposal)] = proposal.index
-        self.executor.submit(self._train, proposal)
+        self.executor.submit(self._train, proposal, child_folder(self.info.folder, proposal.index))
         for tracker in self.trackers:
             tracker.started(proposal, blueprint)
 
@@ -260,7 +260,7 @@ class Study:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""
         self._in_flight.pop(outcome.proposal.index)
         self.history.add(outcome)
-        spent = outcome.status in ("completed", "failed") and outcome.reused_from is None
+        spent = outcome.is_evaluation and outcome.reused_from is None
         self._fruitless = 0 if spent else self._fruitless + 1
         self.searcher.observe(
             dataclasses.replace(outcome, reward=self.rules.told_reward(outcome, self.history))

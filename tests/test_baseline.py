@@ -12,19 +12,10 @@ from nasrunner.rules import Rules
 from nasrunner.searchers.evolution import RegularizedEvolution
 from nasrunner.searchers.random import RandomSearch
 from nasrunner.study import Study
+from tests.toys import RULES as RULES_OF_20
 from tests.toys import ToyExecutor, ToyTrainer, chain
 
-RULES = Rules(
-    seed=3,
-    max_children=30,
-    max_hours=None,
-    target_reward=None,
-    max_failures=None,
-    duplicates="reuse",
-    failed_reward="worst",
-    max_parameters=None,
-    max_flops=None,
-)
+RULES = dataclasses.replace(RULES_OF_20, max_children=30)
 
 
 class Pair:

@@ -24,19 +24,7 @@ from nasrunner.searchers.evolution import RegularizedEvolution
 from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.random import RandomSearch
 from nasrunner.study import MAX_FRUITLESS, Study
-from tests.toys import ToyExecutor, ToyTrainer, chain, figure1, toy_reward
-
-RULES = Rules(
-    seed=3,
-    max_children=20,
-    max_hours=None,
-    target_reward=None,
-    max_failures=None,
-    duplicates="reuse",
-    failed_reward="worst",
-    max_parameters=None,
-    max_flops=None,
-)
+from tests.toys import RULES, ToyExecutor, ToyTrainer, chain, figure1, toy_reward
 
 
 class Recorder:

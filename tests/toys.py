@@ -8,7 +8,20 @@ from functools import partial
 from pathlib import Path
 
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, SpaceError, Train
+from nasrunner.rules import Rules
 from nasrunner.spaces.language import parse_space
+
+RULES = Rules(
+    seed=3,
+    max_children=20,
+    max_hours=None,
+    target_reward=None,
+    max_failures=None,
+    duplicates="reuse",
+    failed_reward="worst",
+    max_parameters=None,
+    max_flops=None,
+)
 
 
 def figure1() -> SearchSpace:
@@ -88,7 +101,7 @@ class ToyExecutor:
     def free_slots(self) -> int:
         return self.slots - len(self.running)
 
-    def submit(self, train: Train, proposal: Proposal) -> None:
+    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
         assert self.free_slots() > 0
         self.running.append((train, proposal))
 

@@ -68,8 +68,15 @@ class Executor(Protocol):
     def free_slots(self) -> int:
         """How many more children could start now."""
 
-    def submit(self, train: Train, proposal: Proposal) -> None:
-        """Starts a child, or queues it where no slot is free."""
+    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
+        """Starts a child, or queues it where no slot is free.
+
+        Args:
+            train: what trains it; the same object for all children of a study.
+            proposal: the child.
+            folder: the child's own: an executor may keep there what it must find again when the
+                study is resumed while the child still runs.
+        """
 
     def wait(self) -> list[Outcome]:
         """Blocks until at least one child has ended; returns all that have.

@@ -67,6 +67,11 @@ class Outcome:
     error: str | None = None
     reused_from: int | None = None
 
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether it spends budget: the child was trained, or its outcome was reused."""
+        return self.status in ("completed", "failed")
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the proposal, which is named by its index."""
         return {

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
@@ -115,7 +116,7 @@ class DaskExecutor:
     def free_slots(self) -> int:
         return max(0, self._slots - self._num_running)
 
-    def submit(self, train: Train, proposal: Proposal) -> None:
+    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
         """Starts a child, or queues it until a worker is idle.
 
         Raises:

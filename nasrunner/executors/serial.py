@@ -1,6 +1,7 @@
 """Children one after another in the calling process: for debuggers, and for very short children."""
 
 from collections import deque
+from pathlib import Path
 
 from nasrunner.core import ConfigError, Outcome, Proposal, Train
 from nasrunner.executors.running import run_child, torch_threads
@@ -27,7 +28,7 @@ class SerialExecutor:
     def free_slots(self) -> int:
         return 0 if self._queue else 1
 
-    def submit(self, train: Train, proposal: Proposal) -> None:
+    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
         self._queue.append((train, proposal))
 
     def wait(self) -> list[Outcome]:

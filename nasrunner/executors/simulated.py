@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Utilisation:
 class SimulatedExecutor:
     """Runs the real loop, searcher and ledger against workers that are not there.
 
-    ``train`` is called when a child is submitted, so it should be a lookup (``trainer=tabular``);
+    ``train`` is called when a child is submitted, so it should be a lookup in a table;
     what it takes is not counted. Each child then holds a worker for its duration on a virtual
     clock. Real time that the study takes between two calls passes on that clock too, so a driver
     that cannot keep up shows as idle workers.
@@ -113,7 +114,7 @@ class SimulatedExecutor:
     def free_slots(self) -> int:
         return max(0, self.workers - len(self._running) - len(self._queue))
 
-    def submit(self, train: Train, proposal: Proposal) -> None:
+    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
         self._driver_worked()
         outcome = run_child(train, proposal)
         held_s, outcome = self._played(proposal, outcome)

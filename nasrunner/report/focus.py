@@ -1,6 +1,7 @@
 """Axes of rewards that show the many, though a few rewards may lie without end below them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,19 +46,21 @@ def focus(axes: Axes, places: Sequence[float], rewards: Sequence[float]) -> int:
     high, low = max(rewards), min(reward for reward in rewards if reward >= floor)
     room = 0.08 * (high - low) or 1.0
     axes.set_ylim(low - room, high + room)
+    look = {"marker": "v", "markersize": 4, "color": colour_of("muted"), "alpha": 0.6}
+    mark_at_end(axes, below, label="below the axis", **look)
+    return len(below)
+
+
+def mark_at_end(axes: Axes, places: Sequence[float], **look: Any) -> None:
+    """Draws marks at the lower end of the y axis, wherever that is."""
     axes.plot(
-        below,
-        [0.02] * len(below),
+        places,
+        [0.02] * len(places),
         transform=axes.get_xaxis_transform(),
         linestyle="none",
-        marker="v",
-        markersize=4,
-        color=colour_of("muted"),
-        alpha=0.6,
-        label="below the axis",
-        rasterized=len(below) > MAX_VECTOR,
+        rasterized=len(places) > MAX_VECTOR,
+        **look,
     )
-    return len(below)
 
 
 def below_caption(num_below: int) -> str:

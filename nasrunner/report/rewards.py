@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.evaluations import Evaluation, evaluations, number, reward_label
-from nasrunner.report.focus import MAX_VECTOR, below_caption, focus
+from nasrunner.report.focus import MAX_VECTOR, below_caption, focus, mark_at_end
 from nasrunner.report.parts import Plot, Section
 from nasrunner.report.style import colour_of, figure, legend, whole_numbers
 
@@ -57,17 +57,8 @@ def _points(axes: Axes, which: Sequence[Evaluation], label: str, *, filled: bool
 
 def _failed(axes: Axes, numbers: Sequence[int]) -> None:
     if numbers:
-        axes.plot(
-            numbers,
-            [0.02] * len(numbers),
-            transform=axes.get_xaxis_transform(),
-            linestyle="none",
-            marker="x",
-            markersize=5,
-            color=colour_of("vermillion"),
-            label="failed",
-            rasterized=len(numbers) > MAX_VECTOR,
-        )
+        look = {"marker": "x", "markersize": 5, "color": colour_of("vermillion")}
+        mark_at_end(axes, numbers, label="failed", **look)
 
 
 def _name_best(axes: Axes, rewarded: Sequence[Evaluation]) -> None:

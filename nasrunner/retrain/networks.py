@@ -86,7 +86,8 @@ class Retraining:
         while True:
             while queue and self.stop_reason is None and executor.free_slots():
                 running.append(queue.pop())
-                executor.submit(running[-1].train, running[-1].proposal)
+                job = running[-1]
+                executor.submit(job.train, job.proposal, job.folder(self.folder))
             if not running:
                 return
             for outcome in executor.wait():

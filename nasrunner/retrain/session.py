@@ -151,7 +151,7 @@ class Session:
                     executor: Executor = construct(self.config["executor"], "executor")
                     stack.callback(executor.close)
                     genotypes = [child.proposal.genotype for child in self.children]
-                    rehearse(RetrainRehearsal(self.task, genotypes), executor)
+                    rehearse(RetrainRehearsal(self.task, genotypes), executor, self.folder)
                     place.save(self._settings())
                     stack.enter_context(graceful_stop(retraining))
                     retraining.run(executor)

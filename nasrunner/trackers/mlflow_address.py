@@ -112,7 +112,7 @@ class Address:
     @property
     def shown(self) -> str:
         """The URI without the password that may be in it."""
-        return re.sub(r"//[^/@]*@", "//", self.uri)
+        return without_password(self.uri)
 
     def ui_command(self, page: str) -> str:
         """How a person opens a page of the MLflow UI; an empty one is the first."""
@@ -190,6 +190,11 @@ class Address:
             f"{_KEY}: {self.shown} does not answer: {reason}. Start the server, or choose "
             "tracker.tracking_uri=sqlite:///outputs/mlflow.db or tracker=none"
         )
+
+
+def without_password(uri: str) -> str:
+    """A URI as it may be shown and written down."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def _executable() -> str:

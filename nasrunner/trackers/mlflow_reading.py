@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.trackers.mlflow_address import Address
+from nasrunner.trackers.mlflow_address import Address, without_password
 from nasrunner.trackers.mlflow_connection import import_early
 from nasrunner.trackers.mlflow_file import remember
 
@@ -41,7 +41,7 @@ class StudyReader:
     """
 
     def __init__(self, tracking_uri: str) -> None:
-        self.shown = re.sub(r"//[^/@]*@", "//", tracking_uri)
+        self.shown = without_password(tracking_uri)
         self.uri = _checked(tracking_uri, self.shown)
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         import_early(is_database=not self.uri.startswith("http"))

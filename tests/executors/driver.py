@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     executor = LocalExecutor(2, 1, None, 0, [], None, preload=[])
     with contextlib.suppress(KeyboardInterrupt):
         for index in range(3):
-            executor.submit(Barrier(folder), Proposal(index, {}))
+            executor.submit(Barrier(folder), Proposal(index, {}), folder)
         for _ in range(3):
             for outcome in executor.wait():
                 sys.stdout.write(f"{outcome.proposal.index} {outcome.status} {outcome.error}\n")

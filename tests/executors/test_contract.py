@@ -42,7 +42,7 @@ def run(executor: Executor, train: Train, proposals: list[Proposal]) -> list[Out
     num_running = 0
     while waiting or num_running:
         while waiting and (executor.free_slots() or num_running < 2):
-            executor.submit(train, waiting.pop())
+            executor.submit(train, waiting.pop(), trains.FOLDER)
             num_running += 1
         ended = executor.wait()
         assert ended
@@ -78,7 +78,7 @@ def test_every_child_comes_back_exactly_once(
 def test_slots_are_taken_by_submit_and_given_back_by_wait(executor: Executor) -> None:
     slots = executor.free_slots()
     assert slots >= 1
-    executor.submit(trains.by_notes, Proposal(0, {}))
+    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
     assert executor.free_slots() == slots - 1
     executor.wait()
     assert executor.free_slots() == slots
@@ -94,7 +94,7 @@ def test_slots_are_taken_by_submit_and_given_back_by_wait(executor: Executor) ->
 def test_an_exception_in_training_is_a_failed_outcome(
     executor: Executor, train: Callable[[Proposal], Any], reason: str
 ) -> None:
-    executor.submit(train, Proposal(7, {}, {"raises": 1.0}))
+    executor.submit(train, Proposal(7, {}, {"raises": 1.0}), trains.FOLDER)
     (outcome,) = executor.wait()
     assert outcome.status == "failed"
     assert outcome.reward is None

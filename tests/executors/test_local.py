@@ -35,7 +35,7 @@ def wait_for_all(executor: LocalExecutor, count: int) -> dict[int, Outcome]:
 def test_a_child_whose_worker_is_killed_from_outside_is_retried_and_completes(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
-    executor.submit(trains.Barrier(tmp_path), Proposal(0, {}))
+    executor.submit(trains.Barrier(tmp_path), Proposal(0, {}), trains.FOLDER)
     started = tmp_path / "0.started"
     while not (started.exists() and started.read_text()):
         time.sleep(0.001)
@@ -54,7 +54,7 @@ def test_a_child_that_kills_every_worker_fails_and_no_other_child_does(
 ) -> None:
     for index in range(8):
         notes = {"dies": 2.0} if index in (0, 3) else {"dies": 1.0} if index == 5 else {}
-        executor.submit(trains.Dies(tmp_path), Proposal(index, {}, notes))
+        executor.submit(trains.Dies(tmp_path), Proposal(index, {}, notes), trains.FOLDER)
     outcomes = wait_for_all(executor, 8)
     assert {i for i, o in outcomes.items() if o.status == "failed"} == {0, 3}
     starts = {i: len((tmp_path / f"{i}.starts").read_text()) for i in range(8)}
@@ -68,20 +68,20 @@ def test_a_child_that_kills_every_worker_fails_and_no_other_child_does(
 
 
 def test_a_worker_that_dies_idle_is_replaced(executor: LocalExecutor) -> None:
-    executor.submit(trains.by_notes, Proposal(0, {}))
+    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
     pid = int(executor.wait()[0].metrics["pid"])
     victim = psutil.Process(pid)
     victim.kill()
     victim.wait(timeout=30)
     for index in range(6):
-        executor.submit(trains.by_notes, Proposal(index, {}, {"sleep_s": 0.02}))
+        executor.submit(trains.by_notes, Proposal(index, {}, {"sleep_s": 0.02}), trains.FOLDER)
     outcomes = wait_for_all(executor, 6)
     assert {outcome.status for outcome in outcomes.values()} == {"completed"}
     assert pid not in {outcome.metrics["pid"] for outcome in outcomes.values()}
 
 
 def test_an_outcome_that_cannot_be_pickled_is_a_failed_outcome(executor: LocalExecutor) -> None:
-    executor.submit(trains.unpicklable, Proposal(0, {}))
+    executor.submit(trains.unpicklable, Proposal(0, {}), trains.FOLDER)
     (outcome,) = executor.wait()
     assert outcome.status == "failed"
     assert "TypeError: CannotCross stays where it is" in (outcome.error or "")
@@ -90,24 +90,26 @@ def test_an_outcome_that_cannot_be_pickled_is_a_failed_outcome(executor: LocalEx
 def test_what_trains_children_must_be_picklable(executor: LocalExecutor) -> None:
     stays = trains.CannotCross()
     with pytest.raises(NasRunnerError, match="must be picklable to be sent to workers: CannotCros"):
-        executor.submit(lambda proposal: stays, Proposal(0, {}))  # type: ignore[arg-type, return-value]
+        executor.submit(lambda proposal: stays, Proposal(0, {}), trains.FOLDER)  # type: ignore[arg-type, return-value]
 
 
 def test_what_trains_children_may_be_defined_anywhere(executor: LocalExecutor) -> None:
-    executor.submit(lambda proposal: Outcome(proposal, "completed", 2.5), Proposal(0, {}))
+    executor.submit(
+        lambda proposal: Outcome(proposal, "completed", 2.5), Proposal(0, {}), trains.FOLDER
+    )
     assert executor.wait() == [Outcome(Proposal(0, {}), "completed", 2.5)]
 
 
 def test_workers_stay_while_children_come_and_go(executor: LocalExecutor) -> None:
     for index in range(10):
-        executor.submit(trains.by_notes, Proposal(index, {}))
+        executor.submit(trains.by_notes, Proposal(index, {}), trains.FOLDER)
     pids = {outcome.metrics["pid"] for outcome in wait_for_all(executor, 10).values()}
     assert len(pids) <= 2
     assert os.getpid() not in pids
 
 
 def test_no_port_is_open_beyond_the_loopback_device(executor: LocalExecutor) -> None:
-    executor.submit(trains.by_notes, Proposal(0, {}))
+    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
     pids = [os.getpid(), int(executor.wait()[0].metrics["pid"])]
     listening = [
         connection.laddr.ip

@@ -12,7 +12,7 @@ from tests.executors import trains
 
 def test_children_run_in_the_calling_process() -> None:
     executor = SerialExecutor(threads=1)
-    executor.submit(trains.by_notes, Proposal(0, {}))
+    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
     assert executor.wait()[0].metrics == {"pid": os.getpid()}
 
 
@@ -25,7 +25,7 @@ def test_torch_threads_are_limited_while_a_child_trains_only() -> None:
 
     before = torch.get_num_threads()
     executor = SerialExecutor(threads=before + 2)
-    executor.submit(train, Proposal(0, {}))
+    executor.submit(train, Proposal(0, {}), trains.FOLDER)
     executor.wait()
     assert seen == [before + 2]
     assert torch.get_num_threads() == before
@@ -36,7 +36,7 @@ def test_ctrl_c_in_a_child_is_the_users_and_not_the_childs() -> None:
         raise KeyboardInterrupt
 
     executor = SerialExecutor(threads=1)
-    executor.submit(train, Proposal(0, {}))
+    executor.submit(train, Proposal(0, {}), trains.FOLDER)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         executor.wait()
 

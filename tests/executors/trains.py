@@ -11,6 +11,9 @@ from typing import Any
 
 from nasrunner.core import Outcome, Proposal
 
+FOLDER = Path("unused")
+"""The folder of children that keep nothing."""
+
 
 def completed(proposal: Proposal, **metrics: float) -> Outcome:
     return Outcome(proposal, "completed", reward=float(proposal.index), metrics=metrics)
