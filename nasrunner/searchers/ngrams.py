@@ -1,5 +1,6 @@
 """Ridge regression on the n-grams of an architecture's modules."""
 
+import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -125,8 +126,7 @@ def basic_modules(module: Space) -> Iterator[str]:
     """The names of a frozen architecture's modules without submodules, depth first."""
     if isinstance(module, SearchSpace):
         module = module.network
-    types = argument_types(type(module))
-    holding = [n for n, t in types.items() if is_module_type(t) or is_modules_type(t)]
+    holding = _holding(type(module))
     if not holding:
         values = [getattr(module, name) for name in argument_names(type(module))]
         wrapped = [value for value in values if isinstance(value, type)]
@@ -135,3 +135,10 @@ def basic_modules(module: Space) -> Iterator[str]:
         held = getattr(module, name)
         for inner in held if isinstance(held, tuple) else (held,):
             yield from basic_modules(inner)
+
+
+@functools.cache
+def _holding(kind: type[Space]) -> tuple[str, ...]:
+    """The arguments of a module that are modules or lists of them."""
+    types = argument_types(kind)
+    return tuple(n for n, t in types.items() if is_module_type(t) or is_modules_type(t))
