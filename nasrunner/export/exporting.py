@@ -15,11 +15,11 @@ from nasrunner.children.blueprint import draw_up
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.ports import Blueprint
 from nasrunner.export.checks import BATCHES, max_difference
-from nasrunner.export.construction import Constructions
 from nasrunner.export.errors import ExportError
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
 from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
-from nasrunner.export.standalone import Normalization, StandAlone, write
+from nasrunner.export.source.construction import Constructions
+from nasrunner.export.source.standalone import Normalization, StandAlone, write
 from nasrunner.export.title import title_of
 from nasrunner.export.trained import Trained, Weights
 

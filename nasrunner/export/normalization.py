@@ -5,7 +5,7 @@ from typing import Any
 from nasrunner.children.loading import load_data
 from nasrunner.composition import construct
 from nasrunner.core.errors import NasRunnerError
-from nasrunner.export.standalone import Normalization
+from nasrunner.export.source.standalone import Normalization
 from nasrunner.export.trained import Trained
 
 

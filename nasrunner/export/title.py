@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasrunner.core.ports import Blueprint
-from nasrunner.export.layout import WIDTH
-from nasrunner.export.standalone import Normalization
+from nasrunner.export.source.layout import WIDTH
+from nasrunner.export.source.standalone import Normalization
 from nasrunner.export.trained import Trained, Weights
 
 

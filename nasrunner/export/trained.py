@@ -14,7 +14,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
-from nasrunner.export.construction import Constructions, build
+from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, read_study
 from nasrunner.tracked import OUTPUTS, folder_of_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.report.comparison import Grouping
+from nasrunner.report.comparison.groups import Grouping
 
 HELP = """\
 nasrunner-report writes one page about recorded studies: report.html, which needs no other file,

@@ -11,7 +11,7 @@ from nasrunner.command_line import is_asking_for_help, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
-from nasrunner.report.comparison import check_comparable, find_baseline, groups
+from nasrunner.report.comparison.groups import check_comparable, find_baseline, groups
 from nasrunner.report.sources import log_page, read_folders, read_mlflow
 from nasrunner.report.watching import watch
 
@@ -71,7 +71,7 @@ def _write(
     """Writes the page; returns its path, then those of its figures and tables."""
     # They import matplotlib: seconds that --help and a misspelt key save.
     from nasrunner.report.contents import contents
-    from nasrunner.report.page import write_page
+    from nasrunner.report.page.files import write_page
 
     check_comparable(studies)
     found = groups(studies, arguments.group)

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.compare_sections import compare_sections, progress_section
-from nasrunner.report.comparison import Group, place_of
-from nasrunner.report.evaluations import counted
-from nasrunner.report.parts import Plot, Section, Table
-from nasrunner.report.study_sections import study_sections
+from nasrunner.report.comparison.groups import Group, place_of
+from nasrunner.report.comparison.sections import compare_sections, progress_section
+from nasrunner.report.page.parts import Plot, Section, Table
+from nasrunner.report.study.evaluations import counted
+from nasrunner.report.study.sections import study_sections
 
 _MOST_NAMED = 5  # searches in a title
 

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from nasrunner.core import SearchSpace, Shape, SpaceError
-from nasrunner.export.construction import Constructions, build
-from nasrunner.export.standalone import StandAlone, write
+from nasrunner.export.source.construction import Constructions, build
+from nasrunner.export.source.standalone import StandAlone, write
 from nasrunner.spaces.language import parse_space
 from tests.spaces.enumeration import draw
 

@@ -1,0 +1,1 @@
+"""A network as one file of plain PyTorch code."""

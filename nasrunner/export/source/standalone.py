@@ -1,0 +1,160 @@
+"""Writes one Python file that holds a network as plain PyTorch code."""
+
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nasrunner.core.space import Shape
+from nasrunner.export.errors import ExportError
+from nasrunner.export.source.classes import ClassWriter
+from nasrunner.export.source.construction import Constructions
+from nasrunner.export.source.included import Sources
+from nasrunner.export.source.layers import LayerWriter
+from nasrunner.export.source.parts import parts_of
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """What the inputs of a network were normalized with.
+
+    Attributes:
+        mean: of each channel or feature.
+        std: the same.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StandAlone:
+    """A network as plain PyTorch code.
+
+    Attributes:
+        source: of the file.
+        keys: key of a layer in the network -> its key in the file's ``Network``. Layers that
+            cannot reach the output are not among them.
+    """
+
+    source: str
+    keys: dict[str, str]
+
+    def name_of(self, key: str) -> str | None:
+        """What the file calls a parameter or buffer of the network; None: it has it not."""
+        words = key.split(".")
+        for length in range(len(words), -1, -1):
+            layer = self.keys.get(".".join(words[:length]))
+            if layer is not None:
+                return ".".join([layer, *words[length:]])
+        return None
+
+    def state(self, network: nn.Module) -> dict[str, torch.Tensor]:
+        """The network's parameters and buffers under their names in the file."""
+        named = ((self.name_of(key), value) for key, value in network.state_dict().items())
+        return {name: value.detach().clone() for name, value in named if name is not None}
+
+    def load(self, state: dict[str, torch.Tensor]) -> nn.Module:
+        """Runs the file and returns its ``Network`` with these weights.
+
+        Raises:
+            ExportError: the file does not run, or holds another state.
+        """
+        module = types.ModuleType("network")
+        try:
+            exec(compile(self.source, "network.py", "exec"), vars(module))
+            network: nn.Module = module.Network()
+            network.load_state_dict(state)
+        except Exception as error:  # a user's code raises what it likes
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ExportError(f"the network cannot be written as plain code: {reason}") from error
+        return network
+
+
+def write(
+    network: nn.Module,
+    calls: Constructions,
+    in_shape: Shape,
+    *,
+    title: Sequence[str],
+    normalization: Normalization | None,
+) -> StandAlone:
+    """Writes a network as plain PyTorch code.
+
+    Args:
+        network: the built network.
+        calls: what its layers were constructed with.
+        in_shape: shape of one example.
+        title: lines for the top of the file: where the network comes from.
+        normalization: of its inputs; None where it is not known.
+
+    Raises:
+        ExportError: a layer, or the source of a class, cannot be written so that it stands alone.
+    """
+    sources = Sources()
+    was_training = network.training
+    path = parts_of(network.eval(), in_shape, LayerWriter(calls, sources.include))
+    network.train(was_training)
+    classes = ClassWriter(sources.free)
+    shapes = f"(B, {_sizes(in_shape)}) to (B, {_sizes(path.shape)}); B = batch."
+    keys = classes.network(path, "Network", shapes)
+    code = list(classes.source())
+    blocks = [*sources.blocks, *code, *_functions(normalization)]
+    uses = "\n".join(blocks)
+    tops = [_header(title), *_imports(sources, uses), _constants(normalization), sources.comments]
+    head = "\n\n".join("\n".join(top) for top in map(list, tops) if top)
+    return StandAlone("\n\n\n".join([head, *(block.rstrip() for block in blocks)]) + "\n", keys)
+
+
+def _header(title: Sequence[str]) -> Iterator[str]:
+    first, *others = [line.replace("\\", "\\\\").replace('"""', "'''") for line in title]
+    yield f'"""{first}'
+    yield from others
+    yield '"""'
+
+
+def _imports(sources: Sources, uses: str) -> Iterator[list[str]]:
+    """Groups of import statements in the order that import sorters want."""
+    statements = {"import torch": None, "from torch import nn": None}
+    if "F." in uses:
+        statements["import torch.nn.functional as F"] = None
+    statements |= sources.imports
+    future = [each for each in statements if "__future__" in each]
+    torchs = [each for each in statements if each.split()[1].partition(".")[0] == "torch"]
+    others = [each for each in statements if each not in (*future, *torchs)]
+    for group in (future, others, torchs):
+        yield sorted(group, key=lambda each: (each.startswith("from"), each))
+
+
+def _constants(normalization: Normalization | None) -> Iterator[str]:
+    if normalization is not None:
+        for name, values in (("MEAN", normalization.mean), ("STD", normalization.std)):
+            yield f"{name} = [{', '.join(f'{value:.9g}' for value in values)}]"
+
+
+def _functions(normalization: Normalization | None) -> Iterator[str]:
+    if normalization is not None:
+        yield _NORMALIZE
+    yield _LOAD
+
+
+_NORMALIZE = '''def normalize(x: torch.Tensor) -> torch.Tensor:
+    """What the network was trained on: each channel or feature less MEAN, divided by STD."""
+    shape = (-1, *[1] * (x.dim() - 2))
+    return (x - x.new_tensor(MEAN).view(shape)) / x.new_tensor(STD).view(shape)
+'''
+
+_LOAD = '''def load(path: str) -> Network:
+    """The trained network in evaluation mode; call its train() to train it further."""
+    from safetensors.torch import load_file  # the network itself needs torch alone
+
+    network = Network()
+    network.load_state_dict(load_file(path))
+    return network.eval()
+'''
+
+
+def _sizes(shape: Shape) -> str:
+    return ", ".join(map(str, shape))

@@ -1,0 +1,151 @@
+"""The sections of a page that compare: which search is ahead, by how much, and at what cost."""
+
+from collections.abc import Sequence
+
+from nasrunner.report.comparison.groups import Group, compared
+from nasrunner.report.comparison.plots import best_plots, difference_plots, share_plots
+from nasrunner.report.comparison.statistics import MIN_SEEDS
+from nasrunner.report.comparison.tables import (
+    budget_table,
+    cost_table,
+    num_duplicates,
+    saved_s,
+    searcher_table,
+    shared_budget,
+    study_budget_table,
+    study_table,
+    usual_budgets,
+)
+from nasrunner.report.page.parts import Facts, Part, Plot, Section
+from nasrunner.report.study.evaluations import counted, duration, number
+
+
+def compare_sections(
+    groups: Sequence[Group], baseline: Group | None, budgets: Sequence[int] | None
+) -> list[Section]:
+    """The sections that compare several studies.
+
+    Args:
+        groups: at least one, of comparable studies, at least one of which has an evaluation.
+        baseline: one of them, which the others are compared with; None: there is none.
+        budgets: numbers of evaluations to compare at; None: the usual ones.
+    """
+    chosen = tuple(budgets) if budgets else usual_budgets(groups)
+    plots = [*best_plots(groups, ("evaluations",)), *_over_time(groups), *share_plots(groups)]
+    at_budgets: list[Part] = []
+    if any(group.rewarded for group in groups):
+        drawn = [] if baseline is None else difference_plots(groups, chosen, baseline)
+        at_budgets = [*drawn, budget_table(groups, chosen, baseline)]
+    tables_of_all = [searcher_table(groups), cost_table(groups), study_table(groups)]
+    return [
+        Section("Comparison", _verdict(groups, baseline), [_facts(groups), *plots]),
+        Section("At equal budgets", _how_compared(groups, baseline), at_budgets),
+        Section("Searchers and studies", "", tables_of_all),
+    ]
+
+
+def progress_section(group: Group, budgets: Sequence[int] | None) -> Section | None:
+    """What a page on one study shows of its progress; None: it has no reward to show."""
+    if not group.rewarded:
+        return None
+    parts: list[Part] = [*_over_time([group]), *share_plots([group])]
+    parts.append(study_budget_table(group.progress[0], budgets or usual_budgets([group])))
+    return Section("Progress", "", parts)
+
+
+def _over_time(groups: Sequence[Group]) -> list[Plot]:
+    return best_plots(groups, ("elapsed_s", "trained_s"))
+
+
+def _facts(groups: Sequence[Group]) -> Facts:
+    studies = [study for group in groups for study in group.studies]
+    ends = [each for group in groups for each in group.progress]
+    items = [
+        ("searches", f"{len(groups):,}"),
+        ("studies", f"{len(studies):,}"),
+        ("evaluations", f"{sum(each.num_evaluations for each in ends):,}"),
+    ]
+    if best := _best(groups):
+        items.append(("best reward", f"{number(best[0])}"))
+    trained_s = sum(each.trained_s for each in ends)
+    if trained_s:
+        items.append(("training, all children", duration(trained_s)))
+    if duplicates := sum(map(num_duplicates, studies)):
+        spared_s = sum(map(saved_s, studies))
+        time = f" ({duration(spared_s)})" if spared_s else ""
+        items.append(("duplicates not trained", f"{duplicates:,}{time}"))
+    return Facts(items)
+
+
+def _best(groups: Sequence[Group]) -> tuple[float, str] | None:
+    """The best reward of all, and who found it."""
+    found = [(float(each.best_E[-1]), group.label) for group in groups for each in group.rewarded]
+    return max(found, default=None)
+
+
+def _verdict(groups: Sequence[Group], baseline: Group | None) -> str:
+    """What the comparison comes to, in words."""
+    best = _best(groups)
+    if best is None:
+        return "No child has a reward: there is nothing to compare yet."
+    budget = shared_budget(groups)
+    sentences = [
+        f"The best reward of all, {number(best[0])}, is {best[1]}'s.",
+        f"All studies that have a reward have {counted(budget, 'evaluation')} or more.",
+    ]
+    others = [group for group in groups if group is not baseline]
+    if baseline is not None and budget:
+        sentences += [_against(group, baseline, budget) for group in others]
+    return " ".join(filter(None, sentences)) + "\n\n" + _reservations(groups)
+
+
+def _against(group: Group, baseline: Group, budget: int) -> str:
+    found = compared(group, baseline, budget)
+    if not min(found.counts):
+        return ""
+    gap, low, high = found.estimate.mean, found.estimate.low, found.estimate.high
+    seeds = (
+        f"{counted(found.counts[0], 'seed')}, paired"
+        if found.is_paired
+        else f"{found.counts[0]} and {found.counts[1]} seeds, unpaired"
+    )
+    interval = "" if low is None or high is None else f" [{low:+.3g}, {high:+.3g}]"
+    verdict = {
+        "ahead": f"is ahead of {baseline.label}",
+        "behind": f"is behind {baseline.label}",
+        "undecided": f"shows no difference from {baseline.label}",
+        "too few seeds": f"against {baseline.label}, too few seeds for a verdict",
+    }[found.verdict]
+    figures = f"{gap:+.3g}{interval}".replace("-", "−")
+    return f"After {budget:,} evaluations {group.label} {verdict}: {figures} ({seeds})."
+
+
+def _reservations(groups: Sequence[Group]) -> str:
+    """What a reader must know before he believes the figures."""
+    notes = []
+    for group in groups:
+        silent = len(group.studies) - len(group.rewarded)
+        if silent:
+            notes.append(
+                f"{silent} of the {counted(len(group.studies), 'study', 'studies')} of "
+                f"{group.label} {'has' if silent == 1 else 'have'} no reward and no part in its "
+                "means."
+            )
+        if seeds := group.repeated_seeds:
+            notes.append(
+                f"{group.label} has more than one study with seed "
+                f"{', '.join(map(str, seeds))}: those are no independent repetitions."
+            )
+    return " ".join(notes)
+
+
+def _how_compared(groups: Sequence[Group], baseline: Group | None) -> str:
+    if baseline is not None:
+        return ""
+    if len(groups) < 2:
+        return "There is one search only: a comparison needs a baseline, such as random search."
+    return (
+        "No search is the baseline: none is random search, or several are. Name one with "
+        f"baseline=…: {' | '.join(group.label for group in groups)}. "
+        f"A verdict needs {MIN_SEEDS} seeds of each."
+    )

@@ -1,0 +1,208 @@
+"""The tables of a comparison: best reward at budgets, what each searcher did, and each study."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.comparison.groups import Group, compared, place_of
+from nasrunner.report.comparison.progress import Progress
+from nasrunner.report.comparison.statistics import MIN_SEEDS, estimate
+from nasrunner.report.page.parts import Table
+
+_INTERVAL = (
+    "The 95 % interval is a percentile bootstrap over seeds (10,000 resamples), expanded for "
+    "small samples; of fewer than 5 seeds it is still too narrow."
+)
+
+
+def usual_budgets(groups: Sequence[Group]) -> tuple[int, ...]:
+    """10, 25, 50, 100, 250, 500, 1000, … as far as any study goes, and where all of them are."""
+    longest = max(each.num_evaluations for group in groups for each in group.progress)
+    usual = [round(digit * 10**power) for power in range(1, 7) for digit in (1, 2.5, 5)]
+    shared = [budget] if (budget := shared_budget(groups)) else []
+    return tuple(sorted({n for n in usual if n <= longest}.union(shared)))
+
+
+def shared_budget(groups: Sequence[Group]) -> int:
+    """The largest number of evaluations that all studies with a reward have; 0: there is none.
+
+    A study that had nothing more to find has any number.
+    """
+    rewarded = [each for group in groups for each in group.rewarded]
+    if open_ends := [each.num_evaluations for each in rewarded if not each.is_final]:
+        return min(open_ends)
+    return max((each.num_evaluations for each in rewarded), default=0)
+
+
+def budget_table(groups: Sequence[Group], budgets: Sequence[int], baseline: Group | None) -> Table:
+    """Best reward after so many evaluations, and the difference from the baseline."""
+    columns: tuple[str, ...] = ("evaluations", "searcher", "seeds", "mean best reward")
+    columns += ("95 % from", "95 % to")
+    caption = f"The best reward of the first evaluations, mean over seeds. {_INTERVAL}"
+    if baseline is not None:
+        columns += (f"minus {baseline.label}", "95 % from ", "95 % to ", "seeds ahead", "verdict")
+        caption += (
+            f" The difference from {baseline.label} is that at the same seeds (paired) where half "
+            "of them or more are in both, else of the means (unpaired). "
+            "A verdict needs "
+            f"{MIN_SEEDS} seeds, and is not corrected for the number of comparisons."
+        )
+    rows = [
+        [budget, *_at_budget(group, budget), *_against(group, budget, baseline)]
+        for budget in budgets
+        for group in groups
+    ]
+    return Table("budgets", "Best reward at budgets", caption, columns, rows)
+
+
+def study_budget_table(study: Progress, budgets: Sequence[int]) -> Table:
+    """Best reward of one study after so many evaluations."""
+    rows = [[budget, study.best_after(budget)] for budget in budgets]
+    caption = "The best reward of the first evaluations, those that failed included."
+    columns = ("evaluations", "best reward")
+    return Table("budgets", "Best reward at budgets", caption, columns, rows)
+
+
+def searcher_table(groups: Sequence[Group]) -> Table:
+    """What each searcher spent, and found."""
+    columns = (
+        "searcher",
+        "studies",
+        "evaluations",
+        "failed",
+        "invalid",
+        "best reward",
+        "mean of the studies' best",
+        "standard deviation",
+    )
+    caption = "Children are summed over studies; invalid ones were never trained."
+    return Table("searchers", "Found", caption, columns, [_found(group) for group in groups])
+
+
+def cost_table(groups: Sequence[Group]) -> Table:
+    """What each searcher cost, was spared, and took to decide."""
+    columns = (
+        "searcher",
+        "wall-clock time (s)",
+        "training, all children (s)",
+        "duplicates not trained",
+        "training saved (s)",
+        "time per proposal (ms)",
+    )
+    caption = (
+        "Summed over studies. Duplicates are proposals of an architecture that was evaluated "
+        "before: its outcome is used again, or another one is proposed instead; saved is the time "
+        "its training took. Time per proposal: the median from an event of the ledger to the next "
+        "proposal, which the searcher and the records take."
+    )
+    return Table("costs", "Spent", caption, columns, [_spent(group) for group in groups])
+
+
+def study_table(groups: Sequence[Group]) -> Table:
+    """Every study that was compared."""
+    columns = ("searcher", "seed", "evaluations", "best reward", "best child", "ended", "place")
+    rows = [
+        [
+            group.label,
+            study.seed,
+            each.num_evaluations,
+            *_best(study),
+            _ended(study),
+            place_of(study),
+        ]
+        for group in groups
+        for study, each in zip(group.studies, group.progress, strict=True)
+    ]
+    return Table("studies", "Studies", "What was compared.", columns, rows)
+
+
+def num_duplicates(study: RecordedStudy) -> int:
+    """Proposals that were not trained because their architecture had been evaluated."""
+    return len(_reused(study))
+
+
+def saved_s(study: RecordedStudy) -> float:
+    """Seconds that the training of its duplicates would have taken, as it took the first time."""
+    by_index = {child.proposal.index: child.outcome for child in study.recorded}
+    earlier = [by_index.get(index) for index in _reused(study)]
+    return sum(outcome.cost_s for outcome in earlier if outcome is not None)
+
+
+def proposal_times_s(study: RecordedStudy) -> Iterator[float]:
+    """Seconds from each proposal's preceding event: to observe, propose and record."""
+    ended = [c.ended_s for c in study.children if c.ended_s is not None]
+    proposed = [child.proposed_s for child in study.children]
+    starts = [first for first, _ in study.sessions]
+    events = np.sort(np.array([*ended, *proposed, *starts]))
+    for time_s in proposed:
+        place = int(np.searchsorted(events, time_s, side="right")) - 1  # its own, or as late
+        if place:
+            yield time_s - float(events[place - 1])
+
+
+def _at_budget(group: Group, budget: int) -> list[object]:
+    values = group.best_by_seed(budget)
+    found = estimate(list(values.values()))
+    mean = found.mean if values else None
+    return [group.label, len(values), mean, found.low, found.high]
+
+
+def _against(group: Group, budget: int, baseline: Group | None) -> Iterable[object]:
+    if baseline is None:
+        return []
+    if group is baseline:
+        return [None] * 5
+    found = compared(group, baseline, budget)
+    if not min(found.counts):
+        return [None] * 5
+    if found.is_paired:
+        ahead = f"{found.num_ahead} of {found.counts[0]}"
+    else:
+        ahead = f"unpaired, {found.counts[0]} and {found.counts[1]}"
+    interval = (found.estimate.low, found.estimate.high)
+    return [found.estimate.mean, *interval, ahead, found.verdict]
+
+
+def _found(group: Group) -> list[object]:
+    best = [float(each.best_E[-1]) for each in group.rewarded]
+    statuses = [c.outcome.status for s in group.studies for c in s.recorded if c.outcome]
+    return [
+        group.label,
+        len(group.studies),
+        sum(each.num_evaluations for each in group.progress),
+        statuses.count("failed"),
+        statuses.count("invalid"),
+        max(best, default=None),
+        float(np.mean(best)) if best else None,
+        float(np.std(best, ddof=1)) if len(best) > 1 else None,
+    ]
+
+
+def _spent(group: Group) -> list[object]:
+    times = [time_s for study in group.studies for time_s in proposal_times_s(study)]
+    return [
+        group.label,
+        round(sum(each.elapsed_s for each in group.progress), 1),
+        round(sum(each.trained_s for each in group.progress), 1),
+        sum(map(num_duplicates, group.studies)),
+        round(sum(map(saved_s, group.studies)), 1),
+        round(1000 * float(np.median(times)), 1) if times else None,
+    ]
+
+
+def _reused(study: RecordedStudy) -> list[int]:
+    """For each duplicate, the index of the child whose training it was spared."""
+    outcomes = (child.outcome for child in study.recorded)
+    return [o.reused_from for o in outcomes if o is not None and o.reused_from is not None]
+
+
+def _best(study: RecordedStudy) -> tuple[float | None, str | None]:
+    best = study.best(1)
+    if not best or best[0].outcome is None:
+        return None, None
+    return best[0].outcome.reward, f"{best[0].proposal.index:04d}"
+
+
+def _ended(study: RecordedStudy) -> str:
+    return study.reason or "running, or broken off"

@@ -1,0 +1,83 @@
+"""Writes a page and the files of its figures and tables, each whole or not at all."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from nasrunner.report.page.html import page_html
+from nasrunner.report.page.parts import Drawing, Facts, Part, Plot, Section, Table
+from nasrunner.report.page.style import PAPER, PNG_DPI, house_style
+from nasrunner.report.page.svg import inline, svg_of
+
+__all__ = ["Drawing", "Facts", "Part", "Plot", "Section", "Table", "write_page"]
+
+
+def write_page(
+    title: str,
+    subtitle: str,
+    sections: Sequence[Section],
+    folder: Path,
+    *,
+    refresh_s: int | None,
+) -> Path:
+    """Writes ``report.html``, and each plot as PNG and SVG and each table as CSV beside it.
+
+    The page holds all it shows. Files of an earlier page are replaced one by one, each in one
+    step: a browser that loads the page meanwhile finds the old one or the new one.
+
+    Args:
+        title: the heading.
+        subtitle: a line below it.
+        sections: from top to bottom.
+        folder: made if it is missing.
+        refresh_s: the browser loads the page again after so many seconds; None: never.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [part for section in sections for part in section.parts]
+    names = [part.name for part in parts if isinstance(part, Plot | Table)]
+    assert len(names) == len(set(names)), f"two parts of a page have one name: {sorted(names)}"
+    svgs = {}
+    for part in parts:
+        match part:
+            case Plot():
+                svg = svg_of(part.figure)
+                part.figure.set_layout_engine("none")  # it is laid out; again would take as long
+                svgs[part.name] = inline(svg, part.name)
+                _replace(folder / f"{part.name}.svg", svg.encode())
+                _replace(folder / f"{part.name}.png", _png(part.figure))
+            case Table():
+                _replace(folder / f"{part.name}.csv", _csv(part).encode())
+    page = folder / "report.html"
+    _replace(page, page_html(title, subtitle, sections, svgs, refresh_s).encode())
+    return page
+
+
+def _png(figure: Figure) -> bytes:
+    written = io.BytesIO()
+    with house_style():
+        figure.savefig(written, format="png", dpi=PNG_DPI, facecolor=PAPER)
+    return written.getvalue()
+
+
+def _csv(table: Table) -> str:
+    written = io.StringIO()
+    writer = csv.writer(written, lineterminator="\n")
+    writer.writerow(table.columns)
+    writer.writerows(table.rows)
+    return written.getvalue()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_bytes(content)
+    os.replace(unfinished, path)

@@ -1,0 +1,135 @@
+"""What was answered to every decision of a study, when, and with which reward."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nasrunner.core.decision import Decision
+from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.report.study.focus import fence
+
+MAX_PARTS, MIN_PER_PART = 10, 5
+
+
+@dataclass
+class Answers:
+    """All answers to one kind of decision.
+
+    Attributes:
+        kind: the kind; decisions in the repetitions of a block are one kind.
+        options: what may be answered.
+        is_ordered: the options are numbers in order.
+        asked: (position of the child among the proposed, option index) pairs.
+        rewards: for each option, those of the trained children that have it; a child that
+            answers several decisions of the kind in one way counts once, and a reward that is
+            far out counts as ``floor_of``.
+    """
+
+    kind: str
+    options: tuple[Any, ...]
+    is_ordered: bool
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    rewards: list[list[float]] = field(default_factory=list)
+
+    def shares(self, num_children: int) -> np.ndarray[Any, Any]:
+        """How often each option was proposed in equal parts of the study.
+
+        Returns:
+            (number of parts, number of options): each row sums to 1, or is NaN where no child
+            proposed in that part had this decision.
+        """
+        num_parts = parts_of(num_children)
+        counts = np.zeros((num_parts, len(self.options)))
+        for position, option in self.asked:
+            counts[position * num_parts // num_children, option] += 1
+        totals = counts.sum(axis=1, keepdims=True)
+        shares = np.full_like(counts, np.nan)
+        np.divide(counts, totals, out=shares, where=totals > 0)
+        return shares
+
+    @property
+    def explained(self) -> float | None:
+        """Share of the reward's variance between options, corrected for their number.
+
+        Kelley's epsilon squared (1935), 0 where it is negative: what remains of the share that
+        options of no influence would seem to explain. None where there is too little to tell.
+        """
+        groups = [np.array(each) for each in self.rewards if each]
+        num, num_groups = sum(map(len, groups)), len(groups)
+        if num_groups < 2 or num <= num_groups:
+            return None
+        every = np.concatenate(groups)
+        total = float(((every - every.mean()) ** 2).sum())
+        if total == 0:
+            return None
+        within = sum(float(((each - each.mean()) ** 2).sum()) for each in groups)
+        return max(0.0, 1.0 - within / (num - num_groups) / (total / (num - 1)))
+
+
+def parts_of(num_children: int) -> int:
+    """Into how many equal parts a study is cut: ten, if none has too few children."""
+    return min(MAX_PARTS, max(1, num_children // MIN_PER_PART))
+
+
+def mean_and_error(rewards: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean and its standard error; None where there are no, or less than two, rewards."""
+    if not rewards:
+        return None, None
+    error = float(np.std(rewards, ddof=1)) / len(rewards) ** 0.5 if len(rewards) > 1 else None
+    return float(np.mean(rewards)), error
+
+
+def answers(study: RecordedStudy) -> list[Answers]:
+    """The answers to each kind with more than one option that was asked, most telling first."""
+    floor = floor_of(study)
+    decisions: dict[str, Decision] = {}
+    found: dict[str, Answers] = {}
+    for position, child in enumerate(study.children):
+        options_of: dict[str, set[int]] = {}
+        for decision, option in _answered(study, child, decisions):
+            if len(decision.options) < 2:
+                continue
+            if decision.kind not in found:
+                found[decision.kind] = _empty(decision)
+            found[decision.kind].asked.append((position, option))
+            options_of.setdefault(decision.kind, set()).add(option)
+        if (reward := _reward_of_trained(child)) is not None:
+            for kind, options in options_of.items():
+                for option in options:
+                    found[kind].rewards[option].append(max(reward, floor))
+    explained = {kind: each.explained or 0.0 for kind, each in found.items()}
+    return sorted(found.values(), key=lambda each: -explained[each.kind])
+
+
+def floor_of(study: RecordedStudy) -> float:
+    """What lower rewards count as: one loss without bounds would make every mean its own."""
+    rewards = [r for child in study.children if (r := _reward_of_trained(child)) is not None]
+    return fence(rewards, 10.0)
+
+
+def _empty(decision: Decision) -> Answers:
+    rewards: list[list[float]] = [[] for _ in decision.options]
+    return Answers(decision.kind, decision.options, decision.is_ordered, rewards=rewards)
+
+
+def _answered(
+    study: RecordedStudy, child: RecordedChild, decisions: dict[str, Decision]
+) -> list[tuple[Decision, int]]:
+    """A child's decisions and its answers; ``decisions`` remembers those met before, by path."""
+    genotype = child.proposal.genotype
+
+    def answer(decision: Decision) -> int:
+        decisions[decision.path] = decision
+        return genotype[decision.path]
+
+    if any(path not in decisions for path in genotype):
+        study.space.walk(answer)
+    return [(decisions[path], option) for path, option in genotype.items()]
+
+
+def _reward_of_trained(child: RecordedChild) -> float | None:
+    if child.outcome is None or child.outcome.reused_from is not None:
+        return None
+    return child.outcome.reward

@@ -1,0 +1,37 @@
+"""Children without a reward, grouped by why."""
+
+import re
+
+from nasrunner.core.records import Outcome
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.page.parts import Section, Table
+
+_NUMBER = re.compile(r"\b\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?")
+
+
+def failures_section(study: RecordedStudy) -> Section | None:
+    """Failed and invalid children by reason; None where there are none."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for child in study.recorded:
+        outcome = child.outcome
+        if outcome is not None and outcome.status in ("failed", "invalid"):
+            groups.setdefault((outcome.status, reason(outcome.error)), []).append(outcome)
+    if not groups:
+        return None
+    rows = [
+        [len(outcomes), status, why, f"{outcomes[0].proposal.index:04d}", outcomes[0].error]
+        for (status, why), outcomes in sorted(groups.items(), key=lambda item: -len(item[1]))
+    ]
+    caption = (
+        "Reasons are the last lines of the errors; those that differ in numbers alone are one "
+        "reason. A failed child broke in training, an invalid one was never trained."
+    )
+    columns = ("children", "status", "reason", "first child", "its error")
+    table = Table("failures", "Reasons", caption, columns, rows)
+    return Section("Failed and invalid children", "", [table])
+
+
+def reason(error: str | None) -> str:
+    """The last line of an error, with every number as ``…``."""
+    lines = (error or "").strip().splitlines()
+    return _NUMBER.sub("…", lines[-1].strip()) if lines else "no reason given"

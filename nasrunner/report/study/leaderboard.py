@@ -1,0 +1,48 @@
+"""The best children: what they are and how they did."""
+
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.page.parts import Drawing, Section, Table
+from nasrunner.report.study.evaluations import number
+from nasrunner.spaces.drawing import draw
+
+NUM_LISTED, NUM_DRAWN = 10, 3
+
+
+def leaderboard_section(study: RecordedStudy) -> Section:
+    """The ten best children of a study that has one with a reward, and pictures of three."""
+    rows: list[dict[str, object]] = []
+    drawings = []
+    for rank, child in enumerate(study.best(NUM_LISTED), start=1):
+        assert child.outcome is not None
+        frozen = study.space.freeze(child.proposal.genotype)
+        parameters, flops = map(child.outcome.metrics.get, ("parameters", "flops"))
+        name = f"{child.proposal.index:04d}"
+        rows.append(
+            {
+                "rank": rank,
+                "child": name,
+                "reward": child.outcome.reward,
+                "parameters": None if parameters is None else round(parameters),
+                "FLOPs": None if flops is None else round(flops),
+                "training (s)": child.outcome.cost_s or None,
+                "architecture": frozen.text(),
+            }
+        )
+        if rank <= NUM_DRAWN:
+            below = f"Reward {number(child.outcome.reward)}"
+            below += "." if parameters is None else f", {parameters:,.0f} parameters."
+            drawings.append(Drawing(f"{rank}: child {name}", below, draw(frozen)))
+    # A tabular trainer may not say what a child costs.
+    known = tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
+    caption = (
+        "Each architecture once. FLOPs are of one example's forward pass, two for each "
+        "multiply-add."
+    )
+    table = Table(
+        "leaderboard",
+        "Best children",
+        caption,
+        known,
+        [[row[name] for name in known] for row in rows],
+    )
+    return Section("Leaderboard", "", [table, *drawings])

@@ -1,0 +1,80 @@
+"""The reward of every child, and the best so far."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.page.parts import Plot, Section
+from nasrunner.report.page.style import colour_of, figure, legend, whole_numbers
+from nasrunner.report.study.evaluations import Evaluation, evaluations, number, reward_label
+from nasrunner.report.study.focus import MAX_VECTOR, below_caption, focus, mark_at_end
+
+
+def rewards_section(study: RecordedStudy) -> Section:
+    """Every evaluation of a study that has a reward, and the best so far."""
+    spent = evaluations(study)
+    made, axes = figure(xlabel="evaluations", ylabel=reward_label(study.config), height_in=4.2)
+    rewarded = [e for e in spent if e.has_reward]
+    _points(axes, [e for e in rewarded if e.is_trained], "trained", filled=True)
+    _points(axes, [e for e in rewarded if not e.is_trained], "repeated", filled=False)
+    best = np.maximum.accumulate([e.reward for e in rewarded])
+    ends = [*(e.number for e in rewarded), len(spent)]
+    axes.step(ends, [*best, best[-1]], where="post", color=colour_of("ink"), label="best so far")
+    num_below = focus(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
+    _failed(axes, [e.number for e in spent if e.outcome.status == "failed"])
+    _name_best(axes, rewarded)
+    axes.set_xlim(1 - 0.015 * len(spent), len(spent) * 1.015 + 1)
+    whole_numbers(axes)
+    legend(axes)
+    caption = "Every child whose training ended, in the order in which the outcomes were recorded."
+    if len(rewarded) < len(spent):
+        caption += " A cross at the lower edge is a child that failed."
+    if any(not e.is_trained for e in rewarded):
+        caption += " A repeated child has the genotype of an earlier one, whose reward it is given."
+    if num_below:
+        caption += f" {below_caption(num_below)}"
+    return Section("Rewards", "", [Plot("rewards", "Reward of every child", caption, made)])
+
+
+def _points(axes: Axes, which: Sequence[Evaluation], label: str, *, filled: bool) -> None:
+    if not which:
+        return
+    colour = colour_of("blue" if filled else "orange")
+    axes.scatter(
+        [e.number for e in which],
+        [e.reward for e in which],
+        s=22 if len(which) <= 300 else 11 if len(which) <= MAX_VECTOR else 5,
+        facecolors=colour if filled else "none",
+        edgecolors="none" if filled else colour,
+        linewidths=0.0 if filled else 1.0,
+        alpha=0.85 if len(which) <= 300 else 0.4,
+        label=label,
+        rasterized=len(which) > MAX_VECTOR,
+    )
+
+
+def _failed(axes: Axes, numbers: Sequence[int]) -> None:
+    if numbers:
+        look = {"marker": "x", "markersize": 5, "color": colour_of("vermillion")}
+        mark_at_end(axes, numbers, label="failed", **look)
+
+
+def _name_best(axes: Axes, rewarded: Sequence[Evaluation]) -> None:
+    best = max(rewarded, key=lambda e: (e.reward, -e.number))
+    is_late = best.number > max(5, 0.8 * rewarded[-1].number)
+    axes.annotate(
+        f"child {best.index:04d}: {number(best.reward)}",
+        (best.number, best.reward),
+        xytext=(-4 if is_late else 4, 6),
+        textcoords="offset points",
+        ha="right" if is_late else "left",
+        va="bottom",
+        color=colour_of("ink"),
+        fontsize=8.5,
+    )
+    axes.scatter(
+        [best.number], [best.reward], s=55, color=colour_of("vermillion"), marker="*", zorder=4
+    )
+    axes.margins(y=0.1)

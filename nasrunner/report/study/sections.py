@@ -1,0 +1,27 @@
+"""One study on a page: how it went, what it found, and what its searcher learnt."""
+
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.page.parts import Section
+from nasrunner.report.study.curves import curves_section
+from nasrunner.report.study.failures import failures_section
+from nasrunner.report.study.leaderboard import leaderboard_section
+from nasrunner.report.study.learnt import learnt_section
+from nasrunner.report.study.overview import overview_section
+from nasrunner.report.study.pareto import pareto_section
+from nasrunner.report.study.rewards import rewards_section
+from nasrunner.report.study.timeline import timeline, timeline_section
+
+
+def study_sections(study: RecordedStudy) -> list[Section]:
+    """The sections of one study, whatever state it is in; those without content are left out."""
+    times = timeline(study)
+    sections: list[Section | None] = [overview_section(study, times)]
+    if study.best(1):
+        sections += [leaderboard_section(study), rewards_section(study), pareto_section(study)]
+    sections += [
+        learnt_section(study),
+        curves_section(study),
+        failures_section(study),
+        timeline_section(study, times) if times is not None else None,
+    ]
+    return [section for section in sections if section is not None]

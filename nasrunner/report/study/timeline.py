@@ -1,0 +1,185 @@
+"""When workers were busy: the children of a study as intervals in lanes."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
+
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.page.parts import Part, Plot, Section
+from nasrunner.report.page.style import colour_of, figure, legend
+from nasrunner.report.study.evaluations import Evaluation, counted, duration, evaluations
+
+MAX_VECTOR = 2000
+"""More intervals than this are drawn as a picture, or the page would grow with them."""
+
+_SLACK_S = 0.05  # between the end of a child in its worker and its record in the ledger
+_CLOCK_ERROR_S = 1.0
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Who ran when, in seconds since the study began, with the gaps between sessions cut out.
+
+    Attributes:
+        evaluations: those that were trained, in the order they started.
+        starts_s: when each started.
+        ends_s: when each ended.
+        lanes: the lane of each: 0, 1, 2, …; children in one lane do not overlap.
+        breaks_s: where one session ended and the next began.
+        length_s: of all sessions together.
+    """
+
+    evaluations: Sequence[Evaluation]
+    starts_s: Sequence[float]
+    ends_s: Sequence[float]
+    lanes: Sequence[int]
+    breaks_s: Sequence[float]
+    length_s: float
+
+    @property
+    def num_lanes(self) -> int:
+        return max(self.lanes) + 1
+
+    @property
+    def idle_share(self) -> float:
+        """Share of the lanes' time, from the first event to the last, in which no child ran."""
+        busy_s = sum(end - start for start, end in zip(self.starts_s, self.ends_s, strict=True))
+        return max(0.0, 1.0 - busy_s / (self.num_lanes * self.length_s))
+
+
+def timeline(study: RecordedStudy) -> Timeline | None:
+    """The study's timeline; None where no child ran in real time.
+
+    A child is taken to have run for ``cost_s`` seconds until its outcome was recorded, but not
+    before it was proposed. A tabular trainer has no such times: it charges nothing, or the
+    seconds that its table says.
+    """
+    trained = [e for e in evaluations(study) if e.is_trained and e.outcome.cost_s > 0]
+    length_s = sum(last - first for first, last in study.sessions)
+    if not trained or length_s <= 0 or any(map(_is_simulated, trained)):
+        return None
+    spans = sorted(
+        ((*_span_s(study, evaluation), evaluation) for evaluation in trained),
+        key=lambda span: (span[0], span[1]),
+    )
+    lengths = [last - first for first, last in study.sessions]
+    return Timeline(
+        evaluations=[evaluation for _, _, evaluation in spans],
+        starts_s=[start for start, _, _ in spans],
+        ends_s=[end for _, end, _ in spans],
+        lanes=lanes_of([(start, end) for start, end, _ in spans]),
+        breaks_s=np.cumsum(lengths)[:-1].tolist(),
+        length_s=length_s,
+    )
+
+
+def lanes_of(spans: Sequence[tuple[float, float]]) -> list[int]:
+    """The lowest free lane for each (start, end), which are sorted by their start."""
+    free_from: list[float] = []
+    lanes = []
+    for start, end in spans:
+        lane = next(
+            (place for place, free in enumerate(free_from) if free <= start + _SLACK_S),
+            len(free_from),
+        )
+        free_from[lane : lane + 1] = [end]
+        lanes.append(lane)
+    return lanes
+
+
+def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
+    """When each child ran, and how much of the time none did."""
+    unit, unit_s = clock_unit(times.length_s)
+    axes_figure, axes = figure(
+        xlabel=f"time since the start ({unit})",
+        ylabel="lane",
+        height_in=min(6.0, 1.35 + 0.32 * times.num_lanes),
+    )
+    best = {child.proposal.index for child in study.best(1)}
+    kinds = [_kind(evaluation, best) for evaluation in times.evaluations]
+    for kind, colour in _COLOURS.items():
+        spans = [
+            (start, end - start, lane)
+            for start, end, lane, of_kind in zip(
+                times.starts_s, times.ends_s, times.lanes, kinds, strict=True
+            )
+            if of_kind == kind
+        ]
+        for lane in sorted({lane for _, _, lane in spans}):
+            axes.broken_barh(
+                [(start, width) for start, width, of_lane in spans if of_lane == lane],
+                (lane + 0.6, 0.8),
+                facecolors=colour_of(colour),
+                edgecolors=colour_of("paper"),
+                linewidth=0.4 if len(kinds) < 500 else 0.0,
+                rasterized=len(kinds) > MAX_VECTOR,
+            )
+        if spans:
+            axes.add_line(Line2D([], [], color=colour_of(colour), linewidth=6, label=kind))
+    for place in times.breaks_s:
+        axes.axvline(place, color=colour_of("ink"), linewidth=1.0, linestyle=":")
+    axes.set_xlim(0, times.length_s)
+    axes.set_ylim(times.num_lanes + 0.6, 0.4)
+    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MultipleLocator(unit_s * _step(times.length_s / unit_s)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit_s:g}"))
+    legend(axes)
+    parts: list[Part] = [Plot("timeline", "Workers over time", _caption(study, times), axes_figure)]
+    return Section("Timeline", "", parts)
+
+
+def clock_unit(length_s: float) -> tuple[str, float]:
+    """The unit in which an axis shows so many seconds, and how many seconds it has."""
+    if length_s < 180:
+        return "s", 1.0
+    return ("min", 60.0) if length_s < 3 * 3600 else ("h", 3600.0)
+
+
+def _step(length: float) -> float:
+    """A round distance between some ten ticks."""
+    decade = 10.0 ** math.floor(math.log10(length / 8))
+    return min((decade * m for m in (1, 2, 5, 10)), key=lambda step: abs(length / step - 8))
+
+
+_COLOURS = {"completed": "sky", "failed": "vermillion", "best": "blue"}
+
+
+def _kind(evaluation: Evaluation, best: set[int]) -> str:
+    return "best" if evaluation.index in best else evaluation.outcome.status
+
+
+def _caption(study: RecordedStudy, times: Timeline) -> str:
+    text = (
+        f"Each bar is a child, from {counted(len(times.evaluations), 'child', 'children')} that "
+        f"ran. A lane is what one worker could have done: children are put into the first lane "
+        f"that is free, which takes {counted(times.num_lanes, 'lane')}. They were idle for "
+        f"{times.idle_share:.0%} of {duration(times.length_s)}: 1 − time of all bars ÷ (lanes × "
+        f"time from the first event to the last)."
+    )
+    if times.breaks_s:
+        sessions = counted(len(study.sessions), "session")
+        text += f" Dotted lines: the study ran in {sessions}; the time between them is left out."
+    return text
+
+
+def _is_simulated(evaluation: Evaluation) -> bool:
+    child = evaluation.child
+    assert child.ended_s is not None
+    return evaluation.outcome.cost_s > child.ended_s - child.proposed_s + _CLOCK_ERROR_S
+
+
+def _span_s(study: RecordedStudy, evaluation: Evaluation) -> tuple[float, float]:
+    """(start, end) of a child in the study's time, without what lies outside of sessions."""
+    child = evaluation.child
+    assert child.ended_s is not None
+    start = max(child.proposed_s, child.ended_s - evaluation.outcome.cost_s)
+    return _study_time_s(study, start), _study_time_s(study, child.ended_s)
+
+
+def _study_time_s(study: RecordedStudy, moment_s: float) -> float:
+    return sum(min(max(moment_s - first, 0.0), last - first) for first, last in study.sessions)

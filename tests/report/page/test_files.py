@@ -1,0 +1,191 @@
+"""The page and the files beside it."""
+
+import csv
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from nasrunner.report.page import files as page_files
+from nasrunner.report.page.files import Drawing, Facts, Plot, Section, Table, write_page
+from nasrunner.report.page.html import MAX_ROWS, shown
+from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend, looks, themed_colours
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+def plot(name: str, seed: int = 0) -> Plot:
+    made, axes = figure(xlabel="evaluations", ylabel="reward", width_in=HALF_IN)
+    points = np.random.default_rng(seed).normal(size=(2, 20))
+    axes.scatter(*points, color=colour_of("blue"), label="children")
+    axes.plot(*points, color=colour_of("ink"), clip_on=True)
+    legend(axes)
+    return Plot(name, f"Plot of {name}", "How to read it.", made)
+
+
+def table(name: str = "numbers", rows=((1, 0.123456789, "a"), (2, None, "b"))) -> Table:
+    return Table(name, "Numbers", "A caption.", ("rank", "reward", "text"), rows)
+
+
+def write(folder, parts, *, title="A study", text="", refresh_s=None) -> str:
+    sections = [Section("Part one", text, parts)]
+    return write_page(title, "below", sections, folder, refresh_s=refresh_s).read_text()
+
+
+class Tags(HTMLParser):
+    """Fails where a tag is closed that is not open; collects attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_loads_nothing_and_runs_no_script(tmp_path):
+    parts = [plot("a"), table(), Drawing("A child", "", "<svg viewBox='0 0 1 1'></svg>")]
+    text = write(tmp_path, parts)
+    tags = Tags(text)
+    assert not tags.open
+    assert not {tag for tag, _, _ in tags.attributes} & {"script", "link", "iframe", "object"}
+    assert "url(http" not in text
+    assert "@import" not in text
+    loaded = [
+        value
+        for tag, name, value in tags.attributes
+        if name in ("src", "href", "xlink:href", "srcset") and tag != "a"
+    ]
+    assert loaded
+    assert all(value.startswith(("#", "data:")) for value in loaded)
+
+
+def test_every_plot_and_table_has_its_files(tmp_path):
+    write(tmp_path / "new" / "folder", [plot("a"), plot("b"), table()])
+    files = {path.name for path in (tmp_path / "new" / "folder").iterdir()}
+    assert files == {"report.html", "a.png", "a.svg", "b.png", "b.svg", "numbers.csv"}
+    assert (tmp_path / "new" / "folder" / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_csv_file_has_every_value_in_full(tmp_path):
+    write(tmp_path, [table()])
+    with (tmp_path / "numbers.csv").open() as file:
+        assert list(csv.reader(file)) == [
+            ["rank", "reward", "text"],
+            ["1", "0.123456789", "a"],
+            ["2", "", "b"],
+        ]
+
+
+def test_what_is_shown_is_escaped(tmp_path):
+    nasty = "<script>alert('&')</script>"
+    parts = [table(rows=[(1, 2.0, nasty)]), Facts([(nasty, nasty)]), Drawing(nasty, nasty, "")]
+    text = write(tmp_path, parts, title=nasty, text=nasty)
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;") == 8  # the title twice
+
+
+def test_ids_of_two_figures_differ_and_every_reference_resolves(tmp_path):
+    text = write(tmp_path, [plot("a"), plot("b")])
+    ids = [value for _, name, value in Tags(text).attributes if name == "id"]
+    assert len(ids) == len(set(ids)) > 20
+    references = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
+    assert references
+    assert references <= set(ids)
+
+
+def test_the_same_figures_make_the_same_files(tmp_path):
+    for folder in ("one", "two"):
+        write(tmp_path / folder, [plot("a"), table()])
+    for name in ("report.html", "a.svg", "numbers.csv"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_figures_follow_the_colour_scheme_on_the_page_only(tmp_path):
+    text = write(tmp_path, [plot("a")])
+    body = text[text.index("<body>") :]
+    assert "var(--ink)" in body
+    assert not [light for light in themed_colours() if light in body]
+    assert "var(--" not in (tmp_path / "a.svg").read_text()
+
+
+@pytest.mark.parametrize(("refresh_s", "expected"), [(None, 0), (5, 1)])
+def test_only_a_watched_page_loads_itself_again(tmp_path, refresh_s, expected):
+    text = write(tmp_path, [table()], refresh_s=refresh_s)
+    assert text.count('<meta http-equiv="refresh" content="5">') == expected
+    assert text.count("http-equiv") == expected
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch):
+    before = write(tmp_path, [table()])
+
+    def fail(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(page_files.os, "replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path, [table(rows=[(3, 3.0, "c")])])
+    assert (tmp_path / "report.html").read_text() == before
+    assert (tmp_path / "numbers.csv").read_text().startswith("rank,reward,text\n1,")
+
+
+def test_two_parts_of_one_name_are_refused(tmp_path):
+    with pytest.raises(AssertionError, match=r"one name: \['numbers', 'numbers'\]"):
+        write(tmp_path, [table(), table()])
+
+
+def test_a_page_without_parts_is_a_page(tmp_path):
+    assert "<h2>Part one</h2>" in write(tmp_path, [])
+    assert "<h1>" in write_page("A", "b", [], tmp_path, refresh_s=None).read_text()
+
+
+def test_a_long_table_ends_on_the_page_and_not_in_its_file(tmp_path):
+    text = write(tmp_path, [table(rows=[(n, 0.5, "x") for n in range(MAX_ROWS + 7)])])
+    assert text.count("<tr>") == MAX_ROWS + 1
+    assert "7 more rows in numbers.csv" in text
+    assert len((tmp_path / "numbers.csv").read_text().splitlines()) == MAX_ROWS + 8
+
+
+def test_long_texts_fold_and_begin_where_they_differ(tmp_path):
+    common = "conv2d(filters=32) → relu → " * 5
+    rows = [(n, 0.5, f"{common}affine(units={n})") for n in (1, 2)]
+    text = write(tmp_path, [table(rows=rows)])
+    assert "<summary>… affine(units=1)</summary>" in text
+    assert f"</summary>{common}affine(units=2)</details>" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([0.9547, 0.95122, None], ["0.9547", "0.9512", "–"]),
+        ([93.12667, 9.5], ["93.13", "9.50"]),
+        ([-0.5, float("nan")], ["−0.5000", "–"]),
+        ([25.0, 0.0216], ["25.000", "0.022"]),
+        ([1.0, 1e-7], ["1", "1e−07"]),
+        ([1234567, 12], ["1,234,567", "12"]),
+        ([1234567.8], ["1,234,568"]),
+        ([0.0, 0.0], ["0", "0"]),
+        ([True, "a"], ["True", "a"]),
+        ([float("inf"), 1.0], ["inf", "1.000"]),
+        ([], []),
+    ],
+)
+def test_numbers_of_a_column_have_their_points_in_a_line(column, expected):
+    assert shown(column) == expected
+
+
+def test_the_first_24_lines_of_a_figure_can_be_told_apart():
+    found = looks([str(n) for n in range(24)])
+    assert len({(look.colour, look.dashes) for look in found.values()}) == 24
+    assert len({look.marker for look in list(found.values())[:6]}) == 6

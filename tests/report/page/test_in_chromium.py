@@ -1,0 +1,111 @@
+"""The page as a person sees it, in a real browser without a network."""
+
+import shutil
+import tempfile
+
+import pytest
+
+from nasrunner.recorded import read_study
+from nasrunner.report.page.files import write_page
+from nasrunner.report.study.sections import study_sections
+from tests.report.study.test_sections import with_curves
+
+selenium = pytest.importorskip("selenium.webdriver")
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.chromium,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+]
+
+# Pairs of texts of one figure whose boxes share more than a line's edge.
+OVERLAPS = """
+const found = [];
+for (const svg of document.querySelectorAll('figure.plot svg')) {
+  const boxes = [...svg.querySelectorAll('text')]
+    .filter(text => text.textContent.trim())
+    .map(text => [text.textContent, text.getBoundingClientRect()]);
+  boxes.forEach(([a, r], i) => boxes.slice(i + 1).forEach(([b, s]) => {
+    const width = Math.min(r.right, s.right) - Math.max(r.left, s.left);
+    const height = Math.min(r.bottom, s.bottom) - Math.max(r.top, s.top);
+    if (width > 1 && height > 0.35 * Math.min(r.height, s.height)) found.push(a + ' | ' + b);
+  }));
+}
+return found;
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = selenium.ChromeOptions()
+    options.binary_location = CHROMIUM
+    profile = tempfile.mkdtemp()
+    for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = selenium.Chrome(options, selenium.ChromeService(DRIVER))
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd(
+        "Network.emulateNetworkConditions",
+        {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0},
+    )
+    yield driver
+    driver.quit()
+    shutil.rmtree(profile, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    study = with_curves(folder / "study", num_children=20)
+    study.child(None, cost_s=0.5)
+    sections = study_sections(read_study(study.end()))
+    return write_page("A study", "below", sections, folder / "report", refresh_s=None)
+
+
+def colour_of(browser, selector, name):
+    script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+    return browser.execute_script(script, selector, name)
+
+
+@pytest.mark.parametrize("width", [1600, 1100, 700, 400])
+def test_nothing_is_wider_than_the_window(browser, page, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_no_two_texts_of_a_figure_overlap(browser, page):
+    size = {"width": 1300, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    assert browser.execute_script("return document.querySelectorAll('figure.plot').length") == 6
+    assert browser.execute_script(OVERLAPS) == []
+
+
+def test_the_browser_has_nothing_to_complain_of(browser, page):
+    browser.get(page.as_uri())
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize(
+    ("scheme", "paper", "ink"),
+    [
+        ("light", "rgb(254, 254, 254)", "rgb(31, 35, 40)"),
+        ("dark", "rgb(20, 24, 29)", "rgb(232, 235, 239)"),
+    ],
+)
+def test_page_and_figures_follow_the_colour_scheme(browser, page, scheme, paper, ink):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(page.as_uri())
+    assert colour_of(browser, "body", "backgroundColor") == paper
+    assert colour_of(browser, "figure.plot svg .legend, h2", "color") == ink
+    fills = browser.execute_script(
+        "return [...document.querySelectorAll('figure.plot svg text')]"
+        ".map(text => getComputedStyle(text).fill)"
+    )
+    assert ink in fills

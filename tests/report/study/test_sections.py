@@ -1,0 +1,341 @@
+"""The sections of one study, in whatever state it is."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from nasrunner.core import Outcome
+from nasrunner.recorded import read_study
+from nasrunner.report.page.files import write_page
+from nasrunner.report.page.parts import Drawing
+from nasrunner.report.study.curves import curves_section, read_curve
+from nasrunner.report.study.evaluations import clipped, duration, evaluations, reward_label
+from nasrunner.report.study.failures import failures_section, reason
+from nasrunner.report.study.focus import fence
+from nasrunner.report.study.leaderboard import leaderboard_section
+from nasrunner.report.study.overview import overview_section
+from nasrunner.report.study.pareto import front, pareto_section
+from nasrunner.report.study.rewards import rewards_section
+from nasrunner.report.study.sections import study_sections
+from nasrunner.report.study.timeline import timeline
+from tests.report.recordings import Recording, config, recorded
+
+RNG = np.random.default_rng(0)
+USUAL = ["Overview", "Leaderboard", "Rewards", "Pareto front", "What the searcher learnt"]
+
+
+def sized(folder, children):
+    """A study of children with these (reward, parameters, flops)."""
+    study = Recording(folder)
+    for units, (reward, parameters, flops) in enumerate(children):
+        metrics = {"parameters": float(parameters), "flops": float(flops)}
+        study.record(Outcome(study.propose(units), "completed", reward, metrics))
+    return read_study(study.end())
+
+
+def with_curves(folder, num_children=8, num_epochs=5):
+    study = Recording(folder)
+    for index in range(num_children):
+        study.child(0.9 - 0.1 * index, cost_s=0.5)
+        home = folder / "children" / f"{index:04d}"
+        home.mkdir(parents=True)
+        lines = [
+            {"epoch": epoch, "val_loss": 1 / (epoch + 1 + index), "val_accuracy": 0.1 * epoch}
+            for epoch in range(num_epochs)
+        ]
+        (home / "curves.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return study
+
+
+# Every state a study may be in.
+
+
+def one_child(folder):
+    return recorded(folder, [0.5], cost_s=0.9)
+
+
+def all_failed(folder):
+    return recorded(folder, [None] * 5, cost_s=0.5)
+
+
+def nothing_yet(folder):
+    return Recording(folder).folder
+
+
+def in_flight_only(folder):
+    study = Recording(folder)
+    study.propose(3)
+    return study.folder
+
+
+def tabular(folder):
+    return recorded(folder, RNG.uniform(size=60).tolist())
+
+
+def equal_rewards(folder):
+    return recorded(folder, [0.5] * 30)
+
+
+def huge_losses(folder):
+    return recorded(folder, [*(-RNG.uniform(size=40)), -1e30, None], cost_s=0.5)
+
+
+def two_thousand(folder):
+    return recorded(folder, RNG.uniform(size=2100).tolist(), cost_s=0.5)
+
+
+def trained(folder):
+    return with_curves(folder).end()
+
+
+@pytest.mark.parametrize(
+    ("state", "titles"),
+    [
+        (nothing_yet, ["Overview"]),
+        (in_flight_only, ["Overview", "What the searcher learnt"]),
+        (one_child, [*USUAL, "Timeline"]),
+        (
+            all_failed,
+            ["Overview", "What the searcher learnt", "Failed and invalid children", "Timeline"],
+        ),
+        (tabular, USUAL),
+        (equal_rewards, USUAL),
+        (huge_losses, [*USUAL, "Failed and invalid children", "Timeline"]),
+        (trained, [*USUAL, "Learning curves", "Timeline"]),
+        pytest.param(two_thousand, [*USUAL, "Timeline"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_study_in_any_state_makes_a_page(tmp_path, state, titles):
+    sections = study_sections(read_study(state(tmp_path / "study")))
+    assert [section.title for section in sections] == titles
+    page = write_page("A study", "", sections, tmp_path / "report", refresh_s=None)
+    text = page.read_text()
+    assert all(f"<h2>{title}</h2>" in text for title in titles)
+    assert len(text) < 2e6
+
+
+def test_the_report_uses_no_global_figures_and_loads_no_training_code(tmp_path):
+    folder = recorded(tmp_path / "study", [0.5, 0.6])
+    code = (
+        "import sys, pathlib\n"
+        "from nasrunner.recorded import read_study\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "from nasrunner.report.study.sections import study_sections\n"
+        "from nasrunner.report.page.files import write_page\n"
+        f"sections = study_sections(read_study(pathlib.Path({str(folder)!r})))\n"
+        f"write_page('', '', sections, pathlib.Path({str(tmp_path)!r}), refresh_s=None)\n"
+        "unwanted = {'matplotlib.pyplot', 'pytorch_lightning', 'mlflow'} & set(sys.modules)\n"
+        "assert not unwanted, unwanted\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+
+# Overview and leaderboard.
+
+
+def test_the_overview_counts_what_duplicates_saved(tmp_path):
+    study = Recording(tmp_path / "s")
+    study.child(0.7, cost_s=0.9, units=5)
+    study.record(Outcome(study.propose(5), "completed", 0.7, reused_from=0))
+    study.child(None, cost_s=0.5, units=6)
+    recording = read_study(study.end())
+    facts = dict(overview_section(recording, timeline(recording)).parts[0].items)
+    assert facts == {
+        "evaluations": "3",
+        "best, child 0000": "0.7",
+        "found at evaluation": "1",
+        "failed": "1",
+        "wall time": "2.0 s",
+        "training time": "1.4 s",
+        "duplicates saved": "1 (0.9 s)",
+        "workers idle": "30%",  # 0.9 s and 0.5 s of two seconds, in one lane
+    }
+
+
+def test_the_overview_says_why_a_study_ended_or_that_it_has_not(tmp_path):
+    ended = read_study(recorded(tmp_path / "a", [0.5]))
+    assert "max_children=100 is spent" in overview_section(ended, None).text
+    running = Recording(tmp_path / "b")
+    running.propose(1)
+    text = overview_section(read_study(running.folder), None).text
+    assert "Running, or broken off" in text
+    assert "1 child in flight" in text
+
+
+def test_the_leaderboard_lists_ten_and_draws_three(tmp_path):
+    study = read_study(recorded(tmp_path / "s", [n / 20 for n in range(15)]))
+    table, *drawings = leaderboard_section(study).parts
+    assert [row[1] for row in table.rows] == [f"{n:04d}" for n in range(14, 4, -1)]
+    assert "training (s)" not in table.columns  # no child says what it cost
+    assert table.rows[0][-1] == "affine(units=15) → relu"
+    assert [type(drawing) for drawing in drawings] == [Drawing] * 3
+    assert "<svg" in drawings[0].svg
+    assert "units=15" in drawings[0].svg
+
+
+# Rewards.
+
+
+def test_the_line_is_the_best_so_far_and_failures_are_marked(tmp_path):
+    study = read_study(recorded(tmp_path / "s", [0.3, None, 0.2, 0.6, 0.5, None]))
+    axes = rewards_section(study).parts[0].figure.axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert lines["best so far"].get_xdata().tolist() == [1, 3, 4, 5, 6]
+    assert lines["best so far"].get_ydata().tolist() == [0.3, 0.3, 0.6, 0.6, 0.6]
+    assert list(lines["failed"].get_xdata()) == [2, 6]
+    assert axes.get_ylabel() == "reward (val_accuracy)"
+
+
+def test_a_few_very_low_rewards_do_not_press_the_others_together(tmp_path):
+    rewards = [*np.linspace(0.8, 0.9, 40), -1e30]
+    plot = rewards_section(read_study(recorded(tmp_path / "s", rewards))).parts[0]
+    low, high = plot.figure.axes[0].get_ylim()
+    assert 0.78 < low < 0.8
+    assert 0.9 < high < 0.92
+    assert "One reward lies below the axis" in plot.caption
+
+
+def test_the_fence_is_three_spans_below_the_first_quartile():
+    assert fence([0.0] * 5 + [1.0] * 20 + [3.0], 3.0) == 1.0 - 3 * 2.0
+    assert fence([0.0] * 19, 3.0) == -np.inf
+
+
+# Pareto front.
+
+
+def test_the_front_is_what_no_child_dominates(tmp_path):
+    children = [
+        (0.5, 100, 1),  # the smallest
+        (0.4, 100, 1),  # as small and worse
+        (0.7, 200, 1),
+        (0.7, 200, 1),  # the same: the earlier stands for both
+        (0.6, 300, 1),  # larger and worse
+        (0.7, 400, 1),  # larger and no better
+        (0.9, 500, 1),
+    ]
+    study = sized(tmp_path / "s", children)
+    found = front(evaluations(study), "parameters")
+    assert [e.index for e in found] == [0, 2, 6]
+
+
+def test_the_pareto_table_says_which_front_a_child_is_on(tmp_path):
+    study = sized(tmp_path / "s", [(0.5, 10, 30), (0.6, 20, 20), (0.7, 30, 10)])
+    *plots, table = pareto_section(study).parts
+    assert [plot.name for plot in plots] == ["pareto_parameters", "pareto_flops"]
+    assert [[row[0], row[-1]] for row in table.rows] == [
+        ["0002", "parameters, FLOPs"],
+        ["0001", "parameters"],
+        ["0000", "parameters"],
+    ]
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(900, "linear"), (90_000, "log")])
+def test_sizes_over_decades_are_on_a_logarithmic_axis(tmp_path, largest, scale):
+    study = sized(tmp_path / "s", [(0.5, 100, 1), (0.6, largest, 1)])
+    assert pareto_section(study).parts[0].figure.axes[0].get_xscale() == scale
+
+
+def test_children_of_unknown_size_have_no_front(tmp_path):
+    study = Recording(tmp_path / "s")
+    study.record(Outcome(study.propose(1), "completed", 0.5))
+    assert pareto_section(read_study(study.end())) is None
+
+
+# Learning curves.
+
+
+def test_curves_show_the_best_by_name_and_the_rest_in_grey(tmp_path):
+    plot = curves_section(read_study(with_curves(tmp_path / "s").end())).parts[0]
+    accuracy, loss = plot.figure.axes
+    assert [line.get_label() for line in accuracy.get_lines()] == [f"{n:04d}" for n in range(5)]
+    assert accuracy.get_lines()[0].get_xdata().tolist() == [1, 2, 3, 4, 5]
+    assert len(loss.collections[0].get_segments()) == 3
+    assert [axes.get_title(loc="left") for axes in (accuracy, loss)] == ["val_accuracy", "val_loss"]
+
+
+def test_an_exploding_loss_leaves_the_others_readable(tmp_path):
+    study = with_curves(tmp_path / "s", num_children=20)
+    lines = [{"epoch": epoch, "val_loss": 10.0**epoch} for epoch in range(30)]
+    curves = tmp_path / "s" / "children" / "0019" / "curves.jsonl"
+    curves.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plot = curves_section(read_study(study.end())).parts[0]
+    assert plot.figure.axes[1].get_ylim()[1] < 1e26
+    assert "cut off" in plot.caption
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path):
+    study = read_study(with_curves(tmp_path / "s", num_epochs=3).end())
+    path = study.children[0].folder / "curves.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 3, "val_l')
+    assert [line["epoch"] for line in read_curve(study.children[0])] == [0, 1, 2]
+
+
+def test_a_child_without_epochs_has_an_empty_curve(tmp_path):
+    study = read_study(recorded(tmp_path / "s", [0.5]))
+    assert read_curve(study.children[0]) == ()
+
+
+# Failures.
+
+
+def test_failures_that_differ_in_numbers_are_one_reason(tmp_path):
+    study = Recording(tmp_path / "s")
+    for index, error in enumerate(
+        ["a\nMemoryError: 3.5 GB", "b\nMemoryError: 12 GB", "ValueError: no", None]
+    ):
+        study.record(Outcome(study.propose(index), "failed", error=error))
+    study.record(Outcome(study.propose(9), "invalid", error="200 parameters are too many"))
+    table = failures_section(read_study(study.end())).parts[0]
+    assert [row[:4] for row in table.rows] == [
+        [2, "failed", "MemoryError: … GB", "0000"],
+        [1, "failed", "ValueError: no", "0002"],
+        [1, "failed", "no reason given", "0003"],
+        [1, "invalid", "… parameters are too many", "0004"],
+    ]
+    assert table.rows[0][4] == "a\nMemoryError: 3.5 GB"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("x\nloss is 1.5e-10 in epoch 3\n", "loss is … in epoch …"),
+        ("conv2d: 3,072 inputs", "conv2d: … inputs"),
+        ("", "no reason given"),
+    ],
+)
+def test_a_reason_is_the_last_line_without_its_numbers(error, expected):
+    assert reason(error) == expected
+
+
+# Words and figures.
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ({}, "reward (val_accuracy)"),
+        ({"task__reward__mode": "min", "task__reward__metric": "val_loss"}, "reward (−val_loss)"),
+        ({"task__reward__power": 3}, "reward (val_accuracy^3)"),
+        ({"trainer__reward": "mean_acc"}, "reward (mean_acc)"),
+        ({"task": {"_target_": "mine.Task"}}, "reward"),
+        ({"task": None}, "reward"),
+    ],
+)
+def test_the_axis_of_rewards_says_what_they_are(changes, label):
+    assert reward_label(config(**changes)) == label
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.0 s"), (9.94, "9.9 s"), (9.96, "10 s"), (59.7, "1 min 00 s"), (3600, "1 h 00 min")],
+)
+def test_durations_are_written_as_people_say_them(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_a_clipped_text_keeps_both_ends():
+    assert clipped("inverted_residual#1", 12) == "inverte…al#1"
+    assert clipped("relu", 12) == "relu"
