@@ -10,8 +10,7 @@ from torch import nn
 from nasrunner.core.decision import Address, Choose, Decision, OneOf
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, enter
-from nasrunner.spaces.basic import pad_to
-from nasrunner.spaces.composite import largest
+from nasrunner.spaces.branches import largest, pad_to
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,20 @@
 """Composite modules: they take submodules, and some ask which of them to use.
 
-Concat, Or, Repeat, RepeatTied, Optional, Residual and MaybeSwap are DeepArchitect's
-(arXiv:1704.08792, appendix B.2); Fork is the many-signal-paths module of its appendix D.
+Concat, Or, Repeat, RepeatTied, Optional and MaybeSwap are DeepArchitect's (arXiv:1704.08792,
+appendix B.2).
 """
 
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-import torch
 from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision, OneOf
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, enter
-from nasrunner.spaces.basic import Empty, pad_to
+from nasrunner.spaces.basic import Empty
 from nasrunner.spaces.external import External
 from nasrunner.spaces.named import Named
 
@@ -222,81 +221,6 @@ class RepeatTied(_Repetition):
         yield from self._times_decision(at)
         if max(self._counts()) > 0:
             yield from self.body.decisions(enter(self.body, at))
-
-
-@dataclass(frozen=True)
-class Residual(Space):
-    """Adds its submodule's input to its output, zero-padded where their shapes differ."""
-
-    body: Space
-
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        body, out_shape = self.body.build(in_shape)
-        shape = largest([in_shape, out_shape])
-        return Merge([nn.Identity(), body], "add", shape), shape
-
-    def text(self) -> str:
-        return f"residual({self.body.text()})"
-
-
-@dataclass(frozen=True)
-class Fork(Space):
-    """Gives its input to every branch and merges what comes out.
-
-    Args:
-        branches: at least two modules.
-        merge: ``add`` pads smaller outputs with zeros; ``multiply`` pads them with ones;
-            ``concat`` stacks in depth, zero-padding height and width.
-    """
-
-    branches: tuple[Space, ...]
-    merge: Literal["add", "concat", "multiply"]
-
-    def __post_init__(self) -> None:
-        if len(self.branches) < 2:
-            raise SpaceError(f"fork needs at least two branches, got {len(self.branches)}")
-
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        built = [branch.build(in_shape) for branch in self.branches]
-        shapes = [shape for _, shape in built]
-        shape = largest(shapes)
-        depth = sum(each[0] for each in shapes) if self.merge == "concat" else shape[0]
-        merge = Merge([layer for layer, _ in built], self.merge, shape)
-        return merge, (depth, *shape[1:])
-
-    def text(self) -> str:
-        return f"fork[{self.merge}]({' | '.join(branch.text() for branch in self.branches)})"
-
-
-class Merge(nn.Module):
-    """Runs branches on one input and merges their outputs, padded at the end of each dimension."""
-
-    def __init__(self, branches: list[nn.Module], merge: str, shape: Shape) -> None:
-        super().__init__()
-        self.branches = nn.ModuleList(branches)
-        self.merge = merge
-        self.shape = shape
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        outputs = [branch(x) for branch in self.branches]
-        if self.merge == "concat":
-            return torch.cat([pad_to(y, (y.shape[1], *self.shape[1:])) for y in outputs], dim=1)
-        padded = [pad_to(y, self.shape, 1.0 if self.merge == "multiply" else 0.0) for y in outputs]
-        total = padded[0]
-        for y in padded[1:]:
-            total = total * y if self.merge == "multiply" else total + y
-        return total
-
-
-def largest(shapes: list[Shape]) -> Shape:
-    """The shape that all of these fit into when they are padded.
-
-    Raises:
-        ValueError: they have different numbers of dimensions.
-    """
-    if len({len(shape) for shape in shapes}) != 1:
-        raise ValueError(f"shapes {shapes} cannot be merged: flatten or pool them first")
-    return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
 
 
 def _label(module: Space) -> str:

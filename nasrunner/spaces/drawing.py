@@ -8,10 +8,11 @@ from typing import Any
 from nasrunner.core.decision import OneOf
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, argument_names
-from nasrunner.spaces import activations, basic
+from nasrunner.spaces import activations, basic, images
+from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cell import Graph as CellGraph
 from nasrunner.spaces.cell import edges_of
-from nasrunner.spaces.composite import Concat, Fork, Repeat, RepeatTied, Residual
+from nasrunner.spaces.composite import Concat, Repeat, RepeatTied
 from nasrunner.spaces.external import External
 from nasrunner.spaces.graph_picture import Graph
 from nasrunner.spaces.named import Named
@@ -33,15 +34,15 @@ from nasrunner.spaces.share import Share
 
 _FAMILIES: dict[type, str] = {
     basic.Affine: "dense",
-    basic.AveragePool: "pool",
+    images.AveragePool: "pool",
     basic.BatchNorm: "norm",
-    basic.Conv2d: "conv",
-    basic.DilatedConv2d: "conv",
+    images.Conv2d: "conv",
+    images.DilatedConv2d: "conv",
     basic.Dropout: "dropout",
-    basic.GlobalPool: "pool",
+    images.GlobalPool: "pool",
     basic.LayerNorm: "norm",
-    basic.MaxPool: "pool",
-    basic.SeparableConv2d: "conv",
+    images.MaxPool: "pool",
+    images.SeparableConv2d: "conv",
 }
 _FAMILIES.update(
     (value, "activation")

@@ -18,7 +18,7 @@ from nasrunner.spaces import (
     MaxPool,
     SeparableConv2d,
 )
-from nasrunner.spaces.basic import Pair
+from nasrunner.spaces.window import Pair
 
 
 def parameters(network: nn.Module) -> int:

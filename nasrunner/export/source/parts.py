@@ -10,8 +10,8 @@ from nasrunner.core.space import Shape
 from nasrunner.export.errors import ExportError
 from nasrunner.export.source.layers import LayerWriter, WrittenLayer
 from nasrunner.spaces.basic import Zeros
+from nasrunner.spaces.branches import Merge
 from nasrunner.spaces.cell import CellNetwork, edges_of
-from nasrunner.spaces.composite import Merge
 
 
 @dataclass(frozen=True)
