@@ -22,6 +22,7 @@ from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.header import check_header, header
 from nasrunner.history import History
+from nasrunner.in_flight import InFlight
 from nasrunner.ledger import Ledger
 from nasrunner.rehearsal import rehearse
 from nasrunner.rules import Rules
@@ -68,9 +69,7 @@ class Study:
         self._train = trainer.task(info.folder, rules.seed)
         self._rehearsal = trainer.rehearsal()
         self._size = space.size()
-        self._in_flight: dict[int, Proposal] = {}
-        self._first_in_flight: dict[str, int] = {}
-        self._waiting: dict[str, list[Proposal]] = {}
+        self._in_flight = InFlight(shares=rules.duplicates != "retrain")
         self._fruitless = 0
         self._earlier_s = 0.0
         self._started = time.monotonic()
@@ -114,9 +113,11 @@ class Study:
                 case "proposed":
                     proposal = Proposal.from_json(event)
                     self.searcher.register(proposal)
-                    self._in_flight[proposal.index] = proposal
+                    self._in_flight.add(proposal)
                 case "outcome":
-                    self._learn(Outcome.from_json(event, self._in_flight[event["index"]]))
+                    proposed = self._in_flight.of(event["index"])
+                    assert proposed is not None, "an outcome follows its proposal"
+                    self._learn(Outcome.from_json(event, proposed))
                 case "resumed":
                     self._earlier_s += before["time"] - session_start
                     session_start = event["time"]
@@ -132,7 +133,7 @@ class Study:
 
     def open(self) -> None:
         """Tells the trackers, and sends off what was in flight when the ledger was written."""
-        pending = list(self._in_flight.values())
+        pending = self._in_flight.proposals
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
         if self.ledger.events:
@@ -146,7 +147,7 @@ class Study:
     @property
     def is_waiting(self) -> bool:
         """Whether children run; without any, and nothing to propose, a study is over."""
-        return bool(self._first_in_flight)
+        return self._in_flight.num_running > 0
 
     @property
     def num_committed(self) -> int:
@@ -155,7 +156,7 @@ class Study:
 
     def owns(self, outcome: Outcome) -> bool:
         """Whether an outcome is of a child that this study has submitted."""
-        return self._in_flight.get(outcome.proposal.index) is outcome.proposal
+        return self._in_flight.of(outcome.proposal.index) is outcome.proposal
 
     def propose(self) -> bool:
         """Proposes one child if there is room for it; False where there is none, or never again."""
@@ -174,14 +175,13 @@ class Study:
 
     def take(self, outcome: Outcome) -> None:
         """Records a child that ended, and those that waited for the same genotype."""
-        key = self._flight_key(outcome.proposal)
-        del self._first_in_flight[key]
+        waited = self._in_flight.end(outcome.proposal)
         blueprint = self.inspect(outcome.proposal.genotype)
         facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
         known = {name: float(value) for name, value in facts.items() if value is not None}
         outcome = dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
         self._record(outcome, blueprint)
-        for duplicate in self._waiting.pop(key, ()):
+        for duplicate in waited:
             self._record(self._repeat(outcome, duplicate), blueprint)
 
     def close(self, baseline: BaselineComparison | None = None) -> Summary:
@@ -195,8 +195,8 @@ class Study:
         return summary
 
     def _has_room(self) -> bool:
-        waiting = sum(map(len, self._waiting.values()))
-        return self.executor.free_slots() > waiting and not self._is_committed()
+        free = self.executor.free_slots() - self._in_flight.num_waiting
+        return free > 0 and not self._is_committed()
 
     def _is_committed(self) -> bool:
         """Whether the children in flight, once recorded, use up the budget or the space."""
@@ -206,7 +206,7 @@ class Study:
         return (limit is not None and self.num_committed >= limit) or self._is_exhausted()
 
     def _is_exhausted(self) -> bool:
-        distinct = self.history.num_distinct + len(self._first_in_flight)
+        distinct = self.history.num_distinct + self._in_flight.num_running
         return self.rules.duplicates != "retrain" and distinct >= self._size
 
     def _is_over(self) -> str | None:
@@ -221,13 +221,12 @@ class Study:
 
     def _dispatch(self, proposal: Proposal) -> None:
         """Sends a proposal to a worker, or finds its outcome without one."""
-        self._in_flight[proposal.index] = proposal
+        self._in_flight.add(proposal)
         if self.rules.duplicates != "retrain":
             if earlier := self.history.evaluated(proposal.hash):
                 self._record(self._repeat(earlier, proposal), self._blueprint(proposal))
                 return
-            if proposal.hash in self._first_in_flight:
-                self._waiting.setdefault(proposal.hash, []).append(proposal)
+            if self._in_flight.waits(proposal):
                 return
         try:
             blueprint = self.inspect(proposal.genotype)
@@ -235,13 +234,10 @@ class Study:
         except SpaceError as error:
             self._record(Outcome(proposal, "invalid", error=str(error)), None)
             return
-        self._first_in_flight[self._flight_key(proposal)] = proposal.index
+        self._in_flight.start(proposal)
         self.executor.submit(self._train, proposal, child_folder(self.info.folder, proposal.index))
         for tracker in self.trackers:
             tracker.started(proposal, blueprint)
-
-    def _flight_key(self, proposal: Proposal) -> str:
-        return str(proposal.index) if self.rules.duplicates == "retrain" else proposal.hash
 
     def _repeat(self, earlier: Outcome, proposal: Proposal) -> Outcome:
         source = earlier.proposal.index
@@ -258,7 +254,7 @@ class Study:
 
     def _learn(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""
-        self._in_flight.pop(outcome.proposal.index)
+        self._in_flight.remove(outcome.proposal.index)
         self.history.add(outcome)
         spent = outcome.is_evaluation and outcome.reused_from is None
         self._fruitless = 0 if spent else self._fruitless + 1
@@ -282,7 +278,7 @@ class Study:
             return False
         if made_for["genotype"] != proposal.genotype:
             return False
-        self._first_in_flight[self._flight_key(proposal)] = proposal.index
+        self._in_flight.start(proposal)
         self.take(Outcome.from_json(outcome, proposal))
         return True
 
