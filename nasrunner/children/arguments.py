@@ -3,21 +3,31 @@
 import functools
 import inspect
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.plugins import MixedPrecision, Precision
-from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from pytorch_lightning.strategies import SingleDeviceStrategy
+from pytorch_lightning.plugins.environments import ClusterEnvironment  # type: ignore[attr-defined]
+from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
+from nasrunner.children.ranks import are_started_by_srun, environment
 from nasrunner.children.settings import Construct
 from nasrunner.core import ConfigError
 from nasrunner.core.annotations import fits, readable
 from nasrunner.core.errors import suggest
 
-OWN = ("fast_loop", "stop_patience", "stop_min_delta", "checkpoint")
+OWN = (
+    "fast_loop",
+    "stop_patience",
+    "stop_min_delta",
+    "checkpoint",
+    "checkpoint_every_s",
+    "batch_size_per_device",
+    "scale_learning_rate",
+)
 """Arguments of the trainer's configuration that are not Lightning's."""
 
 SAFE = frozenset(
@@ -99,14 +109,65 @@ def make_trainer(
     given = {n: v for n, v in config.items() if not n.startswith("_") and n not in OWN}
     built = {n: _objects(v, f"trainer.{n}", construct) for n, v in given.items()}
     users = built.pop("callbacks", None) or []
-    # A child is one process: without this, Lightning would take a SLURM job for its own.
-    built["plugins"] = built.get("plugins") or [LightningEnvironment()]
+    plugins = built.get("plugins") or []
+    built["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins])]
+    if not any(isinstance(each, ClusterEnvironment) for each in built["plugins"]):
+        built["plugins"].append(environment())
     built["default_root_dir"] = built.get("default_root_dir") or folder
     both = [*(users if isinstance(users, list) else [users]), *callbacks]
     try:
         return pl.Trainer(**built, callbacks=both)
     except Exception as error:  # MisconfigurationException, ValueError, TypeError, RuntimeError, …
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def needs_ranks(config: Mapping[str, Any], trainer: Callable[[], pl.Trainer]) -> bool:
+    """Whether a child is trained by processes of its own, one for each device.
+
+    Args:
+        config: the ``trainer`` part of the child's configuration.
+        trainer: makes Lightning's Trainer of it, where only that can tell.
+    """
+    given = {**lightning_defaults(), **config}
+    if (given["devices"], given["num_nodes"], given["strategy"]) == (1, 1, "auto"):
+        return False
+    return not isinstance(trainer().strategy, SingleDeviceStrategy)
+
+
+def check_ranks(config: Mapping[str, Any], batch_size: Any, trainer: pl.Trainer) -> None:
+    """Refuses what several devices cannot train a child with.
+
+    Args:
+        config: the ``trainer`` part of the child's configuration.
+        batch_size: ``data.batch_size``, where it is there.
+        trainer: Lightning's Trainer of it.
+
+    Raises:
+        ConfigError: the strategy starts processes in another way, or a batch, the nodes or
+            synchronized batch normalization do not go with the devices.
+    """
+    strategy, num_ranks = trainer.strategy, trainer.world_size
+    if trainer.num_nodes > 1 and not are_started_by_srun():
+        raise ConfigError(
+            f"trainer.num_nodes={trainer.num_nodes} needs a job that starts processes on every "
+            "node: executor=slurm; legal with any other executor: 1"
+        )
+    is_ddp = isinstance(strategy, DDPStrategy) and not isinstance(strategy, DeepSpeedStrategy)
+    starts_commands = isinstance(strategy.launcher, _SubprocessScriptLauncher)
+    if not isinstance(strategy, SingleDeviceStrategy) and not (is_ddp and starts_commands):
+        raise ConfigError(
+            f"trainer.strategy={config['strategy']} cannot train a child on several devices; "
+            "legal: auto, ddp, ddp_find_unused_parameters_true"
+        )
+    is_divided = not config["batch_size_per_device"] and isinstance(batch_size, int)
+    if is_divided and batch_size < num_ranks:
+        raise ConfigError(
+            f"data.batch_size={batch_size} leaves some of the child's {num_ranks} devices without "
+            f"an example in every step; legal: >= {num_ranks}, or "
+            "trainer.batch_size_per_device=true"
+        )
+    if num_ranks > 1 and config.get("sync_batchnorm") and strategy.root_device.type == "cpu":
+        raise ConfigError("trainer.sync_batchnorm=true needs GPUs; legal on CPUs: false")
 
 
 def is_fast(config: Mapping[str, Any], trainer: pl.Trainer) -> bool:

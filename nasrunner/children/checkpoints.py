@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 
+from nasrunner.children.files import LAST
 from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.reward import Reward
 from nasrunner.core import ConfigError
@@ -63,8 +64,18 @@ class KeepWeights(pl.Callback):
         module.network.load_state_dict(self._best["state_dict"])
         return int(self._best["epoch"])
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best weights so far: part of a checkpoint that training goes on from."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._best = state_dict["best"]
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._best is not None:
-            torch.save(self._best, self.folder / "best.ckpt")
         if self.keeps_last:
-            trainer.save_checkpoint(self.folder / "last.ckpt")
+            trainer.save_checkpoint(self.folder / LAST)  # all ranks take part, and rank 0 writes
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Also where nothing was left to train of a child that goes on: its time was up.
+        if self._best is not None and trainer.is_global_zero:
+            torch.save(self._best, self.folder / "best.ckpt")

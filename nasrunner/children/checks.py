@@ -10,10 +10,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nasrunner.children.arguments import make_trainer
+from nasrunner.children.arguments import check_ranks, make_trainer
 from nasrunner.children.checkpoints import check_keep
+from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
 from nasrunner.children.quiet import quiet
+from nasrunner.children.scaling import check_scaling
 from nasrunner.children.schedulers import Plateau
 from nasrunner.children.settings import Config, Construct, check_settings, variants
 from nasrunner.children.tasks import Task
@@ -41,6 +43,7 @@ def check_child(
     """
     settings = tuple(settings)
     check_settings(config, settings)
+    _check_same_for_all(settings)
     tried: set[str] = set()
     for option, variant in variants(config, settings):
         for part, check in _PARTS.items():
@@ -55,6 +58,13 @@ def check_child(
             except NasRunnerError as error:
                 where = f" (with space.hyperparameters {option})" if option else ""
                 raise type(error)(f"{error}{where}") from error
+
+
+def _check_same_for_all(settings: Iterable[tuple[str, Any]]) -> None:
+    """Refuses to search what workers and jobs are made for before a child is known."""
+    for key, _ in settings:
+        if key in ("trainer.devices", "trainer.num_nodes", "trainer.strategy"):
+            raise ConfigError(f"space.hyperparameters: {key} must be the same for all children")
 
 
 def _check_optimizer(config: Config, in_shape: Shape, construct: Construct) -> Optimizer:
@@ -103,8 +113,12 @@ def _check_trainer(config: Config, in_shape: Shape, construct: Construct) -> Non
         raise ConfigError(f"trainer.stop_patience must be null or >= 0, got {patience!r}")
     if not min_delta >= 0:
         raise ConfigError(f"trainer.stop_min_delta must be >= 0, got {min_delta!r}")
+    check_interval(trainer["checkpoint_every_s"])
+    check_scaling(trainer)
     with quiet():  # Lightning says which devices it found
-        make_trainer(trainer, Path(), construct, [])
+        check_ranks(
+            trainer, config["data"].get("batch_size"), make_trainer(trainer, Path(), construct, [])
+        )
 
 
 def _check_data(config: Config, in_shape: Shape, construct: Construct) -> None:

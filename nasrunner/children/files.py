@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +11,14 @@ from typing import Any, TextIO
 
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.children.quiet import redirected
+from nasrunner.children.quiet import quiet, redirected
 from nasrunner.core import Outcome, Proposal
+
+LAST = "last.ckpt"
+"""Lightning's checkpoint of the epoch that training goes on after."""
+
+OUTCOME = "outcome.json"
+"""What became of the child."""
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # 40 x faster
@@ -26,8 +32,8 @@ class ChildFiles:
     """Writes a child's files; use it as a context manager while the child is trained.
 
     ``proposal.json`` and ``config.yaml`` at the start, a line of ``curves.jsonl`` an epoch,
-    ``log.txt`` where there is something in it, ``outcome.json`` at the end. What an earlier
-    attempt at the same child left is overwritten.
+    ``log.txt`` where there is something in it, ``last.ckpt`` now and then, ``outcome.json`` at the
+    end. What an earlier attempt at the same child left is overwritten, or continued.
 
     Args:
         folder: the child's folder; made if it is missing.
@@ -37,15 +43,43 @@ class ChildFiles:
         self.folder = folder
         self._curves: TextIO | None = None
 
-    def start(self, proposal: Proposal, config: Mapping[str, Any]) -> None:
-        """Writes what the child was told."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "outcome.json").unlink(missing_ok=True)
-        (self.folder / "proposal.json").write_text(json.dumps(proposal.to_json()) + "\n")
+    @property
+    def last(self) -> Path:
+        """The checkpoint that training goes on from."""
+        return self.folder / LAST
+
+    def forget_progress(self) -> None:
+        """Removes the checkpoint that training would go on from."""
+        self.last.unlink(missing_ok=True)
+        unfinished(self.last).unlink(missing_ok=True)
+
+    def forget_outcome(self) -> None:
+        """Lets a child that has its outcome be trained anew, not gone on with."""
+        if (self.folder / OUTCOME).exists():
+            self.forget_progress()  # first: without an outcome it would be used
+            (self.folder / OUTCOME).unlink(missing_ok=True)
+
+    def start(
+        self,
+        proposal: Proposal,
+        config: Mapping[str, Any],
+        curves: Sequence[Mapping[str, float]] = (),
+    ) -> None:
+        """Writes what the child was told, and the epochs that an earlier attempt completed."""
+        self.write_proposal(proposal)
         (self.folder / "config.yaml").write_text(
             yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False)
         )
-        self._curves = (self.folder / "curves.jsonl").open("w", encoding="utf-8")
+        path = self.folder / "curves.jsonl"
+        if curves:  # a reader of the running child finds them at any time
+            kept = "".join(json.dumps(line) + "\n" for line in curves)
+            _replace(path, kept)
+        self._curves = path.open("a" if curves else "w", encoding="utf-8")
+
+    def write_proposal(self, proposal: Proposal) -> None:
+        """Writes what the child is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "proposal.json").write_text(json.dumps(proposal.to_json()) + "\n")
 
     def add_line(self, line: Mapping[str, float]) -> None:
         """Appends an epoch to the learning curves, for readers of the running child."""
@@ -67,24 +101,83 @@ class ChildFiles:
 
     def write_outcome(self, outcome: Outcome) -> None:
         """Writes the outcome so that a reader finds all of it or none."""
-        self.write_whole("outcome.json", outcome.to_json())
+        self.write_whole(OUTCOME, outcome.to_json())
+
+    def read_outcome(self, proposal: Proposal) -> Outcome | None:
+        """The outcome that was written for a proposal; None where there is none."""
+        try:
+            record = json.loads((self.folder / OUTCOME).read_text())
+        except (OSError, ValueError):
+            return None
+        return Outcome.from_json(record, proposal)
 
     def write_whole(self, name: str, record: Mapping[str, Any]) -> None:
         """Writes a JSON file so that a reader finds all of it or none."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = self.folder / f"{name}.unfinished"
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(self.folder / name)
+        _replace(self.folder / name, json.dumps(record) + "\n", must_last=True)
 
     @contextmanager
     def log(self) -> Iterator[None]:
         """Puts warnings into ``log.txt`` instead of on the study's terminal."""
         path = self.folder / "log.txt"
-        path.unlink(missing_ok=True)
+        if not self.last.exists():
+            path.unlink(missing_ok=True)
         handler = logging.FileHandler(path, delay=True, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         with closing(handler), redirected(handler):
             yield
+
+
+class RankFiles(ChildFiles):
+    """A child's folder as a rank other than 0 uses it: it reads, and tells how it failed.
+
+    Args:
+        folder: the child's.
+        rank: which of the child's processes this is, >= 1.
+    """
+
+    def __init__(self, folder: Path, rank: int) -> None:
+        super().__init__(folder)
+        self.failure = folder / f"rank{rank}.txt"
+        """Where rank 0 finds this rank's error."""
+
+    def forget_progress(self) -> None:
+        pass
+
+    def forget_outcome(self) -> None:
+        pass
+
+    def start(
+        self,
+        proposal: Proposal,
+        config: Mapping[str, Any],
+        curves: Sequence[Mapping[str, float]] = (),
+    ) -> None:
+        pass
+
+    def add_line(self, line: Mapping[str, float]) -> None:
+        pass
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            _replace(self.failure, outcome.error)
+
+    @contextmanager
+    def log(self) -> Iterator[None]:
+        with quiet():
+            yield
+
+
+def unfinished(path: Path) -> Path:
+    """Where a file is written before it takes its place, so that a reader finds all of it."""
+    return path.with_name(f"{path.name}.unfinished")
+
+
+def _replace(path: Path, text: str, *, must_last: bool = False) -> None:
+    """Writes a file so that a reader finds all of it or the one before."""
+    with unfinished(path).open("w", encoding="utf-8") as file:
+        file.write(text)
+        if must_last:
+            file.flush()
+            os.fsync(file.fileno())
+    unfinished(path).replace(path)

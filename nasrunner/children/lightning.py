@@ -25,6 +25,12 @@ class LightningTrainer:
             training stops; None: never.
         stop_min_delta: what counts as an improvement, in units of the metric.
         checkpoint: whose weights are kept: ``best`` epoch, ``last`` epoch, ``all`` or ``none``.
+        checkpoint_every_s: seconds after which ``last.ckpt`` is written at the end of an epoch: an
+            interrupted child goes on from it. None: never.
+        batch_size_per_device: of several devices, whether each takes ``data.batch_size`` examples
+            a step; False: all together do.
+        scale_learning_rate: with the examples of a step over ``data.batch_size``: ``none``,
+            ``linear`` or ``sqrt``; see ``scaled``.
         space: what is searched.
         config: the child's configuration: data, task, optimizer, scheduler, trainer.
         in_shape: shape of one example.
@@ -40,6 +46,9 @@ class LightningTrainer:
         stop_patience: int | None,
         stop_min_delta: float,
         checkpoint: str,
+        checkpoint_every_s: float | None,
+        batch_size_per_device: bool,
+        scale_learning_rate: str,
         space: SearchSpace,
         config: Config,
         in_shape: Shape,
@@ -52,6 +61,9 @@ class LightningTrainer:
             "stop_patience": stop_patience,
             "stop_min_delta": stop_min_delta,
             "checkpoint": checkpoint,
+            "checkpoint_every_s": checkpoint_every_s,
+            "batch_size_per_device": batch_size_per_device,
+            "scale_learning_rate": scale_learning_rate,
         }
         self.space = space
         self.config = {**config, "trainer": {**config["trainer"], **own}}
@@ -91,7 +103,11 @@ class LightningRehearsal:
 
 @dataclass(frozen=True)
 class LightningTask:
-    """Trains a proposal in the process it is called in; see ``TrainChild``.
+    """Trains a proposal where it is called; picklable, see ``TrainChild``.
+
+    A child on one device is trained in the process of the call, one on several by processes of
+    its own, a rank each; see ``train_in_ranks``. Where SLURM has started the ranks, each of them
+    makes this call, and the outcome of rank 0 counts.
 
     Attributes:
         space: what the genotype answers.
@@ -110,6 +126,12 @@ class LightningTask:
     seed: int
 
     def __call__(self, proposal: Proposal) -> Outcome:
+        from nasrunner.children.processes import num_processes, train_in_ranks
+        from nasrunner.children.ranks import are_started_by_srun, rank_here
         from nasrunner.children.training import TrainChild
 
+        if are_started_by_srun():
+            return TrainChild(self, rank_here())(proposal)
+        if num_ranks := num_processes(self):
+            return train_in_ranks(self, proposal, num_ranks)
         return TrainChild(self)(proposal)

@@ -8,7 +8,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from nasrunner.children.settings import Construct
+from nasrunner.children.arguments import is_fast
+from nasrunner.children.settings import Config, Construct
 from nasrunner.core import ConfigError, DataError
 
 _KEPT: dict[tuple[Any, ...], pl.LightningDataModule] = {}
@@ -84,6 +85,35 @@ def join_validation(data: pl.LightningDataModule) -> None:
     join()
 
 
+def prepared(
+    config: Config,
+    trainer: pl.Trainer,
+    seed: int,
+    construct: Construct,
+    joins_validation: bool,
+) -> "LoadedData":
+    """What Lightning is given of a child's data: loaded already where the child has one device.
+
+    With several devices each rank loads it once all of them have started, see ``RankData``.
+
+    Args:
+        config: the child's configuration.
+        trainer: of this rank.
+        seed: the study's seed.
+        construct: builds the data module.
+        joins_validation: whether the validation examples are trained on, too.
+
+    Raises:
+        ConfigError: as of ``load_data``.
+        DataError: as of ``load_data``.
+    """
+    if trainer.world_size > 1:
+        per_device: bool = config["trainer"]["batch_size_per_device"]
+        return RankData(make_data(config["data"], construct), seed, per_device=per_device)
+    data = load_data(config["data"], trainer, seed, construct, joins_validation=joins_validation)
+    return LoadedData(data, is_fast=is_fast(config["trainer"], trainer))
+
+
 class LoadedData(pl.LightningDataModule):
     """Stands in for a data module that is set up already, so that Lightning does not repeat it.
 
@@ -96,6 +126,10 @@ class LoadedData(pl.LightningDataModule):
         super().__init__()
         self.data = data
         self.is_fast = is_fast
+
+    def num_batches_in_a_step(self, trainer: pl.Trainer) -> int:
+        """How many times ``data.batch_size`` examples a step of the optimizer takes."""
+        return int(trainer.accumulate_grad_batches)
 
     def train_dataloader(self) -> Any:
         loader = self._attached().train_dataloader()
@@ -142,6 +176,40 @@ class LoadedData(pl.LightningDataModule):
         if is_overridden("on_after_batch_transfer", data):
             moves.append(lambda batch: data.on_after_batch_transfer(batch, 0))
         return moves
+
+
+class RankData(LoadedData):
+    """A data module as one rank of several uses it: Lightning sets it up once all have started.
+
+    One that has ``divide_batches``, as ``TensorDataModule`` has, gives each rank its part of
+    every batch. Lightning gives each rank batches of its own of others: ``data.batch_size`` is of
+    each device then, and ``DistributedSampler`` repeats examples so that all have as many.
+
+    Args:
+        data: the data module, not set up.
+        seed: the study's seed: the same random split on every rank.
+        per_device: whether ``data.batch_size`` is of each device.
+    """
+
+    def __init__(self, data: pl.LightningDataModule, seed: int, *, per_device: bool) -> None:
+        super().__init__(data, is_fast=False)
+        self.prepare_data_per_node = data.prepare_data_per_node
+        self.seed = seed
+        divide = getattr(data, "divide_batches", None)
+        self.is_per_device = per_device or divide is None
+        if divide is not None:
+            divide(per_device=per_device)
+
+    def num_batches_in_a_step(self, trainer: pl.Trainer) -> int:
+        num_ranks = trainer.world_size if self.is_per_device else 1
+        return num_ranks * super().num_batches_in_a_step(trainer)
+
+    def prepare_data(self) -> None:
+        self._attached().prepare_data()
+
+    def setup(self, stage: str) -> None:
+        pl.seed_everything(self.seed, workers=True, verbose=False)
+        self._attached().setup(stage)
 
 
 class WholeEpochs:

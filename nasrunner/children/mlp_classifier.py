@@ -9,9 +9,9 @@ import torch
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with sklearn
 
+from nasrunner.children.attempts import Attempt, Result, attempted
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.loading import load_data
-from nasrunner.children.module import Line
 from nasrunner.children.network import TESTED
 from nasrunner.children.retraining import (
     MlpClassifierTask,
@@ -20,7 +20,6 @@ from nasrunner.children.retraining import (
     repetition_seed,
 )
 from nasrunner.children.tasks import Task
-from nasrunner.children.training import Result, attempted
 from nasrunner.core import Outcome, Proposal
 
 # N = number of examples, F = features, K = number of classes
@@ -46,7 +45,7 @@ def train_mlp_classifier(given: MlpClassifierTask, proposal: Proposal) -> Outcom
 
 
 def _train(
-    given: MlpClassifierTask, proposal: Proposal, files: ChildFiles, curves: list[Line]
+    given: MlpClassifierTask, proposal: Proposal, files: ChildFiles, attempt: Attempt
 ) -> Result:
     child = given.child
     seed = repetition_seed(child.seed, repetition_of(proposal))

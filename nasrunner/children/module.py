@@ -20,7 +20,7 @@ from nasrunner.children.tasks import Task
 # B = batch, K = number of outputs
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs (B, ...) and their targets."""
+"""Inputs (B, ...) and their targets. A rank's part of a batch has the whole batch's size third."""
 
 Line = dict[str, float]
 """An epoch of a child: epoch, step, time (Unix seconds), learning rate, metrics by name."""
@@ -94,10 +94,32 @@ class ChildModule(pl.LightningModule):
         if not self.automatic_optimization:
             self._train_epoch(batch)
             return None
-        x, target = batch
+        x, target, *whole = batch
+        if whole:
+            return self._train_part(x, target, num_examples=whole[0])
         loss = self.task.loss(self.forward(x), target)
         self._train_loss.add(loss.detach(), len(x))
         return loss
+
+    def _train_part(self, x: torch.Tensor, target: torch.Tensor, num_examples: int) -> torch.Tensor:
+        """The loss whose mean over all ranks has the gradient of the mean over all examples.
+
+        Args:
+            x: this rank's part of the inputs; it may have none.
+            target: their targets.
+            num_examples: in the parts of all ranks together.
+        """
+        if len(x) == 0:  # the others wait for this rank's gradients
+            made_up = x if self._syncs_batch_norm else x.new_zeros(2, *x.shape[1:])
+            return 0.0 * self.forward(made_up).sum()
+        loss = self.task.loss(self.forward(x), target)
+        self._train_loss.add(loss.detach(), len(x))
+        return loss * (len(x) * self.trainer.world_size / num_examples)
+
+    @property
+    def _syncs_batch_norm(self) -> bool:
+        """Whether made-up examples would be among those that batches are normalized with."""
+        return any(isinstance(layer, nn.SyncBatchNorm) for layer in self.network.modules())
 
     def _train_epoch(self, batches: Iterable[Batch]) -> None:
         """One pass over the batches: what Lightning's automatic optimization does for each."""
@@ -168,8 +190,10 @@ class ChildModule(pl.LightningModule):
         self.tested = self._publish(self._measured("test"))
 
     def _measure(self, batch: Batch) -> None:
-        """Adds a batch to the loss and to every metric."""
-        x, target = batch
+        """Adds a batch, or this rank's part of one, to the loss and to every metric."""
+        x, target = batch[:2]
+        if len(x) == 0:
+            return
         predicted_BK = self.forward(x)
         self._eval_loss.add(self.task.loss(predicted_BK, target), len(x))
         measured = self.task.measured(predicted_BK, target)
@@ -244,7 +268,7 @@ class _Mean:
     def compute(self, strategy: Any) -> torch.Tensor:
         """The mean over all devices; starts anew."""
         self._fold()
-        total = torch.as_tensor(self._total)
+        total = torch.as_tensor(self._total).to(strategy.root_device)
         count = torch.tensor(float(self._count)).to(total.device)
         self._total, self._count = 0.0, 0
         mean: torch.Tensor = strategy.reduce(total, reduce_op="sum") / strategy.reduce(

@@ -3,14 +3,17 @@
 import functools
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from nasrunner.children.arguments import make_trainer, needs_ranks
+from nasrunner.children.attempts import Attempt, Result, attempted, final_metrics
 from nasrunner.children.checks import check_child
 from nasrunner.children.files import ChildFiles
+from nasrunner.children.fitting import Fitted, Fitting
 from nasrunner.children.loading import join_validation, make_data
-from nasrunner.children.module import Line
 from nasrunner.children.retraining import (
     RetrainTask,
     network_folder,
@@ -18,7 +21,6 @@ from nasrunner.children.retraining import (
     repetition_seed,
 )
 from nasrunner.children.settings import Config, applied
-from nasrunner.children.training import Fitted, Fitting, Result, attempted, final_metrics
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal
 
 TESTED = "tested.json"
@@ -35,7 +37,7 @@ class TrainNetwork:
     are kept (``trainer.checkpoint``: best or all), else the last one's.
 
     First weights, order of the examples and dropout depend on the study's seed and the repetition;
-    the split is the study's own.
+    the split is the study's own. A training that was interrupted goes on from its ``last.ckpt``.
     """
 
     task: RetrainTask
@@ -44,11 +46,13 @@ class TrainNetwork:
         repetition = repetition_of(proposal)
         folder = self.task.child.folder
         files = ChildFiles(network_folder(folder, f"{proposal.index:04d}", repetition))
-        for name in ("outcome.json", TESTED):  # the outcome first: it says that all is done
-            (files.folder / name).unlink(missing_ok=True)
+        if (files.folder / TESTED).exists():
+            files.forget_progress()  # a network that was tested is trained anew
+        files.forget_outcome()  # first: it says that all is done
+        (files.folder / TESTED).unlink(missing_ok=True)
         return attempted(proposal, files, functools.partial(self._train, proposal, files))
 
-    def _train(self, proposal: Proposal, files: ChildFiles, curves: list[Line]) -> Result:
+    def _train(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
         child = self.task.child
         frozen = child.space.freeze(proposal.genotype)
         fitting = Fitting(
@@ -59,7 +63,8 @@ class TrainNetwork:
             repetition_seed(child.seed, repetition_of(proposal)),
             joins_validation=self.task.on == "train_and_validation",
         )
-        with fitting.run(files, curves) as fitted:
+        curves = attempt.curves
+        with fitting.run(files, attempt) as fitted:
             metrics = _tested(fitted, files, len(curves))
         reward = fitted.task.reward(curves) if self.task.on == "train" else None
         return reward, final_metrics(curves) | metrics
@@ -84,6 +89,13 @@ def check_network(task: RetrainTask, genotype: Genotype) -> None:
     """
     child, config = task.child, config_of(task, genotype)
     check_child(config, (), child.in_shape, child.construct)
+    settings = config["trainer"]
+    if needs_ranks(settings, lambda: make_trainer(settings, Path(), child.construct, [])):
+        given = [f"trainer.{n}={settings.get(n)}" for n in ("devices", "num_nodes", "strategy")]
+        raise ConfigError(
+            "nasrunner-retrain trains and tests each network on one device, not with "
+            f"{' '.join(given)}; legal: trainer.devices=1 trainer.num_nodes=1 trainer.strategy=auto"
+        )
     if config["trainer"]["checkpoint"] == "none":
         raise ConfigError(
             "trainer.checkpoint=none keeps no weights of a network; legal here: best, last, all"

@@ -28,6 +28,8 @@ def redirected(handler: logging.Handler) -> Iterator[None]:
         warnings.simplefilter("default")
         # Lightning's own use of what torch is about to remove: nothing a user could change
         warnings.filterwarnings("ignore", category=FutureWarning, module="pytorch_lightning")
+        # On a machine with SLURM: a child is started by the study, not by the user
+        warnings.filterwarnings("ignore", message="The `srun` command is available")
         warnings.showwarning = show  # type: ignore[assignment]  # older signature than typeshed's
         try:
             for each in loggers:

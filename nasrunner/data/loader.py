@@ -1,6 +1,7 @@
 """Batches of tensors that are already in memory, without the cost of a DataLoader per example."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -9,12 +10,36 @@ import torch
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Inputs (B, ...) and targets: (B,) class indices or (B, outputs) numbers."""
 
+PartOfBatch = tuple[torch.Tensor, torch.Tensor, int]
+"""What one rank of several takes of a batch, and how many examples the whole batch has."""
+
 Augment = Callable[[torch.Tensor], torch.Tensor]
 """Changes the inputs of a training batch at random; keeps their shape."""
 
 _BLOCK_BYTES = 2**20
 """Shuffled examples are gathered so many bytes at a time: for small ones that costs a quarter of
 gathering each batch alone, and more would not stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of every batch one rank of several takes: as many examples as the others, or one less.
+
+    Attributes:
+        rank: 0, 1, …; the first ranks have the larger parts.
+        num_ranks: how many ranks there are.
+        agree: gives every rank what rank 0 calls it with; all ranks call it together.
+    """
+
+    rank: int
+    num_ranks: int
+    agree: Callable[[torch.Tensor], torch.Tensor]
+
+    def of(self, size: int) -> slice:
+        """The rows of a batch of ``size`` examples; none where there are fewer than ranks."""
+        least, more = divmod(size, self.num_ranks)
+        start = self.rank * least + min(self.rank, more)
+        return slice(start, start + least + (self.rank < more))
 
 
 class TensorLoader:
@@ -29,6 +54,8 @@ class TensorLoader:
             the device.
         drop_last: whether a last batch with fewer than ``batch_size`` examples is left out.
         augment: applied to the inputs of each batch; None: they are yielded as they are.
+        part: yields this rank's part of each batch, and the number of examples of all parts
+            third; all ranks have the order that rank 0 draws. None: whole batches.
     """
 
     def __init__(
@@ -40,6 +67,7 @@ class TensorLoader:
         is_shuffled: bool = False,
         drop_last: bool = False,
         augment: Augment | None = None,
+        part: Part | None = None,
     ) -> None:
         self.x = x
         self.y = y
@@ -49,12 +77,16 @@ class TensorLoader:
         self.block_size = max(1, _BLOCK_BYTES // (example_bytes * batch_size)) * batch_size
         self.num_used = len(x) - len(x) % batch_size if drop_last else len(x)
         self.augment = augment
+        self.part = part
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return -(-self.num_used // self.batch_size)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | PartOfBatch]:
+        if self.part is not None:
+            yield from self._parts(self.part)
+            return
         batches = self._shuffled() if self.is_shuffled else self._in_order()
         if self.augment is None:
             yield from batches
@@ -63,15 +95,36 @@ class TensorLoader:
                 yield self.augment(x), y
 
     def _in_order(self) -> Iterator[Batch]:
-        return self._split(self.x[: self.num_used], self.y[: self.num_used])
+        return self._split(self.x[: self.num_used], self.y[: self.num_used], self.batch_size)
 
     def _shuffled(self) -> Iterator[Batch]:
         order = torch.randperm(len(self.x))[: self.num_used].to(self.x.device)
-        for start in range(0, self.num_used, self.block_size):
-            rows = order[start : start + self.block_size]
-            yield from self._split(self.x.index_select(0, rows), self.y.index_select(0, rows))
+        yield from self._gathered(order, self.batch_size)
 
-    def _split(self, x: torch.Tensor, y: torch.Tensor) -> Iterator[Batch]:
+    def _parts(self, part: Part) -> Iterator[PartOfBatch]:
+        order = torch.randperm(len(self.x)) if self.is_shuffled else torch.arange(len(self.x))
+        order = (part.agree(order) if self.is_shuffled else order).to(self.x.device)
+        num_last = self.num_used % self.batch_size
+        num_whole = self.num_used - num_last
+        own = order[:num_whole].view(-1, self.batch_size)[:, part.of(self.batch_size)]
+        for x, y in self._gathered(own.reshape(-1), own.shape[1]):
+            yield self._augmented(x), y, self.batch_size
+        if num_last:
+            rows = order[num_whole : self.num_used][part.of(num_last)]
+            yield self._augmented(self.x[rows]), self.y[rows], num_last
+
+    def _gathered(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
+        """Batches of the rows in ``order``."""
+        block_size = self.block_size // self.batch_size * batch_size
+        for start in range(0, len(order), max(1, block_size)):
+            rows = order[start : start + block_size]
+            x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
+            yield from self._split(x, y, batch_size)
+
+    def _augmented(self, x: torch.Tensor) -> torch.Tensor:
+        return x if self.augment is None or len(x) == 0 else self.augment(x)
+
+    def _split(self, x: torch.Tensor, y: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         if len(x) == 0:  # torch splits an empty tensor into one empty batch
             return iter(())
-        return zip(*(torch.split(each, self.batch_size) for each in (x, y)), strict=True)
+        return zip(*(torch.split(each, batch_size) for each in (x, y)), strict=True)

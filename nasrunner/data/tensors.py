@@ -13,7 +13,7 @@ import torch
 
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile
-from nasrunner.data.loader import Augment, Batch, TensorLoader
+from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import count_of, hold_out
 
@@ -69,8 +69,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     Args:
         in_shape: shape of one example: (features,) or (channels, height, width).
         num_outputs: number of classes, or of numbers to predict.
-        batch_size: examples a training batch.
-        eval_batch_size: examples a validation or test batch.
+        batch_size: examples a training batch: of a child on several devices, those of all its
+            devices together, each of which takes its part, unless ``divide_batches`` was told
+            otherwise.
+        eval_batch_size: examples a validation or test batch, likewise.
         drop_last: whether a last training batch of fewer than ``batch_size`` examples is left out.
             Batch normalization cannot train on a batch of one.
         validation_examples: how many of the examples that are not for the test are kept for
@@ -94,6 +96,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         self._fit: _FitTensors | None = None
         self._test: Batch | None = None
         self._is_joined = False
+        self._is_per_device = False
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -147,30 +150,39 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         Raises:
             DataError: a file is missing or damaged, or does not hold examples of ``in_shape`` and
                 targets for ``num_outputs``.
-            ConfigError: the split is impossible, or the trainer has several devices.
+            ConfigError: the split is impossible.
         """
         identity = (*self._identity(), device := self._device())
         self._fit = _kept(identity, "fit", lambda: self._load_fit(device))
         if stage == "test":
             self._test = _kept(identity, "test", lambda: self._load_test(device))
 
+    def divide_batches(self, *, per_device: bool) -> None:
+        """Prepares for a trainer with several devices; called before loaders are asked for.
+
+        Args:
+            per_device: whether the batch sizes are of each device; else of all together.
+        """
+        self._is_per_device = per_device
+
     def train_dataloader(self) -> TensorLoader:
         assert self._fit is not None
         return TensorLoader(
             *self._fit.train,
-            self.batch_size,
+            self._of_all(self.batch_size),
             is_shuffled=True,
             drop_last=self.drop_last,
             augment=self.augmentation(),
+            part=self._part(),
         )
 
     def val_dataloader(self) -> TensorLoader:
         assert self._fit is not None
-        return TensorLoader(*self._fit.validation, self.eval_batch_size)
+        return self._eval_loader(self._fit.validation)
 
     def test_dataloader(self) -> TensorLoader:
         assert self._test is not None
-        return TensorLoader(*self._test, self.eval_batch_size)
+        return self._eval_loader(self._test)
 
     @property
     def normalization(self) -> Normalization:
@@ -189,14 +201,26 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         """Leaves the batch where it is: the tensors it was cut from are on the device."""
         return batch
 
+    def _eval_loader(self, examples: Batch) -> TensorLoader:
+        return TensorLoader(*examples, self._of_all(self.eval_batch_size), part=self._part())
+
+    def _of_all(self, batch_size: int) -> int:
+        """The size of a batch of all devices together."""
+        return batch_size * (self._num_ranks if self._is_per_device else 1)
+
+    @property
+    def _num_ranks(self) -> int:
+        return 1 if self.trainer is None else self.trainer.world_size
+
+    def _part(self) -> Part | None:
+        """What of a batch this rank takes; None: all, for it is the only one."""
+        if self.trainer is None or self._num_ranks == 1:
+            return None
+        return Part(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
+
     def _device(self) -> torch.device:
         if self.trainer is None:
             return torch.device("cpu")
-        if self.trainer.world_size > 1:
-            raise ConfigError(
-                f"data: each of the child's {self.trainer.world_size} devices would train on every "
-                "example; set trainer.devices=1 and run more children at a time"
-            )
         return self.trainer.strategy.root_device
 
     def _identity(self) -> tuple[Hashable, ...]:

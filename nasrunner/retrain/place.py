@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.core.errors import ConfigError, NasRunnerError
 
-_NOT_COMPARED = ("data.root", "data.eval_batch_size")
+_NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
 """Settings that change no network."""
 
 

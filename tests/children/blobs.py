@@ -144,6 +144,25 @@ class Broken(nn.Module):
         return x * self.scale
 
 
+class Ranked(nn.Module):
+    """Passes its input on; on rank 1 it differs from rank 0's, or breaks while rank 0 hangs."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.is_second = os.environ.get("LOCAL_RANK") == "1"
+        is_wider = how == "differ" and self.is_second
+        self.scale = nn.Parameter(torch.ones(2 if is_wider else 1))
+
+    def forward(self, x):
+        if self.training and x.device.type != "meta" and self.how in ("raise", "hang"):
+            if self.is_second:
+                raise RuntimeError("the user's module broke on rank 1")
+            if self.how == "hang":
+                time.sleep(600)  # as a collective operation of GPUs would
+        return x * self.scale[:1]
+
+
 def refuse_autocast(gradient):
     """Fails where a backward pass runs under mixed precision."""
     assert not torch.is_autocast_enabled("cpu")
@@ -206,3 +225,19 @@ def train(folder, *overrides, genotype=None, seed=0, index=0, **arguments):
     if genotype is None:
         genotype = trainer.space.walk(lambda decision: 0)
     return trainer.task(folder, seed)(Proposal(index, genotype))
+
+
+class Killed(BaseException):
+    """What a test interrupts a training with: no failure of the child."""
+
+
+class StopOnce(pl.Callback):
+    """Interrupts the training at the end of an epoch, where ``path`` does not exist yet."""
+
+    def __init__(self, path, epoch):
+        self.path, self.epoch = Path(path), epoch
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        if trainer.current_epoch == self.epoch and not self.path.exists():
+            self.path.touch()
+            raise Killed

@@ -8,7 +8,7 @@ import yaml
 from nasrunner.children.network import TrainNetwork, check_network
 from nasrunner.children.retraining import RetrainTask, network_folder, repetition_seed
 from nasrunner.core import ConfigError, Proposal
-from tests.children.blobs import BLOBS, Batches, Blobs, broken, make_trainer
+from tests.children.blobs import BLOBS, Batches, Blobs, Killed, broken, make_trainer
 
 DATA = {**BLOBS, "_target_": "tests.children.test_network.TestedBlobs"}
 SEARCHED = {
@@ -207,3 +207,22 @@ def test_what_no_network_could_be_trained_with_is_found_before(
 def test_a_network_that_can_be_trained_passes_the_check(tmp_path, on):
     task = retrain_task(tmp_path, "scheduler.monitor=train_loss", scheduler="plateau", on=on)
     check_network(task, task.child.space.walk(lambda decision: 0))
+
+
+def test_a_network_goes_on_where_its_training_was_interrupted(tmp_path, log):
+    stop = f"{{_target_: tests.children.blobs.StopOnce, path: {tmp_path}/stopped, epoch: 2}}"
+    told = ("trainer.checkpoint_every_s=0", f"trainer.callbacks=[{stop}]")
+    with pytest.raises(Killed):
+        retrain(tmp_path, *told)
+    outcome, folder = retrain(tmp_path, *told)
+    lines = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+    stopped_at = (tmp_path / "stopped").stat().st_mtime
+    assert [line["time"] <= stopped_at for line in lines] == [True, True, False]
+    anew, _ = retrain(tmp_path, *told)
+    assert outcome.metrics == anew.metrics
+
+
+def test_several_devices_are_refused_where_networks_are_tested(tmp_path):
+    task = retrain_task(tmp_path, "trainer.devices=2")
+    with pytest.raises(ConfigError, match=r"on one device, not with trainer.devices=2 .*; legal"):
+        check_network(task, task.child.space.walk(lambda decision: 0))

@@ -389,3 +389,9 @@ def test_callbacks_of_a_user_are_built_and_called(tmp_path):
     callbacks = "[{_target_: pytorch_lightning.callbacks.LambdaCallback}]"
     assert train(tmp_path, f"trainer.callbacks={callbacks}").error is None
     assert Path(tmp_path).exists()
+
+
+@pytest.mark.parametrize(("rule", "factor"), [("none", 1), ("linear", 4), ("sqrt", 2)])
+def test_the_learning_rate_scales_with_the_batches_of_a_step(tmp_path, rule, factor):
+    train(tmp_path, "trainer.accumulate_grad_batches=4", f"trainer.scale_learning_rate={rule}")
+    assert curves(tmp_path)[0]["learning_rate"] == pytest.approx(0.01 * factor)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nasrunner.data import loader as loader_module
-from nasrunner.data.loader import TensorLoader
+from nasrunner.data.loader import Part, TensorLoader
 
 X = torch.arange(10.0)[:, None]
 Y = torch.arange(10)
@@ -58,3 +58,64 @@ def test_augmentation_changes_batches_and_not_the_data_set() -> None:
     ((x, y),) = list(loader)
     assert torch.equal(x[:, 0], 100.0 * y)
     assert torch.equal(loader.x, X)
+
+
+def parts(num_ranks: int, batch_size: int, **arguments: object) -> list[list[list[int]]]:
+    """Rank by rank, the targets of every part; each rank draws an order of its own at first."""
+    drawn: list[torch.Tensor] = []
+
+    def agree(order: torch.Tensor) -> torch.Tensor:
+        drawn.append(order)
+        return drawn[0]
+
+    found = []
+    for rank in range(num_ranks):
+        part = Part(rank, num_ranks, agree)
+        loader = TensorLoader(X, Y, batch_size, part=part, **arguments)  # type: ignore[arg-type]
+        batches = list(loader)
+        assert len(batches) == len(loader)
+        assert [int(x[:, 0].sum()) for x, _, _ in batches] == [int(y.sum()) for _, y, _ in batches]
+        found.append([y.tolist() for _, y, _ in batches])
+    return found
+
+
+def test_ranks_share_every_batch_and_a_rank_may_have_none_of_the_last() -> None:
+    assert parts(2, 3) == [
+        [[0, 1], [3, 4], [6, 7], [9]],
+        [[2], [5], [8], []],
+    ]
+    assert parts(3, 8) == [
+        [[0, 1, 2], [8]],
+        [[3, 4, 5], [9]],
+        [[6, 7], []],
+    ]
+    assert parts(2, 4, drop_last=True) == [[[0, 1], [4, 5]], [[2, 3], [6, 7]]]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 64, 2**20])
+def test_ranks_share_the_batches_that_rank_0_would_have_alone(
+    block_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loader_module, "_BLOCK_BYTES", block_bytes)
+    torch.manual_seed(3)
+    alone = rows_of(TensorLoader(X, Y, 4, is_shuffled=True))
+    torch.manual_seed(3)
+    first, second = parts(2, 4, is_shuffled=True)
+    assert [a + b for a, b in zip(first, second, strict=True)] == alone
+
+
+def test_a_part_says_how_many_examples_all_parts_have() -> None:
+    part = Part(1, 2, lambda order: order)
+    assert [size for _, _, size in TensorLoader(X, Y, 4, part=part)] == [4, 4, 2]
+
+
+def test_only_parts_with_examples_are_augmented() -> None:
+    part = Part(1, 2, lambda order: order)
+
+    def augment(x: torch.Tensor) -> torch.Tensor:
+        assert len(x)
+        return x + 100
+
+    first, last = TensorLoader(X, Y, 9, augment=augment, part=part)
+    assert first[0][:, 0].tolist() == [105, 106, 107, 108]
+    assert len(last[0]) == 0

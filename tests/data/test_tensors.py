@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from nasrunner.core import ConfigError, DataError
 from nasrunner.data.tensors import Arrays, TensorDataModule
@@ -273,12 +274,14 @@ def trainer(**more: object) -> pl.Trainer:
         "enable_progress_bar": False,
         "enable_checkpointing": False,
         "enable_model_summary": False,
+        "plugins": [LightningEnvironment()],  # also on a machine with SLURM
         **more,
     }
     return pl.Trainer(**settings)  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings(r"ignore:`isinstance\(treespec, LeafSpec\)`:FutureWarning")
+@pytest.mark.filterwarnings("ignore:The `srun` command is available")
 def test_lightning_trains_on_it_and_one_module_serves_many_trainers(log: Path) -> None:
     module = Numbered(**COMMON, log=log)
     seen = []
@@ -293,8 +296,15 @@ def test_lightning_trains_on_it_and_one_module_serves_many_trainers(log: Path) -
     assert log.read_text() == "fit "
 
 
-def test_a_child_on_several_devices_is_refused(log: Path) -> None:
+@pytest.mark.parametrize(("per_device", "own", "all_together"), [(False, 2, 4), (True, 4, 12)])
+def test_a_device_of_three_takes_its_part_of_every_batch(
+    log: Path, per_device: bool, own: int, all_together: int
+) -> None:
     module = Numbered(**COMMON, log=log)
-    module.trainer = trainer(devices=2, strategy="ddp")
-    with pytest.raises(ConfigError, match="each of the child's 2 devices would train on every"):
-        module.setup("fit")
+    module.trainer = trainer(devices=3, strategy="ddp")
+    module.divide_batches(per_device=per_device)
+    module.setup("fit")
+    x, y, num_examples = next(iter(module.train_dataloader()))
+    assert (len(x), len(y), num_examples) == (own, own, all_together)
+    x, _, num_examples = next(iter(module.val_dataloader()))
+    assert (len(x), num_examples) == (2, 5)  # of 5 in all

@@ -1,0 +1,95 @@
+"""One attempt at training a child, and the outcome it becomes, whatever happens."""
+
+import gc
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from nasrunner.children.files import ChildFiles
+from nasrunner.children.module import Line
+from nasrunner.core import Outcome, Proposal
+from nasrunner.core.records import Status
+
+Result = tuple[float | None, dict[str, float]]
+"""A reward and metrics."""
+
+_NO_METRICS = ("epoch", "step", "time")
+"""What a line of the curves holds beside metrics."""
+
+
+@dataclass
+class Attempt:
+    """What an attempt at a child has come to.
+
+    Attributes:
+        curves: a line for each epoch, those of the attempts that it goes on from among them.
+        earlier_s: seconds that these attempts spent.
+        started_s: when this one began, on the clock of ``time.perf_counter``.
+        keeps_last: whether ``last.ckpt`` is kept once there is an outcome.
+    """
+
+    curves: list[Line] = field(default_factory=list)
+    earlier_s: float = 0.0
+    started_s: float = field(default_factory=time.perf_counter)
+    keeps_last: bool = False
+
+    def cost_s(self) -> float:
+        """Seconds that were spent on the child so far."""
+        return self.earlier_s + time.perf_counter() - self.started_s
+
+
+def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], Result]) -> Outcome:
+    """The outcome of a training, whatever becomes of it; it stands in the child's folder.
+
+    Args:
+        proposal: the child.
+        files: its folder.
+        train: trains it and appends each epoch's line to the attempt's curves.
+    """
+    attempt = Attempt()
+    reward, error = None, None
+    try:
+        reward, metrics = train(attempt)
+    except SIGTERMException:
+        raise  # the worker is told to stop; that is not the child's doing
+    except (Exception, SystemExit) as failure:
+        error = describe(failure)
+        metrics = final_metrics(attempt.curves)
+        del failure
+        _free_memory()
+    status: Status = "completed" if error is None else "failed"
+    outcome = Outcome(proposal, status, reward, metrics, attempt.cost_s(), error)
+    try:
+        files.write_outcome(outcome)
+    except OSError as failure:
+        error = f"the child ended, but its outcome could not be written: {failure}"
+        return replace(outcome, status="failed", reward=None, error=error)
+    if not attempt.keeps_last:
+        files.forget_progress()
+    return outcome
+
+
+def describe(failure: BaseException, num_lines: int = 12) -> str:
+    """The last lines of a traceback, down to the message."""
+    lines = "".join(traceback.format_exception(failure)).rstrip().splitlines()
+    return "\n".join(lines[-num_lines:])
+
+
+def final_metrics(curves: list[Line]) -> dict[str, float]:
+    """The last value of every metric, and the number of epochs."""
+    if not curves:
+        return {}
+    last = {name: value for line in curves for name, value in line.items()}
+    metrics = {name: value for name, value in last.items() if name not in _NO_METRICS}
+    return metrics | {"epochs": float(len(curves))}
+
+
+def _free_memory() -> None:
+    """Frees what a failed child held on the device, for the next one."""
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -1,0 +1,168 @@
+"""Trains one network with Lightning, from its first epoch or from where it was interrupted."""
+
+import functools
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.strategies import SingleDeviceStrategy
+
+from nasrunner.children.arguments import make_trainer
+from nasrunner.children.attempts import Attempt
+from nasrunner.children.checkpoints import KeepWeights
+from nasrunner.children.continuing import KeepProgress, Progress, identity_of, read_progress
+from nasrunner.children.files import ChildFiles
+from nasrunner.children.lightning import LightningTask
+from nasrunner.children.loading import LoadedData, prepared
+from nasrunner.children.module import ChildModule, Line
+from nasrunner.children.randomness import RandomState, random_state
+from nasrunner.children.ranks import Ranks, seed_of
+from nasrunner.children.scaling import scaled
+from nasrunner.children.settings import Config
+from nasrunner.children.tasks import Task
+from nasrunner.core import Proposal, SearchSpace
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network that has just been trained, while what it was trained with is still there."""
+
+    module: ChildModule
+    trainer: pl.Trainer
+    data: LoadedData
+    task: Task
+    keep: KeepWeights
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """One network's training in this process.
+
+    Attributes:
+        child: what all children of the study share.
+        proposal: the child.
+        frozen: its architecture.
+        config: its configuration, with the hyperparameters that the space searches.
+        seed: of the first weights, the order of the examples and dropout.
+        joins_validation: whether the validation examples are trained on, too.
+    """
+
+    child: LightningTask
+    proposal: Proposal
+    frozen: SearchSpace
+    config: Config
+    seed: int
+    joins_validation: bool = False
+
+    @contextmanager
+    def run(self, files: ChildFiles, attempt: Attempt) -> Iterator[Fitted]:
+        """Trains the network; its data, trainer and log stay open for the block.
+
+        Args:
+            files: the child's folder, which is begun anew where there is no checkpoint in it.
+            attempt: each epoch's line is appended to its curves.
+        """
+        with files, files.log(), _interruptible():
+            progress = self._progress(files, attempt)
+            files.start(self.proposal, self.config, attempt.curves)
+            fitted, ranks = self._assembled(files, attempt, progress)
+            try:
+                with ranks.joined(fitted.trainer):
+                    _fit(fitted, progress)
+                    yield fitted
+            finally:
+                fitted.data.data.trainer = None  # it outlives this child
+
+    def _progress(self, files: ChildFiles, attempt: Attempt) -> Progress | None:
+        """What an earlier attempt has left to go on from; it becomes part of this one."""
+        progress = read_progress(files.last, self._identity) if files.last.exists() else None
+        if progress is None:
+            files.forget_progress()
+        else:
+            attempt.curves.extend(progress.curves)
+            attempt.earlier_s = progress.cost_s
+        return progress
+
+    @property
+    def _identity(self) -> str:
+        proposal = (self.proposal.index, self.proposal.hash)
+        return identity_of(proposal, self.config, self.seed, self.joins_validation)
+
+    def _assembled(
+        self, files: ChildFiles, attempt: Attempt, progress: Progress | None
+    ) -> tuple[Fitted, Ranks]:
+        """All that the training takes; the network has its first weights."""
+        settings, construct = self.config["trainer"], self.child.construct
+        num_outputs = self.config["data"]["num_outputs"]
+        task: Task = construct(self.config["task"], "task", num_outputs=num_outputs)
+        keep = KeepWeights(files.folder, settings["checkpoint"], task.reward)
+        attempt.keeps_last = keep.keeps_last
+        ranks = Ranks(files.folder, architecture=self.proposal.hash, epochs=len(attempt.curves))
+        keep_progress = KeepProgress(
+            files.last, settings["checkpoint_every_s"], self._identity, attempt, progress
+        )
+        callbacks = [*_early_stopping(settings, task), ranks, keep_progress, keep]
+        trainer = make_trainer(settings, files.folder, construct, callbacks)
+        data = prepared(self.config, trainer, self.child.seed, construct, self.joins_validation)
+        pl.seed_everything(self.seed, workers=True, verbose=False)
+        network, _ = self.frozen.build(self.child.in_shape)
+        if not isinstance(trainer.strategy, SingleDeviceStrategy):
+            keep_progress.start = _start_of_rank(self.seed, trainer)
+
+        def record(line: Line) -> None:
+            attempt.curves.append(line)
+            files.add_line(line)
+            if trainer.is_global_zero:
+                keep.consider(line, module)
+
+        make_optimizer = functools.partial(construct, self.config["optimizer"], "optimizer")
+        module = ChildModule(
+            network,
+            task,
+            scaled(make_optimizer, settings, data.num_batches_in_a_step(trainer)),
+            functools.partial(construct, self.config["scheduler"], "scheduler"),
+            record,
+            is_fast=data.is_fast,
+        )
+        return Fitted(module, trainer, data, task, keep), ranks
+
+
+def _fit(fitted: Fitted, progress: Progress | None) -> None:
+    continued = {} if progress is None else {"ckpt_path": progress.path, "weights_only": False}
+    fitted.trainer.fit(fitted.module, datamodule=fitted.data, **continued)  # type: ignore[arg-type]
+
+
+def _start_of_rank(seed: int, trainer: pl.Trainer) -> RandomState:
+    """Where a rank's random generators start: Lightning resets those of all to the same."""
+    if trainer.global_rank:
+        pl.seed_everything(seed_of(seed, trainer.global_rank), workers=True, verbose=False)
+    return random_state(trainer.strategy.root_device)
+
+
+def _early_stopping(trainer: Config, task: Task) -> Iterator[pl.Callback]:
+    if trainer["stop_patience"] is not None:
+        yield EarlyStopping(
+            monitor=task.reward.metric,
+            mode=task.reward.mode,
+            patience=trainer["stop_patience"],
+            min_delta=trainer["stop_min_delta"],
+        )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Undoes what Lightning 2.6 makes of Ctrl-C: it ignores SIGINT from then on, and exits."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if is_main else None
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            if is_main:
+                signal.signal(signal.SIGINT, handler)
+            raise KeyboardInterrupt from error
+        raise

@@ -1,0 +1,152 @@
+"""A child on several devices as a worker sees it: a command that starts its ranks."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+
+from nasrunner.children.arguments import make_trainer, needs_ranks
+from nasrunner.children.files import ChildFiles
+from nasrunner.children.lightning import LightningTask
+from nasrunner.children.quiet import quiet
+from nasrunner.children.ranks import failures, how_it_ended
+from nasrunner.core import Outcome, Proposal, child_folder
+
+MODULE = "nasrunner.child"
+LEASH = "--end-with-stdin"
+"""Makes the command end, with all its processes, when nobody holds its standard input any more."""
+
+TERMINATED = 128 + signal.SIGTERM
+"""The exit code of a command that was told to stop."""
+
+_STALE = (
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "STANDALONE_PORT",
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "NODE_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "PL_GLOBAL_SEED",
+    "PL_SEED_WORKERS",
+)
+"""What another training may have left in a worker's environment, or the worker's own launcher."""
+
+_LAST_LINES = 8
+
+
+def num_processes(task: LightningTask) -> int:
+    """How many ranks a child needs processes for on this machine; 0: it is trained in this one."""
+    config = task.config["trainer"]
+
+    def trainer() -> pl.Trainer:
+        with quiet():  # Lightning says which devices it found
+            return make_trainer(config, task.folder, task.construct, [])
+
+    return trainer().num_devices if needs_ranks(config, trainer) else 0
+
+
+def train_in_ranks(task: LightningTask, proposal: Proposal, num_ranks: int) -> Outcome:
+    """Trains a child by ``python -m nasrunner.child`` and waits for it; its failure is an outcome.
+
+    The command is a session of its own, of which nothing is left when this returns or raises.
+    Its processes also end when this one is killed: they end with their standard input, a pipe
+    that nobody else holds.
+
+    Args:
+        task: what trains the child in those processes, as the study's configuration says.
+        proposal: the child.
+        num_ranks: how many processes there will be, which share this one's CPU threads.
+
+    Raises:
+        SIGTERMException: the command was told to stop; that is not the child's doing.
+    """
+    started_s = time.perf_counter()
+    files = ChildFiles(child_folder(task.folder, proposal.index))
+    error = None
+    try:
+        files.forget_outcome()
+        files.write_proposal(proposal)
+        with tempfile.TemporaryFile() as said:
+            code = _run(files.folder, num_ranks, said)
+            outcome = files.read_outcome(proposal)
+            if outcome is not None:
+                return outcome
+            if code in (TERMINATED, -signal.SIGTERM):
+                raise SIGTERMException
+            error = _reason(files.folder, code, said)
+        outcome = Outcome(proposal, "failed", cost_s=time.perf_counter() - started_s, error=error)
+        files.write_outcome(outcome)
+    except OSError as failure:
+        error = error or f"the child could not be started: {failure}"
+        return Outcome(proposal, "failed", cost_s=time.perf_counter() - started_s, error=error)
+    return outcome
+
+
+def end_with_stdin() -> None:
+    """Ends this process and its whole group as soon as the other end of its stdin is closed."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, name="leash", daemon=True).start()
+
+
+def _run(folder: Path, num_ranks: int, said: IO[bytes]) -> int:
+    """The exit code of rank 0; the others have ended, too."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", MODULE, str(folder.resolve()), LEASH],
+        env=_environment(os.environ, num_ranks),
+        stdin=subprocess.PIPE,
+        stdout=said,
+        stderr=said,
+        start_new_session=True,
+    )
+    with process, _session_ended(process.pid):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    return process.returncode
+
+
+@contextmanager
+def _session_ended(leader: int) -> Iterator[None]:
+    """Kills what is left of a process group while its leader has not been reaped."""
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(leader, signal.SIGKILL)
+
+
+def _environment(inherited: Mapping[str, str], num_ranks: int) -> dict[str, str]:
+    """What the command finds: this process's modules, its share of threads, and no other ranks."""
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if name not in _STALE and not name.startswith("TORCHELASTIC_")
+    }
+    path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    threads = max(1, torch.get_num_threads() // num_ranks)
+    return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
+
+
+def _reason(folder: Path, code: int, said: IO[bytes]) -> str:
+    """Why a command left no outcome."""
+    said.seek(0)
+    lines = said.read().decode(errors="replace").rstrip().splitlines()[-_LAST_LINES:]
+    told = failures(folder, wait_s=0) or [f"rank 0 failed: its process {how_it_ended(code)}"]
+    return "\n".join([*lines, *told])

@@ -1,0 +1,37 @@
+"""The states of all random generators that a training draws from, taken and put back."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+RandomState = dict[str, Any]
+"""States by generator: plain values, and tensors on the CPU."""
+
+
+def random_state(device: torch.device) -> RandomState:
+    """The states of torch's, numpy's and Python's global generators.
+
+    Args:
+        device: whose generator is taken beside the CPU's.
+    """
+    numpy_state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    generator = numpy_state["state"]
+    state: RandomState = {
+        "python": random.getstate(),
+        "numpy": {**numpy_state, "state": {**generator, "key": generator["key"].tolist()}},
+        "torch": torch.get_rng_state(),
+    }
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: RandomState, device: torch.device) -> None:
+    """Makes all of them go on from a state."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
