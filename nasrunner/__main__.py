@@ -3,17 +3,20 @@
 import os
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nasrunner import config as skeleton
-from nasrunner.command_line import fail, one_sentence
+from nasrunner import multirun
+from nasrunner.command_line import fail, one_sentence, sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.launch import remove_if_unused, run_study, saved_config
 
@@ -35,6 +38,9 @@ def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     skeleton.register()
+    multirun.register()
+    # What it warns of is meant: our file replaces an entry of the same name in Hydra's store.
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against")
     with one_sentence(_PROGRAM, "stopped at once; the study can be resumed", _explain):
         _direct_resume(sys.argv)
         conf = str(skeleton.config_dir())
@@ -53,6 +59,9 @@ def _job(composed: DictConfig) -> float | None:
             resolved = _resumed(resolved, list(runtime.overrides.task))
         summary = run_study(resolved, folder)
     except (NasRunnerError, OmegaConfBaseException) as error:
+        if runtime.mode == RunMode.MULTIRUN:  # the others run; their launcher tells in the end
+            sys.stderr.write(f"{_PROGRAM}: {folder}: {_explain(error)}\n")
+            raise NasRunnerError(f"{folder}: {_explain(error)}") from None
         remove_if_unused(folder)
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
     except BaseException:
@@ -98,8 +107,7 @@ def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
 
 def _explain(error: Exception) -> str:
     """An error as one sentence, with the legal keys where one was misspelt."""
-    causes = [str(e) for e in (error, error.__cause__) if e is not None]
-    text = " ".join(" ".join(causes).split())
+    text = sentence(error)
     text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
     unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'. No match", text)
     if isinstance(error, ConfigCompositionException) and unknown:

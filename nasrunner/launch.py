@@ -18,6 +18,7 @@ from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
+from nasrunner.core.passwords import without_password, without_passwords
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
@@ -146,10 +147,17 @@ def open_ledger(folder: Path) -> Ledger:
 
 
 def save_config(config: dict[str, Any], folder: Path) -> None:
-    """Writes the resolved configuration that a resumed study reads: all of it or nothing new."""
+    """Writes the resolved configuration that a resumed study reads: all of it or nothing new.
+
+    Passwords are left out, also of what Hydra wrote; a resumed study finds them in its environment.
+    """
     unfinished = folder / "config.yaml.unfinished"
-    OmegaConf.save(OmegaConf.create(config), unfinished)
+    OmegaConf.save(OmegaConf.create(without_passwords(config)), unfinished)
     os.replace(unfinished, folder / "config.yaml")
+    for file in (*folder.glob(".hydra/*.yaml"), folder.parent / "multirun.yaml"):
+        text = file.read_text() if file.is_file() else ""
+        if (public := without_password(text)) != text:
+            file.write_text(public)
 
 
 def saved_config(folder: Path) -> dict[str, Any]:

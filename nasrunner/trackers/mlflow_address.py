@@ -1,26 +1,25 @@
-"""Where MLflow keeps its runs: checked in milliseconds, before MLflow itself is imported."""
+"""Where MLflow keeps its runs: checked before MLflow itself is imported, and before training."""
 
 import contextlib
-import fcntl
+import http.client
 import os
 import re
 import shlex
 import shutil
-import socket
-import sqlite3
 import ssl
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.passwords import without_password
+from nasrunner.trackers.mlflow_database import SCHEMES, Database, scheme_of
+from nasrunner.trackers.mlflow_sqlite import TIMEOUT_S, SqliteFile
 
 _KEY = "tracker.tracking_uri"
-_TIMEOUT_S = 8.0
-_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class Address:
@@ -32,7 +31,7 @@ class Address:
             where the server keeps them.
 
     Attributes:
-        uri: the same with an absolute path.
+        uri: the same with an absolute path, or a database's driver.
         database: the SQLite file; None for anything else.
 
     Raises:
@@ -40,73 +39,62 @@ class Address:
     """
 
     def __init__(self, uri: str, artifact_uri: str | None) -> None:
-        self.scheme = urlsplit(uri).scheme.partition("+")[0]
-        self.database: Path | None = None
+        self.scheme = scheme_of(uri)
         self.artifact_uri = artifact_uri
         self.uri = uri
+        self._file: SqliteFile | None = None
+        self._server: Database | None = None
         if self.scheme in ("", "file"):
+            source = " (from MLFLOW_TRACKING_URI)" if uri == _from_environment() else ""
             raise ConfigError(
-                f"{_KEY}: MLflow no longer writes to a folder, got {uri!r}. Legal: "
+                f"{_KEY}: MLflow no longer writes to a folder, got {uri!r}{source}. Legal: "
                 "sqlite:///outputs/mlflow.db, http://server:5000, postgresql://…, mysql://…"
             )
         if self.scheme == "sqlite":
-            self._check_sqlite()
+            self._file = SqliteFile(uri, _KEY)
+            self.uri = self._file.uri
         elif self.scheme in ("http", "https"):
             self._check_server()
-        elif self.scheme in _PORTS:
-            self._check_database()
+        elif self.scheme in SCHEMES:
+            if artifact_uri is None:
+                raise ConfigError(
+                    f"tracker.artifact_uri: a {self.scheme} database needs one that all nodes "
+                    "reach, a folder or s3://…, got null"
+                )
+            self._server = Database(uri, _KEY)
+            self.uri = self._server.uri
+
+    @property
+    def database(self) -> Path | None:
+        return self._file.path if self._file is not None else None
 
     def prepare(self) -> None:
         """Makes the folder of an SQLite file, and sees that a file that is there can be written."""
-        if self.database is None:
-            return
-        try:
-            self.database.parent.mkdir(parents=True, exist_ok=True)
-            if self.database.exists():
-                self._use_wal(self.database)
-        except (OSError, sqlite3.Error) as error:
-            if "locked" not in str(error):  # busy is alive: the writer thread tries again
-                raise self._unusable(str(error)) from error
+        if self._file is not None:
+            self._file.prepare()
 
     def create(self, make_tables: Callable[[str], None]) -> None:
-        """Makes the SQLite file where there is none: whole, or not at all.
-
-        A process that is killed in MLflow's migrations would leave a database that neither a
-        study nor MLflow can open again. Call it ``alone``.
+        """Has MLflow's tables made where they are not, in a place of ours. Call it ``alone``.
 
         Args:
-            make_tables: is given the URI of a new file.
+            make_tables: is given a URI.
         """
-        if self.database is None or self._has_tables():
-            return
-        folder = Path(f"{self.database}.unfinished")  # with SQLite's journals
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
-        unfinished = folder / self.database.name
-        make_tables(f"sqlite:///{unfinished}")
-        self._use_wal(unfinished)
-        os.replace(unfinished, self.database)
-        folder.rmdir()
+        if self._file is not None:
+            self._file.create(make_tables)
+        elif self._server is not None:
+            make_tables(self.uri)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Holds off other studies: MLflow's migrations of a fresh SQLite file must not collide."""
-        if self.database is None:
-            yield
-            return
-        lock = os.open(f"{self.database}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
+    def alone(self) -> AbstractContextManager[None]:
+        """Holds off other studies while MLflow makes its tables."""
+        keeper = self._file or self._server
+        return keeper.alone() if keeper is not None else contextlib.nullcontext()
 
     def artifacts_of(self, experiment: str) -> str | None:
         """The folder for a new experiment's artifacts; None: the server decides."""
         if self.artifact_uri is not None:
             return f"{self.artifact_uri.rstrip('/')}/{experiment}"
-        if self.database is not None:
-            return (self.database.parent / "mlartifacts" / experiment).as_uri()
+        if self._file is not None:
+            return (self._file.path.parent / "mlartifacts" / experiment).as_uri()
         return None
 
     @property
@@ -118,72 +106,22 @@ class Address:
         """How a person opens a page of the MLflow UI; an empty one is the first."""
         if self.scheme in ("http", "https"):
             return f"{self.shown.rstrip('/')}{page}"
-        command = f"{_executable()} ui --backend-store-uri {shlex.quote(self.uri)}"
+        command = f"{_executable()} ui --backend-store-uri {shlex.quote(self.shown)}"
         return f"{command}\nthen open http://127.0.0.1:5000{page}" if page else command
 
-    def _check_sqlite(self) -> None:
-        path = self.uri.removeprefix("sqlite:///")
-        if not path or path == self.uri or path.startswith(":memory:"):
-            raise ConfigError(f"{_KEY}: sqlite:/// needs a file after it, got {self.uri!r}")
-        self.database = Path(path).absolute()
-        self.uri = f"sqlite:///{self.database}"
-        if self.database.exists():
-            self._check_database_file(self.database)
-            return
-        folder = next(parent for parent in self.database.parents if parent.exists())
-        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-            raise self._unusable(f"{folder} is no folder that can be written")
-
-    def _check_database_file(self, path: Path) -> None:
-        if not path.is_file() or not os.access(path, os.W_OK):
-            raise self._unusable(f"{path} is no file that can be written")
-        try:
-            with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as opened:
-                opened.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except sqlite3.Error as error:
-            if "locked" not in str(error):
-                raise self._unusable(str(error)) from error
-
-    def _has_tables(self) -> bool:
-        assert self.database is not None
-        if not self.database.exists():
-            return False
-        with contextlib.closing(sqlite3.connect(self.database, timeout=_TIMEOUT_S)) as opened:
-            return bool(opened.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-
-    @staticmethod
-    def _use_wal(path: Path) -> None:
-        """A mode where studies write while others read; fails where the file cannot be written."""
-        with contextlib.closing(sqlite3.connect(path, timeout=_TIMEOUT_S)) as opened:
-            opened.execute("PRAGMA journal_mode = WAL")
-            opened.execute("BEGIN IMMEDIATE")
-            opened.rollback()
-
-    def _unusable(self, reason: str) -> ConfigError:
-        return ConfigError(f"{_KEY}: {self.shown} cannot be used: {reason}")
-
     def _check_server(self) -> None:
-        request = urllib.request.Request(f"{self.uri.rstrip('/')}/health")
+        plain = re.sub(r"//[^/@]*@", "//", self.uri)  # a user is nothing urllib understands
         try:
-            urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()
+            request = urllib.request.Request(f"{plain.rstrip('/')}/health")
+            urllib.request.urlopen(request, timeout=TIMEOUT_S).close()
         except urllib.error.HTTPError as error:
             error.close()
             if error.code >= 500:
                 raise self._silent(f"HTTP {error.code}") from error
-        except (OSError, ValueError) as error:  # URLError is an OSError
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
             reason = getattr(error, "reason", error)
             if not isinstance(reason, ssl.SSLError):  # it answers; MLflow has settings for it
                 raise self._silent(str(reason)) from error
-
-    def _check_database(self) -> None:
-        parts = urlsplit(self.uri)
-        port = parts.port or _PORTS[self.scheme]
-        if self.artifact_uri is None:
-            raise ConfigError(f"tracker.artifact_uri: a {self.scheme} database needs one, got null")
-        try:
-            socket.create_connection((parts.hostname or "localhost", port), _TIMEOUT_S).close()
-        except OSError as error:
-            raise self._silent(str(error)) from error
 
     def _silent(self, reason: str) -> ConfigError:
         return ConfigError(
@@ -192,9 +130,8 @@ class Address:
         )
 
 
-def without_password(uri: str) -> str:
-    """A URI as it may be shown and written down."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+def _from_environment() -> str | None:
+    return os.environ.get("MLFLOW_TRACKING_URI")
 
 
 def _executable() -> str:

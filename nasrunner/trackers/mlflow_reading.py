@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.trackers.mlflow_address import Address, without_password
+from nasrunner.core.passwords import without_password
+from nasrunner.trackers.mlflow_address import Address
 from nasrunner.trackers.mlflow_connection import import_early
+from nasrunner.trackers.mlflow_database import with_driver
 from nasrunner.trackers.mlflow_file import remember
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ class StudyReader:
             for name in _FILES:
                 self._client.download_artifacts(run_id, name, str(place))
         study = run.data.tags.get("nasrunner.study", place.name)
-        remember(place, {"study": study, "run_id": run_id, "tracking_uri": self.uri})
+        remember(place, {"study": study, "run_id": run_id, "tracking_uri": self.shown})
         return place
 
     def log(self, run_id: str, files: Iterable[Path], artifact_folder: str) -> None:
@@ -188,7 +190,7 @@ def _checked(uri: str, shown: str) -> str:
             f"tracking_uri: {shown!r} is nothing MLflow keeps studies in. Legal: "
             "sqlite:///outputs/mlflow.db, http://server:5000, postgresql://…, mysql://…"
         )
-    return uri
+    return with_driver(uri, "tracking_uri")
 
 
 def _pages(page: Callable[[str | None], Any]) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from omegaconf import OmegaConf
 
+from nasrunner.core.passwords import without_passwords
 from nasrunner.core.ports import StudyInfo, Summary
 from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
@@ -77,14 +78,17 @@ class StudyRuns:
             self.is_new = True
         self._artifact_uri = run.info.artifact_uri
         if not run.data.params:  # last, so that it shows whether the rest is there
-            config = text.without_passwords(self.info.config)
+            config = without_passwords(self.info.config)
             given = params(text.config_params(config))
             self._connection.client.log_batch(run.info.run_id, params=given)
         self.parent_id = run.info.run_id
-        facts = {"experiment_id": self._connection.experiment_id, "run_id": self.parent_id}
-        if self.address.shown == self.address.uri:  # no password, which belongs in no file
-            facts["tracking_uri"] = self.address.uri
-        remember(self.info.folder, {**facts, "page": self.page})
+        facts = {
+            "experiment_id": self._connection.experiment_id,
+            "run_id": self.parent_id,
+            "tracking_uri": self.address.shown,  # a password belongs in no file
+            "page": self.page,
+        }
+        remember(self.info.folder, facts)
 
     @property
     def page(self) -> str:
@@ -105,7 +109,7 @@ class StudyRuns:
 
     def write_config(self) -> None:
         """The study's configuration, as an artifact."""
-        config = OmegaConf.to_yaml(OmegaConf.create(text.without_passwords(self.info.config)))
+        config = OmegaConf.to_yaml(OmegaConf.create(without_passwords(self.info.config)))
         self.connection.upload(self._artifact_uri, {"config.yaml": config})
 
     def last_best(self) -> int:

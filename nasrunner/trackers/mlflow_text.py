@@ -77,15 +77,6 @@ def config_params(config: Mapping[str, Any]) -> dict[str, str]:
     return params_of(flat)
 
 
-def without_passwords(value: Any) -> Any:
-    """A configuration for everybody to read: ``//user:password@host`` becomes ``//host``."""
-    if isinstance(value, Mapping):
-        return {key: without_passwords(inside) for key, inside in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_passwords(inside) for inside in value]
-    return re.sub(r"//[^/@\s]*@", "//", value) if isinstance(value, str) else value
-
-
 def run_name(index: int, text: str) -> str:
     """``0007 affine(64) → relu``: the arguments' values without their names."""
     brief = re.sub(r"[\w.]+=", "", text)

@@ -23,7 +23,7 @@ _MAX_ATTEMPTS = 5
 _PATIENCE_S = 1.0
 
 
-@dataclass
+@dataclass(slots=True)
 class _Running:
     """A child that was started; it has no blueprint any more once it is recorded."""
 
@@ -33,7 +33,7 @@ class _Running:
     run: ChildRun | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Ended:
     """A child that was recorded and is not written."""
 

@@ -181,7 +181,8 @@ if __name__ == "__main__":  # a session of a study in a process of its own, whic
     uri, place, first, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     session = FakeStudy(place)
     recorded = session.replay() if (place / "ledger.jsonl").exists() else ()
-    mlflow = tracker(uri, poll_s=0.05, max_waiting=2)
+    artifacts = sys.argv[5] if len(sys.argv) > 5 else None
+    mlflow = tracker(uri, artifact_uri=artifacts, poll_s=0.05, max_waiting=2)
     mlflow.open(session.info, recorded, session.inspect)
     for number in range(first, last):
         session.record(mlflow, number)

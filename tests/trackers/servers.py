@@ -19,11 +19,14 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def mlflow_server(port: int, database: Path, log: Path) -> Iterator[str]:
-    """Runs until the block ends; yields its address once it answers."""
+def mlflow_server(port: int, database: Path, log: Path, store: str | None = None) -> Iterator[str]:
+    """Runs until the block ends; yields its address once it answers.
+
+    Artifacts lie beside ``database``, an SQLite file, also where runs are in another ``store``.
+    """
     uri = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{database}", "--workers", "1"]
+    command += ["--backend-store-uri", store or f"sqlite:///{database}", "--workers", "1"]
     command += ["--artifacts-destination", str(database.parent / "served")]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     with log.open("ab") as out:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param
 
 from nasrunner.core import Blueprint, Outcome, Proposal, Summary
+from nasrunner.core.passwords import without_passwords
 from nasrunner.trackers.mlflow_text import (
     MAX_PARAM,
     child_note,
@@ -14,7 +15,6 @@ from nasrunner.trackers.mlflow_text import (
     params_of,
     run_name,
     study_note,
-    without_passwords,
 )
 
 odd_names = st.text(st.sampled_from("aA/.-_ :é~#ß\n"), max_size=8) | st.text(max_size=300)
@@ -88,4 +88,7 @@ def test_the_note_of_a_study_says_how_to_list_its_children():
 def test_a_password_in_an_address_is_not_published():
     config = {"tracker": {"tracking_uri": "postgresql://me:secret@host/db"}, "seeds": ["//a:b@c"]}
     shown = without_passwords(config)
-    assert shown == {"tracker": {"tracking_uri": "postgresql://host/db"}, "seeds": ["//c"]}
+    assert shown == {"tracker": {"tracking_uri": "postgresql://me@host/db"}, "seeds": ["//a@c"]}
+    query = "postgresql:///db?user=me&password=secret&host=/run"
+    assert without_passwords(query) == "postgresql:///db?user=me&password=&host=/run"
+    assert without_passwords("http://host:5000/a@b") == "http://host:5000/a@b"

@@ -1,0 +1,139 @@
+"""MLflow's runs in an SQLite file: checked and made by hand, before MLflow opens it."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nasrunner.core.errors import ConfigError
+from nasrunner.trackers.file_systems import MOUNTS, network_file_system
+
+TIMEOUT_S = 8.0
+
+
+class SqliteFile:
+    """An SQLite file that can be written, or made.
+
+    On a network file system SQLite's faster mode, a write-ahead log, is not possible: readers and
+    writers share memory through a file beside the database, which two machines cannot
+    (https://www.sqlite.org/wal.html). Its older mode needs no more than locks, which network file
+    systems give to some degree: enough for the studies of one machine, such as a login node, and
+    a home on NFS. In a SLURM job the same file is written by other nodes, too, or will be with the
+    next job. A lock that one of them does not see there damages the file for all, so a job is
+    refused, be it the only one.
+
+    Args:
+        uri: ``sqlite:///file``.
+
+    Attributes:
+        path: the file, absolute.
+        has_wal: whether it has a write-ahead log.
+
+    Raises:
+        ConfigError: it cannot be used; the message begins with ``key``.
+    """
+
+    def __init__(self, uri: str, key: str) -> None:
+        given = uri.removeprefix("sqlite:///")
+        if not given or given == uri or given.startswith(":memory:"):
+            raise ConfigError(f"{key}: sqlite:/// needs a file after it, got {uri!r}")
+        self._key = key
+        self.path = Path(given).absolute()
+        self.has_wal = network_file_system(self.path.parent, MOUNTS) is None
+        if "SLURM_JOB_ID" in os.environ:
+            self.check_jobs()
+        if self.path.exists():
+            self._check()
+            return
+        folder = next(parent for parent in self.path.parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise self.unusable(f"{folder} is no folder that can be written")
+
+    @property
+    def uri(self) -> str:
+        """With an absolute path."""
+        return f"sqlite:///{self.path}"
+
+    def check_jobs(self) -> None:
+        """Sees that jobs on several nodes may write it.
+
+        Raises:
+            ConfigError: it lies on a network file system.
+        """
+        if network := network_file_system(self.path.parent, MOUNTS):
+            raise ConfigError(
+                f"{self._key}: {self.uri} lies on a network file system ({network}), where "
+                "SQLite's locks do not hold between the nodes that write it, and a SLURM job is "
+                "to write it. Legal: an MLflow server's http address, postgresql://…, a file on a "
+                "disk of the node, or tracker=none"
+            )
+
+    def prepare(self) -> None:
+        """Makes its folder, and sees that a file that is there can be written."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.exists():
+                self._use_journal(self.path)
+        except (OSError, sqlite3.Error) as error:
+            if "locked" not in str(error):  # busy is alive: the writer thread tries again
+                raise self.unusable(str(error)) from error
+
+    def create(self, make_tables: Callable[[str], None]) -> None:
+        """Makes the file where there is none: whole, or not at all.
+
+        A process that is killed in MLflow's migrations would leave a database that neither a
+        study nor MLflow can open again. Call it ``alone``.
+
+        Args:
+            make_tables: is given the URI of a new file.
+        """
+        if self._has_tables():
+            return
+        folder = Path(f"{self.path}.unfinished")  # with SQLite's journals
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        unfinished = folder / self.path.name
+        make_tables(f"sqlite:///{unfinished}")
+        self._use_journal(unfinished)
+        os.replace(unfinished, self.path)
+        folder.rmdir()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds off other studies: MLflow's migrations of a fresh file must not collide."""
+        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def unusable(self, reason: str) -> ConfigError:
+        """The error that says why."""
+        return ConfigError(f"{self._key}: {self.uri} cannot be used: {reason}")
+
+    def _check(self) -> None:
+        if not self.path.is_file() or not os.access(self.path, os.W_OK):
+            raise self.unusable(f"{self.path} is no file that can be written")
+        try:
+            with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as opened:
+                opened.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        except sqlite3.Error as error:
+            if "locked" not in str(error):
+                raise self.unusable(str(error)) from error
+
+    def _has_tables(self) -> bool:
+        if not self.path.exists():
+            return False
+        with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as opened:
+            return bool(opened.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+
+    def _use_journal(self, path: Path) -> None:
+        """A mode where studies write while others read; fails where the file cannot be written."""
+        with contextlib.closing(sqlite3.connect(path, timeout=TIMEOUT_S)) as opened:
+            opened.execute(f"PRAGMA journal_mode = {'WAL' if self.has_wal else 'DELETE'}")
+            opened.execute("BEGIN IMMEDIATE")
+            opened.rollback()

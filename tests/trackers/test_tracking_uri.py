@@ -1,0 +1,51 @@
+"""Which address counts: the command line, then MLFLOW_TRACKING_URI, then a file in outputs."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from nasrunner import config as skeleton
+from nasrunner.core import ConfigError
+from nasrunner.tracked import usual_tracking_uri
+from tests.trackers.fakes import track, tracker
+from tests.trackers.test_mlflow import NUM_CHILDREN, Records
+
+# MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+CONF = Path(__file__).parents[2] / "conf"
+
+
+@pytest.mark.parametrize(
+    ("environment", "overrides", "expected"),
+    [
+        (None, [], "sqlite:///outputs/mlflow.db"),
+        ("http://server:5000", [], "http://server:5000"),
+        ("http://server:5000", ["tracker.tracking_uri=sqlite:///mine.db"], "sqlite:///mine.db"),
+    ],
+)
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    monkeypatch, environment, overrides, expected
+):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    if environment is not None:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", environment)
+    skeleton.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=[*overrides, "study=test"])
+    assert config.tracker.tracking_uri == expected
+    if not overrides:
+        assert usual_tracking_uri() == expected
+
+
+def test_an_environment_that_says_something_else_does_not_divert_a_study(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    study = track(uri, tmp_path / "fake" / "2026", NUM_CHILDREN)
+    Records(uri, study.folder).assert_complete()
+
+
+def test_a_folder_in_the_environment_is_told_to_come_from_there(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    with pytest.raises(ConfigError, match=r"'\./mlruns' \(from MLFLOW_TRACKING_URI\)\. Legal: "):
+        tracker("./mlruns")
