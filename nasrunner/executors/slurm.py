@@ -1,0 +1,300 @@
+"""Children in SLURM jobs, one each, over submitit."""
+
+import atexit
+import hashlib
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # type: ignore[import-untyped]  # ships no types
+
+from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, Train
+from nasrunner.executors.arguments import check_seconds
+from nasrunner.executors.running import failed
+from nasrunner.executors.slurm_cancel import cancel_jobs
+from nasrunner.executors.slurm_child import SlurmChild, after_restarts, write_train
+from nasrunner.executors.slurm_job import SlurmJob, touch_folder
+from nasrunner.executors.slurm_request import Request
+from nasrunner.executors.slurm_submit import (
+    NotNowError,
+    check_installed,
+    check_possible,
+    new_name,
+    submit,
+)
+from nasrunner.executors.slurm_watch import JobState, SlurmWatch
+
+_RESTARTED = ("BOOT_FAIL", "GONE", "NODE_FAIL", "PREEMPTED", "TIMEOUT")
+"""States of jobs that ended through no fault of their child."""
+
+_HOPELESS = ("BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionTimeLimit")
+"""Reasons for which SLURM accepts a job that it will never start."""
+
+_MOST_IN_ARRAY = 1000
+_TRY_AGAIN_S = 10.0
+_CLEAN_AFTER_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class SlurmExecutor:
+    """Runs each child in a SLURM job of its own.
+
+    Children that are submitted together become one array; the next one is submitted the moment a
+    child ends. A job that reaches its time limit, is preempted or loses its node starts again, and
+    its child goes on from its checkpoint. ``close`` cancels what runs or waits; jobs of a driver
+    that died go on, and the next driver of the study finds them.
+
+    The arguments are those of ``conf/executor/slurm.yaml``, which says what they are for; those of
+    a job are checked by ``Request``.
+
+    Args:
+        keep_logs: whether to keep the logs of jobs whose child completed.
+        result_interval_s: how often to look for results, > 0.
+        squeue_interval_s: how often to ask SLURM what became of jobs without a result, > 0.
+        grace_s: until a file must show that was written on another node, > 0.
+        resources: the arguments of ``Request``.
+
+    Raises:
+        ConfigError: a value is out of its range, or SLURM or submitit is not installed.
+    """
+
+    is_remote = True
+
+    def __init__(
+        self,
+        *,
+        keep_logs: bool,
+        result_interval_s: float,
+        squeue_interval_s: float,
+        grace_s: float,
+        **resources: Any,
+    ) -> None:
+        self._request = Request.of(resources)
+        for name, value in {
+            "result_interval_s": result_interval_s,
+            "squeue_interval_s": squeue_interval_s,
+            "grace_s": grace_s,
+        }.items():
+            check_seconds(name, value)
+        check_installed()
+        self._keep_logs = keep_logs
+        self._result_interval_s = result_interval_s
+        self._grace_s = grace_s
+        self._watch = SlurmWatch(squeue_interval_s)
+        self._gathered: deque[tuple[Path, SlurmJob]] = deque()  # with the file of what trains it
+        self._jobs: dict[str, tuple[Path, SlurmJob]] = {}  # by job id
+        self._ended_jobs: deque[tuple[float, SlurmJob, bool]] = deque()  # when, and if logs stay
+        self._submitting: str | None = None  # the name of jobs that SLURM may just have got
+        self._train_files: set[Path] = set()
+        self._pickled: tuple[Train, bytes] | None = None
+        self._try_again_s = float("-inf")
+        self._has_submitted = False
+        atexit.register(self.close)
+
+    def free_slots(self) -> int:
+        return max(0, self._request.max_parallel - len(self._jobs) - len(self._gathered))
+
+    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
+        """Gathers a child for the next array, or finds the job that an earlier driver made for it.
+
+        Raises:
+            NasRunnerError: ``train`` cannot be pickled, or SLURM refuses the job.
+        """
+        shared = _shared_folder(folder)
+        train_file = self._write_train(train, shared)
+        job = SlurmJob.found(proposal, folder, shared)
+        if job is None or not self._adopt(train_file, job):
+            self._gathered.append((train_file, SlurmJob(proposal, folder, shared)))
+        if not self.free_slots():
+            self._submit_gathered()
+        self._watch.watch(self._jobs)
+
+    def wait(self) -> list[Outcome]:
+        """Blocks until at least one child has ended; returns all that have.
+
+        Raises:
+            ConfigError: SLURM refuses the children's jobs.
+        """
+        assert self._jobs or self._gathered, "wait() before submit(): nothing could ever end"
+        while True:
+            self._submit_gathered()
+            self._watch.watch(self._jobs)
+            self._clean_up(_CLEAN_AFTER_S)
+            start_s = time.monotonic()
+            if outcomes := [*self._results(), *self._lost()]:
+                return outcomes
+            # Many files on a slow file system: leave it alone most of the time.
+            took_s = time.monotonic() - start_s
+            time.sleep(max(self._result_interval_s, 4 * took_s))
+
+    def close(self) -> None:
+        """Cancels what runs or waits. Safe to call twice."""
+        atexit.unregister(self.close)
+        self._watch.close()
+        self._gathered.clear()
+        jobs = [job for _, job in self._jobs.values()]
+        self._jobs.clear()
+        cancel_jobs(jobs, self._submitting)
+        self._submitting = None
+        self._clean_up(0.0)
+        for path in self._train_files:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # not empty: logs of children that failed
+                path.parent.rmdir()
+        self._train_files.clear()
+
+    def _clean_up(self, age_s: float) -> None:
+        """Removes the files of jobs that ended some time ago, whose processes have ended now."""
+        while self._ended_jobs and time.monotonic() - self._ended_jobs[0][0] >= age_s:
+            _, job, keeps_log = self._ended_jobs.popleft()
+            job.remove_files(keeps_log)
+
+    def _write_train(self, train: Train, shared: Path) -> Path:
+        """The file with what trains children, which is the same object for a whole study."""
+        if self._pickled is None or self._pickled[0] is not train:
+            try:
+                self._pickled = (train, cloudpickle.dumps(train))
+            except Exception as error:
+                raise NasRunnerError(
+                    f"what trains children must be picklable to be sent to a job: {error}"
+                ) from error
+        pickled = self._pickled[1]
+        path = shared / f"train-{hashlib.sha256(pickled).hexdigest()[:12]}.pkl"
+        if not path.exists():
+            shared.mkdir(parents=True, exist_ok=True)
+            write_train(pickled, path)
+        self._train_files.add(path)
+        return path
+
+    def _adopt(self, train_file: Path, job: SlurmJob) -> bool:
+        """Takes over the job of an earlier driver; False: the child is to be submitted anew."""
+        if job.is_cancelled:  # that driver was closed; perhaps before SLURM had heard of it
+            cancel_jobs([job])
+            return False
+        assert job.job_id is not None
+        _log.info("child %d goes on in its job %s", job.proposal.index, job.job_id)
+        self._jobs[job.job_id] = (train_file, job)
+        return True
+
+    def _submit_gathered(self) -> None:
+        """Submits what has gathered, as far as slots are free: an array for each study."""
+        if time.monotonic() < self._try_again_s:
+            return
+        while self._gathered and len(self._jobs) < self._request.max_parallel:
+            room = min(self._request.max_parallel - len(self._jobs), _MOST_IN_ARRAY)
+            shared = self._gathered[0][0].parent
+            batch = [each for each in self._gathered if each[0].parent == shared][:room]
+            try:
+                self._submit_batch(batch, shared)
+            except NotNowError as error:
+                if not self._has_submitted or (error.is_limit and not self._jobs):
+                    raise NasRunnerError(f"SLURM takes no job of a child: {error}") from error
+                _log.warning("SLURM takes no job now, trying again: %s", error)
+                self._try_again_s = time.monotonic() + _TRY_AGAIN_S
+                return
+            for each in batch:
+                self._gathered.remove(each)
+
+    def _submit_batch(self, batch: Sequence[tuple[Path, SlurmJob]], shared: Path) -> None:
+        name = new_name(batch[0][1].proposal.index)
+        for position, (_, job) in enumerate(batch):
+            job.name, job.position = name, position
+            job.submitted_s = time.time()
+            job.save()
+        children = [self._child(train_file, job) for train_file, job in batch]
+        self._submitting = name
+        ids = submit(children, self._request, name, shared / name)
+        for job_id, each in zip(ids, batch, strict=True):
+            each[1].job_id = job_id
+            each[1].save()
+            self._jobs[job_id] = each
+        self._submitting = None
+        if not self._has_submitted:
+            check_possible(self._request, shared / name)
+            self._has_submitted = True
+
+    def _child(self, train_file: Path, job: SlurmJob) -> SlurmChild:
+        return SlurmChild(
+            train_file=train_file.absolute(),
+            proposal=job.proposal,
+            folder=job.folder.absolute(),
+            limit_s=self._request.limit_s,
+            delay_s=self._request.delay_s,
+            restarts=self._request.retries - job.restarts,
+            retries=self._request.retries,
+            grace_s=self._grace_s,
+        )
+
+    def _results(self) -> Iterable[Outcome]:
+        """The outcomes that jobs have left, which need no word of SLURM."""
+        for folder in {job.files for _, job in self._jobs.values()}:
+            touch_folder(folder)
+        for _, job in list(self._jobs.values()):
+            if outcome := job.result():
+                yield self._end(job, outcome)
+
+    def _lost(self) -> Iterable[Outcome]:
+        """The outcomes of jobs that SLURM says have ended and that have left none for a while."""
+        snapshot = self._watch.snapshot
+        for train_file, job in list(self._jobs.values()):
+            assert job.job_id is not None
+            state = snapshot.states.get(job.job_id)
+            if state is None:  # submitted after SLURM was asked
+                continue
+            if state.name == "PENDING" and state.reason in _HOPELESS:
+                raise ConfigError(
+                    f"SLURM will never start a child's job of timeout_min="
+                    f"{self._request.timeout_min} and {self._request.text()}: {state.reason}"
+                )
+            if not state.is_ended:
+                job.ended_s = None
+                continue
+            job.ended_s = snapshot.asked_s if job.ended_s is None else job.ended_s
+            # Counted in snapshots: while SLURM is silent, nothing is lost.
+            if snapshot.asked_s - job.ended_s >= self._grace_s and (
+                outcome := self._ended(train_file, job, state)
+            ):
+                yield outcome
+
+    def _ended(self, train_file: Path, job: SlurmJob, state: JobState) -> Outcome | None:
+        """What becomes of a child whose job has ended without a result; None: it starts again."""
+        if outcome := job.result() or job.lost_result():
+            return self._end(job, outcome)
+        if job.is_adopted and state.name == "CANCELLED":  # while no driver was there
+            self._start_again(train_file, job, job.restarts)
+            return None
+        if state.name in _RESTARTED and job.restarts < self._request.retries:
+            self._start_again(train_file, job, job.restarts + 1)
+            return None
+        error = f"its job {job.job_id} {state.text()}"
+        if state.name in _RESTARTED:
+            error += f", {after_restarts(job.restarts, self._request.retries)}"
+        error += f"; {job.last_words()}"
+        cost_s = max(0.0, time.time() - job.submitted_s)
+        return self._end(job, failed(job.proposal, error, cost_s))
+
+    def _start_again(self, train_file: Path, job: SlurmJob, restarts: int) -> None:
+        del self._jobs[str(job.job_id)]
+        job.forget()
+        job.remove_files(keeps_log=True)
+        again = SlurmJob(job.proposal, job.folder, job.shared, restarts=restarts)
+        self._gathered.append((train_file, again))
+
+    def _end(self, job: SlurmJob, outcome: Outcome) -> Outcome:
+        del self._jobs[str(job.job_id)]
+        job.forget()
+        is_kept = self._keep_logs or outcome.status != "completed"
+        self._ended_jobs.append((time.monotonic(), job, is_kept and job.proposal.index >= 0))
+        return replace(outcome, proposal=job.proposal)
+
+
+def _shared_folder(folder: Path) -> Path:
+    """Where the jobs of a study have their files: ``slurm`` in the study's folder."""
+    study = folder.parents[1] if folder.parent.name == "children" else folder.parent
+    return study.absolute() / "slurm"

@@ -1,0 +1,182 @@
+"""What a child asks SLURM for: checked numbers, and submitit's names for them."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nasrunner.core import ConfigError
+from nasrunner.core.errors import suggest
+from nasrunner.executors.arguments import check_count
+
+_GPU_ACCELERATORS = ("gpu", "cuda")
+_MOST_DELAY_S = 90
+_OPTION = re.compile(r"[a-z][a-z0-9-]*")
+_OWN_OPTIONS = ("array", "comment", "error", "job-name", "open-mode", "output", "requeue", "signal")
+
+
+@dataclass(frozen=True)
+class Request:
+    """The resources of one child's job; attributes are those of ``conf/executor/slurm.yaml``.
+
+    Raises:
+        ConfigError: a value is out of its range; names its key.
+    """
+
+    max_parallel: int
+    partition: str | None
+    account: str | None
+    qos: str | None
+    timeout_min: int
+    nodes: int
+    tasks_per_node: int
+    accelerator: str
+    gpus_per_node: int | None
+    cpus_per_task: int
+    mem_gb: float | None
+    gres: str | None
+    constraint: str | None
+    exclude: str | None
+    setup: Sequence[str]
+    sbatch: Mapping[str, Any]
+    stderr_to_stdout: bool
+    signal_delay_s: int | None
+    retries: int
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Request":
+        """The request with these attributes: all of them, and no others."""
+        legal = [field.name for field in dataclasses.fields(cls)]
+        for name in given:
+            if name not in legal:
+                raise ConfigError(
+                    f"executor.{name}: SlurmExecutor takes no {name!r}, {suggest(name, legal)}"
+                )
+        if missing := [name for name in legal if name not in given]:
+            raise ConfigError(f"executor.{missing[0]} is missing; conf/executor/slurm.yaml has it")
+        return cls(**given)
+
+    def __post_init__(self) -> None:
+        check_count("max_parallel", self.max_parallel, least=1)
+        if isinstance(self.timeout_min, str):
+            raise ConfigError(
+                f"executor.timeout_min must be a whole number of minutes >= 1, got "
+                f"{self.timeout_min!r}"
+            )
+        check_count("timeout_min", self.timeout_min, least=1)
+        _check_of_trainer("nodes", self.nodes, "trainer.num_nodes")
+        _check_of_trainer("tasks_per_node", self.tasks_per_node, "trainer.devices")
+        check_count("cpus_per_task", self.cpus_per_task, least=1)
+        check_count("retries", self.retries, least=0)
+        check_count("gpus_per_node", self.gpus_per_node, least=0, or_null=True)
+        check_count("signal_delay_s", self.signal_delay_s, least=1, or_null=True)
+        if self.delay_s > self.limit_s / 2:
+            raise ConfigError(
+                f"executor.signal_delay_s must be at most half of timeout_min={self.timeout_min}, "
+                f"which is {self.limit_s // 2} s, or a child would restart before it got anywhere; "
+                f"got {self.signal_delay_s}"
+            )
+        mem_gb: object = self.mem_gb
+        is_number = isinstance(mem_gb, int | float) and not isinstance(mem_gb, bool)
+        if mem_gb is not None and not (is_number and mem_gb > 0):  # type: ignore[operator]
+            raise ConfigError(f"executor.mem_gb must be > 0 or null, got {mem_gb!r}")
+        if isinstance(self.setup, str) or not all(isinstance(line, str) for line in self.setup):
+            raise ConfigError(f"executor.setup must be a list of shell lines, got {self.setup!r}")
+        for name in self.sbatch:
+            self._check_option(name)
+
+    @property
+    def limit_s(self) -> int:
+        """The time limit of a job."""
+        return 60 * self.timeout_min
+
+    @property
+    def num_tasks(self) -> int:
+        """Processes of a child."""
+        return self.nodes * self.tasks_per_node
+
+    @property
+    def delay_s(self) -> int:
+        """How long before the time limit SLURM sends its warning.
+
+        SLURM may send it 60 s earlier than it was asked to. A sixth leaves a job of one minute
+        some time to train.
+        """
+        if self.signal_delay_s is not None:
+            return self.signal_delay_s
+        return min(_MOST_DELAY_S, self.limit_s // 6)
+
+    @property
+    def num_gpus_per_node(self) -> int | None:
+        """GPUs of a node; None: SLURM is not asked for any, or by ``gres``."""
+        if self.gpus_per_node is None and self.gres is None:
+            return self.tasks_per_node if self.accelerator in _GPU_ACCELERATORS else None
+        return self.gpus_per_node or None
+
+    def parameters(self, job_name: str) -> dict[str, Any]:
+        """The arguments of submitit's ``SlurmExecutor.update_parameters``."""
+        given = {
+            "job_name": job_name,
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "time": self.timeout_min,
+            "nodes": self.nodes,
+            "ntasks_per_node": self.tasks_per_node,
+            "gpus_per_node": self.num_gpus_per_node,
+            "cpus_per_task": self.cpus_per_task,
+            "mem": None if self.mem_gb is None else f"{round(1024 * self.mem_gb)}M",
+            "gres": self.gres,
+            "constraint": self.constraint,
+            "exclude": self.exclude,
+        }
+        return {
+            **{name: value for name, value in given.items() if value is not None},
+            "setup": self._setup(),
+            "signal_delay_s": self.delay_s,
+            "stderr_to_stdout": self.stderr_to_stdout,
+            "array_parallelism": self.max_parallel,  # submitit's own choice is 256
+            # Since SLURM 22.05 srun takes no number of CPUs from sbatch. One process that dies
+            # ends them all: the others would wait for it until the time limit.
+            "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={self.cpus_per_task}"],
+            "additional_parameters": {
+                "no-requeue" if self.retries == 0 else "requeue": True,
+                **self.sbatch,
+            },
+        }
+
+    def text(self) -> str:
+        """What a child's job needs, with the keys that say so."""
+        gpus = f"gres={self.gres}" if self.gres else f"gpus_per_node={self.num_gpus_per_node or 0}"
+        memory = "" if self.mem_gb is None else f", mem_gb={self.mem_gb:g}"
+        return (
+            f"nodes={self.nodes} with {gpus}, tasks_per_node={self.tasks_per_node} of "
+            f"cpus_per_task={self.cpus_per_task}{memory}"
+        )
+
+    def _setup(self) -> list[str]:
+        threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        lines = [f"export {name}={self.cpus_per_task}" for name in threads]
+        if self.num_tasks > 1:
+            lines.append("export NASRUNNER_RANKS=srun")  # the child's ranks exist already
+        return [*lines, *self.setup]
+
+    def _check_option(self, name: str) -> None:
+        if name in _OWN_OPTIONS:
+            raise ConfigError(
+                f"executor.sbatch.{name}: children's jobs need their own; legal are other options"
+            )
+        if not _OPTION.fullmatch(name):
+            raise ConfigError(
+                f"executor.sbatch.{name}: legal are long names of sbatch's options, such as "
+                "mail-type"
+            )
+
+
+def _check_of_trainer(name: str, value: object, source: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(
+            f"executor.{name}, which is {source} unless it is given, must be a whole number >= 1 "
+            f"with executor=slurm, for SLURM must know how much to reserve; got {value!r}"
+        )

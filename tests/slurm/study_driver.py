@@ -1,0 +1,147 @@
+"""A small study in a process of its own, for what happens to it and its jobs.
+
+``python -m tests.slurm.study_driver <folder> <children> <ticks> <changes of executor as JSON>``
+starts a study, or goes on with the one in the folder.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nasrunner.composition import construct
+from nasrunner.core import NasRunnerError, StudyInfo
+from nasrunner.launch import graceful_stop
+from nasrunner.ledger import Ledger
+from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.study import Study
+from tests.slurm.daemons import happens
+from tests.slurm.ticks import TicksTrainer, count, starts
+from tests.toys import RULES
+
+_SHIPPED = Path(__file__).parents[2] / "conf" / "executor" / "slurm.yaml"
+
+
+def configuration(**changes: Any) -> dict[str, Any]:
+    """What is shipped, for a trainer that says nothing, with shorter intervals."""
+    described: dict[str, Any] = yaml.safe_load(_SHIPPED.read_text())
+    described |= {"nodes": 1, "tasks_per_node": 1, "accelerator": "cpu", "max_parallel": 4}
+    return described | {"squeue_interval_s": 0.5, "grace_s": 1, **changes}
+
+
+class StudyProcess:
+    """A study's process, as a user would look at it.
+
+    Args:
+        folder: the study's.
+        children: how many it trains.
+        ticks: of each child, 0.05 s each.
+        changes: of ``conf/executor/slurm.yaml``.
+    """
+
+    def __init__(self, folder: Path, children: int, ticks: int, **changes: Any) -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        arguments = [str(folder), str(children), str(ticks), json.dumps(changes)]
+        self._stderr = folder / "stderr"
+        with self._stderr.open("w") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.slurm.study_driver", *arguments],
+                stderr=file,
+                start_new_session=True,
+            )
+
+    def wait_for_start(self, *indices: int, ticks: int = 3, times: int = 1) -> None:
+        """Until each of these children has been started so often, and counts."""
+
+        def are_counting() -> bool:
+            self._check_alive()
+            return all(
+                len(starts(self.folder, index)) >= times and count(self.folder, index) >= ticks
+                for index in indices
+            )
+
+        assert happens(are_counting, 100), self.describe()
+
+    def wait_for_outcomes(self, number: int) -> None:
+        """Until the ledger has so many."""
+        assert happens(lambda: len(self.outcomes()) >= number, 100), self.describe()
+
+    def interrupt(self, answer: str) -> None:
+        """Ctrl-C, and waits until it is answered."""
+        os.kill(self.process.pid, signal.SIGINT)
+        assert happens(lambda: answer in self._stderr.read_text(), 20), self._stderr.read_text()
+
+    def kill(self) -> None:
+        """As by ``kill -9``."""
+        self.process.kill()
+        self.process.wait()
+
+    def end(self, within_s: float = 150) -> str:
+        """What it wrote to stderr, when it has ended."""
+        self.process.wait(timeout=within_s)
+        return self._stderr.read_text()
+
+    def outcomes(self) -> dict[int, dict[str, Any]]:
+        return outcomes_of(self.folder)
+
+    def describe(self) -> str:
+        logs = [path.read_text() for path in self.folder.glob("slurm/*/*.out")]
+        queue = subprocess.run(["squeue", "-a", "-t", "all"], capture_output=True, text=True)
+        return "\n".join([*logs, queue.stdout, json.dumps(self.outcomes())])
+
+    def _check_alive(self) -> None:
+        assert self.process.poll() is None, self._stderr.read_text()
+
+
+def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
+    """The outcomes in a ledger, every one of which must be a proposed child's only one."""
+    path = study / "ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    events = [json.loads(line) for line in lines if line.endswith("\n")]
+    proposed = {event["index"] for event in events if event["event"] == "proposed"}
+    found = [event for event in events if event["event"] == "outcome"]
+    assert max(Counter(event["index"] for event in found).values(), default=1) == 1
+    assert {event["index"] for event in found} <= proposed
+    return {event["index"]: event for event in found}
+
+
+def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    trainer = TicksTrainer(ticks)
+    executor = construct(configuration(**changes), "executor")
+    try:
+        with Ledger(folder / "ledger.jsonl") as ledger:
+            study = Study(
+                space=trainer.space,
+                searcher=ExhaustiveSearch(space=trainer.space, seed=0),
+                trainer=trainer,
+                executor=executor,
+                trackers=[],
+                ledger=ledger,
+                rules=dataclasses.replace(RULES, max_children=children),
+                info=StudyInfo("ticks", folder, {}, children),
+            )
+            with graceful_stop(study):
+                study.run()
+    finally:
+        start_s = time.monotonic()
+        executor.close()
+        sys.stderr.write(f"closed in {time.monotonic() - start_s:.1f} s\n")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))
+    except NasRunnerError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

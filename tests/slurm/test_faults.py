@@ -1,0 +1,174 @@
+"""What clusters do to studies: each fault on a real SLURM, and the ledger complete afterwards."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster
+from tests.slurm.daemons import happens, is_alive
+from tests.slurm.study_driver import StudyProcess
+from tests.slurm.ticks import starts
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def whole(slurm: Cluster) -> Iterator[None]:
+    yield
+    slurm.run("scancel", "--user", str(os.getuid()))
+    slurm.heal()
+
+
+def check_all_completed(study: StudyProcess, children: int) -> None:
+    outcomes = study.outcomes()
+    assert sorted(outcomes) == list(range(children)), study.describe()
+    assert {each["status"] for each in outcomes.values()} == {"completed"}, outcomes
+
+
+def test_a_child_outlives_the_slurmd_of_its_node(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=3, ticks=40, max_parallel=1)
+    study.wait_for_start(0)
+    slurm.kill_node_daemon(starts(study.folder, 0)[0].node)
+    study.end()
+    check_all_completed(study, 3)
+    assert len(starts(study.folder, 0)) == 1
+
+
+def test_a_child_goes_on_elsewhere_when_its_node_crashes(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=2, ticks=100)
+    study.wait_for_start(0, 1, ticks=20)
+    slurm.crash_node(starts(study.folder, 0)[0].node)
+    study.end()
+    check_all_completed(study, 2)
+    first, second = starts(study.folder, 0)
+    assert first.node != second.node
+    assert first.job == second.job  # SLURM's own requeue
+
+
+def test_a_study_whose_driver_was_killed_goes_on_with_its_running_jobs(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    study = StudyProcess(tmp_path / "s", children=4, ticks=100, max_parallel=2)
+    study.wait_for_start(0, 1)
+    study.kill()
+    again = StudyProcess(tmp_path / "s", children=4, ticks=100, max_parallel=2)
+    again.end()
+    check_all_completed(again, 4)
+    assert [len(starts(again.folder, index)) for index in range(4)] == [1, 1, 1, 1]
+
+
+def test_what_ended_while_no_driver_was_there_is_not_trained_again(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    study = StudyProcess(tmp_path / "s", children=2, ticks=20, max_parallel=2)
+    study.wait_for_start(0, 1)
+    study.kill()
+    assert happens(lambda: slurm.run("squeue", "-h") == "", 20)
+    again = StudyProcess(tmp_path / "s", children=2, ticks=20, max_parallel=2)
+    again.end()
+    check_all_completed(again, 2)
+    assert [len(starts(again.folder, index)) for index in range(2)] == [1, 1]
+
+
+def test_a_child_fails_when_one_of_its_processes_is_killed(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=1, ticks=2000, tasks_per_node=2)
+    study.wait_for_start(0, times=2)
+    ranks = {start.rank: start.pid for start in starts(study.folder, 0)}
+    os.kill(ranks[1], signal.SIGKILL)
+    study.end()
+    outcome = study.outcomes()[0]
+    assert outcome["status"] == "failed"
+    assert "task 1: Killed" in outcome["error"]
+    assert not is_alive(ranks[0])
+
+
+def test_a_cancelled_child_has_failed_and_is_not_started_again(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    study = StudyProcess(tmp_path / "s", children=3, ticks=200, max_parallel=2)
+    study.wait_for_start(0, 1)
+    slurm.run("scancel", starts(study.folder, 0)[0].job)
+    study.end()
+    outcomes = study.outcomes()
+    assert [outcomes[index]["status"] for index in range(3)] == ["failed", "completed", "completed"]
+    assert " was cancelled on n" in outcomes[0]["error"]
+    assert len(starts(study.folder, 0)) == 1
+
+
+def test_a_child_that_reaches_its_time_limit_goes_on_in_the_same_job(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    study = StudyProcess(tmp_path / "s", children=1, ticks=1100, timeout_min=1)  # 55 s and more
+    study.end(within_s=280)
+    check_all_completed(study, 1)
+    attempts = starts(study.folder, 0)
+    assert len(attempts) > 1
+    assert len({start.job for start in attempts}) == 1
+
+
+def test_a_child_that_is_warned_once_too_often_has_failed(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=2, ticks=300, timeout_min=1, retries=1)
+    study.wait_for_start(0, 1)
+    last = starts(study.folder, 1)[0].job  # its number is also that of the whole array
+    slurm.run("scancel", "--signal=USR2", last)
+    study.wait_for_start(1, times=2)
+    slurm.run("scancel", "--signal=USR2", last)
+    study.end()
+    outcomes = study.outcomes()
+    assert outcomes[0]["status"] == "completed"
+    assert len(starts(study.folder, 0)) == 1
+    assert outcomes[1]["status"] == "failed"
+    assert "by the time limit of 1 min (executor.timeout_min) on " in outcomes[1]["error"]
+    assert "after 1 restart (executor.retries=1)" in outcomes[1]["error"]
+
+
+def test_a_preempted_child_goes_on_when_there_is_room(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=1, ticks=300)
+    study.wait_for_start(0)
+    urgent = ["-p", "urgent", "-N4", "--exclusive", "--output=/dev/null", "--wrap=sleep 2"]
+    slurm.run("sbatch", *urgent)
+    study.end()
+    check_all_completed(study, 1)
+    assert len(starts(study.folder, 0)) == 2
+
+
+def test_a_drained_node_ends_its_child_and_gets_no_other(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=3, ticks=40, max_parallel=1)
+    study.wait_for_start(0)
+    node = starts(study.folder, 0)[0].node
+    slurm.run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
+    study.end()
+    check_all_completed(study, 3)
+    assert len(starts(study.folder, 0)) == 1
+    assert node not in {starts(study.folder, index)[0].node for index in (1, 2)}
+
+
+def test_a_study_waits_while_slurmctld_is_restarted(slurm: Cluster, tmp_path: Path) -> None:
+    study = StudyProcess(tmp_path / "s", children=4, ticks=60, max_parallel=2)
+    study.wait_for_start(0, 1)
+    slurm.stop_controller()
+    study.wait_for_outcomes(2)  # files tell, without SLURM
+    slurm.start_controller()
+    study.end()
+    check_all_completed(study, 4)
+    assert [len(starts(study.folder, index)) for index in range(4)] == [1, 1, 1, 1]
+
+
+def test_ctrl_c_lets_jobs_end_and_the_second_cancels_them_though_they_ignore_sigterm(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    study = StudyProcess(tmp_path / "s", children=4, ticks=4000, max_parallel=2)
+    study.wait_for_start(0, 1)
+    study.interrupt("waiting for the running children")
+    study.interrupt("closed in")
+    study.end(within_s=20)
+    assert study.process.returncode == 130
+    running = [starts(study.folder, index)[0].pid for index in (0, 1)]
+    assert happens(lambda: not any(map(is_alive, running)), 10)  # KillWait is 2 s here
+    assert study.outcomes() == {}
+    again = StudyProcess(tmp_path / "s", children=2, ticks=100, max_parallel=2)
+    again.end()
+    check_all_completed(again, 2)

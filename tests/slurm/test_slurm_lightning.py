@@ -1,0 +1,65 @@
+"""Whole studies with executor=slurm: children that Lightning trains, on one process or several."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import Cluster
+from tests.slurm.daemons import happens
+from tests.slurm.study_driver import outcomes_of
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+OPTIONS = ("executor=slurm", "executor.cpus_per_task=1", "searcher=random", "tracker=none")
+
+
+@pytest.fixture(autouse=True)
+def empty(slurm: Cluster) -> Iterator[None]:
+    yield
+    slurm.run("scancel", "--user", str(os.getuid()))
+
+
+def command(study: Path, *options: str) -> list[str]:
+    place = f"hydra.run.dir={study}"
+    return [sys.executable, "-m", "nasrunner", *OPTIONS, "trainer.accelerator=cpu", place, *options]
+
+
+@pytest.mark.parametrize(
+    "ranks",
+    [["trainer.devices=2"], ["trainer.num_nodes=2"]],
+    ids=["two processes", "two nodes"],
+)
+def test_a_child_is_trained_by_two_processes(
+    slurm: Cluster, tmp_path: Path, ranks: list[str]
+) -> None:
+    options = [*ranks, "trainer.strategy=ddp", "trainer.max_epochs=2", "max_children=1"]
+    done = subprocess.run(
+        command(tmp_path / "s", *options), capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    (outcome,) = outcomes_of(tmp_path / "s").values()
+    assert outcome["status"] == "completed", outcome["error"]
+    assert outcome["metrics"]["epochs"] == 2
+    assert not (tmp_path / "s" / "slurm").exists()
+
+
+def test_a_child_whose_job_is_warned_goes_on_from_its_checkpoint(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    epochs = 400
+    options = [f"trainer.max_epochs={epochs}", "trainer.checkpoint_every_s=0", "max_children=1"]
+    study = subprocess.Popen(command(tmp_path / "s", *options))
+    curves = tmp_path / "s" / "children" / "0000" / "curves.jsonl"
+    assert happens(lambda: curves.exists() and len(curves.read_text().splitlines()) > 20, 100)
+    job = json.loads((curves.parent / "slurm.json").read_text())["job_id"]
+    slurm.run("scancel", "--signal=USR2", job)
+    assert study.wait(timeout=200) == 0
+    (outcome,) = outcomes_of(tmp_path / "s").values()
+    assert outcome["status"] == "completed", outcome["error"]
+    told = [json.loads(line)["epoch"] for line in curves.read_text().splitlines()]
+    assert told == list(range(epochs))
