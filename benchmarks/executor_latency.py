@@ -30,9 +30,10 @@ from nasrunner.core import Executor, Outcome, Proposal
 NUM_WORKERS = 2
 CHILD_S = 0.02
 TARGET_MS = 20.0
+FOLDER = Path("unused")
 CONFIG = Path(__file__).parents[1] / "conf" / "executor" / "local.yaml"
 
-Submit = Callable[[Callable[[Proposal], Outcome], Proposal], None]
+Submit = Callable[[Callable[[Proposal], Outcome], Proposal, Path], None]
 Wait = Callable[[], list[Outcome]]
 
 
@@ -70,7 +71,7 @@ def first_results_s(preload: Sequence[str]) -> float:
     start_s = time.perf_counter()
     with local(preload) as executor:
         for index in range(NUM_WORKERS):
-            executor.submit(imports_lightning, Proposal(index, {}), Path("unused"))
+            executor.submit(imports_lightning, Proposal(index, {}), FOLDER)
         num_ended = 0
         while num_ended < NUM_WORKERS:
             num_ended += len(executor.wait())
@@ -90,7 +91,7 @@ def one_by_one_ms(submit: Submit, wait_: Wait, children: int) -> float:
     """Mean milliseconds of a child that does nothing."""
     start_s = time.perf_counter()
     for index in range(children):
-        submit(nothing, Proposal(index, {"2/repeat/0/affine/units": index}))
+        submit(nothing, Proposal(index, {"2/repeat/0/affine/units": index}), FOLDER)
         wait_()
     return (time.perf_counter() - start_s) / children * 1e3
 
@@ -99,13 +100,13 @@ def pauses_ms(submit: Submit, wait_: Wait, children: int) -> list[float]:
     """Milliseconds in which a worker stood still between two children, sorted."""
     proposals = (Proposal(index, {"2/repeat/0/affine/units": index}) for index in range(children))
     for proposal in itertools.islice(proposals, NUM_WORKERS):
-        submit(timed, proposal)
+        submit(timed, proposal, FOLDER)
     outcomes: list[Outcome] = []
     while len(outcomes) < children:
         ended = wait_()
         outcomes += ended
         for proposal in itertools.islice(proposals, len(ended)):
-            submit(timed, proposal)
+            submit(timed, proposal, FOLDER)
     pauses: list[float] = []
     for pid in {outcome.metrics["pid"] for outcome in outcomes}:
         mine = sorted(

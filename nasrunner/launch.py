@@ -54,6 +54,7 @@ def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) ->
     stack.callback(executor.close)
     tracker: PublicTracker = construct(config["tracker"], "tracker")
     progress = ProgressDisplay(lambda: tracker.ui_command)
+    progress.listen()
     study = _build_study(config, folder, executor, [tracker, progress], stack)
     if executor.is_remote:
         tracker.prepare()  # until the workers are up; in one process it would compete

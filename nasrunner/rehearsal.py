@@ -34,9 +34,10 @@ def rehearse(check: Callable[[], None], executor: Executor, folder: Path) -> Non
         probe = Probe(own / secrets.token_hex(8))
         probe.path.touch()
         executor.submit(Rehearsal(probe, check), Proposal(-1, {}), own)
-        for outcome in executor.wait():
-            if outcome.error is not None:
-                raise ConfigError(outcome.error)
+        while not (outcomes := executor.wait()):
+            pass
+        if outcomes[0].error is not None:
+            raise ConfigError(outcomes[0].error)
     finally:
         shutil.rmtree(own, ignore_errors=True)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from typing import Any
 
+import hypothesis  # noqa: F401 - its plugin imports it at the end, and warns of frozen garbage
 import pytest
 
 

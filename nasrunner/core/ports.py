@@ -79,9 +79,10 @@ class Executor(Protocol):
         """
 
     def wait(self) -> list[Outcome]:
-        """Blocks until at least one child has ended; returns all that have.
+        """Blocks until a child has ended; returns all that have.
 
-        The proposal of an outcome is the object that was submitted.
+        The proposal of an outcome is the object that was submitted. Where slots come and go, it
+        may return none as soon as there are more.
         """
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ third of a second.
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from distributed import Nanny, Scheduler, SpecCluster, Status, Worker
@@ -115,7 +116,8 @@ class LocalNanny(Nanny):
         process: Any = self.process and self.process.process
         if process is not None and process.is_alive():
             await process.kill()
-        await super().kill(timeout=timeout, reason=reason)
+        with suppress(AssertionError):  # Dask's, where the process was just being started again
+            await super().kill(timeout=timeout, reason=reason)
 
 
 def start_cluster(

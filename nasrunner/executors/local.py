@@ -3,12 +3,14 @@
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasrunner.core import ConfigError, NasRunnerError
+from nasrunner.core import ConfigError
+from nasrunner.executors.arguments import check_count
+from nasrunner.executors.dask_cluster import Demand
 from nasrunner.executors.dask_executor import DaskExecutor
-from nasrunner.executors.machine import gpu_of_each_worker, memory_gb
+from nasrunner.executors.machine import gpus_of_each_worker, memory_gb
 from nasrunner.executors.warm import WarmServer
 
 _DEATH_REPORT_TIMEOUT_S = 0.2
@@ -21,13 +23,16 @@ class LocalExecutor(DaskExecutor):
     replaced and its child retried. Returns before the workers are up; children wait for them.
 
     Args:
-        workers: processes, >= 1; None: one for each core, or ``workers_per_gpu`` for each GPU.
-        threads_per_worker: CPU threads a child may use, >= 1.
+        workers: processes, >= 1; None: as many as the GPUs are enough for, or without GPUs the
+            cores, ``threads_per_worker`` for each.
+        threads_per_worker: CPU threads a child may use, >= 1; several processes that train one
+            child share them.
         memory_limit_gb: of one worker, in 10^9 bytes; above 95 % of it a worker is stopped and
             its child counts as dead. None: an equal share of the machine.
         retries: how often a child is started again whose worker died, >= 0.
         gpus: which GPUs, by position or name; None: all that are visible; []: none.
         workers_per_gpu: how many workers share a GPU, >= 1; None: one, or as ``workers`` asks.
+        gpus_per_worker: how many GPUs a worker has, >= 1: for children with as many devices.
         preload: modules that are imported once, before the first child.
 
     Raises:
@@ -42,16 +47,20 @@ class LocalExecutor(DaskExecutor):
         retries: int,
         gpus: Sequence[int | str] | None,
         workers_per_gpu: int | None,
+        gpus_per_worker: int,
         preload: Sequence[str],
     ) -> None:
-        _check_count("workers", workers, least=1, or_null=True)
-        _check_count("threads_per_worker", threads_per_worker, least=1)
-        _check_count("retries", retries, least=0)
-        _check_count("workers_per_gpu", workers_per_gpu, least=1, or_null=True)
+        check_count("workers", workers, least=1, or_null=True)
+        check_count("threads_per_worker", threads_per_worker, least=1)
+        check_count("retries", retries, least=0)
+        check_count("workers_per_gpu", workers_per_gpu, least=1, or_null=True)
+        check_count("gpus_per_worker", gpus_per_worker, least=1)
         _check_memory(memory_limit_gb)
-        cuda_devices = gpu_of_each_worker(workers, gpus, workers_per_gpu)
+        cuda_devices = gpus_of_each_worker(
+            workers, threads_per_worker, gpus, workers_per_gpu, gpus_per_worker
+        )
         cluster = _LocalCluster(cuda_devices, threads_per_worker, memory_limit_gb, preload)
-        super().__init__(cluster, len(cuda_devices), threads_per_worker, retries)
+        super().__init__(cluster, threads_per_worker, retries)
 
 
 class _LocalCluster:
@@ -85,7 +94,7 @@ class _LocalCluster:
 
         return dict(SETTINGS)
 
-    def start(self, broken: Callable[[NasRunnerError], None]) -> Any:
+    def start(self, demand: Demand) -> Any:
         import distributed.utils
 
         from nasrunner.executors.dask_processes import start_cluster
@@ -95,10 +104,19 @@ class _LocalCluster:
         self._warm.wait()
         limit_gb = self._memory_limit_gb or memory_gb() / len(self._environs)
         self._check_limit(limit_gb)
-        return start_cluster(self._environs, limit_gb, self._folder, self._on_death, broken)
+        return start_cluster(self._environs, limit_gb, self._folder, self._on_death, demand.broken)
 
     def abort(self) -> None:
         self._warm.abort()
+
+    def num_slots(self, num_workers: int) -> int:
+        return len(self._environs)
+
+    def came(self, client: Any, addresses: Sequence[str]) -> Sequence[str]:
+        return addresses
+
+    def lacks_workers(self, client: Any, for_s: float) -> None:
+        pass  # the nannies say when none can start
 
     def why_died(self, address: str) -> str:
         # The broken connection may be noticed a moment before the end of the process.
@@ -107,6 +125,9 @@ class _LocalCluster:
                 lambda: address in self._deaths, timeout=_DEATH_REPORT_TIMEOUT_S
             )
             return self._deaths.get(address, "it was killed or crashed")
+
+    def stop(self, client: Any, busy: Sequence[str]) -> None:
+        pass  # the nannies kill their processes
 
     def close(self) -> None:
         self._warm.stop()
@@ -125,14 +146,6 @@ class _LocalCluster:
                 f"takes {needed_gb:.2f} GB before its first child and may take 95 % of its "
                 f"limit; got {limit_gb:.2f}"
             )
-
-
-def _check_count(name: str, value: object, least: int, or_null: bool = False) -> None:
-    if value is None and or_null:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        legal = f"a whole number >= {least}{' or null' if or_null else ''}"
-        raise ConfigError(f"executor.{name} must be {legal}, got {value!r}")
 
 
 def _check_memory(limit_gb: object) -> None:

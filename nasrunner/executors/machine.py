@@ -1,6 +1,7 @@
-"""What this machine has for children: cores, memory and GPUs, and which worker gets which GPU."""
+"""What this machine has for children: cores, memory and GPUs, and which worker gets which GPUs."""
 
 import itertools
+import math
 import os
 import re
 import shutil
@@ -14,18 +15,27 @@ _GPU_LINE = re.compile(r"^(?:GPU \d+:|\s+MIG ).*\(UUID: ((?:GPU|MIG)-\S+)\)", re
 
 
 def num_cores() -> int:
-    """CPU cores this process may use: affinity mask and cgroup quota respected."""
+    """CPU cores this process may use: affinity, cgroup quota and SLURM allocation respected."""
     from dask.system import cpu_count  # heavy: dask is not needed to validate a configuration
 
     count: int = cpu_count()
-    return count
+    return min(count, _allocated("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE") or count)
 
 
 def memory_gb() -> float:
-    """Memory this process may use, in 10^9 bytes: cgroup limit respected."""
+    """Memory this process may use, in 10^9 bytes: cgroup limit and SLURM allocation respected."""
     from distributed.system import memory_limit
 
-    return float(memory_limit()) / 1e9
+    there = float(memory_limit()) / 1e9
+    return min(there, (_allocated("SLURM_MEM_PER_NODE") or math.inf) * 2**20 / 1e9)
+
+
+def _allocated(*variables: str) -> int | None:
+    """What a SLURM job was given, by the first variable that says so: not all use cgroups."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    found = (os.environ.get(variable, "") for variable in variables)
+    return next((int(value) for value in found if value.isdecimal() and int(value)), None)
 
 
 def visible_gpus() -> list[str]:
@@ -63,29 +73,37 @@ def _installed_gpus() -> list[str]:
     return [gpu for gpu in gpus if gpu.startswith("MIG-") or gpu not in sliced]
 
 
-def gpu_of_each_worker(
-    workers: int | None, gpus: Sequence[int | str] | None, workers_per_gpu: int | None
+def gpus_of_each_worker(
+    workers: int | None,
+    threads_per_worker: int,
+    gpus: Sequence[int | str] | None,
+    workers_per_gpu: int | None,
+    gpus_per_worker: int,
 ) -> list[str | None]:
     """How many workers there are, and the ``CUDA_VISIBLE_DEVICES`` of each; None: left as it is.
 
     Args:
-        workers: how many; None: ``workers_per_gpu`` for each GPU, or one for each core.
+        workers: how many; None: as many as the GPUs are enough for, or the cores without GPUs.
+        threads_per_worker: cores that a worker uses.
         gpus: positions in ``visible_gpus()`` or names of GPUs to use; None: all; []: none.
         workers_per_gpu: how many share a GPU; None: one, or what ``workers`` asks for.
+        gpus_per_worker: how many a worker has; where it is more than one, they are its own.
 
     Raises:
         ConfigError: a GPU is not visible, there is none to share, or too few for ``workers``.
     """
     names = _chosen_gpus(gpus)
+    if workers_per_gpu is not None and gpus_per_worker > 1:
+        raise ConfigError(
+            f"executor.workers_per_gpu must be null where executor.gpus_per_worker="
+            f"{gpus_per_worker}: GPUs are shared or a worker has several; got {workers_per_gpu}"
+        )
     if not names:
-        if workers_per_gpu is not None:
-            raise ConfigError(
-                f"executor.workers_per_gpu needs a GPU, got {workers_per_gpu} and "
-                f"{'executor.gpus=[]' if gpus is not None else 'no GPU visible on this machine'}; "
-                "legal without one: null"
-            )
+        _check_needs_none(gpus, workers_per_gpu, gpus_per_worker)
         hidden = None if gpus is None else ""
-        return [hidden] * (workers or num_cores())
+        return [hidden] * (workers or max(1, num_cores() // threads_per_worker))
+    if gpus_per_worker > 1:
+        return _own_gpus(names, workers, gpus_per_worker)
     most = len(names) * (workers_per_gpu or 1)
     if workers_per_gpu is not None and workers is not None and workers > most:
         raise ConfigError(
@@ -93,6 +111,36 @@ def gpu_of_each_worker(
             f"executor.workers_per_gpu={workers_per_gpu}, got {workers}"
         )
     return [names[worker % len(names)] for worker in range(workers or most)]
+
+
+def _check_needs_none(
+    gpus: Sequence[int | str] | None, workers_per_gpu: int | None, gpus_per_worker: int
+) -> None:
+    there = "executor.gpus=[]" if gpus is not None else "no GPU visible on this machine"
+    if workers_per_gpu is not None:
+        raise ConfigError(
+            f"executor.workers_per_gpu needs a GPU, got {workers_per_gpu} and {there}; "
+            "legal without one: null"
+        )
+    if gpus_per_worker > 1:
+        raise ConfigError(
+            f"executor.gpus_per_worker needs as many GPUs, got {gpus_per_worker} and {there}; "
+            "legal without one: 1"
+        )
+
+
+def _own_gpus(names: Sequence[str], workers: int | None, gpus_per_worker: int) -> list[str | None]:
+    """Neighbouring GPUs for each worker; those that are too few for another one stay idle."""
+    most = len(names) // gpus_per_worker
+    if most < (workers or 1):
+        raise ConfigError(
+            f"executor.gpus_per_worker must be at most {len(names) // (workers or 1)} for "
+            f"{workers or 1} workers: {len(names)} GPUs can be used; got {gpus_per_worker}"
+        )
+    return [
+        ",".join(names[worker * gpus_per_worker : (worker + 1) * gpus_per_worker])
+        for worker in range(workers or most)
+    ]
 
 
 def _chosen_gpus(gpus: Sequence[int | str] | None) -> list[str]:

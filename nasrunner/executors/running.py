@@ -1,6 +1,8 @@
 """Runs one child wherever an executor has brought it, and turns whatever breaks into an outcome."""
 
 import functools
+import os
+import signal
 import sys
 import time
 import traceback
@@ -14,6 +16,8 @@ from nasrunner.core import Outcome, Proposal, Train
 OUTCOMES = "nasrunner-outcomes"
 """The Dask topic on which workers publish what became of their children."""
 
+_TERMINATED = "SIGTERMException"  # by its name, as importing Lightning takes seconds
+
 _ERROR_LINES = 12
 """How much of a traceback an outcome keeps: the raising frames and the message."""
 
@@ -21,12 +25,15 @@ _ERROR_LINES = 12
 def run_child(train: Train, proposal: Proposal) -> Outcome:
     """Trains a proposal; an exception or a wrong return value is a failed outcome.
 
-    ``KeyboardInterrupt`` passes through: it is the user's, not the child's.
+    ``KeyboardInterrupt`` passes through: it is the user's, not the child's. So does Lightning's
+    ``SIGTERMException``: the process was told to stop.
     """
     start_s = time.perf_counter()
     try:
         outcome = train(proposal)
     except (Exception, SystemExit) as error:
+        if type(error).__name__ == _TERMINATED:
+            raise
         return failed(proposal, last_lines(error), time.perf_counter() - start_s)
     if not isinstance(outcome, Outcome) or outcome.proposal.index != proposal.index:
         reason = f"training child {proposal.index} must return its Outcome, got {outcome!r:.200}"
@@ -63,6 +70,8 @@ def torch_threads(threads: int) -> Iterator[None]:
 def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
     """What a Dask worker runs: one child, whose outcome is published under ``ticket``.
 
+    Where the child was told to stop, the worker ends without an outcome: another takes the child.
+
     Publishing instead of returning spares the client a second round trip to the worker, and an
     outcome once sent is not lost with the process that held it.
 
@@ -81,6 +90,8 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
         pickled = cloudpickle.dumps(outcome)
     except (Exception, KeyboardInterrupt) as error:
         pickled = cloudpickle.dumps(failed(proposal, last_lines(error)))
+    except SystemExit:
+        os._exit(128 + signal.SIGTERM)
     get_worker().log_event(OUTCOMES, {"ticket": ticket, "outcome": pickled})
 
 

@@ -67,10 +67,7 @@ class ProgressDisplay:
         for outcome in recorded:
             self._count(outcome)
         self._num_earlier = self._num_spent
-        logger = logging.getLogger(_ROOT_LOGGER)
-        for stale in [h for h in logger.handlers if isinstance(h, _WarningHandler)]:
-            logger.removeHandler(stale)  # of a study in this process that broke off
-        logger.addHandler(self._handler)
+        self.listen()
         resumed = f", {len(recorded)} children recorded before" if recorded else ""
         self._print(Text(f"{info.name} in {_short(info.folder)}{resumed}", style="bold"))
         if self.is_live:
@@ -84,6 +81,13 @@ class ProgressDisplay:
             atexit.register(self._stop)  # gives the cursor back, however the study ends
             self._live.start()
             self._redirect_handlers()
+
+    def listen(self) -> None:
+        """Shows warnings from now on: before a study is open, workers may be waited for."""
+        logger = logging.getLogger(_ROOT_LOGGER)
+        for stale in [h for h in logger.handlers if isinstance(h, _WarningHandler)]:
+            logger.removeHandler(stale)  # of a study in this process that broke off
+        logger.addHandler(self._handler)
 
     def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
         self._running.add(proposal.index)

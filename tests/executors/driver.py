@@ -22,7 +22,7 @@ def main(folder: Path) -> None:
         (folder / "interrupted").touch()
 
     signal.signal(signal.SIGINT, on_first)
-    executor = LocalExecutor(2, 1, None, 0, [], None, preload=[])
+    executor = LocalExecutor(2, 1, None, 0, [], None, 1, preload=[])
     with contextlib.suppress(KeyboardInterrupt):
         for index in range(3):
             executor.submit(Barrier(folder), Proposal(index, {}), folder)

@@ -15,7 +15,11 @@ from nasrunner.composition import construct
 from nasrunner.core import Executor, Outcome, Proposal, Train
 from tests.executors import trains
 
-CONFIGS = sorted(Path("conf/executor").glob("*.yaml"))
+FOUND = sorted(Path("conf/executor").glob("*.yaml"))
+NEED_A_CLUSTER = {"dask", "dask_pbs", "dask_slurm", "slurm"}
+"""Tested on one: by test_dask_address.py, test_dask_jobs.py and in tests/slurm."""
+
+CONFIGS = [path for path in FOUND if path.stem not in NEED_A_CLUSTER]
 
 
 def config(path: Path, **changes: Any) -> dict[str, Any]:
@@ -27,6 +31,7 @@ def config(path: Path, **changes: Any) -> dict[str, Any]:
 
 def test_some_executors_are_configured() -> None:
     assert {path.stem for path in CONFIGS} >= {"serial", "local"}
+    assert {path.stem for path in FOUND} >= NEED_A_CLUSTER
 
 
 @pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)

@@ -20,6 +20,7 @@ from tests.executors import trains
 @pytest.fixture(scope="module")
 def executor() -> Iterator[LocalExecutor]:
     arguments: dict[str, Any] = {"memory_limit_gb": None, "gpus": [], "workers_per_gpu": None}
+    arguments |= {"gpus_per_worker": 1}
     built = LocalExecutor(workers=2, threads_per_worker=1, retries=1, preload=[], **arguments)
     with contextlib.closing(built):
         yield built

@@ -6,7 +6,12 @@ import pytest
 
 from nasrunner.core import ConfigError
 from nasrunner.executors import machine
-from nasrunner.executors.machine import gpu_of_each_worker, num_cores, visible_gpus
+from nasrunner.executors.machine import (
+    gpus_of_each_worker,
+    memory_gb,
+    num_cores,
+    visible_gpus,
+)
 
 TWO = ["GPU 0: NVIDIA H200 (UUID: GPU-aaaa)", "GPU 1: NVIDIA H200 (UUID: GPU-bbbb)"]
 SLICED = [
@@ -78,13 +83,36 @@ def test_workers_share_the_gpus_evenly(
     expected: list[str],
 ) -> None:
     lists(nvidia_smi, TWO)
-    assert gpu_of_each_worker(workers, gpus, workers_per_gpu) == expected
+    assert gpus_of_each_worker(workers, 1, gpus, workers_per_gpu, 1) == expected
 
 
-def test_without_gpus_there_is_a_worker_for_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("workers", "gpus_per_worker", "expected"),
+    [
+        (None, 2, ["a,b", "c,d"]),
+        (1, 2, ["a,b"]),
+        (None, 3, ["a,b,c"]),
+        (None, 5, ["a,b,c,d,e"]),
+    ],
+)
+def test_a_worker_may_have_several_gpus_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int | None,
+    gpus_per_worker: int,
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr(machine, "visible_gpus", lambda: ["a", "b", "c", "d", "e"])
+    assert gpus_of_each_worker(workers, 1, None, None, gpus_per_worker) == expected
+
+
+def test_without_gpus_there_is_a_worker_for_as_many_cores_as_it_uses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(machine, "num_cores", lambda: 3)
-    assert gpu_of_each_worker(None, None, None) == [None, None, None]
-    assert gpu_of_each_worker(2, None, None) == [None, None]
+    assert gpus_of_each_worker(None, 1, None, None, 1) == [None, None, None]
+    assert gpus_of_each_worker(None, 2, None, None, 1) == [None]
+    assert gpus_of_each_worker(None, 8, None, None, 1) == [None]
+    assert gpus_of_each_worker(2, 8, None, None, 1) == [None, None]
 
 
 def test_some_core_can_be_used() -> None:
@@ -92,12 +120,16 @@ def test_some_core_can_be_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "gpus", "workers_per_gpu", "message"),
+    ("workers", "gpus", "workers_per_gpu", "gpus_per_worker", "message"),
     [
-        (None, [2], None, r"executor\.gpus: no GPU 2 is visible; visible are 0 to 1, or a name"),
-        (None, ["GPU-x"], None, r"executor\.gpus: no GPU 'GPU-x' is visible"),
-        (5, None, 2, r"executor\.workers must be at most 4: 2 GPUs with .*per_gpu=2, got 5"),
-        (None, [], 2, r"executor\.workers_per_gpu needs a GPU, got 2 and executor\.gpus=\[\]"),
+        (None, [2], None, 1, r"executor\.gpus: no GPU 2 is visible; visible are 0 to 1, or a name"),
+        (None, ["GPU-x"], None, 1, r"executor\.gpus: no GPU 'GPU-x' is visible"),
+        (5, None, 2, 1, r"executor\.workers must be at most 4: 2 GPUs with .*per_gpu=2, got 5"),
+        (None, [], 2, 1, r"executor\.workers_per_gpu needs a GPU, got 2 and executor\.gpus=\[\]"),
+        (None, None, 2, 2, r"executor\.workers_per_gpu must be null where .*_worker=2.*; got 2"),
+        (None, None, None, 3, r"executor\.gpus_per_worker must be at most 2 for 1 workers: 2 GPUs"),
+        (2, None, None, 2, r"executor\.gpus_per_worker must be at most 1 for 2 workers.* got 2"),
+        (None, [], None, 2, r"executor\.gpus_per_worker needs as many GPUs, got 2 and exec.*=\[\]"),
     ],
 )
 def test_gpus_that_are_not_there_are_an_error(
@@ -105,13 +137,27 @@ def test_gpus_that_are_not_there_are_an_error(
     workers: int | None,
     gpus: list[int | str] | None,
     workers_per_gpu: int | None,
+    gpus_per_worker: int,
     message: str,
 ) -> None:
     lists(nvidia_smi, TWO)
     with pytest.raises(ConfigError, match=message):
-        gpu_of_each_worker(workers, gpus, workers_per_gpu)
+        gpus_of_each_worker(workers, 1, gpus, workers_per_gpu, gpus_per_worker)
 
 
 def test_workers_cannot_share_gpus_that_this_machine_lacks() -> None:
     with pytest.raises(ConfigError, match=r"got 2 and no GPU visible on this machine"):
-        gpu_of_each_worker(None, None, 2)
+        gpus_of_each_worker(None, 1, None, 2, 1)
+
+
+def test_an_allocation_without_cgroups_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dask.system.cpu_count", lambda: 64)
+    monkeypatch.setattr("distributed.system.memory_limit", lambda: 256 * 10**9)
+    monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "4000")
+    assert (num_cores(), memory_gb()) == (64, 256)  # no job
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert (num_cores(), memory_gb()) == (8, 4000 * 2**20 / 1e9)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # all of the node's
+    assert (num_cores(), memory_gb()) == (4, 256)

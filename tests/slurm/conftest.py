@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis  # noqa: F401 - its plugin imports it at the end, and warns of frozen garbage
 import pytest
 
 from tests.slurm.cluster import Cluster, missing_programs

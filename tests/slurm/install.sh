@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
 # Installs SLURM and what its tests need, on Debian; nothing is started as a service.
-# 10 MB and 10 s; with "accounting" also slurmdbd and MariaDB: 200 MB and 20 s more.
+# 10 MB and 10 s; with "accounting" also slurmdbd and MariaDB: 200 MB and 20 s more. Further
+# arguments are packages that other tests need.
 set -euo pipefail
 
 packages=(slurmctld slurmd slurm-client munge)
 if [ "${1:-}" = accounting ]; then
+  shift
   packages+=(slurmdbd mariadb-server)
 fi
+packages+=("$@")
 
 # Exit status 101 forbids the packages to start their services (deb-systemd-invoke, invoke-rc.d).
 policy=/usr/sbin/policy-rc.d

@@ -4,10 +4,12 @@
 starts a study, or goes on with the one in the folder.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -27,12 +29,12 @@ from tests.slurm.daemons import happens
 from tests.slurm.ticks import TicksTrainer, count, starts
 from tests.toys import RULES
 
-_SHIPPED = Path(__file__).parents[2] / "conf" / "executor" / "slurm.yaml"
+_CONF = Path(__file__).parents[2] / "conf"
 
 
 def configuration(**changes: Any) -> dict[str, Any]:
     """What is shipped, for a trainer that says nothing, with shorter intervals."""
-    described: dict[str, Any] = yaml.safe_load(_SHIPPED.read_text())
+    described: dict[str, Any] = yaml.safe_load((_CONF / "executor" / "slurm.yaml").read_text())
     described |= {"nodes": 1, "tasks_per_node": 1, "accelerator": "cpu", "max_parallel": 4}
     return described | {"squeue_interval_s": 0.5, "grace_s": 1, **changes}
 
@@ -114,6 +116,25 @@ def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
     return {event["index"]: event for event in found}
 
 
+def tracked_of(study: Path) -> dict[int, str]:
+    """The status in MLflow of each child, every one of which must have one run that has ended."""
+    query = (
+        "SELECT number.value, what.value, runs.status FROM runs"
+        " JOIN tags number ON number.run_uuid = runs.run_uuid AND number.key = 'nasrunner.index'"
+        " JOIN tags what ON what.run_uuid = runs.run_uuid AND what.key = 'nasrunner.status'"
+    )
+    with contextlib.closing(sqlite3.connect(study / "mlflow.db")) as opened:
+        found = opened.execute(query).fetchall()
+    assert max(Counter(number for number, _, _ in found).values(), default=1) == 1, found
+    assert {status for _, _, status in found} <= {"FINISHED", "FAILED"}, found
+    return {int(number): what for number, what, _ in found}
+
+
+def _tracker(folder: Path) -> dict[str, Any]:
+    described: dict[str, Any] = yaml.safe_load((_CONF / "tracker" / "mlflow.yaml").read_text())
+    return described | {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}", "poll_s": 0.5}
+
+
 def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
     trainer = TicksTrainer(ticks)
@@ -125,7 +146,7 @@ def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> No
                 searcher=ExhaustiveSearch(space=trainer.space, seed=0),
                 trainer=trainer,
                 executor=executor,
-                trackers=[],
+                trackers=[construct(_tracker(folder), "tracker")],
                 ledger=ledger,
                 rules=dataclasses.replace(RULES, max_children=children),
                 info=StudyInfo("ticks", folder, {}, children),

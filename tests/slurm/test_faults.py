@@ -1,4 +1,4 @@
-"""What clusters do to studies: each fault on a real SLURM, and the ledger complete afterwards."""
+"""What clusters do to studies: faults on a real SLURM; ledger and MLflow complete afterwards."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens, is_alive
-from tests.slurm.study_driver import StudyProcess
+from tests.slurm.study_driver import StudyProcess, tracked_of
 from tests.slurm.ticks import starts
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -26,6 +26,13 @@ def check_all_completed(study: StudyProcess, children: int) -> None:
     outcomes = study.outcomes()
     assert sorted(outcomes) == list(range(children)), study.describe()
     assert {each["status"] for each in outcomes.values()} == {"completed"}, outcomes
+    check_tracked(study)
+
+
+def check_tracked(study: StudyProcess) -> None:
+    """MLflow holds what the ledger does."""
+    recorded = {index: outcome["status"] for index, outcome in study.outcomes().items()}
+    assert tracked_of(study.folder) == recorded
 
 
 def test_a_child_outlives_the_slurmd_of_its_node(slurm: Cluster, tmp_path: Path) -> None:
@@ -83,6 +90,7 @@ def test_a_child_fails_when_one_of_its_processes_is_killed(slurm: Cluster, tmp_p
     assert outcome["status"] == "failed"
     assert "task 1: Killed" in outcome["error"]
     assert not is_alive(ranks[0])
+    check_tracked(study)
 
 
 def test_a_cancelled_child_has_failed_and_is_not_started_again(
@@ -96,6 +104,7 @@ def test_a_cancelled_child_has_failed_and_is_not_started_again(
     assert [outcomes[index]["status"] for index in range(3)] == ["failed", "completed", "completed"]
     assert " was cancelled on n" in outcomes[0]["error"]
     assert len(starts(study.folder, 0)) == 1
+    check_tracked(study)
 
 
 def test_a_child_that_reaches_its_time_limit_goes_on_in_the_same_job(
@@ -123,6 +132,7 @@ def test_a_child_that_is_warned_once_too_often_has_failed(slurm: Cluster, tmp_pa
     assert outcomes[1]["status"] == "failed"
     assert "by the time limit of 1 min (executor.timeout_min) on " in outcomes[1]["error"]
     assert "after 1 restart (executor.retries=1)" in outcomes[1]["error"]
+    check_tracked(study)
 
 
 def test_a_preempted_child_goes_on_when_there_is_room(slurm: Cluster, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whole studies with executor=slurm: children that Lightning trains, on one process or several."""
+"""Whole studies on SLURM: children that Lightning trains, on one process or several."""
 
 import json
 import os
@@ -15,7 +15,8 @@ from tests.slurm.study_driver import outcomes_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-OPTIONS = ("executor=slurm", "executor.cpus_per_task=1", "searcher=random", "tracker=none")
+OPTIONS = ("searcher=random", "tracker=none", "trainer.accelerator=cpu")
+JOBS = ("executor=slurm", "executor.cpus_per_task=1")
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +27,7 @@ def empty(slurm: Cluster) -> Iterator[None]:
 
 def command(study: Path, *options: str) -> list[str]:
     place = f"hydra.run.dir={study}"
-    return [sys.executable, "-m", "nasrunner", *OPTIONS, "trainer.accelerator=cpu", place, *options]
+    return [sys.executable, "-m", "nasrunner", *OPTIONS, place, *options]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def command(study: Path, *options: str) -> list[str]:
 def test_a_child_is_trained_by_two_processes(
     slurm: Cluster, tmp_path: Path, ranks: list[str]
 ) -> None:
-    options = [*ranks, "trainer.strategy=ddp", "trainer.max_epochs=2", "max_children=1"]
+    options = [*JOBS, *ranks, "trainer.strategy=ddp", "trainer.max_epochs=2", "max_children=1"]
     done = subprocess.run(
         command(tmp_path / "s", *options), capture_output=True, text=True, timeout=280
     )
@@ -48,11 +49,25 @@ def test_a_child_is_trained_by_two_processes(
     assert not (tmp_path / "s" / "slurm").exists()
 
 
+def test_a_child_on_two_devices_is_trained_by_a_worker_that_stays(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    workers = ["executor=dask_slurm", "executor.threads_per_worker=2", "executor.job.memory=1GB"]
+    options = [*workers, "trainer.devices=2", "trainer.max_epochs=2", "max_children=2"]
+    done = subprocess.run(
+        command(tmp_path / "s", *options), capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    outcomes = outcomes_of(tmp_path / "s").values()
+    assert [each["status"] for each in outcomes] == ["completed", "completed"], outcomes
+
+
 def test_a_child_whose_job_is_warned_goes_on_from_its_checkpoint(
     slurm: Cluster, tmp_path: Path
 ) -> None:
     epochs = 400
-    options = [f"trainer.max_epochs={epochs}", "trainer.checkpoint_every_s=0", "max_children=1"]
+    options = [*JOBS, f"trainer.max_epochs={epochs}", "max_children=1"]
+    options += ["trainer.checkpoint_every_s=0"]
     study = subprocess.Popen(command(tmp_path / "s", *options))
     curves = tmp_path / "s" / "children" / "0000" / "curves.jsonl"
     assert happens(lambda: curves.exists() and len(curves.read_text().splitlines()) > 20, 100)
