@@ -25,11 +25,10 @@ def dask_teardown(worker: Any) -> None:
     os._exit(0)
 
 
-# SLURM warns every process of a job before its time limit; what to do is the driver's business.
-if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-
-if _modules := os.environ.get(VARIABLE):
+if _modules := os.environ.get(VARIABLE):  # in a process that becomes a worker
+    # SLURM warns every process of a job before its time limit; what to do is the driver's business.
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     with quick_imports():
         for _module in _modules.split(","):
             with suppress(ImportError):  # a child that needs it says so better
