@@ -22,7 +22,7 @@ from nasrunner.trackers.mlflow_sqlite import SqliteFile
 if TYPE_CHECKING:
     from submitit import Job
 
-    from nasrunner.executors.slurm_watch import JobState
+    from nasrunner.executors.slurm.watch import JobState
 
 try:
     from hydra_plugins.hydra_submitit_launcher import submitit_launcher as _engine
@@ -183,7 +183,7 @@ def _wait(jobs: "Mapping[int, Job[JobReturn]]") -> dict[int, JobReturn]:
 
 def _states(ids: Iterable[str]) -> "Mapping[str, JobState]":
     """What SLURM says of jobs; nothing where it does not answer."""
-    from nasrunner.executors.slurm_watch import JobState, SlurmSilentError, accounted, queued
+    from nasrunner.executors.slurm.watch import JobState, SlurmSilentError, accounted, queued
 
     wanted = set(ids)
     try:
@@ -215,7 +215,7 @@ def _became(result: JobReturn) -> str:
 @contextlib.contextmanager
 def _outside_allocation() -> Iterator[None]:
     """Hides an allocation this process runs in: its numbers would be taken for sbatch's options."""
-    from nasrunner.executors.slurm_watch import environment
+    from nasrunner.executors.slurm.watch import environment
 
     kept = environment()
     hidden = {name: value for name, value in os.environ.items() if name not in kept}

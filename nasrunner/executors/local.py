@@ -8,8 +8,8 @@ from typing import Any
 
 from nasrunner.core import ConfigError
 from nasrunner.executors.arguments import check_count
-from nasrunner.executors.dask_cluster import Demand
-from nasrunner.executors.dask_executor import DaskExecutor
+from nasrunner.executors.dask.cluster import Demand
+from nasrunner.executors.dask.executor import DaskExecutor
 from nasrunner.executors.machine import gpus_of_each_worker, memory_gb
 from nasrunner.executors.warm import WarmServer
 
@@ -90,14 +90,14 @@ class _LocalCluster:
         self._folder = tempfile.mkdtemp(prefix="nasrunner-workers-")
 
     def settings(self) -> dict[str, Any]:
-        from nasrunner.executors.dask_processes import SETTINGS  # heavy: imports distributed
+        from nasrunner.executors.dask.processes import SETTINGS  # heavy: imports distributed
 
         return dict(SETTINGS)
 
     def start(self, demand: Demand) -> Any:
         import distributed.utils
 
-        from nasrunner.executors.dask_processes import start_cluster
+        from nasrunner.executors.dask.processes import start_cluster
 
         # Private: Dask would replace the modules to preload by its own choice, pandas among them.
         distributed.utils._forkserver_preload_set = True

@@ -18,7 +18,7 @@ from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.executors import preload
 
 # What every worker of ours imports, whatever its children are.
-_WORKER_MODULES = ("nasrunner.executors.dask_processes",)
+_WORKER_MODULES = ("nasrunner.executors.dask.processes",)
 
 
 class WarmServer:

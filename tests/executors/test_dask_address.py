@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
-from nasrunner.executors.dask_address import AddressExecutor, describe_difference
+from nasrunner.executors.dask.address import AddressExecutor, describe_difference
 from tests.executors import trains
 from tests.executors.test_signals import eventually
 

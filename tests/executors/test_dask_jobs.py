@@ -14,8 +14,8 @@ import yaml
 
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, Proposal
-from nasrunner.executors.dask_jobs import with_defaults
-from nasrunner.executors.dask_queue import Queue, SlurmQueue
+from nasrunner.executors.dask.jobs import with_defaults
+from nasrunner.executors.dask.queue import Queue, SlurmQueue
 from tests.executors import trains
 from tests.executors.test_signals import eventually
 
@@ -64,7 +64,7 @@ def tool(folder: Path, name: str, text: str, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_the_job_script_is_the_golden_one(name: str, job: dict[str, Any]) -> None:
-    from nasrunner.executors.dask_allocations import job_class
+    from nasrunner.executors.dask.allocations import job_class
 
     described = config(name, job=job, threads_per_worker=8, preload=["torch", "hydra"])
     queue = SlurmQueue() if name == "dask_slurm" else Queue("pbs")
@@ -97,7 +97,7 @@ def test_a_machine_without_the_queueing_system_is_told_of_local(
 
 def test_without_dask_jobqueue_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    monkeypatch.delitem(sys.modules, "nasrunner.executors.dask_allocations", raising=False)
+    monkeypatch.delitem(sys.modules, "nasrunner.executors.dask.allocations", raising=False)
     with pytest.raises(ConfigError, match=r"pip install 'nasrunner\[slurm\]'"):
         construct(config("dask_slurm"), "executor")
 
@@ -105,9 +105,9 @@ def test_without_dask_jobqueue_the_extra_is_named(monkeypatch: pytest.MonkeyPatc
 def test_importing_dask_jobqueue_leaves_ctrl_c_as_it_was() -> None:
     code = (
         "import signal\n"
-        "from nasrunner.executors import dask_jobs\n"
-        "dask_jobs._check_system.__globals__['shutil'].which = lambda command: command\n"
-        "dask_jobs._check_system('slurm')\n"
+        "from nasrunner.executors.dask import jobs\n"
+        "jobs._check_system.__globals__['shutil'].which = lambda command: command\n"
+        "jobs._check_system('slurm')\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -201,7 +201,7 @@ def test_an_allocation_is_not_held_by_a_worker_that_cannot_start_again() -> None
     code = (
         "import asyncio\n"
         "from types import SimpleNamespace\n"
-        "from nasrunner.executors.dask_nanny import dask_setup\n"
+        "from nasrunner.executors.dask.nanny import dask_setup\n"
         "async def fails():\n"
         "    print('start', flush=True)\n"
         "    raise OSError\n"

@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, child_folder
-from nasrunner.executors import slurm as slurm_module
-from nasrunner.executors.slurm import SlurmExecutor
-from nasrunner.executors.slurm_child import SlurmChild
-from nasrunner.executors.slurm_request import Request
+from nasrunner.executors.slurm import executor as slurm_module
+from nasrunner.executors.slurm.child import SlurmChild
+from nasrunner.executors.slurm.executor import SlurmExecutor
+from nasrunner.executors.slurm.request import Request
 from tests.executors import trains
 from tests.executors.fake_slurm import FakeSlurm, leave_result
 

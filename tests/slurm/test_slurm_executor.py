@@ -12,7 +12,7 @@ import pytest
 
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, Outcome, Proposal, Train, child_folder
-from nasrunner.executors.slurm import SlurmExecutor
+from nasrunner.executors.slurm.executor import SlurmExecutor
 from nasrunner.rehearsal import rehearse
 from tests.executors import trains
 from tests.slurm.cluster import Cluster

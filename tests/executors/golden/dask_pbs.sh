@@ -17,4 +17,4 @@ export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False
 export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False
 export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False
 export DASK_LOGGING__DISTRIBUTED=warning
-/opt/env/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:40001 --name nasrunner-0 --nthreads 8 --memory-limit 3.73GiB --nanny --death-timeout 120 --no-dashboard --preload nasrunner.executors.preload --preload-nanny nasrunner.executors.dask_nanny
+/opt/env/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:40001 --name nasrunner-0 --nthreads 8 --memory-limit 3.73GiB --nanny --death-timeout 120 --no-dashboard --preload nasrunner.executors.preload --preload-nanny nasrunner.executors.dask.nanny

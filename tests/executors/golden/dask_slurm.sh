@@ -23,4 +23,4 @@ export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False
 export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=False
 export DASK_LOGGING__DISTRIBUTED=warning
 module load cuda/12
-/opt/env/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:40001 --name nasrunner-0 --nthreads 8 --memory-limit 14.90GiB --nanny --death-timeout 120 --local-directory $SCRATCH --no-dashboard --preload nasrunner.executors.preload --preload-nanny nasrunner.executors.dask_nanny --interface ib0
+/opt/env/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:40001 --name nasrunner-0 --nthreads 8 --memory-limit 14.90GiB --nanny --death-timeout 120 --local-directory $SCRATCH --no-dashboard --preload nasrunner.executors.preload --preload-nanny nasrunner.executors.dask.nanny --interface ib0

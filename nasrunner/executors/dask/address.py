@@ -10,8 +10,8 @@ from typing import Any
 
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.executors.arguments import check_count, check_seconds
-from nasrunner.executors.dask_cluster import Demand
-from nasrunner.executors.dask_executor import DaskExecutor
+from nasrunner.executors.dask.cluster import Demand
+from nasrunner.executors.dask.executor import DaskExecutor
 from nasrunner.executors.running import last_lines
 
 _PACKAGES = ("nasrunner", "distributed", "dask", "cloudpickle", "torch", "pytorch-lightning")

@@ -15,7 +15,7 @@ from typing import Any
 
 from nasrunner.core import NasRunnerError, Outcome, Proposal
 from nasrunner.core.imports import quick_imports
-from nasrunner.executors.dask_cluster import Cluster, Demand
+from nasrunner.executors.dask.cluster import Cluster, Demand
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
 from nasrunner.executors.warm import sigint_blocked
 

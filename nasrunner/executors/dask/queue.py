@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from nasrunner.executors.slurm_watch import (
+from nasrunner.executors.slurm.watch import (
     JobState,
     SlurmSilentError,
     accounted,

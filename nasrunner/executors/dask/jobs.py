@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core import ConfigError
-from nasrunner.executors import dask_nanny
 from nasrunner.executors import preload as preload_module
 from nasrunner.executors.arguments import check_count, check_seconds
-from nasrunner.executors.dask_cluster import Demand
-from nasrunner.executors.dask_executor import DaskExecutor
-from nasrunner.executors.dask_queue import Queue, SlurmQueue, described, log_end
+from nasrunner.executors.dask import nanny
+from nasrunner.executors.dask.cluster import Demand
+from nasrunner.executors.dask.executor import DaskExecutor
+from nasrunner.executors.dask.queue import Queue, SlurmQueue, described, log_end
 
 _SCALE_INTERVAL_S = 1.0
 _RESTARTS_WITHIN_S = 60  # a worker in its allocation, imports included; then the job is cancelled
@@ -124,7 +124,7 @@ class _JobCluster:
         }
 
     def start(self, demand: Demand) -> Any:
-        from nasrunner.executors.dask_allocations import Allocations, start_cluster
+        from nasrunner.executors.dask.allocations import Allocations, start_cluster
 
         self._log_folder.mkdir(parents=True, exist_ok=True)
         self._cluster = start_cluster(self._queue, self._job, self._log_folder, self._tls)
@@ -173,7 +173,7 @@ class _JobCluster:
 
     def close(self) -> None:
         if self._cluster is not None:  # it has cancelled the jobs
-            from nasrunner.executors.dask_allocations import remove_certificates
+            from nasrunner.executors.dask.allocations import remove_certificates
 
             remove_certificates(self._cluster)
             self._cluster = None
@@ -197,7 +197,7 @@ def _check_system(system: str) -> None:
     """Imports dask-jobqueue and looks for the command that submits jobs."""
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        from nasrunner.executors.dask_allocations import cluster_class
+        from nasrunner.executors.dask.allocations import cluster_class
     except ImportError as error:
         raise ConfigError(
             f"executor.system={system} needs dask-jobqueue ({error}): "
@@ -251,7 +251,7 @@ def with_defaults(
         "job_extra_directives": [*directives, *given.get("job_extra_directives", ())],
         "worker_extra_args": [
             *["--no-dashboard", "--preload", preload_module.__name__],
-            *["--preload-nanny", dask_nanny.__name__],
+            *["--preload-nanny", nanny.__name__],
             *given.get("worker_extra_args", ()),
         ],
     }

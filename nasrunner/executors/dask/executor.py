@@ -6,8 +6,8 @@ from pathlib import Path
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import NasRunnerError, Outcome, Proposal, Train
-from nasrunner.executors.dask_cluster import Cluster
-from nasrunner.executors.dask_dispatcher import Dispatcher, Job
+from nasrunner.executors.dask.cluster import Cluster
+from nasrunner.executors.dask.dispatcher import Dispatcher, Job
 
 _ABORT_INTERVAL_S = 0.1
 

@@ -16,18 +16,18 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no types
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, Train
 from nasrunner.executors.arguments import check_seconds
 from nasrunner.executors.running import failed
-from nasrunner.executors.slurm_cancel import cancel_jobs
-from nasrunner.executors.slurm_child import SlurmChild, after_restarts, write_train
-from nasrunner.executors.slurm_job import SlurmJob, touch_folder
-from nasrunner.executors.slurm_request import Request
-from nasrunner.executors.slurm_submit import (
+from nasrunner.executors.slurm.cancel import cancel_jobs
+from nasrunner.executors.slurm.child import SlurmChild, after_restarts, write_train
+from nasrunner.executors.slurm.job import SlurmJob, touch_folder
+from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.submit import (
     NotNowError,
     check_installed,
     check_possible,
     new_name,
     submit,
 )
-from nasrunner.executors.slurm_watch import JobState, SlurmWatch
+from nasrunner.executors.slurm.watch import JobState, SlurmWatch
 
 _RESTARTED = ("BOOT_FAIL", "GONE", "NODE_FAIL", "PREEMPTED", "TIMEOUT")
 """States of jobs that ended through no fault of their child."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.core.errors import suggest
-from nasrunner.executors.slurm_child import SlurmChild
-from nasrunner.executors.slurm_request import Request
-from nasrunner.executors.slurm_watch import SlurmSilentError, ask_slurm, environment
+from nasrunner.executors.slurm.child import SlurmChild
+from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, environment
 from nasrunner.executors.warm import sigint_blocked
 
 _TRANSIENT = re.compile(

@@ -4,8 +4,8 @@ import logging
 import os
 from collections.abc import Sequence
 
-from nasrunner.executors.slurm_job import SlurmJob
-from nasrunner.executors.slurm_watch import SlurmSilentError, cancel
+from nasrunner.executors.slurm.job import SlurmJob
+from nasrunner.executors.slurm.watch import SlurmSilentError, cancel
 
 _CANCEL_WITHIN_S = 20.0
 _MOST_IN_COMMAND = 500

@@ -18,9 +18,9 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.deploy.spec import ProcessInterface
 
 from nasrunner.core import ConfigError, NasRunnerError
-from nasrunner.executors.dask_cluster import Demand
-from nasrunner.executors.dask_processes import QuietScheduler
-from nasrunner.executors.dask_queue import Queue, described, log_end
+from nasrunner.executors.dask.cluster import Demand
+from nasrunner.executors.dask.processes import QuietScheduler
+from nasrunner.executors.dask.queue import Queue, described, log_end
 
 _MOST_FAILED_STARTS = 3
 _MOST_REFUSALS = 10

@@ -12,7 +12,7 @@ from typing import Any
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.executors.running import failed, last_lines
-from nasrunner.executors.slurm_child import found_outcome
+from nasrunner.executors.slurm.child import found_outcome
 
 _FILE = "slurm.json"
 _LOG_LINES = 12

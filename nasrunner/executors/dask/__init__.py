@@ -1,0 +1,1 @@
+"""Children on the workers of a Dask cluster, wherever its workers are."""

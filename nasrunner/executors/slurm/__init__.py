@@ -1,0 +1,1 @@
+"""A SLURM job for each child, over submitit."""
