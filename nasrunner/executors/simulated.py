@@ -1,8 +1,8 @@
 """A cluster that is only pretended: children answer at once, and a virtual clock says when."""
 
 import heapq
-import logging
 import math
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass, replace
@@ -12,8 +12,6 @@ import numpy as np
 
 from nasrunner.core import ConfigError, Outcome, Proposal, Train
 from nasrunner.executors.running import run_child
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -142,15 +140,11 @@ class SimulatedExecutor:
         self._queue.clear()
         if self._num_ended:
             used = self.utilisation()
-            _log.info(
-                "simulated: %d children on %d workers in %.0f s, workers busy %.1f %%, "
-                "%.2f ms of the driver a child, %d workers died",
-                used.num_ended,
-                self.workers,
-                used.clock_s,
-                100 * used.busy_share,
-                1e3 * used.driver_s / used.num_ended,
-                used.num_deaths,
+            sys.stdout.write(
+                f"Simulated: {used.num_ended:,} children on {self.workers:,} workers in "
+                f"{used.clock_s:,.0f} s, workers busy {100 * used.busy_share:.1f} %, "
+                f"{1e3 * used.driver_s / used.num_ended:.2f} ms of the driver a child, "
+                f"{used.num_deaths:,} workers died\n"
             )
             self._num_ended = 0
 

@@ -133,3 +133,11 @@ def test_a_number_out_of_its_range_is_refused(name: str, value: float, legal: st
     message = f"executor.{name} must be {legal}, got {value!r}"
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
         SimulatedExecutor(**{**PLAIN, name: value})
+
+
+def test_the_end_says_how_the_cluster_was_used(capsys):
+    executor = SimulatedExecutor(**{**PLAIN, "workers": 4})
+    run(executor, 40)
+    executor.close()
+    told = "Simulated: 40 children on 4 workers in 100 s, workers busy 100.0 %, "
+    assert capsys.readouterr().out.startswith(told)
