@@ -39,7 +39,7 @@ def config(folder: Path, **changes: Any) -> dict[str, Any]:
     described: dict[str, Any] = yaml.safe_load(CONFIG.read_text())
     job = {
         **described["job"],
-        "memory": "300MB",
+        "memory": "600MB",
         "interface": "lo",
         "job_script_prologue": [f"export PYTHONPATH={ROOT}"],
         **changes.pop("job", {}),
@@ -280,7 +280,8 @@ def test_a_driver_that_is_killed_leaves_no_worker_and_its_study_goes_on(
         outcome = tmp_path / "study" / "children" / "0000" / "outcome.json"
         assert happens(lambda: outcome.exists() or driver.poll() is not None, 120)
         driver.kill()
-    assert happens(lambda: no_jobs(slurm), 20)
+    # A worker that is just starting looks for the driver for half a minute.
+    assert happens(lambda: no_jobs(slurm), WITHIN_S)
 
     resume = [f"resume={tmp_path / 'study'}"]
     done = subprocess.run([*command, *resume], cwd=tmp_path, capture_output=True, text=True)
