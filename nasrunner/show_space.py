@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from nasrunner.command_line import one_sentence
 from nasrunner.core.decision import Decision, OneOf
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.space import Shape, Space, argument_names
+from nasrunner.core.space import Shape, Space, argument_names, is_open
 from nasrunner.launch import build_space
 
 
@@ -33,7 +34,8 @@ def main() -> None:
         space = build_space(config)
         console.print(tree(space))
         kinds = len(space.signature())
-        console.print(f"\n[bold]{space.size():,}[/] architectures, {kinds} kinds of decisions\n")
+        size = _count(space.size())
+        console.print(f"\n[bold]{size}[/] architectures, {kinds} kinds of decisions\n")
         print_samples(console, space, config["data"], arguments)
 
 
@@ -77,17 +79,24 @@ def _grow(parent: Tree, module: Space) -> None:
             submodules.append(value)
         elif isinstance(value, tuple) and any(isinstance(item, Space) for item in value):
             submodules += value
-        elif isinstance(value, OneOf):
+        elif is_open(value):
             leaves.append(f"{name} {_leaf(value)}")
     shown = module.name() if submodules or leaves else module.text()
     size = module.size()
-    note = f" [dim]({size:,})[/]" if size > 1 else ""
+    note = f" [dim]({_count(size)})[/]" if size > 1 else ""
     branch = parent.add(f"[bold]{shown}[/] {' '.join(leaves)}".rstrip() + note)
     for each in submodules:
         _grow(branch, each)
 
 
+def _count(size: int) -> str:
+    """Exact, unless nobody would read all the digits; a float would overflow."""
+    return f"{size:,}" if size < 10**15 else f"{Decimal(size):.2e}"
+
+
 def _leaf(value: object) -> str:
+    if isinstance(value, tuple):
+        return "× ".join(f"{_leaf(item)} " for item in value).rstrip()
     if not isinstance(value, OneOf):
         return f"= {value}"
     options = [str(option) for option in value.options]
@@ -110,7 +119,8 @@ def print_samples(
     for index in track(range(arguments.checked), "building", console=console, transient=True):
         genotype = space.walk(draw_uniformly(rng))
         try:
-            found = draw_up(space, genotype, in_shape, data["num_outputs"], lambda _: "")
+            in_dtype = data.get("in_dtype", "float32")
+            found = draw_up(space, genotype, in_shape, data["num_outputs"], lambda _: "", in_dtype)
             valid += 1
             facts = f"{found.parameters:,}", f"{found.flops:,}"
         except SpaceError as error:

@@ -19,32 +19,44 @@ def draw_up(
     in_shape: Shape,
     num_outputs: int,
     draw: Callable[[Space], str],
+    in_dtype: str = "float32",
 ) -> Blueprint:
     """Builds a child on the meta device and counts what it would need.
 
     Modules of a user's own must run on the meta device: they may look at shapes, not at values.
 
+    Args:
+        space: what is searched.
+        genotype: the child's architecture.
+        in_shape: shape of one example.
+        num_outputs: classes, or numbers to predict.
+        draw: draws a frozen space as SVG.
+        in_dtype: ``int64``: an example is a sequence of tokens, and the network has
+            ``num_outputs`` for each of them.
+
     Raises:
-        SpaceError: the network is impossible, or its output is not ``(num_outputs,)``.
+        SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
+            ``(*in_shape, num_outputs)``.
     """
     frozen = space.freeze(genotype)
     with torch.device("meta"):
         network, out_shape = frozen.build(in_shape)
-    if out_shape != (num_outputs,):
+    legal = (*in_shape, num_outputs) if in_dtype == "int64" else (num_outputs,)
+    if out_shape != legal:
         raise SpaceError(
-            f"the network's output has the shape {out_shape} but must have ({num_outputs},): "
+            f"the network's output has the shape {out_shape} but must have {legal}: "
             "end the space with affine: {units: ${data.num_outputs}}"
         )
     parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
     try:
-        flops = count_flops(network, in_shape)
+        flops = count_flops(network, in_shape, in_dtype)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise SpaceError(f"the network cannot be run on the meta device: {reason}") from error
     return Blueprint(frozen.text(), draw(frozen), space.values(genotype), parameters, flops)
 
 
-def count_flops(network: nn.Module, in_shape: Shape) -> int:
+def count_flops(network: nn.Module, in_shape: Shape, in_dtype: str = "float32") -> int:
     """Floating-point operations of one example's forward pass, two for each multiply-add.
 
     Matrix products and convolutions count, as in ``torch.utils.flop_counter``; elementwise
@@ -54,8 +66,9 @@ def count_flops(network: nn.Module, in_shape: Shape) -> int:
     Args:
         network: on the meta device; it cannot be used afterwards.
         in_shape: shape of one example.
+        in_dtype: torch's name of its type.
     """
-    x = torch.empty(1, *in_shape, device="meta")
+    x = torch.empty(1, *in_shape, dtype=getattr(torch, in_dtype), device="meta")
     network.eval()
     if all(map(_is_known, network.modules())):
         return _tally(network, x)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nasrunner.children.arguments import check_ranks, make_trainer
+from nasrunner.children.arguments import check_ranks, make_trainer, needs_ranks
 from nasrunner.children.checkpoints import check_keep
 from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
@@ -93,6 +93,14 @@ def _check_scheduler(config: Config, in_shape: Shape, construct: Construct) -> N
 
 def _check_task(config: Config, in_shape: Shape, construct: Construct) -> None:
     task = _make_task(config, construct)
+    in_dtype = config["data"].get("in_dtype", "float32")
+    if task.is_of_steps != (in_dtype == "int64"):
+        legal = "task=language_model" if in_dtype == "int64" else "data=ptb, data=ptb_char"
+        what = "each token, as of language models" if task.is_of_steps else "each example"
+        raise ConfigError(
+            f"task: {type(task).__name__} has a target for {what}, which data of "
+            f"data.in_dtype={in_dtype} has not; legal with it: {legal}"
+        )
     with quiet():  # torchmetrics warns of made-up examples that it has so few
         task.rehearse()
 
@@ -127,7 +135,21 @@ def _check_data(config: Config, in_shape: Shape, construct: Construct) -> None:
         found = getattr(data, name, expected)
         if (tuple(found) if name == "in_shape" else found) != expected:
             raise DataError(f"data.{name} is {expected}, but the data module says {found}")
+    if getattr(data, "needs_one_device", False):
+        _check_one_device(config["trainer"], type(data).__name__, construct)
     data.prepare_data()
+
+
+def _check_one_device(trainer: Config, name: str, construct: Construct) -> None:
+    """Refuses several devices to a child whose batches cannot be divided among them."""
+    with quiet():  # Lightning says which devices it found
+        if not needs_ranks(trainer, lambda: make_trainer(trainer, Path(), construct, [])):
+            return
+    given = [f"trainer.{key}={trainer.get(key)}" for key in ("devices", "num_nodes", "strategy")]
+    raise ConfigError(
+        f"data: the streams of {name} cannot be divided among the devices of {' '.join(given)}; "
+        "legal: trainer.devices=1 trainer.num_nodes=1 trainer.strategy=auto"
+    )
 
 
 _PARTS = {

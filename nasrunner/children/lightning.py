@@ -72,8 +72,14 @@ class LightningTrainer:
         self.draw = draw
 
     def inspect(self, genotype: Genotype) -> Blueprint:
+        data = self.config["data"]
         return draw_up(
-            self.space, genotype, self.in_shape, self.config["data"]["num_outputs"], self.draw
+            self.space,
+            genotype,
+            self.in_shape,
+            data["num_outputs"],
+            self.draw,
+            data.get("in_dtype", "float32"),
         )
 
     def rehearsal(self) -> "LightningRehearsal":

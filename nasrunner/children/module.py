@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from nasrunner.children.mean_loss import MeanLoss
 from nasrunner.children.schedulers import Plateau
 from nasrunner.children.tasks import Task
 
@@ -46,7 +47,7 @@ class ChildModule(pl.LightningModule):
 
     Attributes:
         tested: the metrics of the test part, once the network was tested.
-        num_tested: the examples they were measured on.
+        num_tested: the targets they were measured on.
     """
 
     def __init__(
@@ -67,8 +68,8 @@ class ChildModule(pl.LightningModule):
         self._make_optimizer = make_optimizer
         self._make_scheduler = make_scheduler
         self._record = record
-        self._train_loss = _Mean()
-        self._eval_loss = _Mean()
+        self._train_loss = MeanLoss()
+        self._eval_loss = MeanLoss()
         self._validated: Line = {}
         self.tested: Line = {}
         self.num_tested = 0
@@ -98,7 +99,7 @@ class ChildModule(pl.LightningModule):
         if whole:
             return self._train_part(x, target, num_examples=whole[0])
         loss = self.task.loss(self.forward(x), target)
-        self._train_loss.add(loss.detach(), len(x))
+        self._train_loss.add(loss.detach(), self.task.num_targets(target))
         return loss
 
     def _train_part(self, x: torch.Tensor, target: torch.Tensor, num_examples: int) -> torch.Tensor:
@@ -125,18 +126,18 @@ class ChildModule(pl.LightningModule):
         """One pass over the batches: what Lightning's automatic optimization does for each."""
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, Optimizer)
-        forward, loss_of, train_loss = self.forward, self.task.loss, self._train_loss
+        forward, task, train_loss = self.forward, self.task, self._train_loss
         forward_context = self.trainer.precision_plugin.forward_context
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         x = target = torch.empty(0)
 
         def closure() -> torch.Tensor:
             with forward_context():
-                loss = loss_of(forward(x), target)
+                loss = task.loss(forward(x), target)
             for parameter in trained:  # zero_grad() without its wrappers, 3 % of a small step
                 parameter.grad = None
             loss.backward()  # type: ignore[no-untyped-call]
-            train_loss.add(loss.detach(), len(x))
+            train_loss.add(loss.detach(), task.num_targets(target))
             return loss
 
         num_steps = 0
@@ -170,11 +171,16 @@ class ChildModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self._validated = {}
+        self._reset_states()
+
+    def on_validation_epoch_start(self) -> None:
+        self._reset_states()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch)
 
     def on_validation_epoch_end(self) -> None:
+        self._reset_states()  # training may go on in the middle of its epoch
         values = self._measured("val")
         if not self.trainer.sanity_checking:
             self._validated = self._publish(values)
@@ -182,9 +188,12 @@ class ChildModule(pl.LightningModule):
     def on_test_start(self) -> None:
         self.num_tested = 0
 
+    def on_test_epoch_start(self) -> None:
+        self._reset_states()
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch)
-        self.num_tested += len(batch[0])
+        self.num_tested += self.task.num_targets(batch[1])
 
     def on_test_epoch_end(self) -> None:
         self.tested = self._publish(self._measured("test"))
@@ -195,14 +204,25 @@ class ChildModule(pl.LightningModule):
         if len(x) == 0:
             return
         predicted_BK = self.forward(x)
-        self._eval_loss.add(self.task.loss(predicted_BK, target), len(x))
+        self._eval_loss.add(self.task.loss(predicted_BK, target), self.task.num_targets(target))
         measured = self.task.measured(predicted_BK, target)
         for metric in self.metrics.values():
             metric.update(*measured)  # type: ignore[operator]
 
+    def _reset_states(self) -> None:
+        """Makes recurrent layers forget the batches before: a pass starts at its streams' starts.
+
+        Layers keep what they remember between batches themselves, and have ``reset_state()``.
+        """
+        for layer in self.network.modules():
+            if (reset_state := getattr(layer, "reset_state", None)) is not None:
+                reset_state()
+
     def _measured(self, part: str) -> dict[str, torch.Tensor]:
         """The loss and every metric of the batches measured since the last time."""
-        values = {f"{part}_loss": self._eval_loss.compute(self.trainer.strategy)}
+        loss = self._eval_loss.compute(self.trainer.strategy)
+        values = {f"{part}_loss": loss}
+        values |= {f"{part}_{name}": value for name, value in self.task.following(loss).items()}
         for name, metric in self.metrics.items():
             values[f"{part}_{name}"] = metric.compute()  # type: ignore[operator]
             metric.reset()  # type: ignore[operator]
@@ -244,43 +264,3 @@ class ChildModule(pl.LightningModule):
             scheduler.step(self.trainer.callback_metrics[scheduler.monitor])
         else:
             scheduler.step()  # type: ignore[union-attr]
-
-
-class _Mean:
-    """The mean loss of an epoch's examples, summed on the device without waiting for it."""
-
-    _MAX_KEPT = 1024
-    """Losses kept apart before they are summed: a stack of many costs less than many sums."""
-
-    def __init__(self) -> None:
-        self._losses: list[torch.Tensor] = []
-        self._sizes: list[int] = []
-        self._total: torch.Tensor | float = 0.0
-        self._count = 0
-
-    def add(self, loss: torch.Tensor, size: int) -> None:
-        """Counts the mean loss of ``size`` examples."""
-        self._losses.append(loss)
-        self._sizes.append(size)
-        if len(self._losses) == self._MAX_KEPT:
-            self._fold()
-
-    def compute(self, strategy: Any) -> torch.Tensor:
-        """The mean over all devices; starts anew."""
-        self._fold()
-        total = torch.as_tensor(self._total).to(strategy.root_device)
-        count = torch.tensor(float(self._count)).to(total.device)
-        self._total, self._count = 0.0, 0
-        mean: torch.Tensor = strategy.reduce(total, reduce_op="sum") / strategy.reduce(
-            count, reduce_op="sum"
-        )
-        return mean
-
-    def _fold(self) -> None:
-        if not self._losses:
-            return
-        losses = torch.stack(self._losses).float()
-        sizes = torch.tensor(self._sizes, dtype=losses.dtype).to(losses.device)
-        self._total = self._total + (losses * sizes).sum()
-        self._count += sum(self._sizes)
-        self._losses, self._sizes = [], []

@@ -18,7 +18,8 @@ Curves = Sequence[Mapping[str, float]]
 class Reward:
     """Reduces the curve of one metric to the reward a searcher maximises.
 
-    Zoph & Le 2017 (arXiv:1611.01578): ``val_accuracy``, ``max_last`` of 5 epochs, power 3.
+    Zoph & Le 2017 (arXiv:1611.01578): ``val_accuracy``, ``max_last`` of 5 epochs, power 3; for
+    language models 80 / perplexity²: ``val_perplexity``, ``min``, power -2, scale 80.
 
     Args:
         metric: name of the metric: ``val_loss``, ``val_accuracy``, ….
@@ -26,7 +27,9 @@ class Reward:
         reduce: ``last`` epoch; ``best`` epoch; ``mean_last``, ``max_last``: the mean or the best
             of the last ``last_epochs`` epochs.
         last_epochs: how many epochs ``mean_last`` and ``max_last`` look at, >= 1.
-        power: what the metric, which must not be negative then, is raised to; > 0.
+        power: what the metric, which must not be negative then, is raised to; not 0. Below 0,
+            for ``min`` only: lower is better without a sign, and the reward is positive.
+        scale: what all this is multiplied by, > 0.
 
     Raises:
         ConfigError: an argument is not legal.
@@ -37,6 +40,7 @@ class Reward:
     reduce: Reduce
     last_epochs: int
     power: float
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.mode not in ("max", "min"):
@@ -50,10 +54,17 @@ class Reward:
             raise ConfigError(
                 f"task.reward.last_epochs must be a whole number >= 1, got {self.last_epochs!r}"
             )
-        if isinstance(self.power, bool) or not (
-            isinstance(self.power, int | float) and 0 < self.power < math.inf
-        ):
-            raise ConfigError(f"task.reward.power must be a number > 0, got {self.power!r}")
+        is_power = _is_number(self.power) and (self.power > 0 or self._is_inverse)
+        if not is_power:
+            legal = "> 0" if self.mode == "max" else "other than 0"
+            raise ConfigError(f"task.reward.power must be a number {legal}, got {self.power!r}")
+        if not (_is_number(self.scale) and self.scale > 0):
+            raise ConfigError(f"task.reward.scale must be a number > 0, got {self.scale!r}")
+
+    @property
+    def _is_inverse(self) -> bool:
+        """Whether the power makes a lower metric a higher reward, which then needs no sign."""
+        return self.mode == "min" and self.power < 0
 
     def check_logged(self, names: Sequence[str]) -> None:
         """Refuses a metric that is not among those a child logs.
@@ -70,7 +81,7 @@ class Reward:
 
         Raises:
             ValueError: the metric was never logged, is not finite, or is negative while ``power``
-                is not 1.
+                is not 1, or 0 while it is below 0.
         """
         values = [line[self.metric] for line in curves if self.metric in line]
         if not values:
@@ -80,16 +91,21 @@ class Reward:
         value = sign * _REDUCTIONS[self.reduce]([sign * v for v in values], self.last_epochs)
         if not math.isfinite(value):
             raise ValueError(f"the reward's metric {self.metric!r} is {value}")
-        if self.power != 1 and value < 0:
+        if (self.power != 1 and value < 0) or (self.power < 0 and value == 0):
             raise ValueError(
-                f"task.reward.power={self.power} needs a metric >= 0, "
-                f"but {self.metric!r} is {value}"
+                f"task.reward.power={self.power} needs a metric {'>' if self.power < 0 else '>='} "
+                f"0, but {self.metric!r} is {value}"
             )
-        return float(sign * (value if self.power == 1 else value**self.power))
+        raised = value if self.power == 1 else value**self.power
+        return float(self.scale * (raised if self._is_inverse else sign * raised))
 
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether one value of the metric is better than another, or than none."""
         return than is None or (value > than if self.mode == "max" else value < than)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 _REDUCTIONS = {

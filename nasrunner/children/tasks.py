@@ -50,6 +50,9 @@ class Task(ABC):
     metric_classes: ClassVar[Mapping[str, type[Metric]]]
     """The torchmetrics classes that fit the task, by name."""
 
+    is_of_steps: ClassVar[bool] = False
+    """Whether each step of a sequence of tokens has a target, instead of each example."""
+
     def __init__(
         self,
         *,
@@ -65,7 +68,8 @@ class Task(ABC):
 
     def logged_names(self) -> list[str]:
         """The metrics that every child logs."""
-        return ["train_loss", "val_loss", *[f"val_{name}" for name in self.metrics]]
+        names = [*self.following(torch.zeros(())), *self.metrics]
+        return ["train_loss", "val_loss", *[f"val_{name}" for name in names]]
 
     @abstractmethod
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -80,6 +84,14 @@ class Task(ABC):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What metrics are given of a batch."""
         return predicted_BK, target
+
+    def num_targets(self, target: torch.Tensor) -> int:
+        """How many targets the loss of a batch is the mean of."""
+        return len(target)
+
+    def following(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Metrics by name that follow from the mean loss of a whole pass."""
+        return {}
 
     def _metric(self, name: str, given: Mapping[str, Any] | Metric | None) -> Metric:
         if isinstance(given, Metric):

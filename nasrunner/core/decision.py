@@ -14,6 +14,19 @@ Genotype = dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """What a decision selects: whether ``candidate`` is in the set that ``taker`` takes.
+
+    Attributes:
+        candidate: path of a part of the space.
+        taker: the same.
+    """
+
+    candidate: str
+    taker: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One open question of a space.
 
@@ -23,12 +36,15 @@ class Decision:
             one kind ask the same question with the same options, so a policy can share weights.
         options: what may be answered; a genotype holds an index into it.
         is_ordered: the options are numbers in strictly increasing or decreasing order.
+        selection: where the options are (False, True) and select one member of a set; None for
+            any other decision.
     """
 
     path: str
     kind: str
     options: tuple[Any, ...]
     is_ordered: bool
+    selection: Selection | None = None
 
 
 Choose = Callable[[Decision], int]

@@ -1,9 +1,7 @@
 """The base of every data set: examples kept in memory as tensors and batched by slicing."""
 
-import inspect
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +9,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.core.errors import ConfigError, DataError
-from nasrunner.data.files import DataFile
+from nasrunner.core.errors import DataError
+from nasrunner.data.files import DataFile, check_files
+from nasrunner.data.kept import Identity, check_count, device_of, identity_of, kept
 from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import count_of, hold_out
@@ -24,9 +23,6 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
 """Arguments that the tensors of a data set do not depend on."""
-
-_KEPT: dict[Hashable, dict[str, Any]] = {}
-"""The tensors of the last data set this process loaded, by what they depend on and stage."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +94,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         self._is_joined = False
         self._is_per_device = False
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"data.{name} must be a whole number >= 1, got {value!r}")
+            check_count(name, getattr(self, name))
 
     @abstractmethod
     def read_fit(self) -> Arrays:
@@ -128,13 +122,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         Raises:
             DataError: a file is missing, damaged, or another one than expected.
         """
-        changed = [file.path for file in self.files() if file.verify() != file.md5]
-        if changed:
-            warnings.warn(
-                f"data: the checksum of {', '.join(map(str, changed))} is not the original's; "
-                "form and size are right, so it is used",
-                stacklevel=2,
-            )
+        check_files(self.files())
 
     def join_validation(self) -> None:
         """Makes the validation examples part of the training part; called before ``setup``.
@@ -152,10 +140,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 targets for ``num_outputs``.
             ConfigError: the split is impossible.
         """
-        identity = (*self._identity(), device := self._device())
-        self._fit = _kept(identity, "fit", lambda: self._load_fit(device))
+        identity = (*self._identity(), device := device_of(self))
+        self._fit = kept(identity, "fit", lambda: self._load_fit(device))
         if stage == "test":
-            self._test = _kept(identity, "test", lambda: self._load_test(device))
+            self._test = kept(identity, "test", lambda: self._load_test(device))
 
     def divide_batches(self, *, per_device: bool) -> None:
         """Prepares for a trainer with several devices; called before loaders are asked for.
@@ -218,21 +206,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             return None
         return Part(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
 
-    def _device(self) -> torch.device:
-        if self.trainer is None:
-            return torch.device("cpu")
-        return self.trainer.strategy.root_device
-
-    def _identity(self) -> tuple[Hashable, ...]:
-        """What the tensors depend on: the class and its arguments, batching left out."""
-        names = [n for n in inspect.signature(type(self)).parameters if n not in _BATCHING]
-        if missing := [name for name in names if not hasattr(self, name)]:
-            raise ConfigError(
-                f"data: {type(self).__name__} must keep its argument {missing[0]!r} as an "
-                "attribute of the same name"
-            )
-        given = [(name, repr(getattr(self, name))) for name in names]
-        return (type(self), self._is_joined, *given)
+    def _identity(self) -> Identity:
+        return (*identity_of(self, _BATCHING), self._is_joined)
 
     def _load_fit(self, device: torch.device) -> _FitTensors:
         x, y = self.read_fit()
@@ -285,13 +260,3 @@ def _tensors(
 ) -> Batch:
     targets = y.astype(np.int64 if y.ndim == 1 else np.float32)
     return normalization.apply(x).to(device), torch.from_numpy(targets).to(device)
-
-
-def _kept(identity: Hashable, stage: str, load: Callable[[], Any]) -> Any:
-    """What ``load`` returned for this data set and stage; forgets any other data set first."""
-    for other in set(_KEPT) - {identity}:
-        del _KEPT[other]
-    stages = _KEPT.setdefault(identity, {})
-    if stage not in stages:
-        stages[stage] = load()
-    return stages[stage]

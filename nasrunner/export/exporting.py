@@ -38,6 +38,9 @@ class Export:
         weights: its weights; None: only its code is written.
         folder: where the files go; made if it is missing.
 
+    Raises:
+        ConfigError: the network takes tokens.
+
     Attributes:
         differences: file -> its largest difference from the network.
         problems: why a file was not written.
@@ -50,6 +53,14 @@ class Export:
     differences: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        in_dtype = self.trained.config["data"].get("in_dtype")
+        if in_dtype is not None:
+            raise ConfigError(
+                f"data.in_dtype={in_dtype}: networks of tokens cannot be exported; legal are "
+                "networks of numbers"
+            )
 
     def run(self) -> None:
         """Writes the files.

@@ -8,10 +8,12 @@ import torch
 from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.space import Space
-from nasrunner.searchers.controller import Controller, Policy, Rollout
+from nasrunner.core.space import Space, enter
+from nasrunner.searchers.controller import Controller
+from nasrunner.searchers.rollout import Policy, Rollout
+from nasrunner.searchers.transcript import Transcript
 
-# B = children of a batch, T = decisions of the longest, R = rows: (decision kind, option) pairs
+# B = children of a batch
 
 
 class Reinforce(Searcher):
@@ -20,7 +22,8 @@ class Reinforce(Searcher):
     Whenever ``batch_size`` rewards R_k have arrived, Adam takes one step along
     1/m Σ_k Σ_t ∇ log P(a_t | a_<t) (R_k - b). The baseline b is the moving average of the rewards
     that arrived before R_k; the very first reward is its own baseline and teaches nothing.
-    ``notes["log_probability"]`` is that of the whole architecture when it was drawn.
+    Decisions that select members of a set, such as skip connections, are predicted by attention to
+    anchor points. ``notes["log_probability"]`` is that of the whole architecture when it was drawn.
 
     Args:
         hidden_units: of each LSTM layer, >= 1.
@@ -67,6 +70,7 @@ class Reinforce(Searcher):
         self.entropy_bonus = entropy_bonus
         self.controller = Controller(
             space.signature(),
+            has_selections=any(each.selection for each in space.decisions(enter(space))),
             hidden_units=hidden_units,
             num_layers=num_layers,
             init_range=init_range,
@@ -89,22 +93,18 @@ class Reinforce(Searcher):
         self.batch.append((proposal, reward - baseline))
         self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
         if len(self.batch) == self.batch_size:
-            if self.controller.num_rows > 0:  # else there is nothing to decide
+            if self.controller.vocabulary.num_rows > 0:  # else there is nothing to decide
                 self._update()
             self.batch.clear()
             self._policy = None
 
     def loss(self, batch: list[tuple[Proposal, float]]) -> torch.Tensor:
         """Minus the objective whose gradient is eq. 3, for proposals with their R_k - b."""
-        rows_BT, kinds_BT, is_step_BT = self._encode([proposal for proposal, _ in batch])
         advantages_B = torch.tensor([advantage for _, advantage in batch])
-        log_p_BTR = self.controller.forward(rows_BT, kinds_BT)
-        log_p_BT = log_p_BTR.gather(-1, rows_BT.unsqueeze(-1)).squeeze(-1)
-        objective_B = advantages_B * (log_p_BT * is_step_BT).sum(-1)
+        log_p_B, entropy_B = self.controller.forward([self._replay(each) for each, _ in batch])
+        objective_B = advantages_B * log_p_B
         if self.entropy_bonus > 0:
-            finite_BTR = log_p_BTR.clamp(min=torch.finfo(log_p_BTR.dtype).min)
-            entropy_BT = -(log_p_BTR.exp() * finite_BTR).sum(-1)
-            objective_B = objective_B + self.entropy_bonus * (entropy_BT * is_step_BT).sum(-1)
+            objective_B = objective_B + self.entropy_bonus * entropy_B
         return -objective_B.mean()
 
     def _update(self) -> None:
@@ -113,27 +113,18 @@ class Reinforce(Searcher):
             torch.autograd.backward(self.loss(self.batch))
             self.optimizer.step()
 
-    def _encode(self, proposals: list[Proposal]) -> tuple[torch.Tensor, ...]:
-        """Row chosen, kind asked, and whether there was a step: (B, T) each, padded with zeros."""
-        walks = [self._replay(proposal) for proposal in proposals]
-        length = max(len(walk) for walk in walks)
-        padded = [walk + [(0, 0)] * (length - len(walk)) for walk in walks]
-        rows_BT, kinds_BT = torch.tensor(padded).unbind(-1)
-        is_step_BT = torch.tensor([[i < len(walk) for i in range(length)] for walk in walks])
-        return rows_BT, kinds_BT, is_step_BT.float()
-
-    def _replay(self, proposal: Proposal) -> list[tuple[int, int]]:
-        """The (row, kind) pairs of a proposal in the order they were asked."""
-        steps: list[tuple[int, int]] = []
+    def _replay(self, proposal: Proposal) -> Transcript:
+        """The controller's steps that lead to a proposal."""
+        transcript = Transcript(self.controller.vocabulary)
 
         def choose(decision: Decision) -> int:
             index = proposal.genotype[decision.path]
-            row = self.controller.rows_of[decision.kind].start + index
-            steps.append((row, self.controller.kinds[decision.kind]))
+            transcript.open(decision)
+            transcript.answer(decision, index)
             return index
 
         self.space.walk(choose)
-        return steps
+        return transcript
 
 
 @contextmanager

@@ -16,6 +16,11 @@ from nasrunner.spaces.images import (
     MaxPool,
     SeparableConv2d,
 )
+from nasrunner.spaces.language_model import LanguageModel
 from nasrunner.spaces.mobile import InvertedResidual
 from nasrunner.spaces.named import Named
+from nasrunner.spaces.recurrent import Embedding, Recurrent
+from nasrunner.spaces.recurrent_baselines import GruCell, LstmCell, RnnCell
+from nasrunner.spaces.recurrent_cell import RecurrentCell, TreeCell
 from nasrunner.spaces.share import Share, Shared
+from nasrunner.spaces.skips import SkipLayers

@@ -30,7 +30,11 @@ from nasrunner.spaces.picture import (
     Skip,
     text_width,
 )
+from nasrunner.spaces.recurrent_cell import RecurrentCell, TreeCell
+from nasrunner.spaces.recurrent_picture import cell_parts
 from nasrunner.spaces.share import Share
+from nasrunner.spaces.skip_graph import SkipGraph
+from nasrunner.spaces.skip_picture import SkipColumn
 
 _FAMILIES: dict[type, str] = {
     basic.Affine: "dense",
@@ -110,6 +114,11 @@ def _items(space: Space) -> list[Part]:
         return [Branches(branches, _MERGE_SIGNS.get(space.merge, str(space.merge)))]
     if isinstance(space, CellGraph):
         return [_graph(space)]
+    if isinstance(space, SkipGraph):
+        layers = [Series(_compact(_items(layer))) for layer in space.layers]
+        return [SkipColumn(layers, space.sources())]
+    if isinstance(space, TreeCell | RecurrentCell):
+        return cell_parts(space)
     if isinstance(space, Named):
         return _named(space)
     if isinstance(space, Share):
@@ -135,6 +144,19 @@ def _graph(cell: CellGraph) -> Graph:
 
 def _is_zero(space: Space) -> bool:
     return isinstance(space.module if isinstance(space, Named) else space, basic.Zero)
+
+
+def _compact(parts: list[Part]) -> list[Part]:
+    """The parts with each box that has no arguments put into the box before it."""
+    compact: list[Part] = []
+    for part in parts:
+        before = compact[-1] if compact else None
+        if isinstance(before, Box) and isinstance(part, Box) and not part.details:
+            title = f"{before.title} → {part.title}"
+            compact[-1] = Box(title, before.details, before.family)
+        else:
+            compact.append(part)
+    return compact
 
 
 def _named(space: Named) -> list[Part]:

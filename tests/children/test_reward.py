@@ -13,8 +13,8 @@ CURVES = [
 ]
 
 
-def reward(metric="val_accuracy", mode="max", reduce="last", last_epochs=3, power=1):
-    return Reward(metric, mode, reduce, last_epochs, power)
+def reward(metric="val_accuracy", mode="max", reduce="last", last_epochs=3, power=1, scale=1):
+    return Reward(metric, mode, reduce, last_epochs, power, scale)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,21 @@ def test_nasrl_rewards_the_cube_of_the_best_of_the_last_epochs():
 
 def test_a_power_keeps_the_order_of_a_minimised_metric():
     assert reward("val_loss", "min", power=2)(CURVES) == pytest.approx(-0.16)
+
+
+@pytest.mark.parametrize(("reduce", "expected"), [("last", 80 / 0.16), ("best", 80 / 0.01)])
+def test_nasrl_rewards_80_over_the_square_of_the_perplexity(reduce, expected):
+    inverse = Reward("val_loss", "min", reduce, 1, -2, 80)
+    assert inverse(CURVES) == pytest.approx(expected)
+
+
+def test_a_scale_multiplies_the_reward():
+    assert Reward("val_loss", "min", "last", 1, 1, 2.5)(CURVES) == pytest.approx(-1.0)
+
+
+def test_an_inverse_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"power=-1 needs a metric > 0, but 'val_loss' is 0.0"):
+        reward("val_loss", "min", power=-1)([{"val_loss": 0.0}])
 
 
 def test_more_last_epochs_than_there_are_means_all():
@@ -74,6 +89,10 @@ def test_a_metric_that_is_not_finite_is_no_reward(value):
         ({"reduce": "mean"}, r"reduce='mean' is no reduction, .*mean_last"),
         ({"last_epochs": 0}, "last_epochs must be a whole number >= 1, got 0"),
         ({"power": 0}, "power must be a number > 0, got 0"),
+        ({"power": -2}, "power must be a number > 0, got -2"),
+        ({"power": 0, "mode": "min"}, "power must be a number other than 0, got 0"),
+        ({"power": math.inf}, "power must be a number > 0, got inf"),
+        ({"scale": 0}, "scale must be a number > 0, got 0"),
     ],
 )
 def test_an_illegal_argument_is_refused(arguments, message):

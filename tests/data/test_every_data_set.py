@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from nasrunner.composition import construct
 from nasrunner.core import DataError
 from nasrunner.data.tensors import TensorDataModule
+from nasrunner.data.tokens import TokenDataModule
 from tests.data.conftest import ROOT, files_of
 
 CONFIGS = sorted((ROOT / "conf" / "data").glob("*.yaml"))
@@ -29,7 +30,7 @@ def path(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def module(path: Path, cifar_root: Path) -> TensorDataModule:
+def module(path: Path, cifar_root: Path) -> TensorDataModule | TokenDataModule:
     config = load(path)
     if "root" in config:
         name = Path(config["root"]).name
@@ -38,7 +39,9 @@ def module(path: Path, cifar_root: Path) -> TensorDataModule:
 
 
 def test_there_are_configurations() -> None:
-    assert {path.stem for path in CONFIGS} >= {"digits", "wine_quality", "mnist", "cifar10"}
+    assert {path.stem for path in CONFIGS} >= {
+        *("digits", "wine_quality", "mnist", "cifar10", "ptb", "ptb_char")
+    }
 
 
 def test_arguments_stand_in_the_order_of_the_signature(path: Path) -> None:
@@ -47,10 +50,33 @@ def test_arguments_stand_in_the_order_of_the_signature(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:data. the checksum of:UserWarning")
-def test_it_serves_whole_batches_of_the_shapes_it_promises(module: TensorDataModule) -> None:
+def test_it_serves_whole_batches_of_the_shapes_it_promises(
+    module: TensorDataModule | TokenDataModule,
+) -> None:
     module.prepare_data()
     module.setup("fit")
     module.setup("test")
+    if isinstance(module, TokenDataModule):
+        check_streams(module)
+    else:
+        check_examples(module)
+
+
+def check_streams(module: TokenDataModule) -> None:
+    train, validation, test = (
+        module.train_dataloader(),
+        module.val_dataloader(),
+        module.test_dataloader(),
+    )
+    for loader in (train, validation, test):
+        for each in next(iter(loader)):
+            assert each.shape == (loader.batch_size, *module.in_shape)
+            assert each.dtype == torch.int64
+            assert 0 <= int(each.min()) <= int(each.max()) < module.num_outputs
+    assert len(train) > len(validation)
+
+
+def check_examples(module: TensorDataModule) -> None:
     train, validation, test = (
         module.train_dataloader(),
         module.val_dataloader(),

@@ -15,7 +15,9 @@ from nasrunner.spaces.language import parse_space
 from tests.spaces.enumeration import draw
 
 CONFIG = Path(__file__).parents[2] / "conf"
-SPACES = sorted(path.stem for path in (CONFIG / "space").glob("*.yaml"))
+OF_TOKENS = ("nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+"""Networks that take tokens: what is written is checked with random vectors, which they refuse."""
+SPACES = sorted({path.stem for path in (CONFIG / "space").glob("*.yaml")} - {*OF_TOKENS})
 IN_SHAPES: dict[str, Shape] = {"mlp": (20,)}
 """Of the spaces that are not given small images."""
 

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from nasrunner.core import Outcome, Proposal, SearchSpace
-from nasrunner.searchers.controller import Controller, Policy, Rollout
+from nasrunner.core import Decision, Outcome, Proposal, SearchSpace
+from nasrunner.core.space import enter
+from nasrunner.searchers.controller import Controller
 from nasrunner.searchers.reinforce import Reinforce
+from nasrunner.searchers.rollout import Policy, Rollout
+from nasrunner.searchers.transcript import Transcript, Vocabulary
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import load_space, reward_of
 
@@ -43,11 +46,24 @@ class Forced(Rollout):
         self.genotype = proposal.genotype
         self.logs: list[float] = []
 
-    def choose(self, decision: Any) -> int:
+    def choose(self, decision: Decision) -> int:
         index = self.genotype[decision.path]
-        self.logs.append(math.log(self.probabilities(decision.kind)[index]))
-        self.rows.append(self.policy.rows_of[decision.kind].start + index)
+        self.advance(decision)
+        if decision.selection is None:
+            chances = self.probabilities(decision)
+        else:
+            chances = np.array([1 - self.chance(decision), self.chance(decision)])
+        self.logs.append(math.log(chances[index]))
+        self.transcript.answer(decision, index)
         return index
+
+
+def first_probabilities(searcher: Reinforce) -> np.ndarray:
+    """Of the first decision of a space."""
+    rollout = Rollout(Policy(searcher.controller), np.random.default_rng(0))
+    decision = next(searcher.space.decisions(enter(searcher.space)))
+    rollout.advance(decision)
+    return rollout.probabilities(decision)
 
 
 def log_probability(searcher: Reinforce, proposal: Proposal) -> float:
@@ -56,8 +72,16 @@ def log_probability(searcher: Reinforce, proposal: Proposal) -> float:
     return sum(forced.logs)
 
 
-def test_gradient_is_that_of_equation_3_by_finite_differences() -> None:
-    searcher = reinforce(load_space("small_cnn"))
+ANY_DEPTH = {"skip_layers": {"times": {"range": [1, 4, 1]}, "layer": {"or": ["relu", "tanh"]}}}
+
+
+@pytest.mark.parametrize(
+    "space",
+    [load_space("small_cnn"), parse_space(ANY_DEPTH)],
+    ids=["small_cnn", "any_depth"],
+)
+def test_gradient_is_that_of_equation_3_by_finite_differences(space: SearchSpace) -> None:
+    searcher = reinforce(space)
     searcher.controller.double()
     batch = [(searcher.suggest(0), 0.7), (searcher.suggest(1), -0.3), (searcher.suggest(4), 0.1)]
     assert len({len(proposal.genotype) for proposal, _ in batch}) > 1  # padding plays a part
@@ -93,8 +117,9 @@ def test_gradient_of_one_decision_is_the_chosen_option_minus_the_probabilities()
     assert searcher.controller.head.bias.grad.tolist() == pytest.approx([0.2, -0.4, 0.2])
 
 
-def test_drawing_follows_the_probabilities_the_gradient_is_taken_of() -> None:
-    searcher = reinforce(load_space("mlp"), hidden_units=35)
+@pytest.mark.parametrize("space", ["mlp", "nasrl_conv_small"])
+def test_drawing_follows_the_probabilities_the_gradient_is_taken_of(space: str) -> None:
+    searcher = reinforce(load_space(space), hidden_units=35)
     run(searcher, 6)
     proposals = [searcher.suggest(index) for index in range(50)]
     for proposal in proposals:
@@ -107,9 +132,7 @@ def test_drawing_follows_the_probabilities_the_gradient_is_taken_of() -> None:
 def test_options_are_drawn_as_often_as_their_probabilities_say() -> None:
     space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
     searcher = reinforce(space, init_range=2.0)
-    expected = Rollout(Policy(searcher.controller), np.random.default_rng(0)).probabilities(
-        "affine/units"
-    )
+    expected = first_probabilities(searcher)
     drawn = [searcher.suggest(index).genotype["affine/units"] for index in range(2000)]
     counts = np.bincount(drawn, minlength=3)
     assert max(expected) - min(expected) > 0.1
@@ -185,11 +208,7 @@ def test_entropy_bonus_flattens_the_policy() -> None:
         searcher = reinforce(space, init_range=2.0, batch_size=1, entropy_bonus=entropy_bonus)
         for _ in range(50):
             searcher.learn(chosen, 0.5)  # a constant reward: nothing but the bonus moves it
-        spread.append(
-            np.ptp(
-                Rollout(Policy(searcher.controller), searcher.rng(0)).probabilities("affine/units")
-            )
-        )
+        spread.append(np.ptp(first_probabilities(searcher)))
     assert spread[0] > 0.1
     assert spread[1] < 0.01
 
@@ -197,13 +216,14 @@ def test_entropy_bonus_flattens_the_policy() -> None:
 def test_decisions_of_one_kind_share_a_head_wherever_they_stand() -> None:
     controller = Controller(
         load_space("mlp").signature(),
+        has_selections=False,
         hidden_units=35,
         num_layers=2,
         init_range=0.08,
         rng=np.random.default_rng(0),
     )
     # 7 widths and 4 activations, 9 depths, 2 layer types, 7 widths and 4 activations
-    assert controller.num_rows == 7 + 4 + 9 + 2 + 7 + 4
+    assert controller.vocabulary.num_rows == 7 + 4 + 9 + 2 + 7 + 4
     weights = torch.cat([weight.detach().view(-1) for weight in controller.parameters()])
     # two layers of four gates, each with weights to input and state and torch's two biases
     lstm = 2 * 4 * (35 * 35 + 35 * 35 + 35 + 35)
@@ -231,3 +251,111 @@ def test_a_space_without_decisions_is_proposed_again() -> None:
 def test_arguments_out_of_range_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         reinforce(load_space("figure1"), **change)
+
+
+# Selections of members of a set, such as skip connections
+
+
+def skip_space(times: object = 3) -> SearchSpace:
+    return parse_space({"skip_layers": {"times": times, "layer": {"or": ["relu", "tanh", "elu"]}}})
+
+
+def test_all_skips_of_a_layer_take_one_step_and_the_first_layer_has_its_anchor_late() -> None:
+    space = skip_space()
+    transcript = Transcript(Vocabulary(space.signature()))
+    answers = iter([2, 1, 1, 0, 1, 0])
+
+    def choose(decision: Decision) -> int:
+        transcript.open(decision)
+        index = next(answers)
+        transcript.answer(decision, index)
+        return index
+
+    space.walk(choose)
+    # rows: 0 to 2 the activations, 3 and 4 no and yes, 5 the start
+    start, no = 5, 3
+    assert transcript.asked == [(2, 0), (1, 0), None, None, (0, 0), None]
+    assert transcript.anchors == [2, 3, 5]  # of layers 1, 2 and 3
+    assert transcript.fed == [
+        (start, 0.0),
+        (2, 0.0),
+        (1, 0.0),
+        (no, 0.0),  # the anchor of layer 1 selects nothing
+        (no, 1.0),  # layer 2 took 1 of 1
+        (0, 0.0),
+    ]
+    # layer 2 takes 1; layer 3 takes 1 but not 2
+    assert transcript.selected == [(1, 0, 1), (2, 0, 1), (2, 1, 0)]
+
+
+def test_what_follows_an_anchor_is_fed_the_share_of_members_taken() -> None:
+    space = skip_space(4)
+    transcript = Transcript(Vocabulary(space.signature()))
+
+    def choose(decision: Decision) -> int:
+        transcript.open(decision)
+        index = int(decision.path == "skip_layers/3/from/2")
+        transcript.answer(decision, index)
+        return index
+
+    space.walk(choose)
+    assert transcript.fed[-2] == (3, 0.5)  # layer 4's activation: layer 3 took one of two
+
+
+def test_a_skip_has_the_probability_of_section_3_3() -> None:
+    searcher = reinforce(skip_space(), init_range=1.0)
+    attention = searcher.controller.attention
+    assert attention is not None
+    states_BTH = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
+    transcript = searcher._replay(searcher.suggest(0))
+    log_p_B, entropy_B = attention(states_BTH, [transcript])
+    w_prev, w_curr = (w.weight.detach().numpy() for w in (attention.previous, attention.current))
+    v = attention.score.weight.detach().numpy()[0]
+    h = [states_BTH[0, step].numpy() for step in (2, 3, 5)]
+    expected = entropy = 0.0
+    for i, j, is_taken in transcript.selected:
+        p = 1 / (1 + np.exp(-v @ np.tanh(w_prev @ h[j] + w_curr @ h[i])))
+        expected += math.log(p if is_taken else 1 - p)
+        entropy -= p * math.log(p) + (1 - p) * math.log(1 - p)
+    assert len(transcript.selected) == 3
+    assert log_p_B.item() == pytest.approx(expected, abs=1e-5)
+    assert entropy_B.item() == pytest.approx(entropy, abs=1e-5)
+
+
+def test_skips_are_drawn_as_often_as_their_probabilities_say() -> None:
+    searcher = reinforce(
+        parse_space({"skip_layers": {"times": 2, "layer": "relu"}}), init_range=2.0
+    )
+    expected = math.exp(log_probability(searcher, Proposal(0, {"skip_layers/2/from/1": 1})))
+    drawn = [searcher.suggest(index).genotype["skip_layers/2/from/1"] for index in range(2000)]
+    assert abs(expected - 0.5) > 0.05
+    assert np.mean(drawn) == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(2000))
+
+
+def test_only_a_space_with_selections_has_attention() -> None:
+    assert reinforce(load_space("nasbench201")).controller.attention is None
+    weights = dict(reinforce(skip_space()).controller.named_parameters())
+    shapes = {name: tuple(w.shape) for name, w in weights.items() if "attention" in name}
+    assert shapes == {
+        "attention.previous.weight": (4, 4),
+        "attention.current.weight": (4, 4),
+        "attention.score.weight": (1, 4),
+    }
+
+
+def test_it_learns_a_chain_of_layers_which_one_softmax_for_all_skips_could_not() -> None:
+    space = parse_space({"skip_layers": {"times": 5, "layer": "relu"}})
+    chain = {f"skip_layers/{number}/from/{number - 1}" for number in range(2, 6)}
+    searcher = reinforce(
+        space, hidden_units=35, batch_size=8, learning_rate=0.01, entropy_bonus=0.02
+    )
+    rewards = []
+    for _ in range(1000):
+        proposal = searcher.propose()
+        assert proposal is not None
+        right = [(path in chain) == bool(index) for path, index in proposal.genotype.items()]
+        rewards.append(sum(right) / len(right))
+        searcher.observe(Outcome(proposal, "completed", rewards[-1]))
+    assert len(right) == 10
+    assert np.mean(rewards[:50]) < 0.65  # chance is 1/2; all alike, none taken, is 6/10
+    assert np.mean(rewards[-50:]) > 0.9

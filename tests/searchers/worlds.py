@@ -24,6 +24,9 @@ CONF = Path(__file__).parents[2] / "conf"
 SEARCHERS = sorted(path.stem for path in (CONF / "searcher").glob("*.yaml"))
 SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
 
+WIDE_SPACES = ("nasrl_conv", "nasrl_conv_pooling", "nasrl_conv_strides")
+"""Hundreds of decisions: a surrogate needs seconds for each proposal, so their tests are slow."""
+
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SPACES = ("figure1", "mlp")
 

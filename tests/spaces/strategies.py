@@ -49,6 +49,11 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
             st.integers(2, 3) | st.just({"oneof": [3, 2]}),
             modules,
         ),
+        st.builds(
+            lambda times, layer: {"skip_layers": {"times": times, "layer": layer}},
+            st.integers(1, 3) | st.just({"oneof": [3, 2]}),
+            modules,
+        ),
         st.tuples(modules, modules).map(lambda given: {"maybe_swap": list(given)}),
         st.builds(lambda t, b: {"repeat": {"times": t, "body": b}}, times, modules),
         st.builds(lambda t, b: {"repeat_tied": {"times": t, "body": b}}, times, modules),

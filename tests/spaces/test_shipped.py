@@ -16,6 +16,8 @@ from tests.spaces.enumeration import draw, enumerate_genotypes
 FOLDER = Path(__file__).parents[2] / "conf" / "space"
 PATHS = sorted(FOLDER.glob("*.yaml"))
 IN_SHAPE = (3, 32, 32)
+OF_TOKENS = ("nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+"""Spaces of networks that take a sequence of tokens, and have an output for each of them."""
 
 
 def load(name: str) -> SearchSpace:
@@ -34,12 +36,15 @@ def test_sampled_children_build_and_compute_what_they_promise(path: Path) -> Non
     space = load(path.stem)
     assert space.size() > 0
     assert space.text()
+    takes_tokens = path.stem in OF_TOKENS
+    in_shape, out_shape = ((5,), (5, 10)) if takes_tokens else (IN_SHAPE, (10,))
     for seed in range(10):
         frozen = space.freeze(draw(space, seed))
         with torch.device("meta"):
-            network, shape = frozen.build(IN_SHAPE)
-            assert shape == (10,)
-            assert network(torch.empty(2, *IN_SHAPE)).shape == (2, 10)
+            network, shape = frozen.build(in_shape)
+            assert shape == out_shape
+            x = torch.empty(2, *in_shape, dtype=torch.long if takes_tokens else None)
+            assert network(x).shape == (2, *out_shape)
         assert frozen.text() != space.text()
 
 

@@ -112,13 +112,13 @@ class LayerWriter:
         """A constructor's argument as code."""
         if isinstance(value, nn.Module):
             return self.construction(value)
-        if isinstance(value, list) and any(isinstance(item, nn.Module) for item in value):
+        if isinstance(value, list):
             return Listing(tuple(self._literal(item, where) for item in value))
         if isinstance(value, float) and not math.isfinite(value):
             return f'float("{value}")'
         if value is None or isinstance(value, bool | int | float | str | torch.dtype):
             return repr(value).replace("'", '"') if "'" not in str(value) else repr(value)
-        if isinstance(value, list | tuple | dict):
+        if isinstance(value, tuple | dict):
             return self._collection(value, where)
         if (name := _torch_name(value)) is not None:
             return name
@@ -135,8 +135,6 @@ class LayerWriter:
             )
             return f"{{{', '.join(pairs)}}}"
         inside = ", ".join(str(self._literal(item, where)) for item in value)
-        if isinstance(value, list):
-            return f"[{inside}]"
         return f"({inside},)" if len(value) == 1 else f"({inside})"
 
 

@@ -70,7 +70,8 @@ def laid_out(before: str, expression: Expression, after: str, indent: str) -> It
         parts = _parts(expression)
         inner = indent + INDENT
         joined = ", ".join(_named(name, part) for name, part in parts)
-        is_simple = all(isinstance(part, str) for _, part in parts)
+        # a formatter puts a call's arguments on one line of their own if they fit, but not items
+        is_simple = isinstance(expression, Call) and all(isinstance(part, str) for _, part in parts)
         if is_simple and len(inner + joined) <= WIDTH:
             yield inner + joined
         else:

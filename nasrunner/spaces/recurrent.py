@@ -1,0 +1,125 @@
+"""Layers for sequences: embeddings, recurrent layers, and dropout that is the same in every step.
+
+Tokens have the shape (T,), sequences of vectors (T, units).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from nasrunner.core.space import Shape, Space
+from nasrunner.spaces.basic import require
+from nasrunner.spaces.named import Named
+from nasrunner.spaces.recurrence import RecurrentLayer, keep_mask
+from nasrunner.spaces.recurrent_cell import Cell
+
+# B = batch, T = time steps, V = vocabulary, I = size of a vector
+
+
+@dataclass(frozen=True)
+class Embedding(Space):
+    """A learnt vector for each token: (T,) to (T, units).
+
+    Args:
+        vocabulary: number of different tokens, >= 1.
+        units: size of a vector, >= 1.
+        dropout: how often a word is zero, wherever it stands in an example. Gal & Ghahramani
+            2016, arXiv:1512.05287, section 4.2.
+    """
+
+    vocabulary: int
+    units: int
+    dropout: float = 0.0
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        if len(in_shape) != 1:
+            raise ValueError("it takes tokens, (time steps,)")
+        require("vocabulary", self.vocabulary, 1)
+        require("units", self.units, 1)
+        require_probability("dropout", self.dropout)
+        return WordVectors(self.vocabulary, self.units, self.dropout), (*in_shape, self.units)
+
+
+@dataclass(frozen=True)
+class Recurrent(Space):
+    """Recurrent layers of one cell, one on the other: (T, I) to (T, units).
+
+    The cell's decisions are made once for all layers; each has weights of its own.
+
+    Args:
+        cell: recurrent_cell, tree_cell, rnn_cell, lstm_cell or gru_cell.
+        layers: how many, >= 1.
+        units: size of h, >= 1; ``same``: the size of the vectors that come in.
+        dropout: how often an element is zero between layers, in all time steps of an example.
+        state_dropout: the same for h_{t-1} in the products of the next step. Both: Gal &
+            Ghahramani 2016, arXiv:1512.05287, eq. 7.
+    """
+
+    cell: Space
+    layers: int = 1
+    units: int | Literal["same"] = "same"
+    dropout: float = 0.0
+    state_dropout: float = 0.0
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        if len(in_shape) != 2:
+            raise ValueError("it takes sequences of vectors, (time steps, units): use an embedding")
+        cell = self.cell.module if isinstance(self.cell, Named) else self.cell
+        if not isinstance(cell, Cell):
+            raise ValueError(f"cell must be a recurrent cell, got {self.cell.name()}")
+        units = in_shape[1] if self.units == "same" else self.units
+        require("layers", self.layers, 1)
+        require("units", units, 1)
+        require_probability("dropout", self.dropout)
+        require_probability("state_dropout", self.state_dropout)
+        layers: list[nn.Module] = []
+        for position in range(self.layers):
+            if position and self.dropout:
+                layers.append(SequenceDropout(self.dropout))
+            in_units = units if position else in_shape[1]
+            layers.append(RecurrentLayer(in_units, units, cell.program(), self.state_dropout))
+        return (layers[0] if len(layers) == 1 else nn.Sequential(*layers)), (in_shape[0], units)
+
+    def text(self) -> str:
+        shown = [self.cell.text(), f"layers={self.layers}"]
+        for name, default in (("units", "same"), ("dropout", 0.0), ("state_dropout", 0.0)):
+            if getattr(self, name) != default:
+                shown.append(f"{name}={getattr(self, name)}")
+        return f"recurrent({', '.join(shown)})"
+
+
+class WordVectors(nn.Module):
+    """What ``embedding`` is built as: (B, T) to (B, T, I)."""
+
+    def __init__(self, vocabulary: int, size: int, dropout: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(vocabulary, size).uniform_(-0.1, 0.1))
+        self.dropout = dropout
+
+    def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
+        x_BTI = nn.functional.embedding(tokens_BT, self.weight)
+        if not (self.training and self.dropout):
+            return x_BTI
+        keep_BV = keep_mask(x_BTI.new_empty(len(x_BTI), len(self.weight)), self.dropout)
+        assert keep_BV is not None
+        return x_BTI * keep_BV.gather(1, tokens_BT).unsqueeze(2)
+
+
+class SequenceDropout(nn.Module):
+    """Dropout of (B, T, I) whose zeros are the same in all time steps of an example."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x_BTI: torch.Tensor) -> torch.Tensor:
+        mask_B1I = keep_mask(x_BTI[:, :1], self.p) if self.training else None
+        return x_BTI if mask_B1I is None else x_BTI * mask_B1I
+
+
+def require_probability(name: str, value: float) -> None:
+    """Refuses a probability of dropout that is not in [0, 1)."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {value}")

@@ -1,0 +1,125 @@
+"""Layers with skip connections: any later layer may take the output of any earlier one."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from nasrunner.core.decision import Address, Choose, Decision, OneOf, Selection
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.space import Shape, Space, enter, is_open
+from nasrunner.spaces.basic import Empty
+from nasrunner.spaces.composite import Concat
+from nasrunner.spaces.skip_graph import SkipGraph
+
+_NO_POOL = Empty()
+
+
+@dataclass(frozen=True)
+class SkipLayers(Space):
+    """Layers that choose which earlier ones they take. Zoph & Le 2017, arXiv:1611.01578, 3.3.
+
+    The layers are numbered from 1; 0 is what comes in, the image. Each layer makes the decisions
+    of ``layer`` for itself, and then, for every earlier layer, whether it takes its output:
+    ``skip_layers/3/from/1``. What a layer takes is stacked in depth, smaller ones padded with
+    zeros at the end of each other dimension. A layer that takes none takes the image, and the
+    outputs that no layer takes are stacked in the same way for what comes after.
+
+    Args:
+        times: how many layers, >= 1.
+        layer: each of them.
+        pool: what stands behind some layers as a part of them, such as ``max_pool``; each time
+            with decisions of its own, asked with the layer's.
+        pool_after: the numbers of these layers, in increasing order.
+
+    Raises:
+        SpaceError: ``times`` is less than 1, ``pool_after`` does not increase or names a layer
+            that there never is, or one of ``pool`` and ``pool_after`` is without the other.
+    """
+
+    times: int
+    layer: Space
+    pool: Space = _NO_POOL
+    pool_after: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for count in self._counts():
+            if not isinstance(count, int) or count < 1:
+                raise SpaceError(f"times of skip_layers must be a whole number >= 1, got {count!r}")
+        if is_open(self.pool_after):
+            raise SpaceError("pool_after of skip_layers must be numbers, not decisions")
+        highest = max(self._counts())
+        numbers = [0, *self.pool_after, highest + 1]
+        if any(before >= after for before, after in itertools.pairwise(numbers)):
+            raise SpaceError(
+                f"pool_after of skip_layers must be increasing numbers of layers from 1 to "
+                f"{highest}, got {list(self.pool_after)}"
+            )
+        if isinstance(self.pool, Empty) != (not self.pool_after):
+            raise SpaceError("skip_layers needs pool and pool_after together, or neither of them")
+
+    def resolve(self, ask: Choose, at: Address) -> Space:
+        times = self.times
+        if isinstance(times, OneOf):
+            times = times.options[ask(times.decision(at / "times"))]
+        layers, inputs = [], []
+        for number in range(1, times + 1):
+            layers.append(self._resolved_layer(ask, at, number))
+            answers = map(ask, _selecting(at, number))
+            inputs.append(tuple(one for one, is_taken in enumerate(answers, start=1) if is_taken))
+        return SkipGraph(tuple(layers), tuple(inputs), path=at.path)
+
+    def size(self) -> int:
+        return sum(map(self._size_of, self._counts()))
+
+    def decisions(self, at: Address) -> Iterator[Decision]:
+        if isinstance(self.times, OneOf):
+            yield self.times.decision(at / "times")
+        yield from self.layer.decisions(self._place_of_layer(at, 1))
+        if self.pool_after:
+            yield from self.pool.decisions(self._place_of_pool(at, self.pool_after[0]))
+        if max(self._counts()) > 1:
+            yield from _selecting(at, 2)
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        raise ValueError("its layers and their inputs have to be chosen: freeze it first")
+
+    def _resolved_layer(self, ask: Choose, at: Address, number: int) -> Space:
+        layer = self.layer.resolve(ask, self._place_of_layer(at, number))
+        if number not in self.pool_after:
+            return layer
+        return Concat((layer, self.pool.resolve(ask, self._place_of_pool(at, number))))
+
+    def _counts(self) -> tuple[int, ...]:
+        return self.times.options if isinstance(self.times, OneOf) else (self.times,)
+
+    def _size_of(self, times: int) -> int:
+        num_pools = sum(number <= times for number in self.pool_after)
+        num_pairs = times * (times - 1) // 2
+        size: int = self.layer.size() ** times * self.pool.size() ** num_pools * 2**num_pairs
+        return size
+
+    def _place_of_layer(self, at: Address, number: int) -> Address:
+        return enter(self.layer, at.repetition(number))
+
+    def _place_of_pool(self, at: Address, number: int) -> Address:
+        return enter(self.pool, (at / "pool").repetition(number))
+
+
+@functools.lru_cache(maxsize=1024)
+def _selecting(at: Address, number: int) -> tuple[Decision, ...]:
+    """For every layer before this one: does this one take it? Kept, for walks ask it again."""
+    layer = at.repetition(number)
+    place, kind = layer / "from", (layer / "from").repetition(1).kind
+    return tuple(
+        Decision(
+            f"{place.path}/{earlier}",
+            kind,
+            options=(False, True),
+            is_ordered=False,
+            selection=Selection(at.repetition(earlier).path, layer.path),
+        )
+        for earlier in range(1, number)
+    )

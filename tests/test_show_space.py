@@ -1,0 +1,26 @@
+"""What ``nasrunner-space`` shows of a space."""
+
+from rich.console import Console
+
+from nasrunner.show_space import tree
+from nasrunner.spaces.language import parse_space
+
+
+def shown(config: object) -> str:
+    console = Console(width=120, no_color=True)
+    with console.capture() as capture:
+        console.print(tree(parse_space(config)))
+    return capture.get()
+
+
+def test_each_place_of_a_pair_shows_its_own_options() -> None:
+    kernel = [{"oneof": [1, 3]}, 5]
+    text = shown({"conv2d": {"filters": 8, "kernel_size": kernel}})
+    assert "conv2d kernel_size ∈ {1, 3} × = 5 (2)" in text
+
+
+def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
+    units = {"affine": {"units": {"range": [1, 10, 1]}}}
+    assert "(100,000,000,000,000)" in shown({"repeat": {"times": 14, "body": units}})
+    assert "(1.00e+15)" in shown({"repeat": {"times": 15, "body": units}})
+    assert "(1.00e+400)" in shown({"repeat": {"times": 400, "body": units}})
