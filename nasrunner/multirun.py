@@ -1,12 +1,10 @@
 """Hydra's launcher of a multirun's studies as one SLURM array: what conf/hydra/launcher names."""
 
-import contextlib
 import logging
-import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +120,8 @@ class StudiesOnSlurm(_Engine):  # type: ignore[misc]
         import submitit  # a second, which other commands need not spend
         from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
+        from nasrunner.executors.slurm.watch import outside_allocation
+
         settings = dict(self.params)
         folder = settings.pop("submitit_folder")
         max_num_timeout = settings.pop("max_num_timeout")
@@ -133,7 +133,7 @@ class StudiesOnSlurm(_Engine):  # type: ignore[misc]
                 folder, cluster="slurm", slurm_max_num_timeout=max_num_timeout
             )
             executor.update_parameters(**named)
-            with _outside_allocation():
+            with outside_allocation():
                 return executor.map_array(
                     self,
                     [list(overrides) for overrides in job_overrides],
@@ -183,15 +183,12 @@ def _wait(jobs: "Mapping[int, Job[JobReturn]]") -> dict[int, JobReturn]:
 
 def _states(ids: Iterable[str]) -> "Mapping[str, JobState]":
     """What SLURM says of jobs; nothing where it does not answer."""
-    from nasrunner.executors.slurm.watch import JobState, SlurmSilentError, accounted, queued
+    from nasrunner.executors.slurm.watch import SlurmSilentError, states_of
 
-    wanted = set(ids)
     try:
-        known = queued(wanted)
+        return states_of(ids)
     except SlurmSilentError:
         return {}
-    known |= accounted(wanted - set(known))
-    return {job: known.get(job, JobState("GONE", "", "")) for job in wanted}
 
 
 def _result(job: "Job[JobReturn]") -> JobReturn:
@@ -210,21 +207,6 @@ def _became(result: JobReturn) -> str:
     if result.status != JobStatus.COMPLETED:
         return f"failed: {result._return_value}"
     return f"ended, best reward {result.return_value}"
-
-
-@contextlib.contextmanager
-def _outside_allocation() -> Iterator[None]:
-    """Hides an allocation this process runs in: its numbers would be taken for sbatch's options."""
-    from nasrunner.executors.slurm.watch import environment
-
-    kept = environment()
-    hidden = {name: value for name, value in os.environ.items() if name not in kept}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
 
 
 def _told(failed: Sequence[int], num_studies: int, folder: Path) -> str:

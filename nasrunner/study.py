@@ -17,7 +17,7 @@ from nasrunner.core.ports import (
     Summary,
     Tracker,
 )
-from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.records import Outcome, Proposal, child_folder, found_outcome
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.header import check_header, header
@@ -270,16 +270,11 @@ class Study:
 
     def _harvest(self, proposal: Proposal) -> bool:
         """Records a child that ended while no driver was there to see it."""
-        folder = child_folder(self.info.folder, proposal.index)
-        try:
-            made_for = json.loads((folder / "proposal.json").read_text())
-            outcome = json.loads((folder / "outcome.json").read_text())
-        except (OSError, ValueError):
-            return False
-        if made_for["genotype"] != proposal.genotype:
+        outcome = found_outcome(child_folder(self.info.folder, proposal.index), proposal)
+        if outcome is None:
             return False
         self._in_flight.start(proposal)
-        self.take(Outcome.from_json(outcome, proposal))
+        self.take(outcome)
         return True
 
     def _elapsed_s(self) -> float:

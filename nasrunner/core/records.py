@@ -1,5 +1,6 @@
 """What travels between searcher, executor and ledger: proposals go out, outcomes come back."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,18 @@ Status = Literal["completed", "failed", "invalid", "duplicate"]
 def child_folder(study_folder: Path, index: int) -> Path:
     """Where the child number ``index`` keeps its files."""
     return study_folder / "children" / f"{index:04d}"
+
+
+def found_outcome(folder: Path, proposal: "Proposal") -> "Outcome | None":
+    """The outcome that a child's folder holds; None where it is another child's, or not there."""
+    try:
+        made_for = json.loads((folder / "proposal.json").read_text())
+        outcome = json.loads((folder / "outcome.json").read_text())
+    except (OSError, ValueError):
+        return None
+    if made_for["genotype"] != proposal.genotype:
+        return None
+    return Outcome.from_json(outcome, proposal)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from nasrunner.executors.slurm.watch import (
-    JobState,
-    SlurmSilentError,
-    accounted,
-    environment,
-    queued,
-)
+from nasrunner.executors.slurm.watch import JobState, SlurmSilentError, environment, states_of
 
 _ASK_AGAIN_S = 0.5
 _ENDS_WITHIN_S = 5.0
@@ -64,14 +58,10 @@ class SlurmQueue(Queue):
         return environment()
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        wanted = set(job_ids)
         try:
-            found = queued(wanted)
+            return states_of(job_ids)
         except SlurmSilentError:
             return {}
-        if forgotten := wanted - set(found):
-            found = {**found, **accounted(forgotten)}
-        return {job: found.get(job, JobState("GONE", "", "")) for job in wanted}
 
     def end_of(self, job_id: str) -> str:
         """Waits some seconds for the job's end, which comes after that of its worker."""

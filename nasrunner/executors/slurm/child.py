@@ -1,6 +1,5 @@
 """What runs inside a child's SLURM job, in each of its processes."""
 
-import json
 import os
 import pickle
 import signal
@@ -14,15 +13,12 @@ from pathlib import Path
 from types import FrameType
 
 from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core.records import found_outcome
 from nasrunner.executors.running import failed, run_child
 
 _REQUEUE_INTERVAL_S = 2.0
 _EARLY_S = 60.0
 """How much too early SLURM's warning may come."""
-
-
-class StoppedError(BaseException):
-    """Carries SystemExit past what would take it for the child's failure."""
 
 
 class RankFailedError(Exception):
@@ -66,13 +62,13 @@ class SlurmChild:
         """
         restart = Restart(self)
         signal.signal(signal.SIGUSR2, restart.on_warning)
-        if restart.number and (earlier := found_outcome(self.proposal, self.folder)):
+        if restart.number and (earlier := found_outcome(self.folder, self.proposal)):
             return earlier  # it had ended, but its job had not
         if restart.number > self.restarts:
             return failed(self.proposal, restart.reason())
         try:
             outcome = run_child(self._train, self.proposal)
-        except StoppedError as stopped:  # SLURM knows what it wants to do with the job
+        except SystemExit as stopped:  # SLURM knows what it wants to do with the job
             raise SystemExit(1) from stopped
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has ended in time
         if outcome.status != "completed" and _rank():
@@ -85,12 +81,7 @@ class SlurmChild:
         return self.retries - self.restarts + number
 
     def _train(self, proposal: Proposal) -> Outcome:
-        try:
-            return _read_train(self.train_file)(proposal)
-        except SystemExit as error:
-            if type(error).__name__ == "SIGTERMException":  # Lightning's, on SIGTERM
-                raise StoppedError from error
-            raise
+        return _read_train(self.train_file)(proposal)
 
 
 class Restart:
@@ -154,18 +145,6 @@ def after_restarts(count: int, retries: int) -> str:
     """How often a child was started again, in words."""
     restarts = {0: "no restart", 1: "1 restart"}.get(count, f"{count} restarts")
     return f"after {restarts} (executor.retries={retries})"
-
-
-def found_outcome(proposal: Proposal, folder: Path) -> Outcome | None:
-    """The outcome that a child wrote into its folder before its job was lost."""
-    try:
-        made_for = json.loads((folder / "proposal.json").read_text())
-        outcome = json.loads((folder / "outcome.json").read_text())
-    except (OSError, ValueError):
-        return None
-    if made_for["genotype"] != proposal.genotype:
-        return None
-    return Outcome.from_json(outcome, proposal)
 
 
 def write_train(pickled: bytes, path: Path) -> None:

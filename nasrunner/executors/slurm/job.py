@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.records import found_outcome
 from nasrunner.executors.running import failed, last_lines
-from nasrunner.executors.slurm.child import found_outcome
 
 _FILE = "slurm.json"
 _LOG_LINES = 12
@@ -118,7 +118,7 @@ class SlurmJob:
 
     def lost_result(self) -> Outcome | None:
         """The outcome in the child's folder, of a child that ended just before its job was lost."""
-        outcome = found_outcome(self.proposal, self.folder)
+        outcome = found_outcome(self.folder, self.proposal)
         path = self.folder / "outcome.json"
         is_of_job = outcome is not None and path.stat().st_mtime >= self.submitted_s
         return outcome if is_of_job else None

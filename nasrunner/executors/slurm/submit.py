@@ -1,20 +1,18 @@
 """Submits children's jobs as one array, over submitit, and explains why SLURM refuses them."""
 
 import io
-import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
-from typing import Any
 
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.core.errors import suggest
 from nasrunner.executors.slurm.child import SlurmChild
 from nasrunner.executors.slurm.request import Request
-from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, environment
+from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, outside_allocation
 from nasrunner.executors.warm import sigint_blocked
 
 _TRANSIENT = re.compile(
@@ -77,7 +75,7 @@ def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: 
     executor.update_parameters(**request.parameters(name))
     try:
         # submitit prints what sbatch says, which stands in our error.
-        with _outside_allocation(), sigint_blocked(), redirect_stderr(io.StringIO()):
+        with outside_allocation(), sigint_blocked(), redirect_stderr(io.StringIO()):
             jobs = executor.submit_array(children)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -149,16 +147,3 @@ def _asked(command: list[str]) -> list[str]:
         return ask_slurm(command).split("\n")[:-1]
     except SlurmSilentError:
         return []
-
-
-@contextmanager
-def _outside_allocation() -> Iterator[None]:
-    """Hides, within the block, the allocation that the driver may run in."""
-    before, without = dict(os.environ), environment()
-    hidden: dict[str, Any] = {name: value for name, value in before.items() if name not in without}
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)

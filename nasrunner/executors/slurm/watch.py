@@ -5,7 +5,8 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nasrunner.executors.warm import sigint_blocked
@@ -111,16 +112,13 @@ class SlurmWatch:
         """Asks now; keeps the last snapshot where SLURM does not answer."""
         jobs, asked_s = self._jobs, time.monotonic()
         try:
-            states = queued(jobs)
+            states = states_of(jobs)
         except SlurmSilentError as error:
             if asked_s - self._warned_s > _WARN_INTERVAL_S:
                 self._warned_s = asked_s
                 _log.warning("SLURM does not answer, the children's jobs go on: %s", error)
             return
-        if forgotten := jobs - set(states):
-            states = {**states, **accounted(forgotten)}
-        gone = {job: JobState("GONE", "", "") for job in jobs - set(states)}
-        self._snapshot = Snapshot(asked_s, {**states, **gone})
+        self._snapshot = Snapshot(asked_s, states)
 
     def _run(self) -> None:
         while not self._wake.wait(self._interval_s):
@@ -130,6 +128,19 @@ class SlurmWatch:
 
 class SlurmSilentError(Exception):
     """A command of SLURM's failed: its controller is down, or does not answer in time."""
+
+
+def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
+    """The state of each of these jobs, by squeue or else by sacct; GONE where neither knows it.
+
+    Raises:
+        SlurmSilentError: slurmctld does not answer.
+    """
+    wanted = set(jobs)
+    known = queued(wanted)
+    if forgotten := wanted - set(known):
+        known |= accounted(forgotten)
+    return {job: known.get(job, JobState("GONE", "", "")) for job in wanted}
 
 
 def queued(jobs: Iterable[str]) -> dict[str, JobState]:
@@ -221,6 +232,19 @@ def environment() -> dict[str, str]:
     sbatch would take the allocation's numbers for its options, and srun in the child's job, too.
     """
     return {name: value for name, value in os.environ.items() if not _is_of_allocation(name)}
+
+
+@contextmanager
+def outside_allocation() -> Iterator[None]:
+    """Hides, within the block, the allocation that this process may run in."""
+    kept = environment()
+    hidden = {name: value for name, value in os.environ.items() if name not in kept}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _is_of_allocation(name: str) -> bool:
