@@ -17,7 +17,7 @@ from rich.tree import Tree
 
 from nasrunner import config as skeleton
 from nasrunner.command_line import one_sentence
-from nasrunner.core.decision import Decision, OneOf
+from nasrunner.core.decision import Decision, OneOf, Schedule
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names, is_open
@@ -102,7 +102,8 @@ def _leaf(value: object) -> str:
     options = [str(option) for option in value.options]
     if len(options) > 8:
         options = [*options[:3], "…", options[-1]]
-    return f"∈ [cyan]{{{', '.join(options)}}}[/]"
+    when = f", the next after {value.every:,} children" if isinstance(value, Schedule) else ""
+    return f"∈ [cyan]{{{', '.join(options)}}}[/]{when}"
 
 
 def print_samples(

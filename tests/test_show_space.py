@@ -19,6 +19,12 @@ def test_each_place_of_a_pair_shows_its_own_options() -> None:
     assert "conv2d kernel_size ∈ {1, 3} × = 5 (2)" in text
 
 
+def test_a_schedule_shows_when_it_goes_on() -> None:
+    schedule = {"start": 6, "step": 2, "end": 20, "every": 1600}
+    text = shown({"repeat": {"times": {"schedule": schedule}, "body": "relu"}})
+    assert "times ∈ {6, 8, 10, 12, 14, 16, 18, 20}, the next after 1,600 children" in text
+
+
 def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
     units = {"affine": {"units": {"range": [1, 10, 1]}}}
     assert "(100,000,000,000,000)" in shown({"repeat": {"times": 14, "body": units}})

@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nasrunner.core.errors import SpaceError
@@ -38,6 +38,7 @@ class Decision:
         is_ordered: the options are numbers in strictly increasing or decreasing order.
         selection: where the options are (False, True) and select one member of a set; None for
             any other decision.
+        forced: the index that the space answers itself, without asking; None: it asks.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Decision:
     options: tuple[Any, ...]
     is_ordered: bool
     selection: Selection | None = None
+    forced: int | None = None
 
 
 Choose = Callable[[Decision], int]
@@ -100,8 +102,62 @@ class OneOf:
             seen.add(text)
         object.__setattr__(self, "is_ordered", _are_ordered(self.options))
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """The options that can still be chosen."""
+        return self.options
+
     def decision(self, at: Address) -> Decision:
         return Decision(at.path, at.kind, self.options, self.is_ordered)
+
+
+@dataclass(frozen=True)
+class Schedule(OneOf):
+    """An argument that changes in the course of a search, from option to option.
+
+    The first ``every`` proposals of a search have the first option, as many after them the
+    second, and so on; the last stays. No searcher is asked: see ``Space.at_proposal``. To all
+    who look at proposals of any time it is an ordinary ordered decision.
+
+    Args:
+        options: whole numbers, each higher than the one before.
+        every: proposals until the next option, >= 1.
+        now: the index of the option that has its time; None: any time.
+
+    Raises:
+        SpaceError: the options do not rise, or ``every`` is less than 1.
+    """
+
+    every: int = field(kw_only=True)
+    now: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.is_ordered or self.options[-1] < self.options[0]:
+            raise SpaceError(f"a schedule must go up, got {list(self.options)}")
+        if self.every < 1:
+            raise SpaceError(f"every of a schedule must be >= 1 proposal, got {self.every}")
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        return self.options if self.now is None else (self.options[self.now],)
+
+    def stage(self, index: int) -> int:
+        """The index of the option that proposal number ``index`` has."""
+        return min(index // self.every, len(self.options) - 1)
+
+    def decision(self, at: Address) -> Decision:
+        return replace(super().decision(at), forced=self.now)
+
+
+def options_of(value: Any) -> tuple[Any, ...]:
+    """Every value that an argument of a module can have: its options, or just itself."""
+    return value.options if isinstance(value, OneOf) else (value,)
+
+
+def values_of(value: Any) -> tuple[Any, ...]:
+    """Every value that an argument can still have, where a schedule has its time."""
+    return value.values if isinstance(value, OneOf) else (value,)
 
 
 def genotype_hash(genotype: Mapping[str, int]) -> str:

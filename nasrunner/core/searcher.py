@@ -26,10 +26,23 @@ class Searcher(ABC):
         self.seed = seed
         self.num_proposed = 0
         self.pending: dict[int, Proposal] = {}
+        self._schedules = tuple(space.schedules())
+        self._spaces: dict[tuple[int, ...], Space] = {}
 
     def rng(self, index: int) -> np.random.Generator:
         """A generator that depends on the seed and ``index`` only, however often it is asked."""
         return np.random.default_rng([self.seed, index])
+
+    def space_at(self, index: int) -> Space:
+        """The space that proposal number ``index`` is drawn from; see ``Space.at_proposal``."""
+        stage = self.stage(index)
+        if stage not in self._spaces:
+            self._spaces[stage] = self.space.at_proposal(index)
+        return self._spaces[stage]
+
+    def stage(self, index: int) -> tuple[int, ...]:
+        """Where each schedule of the space stands for proposal number ``index``."""
+        return tuple(schedule.stage(index) for schedule in self._schedules)
 
     def propose(self) -> Proposal | None:
         """The next child to train, registered as pending; None: the space is exhausted."""

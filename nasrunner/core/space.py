@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nasrunner.core.decision import Address, Choose, Decision, Genotype, OneOf
+from nasrunner.core.decision import (
+    Address,
+    Choose,
+    Decision,
+    Genotype,
+    OneOf,
+    Schedule,
+    values_of,
+)
 from nasrunner.core.errors import SpaceError
 
 if TYPE_CHECKING:
@@ -46,13 +54,15 @@ class Space(ABC):
     def walk(self, choose: Choose) -> Genotype:
         """Asks ``choose`` at each active decision, depth first, and returns the answers.
 
+        A decision that is forced is answered without asking.
+
         Raises:
             SpaceError: an answer is not the index of an option.
         """
         genotype: Genotype = {}
 
         def ask(decision: Decision) -> int:
-            index = int(choose(decision))
+            index = int(choose(decision)) if decision.forced is None else decision.forced
             if not 0 <= index < len(decision.options):
                 raise SpaceError(
                     f"{decision.path!r} has {len(decision.options)} options, got index {index}"
@@ -62,6 +72,20 @@ class Space(ABC):
 
         self.resolve(ask, enter(self))
         return genotype
+
+    def at_proposal(self, index: int) -> "Space":
+        """The space as it stands for proposal number ``index``: every schedule has its value then.
+
+        The space itself where it has no schedule.
+        """
+        now = {name: value_at_proposal(value, index) for name, value in self._arguments()}
+        changed = {name: v for name, v in now.items() if v is not getattr(self, name)}
+        return dataclasses.replace(self, **changed) if changed else self
+
+    def schedules(self) -> Iterator[Schedule]:
+        """Every schedule in the space."""
+        for _, value in self._arguments():
+            yield from schedules_of_value(value)
 
     def freeze(self, genotype: Mapping[str, int]) -> "Space":
         """The one architecture these answers describe: no decision is left in it.
@@ -179,15 +203,37 @@ def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
     return value
 
 
+def value_at_proposal(value: Any, index: int) -> Any:
+    """An argument as it stands for one proposal; the same object where nothing is scheduled."""
+    if isinstance(value, Schedule):
+        return dataclasses.replace(value, now=value.stage(index))
+    if isinstance(value, Space):
+        return value.at_proposal(index)
+    if isinstance(value, tuple):
+        now = tuple(value_at_proposal(item, index) for item in value)
+        is_same = all(new is old for new, old in zip(now, value, strict=True))
+        return value if is_same else now
+    return value
+
+
+def schedules_of_value(value: Any) -> Iterator[Schedule]:
+    """Every schedule in an argument, those inside its modules, too."""
+    if isinstance(value, Schedule):
+        yield value
+    elif isinstance(value, Space):
+        yield from value.schedules()
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from schedules_of_value(item)
+
+
 def size_of_value(value: Any) -> int:
     """How many values an argument can take."""
-    if isinstance(value, OneOf):
-        return len(value.options)
     if isinstance(value, Space):
         return value.size()
     if isinstance(value, tuple):
         return math.prod(map(size_of_value, value))
-    return 1
+    return len(values_of(value))
 
 
 def decisions_of_value(value: Any, at: Address) -> Iterator[Decision]:

@@ -105,13 +105,13 @@ def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> G
 
 
 def _mutable(space: Space, genotype: Genotype) -> list[str]:
-    """The active decisions that have another option."""
+    """The decisions of a child that have another option, in the space as it is now."""
     paths: list[str] = []
 
     def replay(decision: Decision) -> int:
-        if len(decision.options) > 1:
+        if len(decision.options) > 1 and decision.path in genotype:
             paths.append(decision.path)
-        return genotype[decision.path]
+        return genotype.get(decision.path, 0)
 
     space.walk(replay)
     return paths

@@ -47,13 +47,12 @@ class RegularizedEvolution(Searcher):
         self.population: deque[tuple[Proposal, float]] = deque(maxlen=population_size)
 
     def suggest(self, index: int) -> Proposal:
-        rng = self.rng(index)
+        rng, space = self.rng(index), self.space_at(index)
         if index < self.population_size or not self.population:
-            return Proposal(index, self._mutate({}, None, rng))
+            return Proposal(index, _mutate(space, {}, None, rng))
         entrants = rng.integers(len(self.population), size=self.tournament_size)
         parent, _ = max((self.population[i] for i in entrants), key=lambda member: member[1])
-        changed = self._draw_decision(parent.genotype, rng)
-        genotype = self._mutate(parent.genotype, changed, rng)
+        genotype = _mutate(space, parent.genotype, self._draw_decision(parent, rng), rng)
         return Proposal(index, genotype, {"parent": parent.index})
 
     def learn(self, proposal: Proposal, reward: float) -> None:
@@ -67,27 +66,30 @@ class RegularizedEvolution(Searcher):
             f"after searcher.population_size={self.population_size} children."
         )
 
-    def _draw_decision(self, genotype: Genotype, rng: np.random.Generator) -> str | None:
+    def _draw_decision(self, parent: Proposal, rng: np.random.Generator) -> str | None:
         """One active decision that has another option; None: the space has one architecture."""
         mutable: list[str] = []
 
         def replay(decision: Decision) -> int:
             if len(decision.options) > 1:
                 mutable.append(decision.path)
-            return genotype[decision.path]
+            return parent.genotype[decision.path]
 
-        self.space.walk(replay)
+        self.space_at(parent.index).walk(replay)
         return mutable[rng.integers(len(mutable))] if mutable else None
 
-    def _mutate(self, parent: Genotype, changed: str | None, rng: np.random.Generator) -> Genotype:
-        """Replays the parent with another answer to ``changed``; what it lacks is drawn."""
 
-        def choose(decision: Decision) -> int:
-            if decision.path == changed:
-                others = [i for i in range(len(decision.options)) if i != parent[changed]]
-                return others[rng.integers(len(others))]
-            if decision.path in parent:
-                return parent[decision.path]
-            return int(rng.integers(len(decision.options)))
+def _mutate(
+    space: Space, parent: Genotype, changed: str | None, rng: np.random.Generator
+) -> Genotype:
+    """Replays the parent with another answer to ``changed``; what it lacks is drawn."""
 
-        return self.space.walk(choose)
+    def choose(decision: Decision) -> int:
+        if decision.path == changed:
+            others = [i for i in range(len(decision.options)) if i != parent[changed]]
+            return others[rng.integers(len(others))]
+        if decision.path in parent:
+            return parent[decision.path]
+        return int(rng.integers(len(decision.options)))
+
+    return space.walk(choose)

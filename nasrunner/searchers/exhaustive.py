@@ -11,7 +11,8 @@ class ExhaustiveSearch(Searcher):
 
     The order is that of the option indices, decisions in the order they are asked, so the seed
     plays no part. The next proposal is one odometer step after the last one registered: nothing
-    is enumerated ahead, and conditional spaces need no special case.
+    is enumerated ahead, and conditional spaces need no special case. Where the space has a
+    schedule, each of its stages is begun with its first architecture.
     """
 
     def __init__(self, *, space: Space, seed: int) -> None:
@@ -23,32 +24,39 @@ class ExhaustiveSearch(Searcher):
         self.last = proposal.genotype
 
     def suggest(self, index: int) -> Proposal | None:
-        genotype = self._first() if self.last is None else self._after(self.last)
+        space = self.space_at(index)
+        genotype = _first(space) if self.last is None else _after(space, self.last)
         return None if genotype is None else Proposal(index, genotype)
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         pass
 
-    def _first(self) -> Genotype:
-        return self.space.walk(lambda decision: 0)
 
-    def _after(self, genotype: Genotype) -> Genotype | None:
-        """Raises the last answer that can be raised; what is asked after it starts at 0."""
-        asked: list[Decision] = []
+def _first(space: Space) -> Genotype:
+    return space.walk(lambda decision: 0)
 
-        def replay(decision: Decision) -> int:
-            asked.append(decision)
-            return genotype[decision.path]
 
-        self.space.walk(replay)
-        raisable = [d.path for d in asked if genotype[d.path] + 1 < len(d.options)]
-        if not raisable:
-            return None
-        kept = {d.path for d in asked[: [d.path for d in asked].index(raisable[-1])]}
+def _after(space: Space, genotype: Genotype) -> Genotype | None:
+    """Raises the last answer that can be raised; what is asked after it starts at 0.
 
-        def step(decision: Decision) -> int:
-            if decision.path == raisable[-1]:
-                return genotype[decision.path] + 1
-            return genotype[decision.path] if decision.path in kept else 0
+    The first architecture, where the genotype is of an earlier stage of the space.
+    """
+    asked: list[Decision] = []
 
-        return self.space.walk(step)
+    def replay(decision: Decision) -> int:
+        asked.append(decision)
+        return genotype.get(decision.path, 0)
+
+    if space.walk(replay) != genotype:
+        return _first(space)
+    raisable = [d.path for d in asked if genotype[d.path] + 1 < len(d.options)]
+    if not raisable:
+        return None
+    kept = {d.path for d in asked[: [d.path for d in asked].index(raisable[-1])]}
+
+    def step(decision: Decision) -> int:
+        if decision.path == raisable[-1]:
+            return genotype[decision.path] + 1
+        return genotype[decision.path] if decision.path in kept else 0
+
+    return space.walk(step)

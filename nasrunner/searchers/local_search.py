@@ -57,14 +57,14 @@ class LocalSearch(Searcher):
         self._known: dict[frozenset[Move], Evaluated | None] = {}
 
     def suggest(self, index: int) -> Proposal:
-        rng = self.rng(index)
+        rng, space = self.rng(index), self.space_at(index)
         if self.incumbent is not None:
             parent, _ = self.incumbent
             for move in self.untried:
-                genotype = self._draw(parent.genotype, move, rng)
+                genotype = _draw(space, parent.genotype, move, rng)
                 if _key(genotype) not in self._known:
                     return Proposal(index, genotype, {"parent": parent.index})
-        return Proposal(index, self._draw_start(rng))
+        return Proposal(index, self._draw_start(space, rng))
 
     def register(self, proposal: Proposal) -> None:
         """Strikes the neighbour off; a start means that no neighbour was left."""
@@ -126,27 +126,28 @@ class LocalSearch(Searcher):
             moves.extend((decision.path, option) for option in others)
             return chosen
 
-        self.space.walk(replay)
+        self.space_at(proposal.index).walk(replay)
         self.rng(proposal.index).spawn(1)[0].shuffle(moves)
         return moves
 
-    def _draw_start(self, rng: np.random.Generator) -> Genotype:
+    def _draw_start(self, space: Space, rng: np.random.Generator) -> Genotype:
         is_exhausted = len(self._known) >= self._size
         for _ in range(1 if is_exhausted else MAX_DRAWS):
-            genotype = self._draw({}, None, rng)
+            genotype = _draw(space, {}, None, rng)
             if _key(genotype) not in self._known:
                 break
         return genotype
 
-    def _draw(self, parent: Genotype, move: Move | None, rng: np.random.Generator) -> Genotype:
-        """Replays the parent with one answer changed; what it lacks is drawn."""
-        answers = parent if move is None else {**parent, move[0]: move[1]}
 
-        def choose(decision: Decision) -> int:
-            known = answers.get(decision.path)
-            return int(rng.integers(len(decision.options))) if known is None else known
+def _draw(space: Space, parent: Genotype, move: Move | None, rng: np.random.Generator) -> Genotype:
+    """Replays the parent with one answer changed; what it lacks is drawn."""
+    answers = parent if move is None else {**parent, move[0]: move[1]}
 
-        return self.space.walk(choose)
+    def choose(decision: Decision) -> int:
+        known = answers.get(decision.path)
+        return int(rng.integers(len(decision.options))) if known is None else known
+
+    return space.walk(choose)
 
 
 def _key(genotype: Genotype) -> frozenset[Move]:

@@ -3,7 +3,8 @@
 import bisect
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,7 +53,8 @@ class MonteCarloTreeSearch(Searcher):
     What is asked below the tree is drawn uniformly. With a ``branching_factor``, an ordered
     decision is asked as a series of choices between neighbouring ranges of its options: 2
     bisects, so that k options take at most ceil(log2 k) choices and what is learnt of one option
-    is learnt of those near it. The space itself does not change.
+    is learnt of those near it. The space itself does not change. Each stage of a space with
+    schedules has a tree of its own.
 
     Args:
         exploration: c in the paper, >= 0. The paper names no value; its authors' code has 0.25.
@@ -80,13 +82,13 @@ class MonteCarloTreeSearch(Searcher):
             raise ValueError(f"branching_factor must be >= 2 or null, got {branching_factor}")
         self.exploration = exploration
         self.branching_factor = branching_factor
-        self.root = Node()
+        self.roots: defaultdict[tuple[int, ...], Node] = defaultdict(Node)
         self._sorted_rewards: list[float] = []
         self._paths: dict[int, list[Node]] = {}
 
     def suggest(self, index: int) -> Proposal:
         bonus = 2 * self.exploration * scale_of(self._sorted_rewards)
-        descent = _Descent(self.root, bonus, self.rng(index))
+        descent = _Descent(self.roots[self.stage(index)], bonus, self.rng(index))
 
         def choose(decision: Decision) -> int:
             options = range(len(decision.options))
@@ -95,13 +97,13 @@ class MonteCarloTreeSearch(Searcher):
                 options = parts[descent.take(len(parts))]
             return options[descent.rng.integers(len(options))]
 
-        return Proposal(index, self.space.walk(choose))
+        return Proposal(index, self.space_at(index).walk(choose))
 
     def register(self, proposal: Proposal) -> None:
         """Counts a visit along the proposal's path and adds the first node that it lacks."""
         super().register(proposal)
-        answers = self._answers(proposal.genotype)
-        path = self._paths[proposal.index] = [self.root]
+        answers = self._answers(proposal)
+        path = self._paths[proposal.index] = [self.roots[self.stage(proposal.index)]]
         while path[-1].num_visits:
             depth = len(path) - 1
             self._move_down(path[-1], depth)
@@ -130,20 +132,21 @@ class MonteCarloTreeSearch(Searcher):
             return len(options)
         return min(self.branching_factor, len(options))
 
-    def _answers(self, genotype: Mapping[str, int]) -> Answers:
+    def _answers(self, proposal: Proposal) -> Answers:
         """A genotype as the branches of the tree."""
         answers: Answers = []
 
         def replay(decision: Decision) -> int:
+            chosen = proposal.genotype[decision.path]
             options = range(len(decision.options))
             while len(options) > 1:
                 parts = split(options, self._num_branches(decision, options))
-                branch = next(i for i, part in enumerate(parts) if genotype[decision.path] in part)
+                branch = next(i for i, part in enumerate(parts) if chosen in part)
                 answers.append((branch, len(parts)))
                 options = parts[branch]
-            return genotype[decision.path]
+            return chosen
 
-        self.space.walk(replay)
+        self.space_at(proposal.index).walk(replay)
         return answers
 
     def _move_down(self, node: Node, depth: int) -> None:

@@ -13,7 +13,9 @@ class RandomSearch(Searcher):
 
     def suggest(self, index: int) -> Proposal:
         rng = self.rng(index)
-        genotype = self.space.walk(lambda decision: int(rng.integers(len(decision.options))))
+        genotype = self.space_at(index).walk(
+            lambda decision: int(rng.integers(len(decision.options)))
+        )
         return Proposal(index, genotype)
 
     def learn(self, proposal: Proposal, reward: float) -> None:

@@ -85,7 +85,7 @@ class Reinforce(Searcher):
         if self._policy is None:
             self._policy = Policy(self.controller)
         rollout = Rollout(self._policy, self.rng(index))
-        genotype = self.space.walk(rollout.choose)
+        genotype = self.space_at(index).walk(rollout.choose)
         return Proposal(index, genotype, {"log_probability": rollout.log_probability})
 
     def learn(self, proposal: Proposal, reward: float) -> None:
@@ -123,7 +123,7 @@ class Reinforce(Searcher):
             transcript.answer(decision, index)
             return index
 
-        self.space.walk(choose)
+        self.space_at(proposal.index).walk(choose)
         return transcript
 
 

@@ -112,11 +112,11 @@ class Smbo(Searcher):
             self._in_flight_then = [p.genotype for p in self.pending.values()]
 
     def suggest(self, index: int) -> Proposal:
-        rng = self.rng(index)
+        rng, space = self.rng(index), self.space_at(index)
         taken = self._taken if len(self._taken) < self._size else frozenset[Key]()
         if len(self.rewards) < self.num_random:
-            return Proposal(index, untaken(self.space, taken, rng))
-        genotypes = self.candidates.draw(self.space, self._parents(), taken, rng)
+            return Proposal(index, untaken(space, taken, rng))
+        genotypes = self.candidates.draw(space, self._parents(), taken, rng)
         self._fit()
         mean_C, std_C = self.surrogate.predict(genotypes)
         scores_C = self.acquisition(mean_C, std_C, self._best_target, rng)

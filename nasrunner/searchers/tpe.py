@@ -70,7 +70,7 @@ class Tpe(Searcher):
         self._withdraw()
         self.study.sampler = self._sampler(index)
         trial = self.study.ask()
-        genotype = self.space.walk(lambda decision: _answer(trial, decision))
+        genotype = self.space_at(index).walk(lambda decision: _answer(trial, decision))
         self._suggested = Proposal(index, genotype), trial
         return self._suggested[0]
 
@@ -121,7 +121,8 @@ class Tpe(Searcher):
             distributions[decision.path] = _distribution(decision)
             return proposal.genotype[decision.path]
 
-        params = self.space.walk(replay)
+        self.space_at(proposal.index).walk(replay)
+        params = {path: proposal.genotype[path] for path in distributions}
         trial = optuna.create_trial(
             state=TrialState.RUNNING, params=params, distributions=distributions
         )

@@ -7,9 +7,9 @@ from functools import reduce
 import torch
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, OneOf
+from nasrunner.core.decision import Address, Choose, Decision, options_of, values_of
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, enter
+from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
 from nasrunner.spaces.branches import largest, pad_to
 
 
@@ -31,30 +31,24 @@ class Cell(Space):
     edge: Space
 
     def __post_init__(self) -> None:
-        for count in self._counts():
+        for count in options_of(self.nodes):
             if not isinstance(count, int) or count < 2:
                 raise SpaceError(f"nodes of cell must be a whole number >= 2, got {count!r}")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        nodes = self.nodes
-        if isinstance(nodes, OneOf):
-            nodes = nodes.options[ask(nodes.decision(at / "nodes"))]
+        nodes = resolve_value(self.nodes, ask, at / "nodes")
         edges = (self.edge.resolve(ask, place) for place in self._places(at, nodes))
         return Graph(tuple(edges), path=at.path)
 
     def size(self) -> int:
-        return sum(self.edge.size() ** num_edges(count) for count in self._counts())
+        return sum(self.edge.size() ** num_edges(count) for count in values_of(self.nodes))
 
     def decisions(self, at: Address) -> Iterator[Decision]:
-        if isinstance(self.nodes, OneOf):
-            yield self.nodes.decision(at / "nodes")
+        yield from decisions_of_value(self.nodes, at / "nodes")
         yield from self.edge.decisions(next(self._places(at, nodes=2)))
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError("its edges have to be chosen: freeze it first")
-
-    def _counts(self) -> tuple[int, ...]:
-        return self.nodes.options if isinstance(self.nodes, OneOf) else (self.nodes,)
 
     def _places(self, at: Address, nodes: int) -> Iterator[Address]:
         for source, target in edges_of(nodes):

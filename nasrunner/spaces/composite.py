@@ -11,9 +11,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, OneOf
+from nasrunner.core.decision import Address, Choose, Decision, options_of, values_of
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, enter
+from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
 from nasrunner.spaces.basic import Empty
 from nasrunner.spaces.external import External
 from nasrunner.spaces.named import Named
@@ -159,23 +159,11 @@ class _Repetition(Space):
     body: Space
 
     def __post_init__(self) -> None:
-        for count in self._counts():
+        for count in options_of(self.times):
             if not isinstance(count, int) or count < 0:
                 raise SpaceError(
                     f"times of {self.name()} must be a whole number >= 0, got {count!r}"
                 )
-
-    def _counts(self) -> tuple[int, ...]:
-        return self.times.options if isinstance(self.times, OneOf) else (self.times,)
-
-    def _resolved_times(self, ask: Choose, at: Address) -> int:
-        if isinstance(self.times, OneOf):
-            return self._counts()[ask(self.times.decision(at / "times"))]
-        return self.times
-
-    def _times_decision(self, at: Address) -> Iterator[Decision]:
-        if isinstance(self.times, OneOf):
-            yield self.times.decision(at / "times")
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError("its repetitions have to be chosen: freeze it first")
@@ -186,17 +174,17 @@ class Repeat(_Repetition):
     """Its submodule ``times`` times in series, each repetition with decisions of its own."""
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        times = self._resolved_times(ask, at)
+        times = resolve_value(self.times, ask, at / "times")
         repetitions = (enter(self.body, at.repetition(position)) for position in range(times))
         return Concat(tuple(self.body.resolve(ask, one) for one in repetitions), path=at.path)
 
     def size(self) -> int:
         each = self.body.size()
-        return sum(each**times for times in self._counts())
+        return sum(each**times for times in values_of(self.times))
 
     def decisions(self, at: Address) -> Iterator[Decision]:
-        yield from self._times_decision(at)
-        if max(self._counts()) > 0:
+        yield from decisions_of_value(self.times, at / "times")
+        if max(options_of(self.times)) > 0:
             yield from self.body.decisions(enter(self.body, at.repetition(0)))
 
 
@@ -208,18 +196,18 @@ class RepeatTied(_Repetition):
     """
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        times = self._resolved_times(ask, at)
+        times = resolve_value(self.times, ask, at / "times")
         if times == 0:
             return Empty(path=at.path)
         return Concat((self.body.resolve(ask, enter(self.body, at)),) * times, path=at.path)
 
     def size(self) -> int:
         each = self.body.size()
-        return sum(each if times else 1 for times in self._counts())
+        return sum(each if times else 1 for times in values_of(self.times))
 
     def decisions(self, at: Address) -> Iterator[Decision]:
-        yield from self._times_decision(at)
-        if max(self._counts()) > 0:
+        yield from decisions_of_value(self.times, at / "times")
+        if max(options_of(self.times)) > 0:
             yield from self.body.decisions(enter(self.body, at))
 
 

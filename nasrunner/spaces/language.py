@@ -1,23 +1,21 @@
 """Reads the space language: YAML that says what may be built, as a tree of modules.
 
 A node is ``module_name: arguments``, a bare ``module_name``, or a mapping with ``_target_``. An
-argument is a value, or one of the leaves ``oneof``, ``range``, ``linspace`` and ``logspace``.
+argument is a value, or one of the leaves ``oneof``, ``range``, ``linspace``, ``logspace`` and
+``schedule``.
 """
 
 import importlib
 import inspect
-import math
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 import nasrunner.spaces as modules
 from nasrunner.core.annotations import fits, readable
-from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
@@ -28,6 +26,7 @@ from nasrunner.core.space import (
     is_modules_type,
 )
 from nasrunner.spaces.external import External
+from nasrunner.spaces.leaves import LEAVES, leaf_of
 from nasrunner.spaces.share import check_sharing
 
 MODULES: dict[str, type[Space]] = {
@@ -179,27 +178,20 @@ def _parse_argument(annotation: Any, value: object, key: str) -> object:
 
 def _parse_leaf(value: object, key: str, annotation: Any = Any) -> object:
     """A value, a decision, or a list with a decision in some of its places."""
-    leaf = _leaf_of(value)
+    leaf = leaf_of(value)
     if leaf is None:
-        if isinstance(value, list | tuple) and any(map(_leaf_of, value)):
+        if isinstance(value, list | tuple) and any(map(leaf_of, value)):
             return _parse_places(value, key, annotation)
         return _checked(value, annotation, key)
     given = typing.cast(Mapping[str, Any], value)[leaf]
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        raise SpaceError(f"{key}.{leaf} takes a list, got {given!r}")
     try:
-        options = _LEAVES[leaf](given)
-        return OneOf(tuple(_checked(option, annotation, f"{key}.{leaf}") for option in options))
+        decision = LEAVES[leaf](given)
+        options = (_checked(option, annotation, f"{key}.{leaf}") for option in decision.options)
+        return replace(decision, options=tuple(options))
     except ValueError as error:
-        raise SpaceError(f"{key}.{leaf}: {error}, got {list(given)}") from error
+        raise SpaceError(f"{key}.{leaf}: {error}, got {given!r}") from error
     except SpaceError as error:
         raise error if str(error).startswith(key) else SpaceError(f"{key}: {error}") from error
-
-
-def _leaf_of(value: object) -> str | None:
-    """Which kind of decision a value is, if it is one."""
-    leaf = next(iter(value)) if isinstance(value, Mapping) and len(value) == 1 else None
-    return leaf if leaf in _LEAVES else None
 
 
 def _parse_places(value: Sequence[Any], key: str, annotation: Any) -> tuple[Any, ...]:
@@ -228,49 +220,3 @@ def _checked(value: object, annotation: Any, key: str) -> object:
     if not fits(value, annotation):
         raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
     return value
-
-
-def _oneof(given: Sequence[Any]) -> Sequence[Any]:
-    return given
-
-
-def _range(given: Sequence[Any]) -> Sequence[Any]:
-    """Low to high, both included where the step meets high."""
-    low, high, step = _numbers(given, "[low, high, step]")
-    if step == 0 or (high - low) * step < 0:
-        raise ValueError("range needs a step that leads from low to high")
-    count = math.floor((high - low) / step + 1e-9) + 1
-    return [_tidy(low + index * step) for index in range(count)]
-
-
-def _linspace(given: Sequence[Any]) -> Sequence[Any]:
-    low, high, count = _spaced(given)
-    return [_tidy(float(value)) for value in np.linspace(low, high, count)]
-
-
-def _logspace(given: Sequence[Any]) -> Sequence[Any]:
-    low, high, count = _spaced(given)
-    if low <= 0 or high <= 0:
-        raise ValueError("logspace needs low and high above 0: they are values, not exponents")
-    return [float(f"{value:.6g}") for value in np.geomspace(low, high, count)]
-
-
-def _tidy(value: float) -> float:
-    """0.3 instead of 0.30000000000000004; whole numbers stay as they are."""
-    return float(f"{value:.12g}") if isinstance(value, float) else value
-
-
-def _spaced(given: Sequence[Any]) -> tuple[float, float, int]:
-    low, high, count = _numbers(given, "[low, high, n]")
-    if count != int(count) or count < 1 or (count > 1 and low == high):
-        raise ValueError("low and high must differ and n be a whole number >= 1")
-    return low, high, int(count)
-
-
-def _numbers(given: Sequence[Any], form: str) -> Sequence[Any]:
-    if len(given) != 3 or not all(fits(value, float) for value in given):
-        raise ValueError(f"it takes three numbers {form}")
-    return given
-
-
-_LEAVES = {"oneof": _oneof, "range": _range, "linspace": _linspace, "logspace": _logspace}

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, OneOf, Selection
+from nasrunner.core.decision import Address, Choose, Decision, Selection, options_of, values_of
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, enter, is_open
+from nasrunner.core.space import (
+    Shape,
+    Space,
+    decisions_of_value,
+    enter,
+    is_open,
+    resolve_value,
+)
 from nasrunner.spaces.basic import Empty
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.skip_graph import SkipGraph
@@ -45,12 +52,12 @@ class SkipLayers(Space):
     pool_after: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for count in self._counts():
+        for count in options_of(self.times):
             if not isinstance(count, int) or count < 1:
                 raise SpaceError(f"times of skip_layers must be a whole number >= 1, got {count!r}")
         if is_open(self.pool_after):
             raise SpaceError("pool_after of skip_layers must be numbers, not decisions")
-        highest = max(self._counts())
+        highest = max(options_of(self.times))
         numbers = [0, *self.pool_after, highest + 1]
         if any(before >= after for before, after in itertools.pairwise(numbers)):
             raise SpaceError(
@@ -61,9 +68,7 @@ class SkipLayers(Space):
             raise SpaceError("skip_layers needs pool and pool_after together, or neither of them")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        times = self.times
-        if isinstance(times, OneOf):
-            times = times.options[ask(times.decision(at / "times"))]
+        times = resolve_value(self.times, ask, at / "times")
         layers, inputs = [], []
         for number in range(1, times + 1):
             layers.append(self._resolved_layer(ask, at, number))
@@ -72,15 +77,14 @@ class SkipLayers(Space):
         return SkipGraph(tuple(layers), tuple(inputs), path=at.path)
 
     def size(self) -> int:
-        return sum(map(self._size_of, self._counts()))
+        return sum(map(self._size_of, values_of(self.times)))
 
     def decisions(self, at: Address) -> Iterator[Decision]:
-        if isinstance(self.times, OneOf):
-            yield self.times.decision(at / "times")
+        yield from decisions_of_value(self.times, at / "times")
         yield from self.layer.decisions(self._place_of_layer(at, 1))
         if self.pool_after:
             yield from self.pool.decisions(self._place_of_pool(at, self.pool_after[0]))
-        if max(self._counts()) > 1:
+        if max(options_of(self.times)) > 1:
             yield from _selecting(at, 2)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
@@ -91,9 +95,6 @@ class SkipLayers(Space):
         if number not in self.pool_after:
             return layer
         return Concat((layer, self.pool.resolve(ask, self._place_of_pool(at, number))))
-
-    def _counts(self) -> tuple[int, ...]:
-        return self.times.options if isinstance(self.times, OneOf) else (self.times,)
 
     def _size_of(self, times: int) -> int:
         num_pools = sum(number <= times for number in self.pool_after)

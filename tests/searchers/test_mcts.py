@@ -132,7 +132,7 @@ def test_the_reward_of_a_child_in_flight_reaches_the_node_it_was_moved_to() -> N
     second = take(searcher, 1, 1, 0)
     finish(searcher, second, 0.25)
     finish(searcher, first, 0.75)
-    branch = searcher.root.children[1]
+    branch = searcher.roots[()].children[1]
     assert (branch.num_visits, branch.num_rewards, branch.sum_rewards) == (2, 2, 1.0)
     assert {b: child.sum_rewards for b, child in branch.children.items()} == {0: 0.25, 2: 0.75}
 
@@ -141,7 +141,7 @@ def test_a_node_passed_on_its_visits_and_rewards_to_its_children() -> None:
     searcher = mcts(load_space("small_cnn"), branching_factor=2)
     steps = [(number % 5 < 3, number % 3, number % 7 == 0) for number in range(400)]
     Loop(searcher).play(steps)
-    inner = [node for node in nodes(searcher.root) if node.children]
+    inner = [node for node in nodes(searcher.roots[()]) if node.children]
     assert len(inner) > 50
     for node in inner:
         children = node.children.values()
@@ -159,7 +159,7 @@ def test_nothing_is_proposed_twice_before_everything_was_proposed(
     loop.play([(False, 1, False), (True, 0, False), (False, 2, True), (True, 0, False)] * 10)
     assert len({str(proposal["genotype"]) for proposal in loop.proposals}) == 24
     assert len(loop.proposals) == 24
-    assert searcher.root.is_done
+    assert searcher.roots[()].is_done
 
 
 def test_when_everything_was_proposed_the_best_are_proposed_again() -> None:
@@ -176,7 +176,7 @@ def test_each_proposal_adds_two_nodes_at_most(branching_factor: int | None) -> N
         proposal = searcher.propose()
         assert proposal is not None
         finish(searcher, proposal, reward_of(proposal))
-        assert len(nodes(searcher.root)) <= 2 * num_proposed
+        assert len(nodes(searcher.roots[()])) <= 2 * num_proposed
     assert not searcher._paths
 
 
@@ -189,8 +189,8 @@ def test_every_option_is_reached_by_a_logarithm_of_choices(
     proposed = [searcher.propose() for _ in range(num_options)]
     assert {first_answer(p) for p in proposed if p is not None} == set(range(num_options))
     levels = next(level for level in range(9) if branching_factor**level >= num_options)
-    assert height(searcher.root) == levels
-    branches = max(len(node.children) for node in nodes(searcher.root))
+    assert height(searcher.roots[()]) == levels
+    branches = max(len(node.children) for node in nodes(searcher.roots[()]))
     assert branches == min(branching_factor, num_options)
 
 
@@ -204,7 +204,7 @@ def test_unordered_decisions_are_never_split() -> None:
     searcher = mcts(parse_space({"or": ["relu", "tanh", "sigmoid", "elu"]}), branching_factor=2)
     for option in range(4):
         take(searcher, option, option)
-    assert height(searcher.root) == 1
+    assert height(searcher.roots[()]) == 1
 
 
 def test_a_branching_factor_beyond_the_options_restructures_nothing() -> None:

@@ -24,7 +24,12 @@ CONF = Path(__file__).parents[2] / "conf"
 SEARCHERS = sorted(path.stem for path in (CONF / "searcher").glob("*.yaml"))
 SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
 
-WIDE_SPACES = ("nasrl_conv", "nasrl_conv_pooling", "nasrl_conv_strides")
+WIDE_SPACES = (
+    "nasrl_conv",
+    "nasrl_conv_pooling",
+    "nasrl_conv_schedule",
+    "nasrl_conv_strides",
+)
 """Hundreds of decisions: a surrogate needs seconds for each proposal, so their tests are slow."""
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -63,10 +68,11 @@ def load_space(name: str) -> SearchSpace:
     return parse_space(OmegaConf.to_container(config.space, resolve=True))
 
 
-def make_searcher(name: str, space: str, seed: int = 0) -> Searcher:
+def make_searcher(name: str, space: str | SearchSpace, seed: int = 0) -> Searcher:
     config = OmegaConf.load(CONF / "searcher" / f"{name}.yaml")
     config = OmegaConf.merge(config, HURRY.get(name, {}))
-    return construct(config, "searcher", space=load_space(space), seed=seed)
+    space = load_space(space) if isinstance(space, str) else space
+    return construct(config, "searcher", space=space, seed=seed)
 
 
 def reward_of(proposal: Proposal) -> float:

@@ -36,7 +36,8 @@ BASIC: st.SearchStrategy[Config] = st.one_of(
 
 def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
     several = st.lists(modules, min_size=1, max_size=3)
-    times = st.integers(0, 3) | st.just({"range": [0, 2, 1]}) | st.just({"oneof": [2, 1]})
+    schedule = {"schedule": {"start": 1, "step": 1, "end": 2, "every": 5}}
+    times = st.integers(0, 3) | st.sampled_from([{"range": [0, 2, 1]}, {"oneof": [2, 1]}, schedule])
     merges = st.sampled_from(["add", "concat", "multiply", {"oneof": ["add", "concat"]}])
     return st.one_of(
         several.map(lambda given: {"concat": given}),
@@ -51,7 +52,7 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
         ),
         st.builds(
             lambda times, layer: {"skip_layers": {"times": times, "layer": layer}},
-            st.integers(1, 3) | st.just({"oneof": [3, 2]}),
+            st.integers(1, 3) | st.sampled_from([{"oneof": [3, 2]}, schedule]),
             modules,
         ),
         st.tuples(modules, modules).map(lambda given: {"maybe_swap": list(given)}),

@@ -64,6 +64,10 @@ def options(config: Any) -> dict[str, tuple[Any, ...]]:
     return parse_space(config).signature()
 
 
+def growth(**changes: object) -> dict[str, object]:
+    return {"start": 6, "step": 2, "end": 20, "every": 1600, **changes}
+
+
 def test_figure_1_reads_as_the_modules_it_names() -> None:
     space = parse_space(
         {
@@ -169,7 +173,7 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
             {"affine": {"units": {"oneof": [8, 16, 8]}}},
             "space.affine.units: oneof must not repeat an option, got 8 twice",
         ),
-        ({"affine": {"units": {"oneof": 8}}}, "space.affine.units.oneof takes a list, got 8"),
+        ({"affine": {"units": {"oneof": 8}}}, "space.affine.units.oneof: it takes a list, got 8"),
         (
             {"affine": {"units": {"range": [1, 3, 0]}}},
             r"units.range: range needs a step that leads from low to high, got \[1, 3, 0\]",
@@ -182,6 +186,17 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
             {"hyperparameters": {"lr": {"logspace": [-2, -7, 32]}}, "relu": None},
             r"space.hyperparameters.lr.logspace: logspace needs low and high above 0: they are",
         ),
+        (
+            {"affine": {"units": {"schedule": [6, 2, 20]}}},
+            r"units.schedule: it takes the whole numbers start, step, end and every, by name, got",
+        ),
+        ({"affine": {"units": {"schedule": growth(every=2.5)}}}, "units.schedule: it takes the wh"),
+        (
+            {"affine": {"units": {"schedule": growth(step=-2)}}},
+            "units.schedule: a schedule goes up",
+        ),
+        ({"affine": {"units": {"schedule": growth(end=5)}}}, "units.schedule: a schedule goes up"),
+        ({"affine": {"units": {"schedule": growth(every=0)}}}, "every must be >= 1 proposal, got"),
         ({"maybe_swap": ["relu"]}, "space.maybe_swap takes exactly 2 modules, got 1"),
         ({"maybe_swap": ["relu"] * 3}, "space.maybe_swap takes exactly 2 modules, got 3"),
         ({"concat": "relu"}, "space.concat takes a list of modules, got 'relu'"),
