@@ -33,7 +33,7 @@ def space_of(num_layers: int) -> SearchSpace:
 def searcher_for(space: SearchSpace, num_children: int) -> Searcher:
     """The shipped controller with m children for an update."""
     config = OmegaConf.load(config_dir() / "searcher" / "reinforce.yaml")
-    config.batch_size = num_children
+    config.children_per_replica = num_children
     return construct(config, "searcher", space=space, seed=0)
 
 

@@ -39,7 +39,7 @@ from nasrunner.composition import construct
 from nasrunner.core import Searcher
 
 TABLE = "nasbench201"
-NATS_REINFORCE = "reinforce learning_rate=0.01 batch_size=1 baseline_decay=0.9"
+NATS_REINFORCE = "reinforce learning_rate=0.01 children_per_replica=1 baseline_decay=0.9"
 PUBLISHED = {
     "random": (93.70, 0.36),
     SMALL_EVOLUTION: (93.92, 0.30),

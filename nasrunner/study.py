@@ -196,7 +196,7 @@ class Study:
 
     def _has_room(self) -> bool:
         free = self.executor.free_slots() - self._in_flight.num_waiting
-        return free > 0 and not self._is_committed()
+        return free > 0 and self.searcher.is_ready and not self._is_committed()
 
     def _is_committed(self) -> bool:
         """Whether the children in flight, once recorded, use up the budget or the space."""

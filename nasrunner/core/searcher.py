@@ -33,6 +33,14 @@ class Searcher(ABC):
         """A generator that depends on the seed and ``index`` only, however often it is asked."""
         return np.random.default_rng([self.seed, index])
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a proposal can be made now; False: only after the next outcome.
+
+        True as long as none is pending.
+        """
+        return True
+
     def space_at(self, index: int) -> Space:
         """The space that proposal number ``index`` is drawn from; see ``Space.at_proposal``."""
         stage = self.stage(index)
@@ -45,7 +53,10 @@ class Searcher(ABC):
         return tuple(schedule.stage(index) for schedule in self._schedules)
 
     def propose(self) -> Proposal | None:
-        """The next child to train, registered as pending; None: the space is exhausted."""
+        """The next child to train, registered as pending; None: the space is exhausted.
+
+        To be called while ``is_ready``.
+        """
         proposal = self.suggest(self.num_proposed)
         if proposal is not None:
             self.register(proposal)

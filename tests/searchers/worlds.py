@@ -37,7 +37,8 @@ GOLDEN_SPACES = ("figure1", "mlp")
 
 HURRY: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 5, "tournament_size": 2},
-    "reinforce": {"batch_size": 3, "learning_rate": 0.05},
+    "reinforce": {"children_per_replica": 3, "learning_rate": 0.05},
+    "ppo": {"children_per_replica": 3, "learning_rate": 0.05},
     "smbo": {"num_random": 3},
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
@@ -90,7 +91,8 @@ class Loop:
 
     def play(self, steps: Sequence[Step]) -> "Loop":
         for wants_proposal, which, fails in steps:
-            proposal = self.searcher.propose() if wants_proposal or not self.in_flight else None
+            is_asked = not self.in_flight or (wants_proposal and self.searcher.is_ready)
+            proposal = self.searcher.propose() if is_asked else None
             if proposal is not None:
                 self.in_flight.append(proposal)
                 self.events.append({"proposed": proposal.to_json()})

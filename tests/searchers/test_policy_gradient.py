@@ -8,27 +8,37 @@ import torch
 from nasrunner.core import Decision, Outcome, Proposal, SearchSpace
 from nasrunner.core.space import enter
 from nasrunner.searchers.controller import Controller
-from nasrunner.searchers.reinforce import Reinforce
+from nasrunner.searchers.objectives import Reinforce
+from nasrunner.searchers.policy_gradient import PolicyGradient
+from nasrunner.searchers.replicas import Arrivals
 from nasrunner.searchers.rollout import Policy, Rollout
 from nasrunner.searchers.transcript import Transcript, Vocabulary
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import load_space, reward_of
 
 
-def reinforce(space: SearchSpace, seed: int = 0, **changes: Any) -> Reinforce:
+def reinforce(space: SearchSpace, seed: int = 0, **changes: Any) -> PolicyGradient:
     arguments: dict[str, Any] = {
         "hidden_units": 4,
         "num_layers": 2,
         "init_range": 0.5,
         "learning_rate": 0.05,
-        "batch_size": 2,
+        "children_per_replica": 2,
         "baseline_decay": 0.9,
         "entropy_bonus": 0.0,
+        "replicas": None,
+        "objective": Reinforce(),
     }
-    return Reinforce(**{**arguments, **changes}, space=space, seed=seed)
+    return PolicyGradient(**{**arguments, **changes}, space=space, seed=seed)
 
 
-def run(searcher: Reinforce, num_children: int) -> list[Proposal]:
+def results_of(searcher: PolicyGradient) -> list[tuple[Proposal, float]]:
+    """What the next update will be made of."""
+    assert isinstance(searcher.batches, Arrivals)
+    return searcher.batches.batch.results
+
+
+def run(searcher: PolicyGradient, num_children: int) -> list[Proposal]:
     proposals = []
     for _ in range(num_children):
         proposal = searcher.propose()
@@ -58,7 +68,7 @@ class Forced(Rollout):
         return index
 
 
-def first_probabilities(searcher: Reinforce) -> np.ndarray:
+def first_probabilities(searcher: PolicyGradient) -> np.ndarray:
     """Of the first decision of a space."""
     rollout = Rollout(Policy(searcher.controller), np.random.default_rng(0))
     decision = next(searcher.space.decisions(enter(searcher.space)))
@@ -66,7 +76,7 @@ def first_probabilities(searcher: Reinforce) -> np.ndarray:
     return rollout.probabilities(decision)
 
 
-def log_probability(searcher: Reinforce, proposal: Proposal) -> float:
+def log_probability(searcher: PolicyGradient, proposal: Proposal) -> float:
     forced = Forced(Policy(searcher.controller), proposal)
     searcher.space.walk(forced.choose)
     return sum(forced.logs)
@@ -85,7 +95,7 @@ def test_gradient_is_that_of_equation_3_by_finite_differences(space: SearchSpace
     searcher.controller.double()
     batch = [(searcher.suggest(0), 0.7), (searcher.suggest(1), -0.3), (searcher.suggest(4), 0.1)]
     assert len({len(proposal.genotype) for proposal, _ in batch}) > 1  # padding plays a part
-    torch.autograd.backward(searcher.loss(batch))
+    torch.autograd.backward(searcher.loss(batch, searcher.controller))
 
     def equation_3() -> float:
         return sum(reward * log_probability(searcher, p) for p, reward in batch) / len(batch)
@@ -110,8 +120,8 @@ def test_gradient_is_that_of_equation_3_by_finite_differences(space: SearchSpace
 def test_gradient_of_one_decision_is_the_chosen_option_minus_the_probabilities() -> None:
     space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
     searcher = reinforce(space, init_range=1e-9)  # so that each option has probability 1/3
-    chosen = Proposal(0, {"affine/units": 1})
-    torch.autograd.backward(searcher.loss([(chosen, 0.6)]))
+    chosen = Proposal(0, {"affine/units": 1}, {"log_probability": math.log(1 / 3)})
+    torch.autograd.backward(searcher.loss([(chosen, 0.6)], searcher.controller))
     # d log softmax_1 / d bias = (0, 1, 0) - (1/3, 1/3, 1/3), times R - b = 0.6; minus for a loss
     assert searcher.controller.head.bias.grad is not None
     assert searcher.controller.head.bias.grad.tolist() == pytest.approx([0.2, -0.4, 0.2])
@@ -124,7 +134,7 @@ def test_drawing_follows_the_probabilities_the_gradient_is_taken_of(space: str) 
     proposals = [searcher.suggest(index) for index in range(50)]
     for proposal in proposals:
         with torch.no_grad():
-            log_p = -searcher.loss([(proposal, 1.0)]).item()
+            log_p = -searcher.loss([(proposal, 1.0)], searcher.controller).item()
         assert proposal.notes["log_probability"] == pytest.approx(log_p, abs=1e-4)
         assert log_probability(searcher, proposal) == pytest.approx(log_p, abs=1e-4)
 
@@ -140,7 +150,7 @@ def test_options_are_drawn_as_often_as_their_probabilities_say() -> None:
 
 
 def test_baseline_is_the_moving_average_of_earlier_rewards() -> None:
-    searcher = reinforce(load_space("figure1"), batch_size=99)
+    searcher = reinforce(load_space("figure1"), children_per_replica=99)
     baselines = []
     for reward in (0.5, 0.7, 0.2):
         proposal = searcher.propose()
@@ -150,11 +160,11 @@ def test_baseline_is_the_moving_average_of_earlier_rewards() -> None:
     # 0.9 * 0.5 + 0.1 * 0.7 = 0.52; 0.9 * 0.52 + 0.1 * 0.2 = 0.488
     assert baselines == pytest.approx([0.5, 0.52, 0.488])
     # R - b with the b before R: 0.5 - 0.5, 0.7 - 0.5, 0.2 - 0.52
-    assert [advantage for _, advantage in searcher.batch] == pytest.approx([0.0, 0.2, -0.32])
+    assert [advantage for _, advantage in results_of(searcher)] == pytest.approx([0.0, 0.2, -0.32])
 
 
 def test_weights_change_only_when_a_batch_is_full_and_failures_do_not_fill_it() -> None:
-    searcher = reinforce(load_space("figure1"), batch_size=3)
+    searcher = reinforce(load_space("figure1"), children_per_replica=3)
     changes = []
     for reward in (0.1, None, 0.9, None, 0.4, 0.3):
         before = searcher.controller.head.weight.detach().clone()
@@ -180,7 +190,7 @@ def test_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
     weights = []
     for num_threads in (1, 2):
         torch.set_num_threads(num_threads)
-        searcher = reinforce(load_space("mlp"), hidden_units=35, batch_size=8)
+        searcher = reinforce(load_space("mlp"), hidden_units=35, children_per_replica=8)
         run(searcher, 16)
         assert torch.get_num_threads() == num_threads
         weights.append([weight.tolist() for weight in searcher.controller.parameters()])
@@ -202,10 +212,12 @@ def test_it_learns_where_random_search_stays_at_chance() -> None:
 
 def test_entropy_bonus_flattens_the_policy() -> None:
     space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
-    chosen = Proposal(0, {"affine/units": 0})
+    chosen = Proposal(0, {"affine/units": 0}, {"log_probability": math.log(1 / 3)})
     spread = []
     for entropy_bonus in (0.0, 1.0):
-        searcher = reinforce(space, init_range=2.0, batch_size=1, entropy_bonus=entropy_bonus)
+        searcher = reinforce(
+            space, init_range=2.0, children_per_replica=1, entropy_bonus=entropy_bonus
+        )
         for _ in range(50):
             searcher.learn(chosen, 0.5)  # a constant reward: nothing but the bonus moves it
         spread.append(np.ptp(first_probabilities(searcher)))
@@ -243,7 +255,7 @@ def test_a_space_without_decisions_is_proposed_again() -> None:
         ({"num_layers": 0}, "num_layers must be >= 1, got 0"),
         ({"init_range": 0.0}, "init_range must be > 0, got 0.0"),
         ({"learning_rate": -1.0}, "learning_rate must be > 0, got -1.0"),
-        ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"children_per_replica": 0}, "children_per_replica must be >= 1, got 0"),
         ({"baseline_decay": 1.0}, r"baseline_decay must be in \[0, 1\), got 1.0"),
         ({"entropy_bonus": -0.1}, "entropy_bonus must be >= 0, got -0.1"),
     ],
@@ -347,7 +359,7 @@ def test_it_learns_a_chain_of_layers_which_one_softmax_for_all_skips_could_not()
     space = parse_space({"skip_layers": {"times": 5, "layer": "relu"}})
     chain = {f"skip_layers/{number}/from/{number - 1}" for number in range(2, 6)}
     searcher = reinforce(
-        space, hidden_units=35, batch_size=8, learning_rate=0.01, entropy_bonus=0.02
+        space, hidden_units=35, children_per_replica=8, learning_rate=0.01, entropy_bonus=0.02
     )
     rewards = []
     for _ in range(1000):

@@ -1,0 +1,221 @@
+"""Policy gradient with a recurrent controller."""
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from nasrunner.core.decision import Decision
+from nasrunner.core.records import Proposal
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space, enter
+from nasrunner.searchers.controller import Controller
+from nasrunner.searchers.objectives import Objective
+from nasrunner.searchers.replicas import Arrivals, Batch, Batches, Replicas, Weights
+from nasrunner.searchers.rollout import Policy, Rollout
+from nasrunner.searchers.transcript import Transcript
+
+# B = children of a batch
+
+
+class PolicyGradient(Searcher):
+    """Learns to write architectures, one LSTM step a decision. Zoph & Le 2017, arXiv:1611.01578.
+
+    Once a batch of children has ended, Adam takes a step, or the objective's number of them, that
+    increases the mean of its gain over the children with a reward R. With
+    ``objectives.Reinforce`` that is eq. 3 of the paper, 1/m Σ_k Σ_t ∇ log P(a_t | a_<t) (R_k - b).
+    The baseline b is the moving average of the rewards that arrived before R_k; the very first
+    reward is its own baseline and teaches nothing. Decisions that select members of a set, such as
+    skip connections, are predicted by attention to anchor points. Notes of a proposal:
+    ``log_probability`` of the whole architecture when it was drawn, and ``update``, how many
+    updates the weights that drew it had had.
+
+    Args:
+        hidden_units: of each LSTM layer, >= 1.
+        num_layers: LSTM layers, >= 1.
+        init_range: weights start in U(-init_range, init_range), > 0.
+        learning_rate: Adam's step size, > 0.
+        replicas: K, copies of the controller that each draw a batch, >= 1; see ``Replicas``. None:
+            a batch is the children observed last, in order of arrival. With children in flight
+            some of them were drawn before the latest update, and REINFORCE treats them as if drawn
+            after it.
+        children_per_replica: m, children for one update, >= 1.
+        baseline_decay: weight of the old value in the moving average, in [0, 1).
+        entropy_bonus: weight of the policy's entropy, summed over decisions, in what is
+            maximised; >= 0, in units of reward per nat.
+        objective: what a step increases.
+
+    Attributes:
+        num_updates: batches that the controller has learnt from.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_units: int,
+        num_layers: int,
+        init_range: float,
+        learning_rate: float,
+        replicas: int | None,
+        children_per_replica: int,
+        baseline_decay: float,
+        entropy_bonus: float,
+        objective: Objective,
+        space: Space,
+        seed: int,
+    ) -> None:
+        super().__init__(space=space, seed=seed)
+        for name, value in (
+            ("hidden_units", hidden_units),
+            ("num_layers", num_layers),
+            ("children_per_replica", children_per_replica),
+        ):
+            _require(name, value, value >= 1, ">= 1")
+        _require("replicas", replicas, replicas is None or replicas >= 1, ">= 1 or null")
+        _require("init_range", init_range, init_range > 0, "> 0")
+        _require("learning_rate", learning_rate, learning_rate > 0, "> 0")
+        _require("baseline_decay", baseline_decay, 0 <= baseline_decay < 1, "in [0, 1)")
+        _require("entropy_bonus", entropy_bonus, entropy_bonus >= 0, ">= 0")
+        self.children_per_replica = children_per_replica
+        self.baseline_decay = baseline_decay
+        self.entropy_bonus = entropy_bonus
+        self.objective = objective
+        self.controller = Controller(
+            space.signature(),
+            has_selections=any(each.selection for each in space.decisions(enter(space))),
+            hidden_units=hidden_units,
+            num_layers=num_layers,
+            init_range=init_range,
+            rng=self.rng(0).spawn(1)[0],  # a stream that no proposal draws from
+        )
+        self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=learning_rate)
+        self.baseline: float | None = None
+        self.num_updates = 0
+        self.batches: Batches = (
+            Arrivals(children_per_replica)
+            if replicas is None
+            else Replicas(replicas, children_per_replica)
+        )
+        self._newest: Weights | None = None
+        self._policy: tuple[int, Policy] | None = None
+        self._replica: Controller | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self.batches.is_ready
+
+    def suggest(self, index: int) -> Proposal:
+        update, policy = self._drawing_policy()
+        rollout = Rollout(policy, self.rng(index))
+        genotype = self.space_at(index).walk(rollout.choose)
+        notes = {"log_probability": rollout.log_probability, "update": update}
+        return Proposal(index, genotype, notes)
+
+    def register(self, proposal: Proposal) -> None:
+        super().register(proposal)
+        self.batches.register(proposal, self._weights)
+
+    def learn(self, proposal: Proposal, reward: float) -> None:
+        baseline = reward if self.baseline is None else self.baseline
+        self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
+        self._end(proposal, reward - baseline)
+
+    def forget(self, proposal: Proposal) -> None:
+        self._end(proposal, None)
+
+    def advice(self, max_children: int | None) -> str | None:
+        if max_children is None or max_children > self.children_per_replica:
+            return None
+        return (
+            f"A budget of {max_children} children makes this a random search: the controller "
+            f"learns after searcher.children_per_replica={self.children_per_replica} children."
+        )
+
+    def loss(
+        self, results: Sequence[tuple[Proposal, float]], controller: Controller
+    ) -> torch.Tensor:
+        """Minus what a step increases, for proposals with their advantages R_k - b."""
+        advantages_B = torch.tensor([advantage for _, advantage in results])
+        drawn_log_p_B = torch.tensor([each.notes["log_probability"] for each, _ in results])
+        log_p_B, entropy_B = controller.forward([self._replay(each) for each, _ in results])
+        gain_B = self.objective.gain(log_p_B, drawn_log_p_B, advantages_B)
+        if self.entropy_bonus > 0:
+            gain_B = gain_B + self.entropy_bonus * entropy_B
+        return -gain_B.mean()
+
+    def _end(self, proposal: Proposal, advantage: float | None) -> None:
+        batch = self.batches.end(proposal, advantage)
+        if batch is not None and self.controller.vocabulary.num_rows > 0:
+            self._update(batch)
+
+    def _update(self, batch: Batch) -> None:
+        """Learns from a batch; a replica's gradient is computed on its copy of the weights."""
+        controller = self.controller
+        if batch.weights is not None and not self.objective.is_corrected:
+            controller = self._replica_with(batch.weights)
+        with _one_thread(), torch.enable_grad():
+            for _ in range(self.objective.num_steps):
+                controller.zero_grad()
+                torch.autograd.backward(self.loss(batch.results, controller))
+                both = zip(self.controller.parameters(), controller.parameters(), strict=True)
+                for weight, evaluated in both:
+                    weight.grad = evaluated.grad
+                self.optimizer.step()
+        self.num_updates += 1
+
+    def _drawing_policy(self) -> tuple[int, Policy]:
+        """What the next child is drawn with, and how many updates it has had."""
+        weights = self.batches.weights
+        update = self.num_updates if weights is None else weights.update
+        if self._policy is None or self._policy[0] != update:
+            controller = self.controller if weights is None else self._replica_with(weights)
+            self._policy = update, Policy(controller)
+        return self._policy
+
+    def _weights(self) -> Weights:
+        """A copy of the controller's weights, the same one until the next update."""
+        if self._newest is None or self._newest.update != self.num_updates:
+            values = {k: w.detach().clone() for k, w in self.controller.named_parameters()}
+            self._newest = Weights(self.num_updates, values)
+        return self._newest
+
+    def _replica_with(self, weights: Weights) -> Controller:
+        if self._replica is None:
+            self._replica = copy.deepcopy(self.controller)
+        with torch.no_grad():
+            for name, weight in self._replica.named_parameters():
+                weight.copy_(weights.values[name])
+        return self._replica
+
+    def _replay(self, proposal: Proposal) -> Transcript:
+        """The controller's steps that lead to a proposal."""
+        transcript = Transcript(self.controller.vocabulary)
+
+        def choose(decision: Decision) -> int:
+            index = proposal.genotype[decision.path]
+            transcript.open(decision)
+            transcript.answer(decision, index)
+            return index
+
+        self.space_at(proposal.index).walk(choose)
+        return transcript
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch adds in an order that depends on its threads; with one there is one order."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _require(name: str, value: object, is_legal: bool, legal: str) -> None:
+    if not is_legal:
+        raise ValueError(f"{name} must be {legal}, got {value}")
