@@ -1,10 +1,11 @@
-"""Replicas of a controller on a cluster with a virtual clock: what waiting and staleness they cost.
+"""What replicas of a controller cost in waiting and staleness, on a cluster with a virtual clock.
 
-K replicas draw m children each, on K m workers; see ``nasrunner/searchers/replicas.py``. Children are
-looked up in NAS-Bench-Macro, and hold a worker for a log-normal time. Prints, for each K and each
-spread of the times (standard deviation of their logarithm; 1 is heavy-tailed): how busy the workers
-were, how many updates by others the weights got while a batch was away, and the best reward. Beside
-each K the same workers without replicas, where a batch is the rewards that arrived last.
+K replicas draw m children each, on K m workers; see ``nasrunner/searchers/replicas.py``. Children
+are looked up in NAS-Bench-Macro, and hold a worker for a log-normal time. Prints, for each K and
+each spread of the times (standard deviation of their logarithm; 1 is heavy-tailed): how busy the
+workers were, how many updates the weights had got since a child was drawn when its reward came,
+and the rewards. Beside each K the same workers without replicas, where a batch is the rewards that
+arrived last.
 
     NASRUNNER_DATA=../shared/data python benchmarks/replicas.py
 """
@@ -27,7 +28,10 @@ from nasrunner.searchers.policy_gradient import PolicyGradient
 from nasrunner.study import Study
 from nasrunner.trackers.none import NoTracker
 
-LABELS = "replicas, spread, workers, children, busy %, updates, staleness, best reward, mean of last 10 %"
+LABELS = (
+    "replicas, spread, workers, children, busy %, updates, staleness, best reward, "
+    "mean of last 10 %"
+)
 
 
 class Staleness(NoTracker):
@@ -84,7 +88,7 @@ def main() -> None:
     parser.add_argument("--replicas", nargs="+", type=int, default=[1, 10, 100, 400])
     parser.add_argument("--children-per-replica", type=int, default=8, help="m")
     parser.add_argument("--spreads", nargs="+", type=float, default=[0.3, 1.0])
-    parser.add_argument("--children", type=int, default=32_000, help="of each study")
+    parser.add_argument("--batches", type=int, default=5, help="of each replica, at least")
     parser.add_argument("--learning-rate", type=float, default=0.0006)
     arguments = parser.parse_args()
     names = LABELS.split(", ")
@@ -92,10 +96,9 @@ def main() -> None:
     for spread in arguments.spreads:
         for replicas in arguments.replicas:
             workers = replicas * arguments.children_per_replica
+            children = max(2000, arguments.batches * workers)
             for number in (replicas, None):
-                line = simulate(
-                    number, workers, arguments.children, spread, arguments.learning_rate
-                )
+                line = simulate(number, workers, children, spread, arguments.learning_rate)
                 print(line, flush=True)
 
 
