@@ -1,12 +1,14 @@
-"""The command ``nasrunner-space``: shows a search space before anything is trained."""
+"""The command ``nasrunner-space``: shows a search space, or writes a found architecture as one."""
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -18,10 +20,11 @@ from rich.tree import Tree
 from nasrunner import config as skeleton
 from nasrunner.command_line import one_sentence
 from nasrunner.core.decision import Decision, OneOf, Schedule
-from nasrunner.core.errors import SpaceError
+from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names, is_open
 from nasrunner.launch import build_space
+from nasrunner.recorded import read_study
 
 
 def main() -> None:
@@ -30,6 +33,9 @@ def main() -> None:
     skeleton.register()
     console = Console()
     with one_sentence("nasrunner-space", "stopped"):
+        if arguments.found is not None:
+            sys.stdout.write(found_space(arguments.found, arguments.child))
+            return
         config = composed(arguments.overrides, arguments.config_dir)
         space = build_space(config)
         console.print(tree(space))
@@ -43,9 +49,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nasrunner-space",
         description="Shows a search space before anything is trained.",
-        epilog="Example: nasrunner-space space=small_cnn data=mnist --samples 10",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="Examples:\n"
+        "  nasrunner-space space=small_cnn data=mnist --samples 10\n"
+        "  nasrunner-space --found outputs/<study>/<time> > my_conf/space/found.yaml\n"
+        "  nasrunner --config-dir my_conf space=found data=mnist",
     )
     parser.add_argument("overrides", nargs="*", help="as for nasrunner: space=mlp data=digits ...")
+    found = "write the best architecture of the study in this folder as a space, in YAML"
+    parser.add_argument("--found", type=Path, metavar="STUDY", help=found)
+    parser.add_argument("--child", type=int, help="for --found: this child instead of the best")
     parser.add_argument("--samples", type=int, default=5, help="random architectures to print")
     parser.add_argument("--checked", type=int, default=200, help="random ones to build and count")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random architectures")
@@ -60,6 +73,27 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
         config = compose("config", overrides=[*overrides, *search_path])
     wanted = OmegaConf.masked_copy(config, ["space", "data"])
     return {str(key): value for key, value in OmegaConf.to_container(wanted, resolve=True).items()}  # type: ignore[union-attr]
+
+
+def found_space(folder: Path, index: int | None) -> str:
+    """A child's architecture as the text of a YAML file for ``conf/space``.
+
+    Raises:
+        ConfigError: there is no such child.
+    """
+    from nasrunner.spaces.writing import written  # imports torch
+
+    study = read_study(folder)
+    children = study.best(1) if index is None else study.children[index : index + 1]
+    if not children:
+        which = "with a reward" if index is None else f"number {index}"
+        raise ConfigError(f"{folder} has no child {which}; it has {len(study.children)} children")
+    proposal, outcome = children[0].proposal, children[0].outcome
+    frozen = study.space.freeze(proposal.genotype)
+    reward = "no reward" if outcome is None or outcome.reward is None else f"{outcome.reward:.5g}"
+    config = written(frozen, int(study.config["data"]["num_outputs"]))
+    text: str = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
+    return f"# Child {proposal.index} of {study.name}, {proposal.hash}, reward {reward}\n{text}"
 
 
 def tree(space: SearchSpace) -> Tree:

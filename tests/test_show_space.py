@@ -1,9 +1,15 @@
 """What ``nasrunner-space`` shows of a space."""
 
+from pathlib import Path
+
+import pytest
+import yaml
 from rich.console import Console
 
-from nasrunner.show_space import tree
+from nasrunner.core import ConfigError
+from nasrunner.show_space import found_space, tree
 from nasrunner.spaces.language import parse_space
+from tests.report.recordings import recorded
 
 
 def shown(config: object) -> str:
@@ -30,3 +36,15 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
     assert "(100,000,000,000,000)" in shown({"repeat": {"times": 14, "body": units}})
     assert "(1.00e+15)" in shown({"repeat": {"times": 15, "body": units}})
     assert "(1.00e+400)" in shown({"repeat": {"times": 400, "body": units}})
+
+
+def test_a_found_architecture_is_written_as_a_space(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "study", [0.5, 0.9, None, 0.7])
+    best, last = (yaml.safe_load(found_space(folder, index)) for index in (None, 3))
+    assert best == {"concat": [{"affine": {"units": 2}}, "relu"]}  # child 1 has option 1
+    assert last == {"concat": [{"affine": {"units": 4}}, "relu"]}
+    assert found_space(folder, None).startswith("# Child 1 of toy, ")
+    assert "reward 0.9\n" in found_space(folder, None)
+    assert "no reward\n" in found_space(folder, 2)
+    with pytest.raises(ConfigError, match=r"study has no child number 4; it has 4 children"):
+        found_space(folder, 4)

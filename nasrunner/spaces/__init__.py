@@ -6,7 +6,7 @@ Every public class here is a module of the language under its name in snake case
 from nasrunner.spaces.activations import Elu, Gelu, LeakyRelu, Relu, Selu, Sigmoid, Silu, Tanh
 from nasrunner.spaces.basic import Affine, BatchNorm, Dropout, Empty, Flatten, LayerNorm, Zero
 from nasrunner.spaces.branches import Fork, Residual
-from nasrunner.spaces.cell import Cell
+from nasrunner.spaces.cell import Cell, Graph
 from nasrunner.spaces.composite import Concat, MaybeSwap, Optional, Or, Repeat, RepeatTied
 from nasrunner.spaces.images import (
     AveragePool,
@@ -23,4 +23,5 @@ from nasrunner.spaces.recurrent import Embedding, Recurrent
 from nasrunner.spaces.recurrent_baselines import GruCell, LstmCell, RnnCell
 from nasrunner.spaces.recurrent_cell import RecurrentCell, TreeCell
 from nasrunner.spaces.share import Share, Shared
+from nasrunner.spaces.skip_graph import SkipGraph
 from nasrunner.spaces.skips import SkipLayers

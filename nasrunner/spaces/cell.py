@@ -61,9 +61,19 @@ class Graph(Space):
 
     Args:
         edges: the modules on 0-1, 0-2, 1-2, 0-3, …
+
+    Raises:
+        SpaceError: they are not as many as a cell of some number of nodes has.
     """
 
     edges: tuple[Space, ...]
+
+    def __post_init__(self) -> None:
+        if not self.edges or num_edges(self.num_nodes) != len(self.edges):
+            raise SpaceError(
+                f"edges of graph must be as many as a cell has (1, 3, 6, 10, …), got "
+                f"{len(self.edges)}"
+            )
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layers: list[nn.Module] = []
@@ -79,7 +89,7 @@ class Graph(Space):
     @property
     def num_nodes(self) -> int:
         """How many nodes there are, the input included."""
-        return next(n for n in range(len(self.edges) + 2) if num_edges(n) == len(self.edges) and n)
+        return next(n for n in range(2, len(self.edges) + 3) if num_edges(n) >= len(self.edges))
 
     def text(self) -> str:
         shown = (

@@ -194,6 +194,12 @@ def _parse_leaf(value: object, key: str, annotation: Any = Any) -> object:
         raise error if str(error).startswith(key) else SpaceError(f"{key}: {error}") from error
 
 
+def _tupled(value: object, deeply: bool) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_tupled(item, deeply) if deeply else item for item in value)
+
+
 def _parse_places(value: Sequence[Any], key: str, annotation: Any) -> tuple[Any, ...]:
     """A list such as a kernel's [height, width], each of which may be a decision."""
     parts = [annotation, *typing.get_args(annotation)]
@@ -215,8 +221,7 @@ def _parse_places(value: Sequence[Any], key: str, annotation: Any) -> tuple[Any,
 
 def _checked(value: object, annotation: Any, key: str) -> object:
     """The value with lists as tuples, where it is of the argument's type."""
-    if isinstance(value, list | tuple):
-        value = tuple(value)
+    value = _tupled(value, deeply=annotation is not Any)
     if not fits(value, annotation):
         raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
     return value
