@@ -132,23 +132,39 @@ def test_more_devices_than_batches_have_examples_are_legal_with_a_batch_for_each
     rehearse(make_study(tmp_path, "trainer.devices=4", "data.batch_size=3", each))
 
 
+CONVOLUTIONS = [
+    {"conv2d": {"filters": 4, "kernel_size": 3}},
+    "relu",
+    {"conv2d": {"filters": 6, "kernel_size": 1}},
+    {"separable_conv2d": {"filters": 4, "kernel_size": 2}},
+    {"affine": {"units": 10}},
+]
+
+
 @pytest.mark.parametrize(
-    "batches",
+    ("batches", "groups"),
     [
         # 1,150 examples to train on, 287 to validate
-        pytest.param(["data.batch_size=383", "data.eval_batch_size=286"], id="a last one of 1"),
-        pytest.param(["data.batch_size=64"], id="64 and 62", marks=pytest.mark.slow),
+        pytest.param(["data.batch_size=383", "data.eval_batch_size=286"], {}, id="a last one of 1"),
+        pytest.param(["data.batch_size=64"], {}, id="64 and 62", marks=pytest.mark.slow),
+        pytest.param(
+            ["data.batch_size=64", "trainer.max_epochs=1"],
+            {"space": {"concat": CONVOLUTIONS}},
+            id="channels last",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["data.batch_size=7", "data.drop_last=true", "trainer.max_epochs=1"],
+            {},
             id="4 and 3",
             marks=pytest.mark.slow,
         ),
     ],
 )
-def test_two_ranks_take_the_steps_of_one_process_with_the_same_batches(tmp_path, batches):
+def test_two_ranks_take_the_steps_of_one_process_with_the_same_batches(tmp_path, batches, groups):
     overrides = ("trainer.max_epochs=3", "optimizer.lr=0.01", *batches)
-    train(make_study(tmp_path / "one", *overrides))
-    outcome = train(make_study(tmp_path / "two", "trainer.devices=2", *overrides))
+    train(make_study(tmp_path / "one", *overrides, **groups))
+    outcome = train(make_study(tmp_path / "two", "trainer.devices=2", *overrides, **groups))
     assert outcome.error is None
     assert not processes_below(tmp_path)
     one, two = curves(tmp_path / "one"), curves(tmp_path / "two")

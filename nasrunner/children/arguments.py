@@ -20,6 +20,7 @@ from nasrunner.core.annotations import fits, readable
 from nasrunner.core.errors import suggest
 
 OWN = (
+    "channels_last",
     "fast_loop",
     "stop_patience",
     "stop_min_delta",

@@ -14,6 +14,7 @@ from nasrunner.children.arguments import check_ranks, make_trainer, needs_ranks
 from nasrunner.children.checkpoints import check_keep
 from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
+from nasrunner.children.memory_format import check_channels_last
 from nasrunner.children.quiet import quiet
 from nasrunner.children.scaling import check_scaling
 from nasrunner.children.schedulers import Plateau
@@ -121,6 +122,7 @@ def _check_trainer(config: Config, in_shape: Shape, construct: Construct) -> Non
         raise ConfigError(f"trainer.stop_patience must be null or >= 0, got {patience!r}")
     if not min_delta >= 0:
         raise ConfigError(f"trainer.stop_min_delta must be >= 0, got {min_delta!r}")
+    check_channels_last(trainer["channels_last"])
     check_interval(trainer["checkpoint_every_s"])
     check_scaling(trainer)
     with quiet():  # Lightning says which devices it found

@@ -18,6 +18,7 @@ from nasrunner.children.continuing import KeepProgress, Progress, identity_of, r
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.lightning import LightningTask
 from nasrunner.children.loading import LoadedData, prepared
+from nasrunner.children.memory_format import is_channels_last
 from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.randomness import RandomState, random_state
 from nasrunner.children.ranks import Ranks, seed_of
@@ -126,6 +127,9 @@ class Fitting:
             scaled(make_optimizer, settings, data.num_batches_in_a_step(trainer)),
             functools.partial(construct, self.config["scheduler"], "scheduler"),
             record,
+            is_channels_last=is_channels_last(
+                settings["channels_last"], network, self.child.in_shape
+            ),
             is_fast=data.is_fast,
         )
         return Fitted(module, trainer, data, task, keep), ranks

@@ -19,6 +19,8 @@ class LightningTrainer:
     Lightning's Trainer, with every option of every hyperparameter.
 
     Args:
+        channels_last: whether images lie in memory with a pixel's channels together, which makes
+            convolutions faster; ``auto``: see ``is_channels_last``.
         fast_loop: whether small children are spared Lightning's work for each batch, where that
             changes no step they take; False: always Lightning's own loop.
         stop_patience: epochs without improvement of the reward's metric after which a child's
@@ -42,6 +44,7 @@ class LightningTrainer:
     def __init__(
         self,
         *,
+        channels_last: bool | str,
         fast_loop: bool,
         stop_patience: int | None,
         stop_min_delta: float,
@@ -57,6 +60,7 @@ class LightningTrainer:
         **lightning: Any,
     ) -> None:
         own = {
+            "channels_last": channels_last,
             "fast_loop": fast_loop,
             "stop_patience": stop_patience,
             "stop_min_delta": stop_min_delta,

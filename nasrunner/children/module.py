@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from nasrunner.children.mean_loss import MeanLoss
+from nasrunner.children.memory_format import laid_out
 from nasrunner.children.schedulers import Plateau
 from nasrunner.children.tasks import Task
 
@@ -43,6 +44,7 @@ class ChildModule(pl.LightningModule):
         make_optimizer: called with the parameters once they are on their device.
         make_scheduler: called with the optimizer. Stepped once an epoch.
         record: called with each epoch's line, once it is complete.
+        is_channels_last: whether the network and its images are in that memory format.
         is_fast: whether ``training_step`` is given an epoch's batches instead of one batch.
 
     Attributes:
@@ -58,10 +60,14 @@ class ChildModule(pl.LightningModule):
         make_scheduler: Callable[[Optimizer], LRScheduler],
         record: Callable[[Line], None],
         *,
+        is_channels_last: bool,
         is_fast: bool,
     ) -> None:
         super().__init__()
+        if is_channels_last:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
         self.network = network
+        self.is_channels_last = is_channels_last
         self.task = task
         self.metrics = nn.ModuleDict(task.metrics)
         self.automatic_optimization = not is_fast
@@ -87,7 +93,7 @@ class ChildModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        predicted_BK: torch.Tensor = self.network(x)
+        predicted_BK: torch.Tensor = self.network(laid_out(x) if self.is_channels_last else x)
         # Losses and metrics of half-precision outputs are computed in full precision.
         return predicted_BK.float() if predicted_BK.dtype in _HALF else predicted_BK
 

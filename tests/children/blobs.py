@@ -28,6 +28,7 @@ BLOBS = {
     "is_regression": False,
     "path": None,
 }
+IMAGES = {**BLOBS, "in_shape": [3, 6, 6]}
 
 
 class Batches:
@@ -46,7 +47,7 @@ class Batches:
 
 
 class Blobs(pl.LightningDataModule):
-    """Three Gaussian clouds in four dimensions: 90 examples to train on, 45 to validate."""
+    """Three Gaussian clouds of vectors or images: 90 examples to train on, 45 to validate."""
 
     def __init__(self, in_shape, num_outputs, batch_size, is_regression, path):
         super().__init__()
@@ -61,8 +62,8 @@ class Blobs(pl.LightningDataModule):
         assert stage == "fit"
         generator = torch.Generator().manual_seed(1)
         y = torch.arange(135) % 3
-        centres = 3 * torch.randn(3, 4, generator=generator)
-        x = centres[y] + torch.randn(135, 4, generator=generator)
+        centres = 3 * torch.randn(3, *self.in_shape, generator=generator)
+        x = centres[y] + torch.randn(135, *self.in_shape, generator=generator)
         targets = centres[y][:, : self.num_outputs] if self.is_regression else y
         self.train, self.validation = (x[:90], targets[:90]), (x[90:], targets[90:])
 

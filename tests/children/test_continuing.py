@@ -10,13 +10,21 @@ import pytorch_lightning as pl
 import torch
 
 from nasrunner.core import child_folder
-from tests.children.blobs import BLOBS, Killed, train
+from tests.children.blobs import BLOBS, IMAGES, Killed, train
 from tests.children.studies import folder_of, make_study, wait_until
 from tests.children.studies import train as train_in
 
 NOISY = {
     "concat": [
         {"affine": {"units": 16}},
+        "batch_norm",
+        {"dropout": {"p": 0.5}},
+        {"affine": {"units": 3}},
+    ]
+}
+CONVOLUTIONAL = {
+    "concat": [
+        {"conv2d": {"filters": 4, "kernel_size": 3}},
         "batch_norm",
         {"dropout": {"p": 0.5}},
         {"affine": {"units": 3}},
@@ -103,15 +111,17 @@ def slow(*overrides, **arguments):
         slow("trainer.min_epochs=7", "trainer.stop_patience=1", "trainer.stop_min_delta=1"),
         slow("trainer.precision=bf16-mixed"),
         slow(optimizer="sgd"),
+        slow("optimizer.momentum=0.9", optimizer="sgd", space=CONVOLUTIONAL, data=IMAGES),
     ],
 )
 def test_an_interrupted_child_becomes_what_it_would_have_been(
     tmp_path, fast_loop, overrides, arguments
 ):
     overrides = (*EVERY_EPOCH, *overrides, f"trainer.fast_loop={fast_loop}")
-    told = interrupt(tmp_path / "b", *overrides, space=NOISY, **arguments)
-    second = train(tmp_path / "b", *told, space=NOISY, **arguments)
-    first = uninterrupted(tmp_path / "a", *overrides, space=NOISY, **arguments)
+    arguments = {"space": NOISY, **arguments}
+    told = interrupt(tmp_path / "b", *overrides, **arguments)
+    second = train(tmp_path / "b", *told, **arguments)
+    first = uninterrupted(tmp_path / "a", *overrides, **arguments)
     assert (second.error, second.reward) == (None, first.reward)
     assert second.metrics == first.metrics
     assert_same_child(tmp_path / "a", tmp_path / "b")

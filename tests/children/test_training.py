@@ -242,6 +242,7 @@ def test_training_can_go_on_from_the_last_checkpoint(tmp_path, fast_loop):
         partial(construct, config["optimizer"], "optimizer"),
         partial(construct, config["scheduler"], "scheduler"),
         lines.append,
+        is_channels_last=False,
         is_fast=fast_loop,
     )
     longer = {**config["trainer"], "max_epochs": 5}
