@@ -14,28 +14,20 @@ slows all of them; the median counts.
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-from torch import nn
+from children import configured, run, seconds, timed_fit, trainer_of, validate
 from torch.nn import functional
 
-from nasrunner.children.lightning import LightningTrainer
+from nasrunner.children.lightning import LightningTask
 from nasrunner.composition import construct
-from nasrunner.core import Proposal
-from nasrunner.spaces.drawing import draw
+from nasrunner.core import SearchSpace
 from nasrunner.spaces.language import parse_space
-
-CONFIG = Path(__file__).parent.parent / "conf"
-GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
 
 
 @dataclass(frozen=True)
@@ -65,13 +57,12 @@ def main() -> None:
     fit_times = timed_fit()
     is_met = True
     for case in CASES:
-        config = configured(case)
+        config = configured_for(case)
         names = ("bare", "fit", "child", "ordinary fit", "ordinary child")
         times: dict[str, list[float]] = {name: [] for name in names}
         with tempfile.TemporaryDirectory() as folder:
             fast, ordinary = (
-                trainer_of(case, config, fast_loop=is_fast).task(Path(folder), 0)
-                for is_fast in (True, False)
+                task_of(case, config, Path(folder), fast_loop=is_fast) for is_fast in (True, False)
             )
             network, bare = bare_loop(case, config)
             contenders = {"bare": bare, "": partial(run, fast), "ordinary ": partial(run, ordinary)}
@@ -90,38 +81,21 @@ def main() -> None:
     sys.exit(0 if is_met else 1)
 
 
-def configured(case: Case) -> dict[str, Any]:
-    """The child's configuration from the shipped YAML."""
-    with initialize_config_dir(str(CONFIG.resolve()), version_base="1.3"):
-        groups = ["+data=digits", "+task=classification", "+optimizer=adam", "+scheduler=none"]
-        config = compose(overrides=[*groups, "+trainer=lightning", *case.overrides])
-    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+def configured_for(case: Case) -> dict[str, Any]:
+    """The child's configuration."""
+    return configured(*case.overrides, data="digits", optimizer="adam")
 
 
-def space_of(case: Case, config: dict[str, Any]) -> Any:
+def space_of(case: Case, config: dict[str, Any]) -> SearchSpace:
     """The space of the case's one network."""
     affine = {"affine": {"units": config["data"]["num_outputs"]}}
     return parse_space({"concat": [*case.network["concat"], affine]})
 
 
-def trainer_of(case: Case, config: dict[str, Any], *, fast_loop: bool) -> LightningTrainer:
-    """The child trainer, with the fast loop or with Lightning's own."""
+def task_of(case: Case, config: dict[str, Any], folder: Path, *, fast_loop: bool) -> LightningTask:
+    """What trains the child, with the fast loop or with Lightning's own."""
     config = {**config, "trainer": {**config["trainer"], "fast_loop": fast_loop}}
-    return construct(
-        config["trainer"],
-        "trainer",
-        space=space_of(case, config),
-        config=config,
-        in_shape=tuple(config["data"]["in_shape"]),
-        construct=construct,
-        draw=draw,
-    )
-
-
-def run(train: Callable[[Proposal], Any]) -> None:
-    """Trains the child."""
-    outcome = train(Proposal(0, {}))
-    assert outcome.status == "completed", outcome.error
+    return trainer_of(space_of(case, config), config).task(folder, 0)
 
 
 def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], None]]:
@@ -133,6 +107,7 @@ def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], Non
     def train() -> None:
         torch.manual_seed(0)
         network, _ = space.build(tuple(config["data"]["in_shape"]))
+        network = network.to(memory_format=torch.channels_last)
         optimizer = construct(config["optimizer"], "optimizer", network.parameters())
         batches, validation = data.train_dataloader(), data.val_dataloader()
         for _ in range(config["trainer"]["max_epochs"]):
@@ -145,37 +120,6 @@ def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], Non
             validate(network.eval(), validation)
 
     return space.text(), train
-
-
-@torch.no_grad()
-def validate(network: nn.Module, batches: Any) -> tuple[float, float]:
-    """Loss and accuracy."""
-    loss = correct = count = 0.0
-    for x, y in batches:
-        predicted = network(x)
-        loss += functional.cross_entropy(predicted, y, reduction="sum").item()
-        correct += (predicted.argmax(dim=1) == y).sum().item()
-        count += len(x)
-    return loss / count, correct / count
-
-
-def timed_fit() -> list[float]:
-    """Makes every ``Trainer.fit`` append its seconds to the list returned."""
-    times: list[float] = []
-    fit = pl.Trainer.fit
-
-    def timed(*args: Any, **kwargs: Any) -> None:
-        times.append(seconds(lambda: fit(*args, **kwargs)))
-
-    pl.Trainer.fit = timed  # type: ignore[method-assign]
-    return times
-
-
-def seconds(call: Callable[[], None]) -> float:
-    """How long a call takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def report(case: Case, times: dict[str, list[float]], network: str) -> bool:

@@ -11,14 +11,11 @@ import statistics
 import time
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from child_loop import CONFIG
-from omegaconf import OmegaConf
+from children import drawn, shipped_space
 from torch.nn import functional
 
 from nasrunner.core import SearchSpace
-from nasrunner.spaces.language import parse_space
 
 CASES = (  # space, shape of an example, batch
     ("nasrl_conv_small", (1, 28, 28), 128),
@@ -40,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for name, in_shape, batch_size in CASES:
-        space = shipped(name)
+        space = shipped_space(name)
         ratios = [
             ratio_of(space, child, in_shape, batch_size, arguments.repetitions)
             for child in range(arguments.children)
@@ -48,13 +45,6 @@ def main() -> None:
         shown = " ".join(f"{ratio:.2f}" for ratio in ratios)
         size = "x".join(map(str, in_shape))
         print(f"{name:17} {size:8} {statistics.median(ratios):.2f}  {shown}", flush=True)
-
-
-def shipped(name: str) -> SearchSpace:
-    """A space of the project, for ten classes."""
-    config = OmegaConf.load(CONFIG / "space" / f"{name}.yaml")
-    whole = OmegaConf.create({"data": {"num_outputs": 10}, "space": config})
-    return parse_space(OmegaConf.to_container(whole, resolve=True)["space"])  # type: ignore[index, call-overload]
 
 
 def ratio_of(
@@ -65,8 +55,7 @@ def ratio_of(
     repetitions: int,
 ) -> float:
     """Processor time of a step of a random child: channels last over channels first."""
-    rng = np.random.default_rng(seed)
-    genotype = space.walk(lambda decision: int(rng.integers(len(decision.options))))
+    genotype = drawn(space, seed)
     steps = []
     for memory_format in (torch.contiguous_format, torch.channels_last):
         network, _ = space.freeze(genotype).build(in_shape)

@@ -1,0 +1,108 @@
+"""Children as the benchmarks train them: from the shipped YAML, without a study."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import nn
+from torch.nn import functional
+
+from nasrunner.children.lightning import LightningTrainer
+from nasrunner.children.module import ChildModule
+from nasrunner.composition import construct
+from nasrunner.core import Genotype, Proposal, SearchSpace
+from nasrunner.spaces.drawing import draw
+from nasrunner.spaces.language import parse_space
+
+CONFIG = Path(__file__).parent.parent / "conf"
+
+
+def configured(*overrides: str, **groups: str) -> dict[str, Any]:
+    """A child's configuration; groups default to classification without a scheduler."""
+    names = {"task": "classification", "scheduler": "none", "trainer": "lightning"} | groups
+    with initialize_config_dir(str(CONFIG.resolve()), version_base="1.3"):
+        config = compose(overrides=[*(f"+{g}={n}" for g, n in names.items()), *overrides])
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def shipped_space(name: str, num_outputs: int = 10) -> SearchSpace:
+    """A space of the project."""
+    config = OmegaConf.load(CONFIG / "space" / f"{name}.yaml")
+    whole = OmegaConf.create({"data": {"num_outputs": num_outputs}, "space": config})
+    plain: Any = OmegaConf.to_container(whole, resolve=True)
+    return parse_space(plain["space"])
+
+
+def drawn(space: SearchSpace, seed: int) -> Genotype:
+    """A random child, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    return space.walk(lambda decision: int(rng.integers(len(decision.options))))
+
+
+def trainer_of(space: SearchSpace, config: dict[str, Any]) -> LightningTrainer:
+    """The child trainer of a configuration."""
+    return construct(
+        config["trainer"],
+        "trainer",
+        space=space,
+        config=config,
+        in_shape=tuple(config["data"]["in_shape"]),
+        construct=construct,
+        draw=draw,
+    )
+
+
+def run(train: Callable[[Proposal], Any], genotype: Genotype | None = None) -> None:
+    """Trains the child."""
+    outcome = train(Proposal(0, genotype or {}))
+    assert outcome.status == "completed", outcome.error
+
+
+@torch.no_grad()
+def validate(network: nn.Module, batches: Any) -> tuple[float, float]:
+    """Loss and accuracy."""
+    loss = correct = count = 0.0
+    for x, y in batches:
+        predicted = network(x)
+        loss += functional.cross_entropy(predicted, y, reduction="sum").item()
+        correct += (predicted.argmax(dim=1) == y).sum().item()
+        count += len(x)
+    return loss / count, correct / count
+
+
+def timed_fit() -> list[float]:
+    """Makes every ``Trainer.fit`` append its seconds to the list returned."""
+    times: list[float] = []
+    fit = pl.Trainer.fit
+
+    def timed(*args: Any, **kwargs: Any) -> None:
+        times.append(seconds(lambda: fit(*args, **kwargs)))
+
+    pl.Trainer.fit = timed  # type: ignore[method-assign]
+    return times
+
+
+def timed_epochs(clock: Callable[[], float]) -> list[float]:
+    """Makes every child append to the list returned when each of its epochs ended."""
+    moments: list[float] = []
+    on_end = ChildModule.on_train_epoch_end
+
+    def timed(module: ChildModule) -> None:
+        on_end(module)
+        moments.append(clock())
+
+    ChildModule.on_train_epoch_end = timed  # type: ignore[method-assign]
+    return moments
+
+
+def seconds(call: Callable[[], None]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
