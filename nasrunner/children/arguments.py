@@ -28,6 +28,7 @@ OWN = (
     "checkpoint_every_s",
     "batch_size_per_device",
     "scale_learning_rate",
+    "batch_norm_epsilon",
 )
 """Arguments of the trainer's configuration that are not Lightning's."""
 

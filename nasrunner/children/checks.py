@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from nasrunner.children.arguments import check_ranks, make_trainer, needs_ranks
+from nasrunner.children.batch_norm import check_epsilon
 from nasrunner.children.checkpoints import check_keep
 from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
@@ -85,11 +86,20 @@ def _check_scheduler(config: Config, in_shape: Shape, construct: Construct) -> N
         )
     if not isinstance(scheduler, LRScheduler):
         raise ConfigError(f"scheduler._target_ must name an LRScheduler, got {type(scheduler)}")
+    if isinstance(scheduler, MultiStepLR):
+        _check_milestones(list(scheduler.milestones))
     if isinstance(scheduler, Plateau):
         names = _make_task(config, construct).logged_names()
         if scheduler.monitor not in names:
             legal = suggest(scheduler.monitor, names)
             raise ConfigError(f"scheduler.monitor: {scheduler.monitor!r} is never logged, {legal}")
+
+
+def _check_milestones(milestones: list[Any]) -> None:
+    """Refuses what torch takes, but training never comes to."""
+    for each in milestones:
+        if not isinstance(each, int) or isinstance(each, bool) or each < 1:
+            raise ConfigError(f"scheduler.milestones must be epochs >= 1, got {each!r}")
 
 
 def _check_task(config: Config, in_shape: Shape, construct: Construct) -> None:
@@ -125,6 +135,7 @@ def _check_trainer(config: Config, in_shape: Shape, construct: Construct) -> Non
     check_channels_last(trainer["channels_last"])
     check_interval(trainer["checkpoint_every_s"])
     check_scaling(trainer)
+    check_epsilon(trainer["batch_norm_epsilon"])
     with quiet():  # Lightning says which devices it found
         check_ranks(
             trainer, config["data"].get("batch_size"), make_trainer(trainer, Path(), construct, [])

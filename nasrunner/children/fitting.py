@@ -13,6 +13,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 
 from nasrunner.children.arguments import make_trainer
 from nasrunner.children.attempts import Attempt
+from nasrunner.children.batch_norm import set_epsilon
 from nasrunner.children.checkpoints import KeepWeights
 from nasrunner.children.continuing import KeepProgress, Progress, identity_of, read_progress
 from nasrunner.children.files import ChildFiles
@@ -111,6 +112,7 @@ class Fitting:
         data = prepared(self.config, trainer, self.child.seed, construct, self.joins_validation)
         pl.seed_everything(self.seed, workers=True, verbose=False)
         network, _ = self.frozen.build(self.child.in_shape)
+        set_epsilon(network, settings["batch_norm_epsilon"])
         if not isinstance(trainer.strategy, SingleDeviceStrategy):
             keep_progress.start = _start_of_rank(self.seed, trainer)
 

@@ -33,6 +33,7 @@ class LightningTrainer:
             a step; False: all together do.
         scale_learning_rate: with the examples of a step over ``data.batch_size``: ``none``,
             ``linear`` or ``sqrt``; see ``scaled``.
+        batch_norm_epsilon: of every batch normalization of a network; None: what the space says.
         space: what is searched.
         config: the child's configuration: data, task, optimizer, scheduler, trainer.
         in_shape: shape of one example.
@@ -52,6 +53,7 @@ class LightningTrainer:
         checkpoint_every_s: float | None,
         batch_size_per_device: bool,
         scale_learning_rate: str,
+        batch_norm_epsilon: float | None,
         space: SearchSpace,
         config: Config,
         in_shape: Shape,
@@ -68,6 +70,7 @@ class LightningTrainer:
             "checkpoint_every_s": checkpoint_every_s,
             "batch_size_per_device": batch_size_per_device,
             "scale_learning_rate": scale_learning_rate,
+            "batch_norm_epsilon": batch_norm_epsilon,
         }
         self.space = space
         self.config = {**config, "trainer": {**config["trainer"], **own}}

@@ -10,6 +10,7 @@ import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch import nn
 
+from nasrunner.children.batch_norm import batch_norms, set_epsilon
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
@@ -69,7 +70,13 @@ class Trained:
 
     def build(self) -> tuple[nn.Module, Constructions]:
         """The network with new weights, and what its layers were constructed with."""
-        return build(self.frozen, self.in_shape)
+        network, calls = build(self.frozen, self.in_shape)
+        epsilon = self.config["trainer"].get("batch_norm_epsilon")
+        set_epsilon(network, epsilon)
+        if epsilon is not None:
+            for layer in batch_norms(network):
+                calls.change(layer, "eps", epsilon)
+        return network, calls
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from nasrunner.children.loading import LoadedData, load_data
 from nasrunner.children.module import ChildModule
 from nasrunner.children.quiet import quiet
 from nasrunner.composition import construct
-from nasrunner.core import Proposal, child_folder
+from nasrunner.core import ConfigError, Proposal, child_folder
 from tests.children.blobs import BLOBS, MLP, broken, make_trainer, train
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
@@ -63,6 +63,19 @@ def test_another_seed_or_index_gives_another_child(tmp_path, other):
     train(tmp_path / "a", space=DROPOUT)
     train(tmp_path / "b", space=DROPOUT, **other)
     assert curves(tmp_path / "a") != curves(tmp_path / "b", other.get("index", 0))
+
+
+def test_multistep_multiplies_the_learning_rate_once_at_each_milestone(tmp_path):
+    told = ("trainer.max_epochs=5", "scheduler.milestones=[1,3]", "scheduler.gamma=0.5")
+    train(tmp_path, *told, scheduler="multistep")
+    rates = [line["learning_rate"] for line in curves(tmp_path)]
+    assert rates == pytest.approx([0.01, 0.005, 0.005, 0.0025, 0.0025])
+
+
+@pytest.mark.parametrize("milestones", ["[a]", "[0]", "[3,-2]", "[1.5]", "[true]"])
+def test_milestones_that_torch_would_never_reach_are_refused(milestones):
+    with pytest.raises(ConfigError, match=r"scheduler\.milestones must be epochs >= 1, got "):
+        make_trainer(f"scheduler.milestones={milestones}", scheduler="multistep")
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,18 @@ def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first
     assert not list(folder.glob("*.unfinished"))
 
 
+def test_the_epsilon_that_a_network_was_trained_with_is_exported(
+    command: Command, tmp_path: Path
+) -> None:
+    epsilon = "trainer.batch_norm_epsilon=0.5"
+    run_search(tmp_path / "study", epsilon, "max_children=1")
+    command(f"from={tmp_path / 'study'}", f"to={tmp_path / 'out'}")
+    facts = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert facts["problems"] == []
+    assert facts["max_absolute_difference"]["network.py"] == 0
+    assert re.search(r"BatchNorm2d\(\d+, eps=0\.5\)", (tmp_path / "out" / "network.py").read_text())
+
+
 def test_the_last_weights_are_taken_where_the_best_were_not_kept(
     command: Command, tmp_path: Path
 ) -> None:

@@ -27,6 +27,12 @@ class Constructions:
         """Keeps one call; the first one of a module counts."""
         self._calls.setdefault(module, call)
 
+    def change(self, module: nn.Module, name: str, value: Any) -> None:
+        """Keeps a call as if it had been made with this argument, where it could have been."""
+        call = self._calls.get(module)
+        if call is not None and name in call.signature.parameters:
+            call.arguments[name] = value
+
     def of(self, module: nn.Module) -> Arguments:
         """The arguments of a module's constructor.
 
