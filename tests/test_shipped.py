@@ -1,11 +1,13 @@
 """Every experiment and sweep on disk composes, and is built up to its first proposals."""
 
+import itertools
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
@@ -14,6 +16,7 @@ from nasrunner import config as skeleton
 from nasrunner.composition import construct
 from nasrunner.core import DataError, Searcher
 from nasrunner.launch import build_space, build_trainer
+from nasrunner.spaces.writing import written
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -21,9 +24,12 @@ SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
 
 
-def composed(overrides: list[str], sweep: str | None = None) -> dict[str, Any]:
+def composed(
+    overrides: list[str], sweep: str | None = None, own: Path | None = None
+) -> dict[str, Any]:
     skeleton.register()
-    search_path = f"hydra.searchpath=['file://{ROOT / 'conf'}']"
+    folders = [f"'file://{folder}'" for folder in (ROOT / "conf", own) if folder]
+    search_path = f"hydra.searchpath=[{','.join(folders)}]"
     with initialize_config_dir(str(ROOT / ("sweeps" if sweep else "conf")), version_base="1.3"):
         config = compose(sweep or "config", overrides=[*overrides, search_path, "study=test"])
     return {str(k): v for k, v in OmegaConf.to_container(config, resolve=True).items()}
@@ -40,7 +46,7 @@ def build(config: dict[str, Any]) -> None:
         if DATA.is_dir():
             raise
         pytest.skip(f"no data in {DATA}: {error}")
-    for _ in range(2):
+    for _ in range(min(2, space.size())):
         proposal = searcher.propose()
         assert proposal is not None
         assert trainer.inspect(proposal.genotype).text
@@ -69,20 +75,29 @@ def is_tabular(config: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_study_of_a_sweep_composes_and_is_built(
-    sweep: str, monkeypatch: pytest.MonkeyPatch
+    sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
+    found = build_space(composed(["space=nasrl_cell_small", "data=ptb"]))
+    frozen = found.freeze(found.walk(lambda decision: 1))
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "found.yaml").write_text(yaml.safe_dump(written(frozen, 10000)))
     params = OmegaConf.load(ROOT / "sweeps" / f"{sweep}.yaml").hydra.sweeper.params
     overrides = [f"{key}={value}" for key, value in params.items()]
     choices = {
         override.key_or_group: list(override.sweep_string_iterator())
         for override in OverridesParser.create().parse_overrides(overrides)
     }
-    assert len(choices["searcher"]) >= 4
-    for searcher in choices["searcher"]:
-        config = composed([f"searcher={searcher}", f"seed={choices['seed'][-1]}"], sweep)
-        assert config["seed"] == int(choices["seed"][-1])
+    seed = choices.pop("seed")[-1]
+    keys, configs = list(choices), []
+    for values in itertools.product(*choices.values()):
+        chosen = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
+        config = composed([*chosen, f"seed={seed}"], sweep, tmp_path)
+        assert config["seed"] == int(seed)
+        assert config not in configs
+        configs.append(config)
         build(config)
+    assert configs
 
 
 def test_help_names_every_top_level_key_and_group(
