@@ -151,6 +151,7 @@ def _check_data(config: Config, in_shape: Shape, construct: Construct) -> None:
     if getattr(data, "needs_one_device", False):
         _check_one_device(config["trainer"], type(data).__name__, construct)
     data.prepare_data()
+    data.setup("fit")
 
 
 def _check_one_device(trainer: Config, name: str, construct: Construct) -> None:

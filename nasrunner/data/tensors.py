@@ -9,7 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.core.errors import DataError
+from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
 from nasrunner.data.kept import Identity, check_count, device_of, identity_of, kept
 from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
@@ -138,10 +138,16 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         Raises:
             DataError: a file is missing or damaged, or does not hold examples of ``in_shape`` and
                 targets for ``num_outputs``.
-            ConfigError: the split is impossible.
+            ConfigError: the split is impossible, or a batch is larger than the training part.
         """
         identity = (*self._identity(), device := device_of(self))
         self._fit = kept(identity, "fit", lambda: self._load_fit(device))
+        num_training = len(self._fit.train[0])
+        if self._of_all(self.batch_size) > num_training:
+            raise ConfigError(
+                f"data.batch_size must be at most {num_training:,}, the examples of the training "
+                f"part{' over all devices' if self._is_per_device else ''}, got {self.batch_size}"
+            )
         if stage == "test":
             self._test = kept(identity, "test", lambda: self._load_test(device))
 

@@ -196,6 +196,12 @@ def test_a_wrong_number_of_regression_targets_is_refused(log: Path) -> None:
         module.setup("fit")
 
 
+def test_a_batch_larger_than_the_training_part_is_refused(log: Path) -> None:
+    module = Numbered(**{**COMMON, "batch_size": 1000}, log=log)
+    with pytest.raises(ConfigError, match=r"data.batch_size must be at most \d+, .* got 1000"):
+        module.setup("fit")
+
+
 @pytest.mark.parametrize(
     ("argument", "value"), [("batch_size", 0), ("batch_size", 2.5), ("eval_batch_size", -1)]
 )
