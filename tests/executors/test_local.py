@@ -1,6 +1,7 @@
 """The local executor on real worker processes: deaths, warmth, what crosses."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -12,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from nasrunner.core import NasRunnerError, Outcome, Proposal
+from nasrunner.children.files import ChildFiles
+from nasrunner.core import NasRunnerError, Outcome, Proposal, child_folder
 from nasrunner.executors.local import LocalExecutor
 from tests.executors import trains
 
@@ -66,6 +68,37 @@ def test_a_child_that_kills_every_worker_fails_and_no_other_child_does(
         r"\(executor\.retries=1\)",
         outcomes[0].error or "",
     )
+
+
+def test_a_child_whose_worker_dies_after_it_wrote_its_outcome_is_not_trained_again(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    for index in range(2):  # the second worker of child 1 would be the last
+        proposal = Proposal(index, {"a": index}, {"dies": float(index)})
+        executor.submit(trains.EndsThenDies(tmp_path), proposal, child_folder(tmp_path, index))
+    outcomes = wait_for_all(executor, 2)
+    for index, outcome in outcomes.items():
+        left = json.loads((child_folder(tmp_path, index) / "outcome.json").read_text())
+        assert outcome.to_json() == left
+        assert outcome.status == "completed"
+        assert len((tmp_path / f"{index}.starts").read_text()) == index + 1
+
+
+@pytest.mark.parametrize("units", [0, 1], ids=["an earlier submission", "another architecture"])
+def test_the_outcome_of_another_child_in_the_folder_is_not_the_one_of_a_worker_that_died(
+    executor: LocalExecutor, tmp_path: Path, units: int
+) -> None:
+    files = ChildFiles(child_folder(tmp_path, 0))
+    other = Proposal(0, {"a": units})
+    files.write_proposal(other)
+    files.write_outcome(Outcome(other, "completed", reward=0.125))
+    written_s = time.time() + (60 if units else -60)
+    os.utime(files.folder / "outcome.json", (written_s, written_s))
+    proposal = Proposal(0, {"a": 0}, {"dies": 1.0})
+    executor.submit(trains.Dies(tmp_path), proposal, files.folder)
+    (outcome,) = executor.wait()
+    assert (outcome.status, outcome.reward) == ("completed", 0.0)
+    assert len((tmp_path / "0.starts").read_text()) == 2
 
 
 def test_a_worker_that_dies_idle_is_replaced(executor: LocalExecutor) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasrunner.core import Outcome, Proposal
+from nasrunner.children.files import ChildFiles
+from nasrunner.core import Outcome, Proposal, child_folder
 
 FOLDER = Path("unused")
 """The folder of children that keep nothing."""
@@ -86,6 +87,25 @@ class Dies:
         if len(starts.read_text()) <= proposal.notes.get("dies", 0):
             os.kill(os.getpid(), signal.SIGKILL)
         return completed(proposal, pid=os.getpid())
+
+
+@dataclass(frozen=True)
+class EndsThenDies:
+    """A child that leaves its files as children do, and whose process is killed after that.
+
+    One whose notes say ``dies`` is killed before that, so many times.
+    """
+
+    study: Path
+
+    def __call__(self, proposal: Proposal) -> Outcome:
+        Dies(self.study)(proposal)
+        time.sleep(0.02)  # longer than the resolution of a file's time
+        files = ChildFiles(child_folder(self.study, proposal.index))
+        files.write_proposal(proposal)
+        files.write_outcome(completed(proposal, pid=os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("it was killed")
 
 
 def takes_memory(proposal: Proposal) -> Outcome:

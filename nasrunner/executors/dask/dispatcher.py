@@ -3,19 +3,19 @@
 import logging
 import pickle
 import queue
-import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from nasrunner.core import NasRunnerError, Outcome, Proposal
+from nasrunner.core import NasRunnerError, Outcome
 from nasrunner.core.imports import quick_imports
 from nasrunner.executors.dask.cluster import Cluster, Demand
+from nasrunner.executors.dask.job import Job
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
 from nasrunner.executors.warm import sigint_blocked
 
@@ -32,19 +32,6 @@ _ROLL_CALL_S = 5.0
 _LACKING_S = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class Job:
-    """A child from its submission to its outcome; ``deaths`` counts workers that died of it."""
-
-    payload: bytes
-    proposal: Proposal
-    # Another study's children may be on the same cluster.
-    ticket: str = field(default_factory=lambda: secrets.token_hex(8))
-    submitted_s: float = field(default_factory=time.perf_counter)
-    deaths: int = 0
-    future: Any = None
 
 
 class Dispatcher:
@@ -206,10 +193,15 @@ class Dispatcher:
         if job.future is future and self._jobs.get(job.ticket) is job:
             self._end(job, failed(job.proposal, last_lines(future.exception())))
 
-    def _on_given_up(self, event: tuple[Job, Outcome]) -> None:
+    def _on_settled(self, event: tuple[Job, Outcome]) -> None:
         job, outcome = event
         if self._jobs.get(job.ticket) is job:
             self._end(job, outcome)
+
+    def _on_retry(self, job: Job) -> None:
+        if self._jobs.get(job.ticket) is job:
+            self._queue.appendleft(job)
+            self._dispatch()
 
     def _end(self, job: Job, outcome: Outcome) -> None:
         del self._jobs[job.ticket]
@@ -239,26 +231,28 @@ class Dispatcher:
             return
         job.deaths += 1
         job.future = None
-        cost_s = time.perf_counter() - job.submitted_s
-        threading.Thread(
-            target=self._explain, args=(job, job.deaths, address, cost_s), daemon=True
-        ).start()
-        if job.deaths <= self._retries:
-            self._queue.appendleft(job)
-            self._dispatch()
+        lost = (job, job.deaths, address, job.cost_s())
+        threading.Thread(target=self._look_after, args=lost, daemon=True).start()
 
-    def _explain(self, job: Job, deaths: int, address: str, cost_s: float) -> None:
-        """Finds out in a thread of its own why a worker died: others need not wait for it."""
+    def _look_after(self, job: Job, deaths: int, address: str, cost_s: float) -> None:
+        """Finds out in a thread of its own what becomes of a child whose worker died, and why.
+
+        File system and queue may be slow, and other children need not wait for them.
+        """
+        if outcome := job.outcome_left():
+            self._events.put((self._on_settled, (job, outcome)))
+            return
+        if deaths <= self._retries:
+            self._events.put((self._on_retry, job))
         times = "once" if deaths == 1 else f"{deaths} times"
         reason = (
             f"the worker process died {times} while it trained this child, the last time: "
             f"{self._cluster.why_died(address)} (executor.retries={self._retries})"
         )
-        if deaths > self._retries:
-            outcome = failed(job.proposal, reason, cost_s)
-            self._events.put((self._on_given_up, (job, outcome)))
-        else:
+        if deaths <= self._retries:
             _log.info("child %d starts again: %s", job.proposal.index, reason)
+        else:
+            self._events.put((self._on_settled, (job, failed(job.proposal, reason, cost_s))))
 
     def _dispatch(self) -> None:
         for address, busy_with in self._workers.items():

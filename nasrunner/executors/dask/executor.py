@@ -7,7 +7,8 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import NasRunnerError, Outcome, Proposal, Train
 from nasrunner.executors.dask.cluster import Cluster
-from nasrunner.executors.dask.dispatcher import Dispatcher, Job
+from nasrunner.executors.dask.dispatcher import Dispatcher
+from nasrunner.executors.dask.job import Job
 
 _ABORT_INTERVAL_S = 0.1
 
@@ -43,7 +44,7 @@ class DaskExecutor:
         Raises:
             NasRunnerError: ``train`` cannot be pickled.
         """
-        job = Job(self._pickle(train), proposal)
+        job = Job(self._pickle(train), proposal, folder)
         self._num_running += 1
         self._dispatcher.submit(job)
 

@@ -15,10 +15,11 @@ import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, Train
 from nasrunner.executors.arguments import check_seconds
+from nasrunner.executors.folders import touch_folder
 from nasrunner.executors.running import failed
 from nasrunner.executors.slurm.cancel import cancel_jobs
 from nasrunner.executors.slurm.child import SlurmChild, after_restarts, write_train
-from nasrunner.executors.slurm.job import SlurmJob, touch_folder
+from nasrunner.executors.slurm.job import SlurmJob
 from nasrunner.executors.slurm.request import Request
 from nasrunner.executors.slurm.submit import (
     NotNowError,

@@ -1,8 +1,6 @@
 """A child's SLURM job as the driver sees it, and the file by which a later driver finds it."""
 
-import contextlib
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core import Outcome, Proposal
-from nasrunner.core.records import found_outcome
+from nasrunner.executors.folders import outcome_left
 from nasrunner.executors.running import failed, last_lines
 
 _FILE = "slurm.json"
@@ -118,10 +116,7 @@ class SlurmJob:
 
     def lost_result(self) -> Outcome | None:
         """The outcome in the child's folder, of a child that ended just before its job was lost."""
-        outcome = found_outcome(self.folder, self.proposal)
-        path = self.folder / "outcome.json"
-        is_of_job = outcome is not None and path.stat().st_mtime >= self.submitted_s
-        return outcome if is_of_job else None
+        return outcome_left(self.folder, self.proposal, self.submitted_s)
 
     def last_words(self) -> str:
         """What the job's processes left behind: another one's error, or the end of the log."""
@@ -166,9 +161,3 @@ def _number_of(files: Path, position: int) -> str | None:
             if (files / f"{job_id}_submitted.pkl").exists():
                 return job_id
     return None
-
-
-def touch_folder(path: Path) -> None:
-    """Makes a network file system look again at what is in a folder."""
-    with contextlib.suppress(OSError):
-        os.chmod(path, path.stat().st_mode)
