@@ -353,6 +353,36 @@ def test_a_job_that_ended_by_no_fault_of_its_child_is_started_again_as_often_as_
     )
 
 
+def test_a_job_that_its_node_could_not_launch_is_cancelled_and_started_again(
+    slurm: FakeSlurm, study: Path
+) -> None:
+    """A full disk: SLURM drains the node, and holds the job until somebody releases it."""
+    held = (f"{number}|PENDING|launch failed requeued held|" for number in (100, 101))
+    slurm.answers("squeue", *held)
+    with opened(retries=1) as executor:
+        send(executor, study, 0)
+        assert lost(executor) == []
+        assert slurm.asked("scancel") == ["--quiet 100"]
+        send(executor, study)
+        assert record(study, 0)["job_id"] == "101"
+        assert record(study, 0)["restarts"] == 1
+        (outcome,) = lost(executor)
+        assert slurm.asked("scancel") == ["--quiet 100", "--quiet 101"]
+    assert outcome.error == (
+        "its job 101 could not be launched (launch failed requeued held; sinfo --list-reasons "
+        "names the node), after 1 restart (executor.retries=1)"
+    )
+
+
+def test_a_job_that_a_person_holds_waits_for_its_release(slurm: FakeSlurm, study: Path) -> None:
+    slurm.answers("squeue", "100|PENDING|JobHeldUser|")
+    with opened() as executor:
+        send(executor, study, 0)
+        assert lost(executor) == []
+        assert slurm.asked("scancel") == []
+        assert record(study, 0)["job_id"] == "100"
+
+
 def test_a_job_that_slurm_does_not_know_any_more_is_started_again(
     slurm: FakeSlurm, study: Path
 ) -> None:

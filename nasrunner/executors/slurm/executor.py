@@ -30,9 +30,6 @@ from nasrunner.executors.slurm.submit import (
 )
 from nasrunner.executors.slurm.watch import JobState, SlurmWatch
 
-_RESTARTED = ("BOOT_FAIL", "GONE", "NODE_FAIL", "PREEMPTED", "TIMEOUT")
-"""States of jobs that ended through no fault of their child."""
-
 _HOPELESS = ("BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionTimeLimit")
 """Reasons for which SLURM accepts a job that it will never start."""
 
@@ -253,7 +250,7 @@ class SlurmExecutor:
                     f"SLURM will never start a child's job of timeout_min="
                     f"{self._request.timeout_min} and {self._request.text()}: {state.reason}"
                 )
-            if not state.is_ended:
+            if not (state.is_ended or state.is_held):
                 job.ended_s = None
                 continue
             job.ended_s = snapshot.asked_s if job.ended_s is None else job.ended_s
@@ -270,13 +267,16 @@ class SlurmExecutor:
         if job.is_adopted and state.name == "CANCELLED":  # while no driver was there
             self._start_again(train_file, job, job.restarts)
             return None
-        if state.name in _RESTARTED and job.restarts < self._request.retries:
+        if state.is_held:
+            cancel_jobs([job])  # or it would train beside its successor, once it is released
+        if state.is_no_fault and job.restarts < self._request.retries:
             self._start_again(train_file, job, job.restarts + 1)
             return None
         error = f"its job {job.job_id} {state.text()}"
-        if state.name in _RESTARTED:
+        if state.is_no_fault:
             error += f", {after_restarts(job.restarts, self._request.retries)}"
-        error += f"; {job.last_words()}"
+        if not state.is_held:  # it has no log
+            error += f"; {job.last_words()}"
         cost_s = max(0.0, time.time() - job.submitted_s)
         return self._end(job, failed(job.proposal, error, cost_s))
 

@@ -23,6 +23,11 @@ _ENDED = (
     "REVOKED",
     "TIMEOUT",
 )
+_HELD = ("launch failed requeued held", "JobHoldMaxRequeue")
+"""Why SLURM holds a job that it could not launch, until somebody releases it."""
+
+_NO_FAULT = ("BOOT_FAIL", "GONE", "NODE_FAIL", "PREEMPTED", "TIMEOUT")
+
 _COMMAND_TIMEOUT_S = 60.0
 _WARN_INTERVAL_S = 600.0
 _JOBS_PER_COMMAND = 500
@@ -49,8 +54,20 @@ class JobState:
         """Whether the job will not run any more, and will not be started again."""
         return self.name in _ENDED or self.name == "GONE"
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the job waits for ever, because a node could not launch it: a full disk."""
+        return self.name == "PENDING" and self.reason in _HELD
+
+    @property
+    def is_no_fault(self) -> bool:
+        """Whether a job came to this through no fault of its child."""
+        return self.name in _NO_FAULT or self.is_held
+
     def text(self) -> str:
         """How the job ended, in words: ``ended: TIMEOUT (TimeLimit) on n2``."""
+        if self.is_held:
+            return f"could not be launched ({self.reason}; sinfo --list-reasons names the node)"
         how = "was cancelled" if self.name == "CANCELLED" else f"ended: {self.name}"
         reason = f" ({self.reason})" if self.reason not in ("", "None") else ""
         return f"{how}{reason}" + (f" on {self.nodes}" if self.nodes else "")
