@@ -19,6 +19,7 @@ from nasrunner.trackers.mlflow_runs import StudyRuns
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_CLOSING_PAUSE_S = 1.0  # the study waits for the server, no longer than close_timeout_s
 _MAX_ATTEMPTS = 5
 _PATIENCE_S = 1.0
 
@@ -267,9 +268,10 @@ class Writer(threading.Thread):
             self.last_error = reason
         if is_news:
             _log.info("MLflow cannot be written, and is tried again: %s", reason)
-        pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (self._failures - 1))
         with self._changed:
             had_summary = self._summary is not None
+            longest = _CLOSING_PAUSE_S if had_summary else _LONGEST_PAUSE_S
+            pause = min(longest, _FIRST_PAUSE_S * 2 ** (self._failures - 1))
             until = time.monotonic() + pause
             while time.monotonic() < until and not self._is_abandoned:
                 self._changed.wait(until - time.monotonic())

@@ -17,6 +17,7 @@ from mlflow import MlflowClient
 from nasrunner.core import ConfigError
 from nasrunner.trackers import mlflow_writer
 from nasrunner.trackers.mlflow_file import recall, study_id
+from nasrunner.trackers.mlflow_runs import StudyRuns
 from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
@@ -257,6 +258,31 @@ def test_requests_that_fail_are_repeated_without_a_trace(tmp_path, monkeypatch, 
     study = track(uri, tmp_path / "fake" / "2026", NUM_CHILDREN)
     assert set(failed) == set(periods)
     monkeypatch.undo()
+    Records(uri, study.folder).assert_complete()
+
+
+def test_a_server_that_comes_back_while_the_study_closes_is_not_missed(tmp_path, monkeypatch):
+    """However long it was away, and so the pauses have become."""
+    real, attempts, is_away = StudyRuns.connect, itertools.count(1), threading.Event()
+
+    def connect(runs):
+        number = next(attempts)
+        is_away.set()
+        if number <= 3:  # twice after the study has ended
+            raise ConnectionError("the server is away")
+        real(runs)
+
+    monkeypatch.setattr(StudyRuns, "connect", connect)
+    for name in ("_FIRST_PAUSE_S", "_LONGEST_PAUSE_S"):
+        monkeypatch.setattr(mlflow_writer, name, 600.0)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    study = FakeStudy(tmp_path / "fake" / "2026")
+    tracked = tracker(uri)
+    tracked.open(study.info, (), study.inspect)
+    assert is_away.wait(60)
+    for index in range(NUM_CHILDREN):
+        study.record(tracked, index)
+    tracked.close(study.summary())
     Records(uri, study.folder).assert_complete()
 
 
