@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, SpaceError, Train
 from nasrunner.rules import Rules
-from nasrunner.spaces.language import parse_space
 
 RULES = Rules(
     seed=3,
@@ -26,7 +26,7 @@ RULES = Rules(
 
 def figure1() -> SearchSpace:
     """Figure 1 of DeepArchitect: 24 architectures."""
-    return parse_space(
+    return _parsed(
         {
             "concat": [
                 {"conv2d": {"filters": {"oneof": [32, 64]}, "kernel_size": {"oneof": [3, 5]}}},
@@ -41,7 +41,14 @@ def figure1() -> SearchSpace:
 def chain(length: int = 6, width: int = 4) -> SearchSpace:
     """``length`` decisions of ``width`` options each."""
     units = {"oneof": list(range(1, width + 1))}
-    return parse_space({"concat": [{"affine": {"units": units}} for _ in range(length)]})
+    return _parsed({"concat": [{"affine": {"units": units}} for _ in range(length)]})
+
+
+def _parsed(tree: Mapping[str, Any]) -> SearchSpace:
+    # It imports torch: two seconds that a worker of toys need not spend.
+    from nasrunner.spaces.language import parse_space
+
+    return parse_space(tree)
 
 
 def toy_reward(genotype: Mapping[str, int]) -> float:

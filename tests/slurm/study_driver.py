@@ -4,16 +4,13 @@
 starts a study, or goes on with the one in the folder.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from nasrunner.ledger import Ledger
 from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
 from tests.slurm.daemons import happens
+from tests.slurm.recorded import outcomes_of, tracker_of
 from tests.slurm.ticks import TicksTrainer, count, starts
 from tests.toys import RULES
 
@@ -104,37 +102,6 @@ class StudyProcess:
         assert self.process.poll() is None, self._stderr.read_text()
 
 
-def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
-    """The outcomes in a ledger, every one of which must be a proposed child's only one."""
-    path = study / "ledger.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    events = [json.loads(line) for line in lines if line.endswith("\n")]
-    proposed = {event["index"] for event in events if event["event"] == "proposed"}
-    found = [event for event in events if event["event"] == "outcome"]
-    assert max(Counter(event["index"] for event in found).values(), default=1) == 1
-    assert {event["index"] for event in found} <= proposed
-    return {event["index"]: event for event in found}
-
-
-def tracked_of(study: Path) -> dict[int, str]:
-    """The status in MLflow of each child, every one of which must have one run that has ended."""
-    query = (
-        "SELECT number.value, what.value, runs.status FROM runs"
-        " JOIN tags number ON number.run_uuid = runs.run_uuid AND number.key = 'nasrunner.index'"
-        " JOIN tags what ON what.run_uuid = runs.run_uuid AND what.key = 'nasrunner.status'"
-    )
-    with contextlib.closing(sqlite3.connect(study / "mlflow.db")) as opened:
-        found = opened.execute(query).fetchall()
-    assert max(Counter(number for number, _, _ in found).values(), default=1) == 1, found
-    assert {status for _, _, status in found} <= {"FINISHED", "FAILED"}, found
-    return {int(number): what for number, what, _ in found}
-
-
-def _tracker(folder: Path) -> dict[str, Any]:
-    described: dict[str, Any] = yaml.safe_load((_CONF / "tracker" / "mlflow.yaml").read_text())
-    return described | {"tracking_uri": f"sqlite:///{folder / 'mlflow.db'}", "poll_s": 0.5}
-
-
 def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
     trainer = TicksTrainer(ticks)
@@ -146,7 +113,7 @@ def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> No
                 searcher=ExhaustiveSearch(space=trainer.space, seed=0),
                 trainer=trainer,
                 executor=executor,
-                trackers=[construct(_tracker(folder), "tracker")],
+                trackers=[construct(tracker_of(folder), "tracker")],
                 ledger=ledger,
                 rules=dataclasses.replace(RULES, max_children=children),
                 info=StudyInfo("ticks", folder, {}, children),

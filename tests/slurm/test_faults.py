@@ -9,7 +9,8 @@ import pytest
 
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens, is_alive
-from tests.slurm.study_driver import StudyProcess, tracked_of
+from tests.slurm.recorded import assert_complete, assert_tracked
+from tests.slurm.study_driver import StudyProcess
 from tests.slurm.ticks import starts
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -23,16 +24,8 @@ def whole(slurm: Cluster) -> Iterator[None]:
 
 
 def check_all_completed(study: StudyProcess, children: int) -> None:
-    outcomes = study.outcomes()
-    assert sorted(outcomes) == list(range(children)), study.describe()
-    assert {each["status"] for each in outcomes.values()} == {"completed"}, outcomes
-    check_tracked(study)
-
-
-def check_tracked(study: StudyProcess) -> None:
-    """MLflow holds what the ledger does."""
-    recorded = {index: outcome["status"] for index, outcome in study.outcomes().items()}
-    assert tracked_of(study.folder) == recorded
+    assert sorted(study.outcomes()) == list(range(children)), study.describe()
+    assert_complete(study.folder, children)
 
 
 def test_a_child_outlives_the_slurmd_of_its_node(slurm: Cluster, tmp_path: Path) -> None:
@@ -90,7 +83,7 @@ def test_a_child_fails_when_one_of_its_processes_is_killed(slurm: Cluster, tmp_p
     assert outcome["status"] == "failed"
     assert "task 1: Killed" in outcome["error"]
     assert not is_alive(ranks[0])
-    check_tracked(study)
+    assert_tracked(study.folder)
 
 
 def test_a_cancelled_child_has_failed_and_is_not_started_again(
@@ -104,7 +97,7 @@ def test_a_cancelled_child_has_failed_and_is_not_started_again(
     assert [outcomes[index]["status"] for index in range(3)] == ["failed", "completed", "completed"]
     assert " was cancelled on n" in outcomes[0]["error"]
     assert len(starts(study.folder, 0)) == 1
-    check_tracked(study)
+    assert_tracked(study.folder)
 
 
 def test_a_child_that_reaches_its_time_limit_goes_on_in_the_same_job(
@@ -132,7 +125,7 @@ def test_a_child_that_is_warned_once_too_often_has_failed(slurm: Cluster, tmp_pa
     assert outcomes[1]["status"] == "failed"
     assert "by the time limit of 1 min (executor.timeout_min) on " in outcomes[1]["error"]
     assert "after 1 restart (executor.retries=1)" in outcomes[1]["error"]
-    check_tracked(study)
+    assert_tracked(study.folder)
 
 
 def test_a_preempted_child_goes_on_when_there_is_room(slurm: Cluster, tmp_path: Path) -> None:

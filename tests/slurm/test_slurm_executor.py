@@ -17,7 +17,8 @@ from nasrunner.rehearsal import rehearse
 from tests.executors import trains
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens
-from tests.slurm.study_driver import configuration, outcomes_of
+from tests.slurm.recorded import outcomes_of
+from tests.slurm.study_driver import configuration
 from tests.toys import no_mistake
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens
-from tests.slurm.study_driver import outcomes_of
+from tests.slurm.recorded import outcomes_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -1,0 +1,69 @@
+"""What is recorded of a study: in its ledger, and in MLflow, which must hold the same."""
+
+import contextlib
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_TRACKER = Path(__file__).parents[2] / "conf" / "tracker" / "mlflow.yaml"
+
+
+def tracker_of(study: Path) -> dict[str, Any]:
+    """The shipped tracker, with a database in the study's folder and patience at its end."""
+    described: dict[str, Any] = yaml.safe_load(_TRACKER.read_text())
+    own = {"tracking_uri": database_of(study), "poll_s": 0.5, "close_timeout_s": 120}
+    return described | own
+
+
+def database_of(study: Path) -> str:
+    return f"sqlite:///{study / 'mlflow.db'}"
+
+
+def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
+    """The outcomes in a ledger, every one of which must be a proposed child's only one."""
+    path = study / "ledger.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    events = [json.loads(line) for line in lines if line.endswith("\n")]
+    proposed = {event["index"] for event in events if event["event"] == "proposed"}
+    found = [event for event in events if event["event"] == "outcome"]
+    assert max(Counter(event["index"] for event in found).values(), default=1) == 1
+    assert {event["index"] for event in found} <= proposed
+    return {event["index"]: event for event in found}
+
+
+def tracked_of(study: Path) -> dict[int, tuple[str, float | None]]:
+    """Status and reward of each child in MLflow, every one of which must have one ended run."""
+    query = (
+        "SELECT number.value, what.value, reward.value, runs.status FROM runs"
+        " JOIN tags number ON number.run_uuid = runs.run_uuid AND number.key = 'nasrunner.index'"
+        " JOIN tags what ON what.run_uuid = runs.run_uuid AND what.key = 'nasrunner.status'"
+        " LEFT JOIN latest_metrics reward"
+        " ON reward.run_uuid = runs.run_uuid AND reward.key = 'reward'"
+    )
+    with contextlib.closing(sqlite3.connect(study / "mlflow.db")) as opened:
+        found = opened.execute(query).fetchall()
+        unended = opened.execute("SELECT name FROM runs WHERE status = 'RUNNING'").fetchall()
+    assert not unended
+    assert max(Counter(number for number, *_ in found).values(), default=1) == 1, found
+    assert {status for *_, status in found} <= {"FINISHED", "FAILED"}, found
+    return {int(number): (what, reward) for number, what, reward, _ in found}
+
+
+def assert_tracked(study: Path) -> None:
+    """MLflow holds what the ledger does."""
+    recorded = {i: (each["status"], each["reward"]) for i, each in outcomes_of(study).items()}
+    assert tracked_of(study) == recorded
+
+
+def assert_complete(study: Path, children: int, failed: Collection[int] = ()) -> None:
+    """Ledger and MLflow hold every child once, and none has failed but those that had to."""
+    outcomes = outcomes_of(study)
+    assert sorted(outcomes) == list(range(children))
+    found = {index for index, each in outcomes.items() if each["status"] != "completed"}
+    assert found == set(failed), outcomes
+    assert_tracked(study)
