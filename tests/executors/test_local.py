@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.core import NasRunnerError, Outcome, Proposal, child_folder
+from nasrunner.executors.dask.job import Job
 from nasrunner.executors.local import LocalExecutor
 from tests.executors import trains
 
@@ -99,6 +101,20 @@ def test_the_outcome_of_another_child_in_the_folder_is_not_the_one_of_a_worker_t
     (outcome,) = executor.wait()
     assert (outcome.status, outcome.reward) == ("completed", 0.0)
     assert len((tmp_path / "0.starts").read_text()) == 2
+
+
+def test_other_children_do_not_wait_while_a_lost_ones_folder_is_looked_at(
+    executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(Job, "outcome_left", lambda job: answers.wait(100) and None)
+    executor.submit(trains.Dies(tmp_path), Proposal(0, {}, {"dies": 1.0}), trains.FOLDER)
+    executor.submit(trains.by_notes, Proposal(1, {}), trains.FOLDER)
+    executor.submit(trains.by_notes, Proposal(2, {}), trains.FOLDER)
+    assert set(wait_for_all(executor, 2)) == {1, 2}
+    answers.set()
+    (outcome,) = executor.wait()
+    assert (outcome.proposal.index, outcome.status) == (0, "completed")
 
 
 def test_a_worker_that_dies_idle_is_replaced(executor: LocalExecutor) -> None:
