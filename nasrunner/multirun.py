@@ -43,9 +43,9 @@ _NAME = "hydra_plugins.nasrunner.StudiesOnSlurm"
 _log = logging.getLogger(__name__)
 
 _POLL_S = 2.0
-_ASK_S = 20.0
+_ASK_S = 10.0
 """So often SLURM is asked for jobs that have left no result."""
-_RESULT_WITHIN_S = 30.0
+_RESULT_WITHIN_S = 15.0
 """How long a network file system may take to show the result of a job that has ended."""
 
 

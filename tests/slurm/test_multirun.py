@@ -4,13 +4,13 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from tests.slurm.cluster import Cluster
+from tests.slurm.daemons import happens
 
 pytestmark = [
     pytest.mark.slow,
@@ -26,6 +26,7 @@ QUICK = (
     "space.concat.0.conv2d.filters.oneof=[2,4]",
     "trainer.max_epochs=1",
     "max_children=4",
+    "tracker.close_timeout_s=300",  # of a busy machine
 )
 JOB = (
     "hydra/launcher=submitit_slurm",
@@ -39,13 +40,6 @@ JOB = (
 def events(study: Path, kind: str) -> list[dict[str, object]]:
     lines = (study / "ledger.jsonl").read_text().splitlines()
     return [event for event in map(json.loads, lines) if event["event"] == kind]
-
-
-def wait_for(condition, timeout_s: float = 120) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +114,11 @@ def test_a_requeued_study_goes_on_and_a_cancelled_one_is_told_with_how_it_goes_o
             [*COMMAND, "-m", *JOB, *QUICK, *studies, *longer], cwd=tmp_path, stdout=out, stderr=out
         )
         first, second = (tmp_path / "sweep" / name for name in "01")
-        wait_for(lambda: all(list(s.glob("children/*/outcome.json")) for s in (first, second)))
+
+        def have_begun():
+            return all(list(s.glob("children/*/outcome.json")) for s in (first, second))
+
+        assert happens(have_begun, 300), (tmp_path / "out").read_text()
         array = slurm.run("squeue", "-h", "-r", "-o", "%i").split("_")[0]
         slurm.run("scancel", "--signal=USR2", f"{array}_0")
         slurm.run("scancel", f"{array}_1")
