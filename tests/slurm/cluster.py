@@ -168,8 +168,9 @@ class Cluster:
         assert happens(self.lab.munge_socket.exists, _UP_WITHIN_S), self.daemons.log("munged")
 
     def _all_idle(self) -> bool:
-        idle = self.run("sinfo", "-h", "-N", "-p", "main", "-t", "idle", "-o", "%N", check=False)
-        return len(set(idle.split())) == self.lab.nodes
+        # With -t idle, sinfo also names nodes that are drained.
+        states = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%T", check=False)
+        return states.split() == ["idle"] * self.lab.nodes
 
 
 def _path() -> str:

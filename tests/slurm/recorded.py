@@ -10,18 +10,31 @@ from typing import Any
 
 import yaml
 
+from nasrunner.trackers.mlflow_file import recall
+
+_RUNS = """
+SELECT kind.value, number.value, what.value, reward.value, runs.status FROM runs
+JOIN tags mine ON mine.run_uuid = runs.run_uuid AND mine.key = 'nasrunner.study'
+JOIN tags kind ON kind.run_uuid = runs.run_uuid AND kind.key = 'nasrunner.kind'
+LEFT JOIN tags number ON number.run_uuid = runs.run_uuid AND number.key = 'nasrunner.index'
+LEFT JOIN tags what ON what.run_uuid = runs.run_uuid AND what.key = 'nasrunner.status'
+LEFT JOIN latest_metrics reward ON reward.run_uuid = runs.run_uuid AND reward.key = 'reward'
+WHERE mine.value = ?
+"""
+
 _TRACKER = Path(__file__).parents[2] / "conf" / "tracker" / "mlflow.yaml"
 
 
 def tracker_of(study: Path) -> dict[str, Any]:
-    """The shipped tracker, with a database in the study's folder and patience at its end."""
+    """The shipped tracker, with the database of these studies and patience at its end."""
     described: dict[str, Any] = yaml.safe_load(_TRACKER.read_text())
     own = {"tracking_uri": database_of(study), "poll_s": 0.5, "close_timeout_s": 120}
     return described | own
 
 
 def database_of(study: Path) -> str:
-    return f"sqlite:///{study / 'mlflow.db'}"
+    """That of all studies that lie beside one another."""
+    return f"sqlite:///{study.parent / 'mlflow.db'}"
 
 
 def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
@@ -38,20 +51,12 @@ def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
 
 def tracked_of(study: Path) -> dict[int, tuple[str, float | None]]:
     """Status and reward of each child in MLflow, every one of which must have one ended run."""
-    query = (
-        "SELECT number.value, what.value, reward.value, runs.status FROM runs"
-        " JOIN tags number ON number.run_uuid = runs.run_uuid AND number.key = 'nasrunner.index'"
-        " JOIN tags what ON what.run_uuid = runs.run_uuid AND what.key = 'nasrunner.status'"
-        " LEFT JOIN latest_metrics reward"
-        " ON reward.run_uuid = runs.run_uuid AND reward.key = 'reward'"
-    )
-    with contextlib.closing(sqlite3.connect(study / "mlflow.db")) as opened:
-        found = opened.execute(query).fetchall()
-        unended = opened.execute("SELECT name FROM runs WHERE status = 'RUNNING'").fetchall()
-    assert not unended
-    assert max(Counter(number for number, *_ in found).values(), default=1) == 1, found
-    assert {status for *_, status in found} <= {"FINISHED", "FAILED"}, found
-    return {int(number): (what, reward) for number, what, reward, _ in found}
+    with contextlib.closing(sqlite3.connect(study.parent / "mlflow.db")) as opened:
+        runs = opened.execute(_RUNS, [recall(study)["study"]]).fetchall()
+    assert {status for *_, status in runs} <= {"FINISHED", "FAILED"}, runs
+    children = [run for run in runs if run[0] == "child"]
+    assert max(Counter(number for _, number, *_ in children).values(), default=1) == 1, runs
+    return {int(number): (what, reward) for _, number, what, reward, _ in children}
 
 
 def assert_tracked(study: Path) -> None:

@@ -27,6 +27,7 @@ from tests.slurm.recorded import outcomes_of, tracker_of
 from tests.slurm.ticks import TicksTrainer, count, starts
 from tests.toys import RULES
 
+_WITHIN_S = 250.0
 _CONF = Path(__file__).parents[2] / "conf"
 
 
@@ -69,23 +70,24 @@ class StudyProcess:
                 for index in indices
             )
 
-        assert happens(are_counting, 100), self.describe()
+        assert happens(are_counting, _WITHIN_S), self.describe()
 
     def wait_for_outcomes(self, number: int) -> None:
         """Until the ledger has so many."""
-        assert happens(lambda: len(self.outcomes()) >= number, 100), self.describe()
+        assert happens(lambda: len(self.outcomes()) >= number, _WITHIN_S), self.describe()
 
     def interrupt(self, answer: str) -> None:
         """Ctrl-C, and waits until it is answered."""
         os.kill(self.process.pid, signal.SIGINT)
-        assert happens(lambda: answer in self._stderr.read_text(), 20), self._stderr.read_text()
+        told = self._stderr.read_text
+        assert happens(lambda: answer in told(), _WITHIN_S), told()
 
     def kill(self) -> None:
         """As by ``kill -9``."""
         self.process.kill()
         self.process.wait()
 
-    def end(self, within_s: float = 150) -> str:
+    def end(self, within_s: float = _WITHIN_S) -> str:
         """What it wrote to stderr, when it has ended."""
         self.process.wait(timeout=within_s)
         return self._stderr.read_text()

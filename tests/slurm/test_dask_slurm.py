@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from nasrunner.study import Study
 from tests.executors import trains
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens, is_alive
+from tests.slurm.disks import full_disk
 from tests.slurm.held import HeldTrainer, IgnoresTerminate, Start, starts
 from tests.slurm.recorded import assert_complete, database_of, outcomes_of, tracker_of
 from tests.toys import RULES, chain, toy_reward
@@ -120,68 +121,79 @@ def whole(slurm: Cluster) -> None:
     slurm.heal()
 
 
+@pytest.fixture
+def study_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "study"
+    folder.mkdir()
+    return folder
+
+
 def test_a_worker_process_that_is_killed_is_started_again_in_its_allocation(
-    slurm: Cluster, tmp_path: Path
+    slurm: Cluster, study_folder: Path
 ) -> None:
     def kill(first: list[Start]) -> None:
         os.kill(first[0].pid, signal.SIGKILL)
-        assert happens(lambda: len(starts(tmp_path)) == 4, WITHIN_S)
+        assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(tmp_path, kill))
-    check_complete(tmp_path)
+    again = starts_of(0, run_study(study_folder, kill))
+    check_complete(study_folder)
     assert len(again) == 2
     assert again[0].job == again[1].job
     assert happens(lambda: no_jobs(slurm), WITHIN_S)
 
 
-def test_a_worker_whose_job_is_cancelled_is_replaced(slurm: Cluster, tmp_path: Path) -> None:
+def test_a_worker_whose_job_is_cancelled_is_replaced(slurm: Cluster, study_folder: Path) -> None:
     def cancel(first: list[Start]) -> None:
         slurm.run("scancel", first[0].job)
-        assert happens(lambda: len(starts(tmp_path)) == 4, WITHIN_S)
+        assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(tmp_path, cancel))
-    check_complete(tmp_path)
+    again = starts_of(0, run_study(study_folder, cancel))
+    check_complete(study_folder)
     assert again[0].job != again[1].job
 
 
-def test_the_children_of_a_node_that_is_lost_go_to_others(slurm: Cluster, tmp_path: Path) -> None:
+def test_the_children_of_a_node_that_is_lost_go_to_others(
+    slurm: Cluster, study_folder: Path
+) -> None:
     def crash(first: list[Start]) -> None:
         slurm.crash_node(first[0].node)
-        assert happens(lambda: len(starts(tmp_path)) == 4, WITHIN_S)
+        assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(tmp_path, crash, job={"job_extra_directives": ["--exclusive"]}))
-    check_complete(tmp_path)
+    again = starts_of(
+        0, run_study(study_folder, crash, job={"job_extra_directives": ["--exclusive"]})
+    )
+    check_complete(study_folder)
     assert again[0].node != again[1].node
 
 
 def test_a_worker_works_on_when_only_its_nodes_daemon_is_killed(
-    slurm: Cluster, tmp_path: Path
+    slurm: Cluster, study_folder: Path
 ) -> None:
-    all_starts = run_study(tmp_path, lambda first: slurm.kill_node_daemon(first[0].node))
-    check_complete(tmp_path)
+    all_starts = run_study(study_folder, lambda first: slurm.kill_node_daemon(first[0].node))
+    check_complete(study_folder)
     assert len(all_starts) == NUM_CHILDREN
 
 
-def test_a_child_whose_allocation_ends_goes_to_the_next(slurm: Cluster, tmp_path: Path) -> None:
+def test_a_child_whose_allocation_ends_goes_to_the_next(slurm: Cluster, study_folder: Path) -> None:
     def end(first: list[Start]) -> None:
         slurm.run("scontrol", "update", f"jobid={first[0].job}", "endtime=now")
-        assert happens(lambda: len(starts(tmp_path)) == 4, WITHIN_S)
+        assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(tmp_path, end))
-    check_complete(tmp_path)
+    again = starts_of(0, run_study(study_folder, end))
+    check_complete(study_folder)
     assert again[0].job != again[1].job
 
 
 def test_a_child_that_may_not_be_retried_fails_with_what_slurm_says(
-    slurm: Cluster, tmp_path: Path
+    slurm: Cluster, study_folder: Path
 ) -> None:
     def end(first: list[Start]) -> None:
         slurm.run("scontrol", "update", f"jobid={first[0].job}", "endtime=now")
-        assert happens(lambda: bool(failures(tmp_path)), WITHIN_S)
+        assert happens(lambda: bool(failures(study_folder)), WITHIN_S)
 
-    job = run_study(tmp_path, end, retries=0)[0].job
-    check_complete(tmp_path, failed=[0])
-    (error,) = failures(tmp_path)
+    job = run_study(study_folder, end, retries=0)[0].job
+    check_complete(study_folder, failed=[0])
+    (error,) = failures(study_folder)
     assert error.startswith("the worker process died once while it trained this child, the last")
     assert f"SLURM says TIMEOUT (TimeLimit) on n1 of job {job}; its log ends: " in error
     assert "DUE TO TIME LIMIT" in error  # from the worker's log
@@ -193,7 +205,7 @@ def failures(folder: Path) -> list[str]:
 
 
 def test_a_node_that_is_drained_finishes_its_child_and_gets_no_other_worker(
-    slurm: Cluster, tmp_path: Path
+    slurm: Cluster, study_folder: Path
 ) -> None:
     drained: list[str] = []
 
@@ -201,23 +213,25 @@ def test_a_node_that_is_drained_finishes_its_child_and_gets_no_other_worker(
         drained.append(first[0].node)
         slurm.run("scontrol", "update", f"nodename={drained[0]}", "state=drain", "reason=test")
         slurm.run("scancel", first[0].job)
-        assert happens(lambda: len(starts(tmp_path)) == 4, WITHIN_S)
+        assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    all_starts = run_study(tmp_path, drain, job={"job_extra_directives": ["--exclusive"]})
-    check_complete(tmp_path)
+    all_starts = run_study(study_folder, drain, job={"job_extra_directives": ["--exclusive"]})
+    check_complete(study_folder)
     assert starts_of(0, all_starts)[1].node != drained[0]
 
 
-def test_workers_are_replaced_once_the_controller_is_back(slurm: Cluster, tmp_path: Path) -> None:
+def test_workers_are_replaced_once_the_controller_is_back(
+    slurm: Cluster, study_folder: Path
+) -> None:
     def restart(first: list[Start]) -> None:
         slurm.stop_controller()
         os.kill(nanny_of(first[0].pid), signal.SIGKILL)
         os.kill(first[0].pid, signal.SIGKILL)
         slurm.start_controller()
-        assert happens(lambda: len(starts(tmp_path)) == 4, WITHIN_S)
+        assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(tmp_path, restart))
-    check_complete(tmp_path)
+    again = starts_of(0, run_study(study_folder, restart))
+    check_complete(study_folder)
     assert again[0].pid != again[1].pid
 
 
@@ -225,32 +239,19 @@ def nanny_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for one file, which is taken."""
-    disk = tmp_path / "full"
-    disk.mkdir()
-    if os.geteuid():
-        pytest.skip("only root can mount a small file system")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,nr_inodes=2", "tmpfs", disk], check=True)
-    try:
-        (disk / "taken").write_bytes(bytes(4096))
-        yield disk
-    finally:
-        subprocess.run(["umount", disk], check=True)
-
-
 def test_a_node_whose_scratch_disk_is_full_is_left_out(
-    slurm: Cluster, tmp_path: Path, full_disk: Path, caplog: pytest.LogCaptureFixture
+    slurm: Cluster, tmp_path: Path, study_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = tmp_path / "bad"  # the node of the first worker
     setup = [f"export PYTHONPATH={ROOT} SCRATCH=/tmp"]
     setup += [f"mkdir {bad} && echo $SLURMD_NODENAME > {bad}/node"]
-    setup += [f"if [ $SLURMD_NODENAME = $(cat {bad}/node) ]; then export SCRATCH={full_disk}; fi"]
+    full = tmp_path / "full"
+    setup += [f"if [ $SLURMD_NODENAME = $(cat {bad}/node) ]; then export SCRATCH={full}; fi"]
     job = {"job_extra_directives": ["--exclusive"], "job_script_prologue": setup}
     changes = {"maximum": 2, "job": {**job, "local_directory": "$SCRATCH"}}
-    all_starts = run_study(tmp_path, lambda first: None, **changes)
-    check_complete(tmp_path)
+    with full_disk(full):
+        all_starts = run_study(study_folder, lambda first: None, **changes)
+    check_complete(study_folder)
     node = (bad / "node").read_text().strip()
     assert node not in {start.node for start in all_starts}
     assert "No space left on device" in caplog.text
@@ -294,7 +295,9 @@ def test_a_driver_that_is_killed_leaves_no_worker_and_its_study_goes_on(
     assert_complete(study, 5)
     assert all(0.1 < outcome["reward"] < 1 for outcome in outcomes_of(study).values())
     assert list((study / "workers").glob("nasrunner-*.err"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["study"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left >= {"study", "mlflow.db"}
+    assert {name.removesuffix("-wal") for name in left} <= {"study", "mlflow.db", "artifacts"}
     assert happens(lambda: no_jobs(slurm), 20)
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens, is_alive
+from tests.slurm.disks import full_disk
 from tests.slurm.recorded import assert_complete, assert_tracked
 from tests.slurm.study_driver import StudyProcess
 from tests.slurm.ticks import starts
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def test_what_ended_while_no_driver_was_there_is_not_trained_again(
     study = StudyProcess(tmp_path / "s", children=2, ticks=20, max_parallel=2)
     study.wait_for_start(0, 1)
     study.kill()
-    assert happens(lambda: slurm.run("squeue", "-h") == "", 20)
+    assert happens(lambda: slurm.run("squeue", "-h") == "", 60)
     again = StudyProcess(tmp_path / "s", children=2, ticks=20, max_parallel=2)
     again.end()
     check_all_completed(again, 2)
@@ -84,6 +85,17 @@ def test_a_child_fails_when_one_of_its_processes_is_killed(slurm: Cluster, tmp_p
     assert "task 1: Killed" in outcome["error"]
     assert not is_alive(ranks[0])
     assert_tracked(study.folder)
+
+
+def test_a_child_whose_process_is_killed_has_failed_and_the_study_goes_on(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    study = StudyProcess(tmp_path / "s", children=2, ticks=40, max_parallel=1)
+    study.wait_for_start(0)
+    os.kill(starts(study.folder, 0)[0].pid, signal.SIGKILL)
+    study.end()
+    assert_complete(study.folder, 2, failed=[0])
+    assert "task 0: Killed" in study.outcomes()[0]["error"]
 
 
 def test_a_cancelled_child_has_failed_and_is_not_started_again(
@@ -104,7 +116,7 @@ def test_a_child_that_reaches_its_time_limit_goes_on_in_the_same_job(
     slurm: Cluster, tmp_path: Path
 ) -> None:
     study = StudyProcess(tmp_path / "s", children=1, ticks=1100, timeout_min=1)  # 55 s and more
-    study.end(within_s=280)
+    study.end(within_s=500)
     check_all_completed(study, 1)
     attempts = starts(study.folder, 0)
     assert len(attempts) > 1
@@ -149,6 +161,52 @@ def test_a_drained_node_ends_its_child_and_gets_no_other(slurm: Cluster, tmp_pat
     assert node not in {starts(study.folder, index)[0].node for index in (1, 2)}
 
 
+def test_a_node_whose_full_disk_keeps_jobs_from_starting_gets_no_child(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    """SLURM drains the node and holds its jobs; it would not start them again by itself."""
+    with full_disk(slurm.lab.folder / "spool" / "n1"):
+        study = StudyProcess(tmp_path / "s", children=3, ticks=10)
+        study.end()
+        assert happens(lambda: slurm.run("squeue", "-h") == "", 60)
+    check_all_completed(study, 3)
+    reason = slurm.run("sinfo", "-h", "-n", "n1", "-p", "main", "-o", "%T %E")
+    assert reason == "drained SlurmdSpoolDir is full"
+    assert "n1" not in {starts(study.folder, index)[0].node for index in range(3)}
+
+
+def test_children_whose_nodes_scratch_disk_is_full_fail_with_the_reason_and_no_others_do(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    full = tmp_path / "full"
+    setup = [
+        "export SCRATCH=/tmp",
+        f"if [ $SLURMD_NODENAME = n1 ]; then export SCRATCH={full}; fi",
+    ]
+    changes = {"setup": setup, "exclude": "n[3-4]", "sbatch": {"exclusive": True}}
+    with full_disk(full):
+        study = StudyProcess(tmp_path / "s", children=5, ticks=40, max_parallel=2, **changes)
+        study.end()
+    outcomes = study.outcomes()
+    on_full = [index for index in range(5) if starts(study.folder, index)[0].node == "n1"]
+    assert 1 <= len(on_full) < 5
+    assert_complete(study.folder, 5, failed=on_full)
+    for index in on_full:
+        assert "OSError: [Errno 28] No space left on device" in outcomes[index]["error"]
+
+
+def test_two_studies_that_start_at_once_have_their_own_jobs(slurm: Cluster, tmp_path: Path) -> None:
+    changes = {"max_parallel": 2, "children": 3, "ticks": 20}
+    studies = [StudyProcess(tmp_path / name, **changes) for name in "ab"]
+    jobs = []
+    for study in studies:
+        study.end()
+        check_all_completed(study, 3)
+        assert [len(starts(study.folder, index)) for index in range(3)] == [1, 1, 1]
+        jobs += [starts(study.folder, index)[0].job for index in range(3)]
+    assert len(set(jobs)) == 6
+
+
 def test_a_study_waits_while_slurmctld_is_restarted(slurm: Cluster, tmp_path: Path) -> None:
     study = StudyProcess(tmp_path / "s", children=4, ticks=60, max_parallel=2)
     study.wait_for_start(0, 1)
@@ -167,10 +225,10 @@ def test_ctrl_c_lets_jobs_end_and_the_second_cancels_them_though_they_ignore_sig
     study.wait_for_start(0, 1)
     study.interrupt("waiting for the running children")
     study.interrupt("closed in")
-    study.end(within_s=20)
+    study.end(within_s=60)
     assert study.process.returncode == 130
     running = [starts(study.folder, index)[0].pid for index in (0, 1)]
-    assert happens(lambda: not any(map(is_alive, running)), 10)  # KillWait is 2 s here
+    assert happens(lambda: not any(map(is_alive, running)), 60)
     assert study.outcomes() == {}
     again = StudyProcess(tmp_path / "s", children=2, ticks=100, max_parallel=2)
     again.end()

@@ -21,7 +21,7 @@ from tests.slurm.recorded import outcomes_of
 from tests.slurm.study_driver import configuration
 from tests.toys import no_mistake
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @contextlib.contextmanager
@@ -98,7 +98,7 @@ def test_what_slurm_refuses_ends_the_study_before_training(
 ) -> None:
     with opened(**changes) as executor, pytest.raises(ConfigError, match=message):
         rehearse(no_mistake, executor, tmp_path)
-    assert happens(lambda: slurm.run("squeue", "-h") == "", 10)
+    assert happens(lambda: slurm.run("squeue", "-h") == "", 60)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -116,7 +116,7 @@ def test_a_folder_that_nodes_do_not_see_is_found_before_training(
     private.mkdir()
     module = f"{sys.executable} -m tests.slurm.study_driver {private} 1 1 '{{}}'"
     command = ["unshare", "--mount", "sh", "-c", f"mount -t tmpfs none {private} && exec {module}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.fail(f"mount namespaces are not allowed here: {done.stderr}")
     assert done.returncode == 1
@@ -126,7 +126,7 @@ def test_a_folder_that_nodes_do_not_see_is_found_before_training(
 def test_a_driver_may_run_inside_an_allocation(slurm: Cluster, tmp_path: Path) -> None:
     driver = f"{sys.executable} -m tests.slurm.study_driver {tmp_path}/s 2 2 '{{\"mem_gb\": 0.5}}'"
     options = ["-n1", "--mem-per-cpu=200", "--wait", f"--output={tmp_path}/log", f"--wrap={driver}"]
-    slurm.run("sbatch", *options, timeout_s=120)
+    slurm.run("sbatch", *options, timeout_s=400)
     statuses = [outcome["status"] for outcome in outcomes_of(tmp_path / "s").values()]
     assert statuses == ["completed"] * 2, (tmp_path / "log").read_text()
 
@@ -146,7 +146,7 @@ def test_a_job_that_slurmctld_has_forgotten_is_found_in_the_accounting(
         executor.submit(trains.Barrier(tmp_path), Proposal(0, {}), child_folder(tmp_path, 0))
         executor._submit_gathered()
         (job,) = executor._jobs
-        assert happens((tmp_path / "0.started").exists, 30)
+        assert happens((tmp_path / "0.started").exists, 120)
         slurm_with_accounting.run("scancel", job)
         known = ("squeue", "--noheader", "--states=all")
         assert happens(lambda: slurm_with_accounting.run(*known) == "", 150)

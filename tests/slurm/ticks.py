@@ -25,7 +25,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Ticks:
-    """Counts to ``ticks`` in the child's folder, 20 times a second; the count is its checkpoint."""
+    """Counts to ``ticks`` in the child's folder, 20 times a second; the count is its checkpoint.
+
+    Where there is a SCRATCH, a folder of the node's own, it needs some room there.
+    """
 
     study: Path
     ticks: int
@@ -36,6 +39,8 @@ class Ticks:
         where = JobEnvironment().job_id, os.environ["SLURMD_NODENAME"], str(os.getpid()), rank
         with (folder / "starts").open("a") as file:
             file.write(" ".join(where) + "\n")
+        if scratch := os.environ.get("SCRATCH"):
+            (Path(scratch) / f"nasrunner-{os.getpid()}").touch()
         count = folder / f"count{rank}"
         done = int(count.read_text()) if count.exists() else 0
         while done < self.ticks:
