@@ -5,6 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,9 @@ def _wait(jobs: "Mapping[int, Job[JobReturn]]") -> dict[int, JobReturn]:
                 results[number] = _result(job)
             elif state is None:
                 continue
+            elif state.is_held:
+                _release(number, job.job_id)
+                continue
             elif not state.is_ended:  # it was, and SLURM has put it into its queue again
                 ended_s.pop(number, None)
                 continue
@@ -189,6 +193,17 @@ def _states(ids: Iterable[str]) -> "Mapping[str, JobState]":
         return states_of(ids)
     except SlurmSilentError:
         return {}
+
+
+def _release(number: int, job_id: str) -> None:
+    """Lets SLURM start a job elsewhere that it holds, because a node could not launch it."""
+    from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm
+
+    _log.warning(
+        "\t#%d starts again: a node could not launch job %s (sinfo --list-reasons)", number, job_id
+    )
+    with suppress(SlurmSilentError):  # it is tried again
+        ask_slurm(["scontrol", "release", job_id])
 
 
 def _result(job: "Job[JobReturn]") -> JobReturn:

@@ -35,6 +35,7 @@ class Daemons:
                 stdout=out,
                 stderr=out,
                 env=self.environment,
+                cwd=self.folder,  # slurmstepd dumps core there where it meets a full disk
                 start_new_session=True,
             )
         self._own[name] = process

@@ -5,12 +5,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens
+from tests.slurm.disks import full_disk
 
 pytestmark = [
     pytest.mark.slow,
@@ -42,6 +43,16 @@ def events(study: Path, kind: str) -> list[dict[str, object]]:
     return [event for event in map(json.loads, lines) if event["event"] == kind]
 
 
+def runs_of(folder: Path, kind: str) -> list[Any]:
+    """What the one experiment of a command's database holds."""
+    from mlflow import MlflowClient  # seconds that other processes of these tests need not spend
+
+    client = MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
+    experiment = client.get_experiment_by_name("nasrunner")
+    condition = f"tags.`nasrunner.kind` = '{kind}'"
+    return list(client.search_runs([experiment.experiment_id], condition))
+
+
 @pytest.fixture(scope="module")
 def swept(slurm: Cluster, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Two searchers by three seeds, one of which is not legal; and what the command said."""
@@ -60,9 +71,7 @@ def test_each_study_of_an_array_has_its_own_folder_and_all_are_in_one_experiment
         assert [event["index"] for event in events(study, "outcome")] == [0, 1, 2, 3], done.stdout
         assert (study / "summary.json").is_file()
     assert list((folder / "sweep" / "slurm").glob("*_4/*_log.out")), "submitit's files lie there"
-    client = MlflowClient(f"sqlite:///{folder}/outputs/mlflow.db")
-    experiment = client.get_experiment_by_name("nasrunner")
-    runs = client.search_runs([experiment.experiment_id], "tags.`nasrunner.kind` = 'study'")
+    runs = runs_of(folder, "study")
     assert sorted(run.info.run_name for run in runs) == [
         "evolution-figure1 3",
         "evolution-figure1 4",
@@ -133,11 +142,27 @@ def test_a_requeued_study_goes_on_and_a_cancelled_one_is_told_with_how_it_goes_o
     assert told.rstrip().endswith("Each goes on alone: nasrunner resume=sweep/1.")
     subprocess.run([*COMMAND, "resume=sweep/1"], cwd=tmp_path, check=True, capture_output=True)
     assert sorted(e["index"] for e in events(second, "outcome")) == list(range(6))
-    client = MlflowClient(f"sqlite:///{tmp_path}/outputs/mlflow.db")
-    experiment = client.get_experiment_by_name("nasrunner")
-    runs = client.search_runs([experiment.experiment_id], "tags.`nasrunner.kind` = 'child'")
+    runs = runs_of(tmp_path, "child")
     assert len(runs) == 12
     assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_studies_that_a_node_could_not_launch_start_elsewhere(slurm, tmp_path):
+    """SLURM drains a node whose disk is full, and holds its jobs. The studies themselves fail."""
+    try:
+        with full_disk(slurm.lab.folder / "spool" / "n1"):
+            done = subprocess.run(
+                [*COMMAND, "-m", *JOB, *QUICK, "seed=-1,-2"],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+            )
+    finally:
+        slurm.heal()
+    assert done.returncode == 2
+    for number in (0, 1):
+        assert f"#{number} starts again: a node could not launch job " in done.stdout
+        assert f"seed must be >= 0, got {-1 - number}" in done.stdout
 
 
 @pytest.mark.parametrize(
