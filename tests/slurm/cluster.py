@@ -130,6 +130,10 @@ class Cluster:
 
         assert self._all_idle() or happens(is_whole, _UP_WITHIN_S), self.run("sinfo", "-N", "-l")
 
+    def next_node(self) -> str:
+        """The node that the next job will get, unless it is large."""
+        return next(node for node, state in self._states() if state == "idle")
+
     def processes_of(self, node: str) -> list[int]:
         """The processes of the jobs of a node, and the slurmstepd that watch them.
 
@@ -168,9 +172,14 @@ class Cluster:
         assert happens(self.lab.munge_socket.exists, _UP_WITHIN_S), self.daemons.log("munged")
 
     def _all_idle(self) -> bool:
-        # With -t idle, sinfo also names nodes that are drained.
-        states = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%T", check=False)
-        return states.split() == ["idle"] * self.lab.nodes
+        # A node may take a minute to complete what ended while its slurmd was away.
+        ready = [state in ("idle", "completing") for _, state in self._states()]
+        return ready == [True] * self.lab.nodes
+
+    def _states(self) -> list[list[str]]:
+        """Names and states; sinfo's filter for idle nodes would let drained ones pass."""
+        text = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%N %T", check=False)
+        return [line.split() for line in text.splitlines()]
 
 
 def _path() -> str:

@@ -165,30 +165,29 @@ def test_a_node_whose_full_disk_keeps_jobs_from_starting_gets_no_child(
     slurm: Cluster, tmp_path: Path
 ) -> None:
     """SLURM drains the node and holds its jobs; it would not start them again by itself."""
-    with full_disk(slurm.lab.folder / "spool" / "n1"):
+    node = slurm.next_node()
+    with full_disk(slurm.lab.folder / "spool" / node):
         study = StudyProcess(tmp_path / "s", children=3, ticks=10)
         study.end()
         assert happens(lambda: slurm.run("squeue", "-h") == "", 60)
     check_all_completed(study, 3)
-    reason = slurm.run("sinfo", "-h", "-n", "n1", "-p", "main", "-o", "%T %E")
+    reason = slurm.run("sinfo", "-h", "-n", node, "-p", "main", "-o", "%T %E")
     assert reason == "drained SlurmdSpoolDir is full"
-    assert "n1" not in {starts(study.folder, index)[0].node for index in range(3)}
+    assert node not in {starts(study.folder, index)[0].node for index in range(3)}
 
 
 def test_children_whose_nodes_scratch_disk_is_full_fail_with_the_reason_and_no_others_do(
     slurm: Cluster, tmp_path: Path
 ) -> None:
-    full = tmp_path / "full"
-    setup = [
-        "export SCRATCH=/tmp",
-        f"if [ $SLURMD_NODENAME = n1 ]; then export SCRATCH={full}; fi",
-    ]
-    changes = {"setup": setup, "exclude": "n[3-4]", "sbatch": {"exclusive": True}}
+    node, full = slurm.next_node(), tmp_path / "full"
+    setup = [f"if [ $SLURMD_NODENAME = {node} ]; then export SCRATCH={full}; fi"]
+    setup = ["export SCRATCH=/tmp", *setup]
+    changes = {"setup": setup, "sbatch": {"exclusive": True}}
     with full_disk(full):
         study = StudyProcess(tmp_path / "s", children=5, ticks=40, max_parallel=2, **changes)
         study.end()
     outcomes = study.outcomes()
-    on_full = [index for index in range(5) if starts(study.folder, index)[0].node == "n1"]
+    on_full = [index for index in range(5) if starts(study.folder, index)[0].node == node]
     assert 1 <= len(on_full) < 5
     assert_complete(study.folder, 5, failed=on_full)
     for index in on_full:

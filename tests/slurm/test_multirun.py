@@ -150,7 +150,7 @@ def test_a_requeued_study_goes_on_and_a_cancelled_one_is_told_with_how_it_goes_o
 def test_studies_that_a_node_could_not_launch_start_elsewhere(slurm, tmp_path):
     """SLURM drains a node whose disk is full, and holds its jobs. The studies themselves fail."""
     try:
-        with full_disk(slurm.lab.folder / "spool" / "n1"):
+        with full_disk(slurm.lab.folder / "spool" / slurm.next_node()):
             done = subprocess.run(
                 [*COMMAND, "-m", *JOB, *QUICK, "seed=-1,-2"],
                 cwd=tmp_path,
