@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Collection
@@ -25,16 +26,16 @@ WHERE mine.value = ?
 _TRACKER = Path(__file__).parents[2] / "conf" / "tracker" / "mlflow.yaml"
 
 
-def tracker_of(study: Path) -> dict[str, Any]:
-    """The shipped tracker, with the database of these studies and patience at its end."""
+def tracker() -> dict[str, Any]:
+    """The shipped tracker, with the cluster's database and patience at its end."""
     described: dict[str, Any] = yaml.safe_load(_TRACKER.read_text())
-    own = {"tracking_uri": database_of(study), "poll_s": 0.5, "close_timeout_s": 120}
+    own = {"tracking_uri": f"sqlite:///{database()}", "poll_s": 0.5, "close_timeout_s": 120}
     return described | own
 
 
-def database_of(study: Path) -> str:
-    """That of all studies that lie beside one another."""
-    return f"sqlite:///{study.parent / 'mlflow.db'}"
+def database() -> Path:
+    """That of all studies on a cluster, which is made once: it takes more than a second."""
+    return Path(os.environ["SLURM_CONF"]).parents[1] / "mlflow.db"
 
 
 def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
@@ -51,7 +52,7 @@ def outcomes_of(study: Path) -> dict[int, dict[str, Any]]:
 
 def tracked_of(study: Path) -> dict[int, tuple[str, float | None]]:
     """Status and reward of each child in MLflow, every one of which must have one ended run."""
-    with contextlib.closing(sqlite3.connect(study.parent / "mlflow.db")) as opened:
+    with contextlib.closing(sqlite3.connect(database())) as opened:
         runs = opened.execute(_RUNS, [recall(study)["study"]]).fetchall()
     assert {status for *_, status in runs} <= {"FINISHED", "FAILED"}, runs
     children = [run for run in runs if run[0] == "child"]

@@ -23,7 +23,7 @@ from nasrunner.ledger import Ledger
 from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
 from tests.slurm.daemons import happens
-from tests.slurm.recorded import outcomes_of, tracker_of
+from tests.slurm.recorded import outcomes_of, tracker
 from tests.slurm.ticks import TicksTrainer, count, starts
 from tests.toys import RULES
 
@@ -115,7 +115,7 @@ def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> No
                 searcher=ExhaustiveSearch(space=trainer.space, seed=0),
                 trainer=trainer,
                 executor=executor,
-                trackers=[construct(tracker_of(folder), "tracker")],
+                trackers=[construct(tracker(), "tracker")],
                 ledger=ledger,
                 rules=dataclasses.replace(RULES, max_children=children),
                 info=StudyInfo("ticks", folder, {}, children),
