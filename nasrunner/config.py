@@ -10,6 +10,9 @@ from omegaconf import MISSING
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.rules import Rules
 
+GRID = "grid_of_retraining"
+"""The primary configuration of the group ``grid``, which no study has."""
+
 
 @dataclass
 class LimitsConfig:
@@ -53,8 +56,10 @@ def config_dir() -> Path:
 
 
 def register() -> None:
-    """Makes the skeleton known to Hydra as ``schema``."""
-    ConfigStore.instance().store(name="schema", node=StudyConfig)
+    """Makes the skeleton known to Hydra as ``schema``, and ``GRID`` beside it."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=StudyConfig)
+    store.store(name=GRID, node={"defaults": [{"grid": MISSING}, "_self_"]})
 
 
 def rules_from(config: dict[str, Any]) -> Rules:

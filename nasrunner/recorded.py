@@ -102,13 +102,23 @@ def read_study(folder: Path) -> RecordedStudy:
     folder = folder.resolve()
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
         raise ConfigError(f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl")
+    return read_ledger(folder, saved_config(folder))
+
+
+def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
+    """Reads the ledger in a folder, as one of a study with this configuration.
+
+    Raises:
+        EmptyStudyError: it is empty.
+        LedgerError: it is damaged in the middle.
+    """
     events, _ = read_events(folder / "ledger.jsonl")
     if not events:
         raise EmptyStudyError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
     if events[0]["event"] != "study":
         raise LedgerError(f"{folder / 'ledger.jsonl'} is damaged: its first line is no header")
     try:
-        return _study(folder, saved_config(folder), events)
+        return _study(folder, config, events)
     except (KeyError, TypeError) as error:
         raise LedgerError(
             f"{folder / 'ledger.jsonl'} is damaged: an event belongs to none before it, or lacks "
@@ -116,11 +126,17 @@ def read_study(folder: Path) -> RecordedStudy:
         ) from error
 
 
+def is_grid(folder: Path) -> bool:
+    """Whether a folder is that of a grid of a retraining: ``<retraining>/grid/0007``."""
+    return folder.parent.name == "grid" and (folder.parent.parent / "retrain.yaml").is_file()
+
+
 def study_folders(places: Iterable[Path]) -> list[Path]:
     """The folders of studies in these places and below, each once, in the order of their paths.
 
-    MLflow keeps copies of ledgers among its artifacts, which may lie below a place, too: of a
-    study and its copies the folder that holds most is taken.
+    The grids of a retraining are none: they search no architectures. MLflow keeps copies of ledgers
+    among its artifacts, which may lie below a place, too: of a study and its copies the folder that
+    holds most is taken.
 
     Raises:
         ConfigError: a place holds no study.
@@ -128,8 +144,11 @@ def study_folders(places: Iterable[Path]) -> list[Path]:
     folders: dict[Path, None] = {}
     for place in places:
         found = sorted(path.parent.resolve() for path in place.rglob("ledger.jsonl"))
+        found = [folder for folder in found if not is_grid(folder)]
         if not found:
-            raise ConfigError(f"{place} holds no study: there is no ledger.jsonl in it or below")
+            raise ConfigError(
+                f"{place} holds no study: there is no ledger.jsonl of one in it or below"
+            )
         folders |= dict.fromkeys(found)
     return _without_copies(list(folders))
 

@@ -2,7 +2,8 @@
 
 import functools
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from nasrunner.children.retraining import (
     repetition_of,
     repetition_seed,
 )
-from nasrunner.children.settings import Config, applied
-from nasrunner.core import ConfigError, Genotype, Outcome, Proposal
+from nasrunner.children.settings import Config, applied, variants
+from nasrunner.core import ConfigError, Genotype, NasRunnerError, OneOf, Outcome, Proposal
 
 TESTED = "tested.json"
 """The record that a network was tested: it stands there before its outcome does."""
@@ -113,6 +114,28 @@ def check_network(task: RetrainTask, genotype: Genotype) -> None:
                 f"scheduler.monitor={monitor} is not measured with on=train_and_validation: give "
                 "scheduler.monitor=train_loss, another scheduler, or on=train"
             )
+
+
+def check_grid(task: RetrainTask, genotype: Genotype, grid: Sequence[tuple[str, OneOf]]) -> None:
+    """Tries what a network and the search for its settings will need, with every value of these.
+
+    Args:
+        task: trains the network, before any of the settings.
+        genotype: its architecture.
+        grid: (dotted key, values) pairs.
+
+    Raises:
+        ConfigError, DataError: as of ``check_network``; names the value where it is one's.
+    """
+    child = task.child
+    for option, config in variants(child.config, grid):
+        try:
+            check_network(replace(task, child=replace(child, config=config)), genotype)
+        except NasRunnerError as error:
+            where = f" (with {option} of the grid)" if option else ""
+            raise type(error)(f"{error}{where}") from error
+    config = applied(child.config, child.space.freeze(genotype).hyperparameters)
+    check_child(config, grid, child.in_shape, child.construct)
 
 
 def _tested(fitted: Fitted, files: ChildFiles, num_epochs: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from nasrunner.children.lightning import LightningTask
-from nasrunner.core import Genotype, Outcome, Proposal
+from nasrunner.core import Genotype, OneOf, Outcome, Proposal
 from nasrunner.core.imports import quick_imports
 
 On = Literal["train", "train_and_validation"]
@@ -59,17 +59,22 @@ class RetrainRehearsal:
     Attributes:
         task: what will train them.
         genotypes: their architectures.
+        grid: (dotted key, values) pairs of training settings that are tried before.
     """
 
     task: RetrainTask
     genotypes: Sequence[Genotype]
+    grid: Sequence[tuple[str, OneOf]] = ()
 
     def __call__(self) -> None:
         with quick_imports():
-            from nasrunner.children.network import check_network
+            from nasrunner.children.network import check_grid, check_network
 
         for genotype in self.genotypes:
-            check_network(self.task, genotype)
+            if self.grid:
+                check_grid(self.task, genotype, self.grid)
+            else:
+                check_network(self.task, genotype)
 
 
 @dataclass(frozen=True)

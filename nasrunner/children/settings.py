@@ -30,27 +30,30 @@ def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:
             node = _entry(node, parent, result, key)
         if isinstance(node, list):
             _entry(node, name, result, key)
-            node[int(name)] = _plain(value)
+            node[int(name)] = plain(value)
         elif isinstance(node, dict):
-            node[name] = _plain(value)
+            node[name] = plain(value)
         else:
             raise _unknown(key, result)
     return result
 
 
-def check_settings(config: Config, settings: Iterable[tuple[str, Any]]) -> None:
+def check_settings(
+    config: Config, settings: Iterable[tuple[str, Any]], where: str = "space.hyperparameters"
+) -> None:
     """Refuses a hyperparameter whose key the child's configuration does not have.
 
     Args:
         config: the child's configuration.
         settings: (dotted key, ``OneOf`` or its value), in the order they are applied.
+        where: what gave them, for error messages.
 
     Raises:
         ConfigError: names the key and the nearest one that exists.
     """
     for key, value in settings:
         if key not in keys_of(config):
-            raise _unknown(key, config)
+            raise _unknown(key, config, where)
         first = value.options[0] if isinstance(value, OneOf) else value
         config = applied(config, [(key, first)])
 
@@ -90,17 +93,15 @@ def _entry(node: Any, name: str, config: Config, key: str) -> Any:
         raise _unknown(key, config) from error
 
 
-def _unknown(key: str, config: Config) -> ConfigError:
+def _unknown(key: str, config: Config, where: str = "space.hyperparameters") -> ConfigError:
     legal = {k for k in keys_of(config) if not k.rpartition(".")[2].startswith("_")}
-    return ConfigError(
-        f"space.hyperparameters: the child's configuration has no {key!r}, {suggest(key, legal)}"
-    )
+    return ConfigError(f"{where}: the child's configuration has no {key!r}, {suggest(key, legal)}")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value of its own, with the tuples that the space language makes turned back into lists."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

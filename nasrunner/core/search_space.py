@@ -62,11 +62,11 @@ class SearchSpace(Space):
         return self.network.build(in_shape)
 
     def text(self) -> str:
-        settings = ", ".join(f"{key}={_shown(value)}" for key, value in self.hyperparameters)
+        settings = ", ".join(f"{key}={shown(value)}" for key, value in self.hyperparameters)
         return f"{self.network.text()} | {settings}" if settings else self.network.text()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """``SGD(lr=0.1)`` for an object's configuration; any other value as it is."""
     if not isinstance(value, Mapping) or "_target_" not in value:
         return str(value)

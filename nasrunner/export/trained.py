@@ -16,7 +16,7 @@ from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
 from nasrunner.export.source.construction import Constructions, build
-from nasrunner.recorded import RecordedStudy, read_study
+from nasrunner.recorded import RecordedStudy, is_grid, read_study
 from nasrunner.tracked import OUTPUTS, folder_of_run
 
 _CHECKPOINTS = ("best.ckpt", "last.ckpt")
@@ -115,6 +115,11 @@ def find(source: str, study_folder: Path | None) -> Trained:
     if not place.exists():
         raise ConfigError(f"from={place}: there is no such folder")
     place = place.resolve()
+    if any(map(is_grid, place.parents)):
+        raise ConfigError(
+            f"from={place} is a point of a grid, whose weights are not kept: give the folder of a "
+            "network that nasrunner-retrain has tested"
+        )
     if (place / "ledger.jsonl").is_file():
         return _best_of(read_study(place))
     if not (place / "proposal.json").is_file() or not (place / "config.yaml").is_file():

@@ -16,6 +16,8 @@ nasrunner-retrain: trains the best children of a study from scratch and tests ea
   seeds=3                 how many networks of each, with first weights of their own
   on=train_and_validation also on the validation examples; the last epoch's weights are tested
      train                as in the search; of the epochs, trainer.checkpoint=best keeps the best
+  grid=NAME, grid={…}     training settings to search for each architecture before: an option of
+                          conf/grid, or keys with lists of values (oneof, linspace, logspace, …)
   folder=FOLDER           where they go; else retrained/ in the study's folder
   tracking_uri=URI        where MLflow keeps the run; else as conf/tracker/mlflow.yaml says
   mlp_classifier=true     scikit-learn's MLPClassifier beside them, where the space is an MLP
@@ -24,6 +26,11 @@ Changes of the study's configuration, everything else stays what it was in the s
 
   trainer.* optimizer.* scheduler.* executor.* tracker.*   as for nasrunner, also scheduler=cosine
   data.batch_size data.eval_batch_size data.drop_last data.pad data.root
+
+With a grid, every point of it is trained on the training examples and rewarded on the validation
+examples, as in the search; then each architecture's networks are trained with the settings that
+were best for it. A key that the study's space searched cannot be in a grid: every child has a
+value of its own. A point that failed is not tried again.
 
 The test examples are read once for each network, after its training. What is trained and tested
 is not done again: the same command goes on where it was stopped, and more seeds= or a higher top=
@@ -34,10 +41,13 @@ Examples:
   nasrunner-retrain from=outputs/STUDY/TIME top=3 seeds=3 trainer.max_epochs=50
   nasrunner-retrain from=outputs/STUDY/TIME on=train trainer.max_epochs=200 trainer.stop_patience=20
   nasrunner-retrain from=outputs/STUDY/TIME scheduler=cosine optimizer.lr=0.01 folder=outputs/cosine
+  nasrunner-retrain from=outputs/STUDY/TIME top=1 seeds=1 trainer.max_epochs=50 grid=nasrl
+  nasrunner-retrain from=outputs/STUDY/TIME 'grid={optimizer.lr: [0.05, 0.1]}'
   nasrunner-retrain from=runs:/0123456789abcdef0123456789abcdef top=1
 
 The folder holds retrain.json and retrain.csv, and a folder for each network like a child's:
-proposal.json, config.yaml, curves.jsonl, best.ckpt or last.ckpt, outcome.json, tested.json.
+proposal.json, config.yaml, curves.jsonl, best.ckpt or last.ckpt, outcome.json, tested.json. The
+points of a child's grid lie in grid/0007, without weights.
 """
 
 
@@ -54,6 +64,7 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> None:
     from nasrunner.retrain.request import parse  # these import torch: seconds that --help saves
+    from nasrunner.retrain.run import run
     from nasrunner.retrain.session import Session
     from nasrunner.retrain.show import Display
     from nasrunner.retrain.source import study_of
@@ -64,13 +75,14 @@ def _run(arguments: list[str]) -> None:
     display = Display(Console(highlight=False), session.metric)
     for warning in session.warnings():
         display.warn(warning)
-    results = session.run(display.began, display.ended)
+    results = run(session, display)
     display.close(results)
     if reason := track(session, results):
         display.warn(f"MLflow lacks these networks; the same command writes them again: {reason}")
     if results.is_interrupted:
         sys.exit(130)
-    if any(row.num_failed for row in results.rows):
+    is_hopeless = any(tuned.is_hopeless for tuned in results.tuned)
+    if is_hopeless or any(row.num_failed for row in results.rows):
         sys.exit(1)
 
 

@@ -34,6 +34,8 @@ class Request:
         mlp_classifier: whether scikit-learn's MLPClassifier is trained too, where the space
             holds MLPs only.
         tracking_uri: where MLflow keeps the run of ``source``; None: where it usually does.
+        grid: the training settings to search first: an option of ``conf/grid``, or a mapping as
+            Hydra reads it; None: there is nothing to search.
         overrides: changes of the study's configuration.
     """
 
@@ -44,6 +46,7 @@ class Request:
     folder: Path | None = None
     mlp_classifier: bool = True
     tracking_uri: str | None = None
+    grid: str | None = None
     overrides: tuple[str, ...] = ()
 
 
@@ -93,6 +96,7 @@ _OWN: Mapping[str, Callable[[Request, str], Request]] = {
     "folder": lambda request, text: replace(request, folder=Path(text)),
     "tracking_uri": lambda request, text: replace(request, tracking_uri=text),
     "mlp_classifier": _chosen("mlp_classifier", {"true": True, "false": False}),
+    "grid": lambda request, text: replace(request, grid=text),
 }
 
 
@@ -109,9 +113,7 @@ def changed(
         HydraException: an override or an option of a group cannot be read.
     """
     tree = OmegaConf.create(dict(config))
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    paths = [each for each in parsed if each.key_or_group == "hydra.searchpath"]
-    parsed = [each for each in parsed if each.key_or_group != "hydra.searchpath"]
+    parsed, paths = parse_overrides(overrides)
     for override in parsed:
         _check_key(override, space)
     keys = [each.key_or_group for each in parsed]
@@ -120,7 +122,7 @@ def changed(
         key = override.key_or_group
         value = override.value()
         if key in GROUPS:
-            value = _option(key, value, paths)
+            value = option(key, value, paths)
         elif override.type is OverrideType.CHANGE:
             _check_exists(tree, key)
         OmegaConf.update(tree, key, value, merge=False, force_add=True)
@@ -129,11 +131,26 @@ def changed(
     return {str(key): value for key, value in resolved.items()}
 
 
+def parse_overrides(overrides: Sequence[str]) -> tuple[list[Override], list[Override]]:
+    """Changes of the configuration, and apart from them where else options of groups may lie."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    paths = [each for each in parsed if each.key_or_group == "hydra.searchpath"]
+    return [each for each in parsed if each not in paths], paths
+
+
 def _check_key(override: Override, space: SearchSpace) -> None:
-    key = override.key_or_group
-    top, _, rest = key.partition(".")
     if override.type in (OverrideType.DEL, OverrideType.FORCE_ADD) or override.is_sweep_override():
         raise ConfigError(f"{override.input_line}: legal are key=value and +key=value")
+    check_may_change(override.key_or_group, space)
+
+
+def check_may_change(key: str, space: SearchSpace) -> None:
+    """Refuses a key that is what the study searched with, or what its space searches.
+
+    Raises:
+        ConfigError: names the key, and those that may change.
+    """
+    top, _, rest = key.partition(".")
     if top not in GROUPS and not (top == "data" and rest in DATA_KEYS):
         own = [name for name in _OWN if name != "from"]
         legal = suggest(key, [*own, *GROUPS, *(f"data.{name}" for name in DATA_KEYS)])
@@ -165,9 +182,19 @@ def _let_cosine_follow(tree: Any, keys: Sequence[str]) -> None:
         OmegaConf.update(tree, "scheduler.T_max", "${trainer.max_epochs}")
 
 
-def _option(group: str, name: object, paths: Sequence[Override]) -> Any:
-    """An option of a group as it stands in ``conf/``, with what it refers to left open."""
+def option(group: str, name: object, paths: Sequence[Override], primary: str = "config") -> Any:
+    """An option of a group as it stands in ``conf/``, with what it refers to left open.
+
+    Args:
+        group: the group.
+        name: the option.
+        paths: overrides that say where else options may lie.
+        primary: the primary configuration that the group belongs to.
+
+    Raises:
+        HydraException: there is no such option.
+    """
     skeleton.register()
     lines = [f"{group}={name}", *(str(each.input_line) for each in paths)]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        return compose("config", overrides=lines)._get_node(group)
+        return compose(primary, overrides=lines)._get_node(group)

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from nasrunner.children.retraining import On, repetition_seed
 from nasrunner.retrain.networks import Network
+from nasrunner.retrain.tuned import Tuned, written
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Results:
         rows: best in the search first, scikit-learn last.
         networks: all that ended.
         is_interrupted: some that were asked for were not trained.
+        tuned: the grids of the architectures, where there was one.
     """
 
     study: str
@@ -85,6 +87,7 @@ class Results:
     rows: Sequence[Row]
     networks: Sequence[Network]
     is_interrupted: bool
+    tuned: Sequence[Tuned] = ()
 
     def write(self) -> None:
         """Writes ``retrain.json`` and ``retrain.csv``, each whole or not at all."""
@@ -95,8 +98,15 @@ class Results:
             "architectures": [asdict(row) for row in self.rows],
             "networks": self.records(),
         }
+        if self.tuned:
+            record["grids"] = [tuned.record() for tuned in self.tuned]
         _write(self.folder / "retrain.json", json.dumps(record, indent=2, ensure_ascii=False))
         _write(self.folder / "retrain.csv", self._csv())
+
+    def settings_of(self, name: str) -> Mapping[str, Any]:
+        """What the grid chose for an architecture's networks; nothing without one."""
+        best = next((tuned.best for tuned in self.tuned if tuned.name == name), None)
+        return {} if best is None else best.settings
 
     def records(self) -> list[dict[str, Any]]:
         """One record a network: what it is, how it was trained, and what its test said."""
@@ -118,6 +128,7 @@ class Results:
             "is_converged": tested.get("is_converged"),
             "cost_s": round(outcome.cost_s, 3),
             **tested.get("metrics", {}),
+            **self.settings_of(job.name),
             "error": outcome.error,
         }
 
@@ -142,6 +153,7 @@ class Results:
         table.add_column("architecture", overflow="fold", ratio=1)
         for row in self.rows:
             spread = row.metrics.get(self.metric)
+            chosen = written(self.settings_of(row.name))
             num_tested = 0 if spread is None else len(spread.values)
             table.add_row(
                 row.name if row.reward is not None else "",
@@ -149,7 +161,7 @@ class Results:
                 "–" if row.parameters is None else f"{row.parameters:,}",
                 "–" if spread is None else spread.text(),
                 f"{num_tested}" + (f" ({row.num_failed} failed)" if row.num_failed else ""),
-                Text(row.architecture),
+                Text(" | ".join(filter(None, (row.architecture, chosen)))),
             )
         return table
 

@@ -1,8 +1,7 @@
-"""Retrains the best architectures of a study: from the request to its results."""
+"""What is retrained of a study: from the request to the trainings it asks for."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,16 @@ from nasrunner.children.retraining import (
     RetrainRehearsal,
     RetrainTask,
 )
-from nasrunner.composition import construct
+from nasrunner.children.settings import applied, plain
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.ports import Executor
 from nasrunner.core.records import Proposal
-from nasrunner.launch import CHILD_GROUPS, build_trainer, graceful_stop
+from nasrunner.launch import CHILD_GROUPS, build_trainer
 from nasrunner.recorded import RecordedChild, RecordedStudy
-from nasrunner.rehearsal import rehearse
+from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
+from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
-from nasrunner.retrain.networks import MLP_CLASSIFIER, Job, Network, Retraining
-from nasrunner.retrain.place import Place
+from nasrunner.retrain.networks import MLP_CLASSIFIER, Job
 from nasrunner.retrain.request import Request, changed
-from nasrunner.retrain.results import Results, row_of
-
-_SKLEARN = "scikit-learn's MLPClassifier, its defaults but max_iter=2000"
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Session:
     request: Request
 
     def __post_init__(self) -> None:
-        _ = self.config, self.children, self.trainer
+        _ = self.config, self.grid, self.children, self.trainer
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -58,6 +53,14 @@ class Session:
                 "be retrained"
             )
         return changed(self.study.config, self.request.overrides, self.study.space)
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The settings that are searched before; none where that was not asked for."""
+        text = self.request.grid
+        if text is None:
+            return ()
+        return read_grid(text, self.config, self.request.overrides, self.study.space)
 
     @cached_property
     def children(self) -> list[RecordedChild]:
@@ -88,18 +91,40 @@ class Session:
         """Where the networks go."""
         return self.request.folder or self.study.folder / "retrained"
 
-    @property
+    @cached_property
+    def searches(self) -> dict[str, GridSearch]:
+        """The search of the grid for each architecture, by its name; none without a grid."""
+        children = self.children if self.grid else []
+        place = self.folder / "grid"
+        return {
+            name_of(child): GridSearch(self.study, child, self.grid, self.config, place)
+            for child in children
+        }
+
+    @cached_property
     def task(self) -> RetrainTask:
-        """What trains a network."""
+        """What trains a network, but for the settings that a grid chooses."""
         return RetrainTask(self._child_task(), self.request.on)
 
+    @property
+    def rehearsal(self) -> RetrainRehearsal:
+        """What tries all that the trainings will need."""
+        genotypes = [child.proposal.genotype for child in self.children]
+        return RetrainRehearsal(self.task, genotypes, self.grid)
+
     def jobs(self) -> list[Job]:
-        """Every network there shall be, the best architecture's first."""
-        train, repetitions = self.task, range(self.request.seeds)
+        """Every network there shall be, the best architecture's first.
+
+        An architecture has none while its grid is not searched, or where no point of it has a
+        reward.
+        """
+        repetitions = range(self.request.seeds)
+        tasks = [(child, self._tuned_task(child)) for child in self.children]
         jobs = [
-            Job(f"{child.proposal.index:04d}", _repeated(child.proposal, repetition), train)
-            for child in self.children
+            Job(name_of(child), _repeated(child.proposal, repetition), train)
+            for child, train in tasks
             for repetition in repetitions
+            if train is not None
         ]
         if self.has_mlp_classifier:
             fit = MlpClassifierTask(self._child_task(), self.request.on)
@@ -116,79 +141,64 @@ class Session:
         )
 
     @property
+    def num_networks(self) -> int:
+        """How many networks are tested in the end, those of scikit-learn among them."""
+        return (len(self.children) + self.has_mlp_classifier) * self.request.seeds
+
+    @property
     def metric(self) -> str:
         """The metric of the test that the search's reward is made of."""
         metric = str(self.config["task"]["reward"]["metric"])
         return metric.replace("val_", "test_", 1) if metric.startswith("val_") else "test_loss"
 
     def warnings(self) -> Iterator[str]:
-        """What of the configuration has no effect, in sentences."""
+        """What of the configuration and the grid has no effect, in sentences."""
         patience = self.config["trainer"]["stop_patience"]
         if self.request.on == "train_and_validation" and patience is not None:
+            but = ", but for the points of the grid" if self.grid else ""
             yield (
-                f"trainer.stop_patience={patience} is left out: with on=train_and_validation no "
-                "examples are left that say when to stop; on=train keeps them"
+                f"trainer.stop_patience={patience} is left out{but}: with on=train_and_validation "
+                "no examples are left that say when to stop; on=train keeps them"
             )
+        if late := unreached(self.config, self.grid):
+            yield (
+                f"grid: trainer.max_epochs ends training before scheduler.milestones {late}, so "
+                "the learning rate never decays there"
+            )
+        for name, search in self.searches.items():
+            if epsilon_is_idle(search.space, self.trainer.in_shape, self.grid):
+                yield (
+                    f"grid: child {name} has no batch normalization, so its points differ in "
+                    "nothing where only trainer.batch_norm_epsilon does"
+                )
 
-    def run(self, began: Callable[[Retraining], None], told: Callable[[Network], None]) -> Results:
-        """Trains and tests what is not done yet, and writes the results.
-
-        Args:
-            began: told what is to be done and what is done already.
-            told: told of each network as it ends.
-
-        Raises:
-            ConfigError: the folder holds networks with other settings, or a network cannot be
-                trained as configured; nothing was trained.
-        """
-        place = Place(self.folder)
-        with place.locked():
-            place.check(self._settings())
-            retraining = Retraining(self.jobs(), self.folder, told)
-            began(retraining)
-            if retraining.missing:
-                with contextlib.ExitStack() as stack:
-                    executor: Executor = construct(self.config["executor"], "executor")
-                    stack.callback(executor.close)
-                    genotypes = [child.proposal.genotype for child in self.children]
-                    rehearse(RetrainRehearsal(self.task, genotypes), executor, self.folder)
-                    place.save(self._settings())
-                    stack.enter_context(graceful_stop(retraining))
-                    retraining.run(executor)
-            results = self._results(retraining)
-            results.write()
-            return results
+    def settings(self) -> dict[str, Any]:
+        """What networks in one folder must have in common."""
+        groups = {group: self.config[group] for group in CHILD_GROUPS}
+        grid = {key: plain(values.options) for key, values in self.grid}
+        own = {"on": self.request.on, "seed": self.study.seed}
+        return {**own, **groups, **({"grid": grid} if grid else {})}
 
     def _child_task(self) -> LightningTask:
         return self.trainer.task(self.folder, self.study.seed)
 
-    def _results(self, retraining: Retraining) -> Results:
-        networks = list(retraining.networks.values())
-        rows = []
-        for child in self.children:
-            name = f"{child.proposal.index:04d}"
-            found = [each for each in networks if each.job.name == name]
-            blueprint = self.trainer.inspect(child.proposal.genotype)
-            reward = child.outcome.reward if child.outcome is not None else None
-            rows.append(row_of(name, blueprint.text, blueprint.parameters, reward, found))
-        if found := [each for each in networks if each.job.name == MLP_CLASSIFIER]:
-            parameters = found[0].outcome.metrics.get("parameters")
-            size = None if parameters is None else int(parameters)
-            rows.append(row_of(MLP_CLASSIFIER, _SKLEARN, size, None, found))
-        return Results(
-            study=self.study.name,
-            folder=self.folder,
-            on=self.request.on,
-            seed=self.study.seed,
-            metric=self.metric,
-            rows=rows,
-            networks=networks,
-            is_interrupted=retraining.stop_reason is not None,
+    def _tuned_task(self, child: RecordedChild) -> RetrainTask | None:
+        """What trains the networks of one architecture; None where its grid gives no settings."""
+        if not self.grid:
+            return self.task
+        search = self.searches[name_of(child)]
+        best = best_of(search.points()) if search.is_done else None
+        if best is None:
+            return None
+        tuned = replace(
+            self.task.child, config=applied(self.task.child.config, best.settings.items())
         )
+        return replace(self.task, child=tuned)
 
-    def _settings(self) -> dict[str, Any]:
-        groups = {group: self.config[group] for group in CHILD_GROUPS}
-        return {"on": self.request.on, "seed": self.study.seed, **groups}
+
+def name_of(child: RecordedChild) -> str:
+    """What the folders of a child's networks begin with."""
+    return f"{child.proposal.index:04d}"
 
 
 def _repeated(proposal: Proposal, repetition: int) -> Proposal:

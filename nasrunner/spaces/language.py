@@ -51,18 +51,28 @@ def parse_space(config: object, key: str = "space") -> SearchSpace:
     if isinstance(config, Mapping) and "hyperparameters" in config:
         hyperparameters = config["hyperparameters"] or {}
         config = {name: value for name, value in config.items() if name != "hyperparameters"}
-    if not isinstance(hyperparameters, Mapping):
-        raise SpaceError(f"{key}.hyperparameters maps configuration keys to values or decisions")
-    settings = tuple(
-        (str(name), _parse_leaf(value, f"{key}.hyperparameters.{name}"))
-        for name, value in hyperparameters.items()
-    )
+    settings = parse_settings(hyperparameters, f"{key}.hyperparameters")
     network = _parse_module(config, key)
     try:
         check_sharing(network)
     except SpaceError as error:
         raise SpaceError(f"{key}: {error}") from None
     return SearchSpace(settings, network)
+
+
+def parse_settings(config: object, key: str) -> tuple[tuple[str, Any], ...]:
+    """Training settings: (dotted key of the child's configuration, ``OneOf`` or value) pairs.
+
+    Args:
+        config: dotted keys with values or decisions.
+        key: where ``config`` stands, for error messages.
+
+    Raises:
+        SpaceError: it is no mapping, or a decision cannot be read.
+    """
+    if not isinstance(config, Mapping):
+        raise SpaceError(f"{key} maps configuration keys to values or decisions")
+    return tuple((str(name), _parse_leaf(value, f"{key}.{name}")) for name, value in config.items())
 
 
 def _parse_module(node: object, key: str) -> Space:

@@ -1,10 +1,10 @@
-"""Writes networks that were retrained to MLflow: a run each, under the run of their study."""
+"""Writes what was retrained to MLflow: a run for each network, and each point of a grid."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome
@@ -22,6 +22,7 @@ from nasrunner.trackers.mlflow_curves import CurveReader
 from nasrunner.trackers.mlflow_file import recall
 
 _FILES = ("config.yaml", "tested.json")
+_STAMPS = {"retrained": "nasrunner.tested_s", "grid": "nasrunner.ended_s"}
 
 
 class NoStudyRunError(Exception):
@@ -30,23 +31,32 @@ class NoStudyRunError(Exception):
 
 @dataclass(frozen=True)
 class RetrainedNetwork:
-    """A network that was trained anew and tested.
+    """A network that was trained anew: to be tested, or as a point of a grid.
 
     Attributes:
-        name: what tells it from the study's other networks: ``0007-seed1``.
+        kind: ``retrained`` of one that was tested, ``grid`` of a point.
+        name: what tells it from the study's others of this kind: ``0007-seed1``.
         folder: where its files are.
         outcome: what came of it.
         blueprint: its architecture; None of what is no network of the space.
-        tested: the record of its test.
+        ended_s: when it was tested, or its outcome recorded, Unix seconds.
+        settings: training settings that were chosen for it: dotted key -> value.
         facts: more to tag its run with.
     """
 
+    kind: Literal["retrained", "grid"]
     name: str
     folder: Path
     outcome: Outcome
     blueprint: Blueprint | None
-    tested: Mapping[str, Any]
+    ended_s: float
+    settings: Mapping[str, Any]
     facts: Mapping[str, str]
+
+    @property
+    def stamp(self) -> str:
+        """What tells its run from that of an earlier training under its name."""
+        return repr(self.ended_s)
 
 
 def write_retrained(
@@ -54,7 +64,7 @@ def write_retrained(
 ) -> int:
     """Writes the networks that MLflow does not have yet, and returns how many those were.
 
-    Their runs have the tag ``nasrunner.kind = 'retrained'`` and no ``nasrunner.index``, which
+    Their runs have their kind as the tag ``nasrunner.kind`` and no ``nasrunner.index``, which
     makes a run a child of the search.
 
     Args:
@@ -73,53 +83,54 @@ def write_retrained(
         raise NoStudyRunError(f"it does not have the run of {study}")
     connection = Connection(address, experiment, known["study"])
     parent = connection.client.get_run(known["run_id"])
-    written: set[tuple[str, str]] = set()
-    for run in connection.search("tags.`nasrunner.kind` = 'retrained'"):
-        if run.info.status == "RUNNING":  # cut off while it was written
-            connection.client.delete_run(run.info.run_id)
-        else:
-            written.add((run.data.tags["nasrunner.network"], run.data.tags["nasrunner.tested_s"]))
+    written: set[tuple[str, str, str]] = set()
+    for kind in dict.fromkeys(each.kind for each in networks):
+        for run in connection.search(f"tags.`nasrunner.kind` = '{kind}'"):
+            if run.info.status == "RUNNING":  # cut off while it was written
+                connection.client.delete_run(run.info.run_id)
+            else:
+                known_as = (run.data.tags["nasrunner.network"], run.data.tags[_STAMPS[kind]])
+                written.add((kind, *known_as))
     common = {
         name: value
         for name, value in parent.data.tags.items()
         if name.startswith(("nasrunner.study", "nasrunner.searcher", "mlflow.user"))
     }
     common["mlflow.parentRunId"] = parent.info.run_id
-    missing = [each for each in networks if (each.name, _tested_s(each)) not in written]
+    missing = [each for each in networks if (each.kind, each.name, each.stamp) not in written]
     for network in missing:
         _write(connection, network, common)
     return len(missing)
 
 
-def _tested_s(network: RetrainedNetwork) -> str:
-    return repr(network.tested["time"])
-
-
 def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[str, str]) -> None:
     blueprint, outcome = network.blueprint, network.outcome
-    end_s = float(network.tested["time"])
     run = connection.client.create_run(
         connection.experiment_id,
-        start_time=ms(end_s - outcome.cost_s),
+        start_time=ms(network.ended_s - outcome.cost_s),
         tags={
             **common,
             **network.facts,
-            "nasrunner.kind": "retrained",
+            "nasrunner.kind": network.kind,
             "nasrunner.network": network.name,
-            "nasrunner.tested_s": _tested_s(network),
+            _STAMPS[network.kind]: network.stamp,
         },
-        run_name=text.clipped(f"retrained {network.name}", text.MAX_RUN_NAME),
+        run_name=text.clipped(f"{network.kind} {network.name}", text.MAX_RUN_NAME),
     )
     points = CurveReader(network.folder / "curves.jsonl").read()
     on_curves = {name for point in points for name in point.values}
     single = {n: float(v) for n, v in outcome.metrics.items() if n not in on_curves}
     single["cost_s"] = outcome.cost_s
+    if network.kind == "grid" and outcome.reward is not None:
+        single["reward"] = outcome.reward
     if blueprint is not None and blueprint.parameters is not None:
         single["parameters"] = float(blueprint.parameters)
+    chosen = {f"hyperparameters/{key}": value for key, value in network.settings.items()}
+    values = {**(blueprint.values if blueprint else {}), **chosen}
     connection.client.log_batch(
         run.info.run_id,
-        metrics=curve_metrics(points) + metrics_at(0, end_s, single),
-        params=params(text.params_of(blueprint.values)) if blueprint else [],
+        metrics=curve_metrics(points) + metrics_at(0, network.ended_s, single),
+        params=params(text.params_of(values)),
         tags=tags({"mlflow.note.content": text.child_note(None, blueprint)}) if blueprint else [],
     )
     found = [network.folder / name for name in _FILES if (network.folder / name).is_file()]
@@ -128,4 +139,4 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         files["architecture.txt"] = blueprint.text
         files["genotype.json"] = json.dumps(outcome.proposal.genotype, indent=2)
     connection.upload(run.info.artifact_uri, files)
-    connection.client.set_terminated(run.info.run_id, "FINISHED", ms(end_s))
+    connection.client.set_terminated(run.info.run_id, "FINISHED", ms(network.ended_s))

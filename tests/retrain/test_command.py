@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.retrain import session
+from nasrunner.retrain import run
 from tests.retrain.conftest import run_study
 
 Retrain = Callable[..., None]
@@ -53,7 +53,7 @@ def test_a_second_run_neither_trains_nor_tests_and_says_the_same(
     retrain(*given)
     before, table = stamps(study), capsys.readouterr().out.split("Trained on")[1]
     with monkeypatch.context() as patch:
-        patch.setattr(session, "construct", None)  # no executor is needed
+        patch.setattr(run, "construct", None)  # no executor is needed
         retrain(*given)
     out = capsys.readouterr().out
     assert "2 networks, 2 of them done before" in out

@@ -21,6 +21,13 @@ def shipped(group: str, name: str) -> dict[str, Any]:
     return resolved[group]  # type: ignore[no-any-return]
 
 
+def test_a_grid_is_taken_as_it_is_written() -> None:
+    grid = "{optimizer.lr: [0.1, 0.2], scheduler: [{a: 'b'}]}"
+    assert parse(["from=study", f"grid={grid}"]).grid == grid
+    assert parse(["from=study", "grid='nasrl'"]).grid == "nasrl"
+    assert parse(["from=study"]).grid is None
+
+
 def test_own_keys_and_changes_of_the_configuration_are_told_apart() -> None:
     given = ["from=a b", "trainer.max_epochs=50", "top=2", "on=train", "seeds=4", "folder='x'"]
     assert parse(given) == Request(
