@@ -238,7 +238,7 @@ def test_targets_of_no_known_form_are_refused(y: np.ndarray) -> None:
 
 
 def test_a_class_that_only_the_test_part_has_is_refused() -> None:
-    module = Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2)
+    module = Broken(**{**COMMON, "batch_size": 2}, x=np.zeros((8, 2)), y=np.arange(8) % 2)
     with pytest.raises(DataError, match="test part of Broken has classes that training lacks"):
         module.setup("test")
 
