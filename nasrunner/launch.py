@@ -25,6 +25,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.upgrade import upgraded
 
 CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
 """The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
@@ -162,7 +163,7 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
-    """The configuration of the study in ``folder``.
+    """The configuration of the study in ``folder``; what an earlier version lacked is filled in.
 
     Raises:
         ConfigError: there is no study.
@@ -174,7 +175,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return upgraded({str(key): value for key, value in config.items()}, str(path))
 
 
 def remove_if_unused(folder: Path) -> None:

@@ -1,0 +1,73 @@
+"""Configurations saved by an earlier version: what they lack is filled in, and told."""
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from nasrunner.config import config_dir
+
+_log = logging.getLogger(__name__)
+
+
+def upgraded(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A study's saved configuration with the arguments that its classes have gained since.
+
+    Their values are those of the group's shipped option with the same ``_target_``; each is
+    logged as a warning, since earlier children were trained without it.
+
+    Args:
+        config: the configuration, resolved.
+        where: the file it was read from, for the warning.
+    """
+    tree = OmegaConf.create(dict(config))
+    for group, node in config.items():
+        for name, value in _lacking(str(group), node):
+            OmegaConf.update(tree, f"{group}.{name}", value, force_add=True)
+            shown = OmegaConf.to_container(tree, resolve=True)[group][name]  # type: ignore[index, call-overload]
+            _log.warning("%s lacks %s.%s: %s is taken, as shipped", where, group, name, shown)
+    full = OmegaConf.to_container(tree, resolve=True)
+    assert isinstance(full, dict)
+    return {str(key): value for key, value in full.items()}
+
+
+def _lacking(group: str, node: Any) -> Iterator[tuple[str, Any]]:
+    """The arguments that a group's class requires, and its configuration has not: with values."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return
+    shipped = _shipped(group, node)
+    if all(name in node for name in shipped):
+        return
+    required = _required(str(node["_target_"]))
+    for name, value in shipped.items():
+        if name not in node and name in required:
+            yield name, value
+
+
+def _shipped(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    """The shipped option of this class that is most like the one saved; empty without one.
+
+    What refers to other keys still does.
+    """
+    best: dict[str, Any] = {}
+    num_same = -1
+    for path in sorted((config_dir() / group).glob("*.yaml")):
+        option = OmegaConf.load(path)
+        if not isinstance(option, DictConfig) or option.get("_target_") != node["_target_"]:
+            continue
+        plain = {str(name): value for name, value in OmegaConf.to_container(option).items()}  # type: ignore[union-attr]
+        same = sum(name in node and node[name] == value for name, value in plain.items())
+        if same > num_same:
+            best, num_same = plain, same
+    return best
+
+
+def _required(target: str) -> set[str]:
+    try:
+        parameters = inspect.signature(get_object(target)).parameters.values()
+    except Exception:  # told where the object is built
+        return set()
+    return {p.name for p in parameters if p.default is p.empty}

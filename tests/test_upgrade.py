@@ -1,0 +1,70 @@
+"""Studies saved by an earlier version: what their configuration lacks is filled in, and told."""
+
+import copy
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nasrunner import config as skeleton
+from nasrunner.upgrade import upgraded
+
+
+def saved(*overrides: str) -> dict[str, Any]:
+    """A configuration as a study saves it."""
+    skeleton.register()
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        config = compose("config", overrides=[*overrides, "study=test"])
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def without(config: dict[str, Any], *keys: str) -> dict[str, Any]:
+    left = copy.deepcopy(config)
+    for key in keys:
+        group, name = key.split(".")
+        del left[group][name]
+    return left
+
+
+def test_a_configuration_that_lacks_nothing_stays_as_it_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = saved("trainer.max_epochs=3", "executor=slurm", "searcher=ppo")
+    assert upgraded(config, "config.yaml") == config
+    assert caplog.text == ""
+
+
+def test_arguments_that_a_class_has_gained_are_taken_as_shipped_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = saved("trainer.max_epochs=3", "searcher=ppo")
+    earlier = without(config, "trainer.fast_loop", "searcher.replicas", "executor.workers_per_gpu")
+    assert upgraded(earlier, "old/config.yaml") == config
+    assert "old/config.yaml lacks trainer.fast_loop: True is taken, as shipped" in caplog.text
+    assert "lacks searcher.replicas: None is taken" in caplog.text
+    assert len(caplog.records) == 3
+
+
+@pytest.mark.parametrize("searcher", ["mcts", "mcts_bisection", "gp", "cmaes"])
+def test_of_several_options_of_a_class_the_one_that_was_saved_is_filled_in(searcher: str) -> None:
+    config = saved(f"searcher={searcher}")
+    key = "sampler" if searcher in ("gp", "cmaes") else "exploration"
+    other = next(name for name in config["searcher"] if name not in (key, "_target_", "_partial_"))
+    assert upgraded(without(config, f"searcher.{key}"), "") == config
+    assert config["searcher"][other] == upgraded(config, "")["searcher"][other]
+
+
+def test_what_refers_to_other_keys_follows_those_that_were_saved() -> None:
+    config = saved("data=ptb", "task=language_model", "data.unit=character")
+    assert upgraded(without(config, "task.unit"), "")["task"]["unit"] == "character"
+
+
+def test_an_argument_with_a_default_and_a_class_of_the_users_own_are_left_alone() -> None:
+    config = saved("scheduler=step")
+    earlier = without(config, "scheduler.gamma")  # torch's StepLR has a default
+    assert upgraded(earlier, "") == earlier
+    own = {**config, "tracker": {"_target_": "my_package.Tracker"}}
+    assert upgraded(own, "") == own
