@@ -85,7 +85,7 @@ def _direct_resume(arguments: list[str]) -> None:
 
 def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """The study's own saved configuration, with the budgets and places that may change."""
-    saved = saved_config(Path(composed["resume"]))
+    saved = saved_config(Path(composed["resume"]), _warn)
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         top = key.split(".")[0]
@@ -103,6 +103,10 @@ def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             saved = OmegaConf.to_container(tree)  # type: ignore[assignment]
     saved["resume"] = None
     return saved
+
+
+def _warn(sentence: str) -> None:
+    sys.stderr.write(f"warning: {sentence}\n")
 
 
 def _explain(error: Exception) -> str:

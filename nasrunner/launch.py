@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -162,8 +162,14 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
             file.write_text(public)
 
 
-def saved_config(folder: Path) -> dict[str, Any]:
+def saved_config(
+    folder: Path, tell: Callable[[str], object] = lambda sentence: None
+) -> dict[str, Any]:
     """The configuration of the study in ``folder``; what an earlier version lacked is filled in.
+
+    Args:
+        folder: the study's.
+        tell: is given a sentence for each key that was filled in.
 
     Raises:
         ConfigError: there is no study.
@@ -175,7 +181,8 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
-    return upgraded({str(key): value for key, value in config.items()}, str(path))
+    saved = {str(key): value for key, value in config.items()}
+    return upgraded(saved, lambda sentence: tell(f"{path}: {sentence}"))
 
 
 def remove_if_unused(folder: Path) -> None:

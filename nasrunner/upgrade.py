@@ -1,8 +1,7 @@
 """Configurations saved by an earlier version: what they lack is filled in, and told."""
 
 import inspect
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hydra.utils import get_object
@@ -10,25 +9,22 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.config import config_dir
 
-_log = logging.getLogger(__name__)
 
-
-def upgraded(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+def upgraded(config: Mapping[str, Any], tell: Callable[[str], object]) -> dict[str, Any]:
     """A study's saved configuration with the arguments that its classes have gained since.
 
-    Their values are those of the group's shipped option with the same ``_target_``; each is
-    logged as a warning, since earlier children were trained without it.
+    Their values are those of the group's shipped option with the same ``_target_``.
 
     Args:
         config: the configuration, resolved.
-        where: the file it was read from, for the warning.
+        tell: is given a sentence for each.
     """
     tree = OmegaConf.create(dict(config))
     for group, node in config.items():
         for name, value in _lacking(str(group), node):
             OmegaConf.update(tree, f"{group}.{name}", value, force_add=True)
             shown = OmegaConf.to_container(tree, resolve=True)[group][name]  # type: ignore[index, call-overload]
-            _log.warning("%s lacks %s.%s: %s is taken, as shipped", where, group, name, shown)
+            tell(f"it lacks {group}.{name}: {shown} is taken, as shipped")
     full = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(full, dict)
     return {str(key): value for key, value in full.items()}
