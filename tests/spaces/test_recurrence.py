@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nasrunner.spaces import GruCell, LstmCell, RecurrentCell, RnnCell, TreeCell
+from nasrunner.spaces.packed import LEAST, is_packable, product_with
 from nasrunner.spaces.recurrence import Recurrence, RecurrentLayer, keep_mask
 from nasrunner.spaces.recurrent_cell import Cell
 from tests.spaces.enumeration import draw
@@ -48,6 +49,36 @@ def test_baselines_compute_what_torchs_layers_do(cell: Cell, theirs: type[nn.RNN
         strict=False,  # theirs has a second bias
     ):
         torch.testing.assert_close(of_ours, of_theirs)
+
+
+def test_large_cells_compute_what_torchs_layer_does() -> None:
+    units = 520  # no multiple of a cache line's 16
+    ours, reference = RecurrentLayer(3, units, LstmCell().program(), 0.0), nn.LSTM(3, units)
+    assert ours.from_state.weight.numel() >= LEAST
+    assert is_packable(ours.from_state.weight), "this torch has no oneDNN"
+    with torch.no_grad():
+        reference.weight_ih_l0.copy_(ours.from_input.weight)
+        reference.weight_hh_l0.copy_(ours.from_state.weight)
+        reference.bias_ih_l0.copy_(ours.from_input.bias)
+        reference.bias_hh_l0.zero_()
+    x = torch.randn(2, 4, 3, requires_grad=True)
+    outputs = ours(x), reference(x.transpose(0, 1))[0].transpose(0, 1)
+    torch.testing.assert_close(*outputs)
+    weights = torch.randn(2, 4, units)
+    for of_ours, of_theirs in zip(
+        gradients(ours, outputs[0] * weights, x),
+        gradients(reference, outputs[1] * weights, x),
+        strict=False,  # theirs has a second bias
+    ):
+        torch.testing.assert_close(of_ours, of_theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_packed_product_is_the_product() -> None:
+    weight, x, g = torch.randn(1100, 1000), torch.randn(5, 1000), torch.randn(5, 1100)
+    torch.testing.assert_close(product_with(weight, 5)(x), x @ weight.t(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(product_with(weight.t(), 5)(g), g @ weight, rtol=1e-4, atol=1e-4)
+    assert not is_packable(weight.double())
+    assert not is_packable(weight[:100])
 
 
 def gradients(layer: nn.Module, y: torch.Tensor, x: torch.Tensor) -> Sequence[torch.Tensor]:
