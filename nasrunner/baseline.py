@@ -62,14 +62,25 @@ class SideBySide:
         return self.study.propose()
 
     def _comparison(self) -> BaselineComparison:
-        mine = _rewards(self.study.history.outcomes)
-        theirs = _rewards(self.baseline.history.outcomes)
-        return BaselineComparison(
-            name=type(self.baseline.searcher).__name__,
-            num_children=(len(mine), len(theirs)),
-            best=difference_of_top(mine, theirs, 1),
-            top_5=difference_of_top(mine, theirs, 5),
-        )
+        name = type(self.baseline.searcher).__name__
+        return compare(name, self.study.history.outcomes, self.baseline.history.outcomes)
+
+
+def compare(name: str, mine: Sequence[Outcome], theirs: Sequence[Outcome]) -> BaselineComparison:
+    """A study's outcomes against those of its baseline.
+
+    Args:
+        name: the baseline's searcher.
+        mine: of the study, in any order.
+        theirs: of the baseline.
+    """
+    first, second = _rewards(mine), _rewards(theirs)
+    return BaselineComparison(
+        name=name,
+        num_children=(_num_evaluations(mine), _num_evaluations(theirs)),
+        best=difference_of_top(first, second, 1),
+        top_5=difference_of_top(first, second, 5),
+    )
 
 
 def difference_of_top(
@@ -77,12 +88,13 @@ def difference_of_top(
 ) -> tuple[float, float, float] | None:
     """How much better the mean of the first search's best is, with its 95 % interval.
 
-    Zoph & Le 2017 compare with random search like this, with the best 1, 5 and 15. The interval is
-    that of the percentile bootstrap over children (Efron & Tibshirani 1993, chapter 13).
+    Zoph & Le 2017 compare with random search like this, with the best 1, 5 and 15 different
+    children. The interval is that of the percentile bootstrap over children (Efron & Tibshirani
+    1993, chapter 13).
 
     Args:
-        first: rewards of one search; -inf for children without one.
-        second: rewards of the other.
+        first: rewards of one search's different children; -inf for those without one.
+        second: those of the other.
         count: how many of the best of each to average.
 
     Returns:
@@ -106,6 +118,15 @@ def _top(rewards: NDArray[np.float64], count: int) -> float:
 
 
 def _rewards(outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
-    """The reward of every evaluation; -inf for a child that failed."""
-    spent = (o for o in outcomes if o.is_evaluation)
-    return np.array([-np.inf if o.reward is None else o.reward for o in spent])
+    """The best reward of every different child; -inf for one that failed."""
+    best: dict[str, float] = {}
+    for outcome in outcomes:
+        if outcome.is_evaluation:
+            reward = -np.inf if outcome.reward is None else outcome.reward
+            child = outcome.proposal.hash
+            best[child] = max(reward, best.get(child, -np.inf))
+    return np.array(list(best.values()))
+
+
+def _num_evaluations(outcomes: Sequence[Outcome]) -> int:
+    return sum(outcome.is_evaluation for outcome in outcomes)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasrunner.baseline import SideBySide, difference_of_top
-from nasrunner.core import Proposal, StudyInfo, Summary
+from nasrunner.baseline import SideBySide, compare, difference_of_top
+from nasrunner.core import Outcome, Proposal, StudyInfo, Summary
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
 from nasrunner.searchers.evolution import RegularizedEvolution
@@ -158,3 +158,31 @@ def test_the_interval_of_a_maximum_covers_what_the_bootstrap_can_draw():
 
 def test_too_few_rewards_have_no_difference():
     assert difference_of_top(np.array([0.3, -np.inf]), np.array([0.1, 0.2]), 2) is None
+
+
+def outcomes(*children: tuple[int, float | None]) -> list[Outcome]:
+    """Of these (units, reward) pairs, in turn."""
+    return [
+        Outcome(
+            Proposal(index, {"units": units}), "failed" if reward is None else "completed", reward
+        )
+        for index, (units, reward) in enumerate(children)
+    ]
+
+
+def test_a_repeated_child_is_one_of_the_best_five_only_once():
+    repeating = outcomes((0, 0.9), (0, 0.9), (0, 0.9), (1, 0.5), (2, 0.4), (3, 0.3), (4, 0.2))
+    others = outcomes((5, 0.1), (6, 0.1), (7, 0.1), (8, 0.1), (9, 0.1), (9, None))
+    found = compare("RandomSearch", repeating, others)
+    assert found.num_children == (7, 6)
+    assert found.best is not None
+    assert found.best[0] == pytest.approx(0.8)
+    assert found.top_5 is not None
+    assert found.top_5[0] == pytest.approx((0.9 + 0.5 + 0.4 + 0.3 + 0.2) / 5 - 0.1)
+    assert compare("RandomSearch", repeating[:6], others).top_5 is None
+    assert "mean of the best 5 different +0.36 (" in found.text()
+
+
+def test_a_child_that_was_trained_again_has_the_best_of_its_rewards():
+    found = compare("RandomSearch", outcomes((0, None), (0, 0.6), (0, 0.4)), outcomes((1, 0.5)))
+    assert found.best == pytest.approx((0.1, 0.1, 0.1))

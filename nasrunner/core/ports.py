@@ -111,13 +111,13 @@ class BaselineComparison:
     """A study against the search that ran beside it with the same budget.
 
     The intervals say how much other children would change a difference, not other seeds: they
-    are 95 % percentile bootstrap intervals over the children of both searches.
+    are 95 % percentile bootstrap intervals over the different children of both searches.
 
     Attributes:
         name: the other searcher's class.
         num_children: evaluations of each.
         best: (difference of the best rewards, low, high); None where one search has no reward.
-        top_5: the same of the mean reward of the best five.
+        top_5: the same of the mean reward of the best five different children.
     """
 
     name: str
@@ -130,7 +130,10 @@ class BaselineComparison:
         budgets = " and ".join(f"{count}" for count in dict.fromkeys(self.num_children))
         parts = [
             f"{what} {found[0]:+.4g} (95 % over children: {found[1]:+.4g} to {found[2]:+.4g})"
-            for what, found in (("best reward", self.best), ("mean of the best 5", self.top_5))
+            for what, found in (
+                ("best reward", self.best),
+                ("mean of the best 5 different", self.top_5),
+            )
             if found is not None
         ]
         told = ", ".join(parts) or "one of the two has no reward"
