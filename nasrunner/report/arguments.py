@@ -30,11 +30,14 @@ Which studies
   watch=...         folders: the page is written again while their studies run, and reloads itself
   every_s=5         for watch: seconds from one look at the studies to the next
 
-Several studies are compared. They must have the same space, the same reward and the same data.
+Several studies are compared. They must have the same reward and the same data; where their spaces
+differ, a search is compared with the baseline in its own. A study with a baseline beside it is
+compared with that.
   group=settings    which studies are repetitions of one search, and averaged: those that differ by
                     seed and budget only; group=name: those that were given the same name (study=)
   baseline=random   the search all others are compared with: a searcher, or a label on the page;
-                    without it random search, if it is there
+                    without it random search, if it is there. Differences are those of the best
+                    reward, and of the mean of the best 1, 5 and 15 different children
   budgets=10,25     numbers of evaluations to compare at; without it 10, 25, 50, 100, 250, ...
 
 The page

@@ -11,7 +11,8 @@ from nasrunner.command_line import is_asking_for_help, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
-from nasrunner.report.comparison.groups import check_comparable, find_baseline, groups
+from nasrunner.report.comparison.baselines import find_baselines
+from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.sources import log_page, read_folders, read_mlflow
 from nasrunner.report.watching import watch
 
@@ -37,9 +38,9 @@ def _report(arguments: Arguments) -> None:
             studies = read_mlflow(arguments, Path(fetched), _warn)
         else:
             studies = read_folders(arguments.places, _warn)
-        files = _write(studies, arguments, refresh_s=None)
+        files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
-        _log(studies, files, arguments, _tell, _warn)
+        _log(studies if arguments.log else about, files, arguments, _tell, _warn)
 
 
 def _watch(arguments: Arguments) -> None:
@@ -49,11 +50,11 @@ def _watch(arguments: Arguments) -> None:
     def write(studies: list[RecordedStudy], is_last: bool) -> None:
         nonlocal logged_s
         refresh_s = None if is_last else max(1, round(arguments.every_s))
-        files = _write(studies, arguments, refresh_s)
+        files, about = _write(studies, arguments, refresh_s)
         tell(f"{files[0]}\nwritten again until the studies have ended; Ctrl-C stops it")
         if is_last or time.monotonic() - logged_s >= _LOG_EVERY_S:
             logged_s = time.monotonic()
-            _log(studies, files, arguments, tell, warn)
+            _log(studies if arguments.log else about, files, arguments, tell, warn)
 
     places = [Path(place) for place in arguments.places]
     watch(
@@ -67,8 +68,12 @@ def _watch(arguments: Arguments) -> None:
 
 def _write(
     studies: Sequence[RecordedStudy], arguments: Arguments, refresh_s: int | None
-) -> list[Path]:
-    """Writes the page; returns its path, then those of its figures and tables."""
+) -> tuple[list[Path], list[RecordedStudy]]:
+    """Writes the page.
+
+    Returns:
+        Its path, then those of its figures and tables; and the study it is about, if it is one.
+    """
     # They import matplotlib: seconds that --help and a misspelt key save.
     from nasrunner.report.contents import contents
     from nasrunner.report.page.files import write_page
@@ -76,15 +81,15 @@ def _write(
     check_comparable(studies)
     found = groups(studies, arguments.group)
     try:
-        baseline = find_baseline(found, arguments.baseline)
+        baselines = find_baselines(found, arguments.baseline)
     except ConfigError:
         if refresh_s is None:
             raise
-        baseline = None  # it may still begin
-    page = contents(found, baseline, arguments.budgets)
+        baselines = {}  # it may still begin
+    page = contents(found, baselines, arguments.budgets)
     folder = arguments.to or _usual_folder(studies, arguments)
     write_page(page.title, page.subtitle, page.sections, folder, refresh_s=refresh_s)
-    return page.files(folder)
+    return page.files(folder), [] if page.study is None else [page.study]
 
 
 def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Path:
@@ -101,8 +106,7 @@ def _log(
     warn: Callable[[str], None],
 ) -> None:
     """Puts the page where people look at the study; MLflow being away is no reason to fail."""
-    wanted = len(studies) == 1 if arguments.log is None else arguments.log
-    if not wanted:
+    if arguments.log is False:
         return
     for study in studies:
         try:

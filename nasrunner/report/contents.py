@@ -7,7 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.comparison.groups import Group, place_of
+from nasrunner.report.comparison.baselines import Baselines
+from nasrunner.report.comparison.beside import beside_section
+from nasrunner.report.comparison.groups import Group, place_of, study_and_baseline
 from nasrunner.report.comparison.sections import compare_sections, progress_section
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.study.evaluations import counted
@@ -24,11 +26,13 @@ class Contents:
         title: its heading.
         subtitle: the line below.
         sections: from top to bottom.
+        study: the one it is about; None: it compares several.
     """
 
     title: str
     subtitle: str
     sections: Sequence[Section]
+    study: RecordedStudy | None
 
     def files(self, folder: Path) -> list[Path]:
         """What ``write_page`` writes into a folder: the page first."""
@@ -43,19 +47,23 @@ class Contents:
 
 
 def contents(
-    groups: Sequence[Group], baseline: Group | None, budgets: Sequence[int] | None
+    groups: Sequence[Group], baselines: Baselines, budgets: Sequence[int] | None
 ) -> Contents:
     """The page about these studies.
 
     Args:
         groups: of comparable studies; at least one.
-        baseline: the group that the others are compared with; None: there is none.
+        baselines: what each of them is compared with, if anything.
         budgets: numbers of evaluations to compare at; None: the usual ones.
     """
     studies = [study for group in groups for study in group.studies]
     if len(studies) == 1:
-        return _about_one(groups[0], budgets)
-    sections = compare_sections(groups, baseline, budgets)
+        return _about_one(groups[0], None, budgets)
+    if pair := study_and_baseline(studies):
+        mine = next(group for group in groups if group.studies[0] is pair[0])
+        if mine.label in baselines:  # else the user wants it the other way round
+            return _about_one(mine, baselines[mine.label], budgets)
+    sections = compare_sections(groups, baselines, budgets)
     if best := _best(studies):
         sections += [_of_the_best(section) for section in study_sections(best)]
     places = [place_of(study) for study in studies]
@@ -66,23 +74,28 @@ def contents(
         _title(groups, len(studies)),
         f"{counted(len(studies), 'study', 'studies')} in {where}{running} · written {_now()}",
         sections,
+        study=None,
     )
 
 
-def _about_one(group: Group, budgets: Sequence[int] | None) -> Contents:
+def _about_one(group: Group, beside: Group | None, budgets: Sequence[int] | None) -> Contents:
     study = group.studies[0]
     sections = study_sections(study)
     if progress := progress_section(group, budgets):
         places = [n for n, section in enumerate(sections) if section.title == "Rewards"]
         sections.insert(places[0] + 1 if places else len(sections), progress)
+    if beside is not None:
+        sections.insert(1, beside_section(group, beside, budgets))  # below the overview
     subtitle = f"{group.label}, seed {study.seed} · {place_of(study)} · written {_now()}"
-    return Contents(study.name, subtitle, sections)
+    return Contents(study.name, subtitle, sections, study)
 
 
 def _title(groups: Sequence[Group], num_studies: int) -> str:
     labels = [group.label for group in groups]
     if len(labels) == 1:
         return f"{num_studies} studies of {labels[0]}"
+    if (num_spaces := len({group.space for group in groups})) > 1:
+        return f"Comparison of {len(labels)} searches in {num_spaces} spaces"
     if len(labels) > _MOST_NAMED:
         return f"Comparison of {len(labels)} searches"
     return f"Comparison of {', '.join(labels[:-1])} and {labels[-1]}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nasrunner.recorded import EmptyStudyError, RecordedStudy
+from nasrunner.report.comparison.groups import is_beside
 
 QUIET_S = 60.0
 """Studies that all ended are a sweep's last ones when for so long no other has begun."""
@@ -63,6 +64,10 @@ def _have_ended(studies: Sequence[RecordedStudy]) -> bool:
 
 
 def _is_single_and_ended(places: Sequence[Path], studies: Sequence[RecordedStudy]) -> bool:
-    """Whether what is watched is one study's own folder, so that no other will begin in it."""
+    """Whether what is watched is one study's own folder, so that no other will begin in it.
+
+    The baseline that runs beside a study lies in its folder, and is none of its own.
+    """
     own = [place for place in places if (place / "ledger.jsonl").is_file()]
-    return len(own) == len(places) == len(studies) and _have_ended(studies)
+    searches = [study for study in studies if not is_beside(study, studies)]
+    return len(own) == len(places) == len(searches) and _have_ended(studies)

@@ -77,6 +77,8 @@ def test_a_comparison_is_a_page_with_figures_and_tables_beside_it(run, tmp_path)
     ]
     assert float(rows[2]["mean best reward"]) == pytest.approx(0.4505)
     assert float(rows[2]["minus random"]) == pytest.approx(0.1)
+    assert (folder / "report" / "difference_of_top_children.png").stat().st_size > 5000
+    assert (folder / "report" / "top_children.csv").is_file()
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
 
 
@@ -130,6 +132,70 @@ def test_copies_of_a_study_among_artifacts_are_not_studies(run, tmp_path):
     (study / "summary.json").write_text("{}")
     code, out, _ = run(f"from={tmp_path}")
     assert (code, out) == (0, f"{study}/report/report.html\n")
+
+
+# A study with the baseline that ran beside it
+
+
+def beside(folder: Path, searcher=EVOLUTION, length: int = 20) -> Path:
+    """A study that found more than the random search in its folder."""
+    rewards = [0.3 + 0.01 * child for child in range(length)]
+    recorded(folder, [reward + 0.05 for reward in rewards], cost_s=2.0, searcher=searcher)
+    recorded(folder / "baseline", rewards, cost_s=2.0, study="toy-baseline", seed=99)
+    return folder
+
+
+def test_a_study_with_a_baseline_has_a_page_of_its_own_with_the_differences(run, tmp_path):
+    folder = beside(tmp_path / "study")
+    code, out, err = run(f"from={folder}", "budgets=10,20")
+    assert (code, err, out) == (0, "", f"{folder}/report/report.html\n")
+    page = (folder / "report" / "report.html").read_text()
+    assert "<h1>toy</h1>" in page
+    assert "evolution, seed 0" in page
+    assert "Against random with 20 children: best reward +0.05 (95 % over children: " in page
+    assert "There is none over seeds" in page
+    assert "Best study" not in page
+    assert (folder / "report" / "difference_of_top_children.png").stat().st_size > 5000
+    with (folder / "report" / "top_children.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["evaluations"], row["best children"]) for row in rows] == [
+        *[("10", "1"), ("10", "5"), ("20", "1"), ("20", "5"), ("20", "15")]
+    ]
+    assert [float(row["difference"]) for row in rows] == pytest.approx([0.05] * 5)
+    assert float(rows[3]["random"]) == pytest.approx(0.47)
+
+
+def test_a_baseline_of_the_same_searcher_is_still_another_search(run, tmp_path):
+    folder = beside(tmp_path / "study", {"_target_": "nasrunner.searchers.random.RandomSearch"})
+    assert run(f"from={folder}")[0] == 0
+    page = (folder / "report" / "report.html").read_text()
+    assert "<h2>Against random, beside it</h2>" in page
+
+
+def test_the_search_that_a_user_names_is_the_baseline_of_the_other(run, tmp_path):
+    folder = beside(tmp_path / "study")
+    assert run(f"from={folder}", "baseline=random")[0] == 0
+    assert "<h2>Against random</h2>" in (folder / "report" / "report.html").read_text()
+    assert run(f"from={folder}", "baseline=evolution")[0] == 0
+    page = (folder / "report" / "report.html").read_text()
+    assert "Comparison of evolution and random" in page
+    assert "minus evolution" in page
+
+
+def test_a_baseline_without_any_reward_leaves_the_page_of_the_study(run, tmp_path):
+    folder = recorded(tmp_path / "study", [0.5, 0.6], searcher=EVOLUTION)
+    recorded(folder / "baseline", [None, None], seed=99)
+    assert run(f"from={folder}")[0] == 0
+    page = (folder / "report" / "report.html").read_text()
+    assert "one of the two has no reward" in page
+
+
+def test_studies_with_baselines_are_compared_as_all_others(run, tmp_path):
+    for seed in range(2):
+        beside(tmp_path / str(seed))
+    assert run(f"from={tmp_path}")[0] == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Comparison of evolution and random" in page
 
 
 # Refusals
@@ -255,6 +321,18 @@ def test_the_page_of_one_study_is_logged_and_a_comparison_when_asked(run, tmp_pa
     assert "report/studies.csv" in artifacts(uri, first) & artifacts(uri, second)
 
 
+def test_the_page_of_a_study_with_a_baseline_is_logged_to_the_study(run, tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracked = {"tracker": {"tracking_uri": uri}}
+    mine = track(uri, tmp_path / "a", searcher=EVOLUTION, **tracked)
+    theirs = track(uri, tmp_path / "a" / "baseline", **tracked)
+    code, out, err = run(f"from={tmp_path}/a")
+    assert (code, err) == (0, "")
+    assert f"logged to MLflow run {mine}, in its artifacts under report" in out
+    assert "report/top_children.csv" in artifacts(uri, mine)
+    assert artifacts(uri, theirs) == set()
+
+
 def test_studies_in_mlflow_are_compared_without_their_folders(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     track(uri, tmp_path / "a", seed=0)
@@ -338,6 +416,17 @@ def test_a_study_is_watched_until_it_ends_and_written_only_when_it_has_changed(t
     watched.watch()
     assert watched.told == ["waiting: nothing yet"]
     assert watched.written == [([1], False), ([2], False), ([2], True)]
+
+
+def test_a_study_with_a_baseline_is_watched_until_both_have_ended(tmp_path):
+    study = Recording(tmp_path / "study", searcher=EVOLUTION)
+    study.child(0.5)
+    beside = Recording(study.folder / "baseline")
+    beside.child(0.4)
+    watched = Watched([study.folder], [beside.end, study.end])
+    watched.watch()
+    assert [is_last for _, is_last in watched.written] == [False, False, True]
+    assert watched.now_s == 2 * 5
 
 
 def test_a_sweep_is_watched_until_no_other_study_has_begun_for_a_minute(tmp_path):

@@ -1,8 +1,9 @@
 """Which studies may be compared, and the groups whose averages are."""
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.errors import ConfigError
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.progress import Progress, progress
 from nasrunner.report.comparison.settings import distinct_labels, flat, searcher_name, settings
-from nasrunner.report.comparison.statistics import Difference, difference
+from nasrunner.report.comparison.spaces import names_of_spaces
 from nasrunner.trackers.mlflow_file import recall
 
 Grouping = Literal["settings", "name"]
@@ -34,11 +35,13 @@ class Group:
     Attributes:
         label: what it is called on the page.
         searcher: the name of its searcher.
+        space: the name of its space; empty where all that are compared have the same.
         studies: in the order of their seeds.
     """
 
     label: str
     searcher: str
+    space: str
     studies: tuple[RecordedStudy, ...]
 
     @cached_property
@@ -57,14 +60,15 @@ class Group:
         counts = Counter(study.seed for study in self.studies)
         return sorted(seed for seed, count in counts.items() if count > 1)
 
-    def best_by_seed(self, num_evaluations: int) -> dict[int, float]:
-        """Seed -> best reward after so many evaluations; the mean where a seed occurs repeatedly.
+    def best_by_seed(self, num_evaluations: int, count: int = 1) -> dict[int, float]:
+        """Seed -> mean reward of the best ``count`` different children after so many evaluations.
 
-        Left out are studies that have not come so far, or had no reward by then.
+        The mean where a seed occurs repeatedly. Left out are studies that have not come so far,
+        or had fewer children with a reward by then.
         """
         found: dict[int, list[float]] = {}
         for study, each in zip(self.studies, self.progress, strict=True):
-            best = each.best_after(num_evaluations)
+            best = each.best_after(num_evaluations, count)
             if best is not None and np.isfinite(best):
                 found.setdefault(study.seed, []).append(best)
         return {seed: float(np.mean(values)) for seed, values in found.items()}
@@ -76,16 +80,30 @@ def place_of(study: RecordedStudy) -> str:
     return f"runs:/{facts['run_id']}" if "tracking_uri" in facts else str(study.folder)
 
 
+def study_and_baseline(
+    studies: Sequence[RecordedStudy],
+) -> tuple[RecordedStudy, RecordedStudy] | None:
+    """One study and the search that ran beside it, where that is all there is."""
+    for study, other in itertools.permutations(studies) if len(studies) == 2 else ():
+        if is_beside(other, [study]):
+            return study, other
+    return None
+
+
+def is_beside(study: RecordedStudy, others: Iterable[RecordedStudy]) -> bool:
+    """Whether it is the baseline that ran beside one of the others, in a folder of its own."""
+    return any(study.folder == other.folder / "baseline" for other in others)
+
+
 def check_comparable(studies: Sequence[RecordedStudy]) -> None:
-    """Refuses studies whose rewards do not measure the same.
+    """Refuses studies whose rewards do not measure the same. Their spaces may differ.
 
     Raises:
-        ConfigError: two of them differ in space, reward or data; names both and says how.
+        ConfigError: two of them differ in reward or data; names both and says how.
     """
     first = studies[0]
     for other in studies[1:]:
         for what, mine, theirs in (
-            ("spaces", _space(first), _space(other)),
             ("rewards", _reward(first.config), _reward(other.config)),
             ("data", _data(first.config), _data(other.config)),
         ):
@@ -99,61 +117,34 @@ def check_comparable(studies: Sequence[RecordedStudy]) -> None:
 def groups(studies: Sequence[RecordedStudy], by: Grouping) -> list[Group]:
     """Puts repetitions of one search together, in the order in which the searches come.
 
+    A search is of one space, whatever it is called; a study and the baseline beside it, if there
+    is nothing else, are two.
+
     Args:
         studies: comparable ones.
         by: ``settings``: all that differ by seed, name, budget and places only; ``name``: all
             that the user called the same.
     """
-    found: dict[str, list[RecordedStudy]] = {}
-    for study in studies:
-        key = study.name if by == "name" else json.dumps(settings(study.config), sort_keys=True)
-        found.setdefault(key, []).append(study)
-    members = [sorted(group, key=lambda study: study.seed) for group in found.values()]
-    names = [searcher_name(group[0].config["searcher"]) for group in members]
-    labels = (
-        list(found)
-        if by == "name"
-        else distinct_labels(names, [group[0].config for group in members])
-    )
-    return [
-        Group(label, name, tuple(group))
-        for label, name, group in zip(labels, names, members, strict=True)
+    found: dict[tuple[str, str, bool], list[RecordedStudy]] = {}
+    pair = study_and_baseline(studies)
+    for study, space in zip(studies, names_of_spaces(studies), strict=True):
+        called = study.name if by == "name" else json.dumps(settings(study.config), sort_keys=True)
+        is_beside_it = pair is not None and study is pair[1]
+        found.setdefault((called, space, is_beside_it), []).append(study)
+    members = [tuple(sorted(group, key=lambda study: study.seed)) for group in found.values()]
+    searchers = [searcher_name(group[0].config["searcher"]) for group in members]
+    spaces = [space for _, space, _ in found]
+    if by == "name":
+        labels = [called for called, _, _ in found]
+    else:
+        configs = [{**group[0].config, "space": None} for group in members]  # spaces have names
+        labels = distinct_labels(searchers, configs)
+    if pair is not None and len(set(labels)) == 1:
+        labels = [label + ", beside it" * key[2] for label, key in zip(labels, found, strict=True)]
+    labels = [
+        f"{label}, space={s}" if s else label for label, s in zip(labels, spaces, strict=True)
     ]
-
-
-def find_baseline(found: Sequence[Group], wanted: str | None) -> Group | None:
-    """The group that all others are compared with; None where there is no other, or no baseline.
-
-    Args:
-        found: all groups.
-        wanted: a label or the name of a searcher; None: random search, if it is there.
-
-    Raises:
-        ConfigError: no group is called so, or several have this searcher.
-    """
-    name = wanted or "random"
-    matching = [g for g in found if g.label == name] or [g for g in found if g.searcher == name]
-    if len(matching) == 1:
-        return matching[0]
-    if wanted is None:
-        return None
-    labels = [group.label for group in found]
-    if matching:
-        several = " | ".join(group.label for group in matching)
-        raise ConfigError(f"baseline={name} is several groups: {several}. Name one of them")
-    raise ConfigError(f"baseline={name} is not among what is compared, {suggest(name, labels)}")
-
-
-def compared(group: Group, baseline: Group, num_evaluations: int) -> Difference:
-    """How much a group is ahead of the baseline after so many evaluations."""
-    return difference(group.best_by_seed(num_evaluations), baseline.best_by_seed(num_evaluations))
-
-
-def _space(study: RecordedStudy) -> dict[str, Any]:
-    """The decisions first: they say best how two spaces differ; then what is fixed in them."""
-    decisions = {f"decision {kind!r}": v for kind, v in study.header["space"].items()}
-    space = study.config["space"]
-    return decisions | flat({"space": space if isinstance(space, Mapping) else {"": space}})
+    return [Group(*each) for each in zip(labels, searchers, spaces, members, strict=True)]
 
 
 def _reward(config: Mapping[str, Any]) -> dict[str, Any]:

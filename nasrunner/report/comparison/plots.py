@@ -7,10 +7,20 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nasrunner.report.comparison.averages import Average, Axis, average, shares, thresholds
-from nasrunner.report.comparison.groups import Group, compared
+from nasrunner.report.comparison.baselines import Baselines, compared, name_of
+from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.statistics import Estimate
 from nasrunner.report.page.parts import Plot
-from nasrunner.report.page.style import FULL_IN, HALF_IN, Look, figure, legend, looks, whole_numbers
+from nasrunner.report.page.style import (
+    FULL_IN,
+    HALF_IN,
+    Look,
+    colour_of,
+    figure,
+    legend,
+    looks,
+    whole_numbers,
+)
 from nasrunner.report.study.evaluations import reward_label
 
 _NUM_THRESHOLDS = 200
@@ -109,15 +119,15 @@ def share_plots(groups: Sequence[Group]) -> list[Plot]:
 
 
 def difference_plots(
-    groups: Sequence[Group], budgets: Sequence[int], baseline: Group
+    groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines
 ) -> list[Plot]:
-    """How far each search is ahead of the baseline at each budget, with its interval.
+    """How far each search is ahead of its baseline at each budget, with its interval.
 
     Nothing where there is nothing to compare.
     """
-    others = [group for group in groups if group is not baseline]
+    others = [group for group in groups if group.label in baselines]
     found = {
-        group.label: [compared(group, baseline, budget).estimate for budget in budgets]
+        group.label: [compared(group, baselines[group.label], n).estimate for n in budgets]
         for group in others
     }
     reached = [
@@ -125,13 +135,14 @@ def difference_plots(
     ]
     if not reached:
         return []
+    name = name_of(baselines)
+    chosen = looks([group.label for group in groups])
     made, axes = figure(
         xlabel="evaluations",
-        ylabel=f"minus {baseline.label}: {reward_label(baseline.studies[0].config)}",
+        ylabel=f"minus {name}: {reward_label(groups[0].studies[0].config)}",
         height_in=3.4,
     )
-    axes.axhline(0, color=looks([group.label for group in groups])[baseline.label].colour)
-    chosen = looks([group.label for group in groups])
+    axes.axhline(0, color=chosen[name].colour if name in chosen else colour_of("muted"))
     for place, (label, estimates) in enumerate(found.items()):
         shift = (place - (len(others) - 1) / 2) * min(0.16, 0.7 / len(others))
         _draw_estimates(axes, [estimates[n] for n in reached], shift, chosen[label], label)
@@ -139,10 +150,10 @@ def difference_plots(
     axes.grid(visible=False, axis="x")
     legend(axes, columns=5)
     caption = (
-        f"Mean difference of the best reward from {baseline.label}, the line at 0, with its 95 % "
+        f"Mean difference of the best reward from {name}, the line at 0, with its 95 % "
         "interval: above the line is better. The table has the figures."
     )
-    title = f"Best reward at budgets, minus {baseline.label}"
+    title = f"Best reward at budgets, minus {name}"
     return [Plot("difference_at_budgets", title, caption, made)]
 
 

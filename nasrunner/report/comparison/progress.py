@@ -1,16 +1,20 @@
 """How the best reward of one study grew: with evaluations, with time, and with training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from nasrunner.recorded import RecordedChild, RecordedStudy
-from nasrunner.report.comparison.statistics import Array, best_so_far
+from nasrunner.report.comparison.statistics import Array, best_so_far, top_so_far
+
+TOP_COUNTS = (1, 5, 15)
+"""How many of the best different children are averaged: those of Zoph & Le 2017, figure 6."""
 
 # What study.py and rules.py call an end after which more budget would not have helped, or not
 # have been used.
-_FINAL_REASONS = ("the space is exhausted", "target_reward=")
+_EXHAUSTED, _REACHED = "the space is exhausted", "target_reward="
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,7 @@ class Progress:
 
     Attributes:
         rewards_E: NaN where an evaluation has none.
+        children_E: the hash of the genotype of each.
         best_E: the best reward so far; NaN before the first.
         elapsed_s_E: seconds the study had run when each was recorded, pauses left out.
         trained_s_E: seconds its children had trained by then, all together; a child on several
@@ -27,15 +32,18 @@ class Progress:
         trained_s: seconds its children have trained, likewise.
         is_final: its best reward stands for any larger budget: the space was exhausted, or the
             reward that was asked for was reached.
+        is_exhausted: the former: it has no further children either.
     """
 
     rewards_E: Array
+    children_E: tuple[str, ...]
     best_E: Array
     elapsed_s_E: Array
     trained_s_E: Array
     elapsed_s: float
     trained_s: float
     is_final: bool
+    is_exhausted: bool
 
     @property
     def num_evaluations(self) -> int:
@@ -47,15 +55,38 @@ class Progress:
         """Whether any evaluation has a reward."""
         return bool(np.isfinite(self.rewards_E).any())
 
-    def best_after(self, num_evaluations: int) -> float | None:
-        """The best reward of the first so many evaluations; NaN: none of them has one.
+    @cached_property
+    def tops_E(self) -> Mapping[int, Array]:
+        """Of the best 1, 5 and 15 different children so far the mean reward; NaN before them."""
+        return {n: top_so_far(self.rewards_E, self.children_E, n) for n in TOP_COUNTS}
 
-        None where there were fewer, and more could have followed.
+    def has_top(self, count: int) -> bool:
+        """Whether so many different children have a reward."""
+        return bool(np.isfinite(self.tops_E[count]).any())
+
+    def known_from(self, count: int) -> int:
+        """The number of evaluations after which so many different children have a reward."""
+        return int(np.argmax(np.isfinite(self.tops_E[count]))) + 1
+
+    def known_until(self, count: int) -> float:
+        """The largest budget at which it is known what the best ``count`` children are."""
+        stands = self.is_final if count == 1 else self.is_exhausted
+        return float("inf") if stands else self.num_evaluations
+
+    def best_after(self, num_evaluations: int, count: int = 1) -> float | None:
+        """The mean reward of the best different children of the first so many evaluations.
+
+        None where there were fewer evaluations, and more could have followed; NaN where fewer
+        than ``count`` different children have a reward.
+
+        Args:
+            num_evaluations: the budget.
+            count: one of ``TOP_COUNTS``.
         """
-        if num_evaluations > self.num_evaluations and not self.is_final:
+        if num_evaluations > self.known_until(count):
             return None
-        best_E = self.best_E[:num_evaluations]
-        return float(best_E[-1]) if len(best_E) else float("nan")
+        top_E = self.tops_E[count][:num_evaluations]
+        return float(top_E[-1]) if len(top_E) else float("nan")
 
 
 def progress(study: RecordedStudy) -> Progress:
@@ -69,12 +100,14 @@ def progress(study: RecordedStudy) -> Progress:
     elapsed_s = [elapsed(study.sessions, recorded[place].ended_s or 0.0) for place in chosen]
     return Progress(
         rewards_E=rewards_E,
+        children_E=tuple(recorded[place].proposal.hash for place in chosen),
         best_E=best_so_far(rewards_E),
         elapsed_s_E=np.array(elapsed_s, dtype=np.float64),
         trained_s_E=trained_s[chosen] if chosen else np.zeros(0),
         elapsed_s=elapsed(study.sessions, study.sessions[-1][1]),
         trained_s=float(trained_s[-1]) if len(trained_s) else 0.0,
-        is_final=(study.reason or "").startswith(_FINAL_REASONS),
+        is_final=(study.reason or "").startswith((_EXHAUSTED, _REACHED)),
+        is_exhausted=(study.reason or "").startswith(_EXHAUSTED),
     )
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
-from nasrunner.report.comparison.groups import Group, compared
+from nasrunner.recorded import RecordedStudy
+from nasrunner.report.comparison.baselines import Baselines, compared, name_of, within_spaces
+from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.plots import best_plots, difference_plots, share_plots
+from nasrunner.report.comparison.spaces import difference_of_spaces
 from nasrunner.report.comparison.statistics import MIN_SEEDS
 from nasrunner.report.comparison.tables import (
     budget_table,
@@ -16,30 +19,35 @@ from nasrunner.report.comparison.tables import (
     study_table,
     usual_budgets,
 )
+from nasrunner.report.comparison.tops import top_parts
 from nasrunner.report.page.parts import Facts, Part, Plot, Section
 from nasrunner.report.study.evaluations import counted, duration, number
 
 
 def compare_sections(
-    groups: Sequence[Group], baseline: Group | None, budgets: Sequence[int] | None
+    groups: Sequence[Group], baselines: Baselines, budgets: Sequence[int] | None
 ) -> list[Section]:
     """The sections that compare several studies.
 
     Args:
         groups: at least one, of comparable studies, at least one of which has an evaluation.
-        baseline: one of them, which the others are compared with; None: there is none.
+        baselines: what each group is compared with, if anything.
         budgets: numbers of evaluations to compare at; None: the usual ones.
     """
     chosen = tuple(budgets) if budgets else usual_budgets(groups)
     plots = [*best_plots(groups, ("evaluations",)), *_over_time(groups), *share_plots(groups)]
     at_budgets: list[Part] = []
     if any(group.rewarded for group in groups):
-        drawn = [] if baseline is None else difference_plots(groups, chosen, baseline)
-        at_budgets = [*drawn, budget_table(groups, chosen, baseline)]
+        at_budgets = [
+            *difference_plots(groups, chosen, baselines),
+            budget_table(groups, chosen, baselines),
+            *top_parts(groups, chosen, within_spaces(groups, baselines)),
+        ]
     tables_of_all = [searcher_table(groups), cost_table(groups), study_table(groups)]
+    text = f"{_verdict(groups, baselines)}\n\n{difference_of_spaces(_spaces_of(groups))}"
     return [
-        Section("Comparison", _verdict(groups, baseline), [_facts(groups), *plots]),
-        Section("At equal budgets", _how_compared(groups, baseline), at_budgets),
+        Section("Comparison", text, [_facts(groups), *plots]),
+        Section("At equal budgets", _how_compared(groups, baselines), at_budgets),
         Section("Searchers and studies", "", tables_of_all),
     ]
 
@@ -60,8 +68,10 @@ def _over_time(groups: Sequence[Group]) -> list[Plot]:
 def _facts(groups: Sequence[Group]) -> Facts:
     studies = [study for group in groups for study in group.studies]
     ends = [each for group in groups for each in group.progress]
+    num_spaces = len(_spaces_of(groups))
     items = [
         ("searches", f"{len(groups):,}"),
+        *([("spaces", f"{num_spaces:,}")] if num_spaces > 1 else []),
         ("studies", f"{len(studies):,}"),
         ("evaluations", f"{sum(each.num_evaluations for each in ends):,}"),
     ]
@@ -83,19 +93,19 @@ def _best(groups: Sequence[Group]) -> tuple[float, str] | None:
     return max(found, default=None)
 
 
-def _verdict(groups: Sequence[Group], baseline: Group | None) -> str:
+def _verdict(groups: Sequence[Group], baselines: Baselines) -> str:
     """What the comparison comes to, in words."""
     best = _best(groups)
     if best is None:
         return "No child has a reward: there is nothing to compare yet."
     budget = shared_budget(groups)
     sentences = [
-        f"The best reward of all, {number(best[0])}, is {best[1]}'s.",
+        f"The best reward of all, {number(best[0])}, is of {best[1]}.",
         f"All studies that have a reward have {counted(budget, 'evaluation')} or more.",
     ]
-    others = [group for group in groups if group is not baseline]
-    if baseline is not None and budget:
-        sentences += [_against(group, baseline, budget) for group in others]
+    compared_groups = [group for group in groups if group.label in baselines]
+    if budget:
+        sentences += [_against(group, baselines[group.label], budget) for group in compared_groups]
     return " ".join(filter(None, sentences)) + "\n\n" + _reservations(groups)
 
 
@@ -139,9 +149,41 @@ def _reservations(groups: Sequence[Group]) -> str:
     return " ".join(notes)
 
 
-def _how_compared(groups: Sequence[Group], baseline: Group | None) -> str:
-    if baseline is not None:
+def _spaces_of(groups: Sequence[Group]) -> dict[str, RecordedStudy]:
+    """The name of each space, and a study that searched it."""
+    found: dict[str, RecordedStudy] = {}
+    for group in groups:
+        found.setdefault(group.space, group.studies[0])
+    return found
+
+
+def _how_compared(groups: Sequence[Group], baselines: Baselines) -> str:
+    if not baselines:
+        return _without_baseline(groups)
+    if len(_spaces_of(groups)) == 1:
         return ""
+    if within_spaces(groups, baselines) != baselines:
+        return (
+            f"Searches of other spaces are compared with {name_of(baselines)} by their best reward "
+            "only. Their best different children are left out: how many good ones there are says "
+            "more about a space than about who searches it."
+        )
+    searcher = next(iter(baselines.values())).searcher
+    sentence = (
+        f"Each search is compared with {searcher} in its own space. Differences between searches "
+        "of different spaces are left out: they are of the space and the searcher together. Name a "
+        f"search to see them: baseline='{groups[0].label}'."
+    )
+    return " ".join([sentence, *_spaces_without(groups, baselines)])
+
+
+def _spaces_without(groups: Sequence[Group], baselines: Baselines) -> list[str]:
+    having = {baseline.space for baseline in baselines.values()}
+    missing = [space for space in _spaces_of(groups) if space not in having]
+    return [f"There is no such baseline in {', '.join(missing)}."] if missing else []
+
+
+def _without_baseline(groups: Sequence[Group]) -> str:
     if len(groups) < 2:
         return "There is one search only: a comparison needs a baseline, such as random search."
     return (

@@ -13,6 +13,7 @@ from nasrunner.config import config_dir
 _NO_SETTING = (
     "study",
     "seed",
+    "baseline",
     "resume",
     "tracker",
     "max_children",
@@ -24,7 +25,7 @@ _NO_SETTING = (
     "trainer.path",
     "trainer.source",
 )
-"""Keys in which studies of one group may differ: names, places, seeds and budgets."""
+"""Keys in which studies of one group may differ: names, places, seeds, budgets, what ran beside."""
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:

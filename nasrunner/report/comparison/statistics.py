@@ -1,5 +1,6 @@
 """What a comparison of searchers computes: best-so-far curves, intervals and differences."""
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ MIN_SEEDS = 5
 
 _NUM_RESAMPLES = 10_000
 _CHUNK = 1_000_000  # numbers drawn at a time, so that many seeds need no more memory
+_MAX_KEPT = 100  # seeds for which resamples are kept: 8 MB
 
 
 def best_so_far(rewards_E: Array) -> Array:
@@ -27,6 +29,27 @@ def best_so_far(rewards_E: Array) -> Array:
         rewards_E: in the order they were recorded, NaN where an evaluation has none.
     """
     return np.fmax.accumulate(rewards_E) if len(rewards_E) else rewards_E
+
+
+def top_so_far(rewards_E: Array, children_E: Sequence[str], count: int) -> Array:
+    """The mean reward of the best ``count`` different children of the first 1, 2, … evaluations.
+
+    Zoph & Le 2017 (arXiv:1611.01578), figure 6. A child that was evaluated again counts once,
+    with its best reward, so that of one child this is ``best_so_far``.
+
+    Args:
+        rewards_E: in the order they were recorded, NaN where an evaluation has none.
+        children_E: which child each evaluation is of.
+        count: how many to average; NaN before so many have a reward.
+    """
+    mean_E = np.full(len(rewards_E), np.nan)
+    top: dict[str, float] = {}
+    mean = math.nan
+    for place, (reward, child) in enumerate(zip(rewards_E.tolist(), children_E, strict=True)):
+        if not math.isnan(reward) and _enters(top, child, reward, count):
+            mean = float(np.mean(list(top.values()))) if len(top) == count else math.nan
+        mean_E[place] = mean
+    return mean_E
 
 
 def stepped(places_E: Array, values_E: Array, at_X: Array) -> Array:
@@ -149,6 +172,7 @@ def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Differen
     return Difference(Estimate(mean, low, high), False, counts, None)
 
 
+@functools.cache
 def student_t(probability: float, degrees: int) -> float:
     """The quantile of Student's t distribution, to six digits.
 
@@ -161,15 +185,40 @@ def student_t(probability: float, degrees: int) -> float:
     return math.sqrt(degrees) * math.tan(angle)
 
 
+def _enters(top: dict[str, float], child: str, reward: float, count: int) -> bool:
+    """Puts a child among the best ``count``, if it belongs there; returns whether they changed."""
+    if child in top or len(top) < count:
+        is_better = reward > top.get(child, -math.inf)
+    else:
+        worst = min(top, key=lambda each: top[each])
+        is_better = reward > top[worst]
+        if is_better:
+            del top[worst]
+    if is_better:
+        top[child] = reward
+    return is_better
+
+
 def _resampled_means(values_S: Array, seed: int) -> Array:
-    rng = np.random.default_rng(seed)
     size = len(values_S)
+    if size <= _MAX_KEPT:
+        return _counts(size, seed) @ values_S / size
+    rng = np.random.default_rng(seed)
     rows = max(1, _CHUNK // size)
     means = [
         values_S[rng.integers(size, size=(min(rows, _NUM_RESAMPLES - start), size))].mean(axis=1)
         for start in range(0, _NUM_RESAMPLES, rows)
     ]
     return np.concatenate(means)
+
+
+@functools.lru_cache(maxsize=8)
+def _counts(size: int, seed: int) -> Array:
+    """How often each value is in each resample, (R, S). Kept: a page asks thousands of times."""
+    drawn = np.random.default_rng(seed).integers(size, size=(_NUM_RESAMPLES, size))
+    cells = drawn + size * np.arange(_NUM_RESAMPLES)[:, None]
+    counts = np.bincount(cells.ravel(), minlength=_NUM_RESAMPLES * size)
+    return counts.reshape(_NUM_RESAMPLES, size).astype(np.float64)
 
 
 def _percentiles(means_R: Array, size: int) -> tuple[float, float]:

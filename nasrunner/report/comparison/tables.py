@@ -1,11 +1,12 @@
 """The tables of a comparison: best reward at budgets, what each searcher did, and each study."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.comparison.groups import Group, compared, place_of
+from nasrunner.report.comparison.baselines import Baselines, compared, name_of
+from nasrunner.report.comparison.groups import Group, place_of
 from nasrunner.report.comparison.progress import Progress
 from nasrunner.report.comparison.statistics import MIN_SEEDS, estimate
 from nasrunner.report.page.parts import Table
@@ -35,25 +36,51 @@ def shared_budget(groups: Sequence[Group]) -> int:
     return max((each.num_evaluations for each in rewarded), default=0)
 
 
-def budget_table(groups: Sequence[Group], budgets: Sequence[int], baseline: Group | None) -> Table:
+def budget_table(groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines) -> Table:
     """Best reward after so many evaluations, and the difference from the baseline."""
     columns: tuple[str, ...] = ("evaluations", "searcher", "seeds", "mean best reward")
-    columns += ("95 % from", "95 % to")
-    caption = f"The best reward of the first evaluations, mean over seeds. {_INTERVAL}"
-    if baseline is not None:
-        columns += (f"minus {baseline.label}", "95 % from ", "95 % to ", "seeds ahead", "verdict")
-        caption += (
-            f" The difference from {baseline.label} is that at the same seeds (paired) where half "
-            "of them or more are in both, else of the means (unpaired). "
-            "A verdict needs "
-            f"{MIN_SEEDS} seeds, and is not corrected for the number of comparisons."
-        )
+    columns += ("95 % from", "95 % to", *difference_columns(baselines))
+    caption = f"The best reward of the first evaluations, mean over seeds. {how_sure(baselines)}"
     rows = [
-        [budget, *_at_budget(group, budget), *_against(group, budget, baseline)]
+        [budget, *_at_budget(group, budget), *against(group, budget, baselines)]
         for budget in budgets
         for group in groups
     ]
     return Table("budgets", "Best reward at budgets", caption, columns, rows)
+
+
+def difference_columns(baselines: Baselines) -> tuple[str, ...]:
+    """The columns of ``against``; none where there is no baseline."""
+    if not baselines:
+        return ()
+    return f"minus {name_of(baselines)}", "95 % from ", "95 % to ", "seeds ahead", "verdict"
+
+
+def how_sure(baselines: Baselines) -> str:
+    """What a caption says of intervals, differences and verdicts."""
+    if not baselines:
+        return _INTERVAL
+    return (
+        f"{_INTERVAL} The difference from {name_of(baselines)} is that at the same seeds (paired) "
+        "where half of them or more are in both, else of the means (unpaired). A verdict needs "
+        f"{MIN_SEEDS} seeds, and is not corrected for the number of comparisons."
+    )
+
+
+def against(group: Group, budget: int, baselines: Baselines, count: int = 1) -> list[object]:
+    """The difference from the baseline: mean, interval, seeds ahead, verdict."""
+    if not baselines:
+        return []
+    if group.label not in baselines:
+        return [None] * 5
+    found = compared(group, baselines[group.label], budget, count)
+    if not min(found.counts):
+        return [None] * 5
+    if found.is_paired:
+        ahead = f"{found.num_ahead} of {found.counts[0]}"
+    else:
+        ahead = f"unpaired, {found.counts[0]} and {found.counts[1]}"
+    return [found.estimate.mean, found.estimate.low, found.estimate.high, ahead, found.verdict]
 
 
 def study_budget_table(study: Progress, budgets: Sequence[int]) -> Table:
@@ -144,24 +171,7 @@ def proposal_times_s(study: RecordedStudy) -> Iterator[float]:
 def _at_budget(group: Group, budget: int) -> list[object]:
     values = group.best_by_seed(budget)
     found = estimate(list(values.values()))
-    mean = found.mean if values else None
-    return [group.label, len(values), mean, found.low, found.high]
-
-
-def _against(group: Group, budget: int, baseline: Group | None) -> Iterable[object]:
-    if baseline is None:
-        return []
-    if group is baseline:
-        return [None] * 5
-    found = compared(group, baseline, budget)
-    if not min(found.counts):
-        return [None] * 5
-    if found.is_paired:
-        ahead = f"{found.num_ahead} of {found.counts[0]}"
-    else:
-        ahead = f"unpaired, {found.counts[0]} and {found.counts[1]}"
-    interval = (found.estimate.low, found.estimate.high)
-    return [found.estimate.mean, *interval, ahead, found.verdict]
+    return [group.label, len(values), found.mean if values else None, found.low, found.high]
 
 
 def _found(group: Group) -> list[object]:

@@ -8,7 +8,8 @@ from nasrunner.core import ConfigError, Outcome, StudyInfo
 from nasrunner.launch import open_ledger
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.averages import average, shares, thresholds
-from nasrunner.report.comparison.groups import check_comparable, find_baseline, groups
+from nasrunner.report.comparison.baselines import find_baselines
+from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.progress import progress
 from nasrunner.report.comparison.settings import searcher_name
 from nasrunner.report.comparison.tables import (
@@ -119,6 +120,7 @@ def test_studies_that_differ_by_seed_budget_and_places_are_one_group(tmp_path):
             seed=seed,
             study=f"run-{seed}",
             max_children=10 + seed,
+            baseline={"_target_": "nasrunner.searchers.random.RandomSearch"} if seed else None,
             data__split_seed=seed,
             tracker={"_target_": "nasrunner.trackers.none.NoTracker", "note": seed},
         )
@@ -189,14 +191,6 @@ def test_a_seed_that_occurs_twice_is_known(tmp_path):
     ("changes", "message"),
     [
         (
-            {"space": {"concat": [{"affine": {"units": {"oneof": [1, 2]}}}]}},
-            r"spaces differ: decision '0/affine/units' is \[1, 2, .* the first, \[1, 2\] in the se",
-        ),
-        (
-            {"space": {"concat": [CONFIG["space"]["concat"][0], "tanh"]}},
-            r"spaces differ: space.concat is .*\"relu\".* in the first, .*\"tanh\"",
-        ),
-        (
             {"task__reward__metric": "val_loss", "task__reward__mode": "min"},
             'rewards differ: task.reward.metric is "val_accuracy" in the first, "val_loss" in the '
             'second; task.reward.mode is "max" in the first, "min" in the second',
@@ -244,28 +238,28 @@ def test_training_may_differ(tmp_path):
 
 def test_random_search_is_the_baseline_where_it_is_there(tmp_path):
     recorded(tmp_path / "a", [0.5], searcher=EVOLUTION)
-    assert find_baseline(groups_of(tmp_path), None) is None
+    assert find_baselines(groups_of(tmp_path), None) == {}
     recorded(tmp_path / "b", [0.5])
     found = groups_of(tmp_path)
-    assert find_baseline(found, None) is found[1]
-    assert find_baseline(found, "evolution") is found[0]
+    assert find_baselines(found, None) == {"evolution": found[1]}
+    assert find_baselines(found, "evolution") == {"random": found[0]}
 
 
 def test_a_baseline_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     recorded(tmp_path / "a", [0.5], searcher=EVOLUTION)
     recorded(tmp_path / "b", [0.5])
     with pytest.raises(ConfigError, match=r"did you mean 'random'\? Legal: evolution, random"):
-        find_baseline(groups_of(tmp_path), "randm")
+        find_baselines(groups_of(tmp_path), "randm")
 
 
 def test_a_baseline_that_may_be_several_is_refused_with_their_labels(tmp_path):
     recorded(tmp_path / "a", [0.5], optimizer__lr=0.1)
     recorded(tmp_path / "b", [0.5])
     found = groups_of(tmp_path)
-    assert find_baseline(found, None) is None
+    assert find_baselines(found, None) == {}
     with pytest.raises(ConfigError, match=r"several groups: random, lr=0.1 \| random, lr=0.001"):
-        find_baseline(found, "random")
-    assert find_baseline(found, "random, lr=0.1") is found[0]
+        find_baselines(found, "random")
+    assert find_baselines(found, "random, lr=0.1") == {"random, lr=0.001": found[0]}
 
 
 # Averages
@@ -351,7 +345,7 @@ def test_the_budget_table_compares_at_the_same_seeds(tmp_path):
         better = [0.1 * seed, 0.1 * seed + 0.3]
         recorded(tmp_path / f"e{seed}", better, seed=seed, searcher=EVOLUTION)
     found = groups_of(tmp_path)
-    table = budget_table(found, (1, 2, 3), find_baseline(found, None))
+    table = budget_table(found, (1, 2, 3), find_baselines(found, None))
     rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
     evolution = [row for row in rows if row["searcher"] == "evolution"]
     random = [row for row in rows if row["searcher"] == "random"]

@@ -1,13 +1,20 @@
 """The page as a person sees it, in a real browser without a network."""
 
+import itertools
 import shutil
 import tempfile
 
+import numpy as np
 import pytest
 
-from nasrunner.recorded import read_study
+from nasrunner.recorded import find_studies, read_study
+from nasrunner.report.comparison.baselines import find_baselines
+from nasrunner.report.comparison.groups import groups
+from nasrunner.report.comparison.sections import compare_sections
 from nasrunner.report.page.files import write_page
 from nasrunner.report.study.sections import study_sections
+from tests.report.comparison.test_spaces import FEW, MORE
+from tests.report.recordings import EVOLUTION, recorded
 from tests.report.study.test_sections import with_curves
 
 selenium = pytest.importorskip("selenium.webdriver")
@@ -65,6 +72,20 @@ def page(tmp_path_factory):
     return write_page("A study", "below", sections, folder / "report", refresh_s=None)
 
 
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """Five searches in two spaces."""
+    folder = tmp_path_factory.mktemp("comparison")
+    for seed, space, size in itertools.product(range(2), (FEW, MORE), (None, 5, 10)):
+        searcher = {"searcher": {**EVOLUTION, "population_size": size}} if size else {}
+        rewards = np.random.default_rng(seed + (size or 0)).uniform(size=25).tolist()
+        place = folder / f"{len(space['concat'][1]['or'])}-{size}-{seed}"
+        recorded(place, rewards, cost_s=1.0, space=space, seed=seed, **searcher)
+    found = groups(find_studies([folder]), "settings")
+    sections = compare_sections(found, find_baselines(found, None), None)
+    return write_page("A comparison", "below", sections, folder / "report", refresh_s=None)
+
+
 def colour_of(browser, selector, name):
     script = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
     return browser.execute_script(script, selector, name)
@@ -78,10 +99,11 @@ def test_nothing_is_wider_than_the_window(browser, page, width):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
-def test_no_two_texts_of_a_figure_overlap(browser, page):
+@pytest.mark.parametrize("shown", ["page", "comparison"])
+def test_no_two_texts_of_a_figure_overlap(browser, shown, request):
     size = {"width": 1300, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
+    browser.get(request.getfixturevalue(shown).as_uri())
     assert browser.execute_script("return document.querySelectorAll('figure.plot').length") == 6
     assert browser.execute_script(OVERLAPS) == []
 
