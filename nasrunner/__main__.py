@@ -19,6 +19,7 @@ from nasrunner import multirun
 from nasrunner.command_line import fail, one_sentence, sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.launch import remove_if_unused, run_study, saved_config
+from nasrunner.upgrade import upgraded
 
 MAY_CHANGE = (
     "max_children",
@@ -85,7 +86,7 @@ def _direct_resume(arguments: list[str]) -> None:
 
 def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """The study's own saved configuration, with the budgets and places that may change."""
-    saved = saved_config(Path(composed["resume"]), _warn)
+    saved = upgraded(saved_config(Path(composed["resume"])), _warn)
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         top = key.split(".")[0]

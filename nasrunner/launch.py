@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,6 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
-from nasrunner.upgrade import upgraded
 
 CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
 """The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
@@ -162,14 +161,8 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
             file.write_text(public)
 
 
-def saved_config(
-    folder: Path, tell: Callable[[str], object] = lambda sentence: None
-) -> dict[str, Any]:
-    """The configuration of the study in ``folder``; what an earlier version lacked is filled in.
-
-    Args:
-        folder: the study's.
-        tell: is given a sentence for each key that was filled in.
+def saved_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the study in ``folder``; see ``upgraded`` before something is built.
 
     Raises:
         ConfigError: there is no study.
@@ -181,8 +174,7 @@ def saved_config(
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
-    saved = {str(key): value for key, value in config.items()}
-    return upgraded(saved, lambda sentence: tell(f"{path}: {sentence}"))
+    return {str(key): value for key, value in config.items()}
 
 
 def remove_if_unused(folder: Path) -> None:

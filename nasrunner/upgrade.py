@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from nasrunner.config import config_dir
 
 
-def upgraded(config: Mapping[str, Any], tell: Callable[[str], object]) -> dict[str, Any]:
+def upgraded(
+    config: Mapping[str, Any], tell: Callable[[str], object] = lambda sentence: None
+) -> dict[str, Any]:
     """A study's saved configuration with the arguments that its classes have gained since.
 
     Their values are those of the group's shipped option with the same ``_target_``.
@@ -24,7 +26,7 @@ def upgraded(config: Mapping[str, Any], tell: Callable[[str], object]) -> dict[s
         for name, value in _lacking(str(group), node):
             OmegaConf.update(tree, f"{group}.{name}", value, force_add=True)
             shown = OmegaConf.to_container(tree, resolve=True)[group][name]  # type: ignore[index, call-overload]
-            tell(f"it lacks {group}.{name}: {shown} is taken, as shipped")
+            tell(f"its configuration lacks {group}.{name}: {shown} is taken, as shipped")
     full = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(full, dict)
     return {str(key): value for key, value in full.items()}

@@ -46,9 +46,9 @@ def test_arguments_that_a_class_has_gained_are_taken_as_shipped_and_told() -> No
     told: list[str] = []
     assert upgraded(earlier, told.append) == config
     assert sorted(told) == [
-        "it lacks executor.workers_per_gpu: None is taken, as shipped",
-        "it lacks searcher.replicas: None is taken, as shipped",
-        "it lacks trainer.fast_loop: True is taken, as shipped",
+        "its configuration lacks executor.workers_per_gpu: None is taken, as shipped",
+        "its configuration lacks searcher.replicas: None is taken, as shipped",
+        "its configuration lacks trainer.fast_loop: True is taken, as shipped",
     ]
 
 

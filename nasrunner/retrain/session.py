@@ -23,6 +23,7 @@ from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Job
 from nasrunner.retrain.request import Request, changed
+from nasrunner.upgrade import upgraded
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Session:
                 f"{self.study.folder} searched a table: nothing was trained in it, so nothing can "
                 "be retrained"
             )
-        return changed(self.study.config, self.request.overrides, self.study.space)
+        saved = upgraded(self.study.config)
+        return changed(saved, self.request.overrides, self.study.space)
 
     @cached_property
     def grid(self) -> Grid:
