@@ -3,9 +3,9 @@
 K replicas draw m children each, on K m workers; see ``nasrunner/searchers/replicas.py``. Children
 are looked up in NAS-Bench-Macro, and hold a worker for a log-normal time. Prints, for each K and
 each spread of the times (standard deviation of their logarithm; 1 is heavy-tailed): how busy the
-workers were, how many updates the weights had got since a child was drawn when its reward came,
-and the rewards. Beside each K the same workers without replicas, where a batch is the rewards that
-arrived last.
+workers were until the last child started, how many updates the weights had got since a child was
+drawn when its reward came, and the rewards. Beside each K the same workers without replicas, where
+a batch is the rewards that arrived last.
 
     NASRUNNER_DATA=../shared/data python benchmarks/replicas.py
 """
@@ -14,13 +14,12 @@ import argparse
 import tempfile
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from cluster_simulation import composed
 
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
-from nasrunner.core import Outcome, StudyInfo
+from nasrunner.core import Blueprint, Outcome, Proposal, StudyInfo
 from nasrunner.executors.simulated import SimulatedExecutor
 from nasrunner.launch import build_space, build_trainer
 from nasrunner.ledger import Ledger
@@ -35,14 +34,22 @@ LABELS = (
 
 
 class Staleness(NoTracker):
-    """Notes for each reward how many updates the weights had since its child was drawn."""
+    """Notes how many updates the weights had since a child was drawn when its reward comes.
 
-    def __init__(self, searcher: PolicyGradient) -> None:
+    And how busy the workers were until the last child started: after that nobody could be.
+    """
+
+    def __init__(self, searcher: PolicyGradient, executor: SimulatedExecutor) -> None:
         self.searcher = searcher
+        self.executor = executor
+        self.busy_share = 0.0
         self.updates: list[float] = []
         self.rewards: list[float] = []
 
-    def recorded(self, outcome: Outcome, blueprint: Any) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+        self.busy_share = self.executor.utilisation().busy_share
+
+    def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         self.updates.append(self.searcher.num_updates - outcome.proposal.notes["update"])
         if outcome.reward is not None:
             self.rewards.append(outcome.reward)
@@ -58,7 +65,7 @@ def simulate(
     space = build_space(config)
     executor: SimulatedExecutor = construct(config["executor"], "executor")
     searcher: PolicyGradient = construct(config["searcher"], "searcher", space=space, seed=0)
-    staleness = Staleness(searcher)
+    staleness = Staleness(searcher, executor)
     with tempfile.TemporaryDirectory() as name, Ledger(Path(name) / "ledger.jsonl") as ledger:
         Study(
             space=space,
@@ -73,7 +80,12 @@ def simulate(
     used, rewards = executor.utilisation(), staleness.rewards
     cells = [
         "none" if replicas is None else f"{replicas}",
-        *(f"{spread:g}", f"{workers:,}", f"{used.num_ended:,}", f"{100 * used.busy_share:.1f}"),
+        *(
+            f"{spread:g}",
+            f"{workers:,}",
+            f"{used.num_ended:,}",
+            f"{100 * staleness.busy_share:.1f}",
+        ),
         *(f"{searcher.num_updates:,}", f"{mean(staleness.updates):.1f}", f"{max(rewards):.4f}"),
         f"{mean(rewards[-len(rewards) // 10 :]):.4f}",
     ]
