@@ -8,7 +8,7 @@ import torch
 from nasrunner.core import Decision, Outcome, Proposal, SearchSpace
 from nasrunner.core.space import enter
 from nasrunner.searchers.controller import Controller
-from nasrunner.searchers.objectives import Reinforce
+from nasrunner.searchers.objectives import Objective, Ppo, Reinforce
 from nasrunner.searchers.policy_gradient import PolicyGradient
 from nasrunner.searchers.replicas import Arrivals
 from nasrunner.searchers.rollout import Policy, Rollout
@@ -198,8 +198,17 @@ def test_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
     assert weights[0] == weights[1]
 
 
-def test_it_learns_where_random_search_stays_at_chance() -> None:
-    searcher = reinforce(load_space("nasbench_macro"), hidden_units=35, init_range=0.08)
+@pytest.mark.parametrize(
+    ("objective", "children"), [(Reinforce(), 2), (Ppo(clip=0.2, num_steps=4), 4)]
+)
+def test_it_learns_where_random_search_stays_at_chance(objective: Objective, children: int) -> None:
+    searcher = reinforce(
+        load_space("nasbench_macro"),
+        hidden_units=35,
+        init_range=0.08,
+        objective=objective,
+        children_per_replica=children,
+    )
     rewards = []
     for _ in range(200):
         proposal = searcher.propose()
