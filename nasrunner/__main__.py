@@ -18,7 +18,7 @@ from nasrunner import config as skeleton
 from nasrunner import multirun
 from nasrunner.command_line import fail, one_sentence, sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.launch import remove_if_unused, run_study, saved_config
+from nasrunner.launch import CHILD_GROUPS, remove_if_unused, run_study, saved_config
 from nasrunner.upgrade import upgraded
 
 MAY_CHANGE = (
@@ -31,6 +31,9 @@ MAY_CHANGE = (
     "baseline",
 )
 """What a resumed study may change; everything else is part of what its ledger was written for."""
+
+_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")
+"""What a study is built from, beside its space."""
 
 _PROGRAM = "nasrunner"
 
@@ -86,7 +89,7 @@ def _direct_resume(arguments: list[str]) -> None:
 
 def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """The study's own saved configuration, with the budgets and places that may change."""
-    saved = upgraded(saved_config(Path(composed["resume"])), _warn)
+    saved = upgraded(saved_config(Path(composed["resume"])), _GROUPS, _warn)
     for override in overrides:
         key = override.lstrip("+~").split("=")[0].split("@")[0]
         top = key.split(".")[0]

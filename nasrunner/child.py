@@ -17,7 +17,7 @@ from nasrunner.command_line import one_sentence
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
-from nasrunner.launch import build_space, build_trainer, saved_config
+from nasrunner.launch import CHILD_GROUPS, build_space, build_trainer, saved_config
 from nasrunner.upgrade import upgraded
 
 _PROGRAM = "nasrunner.child"
@@ -84,7 +84,7 @@ def _task(folder: Path, proposal: Proposal) -> LightningTask:
     for name in ("config.yaml", "ledger.jsonl"):
         if not (study / name).is_file():
             raise ConfigError(f"{study}, two levels above the child, is no study: no {name}")
-    config = upgraded(saved_config(study))
+    config = upgraded(saved_config(study), CHILD_GROUPS)
     trainer = build_trainer(config, build_space(config))
     if not isinstance(trainer, LightningTrainer):
         raise ConfigError(

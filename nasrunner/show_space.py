@@ -29,7 +29,14 @@ from nasrunner.recorded import read_study
 
 def main() -> None:
     """Prints the decision tree, the exact size, samples, and the share that is valid."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.child is not None and arguments.found is None:
+        parser.error("--child needs --found, the study's folder")
+    if arguments.found is not None and (arguments.overrides or arguments.config_dir):
+        parser.error(
+            "--found takes the study's own configuration: neither overrides nor --config-dir"
+        )
     skeleton.register()
     console = Console()
     with one_sentence("nasrunner-space", "stopped"):
@@ -48,7 +55,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nasrunner-space",
-        description="Shows a search space before anything is trained.",
+        description="Shows a search space before anything is trained, or writes what was found as one.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Examples:\n"
         "  nasrunner-space space=small_cnn data=mnist --samples 10\n"
@@ -56,7 +63,10 @@ def _parser() -> argparse.ArgumentParser:
         "  nasrunner --config-dir my_conf space=found data=mnist",
     )
     parser.add_argument("overrides", nargs="*", help="as for nasrunner: space=mlp data=digits ...")
-    found = "write the best architecture of the study in this folder as a space, in YAML"
+    found = (
+        "write the best architecture of the study in this folder as a space, in YAML; the last "
+        "layer's outputs are written ${data.num_outputs}"
+    )
     parser.add_argument("--found", type=Path, metavar="STUDY", help=found)
     parser.add_argument("--child", type=int, help="for --found: this child instead of the best")
     parser.add_argument("--samples", type=int, default=5, help="random architectures to print")

@@ -1,7 +1,7 @@
 """Configurations saved by an earlier version: what they lack is filled in, and told."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from hydra.utils import get_object
@@ -9,27 +9,53 @@ from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.config import config_dir
 
+_MOVED: Mapping[str, Mapping[str, Any]] = {
+    "nasrunner.searchers.reinforce.Reinforce": {
+        "_target_": "nasrunner.searchers.policy_gradient.PolicyGradient",
+        "objective": {"_target_": "nasrunner.searchers.objectives.Reinforce"},
+    }
+}
+"""What a configuration with a former ``_target_`` says now."""
+
+_RENAMED = {"nasrunner.searchers.reinforce.Reinforce": {"batch_size": "children_per_replica"}}
+"""Former ``_target_`` -> arguments that have another name now."""
+
 
 def upgraded(
-    config: Mapping[str, Any], tell: Callable[[str], object] = lambda sentence: None
+    config: Mapping[str, Any],
+    groups: Collection[str],
+    tell: Callable[[str], object] = lambda sentence: None,
 ) -> dict[str, Any]:
-    """A study's saved configuration with the arguments that its classes have gained since.
+    """A study's saved configuration, for the classes of the groups as they are now.
 
-    Their values are those of the group's shipped option with the same ``_target_``.
+    Arguments that the class of a group requires by now are those of its shipped option with the
+    same ``_target_``. Classes nested in it are not looked at.
 
     Args:
         config: the configuration, resolved.
-        tell: is given a sentence for each.
+        groups: those something is built from.
+        tell: is given a sentence for each argument that is filled in.
     """
+    config = {key: _moved(node) if key in groups else node for key, node in config.items()}
     tree = OmegaConf.create(dict(config))
-    for group, node in config.items():
-        for name, value in _lacking(str(group), node):
+    for group in (each for each in groups if each in config):
+        node = config[group]
+        for name, value in _lacking(group, node):
             OmegaConf.update(tree, f"{group}.{name}", value, force_add=True)
             shown = OmegaConf.to_container(tree, resolve=True)[group][name]  # type: ignore[index, call-overload]
             tell(f"its configuration lacks {group}.{name}: {shown} is taken, as shipped")
     full = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(full, dict)
     return {str(key): value for key, value in full.items()}
+
+
+def _moved(node: Any) -> Any:
+    """A group's configuration with the present names of its class and arguments."""
+    former = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    if former not in _MOVED:
+        return node
+    names = _RENAMED.get(former, {})
+    return {names.get(name, name): value for name, value in node.items()} | dict(_MOVED[former])
 
 
 def _lacking(group: str, node: Any) -> Iterator[tuple[str, Any]]:

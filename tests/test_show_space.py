@@ -1,5 +1,6 @@
 """What ``nasrunner-space`` shows of a space."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from nasrunner.core import ConfigError
-from nasrunner.show_space import found_space, tree
+from nasrunner.show_space import found_space, main, tree
 from nasrunner.spaces.language import parse_space
 from tests.report.recordings import recorded
 
@@ -36,6 +37,25 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
     assert "(100,000,000,000,000)" in shown({"repeat": {"times": 14, "body": units}})
     assert "(1.00e+15)" in shown({"repeat": {"times": 15, "body": units}})
     assert "(1.00e+400)" in shown({"repeat": {"times": 400, "body": units}})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--child", "3"], "--child needs --found"),
+        (["space=mlp", "--found", "study"], "neither overrides nor --config-dir"),
+    ],
+)
+def test_arguments_that_would_be_ignored_are_refused(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    assert message in capsys.readouterr().err
 
 
 def test_a_found_architecture_is_written_as_a_space(tmp_path: Path) -> None:

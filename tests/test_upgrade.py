@@ -1,6 +1,7 @@
 """Studies saved by an earlier version: what their configuration lacks is filled in, and told."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nasrunner import config as skeleton
-from nasrunner.upgrade import upgraded
+from nasrunner.upgrade import upgraded as upgraded_of
+
+GROUPS = ("data", "task", "optimizer", "scheduler", "trainer", "searcher", "executor", "tracker")
+
+
+def upgraded(config: dict[str, Any], tell: Callable[[str], object]) -> dict[str, Any]:
+    return upgraded_of(config, GROUPS, tell)
 
 
 def saved(*overrides: str) -> dict[str, Any]:
@@ -72,3 +79,19 @@ def test_an_argument_with_a_default_and_a_class_of_the_users_own_are_left_alone(
     assert upgraded(earlier, ignore) == earlier
     own = {**config, "tracker": {"_target_": "my_package.Tracker"}}
     assert upgraded(own, ignore) == own
+
+
+def test_a_class_that_moved_is_found_under_its_present_name() -> None:
+    config = saved("searcher=reinforce", "searcher.children_per_replica=4")
+    left = {"replicas", "batches_per_update", "objective", "children_per_replica"}
+    earlier = {name: value for name, value in config["searcher"].items() if name not in left}
+    earlier |= {"_target_": "nasrunner.searchers.reinforce.Reinforce", "batch_size": 4}
+    told: list[str] = []
+    assert upgraded({**config, "searcher": earlier}, told.append) == config
+    assert len(told) == 2
+
+
+def test_groups_that_nothing_is_built_from_are_left_alone() -> None:
+    config = saved()
+    earlier = without(config, "trainer.fast_loop", "searcher.num_random")
+    assert upgraded_of(earlier, ["trainer"]) == without(config, "searcher.num_random")

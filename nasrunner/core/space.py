@@ -206,7 +206,7 @@ def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
 def value_at_proposal(value: Any, index: int) -> Any:
     """An argument as it stands for one proposal; the same object where nothing is scheduled."""
     if isinstance(value, Schedule):
-        return dataclasses.replace(value, now=value.stage(index))
+        return dataclasses.replace(value, now=value.stage(index)) if value.now is None else value
     if isinstance(value, Space):
         return value.at_proposal(index)
     if isinstance(value, tuple):

@@ -53,7 +53,7 @@ class Session:
                 f"{self.study.folder} searched a table: nothing was trained in it, so nothing can "
                 "be retrained"
             )
-        saved = upgraded(self.study.config)
+        saved = upgraded(self.study.config, (*CHILD_GROUPS, "executor", "tracker"))
         return changed(saved, self.request.overrides, self.study.space)
 
     @cached_property

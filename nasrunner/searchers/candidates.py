@@ -7,7 +7,7 @@ import numpy as np
 
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.space import Space
-from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.exhaustive import after, first
 
 Key = frozenset[tuple[str, int]]
 """A genotype as a member of a set."""
@@ -92,15 +92,8 @@ def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> G
     back to the first.
     """
     genotype = rollout(space, rng)
-    walker = ExhaustiveSearch(space=space, seed=0)
     while key_of(genotype) in taken:
-        walker.last = genotype
-        following = walker.suggest(0)
-        if following is None:
-            walker.last = None
-            following = walker.suggest(0)
-        assert following is not None
-        genotype = following.genotype
+        genotype = after(space, genotype) or first(space)
     return genotype
 
 

@@ -12,7 +12,8 @@ class ExhaustiveSearch(Searcher):
     The order is that of the option indices, decisions in the order they are asked, so the seed
     plays no part. The next proposal is one odometer step after the last one registered: nothing
     is enumerated ahead, and conditional spaces need no special case. Where the space has a
-    schedule, each of its stages is begun with its first architecture.
+    schedule, each of its stages is begun with its first architecture, and the search ends with the
+    first stage that is used up before its time.
     """
 
     def __init__(self, *, space: Space, seed: int) -> None:
@@ -25,21 +26,23 @@ class ExhaustiveSearch(Searcher):
 
     def suggest(self, index: int) -> Proposal | None:
         space = self.space_at(index)
-        genotype = _first(space) if self.last is None else _after(space, self.last)
+        genotype = first(space) if self.last is None else after(space, self.last)
         return None if genotype is None else Proposal(index, genotype)
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         pass
 
 
-def _first(space: Space) -> Genotype:
+def first(space: Space) -> Genotype:
+    """The first architecture in lexicographic order."""
     return space.walk(lambda decision: 0)
 
 
-def _after(space: Space, genotype: Genotype) -> Genotype | None:
-    """Raises the last answer that can be raised; what is asked after it starts at 0.
+def after(space: Space, genotype: Genotype) -> Genotype | None:
+    """The next architecture in lexicographic order; None after the last.
 
-    The first architecture, where the genotype is of an earlier stage of the space.
+    The last answer that can be raised is; what is asked after it starts at 0. The first
+    architecture, where the genotype is of an earlier stage of the space.
     """
     asked: list[Decision] = []
 
@@ -48,7 +51,7 @@ def _after(space: Space, genotype: Genotype) -> Genotype | None:
         return genotype.get(decision.path, 0)
 
     if space.walk(replay) != genotype:
-        return _first(space)
+        return first(space)
     raisable = [d.path for d in asked if genotype[d.path] + 1 < len(d.options)]
     if not raisable:
         return None

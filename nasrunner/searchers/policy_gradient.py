@@ -22,8 +22,8 @@ from nasrunner.searchers.transcript import Transcript
 class PolicyGradient(Searcher):
     """Learns to write architectures, one LSTM step a decision. Zoph & Le 2017, arXiv:1611.01578.
 
-    Once a batch of children has ended, Adam takes a step, or the objective's number of them, that
-    increases the mean of its gain over the children with a reward R. With
+    Once a batch of children has ended, or several where asked, Adam takes a step, or as many as the
+    objective says, that increases the mean of its gain over the children with a reward R. With
     ``objectives.Reinforce`` that is eq. 3 of the paper, 1/m Σ_k Σ_t ∇ log P(a_t | a_<t) (R_k - b).
     The baseline b is the moving average of the rewards that arrived before R_k; the very first
     reward is its own baseline and teaches nothing. Decisions that select members of a set, such as
@@ -40,7 +40,9 @@ class PolicyGradient(Searcher):
             a batch is the children observed last, in order of arrival. With children in flight
             some of them were drawn before the latest update, and REINFORCE treats them as if drawn
             after it.
-        children_per_replica: m, children for one update, >= 1.
+        children_per_replica: m, children of a batch, >= 1.
+        batches_per_update: batches whose gradients are averaged for one update, >= 1; the paper's
+            parameter servers wait for 10 where they train language models, with m = 1.
         baseline_decay: weight of the old value in the moving average, in [0, 1).
         entropy_bonus: weight of the policy's entropy, summed over decisions, in what is
             maximised; >= 0, in units of reward per nat.
@@ -62,6 +64,7 @@ class PolicyGradient(Searcher):
         learning_rate: float,
         replicas: int | None,
         children_per_replica: int,
+        batches_per_update: int,
         baseline_decay: float,
         entropy_bonus: float,
         objective: Objective,
@@ -73,6 +76,7 @@ class PolicyGradient(Searcher):
             ("hidden_units", hidden_units),
             ("num_layers", num_layers),
             ("children_per_replica", children_per_replica),
+            ("batches_per_update", batches_per_update),
         ):
             _require(name, value, value >= 1, ">= 1")
         _require("replicas", replicas, replicas is None or replicas >= 1, ">= 1 or null")
@@ -80,7 +84,8 @@ class PolicyGradient(Searcher):
         _require("learning_rate", learning_rate, learning_rate > 0, "> 0")
         _require("baseline_decay", baseline_decay, 0 <= baseline_decay < 1, "in [0, 1)")
         _require("entropy_bonus", entropy_bonus, entropy_bonus >= 0, ">= 0")
-        self.children_per_replica = children_per_replica
+        self.children_per_update = children_per_replica * batches_per_update
+        self.batches_per_update = batches_per_update
         self.baseline_decay = baseline_decay
         self.entropy_bonus = entropy_bonus
         self.objective = objective
@@ -100,6 +105,7 @@ class PolicyGradient(Searcher):
             if replicas is None
             else Replicas(replicas, children_per_replica)
         )
+        self._complete: list[Batch] = []
         self._newest: Weights | None = None
         self._policy: tuple[int, Policy] | None = None
         self._replica: Controller | None = None
@@ -128,11 +134,12 @@ class PolicyGradient(Searcher):
         self._end(proposal, None)
 
     def advice(self, max_children: int | None) -> str | None:
-        if max_children is None or max_children > self.children_per_replica:
+        if max_children is None or max_children > self.children_per_update:
             return None
         return (
             f"A budget of {max_children} children makes this a random search: the controller "
-            f"learns after searcher.children_per_replica={self.children_per_replica} children."
+            f"learns after {self.children_per_update} children (searcher.children_per_replica x "
+            "searcher.batches_per_update)."
         )
 
     def loss(
@@ -149,23 +156,35 @@ class PolicyGradient(Searcher):
 
     def _end(self, proposal: Proposal, advantage: float | None) -> None:
         batch = self.batches.end(proposal, advantage)
-        if batch is not None and self.controller.vocabulary.num_rows > 0:
-            self._update(batch)
+        if batch is None or self.controller.vocabulary.num_rows == 0:
+            return
+        self._complete.append(batch)
+        if len(self._complete) == self.batches_per_update:
+            self._update(self._complete)
+            self._complete = []
 
-    def _update(self, batch: Batch) -> None:
-        """Learns from a batch; a replica's gradient is computed on its copy of the weights."""
-        controller = self.controller
-        if batch.weights is not None and not self.objective.is_corrected:
-            controller = self._replica_with(batch.weights)
+    def _update(self, batches: Sequence[Batch]) -> None:
+        """Learns from batches."""
         with _one_thread(), torch.enable_grad():
             for _ in range(self.objective.num_steps):
-                controller.zero_grad()
-                torch.autograd.backward(self.loss(batch.results, controller))
-                both = zip(self.controller.parameters(), controller.parameters(), strict=True)
-                for weight, evaluated in both:
-                    weight.grad = evaluated.grad
+                self.optimizer.zero_grad()
+                for batch in batches:
+                    self._add_gradient(batch, 1 / len(batches))
                 self.optimizer.step()
         self.num_updates += 1
+
+    def _add_gradient(self, batch: Batch, share: float) -> None:
+        """Adds a batch's share of the gradient, computed on the weights that drew the batch."""
+        if batch.weights is None or self.objective.is_corrected:
+            torch.autograd.backward(share * self.loss(batch.results, self.controller))
+            return
+        replica = self._replica_with(batch.weights)
+        replica.zero_grad()
+        torch.autograd.backward(share * self.loss(batch.results, replica))
+        both = zip(self.controller.parameters(), replica.parameters(), strict=True)
+        for weight, copied in both:
+            assert copied.grad is not None
+            weight.grad = copied.grad.clone() if weight.grad is None else weight.grad + copied.grad
 
     def _drawing_policy(self) -> tuple[int, Policy]:
         """What the next child is drawn with, and how many updates it has had."""

@@ -1,6 +1,7 @@
 """Sequential model-based optimisation: a surrogate, an acquisition and candidates, put together."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from statistics import NormalDist
 from typing import Protocol
 
@@ -93,8 +94,7 @@ class Smbo(Searcher):
         self.candidates = candidates
         self.genotypes: list[Genotype] = []
         self.rewards: list[float] = []
-        self._size = space.size()
-        self._taken: set[Key] = set()
+        self._taken: defaultdict[tuple[int, ...], set[Key]] = defaultdict(set)  # of each stage
         self._num_to_fit = 0
         self._in_flight_then: list[Genotype] = []
         self._num_fitted = 0
@@ -102,7 +102,7 @@ class Smbo(Searcher):
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
-        self._taken.add(key_of(proposal.genotype))
+        self._taken[self.stage(proposal.index)].add(key_of(proposal.genotype))
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         self.genotypes.append(proposal.genotype)
@@ -113,7 +113,9 @@ class Smbo(Searcher):
 
     def suggest(self, index: int) -> Proposal:
         rng, space = self.rng(index), self.space_at(index)
-        taken = self._taken if len(self._taken) < self._size else frozenset[Key]()
+        taken: Collection[Key] = self._taken[self.stage(index)]
+        if len(taken) >= space.size():
+            taken = ()
         if len(self.rewards) < self.num_random:
             return Proposal(index, untaken(space, taken, rng))
         genotypes = self.candidates.draw(space, self._parents(), taken, rng)

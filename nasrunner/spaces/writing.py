@@ -13,7 +13,10 @@ from nasrunner.spaces.language import MODULES
 NUM_OUTPUTS = "${data.num_outputs}"
 
 _PER_OUTPUT = {("affine", "units"), ("language_model", "vocabulary")}
-"""Arguments that mean the data's outputs where they are as many."""
+"""Arguments of a network's last module that mean the data's outputs where they are as many."""
+
+_END = {"concat": "modules", "named": "module", "share": "body"}
+"""Where the last module of such a module is."""
 
 
 def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, Any]:
@@ -21,8 +24,8 @@ def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, An
 
     Args:
         frozen: an architecture with its training hyperparameters.
-        num_outputs: what is written as ``${data.num_outputs}`` where a layer or a vocabulary has as
-            many, so that the network fits other data; None: every number stays.
+        num_outputs: what is written as ``${data.num_outputs}`` where the last layer or a vocabulary
+            has as many, so that the network fits other data; None: every number stays.
 
     Raises:
         SpaceError: an argument of a user's own class is no plain value.
@@ -48,7 +51,8 @@ def _written(module: Space, num_outputs: int | None) -> Any:
             continue
         if (kind.name(), field.name) in _PER_OUTPUT and value == num_outputs:
             value = NUM_OUTPUTS
-        arguments[field.name] = _value(value, f"{kind.name()}.{field.name}", num_outputs)
+        at_end = num_outputs if field.name == _END.get(kind.name()) else None
+        arguments[field.name] = _value(value, f"{kind.name()}.{field.name}", at_end)
     if MODULES.get(kind.name()) is not kind:
         return {"_target_": _dotted(kind), **arguments}
     if not arguments:
@@ -63,7 +67,11 @@ def _value(value: Any, where: str, num_outputs: int | None) -> Any:
     if isinstance(value, Space):
         return _written(value, num_outputs)
     if isinstance(value, tuple | list):
-        return [_value(item, where, num_outputs) for item in value]
+        last = len(value) - 1
+        return [
+            _value(item, where, num_outputs if place == last else None)
+            for place, item in enumerate(value)
+        ]
     return _plain(value, where)
 
 

@@ -27,6 +27,7 @@ def reinforce(space: SearchSpace, seed: int = 0, **changes: Any) -> PolicyGradie
         "baseline_decay": 0.9,
         "entropy_bonus": 0.0,
         "replicas": None,
+        "batches_per_update": 1,
         "objective": Reinforce(),
     }
     return PolicyGradient(**{**arguments, **changes}, space=space, seed=seed)
@@ -265,6 +266,7 @@ def test_a_space_without_decisions_is_proposed_again() -> None:
         ({"init_range": 0.0}, "init_range must be > 0, got 0.0"),
         ({"learning_rate": -1.0}, "learning_rate must be > 0, got -1.0"),
         ({"children_per_replica": 0}, "children_per_replica must be >= 1, got 0"),
+        ({"batches_per_update": 0}, "batches_per_update must be >= 1, got 0"),
         ({"baseline_decay": 1.0}, r"baseline_decay must be in \[0, 1\), got 1.0"),
         ({"entropy_bonus": -0.1}, "entropy_bonus must be >= 0, got -0.1"),
     ],

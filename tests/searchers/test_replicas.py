@@ -112,6 +112,26 @@ def test_ppo_corrects_for_the_copy_on_the_newest_weights() -> None:
         torch.testing.assert_close(weight.grad, wanted)
 
 
+@pytest.mark.parametrize("objective", [Reinforce(), Ppo(clip=0.5, num_steps=1)])
+def test_gradients_of_several_batches_make_one_update(objective: Any) -> None:
+    """As the parameter servers do for language models: section 4.2."""
+    searcher = replicated(3, 1, batches_per_update=3, objective=objective)
+    children = proposed(searcher, 3)
+    expected = 0.0
+    for child, advantage in zip(children, (0.5, -0.2, 0.1), strict=True):
+        searcher.controller.zero_grad()
+        torch.autograd.backward(searcher.loss([(child, advantage)], searcher.controller))
+        expected = expected + searcher.controller.head.weight.grad / 3  # type: ignore[operator]
+    before = weights(searcher)
+    for child, advantage in zip(children, (0.5, -0.2, 0.1), strict=True):
+        assert not differ(before, weights(searcher))
+        searcher.baseline = 0.0
+        tell(searcher, child, advantage)
+    assert searcher.num_updates == 1
+    assert differ(before, weights(searcher))
+    torch.testing.assert_close(searcher.controller.head.weight.grad, expected)
+
+
 def test_children_without_a_reward_end_a_batch_but_teach_nothing() -> None:
     searcher = replicated(1, 2)
     before = weights(searcher)
@@ -135,7 +155,7 @@ def test_resumed_equals_uninterrupted(
     objective: Any, schedule: list[tuple[bool, int, bool]]
 ) -> None:
     def searcher() -> PolicyGradient:
-        return replicated(2, 2, objective=objective)
+        return replicated(2, 2, objective=objective, batches_per_update=2)
 
     steps = [*schedule, *schedule]
     whole = Loop(searcher()).play(steps)

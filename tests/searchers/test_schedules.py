@@ -6,7 +6,7 @@ from hypothesis import given
 from nasrunner.core import Outcome, SearchSpace
 from nasrunner.spaces.language import parse_space
 from tests.searchers.test_contract import every_searcher, few_examples, schedules
-from tests.searchers.worlds import Loop, make_searcher, one_by_one
+from tests.searchers.worlds import SEARCHERS, Loop, make_searcher, one_by_one
 
 EVERY = 4
 DEPTHS = [2, 3, 4]
@@ -60,6 +60,21 @@ def test_what_is_mutated_grows_with_the_schedule(name: str) -> None:
     assert len(first_large) == 6
     shared = [max(len(set(g.items()) & s) for s in small) for g in first_large]
     assert max(shared) >= 3  # all but one of the four decisions of two layers
+
+
+@pytest.mark.parametrize("name", [name for name in SEARCHERS if name != "exhaustive"])
+def test_a_stage_may_be_used_up_before_its_time(name: str) -> None:
+    schedule = {"schedule": {"start": 1, "step": 1, "end": 3, "every": 5}}
+    space = parse_space({"repeat": {"times": schedule, "body": {"or": ["relu", "tanh", "elu"]}}})
+    proposals = Loop(make_searcher(name, space)).play(one_by_one(12)).proposals
+    times = [space.values(each["genotype"])["repeat/times"] for each in proposals]
+    assert times == [1] * 5 + [2] * 5 + [3] * 2
+
+
+def test_a_surrogate_proposes_nothing_twice_within_a_stage_that_is_large_enough() -> None:
+    proposals = Loop(make_searcher("smbo", growing(every=12))).play(one_by_one(30)).proposals
+    answers = [frozenset(each["genotype"].items()) for each in proposals]
+    assert len(set(answers)) == 30
 
 
 def test_exhaustive_search_begins_each_stage_with_its_first_architecture() -> None:

@@ -64,6 +64,7 @@ def test_it_reads_like_a_hand_written_space() -> None:
                 {"skip_layers": {"times": 2, "layer": units}},
                 {"optional": "relu"},
                 {"affine": {"units": 10}},
+                {"affine": {"units": 10}},
             ],
         }
     )
@@ -74,6 +75,7 @@ def test_it_reads_like_a_hand_written_space() -> None:
         "concat": [
             {"skip_graph": {"layers": [layer, layer], "inputs": [[], [1]]}},
             "relu",
+            {"affine": {"units": 10}},
             {"affine": {"units": "${data.num_outputs}"}},
         ],
     }
