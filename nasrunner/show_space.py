@@ -55,7 +55,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nasrunner-space",
-        description="Shows a search space before anything is trained, or writes what was found as one.",
+        description="Shows a search space before training, or writes what was found as one.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Examples:\n"
         "  nasrunner-space space=small_cnn data=mnist --samples 10\n"
