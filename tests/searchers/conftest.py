@@ -3,6 +3,12 @@ import torch
 
 from tests.searchers.worlds import GOLDEN_SPACES
 
+QUICK = {
+    "gp": GOLDEN_SPACES,  # Gaussian processes take seconds for what others do at once
+    "ppo": (*GOLDEN_SPACES, "nasrl_conv_small"),  # reinforce's controller with another objective
+}
+"""Searchers that are tested by default on these spaces only: on others their tests are slow."""
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
@@ -11,9 +17,10 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gaussian processes take seconds for what others do at once: on most spaces they are slow."""
+    """Marks what ``QUICK`` leaves out."""
     for item in items:
         found = getattr(item, "callspec", None)
         given = found.params if found is not None else {}
-        if given.get("name") == "gp" and given.get("space") not in (None, *GOLDEN_SPACES):
+        quick = QUICK.get(str(given.get("name")))
+        if quick is not None and given.get("space") not in (None, *quick):
             item.add_marker(pytest.mark.slow)
