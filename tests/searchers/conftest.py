@@ -7,7 +7,13 @@ QUICK = {
     "gp": GOLDEN_SPACES,  # Gaussian processes take seconds for what others do at once
     "ppo": (*GOLDEN_SPACES, "nasrl_conv_small"),  # reinforce's controller with another objective
 }
-"""Searchers that are tested by default on these spaces only: on others their tests are slow."""
+"""Searchers whose contract is tested by default on these spaces only."""
+
+SLOW = {
+    "gp": ("small_cnn", "deepconv_hyperparameters", "nasrl_cell_small"),  # tpe does the rest
+    "ppo": (),
+}
+"""Spaces on which their tests are slow; on all others they are not tested."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -16,11 +22,17 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what ``QUICK`` leaves out."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks what is slow, and leaves out what another searcher's tests cover."""
+    kept, left_out = [], []
     for item in items:
         found = getattr(item, "callspec", None)
         given = found.params if found is not None else {}
-        quick = QUICK.get(str(given.get("name")))
-        if quick is not None and given.get("space") not in (None, *quick):
+        name, space = given.get("name"), given.get("space")
+        is_quick = name not in QUICK or space in (None, *QUICK[name])
+        is_slow = not is_quick and space in SLOW[name]
+        if is_slow:
             item.add_marker(pytest.mark.slow)
+        (kept if is_quick or is_slow else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
