@@ -88,7 +88,7 @@ def test_networks_of_every_shipped_space_compute_the_same_without_nasrunner(
 def test_many_networks_of_every_shipped_space_compute_the_same_without_nasrunner(
     tmp_path: Path,
 ) -> None:
-    check_in_a_clean_interpreter(tmp_path, 15)
+    check_in_a_clean_interpreter(tmp_path, 8)
 
 
 def check_random_space(config: Config) -> None:
