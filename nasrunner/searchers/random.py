@@ -2,6 +2,7 @@
 
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
+from nasrunner.searchers.candidates import rollout
 
 
 class RandomSearch(Searcher):
@@ -12,11 +13,7 @@ class RandomSearch(Searcher):
     """
 
     def suggest(self, index: int) -> Proposal:
-        rng = self.rng(index)
-        genotype = self.space_at(index).walk(
-            lambda decision: int(rng.integers(len(decision.options)))
-        )
-        return Proposal(index, genotype)
+        return Proposal(index, rollout(self.space_at(index), self.rng(index)))
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         pass

@@ -14,7 +14,7 @@ from nasrunner.searchers.replicas import Arrivals
 from nasrunner.searchers.rollout import Policy, Rollout
 from nasrunner.searchers.transcript import Transcript, Vocabulary
 from nasrunner.spaces.language import parse_space
-from tests.searchers.worlds import load_space, reward_of
+from tests.searchers.worlds import load_space, run
 
 
 def reinforce(space: SearchSpace, seed: int = 0, **changes: Any) -> PolicyGradient:
@@ -37,16 +37,6 @@ def results_of(searcher: PolicyGradient) -> list[tuple[Proposal, float]]:
     """What the next update will be made of."""
     assert isinstance(searcher.batches, Arrivals)
     return searcher.batches.batch.results
-
-
-def run(searcher: PolicyGradient, num_children: int) -> list[Proposal]:
-    proposals = []
-    for _ in range(num_children):
-        proposal = searcher.propose()
-        assert proposal is not None
-        searcher.observe(Outcome(proposal, "completed", reward_of(proposal)))
-        proposals.append(proposal)
-    return proposals
 
 
 class Forced(Rollout):

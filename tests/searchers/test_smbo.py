@@ -12,7 +12,7 @@ from nasrunner.searchers.candidates import Candidates, key_of
 from nasrunner.searchers.random import RandomSearch
 from nasrunner.searchers.smbo import Smbo, choose_history, normal_scores, standardised
 from nasrunner.spaces.language import parse_space
-from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one, reward_of
+from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one, run
 
 
 class CountZeros:
@@ -47,16 +47,6 @@ def smbo(space: SearchSpace, seed: int = 0, **changes: Any) -> Smbo:
 def fits(searcher: Smbo) -> list[tuple[list[Genotype], list[float]]]:
     assert isinstance(searcher.surrogate, CountZeros)
     return searcher.surrogate.fits
-
-
-def run(searcher: Searcher, num_children: int) -> list[Proposal]:
-    proposals = []
-    for _ in range(num_children):
-        proposal = searcher.propose()
-        assert proposal is not None
-        searcher.observe(Outcome(proposal, "completed", reward_of(proposal)))
-        proposals.append(proposal)
-    return proposals
 
 
 def num_right(proposal: Proposal) -> float:

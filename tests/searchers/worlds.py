@@ -81,6 +81,17 @@ def reward_of(proposal: Proposal) -> float:
     return int(genotype_hash(proposal.genotype), 16) / 16**12
 
 
+def run(searcher: Searcher, num_children: int) -> list[Proposal]:
+    """Proposes so many children, each observed with its reward before the next."""
+    proposals = []
+    for _ in range(num_children):
+        proposal = searcher.propose()
+        assert proposal is not None
+        searcher.observe(Outcome(proposal, "completed", reward_of(proposal)))
+        proposals.append(proposal)
+    return proposals
+
+
 @dataclass
 class Loop:
     """The part of a study that a searcher sees; its events are what a ledger would hold."""
