@@ -14,7 +14,7 @@ import torch
 
 from nasrunner import child
 from nasrunner.core import ConfigError, Outcome
-from tests.children.blobs import BLOBS
+from tests.children.blobs import OWN
 from tests.children.studies import (
     first_child,
     folder_of,
@@ -194,7 +194,7 @@ def test_batches_and_learning_rate_of_each_device(tmp_path):
 
 @pytest.mark.slow
 def test_a_module_of_the_users_own_gets_lightnings_distributed_sampler(tmp_path):
-    blobs = {**BLOBS, "_target_": "tests.children.blobs.LoaderBlobs", "batch_size": 9}
+    blobs = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs", "batch_size": 9}
     study = make_study(tmp_path, *TWO, space={"affine": {"units": 3}}, data=blobs)
     assert train(study).error is None
     # 90 examples, 45 on each device, 9 a batch

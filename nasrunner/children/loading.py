@@ -113,9 +113,11 @@ def prepared(
     """
     if trainer.world_size > 1:
         per_device: bool = config["trainer"]["batch_size_per_device"]
-        return RankData(make_data(config["data"], construct), seed, per_device=per_device)
+        data = make_data(config["data"], construct)
+        return RankData(data, seed, per_device=per_device).attach(trainer)
     data = load_data(config["data"], trainer, seed, construct, joins_validation=joins_validation)
-    return LoadedData(data, is_fast=is_in_memory(data) and is_fast(config["trainer"], trainer))
+    is_epochwise = is_in_memory(data) and is_fast(config["trainer"], trainer)
+    return LoadedData(data, is_fast=is_epochwise).attach(trainer)
 
 
 def is_in_memory(data: pl.LightningDataModule) -> bool:
@@ -139,6 +141,12 @@ class LoadedData(pl.LightningDataModule):
         super().__init__()
         self.data = data
         self.is_fast = is_fast
+
+    def attach(self, trainer: pl.Trainer) -> "LoadedData":
+        """Tells a trainer what the data module has not, which this one seems to have."""
+        if not is_overridden("val_dataloader", self.data):
+            trainer.limit_val_batches = 0
+        return self
 
     def num_batches_in_a_step(self, trainer: pl.Trainer) -> int:
         """How many times ``data.batch_size`` examples a step of the optimizer takes."""

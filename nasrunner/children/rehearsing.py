@@ -226,9 +226,10 @@ class Rehearsal:
             is_fast=False,
         )
         module.check = BatchCheck.of(self.config, task, self.data)
+        loaded = LoadedData(self.data, is_fast=False).attach(trainer)
         try:
             with interruptible():
-                trainer.fit(module, datamodule=LoadedData(self.data, is_fast=False))
+                trainer.fit(module, datamodule=loaded)
         except (NetworkError, NasRunnerError):
             raise
         except (FloatingPointError, torch.OutOfMemoryError):

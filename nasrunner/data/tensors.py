@@ -19,7 +19,7 @@ from nasrunner.data.split import count_of, hold_out
 # N = number of examples, ... = the shape of one example
 
 Arrays = tuple[np.ndarray, np.ndarray]
-"""Inputs (N, ...) and targets: (N,) class indices, or (N, outputs) numbers."""
+"""Inputs (N, ...) and targets: (N,) class indices, or (N, outputs) numbers; tensors will do."""
 
 _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
 """Arguments that the tensors of a data set do not depend on."""
@@ -216,7 +216,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return (*identity_of(self, _BATCHING), self._is_joined)
 
     def _load_fit(self, device: torch.device) -> _FitTensors:
-        x, y = self.read_fit()
+        x, y = self._arrays(self.read_fit())
         num_outputs = self._num_outputs(x, y)
         if num_outputs != self.num_outputs:
             what = "classes" if y.ndim == 1 else "targets of an example"
@@ -236,12 +236,25 @@ class TensorDataModule(pl.LightningDataModule, ABC):
 
     def _load_test(self, device: torch.device) -> Batch:
         assert self._fit is not None
-        x, y = self.read_test()
+        x, y = self._arrays(self.read_test())
         if self._num_outputs(x, y) > self.num_outputs:
             raise DataError(
                 f"the test part of {type(self).__name__} has classes that training lacks"
             )
         return _tensors(self._fit.normalization, x, y, device)
+
+    def _arrays(self, examples: Any) -> Arrays:
+        """Inputs and targets as arrays, of which tensors and lists are as good."""
+        if not isinstance(examples, tuple | list) or len(examples) != 2:
+            raise DataError(
+                f"{type(self).__name__} must read (inputs, targets), got "
+                f"{f'{len(examples)} parts' if isinstance(examples, tuple | list) else examples!r}"
+            )
+        x, y = (
+            each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else np.asarray(each)
+            for each in examples
+        )
+        return x, y
 
     def _num_outputs(self, x: np.ndarray, y: np.ndarray) -> int:
         """How many outputs the data has; refuses arrays that are no examples of ``in_shape``."""

@@ -1,6 +1,7 @@
 """Writes the runs of a study's children to MLflow; every call can be repeated without harm."""
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,10 +181,11 @@ class ChildRuns:
         curves = self._curves(index)
         names = {name for point in curves.read() for name in point.values}
         legal = text.legal_names(names)
-        curves.last_epoch = min(
+        epoch = min(
             (self._connection.last_step(run.info.run_id, legal[name]) for name in names),
             default=-1,
         )
+        curves.last = (epoch, sys.maxsize)  # with all that was measured in that epoch
         curves.latest = {n: run.data.metrics[n] for n in names if n in run.data.metrics}
         single = set(run.data.metrics) - names
         return ChildRun(run.info.run_id, run.info.artifact_uri, curves, single)

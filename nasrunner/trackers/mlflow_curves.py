@@ -14,31 +14,37 @@ _NOT_METRICS = ("epoch", "step", "time")
 
 @dataclass(frozen=True)
 class Point:
-    """One epoch of a curve: Unix time in seconds, and metric values by name."""
+    """One point of a curve: Unix time in seconds, and metric values by name.
+
+    Attributes:
+        epoch: the point's; several validations in one epoch have the same.
+        step: of the optimizer; grows from point to point of a training.
+    """
 
     epoch: int
+    step: int
     time_s: float
     values: Mapping[str, float]
 
 
 @dataclass
 class CurveReader:
-    """Gives each epoch of ``curves.jsonl`` once, also where the file is begun anew.
+    """Gives each point of ``curves.jsonl`` once, also where the file is begun anew.
 
     Attributes:
         path: the file; it may not exist yet.
-        last_epoch: the latest epoch that was taken; -1 for none.
+        last: epoch and step of the latest point that was taken; (-1, -1) for none.
         latest: the latest value of each metric that was taken.
     """
 
     path: Path
-    last_epoch: int = -1
+    last: tuple[int, int] = (-1, -1)
     latest: dict[str, float] = field(default_factory=dict)
     _offset: int = 0
     _seen: int = 0
 
     def read(self) -> list[Point]:
-        """The epochs that were added since the last ``take``; a line being written waits."""
+        """The points that were added since the last ``take``; a line being written waits."""
         try:
             with self.path.open("rb") as file:
                 if file.seek(0, 2) < self._offset:
@@ -48,19 +54,19 @@ class CurveReader:
         except OSError:  # a child that has not started, or never will
             return []
         self._seen = self._offset + data.rfind(b"\n") + 1
-        points, last = [], self.last_epoch
+        points, last = [], self.last
         for line in data.splitlines(keepends=True):
             point = _point(line) if line.endswith(b"\n") else None
-            if point is not None and point.epoch > last:
+            if point is not None and (place := (point.epoch, point.step)) > last:
                 points.append(point)
-                last = point.epoch
+                last = place
         return points
 
     def take(self, points: list[Point]) -> None:
         """Marks what ``read`` gave as safely written."""
         self._offset = self._seen
         for point in points:
-            self.last_epoch = point.epoch
+            self.last = (point.epoch, point.step)
             self.latest.update(point.values)
 
 
@@ -72,7 +78,8 @@ def _point(line: bytes) -> Point | None:
             for name, value in record.items()
             if name not in _NOT_METRICS and isinstance(value, int | float)
         }
-        return Point(int(record["epoch"]), float(record["time"]), values)
+        step = int(record.get("step", 0))
+        return Point(int(record["epoch"]), step, float(record["time"]), values)
     except (ValueError, KeyError, TypeError):  # a line cut off when its writer was killed
         return None
 

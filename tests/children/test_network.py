@@ -10,7 +10,7 @@ from nasrunner.children.retraining import RetrainTask, network_folder, repetitio
 from nasrunner.core import ConfigError, Proposal
 from tests.children.blobs import OWN, Batches, Killed, OwnBlobs, broken, make_trainer
 
-DATA = {**OWN, "_target_": "tests.children.test_network.TestedBlobs"}
+DATA = {**OWN, "_target_": "tests.children.test_network.TestedBlobs", "path": None}
 SEARCHED = {
     "concat": [{"affine": {"units": 8}}, "relu", {"affine": {"units": 3}}],
     "hyperparameters": {"optimizer.lr": {"oneof": [0.01, 0.02]}},
@@ -42,6 +42,11 @@ class TestedBlobs(OwnBlobs):
 
     def test_dataloader(self):
         return Batches(*self.test, 40, is_shuffled=False)
+
+
+class Untested(OwnBlobs):
+    def __init__(self, path, **arguments):
+        super().__init__(**arguments)
 
 
 class Unjoinable(TestedBlobs):
@@ -178,8 +183,8 @@ def test_hyperparameters_that_were_searched_are_applied(tmp_path):
         (["trainer.checkpoint=none"], {}, "checkpoint=none keeps no weights .* best, last, all"),
         (
             [],
-            {"data": {"_target_": "tests.children.blobs.Blobs", "path": None}},
-            r"Blobs has no test_dataloader\(\), so nothing can be tested",
+            {"data": {"_target_": "tests.children.test_network.Untested"}},
+            r"Untested has no test_dataloader\(\), so nothing can be tested",
         ),
         (
             [],

@@ -26,6 +26,19 @@ def test_epochs_come_once_and_a_line_being_written_waits(tmp_path):
     assert reader.latest == {"loss": 0.5}
 
 
+def test_several_validations_of_an_epoch_come_once_each(tmp_path):
+    path = tmp_path / "curves.jsonl"
+    steps = [json.dumps({"epoch": 0, "step": step, "time": 5.0, "loss": 1.0}) for step in (2, 4)]
+    path.write_text(steps[0] + "\n")
+    reader = CurveReader(path)
+    assert epochs(reader) == [0]
+    path.write_text("".join(f"{each}\n" for each in steps))
+    points = reader.read()
+    assert [point.step for point in points] == [4]
+    reader.take(points)
+    assert reader.read() == []
+
+
 def test_what_was_not_taken_comes_again(tmp_path):
     path = tmp_path / "curves.jsonl"
     path.write_text(line(0, loss=1.0))

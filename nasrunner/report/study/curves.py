@@ -97,8 +97,17 @@ def _metrics(study: RecordedStudy, curves: Sequence[Curve]) -> list[str]:
 
 
 def _points(curve: Curve, name: str) -> list[tuple[float, float]]:
-    """(epochs trained, value) pairs."""
-    return [(line["epoch"] + 1, line[name]) for line in curve if line.get(name) is not None]
+    """(epochs trained, value) pairs; a validation within an epoch has the part that was done."""
+    ends = {line["epoch"]: line.get("step", 0) for line in curve if "train_loss" in line}
+
+    def trained(line: Mapping[str, float]) -> float:
+        epoch = line["epoch"]
+        if "train_loss" in line or "step" not in line:
+            return epoch + 1
+        start = ends.get(epoch - 1, 0)
+        return epoch + (line["step"] - start) / (ends[epoch] - start) if epoch in ends else epoch
+
+    return [(trained(line), line[name]) for line in curve if line.get(name) is not None]
 
 
 def _draw_rest(axes: Axes, curves: Sequence[Sequence[tuple[float, float]]]) -> None:

@@ -1,0 +1,190 @@
+"""A child is trained exactly as Lightning's own loop trains the same objects."""
+
+import pytest
+import torch
+
+from tests.children.blobs import BLOBS, OWN
+from tests.children.plain import childs, lightnings_own
+
+NOISY = {
+    "concat": [
+        {"affine": {"units": 16}},
+        "batch_norm",
+        "relu",
+        {"dropout": {"p": 0.3}},
+        {"affine": {"units": 3}},
+    ]
+}
+LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
+WORKERS = {
+    **OWN,
+    "_target_": "tests.children.plain.WorkerBlobs",
+    "num_workers": 2,
+    "has_sampler": False,
+    "seeds_workers": False,
+}
+EMA = "[{_target_: pytorch_lightning.callbacks.EMAWeightAveraging, decay: 0.9}]"
+SWA = (
+    "[{_target_: pytorch_lightning.callbacks.StochasticWeightAveraging, swa_lrs: 0.05, "
+    "swa_epoch_start: 2}]"
+)
+
+
+def compare(tmp_path, *overrides, schedule=None, num_extra=0, **arguments):
+    """Trains a child and Lightning's own with the same configuration; returns the validations."""
+    arguments.setdefault("space", NOISY)
+    theirs, their_weights = lightnings_own(*overrides, schedule=schedule, **arguments)
+    ours, our_weights = childs(tmp_path, *overrides, **arguments)
+    assert len(theirs) > 0
+    assert len(ours) == len(theirs) + num_extra
+    for mine, other in zip(ours, theirs, strict=False):
+        assert mine == pytest.approx(other, rel=1e-5)
+    assert set(our_weights) == set(their_weights)
+    for name, value in their_weights.items():
+        assert torch.equal(our_weights[name], value), name
+    return ours
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "max_epochs=3",
+        "max_steps=10",
+        "min_epochs=2",
+        "accumulate_grad_batches=4",
+        "gradient_clip_val=0.1",
+        "limit_train_batches=4",
+        "limit_train_batches=0.5",
+        "limit_val_batches=1",
+        "val_check_interval=2",
+        "val_check_interval=0.5",
+        "val_check_interval=4",
+        "check_val_every_n_epoch=2",
+        "num_sanity_val_steps=2",
+        "precision=bf16-mixed",
+        "precision=64-true",
+        "reload_dataloaders_every_n_epochs=1",
+        "detect_anomaly=true",
+        "inference_mode=false",
+        "overfit_batches=2",
+    ],
+)
+@pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_each_argument_of_the_trainer_does_what_lightning_does(tmp_path, override, data):
+    if override == "overfit_batches=2" and data is BLOBS:
+        pytest.skip("Lightning cannot turn off the shuffling of what is no DataLoader")
+    name = override.partition("=")[0]
+    also = "trainer." if name in ("max_steps", "check_val_every_n_epoch") else ""
+    compare(tmp_path, f"trainer.{override}", *([f"{also}max_epochs=4"] if also else []), data=data)
+
+
+def test_validation_by_batches_across_epochs(tmp_path):
+    overrides = ("trainer.val_check_interval=4", "trainer.check_val_every_n_epoch=null")
+    ours = compare(tmp_path, *overrides, "trainer.max_epochs=4")
+    assert [line["step"] for line in ours] == [4, 8, 12, 16, 20, 24]
+
+
+STEPS = 18  # three epochs of 90 examples by 16
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "schedule"),
+    [
+        ("cosine", (), {"T_max": 3}),
+        ("cosine", ("scheduler.interval=step",), {"T_max": STEPS}),
+        ("cosine", ("trainer.max_epochs=-1", "trainer.max_steps=14"), {"T_max": 3}),
+        (
+            "cosine",
+            ("scheduler.interval=step", "trainer.max_epochs=-1", "trainer.max_steps=14"),
+            {"T_max": 14},
+        ),
+        (
+            "cosine",
+            ("scheduler.interval=step", "trainer.accumulate_grad_batches=4"),
+            {"T_max": 6},
+        ),
+        ("one_cycle", (), {"max_lr": 0.01, "total_steps": STEPS}),
+        ("one_cycle", ("scheduler.interval=epoch",), {"max_lr": 0.01, "total_steps": 3}),
+        ("step", ("scheduler.step_size=1", "scheduler.gamma=0.5"), {}),
+        ("multistep", ("scheduler.milestones=[5,9]", "scheduler.interval=step"), {}),
+        ("plateau", ("scheduler.patience=0", "scheduler.threshold=0.5"), {}),
+        (
+            "plateau",
+            (
+                "scheduler.patience=0",
+                "scheduler.threshold=0.5",
+                "trainer.check_val_every_n_epoch=2",
+                "trainer.max_epochs=6",
+            ),
+            {},
+        ),
+    ],
+)
+@pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
+@pytest.mark.filterwarnings("ignore:.*strict.*:RuntimeWarning")
+def test_each_scheduler_is_stepped_as_lightning_does(tmp_path, name, overrides, schedule, data):
+    from tests.children.blobs import configured
+
+    _, config = configured(*overrides, scheduler=name)
+    numbers = {**config["scheduler"], **schedule}
+    assert "auto" not in numbers.values()
+    compare(tmp_path, *overrides, schedule=numbers, data=data, scheduler=name)
+
+
+@pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
+def test_a_warm_up_and_a_cosine_follow_one_another(tmp_path, data):
+    linear = {"_target_": "torch.optim.lr_scheduler.LinearLR", "_partial_": False}
+    cosine = {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR", "_partial_": False}
+    numbers = {
+        "_target_": "torch.optim.lr_scheduler.SequentialLR",
+        "interval": "step",
+        "schedulers": [
+            {**linear, "start_factor": 0.01, "total_iters": 5},
+            {**cosine, "T_max": STEPS - 5, "eta_min": 0.0},
+        ],
+        "milestones": [5],
+    }
+    compare(
+        tmp_path,
+        "scheduler.milestones=[0.25]",  # 4.5 of 18 steps, rounded to even: 4
+        schedule={**numbers, "schedulers": _with(numbers, 4), "milestones": [4]},
+        data=data,
+        scheduler="warmup_cosine",
+    )
+
+
+def _with(numbers, warm_up):
+    linear, cosine = numbers["schedulers"]
+    return [{**linear, "total_iters": warm_up}, {**cosine, "T_max": STEPS - warm_up}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"has_sampler": True},
+        {"seeds_workers": True},
+        {"num_workers": 0},
+        {"num_workers": 0, "has_sampler": True},
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_users_loader_is_lightnings_to_use(tmp_path, changes):
+    compare(tmp_path, data={**WORKERS, **changes})
+
+
+def test_the_average_of_weights_is_what_is_rewarded_and_kept(tmp_path):
+    compare(tmp_path, f"trainer.callbacks={EMA}", data=LOADER)
+
+
+@pytest.mark.parametrize("space", [NOISY, {"affine": {"units": 3}}], ids=["batch norm", "none"])
+def test_a_stochastic_average_is_validated(tmp_path, space):
+    has_batch_norm = space is NOISY
+    compare(
+        tmp_path,
+        f"trainer.callbacks={SWA}",
+        data=LOADER,
+        space=space,
+        num_extra=0 if has_batch_norm else 1,
+    )
