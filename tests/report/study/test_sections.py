@@ -273,6 +273,22 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     assert [line["epoch"] for line in read_curve(study.children[0])] == [0, 1, 2]
 
 
+def test_validations_within_an_epoch_stand_where_they_were(tmp_path):
+    study = with_curves(tmp_path / "s", num_children=1)
+    lines = [
+        {"epoch": 0, "step": 5, "val_loss": 4.0},
+        {"epoch": 0, "step": 10, "train_loss": 1.0, "val_loss": 3.0},
+        {"epoch": 1, "step": 15, "val_loss": 2.0},
+        {"epoch": 1, "step": 20, "train_loss": 1.0, "val_loss": 1.0},
+        {"epoch": 2, "step": 20, "val_loss": 0.5},  # of what a callback made of the weights
+    ]
+    curves = tmp_path / "s" / "children" / "0000" / "curves.jsonl"
+    curves.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    plot = curves_section(read_study(study.end())).parts[0]
+    loss = next(axes for axes in plot.figure.axes if axes.get_title(loc="left") == "val_loss")
+    assert loss.get_lines()[0].get_xdata().tolist() == [0.5, 1, 1.5, 2, 2]
+
+
 def test_a_child_without_epochs_has_an_empty_curve(tmp_path):
     study = read_study(recorded(tmp_path / "s", [0.5]))
     assert read_curve(study.children[0]) == ()
