@@ -7,7 +7,7 @@ import pytest
 import nasrunner.rehearsal
 from nasrunner.core import ConfigError, Outcome, Proposal, Train
 from nasrunner.rehearsal import rehearse
-from tests.toys import ToyExecutor
+from tests.toys import ToyExecutor, no_mistake
 
 
 class OnAnotherMachine(ToyExecutor):
@@ -32,11 +32,11 @@ def test_a_folder_that_workers_do_not_see_is_refused(tmp_path, monkeypatch):
         rf"{re.escape(str(tmp_path))} is not the same on \S+$"
     )
     with pytest.raises(ConfigError, match=message):
-        rehearse(lambda: None, OnAnotherMachine(slots=1, seed=0), tmp_path)
+        rehearse(no_mistake, OnAnotherMachine(slots=1, seed=0), tmp_path)
 
 
 def test_a_rehearsal_leaves_nothing_behind(tmp_path):
-    rehearse(lambda: None, ToyExecutor(slots=1, seed=0), tmp_path)
+    rehearse(no_mistake, ToyExecutor(slots=1, seed=0), tmp_path)
     with pytest.raises(ConfigError, match=r"^optimizer\.lr must be > 0$"):
         rehearse(refuse, ToyExecutor(slots=1, seed=0), tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -63,8 +63,9 @@ def train_toy(proposal: Proposal, failing: Callable[[Proposal], bool] | None = N
     return Outcome(proposal, "completed", reward, {"val_accuracy": reward}, cost_s=2.0)
 
 
-def no_mistake() -> None:
+def no_mistake() -> list[str]:
     """A rehearsal that finds nothing."""
+    return []
 
 
 @dataclass
@@ -84,7 +85,7 @@ class ToyTrainer:
         values = self.space.values(genotype)
         return Blueprint(str(values), "", values, self.parameters, 2 * self.parameters)
 
-    def rehearsal(self) -> Callable[[], None]:
+    def rehearsal(self) -> Callable[[], list[str]]:
         return no_mistake
 
     def task(self, folder: Path, seed: int) -> Train:

@@ -2,8 +2,9 @@
 
 import functools
 import inspect
+import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,76 @@ def check_names(arguments: Mapping[str, Any]) -> None:
         annotation = _lightning_types().get(name)
         if annotation is not None and not _has_target(value) and not fits(value, annotation):
             raise ConfigError(f"trainer.{name} must be {readable(annotation)}, got {value!r}")
+    check_ranges(arguments)
+
+
+Legal = tuple[Callable[[Any], bool], str]
+"""Whether a value is legal, and what is, in words."""
+
+
+def _at_least(least: int, *, or_also: int | None = None) -> Legal:
+    text = f">= {least}" if or_also is None else f"{or_also} or >= {least}"
+    return lambda value: value >= least or value == or_also, text
+
+
+_SHARE: Legal = (
+    lambda value: value >= 1 if isinstance(value, int) else 0 < value <= 1,
+    "a whole number of batches >= 1 or a share of them in (0, 1]",
+)
+_SHARE_OR_NONE: Legal = (
+    lambda value: value >= 0 if isinstance(value, int) else 0 <= value <= 1,
+    "a whole number of batches >= 0 or a share of them in [0, 1]",
+)
+
+_RANGES: Mapping[str, Legal] = {
+    "max_epochs": _at_least(1, or_also=-1),
+    "min_epochs": _at_least(0),
+    "max_steps": _at_least(1, or_also=-1),
+    "min_steps": _at_least(0),
+    "accumulate_grad_batches": _at_least(1),
+    "gradient_clip_val": _at_least(0),
+    "limit_train_batches": _SHARE,
+    "limit_val_batches": _SHARE_OR_NONE,
+    "limit_test_batches": _SHARE,
+    "overfit_batches": _SHARE_OR_NONE,
+    "val_check_interval": _SHARE,
+    "check_val_every_n_epoch": _at_least(1),
+    "num_sanity_val_steps": _at_least(0, or_also=-1),
+    "log_every_n_steps": _at_least(0),
+    "reload_dataloaders_every_n_epochs": _at_least(0),
+}
+"""Numbers that Lightning takes, and then trains nothing with, ignores, or stumbles over later."""
+
+
+def check_ranges(arguments: Mapping[str, Any]) -> None:
+    """Refuses numbers and combinations of Lightning's arguments that cannot be honoured.
+
+    Raises:
+        ConfigError: names the argument, its value and what is legal.
+    """
+    for name, (is_legal, legal) in _RANGES.items():
+        value = arguments.get(name)
+        if isinstance(value, int | float) and not (math.isfinite(value) and is_legal(value)):
+            raise ConfigError(f"trainer.{name} must be null or {legal}, got {value!r}")
+    for unit in ("epochs", "steps"):
+        least, most = arguments.get(f"min_{unit}"), arguments.get(f"max_{unit}")
+        if least is not None and most not in (None, -1) and least > most:
+            raise ConfigError(
+                f"trainer.min_{unit}={least} must be at most trainer.max_{unit}={most}"
+            )
+    if arguments.get("gradient_clip_algorithm") and not arguments.get("gradient_clip_val"):
+        raise ConfigError(
+            f"trainer.gradient_clip_algorithm={arguments['gradient_clip_algorithm']} clips nothing "
+            "without trainer.gradient_clip_val"
+        )
+    for name in ("callbacks", "logger"):
+        given = arguments.get(name)
+        for value in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(value, str) or (isinstance(given, list) and not _has_target(value)):
+                raise ConfigError(
+                    f"trainer.{name} must hold mappings with _target_, the dotted path of a class, "
+                    f"got {value!r}"
+                )
 
 
 @functools.cache
@@ -93,7 +164,12 @@ def _has_target(value: Any) -> bool:
 
 
 def make_trainer(
-    config: Mapping[str, Any], folder: Path, construct: Construct, callbacks: list[pl.Callback]
+    config: Mapping[str, Any],
+    folder: Path,
+    construct: Construct,
+    callbacks: Sequence[pl.Callback],
+    *,
+    first: Sequence[pl.Callback] = (),
 ) -> pl.Trainer:
     """Lightning's Trainer for one child.
 
@@ -102,7 +178,8 @@ def make_trainer(
             strategies and profilers may be given with ``_target_``.
         folder: where Lightning keeps files, if it is told to write some.
         construct: builds what has a ``_target_``.
-        callbacks: ours; those of ``config`` come first.
+        callbacks: ours that come after those of ``config``.
+        first: ours that come before them.
 
     Raises:
         ConfigError: an argument does not exist, or Lightning refuses its value.
@@ -116,11 +193,35 @@ def make_trainer(
     if not any(isinstance(each, ClusterEnvironment) for each in built["plugins"]):
         built["plugins"].append(environment())
     built["default_root_dir"] = built.get("default_root_dir") or folder
-    both = [*(users if isinstance(users, list) else [users]), *callbacks]
+    users = users if isinstance(users, list) else [users]
     try:
-        return pl.Trainer(**built, callbacks=both)
+        trainer = pl.Trainer(**built, callbacks=[*first, *users, *callbacks])
     except Exception as error:  # MisconfigurationException, ValueError, TypeError, RuntimeError, …
         raise ConfigError(f"trainer: {' '.join(str(error).split())}") from error
+    profiler: Any = trainer.profiler  # type: ignore[attr-defined]  # set in its __init__
+    if config.get("profiler") is not None and profiler.dirpath is None:
+        profiler.dirpath = folder  # else it is printed, and children print nothing
+        profiler.filename = profiler.filename or "profile"
+    return trainer
+
+
+def has_users_callbacks(config: Mapping[str, Any]) -> bool:
+    """Whether the ``trainer`` part of a child's configuration has callbacks."""
+    return bool(config.get("callbacks"))
+
+
+def remarks(config: Mapping[str, Any], trainer: pl.Trainer) -> list[str]:
+    """What Lightning trains with instead of what was asked for, in sentences.
+
+    Args:
+        config: the ``trainer`` part of the child's configuration.
+        trainer: Lightning's Trainer of it.
+    """
+    asked, used = str(config.get("precision")), trainer.precision
+    if asked in ("16", "16-mixed") and used != "16-mixed":
+        device = trainer.strategy.root_device.type
+        return [f"trainer.precision={asked} is not to be had on {device}: children use {used}"]
+    return []
 
 
 def needs_ranks(config: Mapping[str, Any], trainer: Callable[[], pl.Trainer]) -> bool:
@@ -176,8 +277,10 @@ def is_fast(config: Mapping[str, Any], trainer: pl.Trainer) -> bool:
     """Whether the fast loop takes exactly the steps that Lightning's own would.
 
     It does on one device, in full or bfloat16 precision, where no argument changes what happens
-    between the batches of an epoch.
+    between the batches of an epoch, and no callback of the user's looks there.
     """
+    if config.get("max_time") is not None and config.get("min_epochs"):
+        return False  # time that is up does not end an epoch before the least number of them
     unsafe = {n: v for n, v in lightning_defaults().items() if n not in SAFE} | {"logger": False}
     if any(n in config and config[n] not in (value, None) for n, value in unsafe.items()):
         return False

@@ -26,7 +26,7 @@ class Attempt:
     """What an attempt at a child has come to.
 
     Attributes:
-        curves: a line for each epoch, those of the attempts that it goes on from among them.
+        curves: the lines so far, those of the attempts that it goes on from among them.
         earlier_s: seconds that these attempts spent.
         started_s: when this one began, on the clock of ``time.perf_counter``.
         keeps_last: whether ``last.ckpt`` is kept once there is an outcome.
@@ -80,12 +80,17 @@ def describe(failure: BaseException, num_lines: int = 12) -> str:
 
 
 def final_metrics(curves: list[Line]) -> dict[str, float]:
-    """The last value of every metric, and the number of epochs."""
+    """The last value of every metric, and the number of epochs that were trained."""
     if not curves:
         return {}
     last = {name: value for line in curves for name, value in line.items()}
     metrics = {name: value for name, value in last.items() if name not in _NO_METRICS}
-    return metrics | {"epochs": float(len(curves))}
+    return metrics | {"epochs": float(num_epochs(curves))}
+
+
+def num_epochs(curves: list[Line]) -> int:
+    """How many epochs were trained: each ends with a line that has its ``train_loss``."""
+    return sum("train_loss" in line for line in curves)
 
 
 def _free_memory() -> None:

@@ -39,6 +39,28 @@ def draw_up(
             ``(*in_shape, num_outputs)``.
     """
     frozen = space.freeze(genotype)
+    network = on_meta(frozen, in_shape, num_outputs, in_dtype)
+    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    try:
+        flops = count_flops(network, in_shape, in_dtype)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())
+        raise SpaceError(f"the network cannot be run on the meta device: {reason}") from error
+    return Blueprint(frozen.text(), draw(frozen), space.values(genotype), parameters, flops)
+
+
+def on_meta(
+    frozen: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str = "float32"
+) -> nn.Module:
+    """A network on the meta device: its shapes, without its weights.
+
+    Args:
+        frozen: the architecture.
+        in_shape, num_outputs, in_dtype: as of ``draw_up``.
+
+    Raises:
+        SpaceError: as of ``draw_up``.
+    """
     with torch.device("meta"):
         network, out_shape = frozen.build(in_shape)
     legal = (*in_shape, num_outputs) if in_dtype == "int64" else (num_outputs,)
@@ -47,13 +69,7 @@ def draw_up(
             f"the network's output has the shape {out_shape} but must have {legal}: "
             "end the space with affine: {units: ${data.num_outputs}}"
         )
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    try:
-        flops = count_flops(network, in_shape, in_dtype)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())
-        raise SpaceError(f"the network cannot be run on the meta device: {reason}") from error
-    return Blueprint(frozen.text(), draw(frozen), space.values(genotype), parameters, flops)
+    return network
 
 
 def count_flops(network: nn.Module, in_shape: Shape, in_dtype: str = "float32") -> int:

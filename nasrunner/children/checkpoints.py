@@ -1,5 +1,6 @@
 """Keeps the weights of a child: of its best epoch, of its last one, both or neither."""
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,10 +27,11 @@ class KeepWeights(pl.Callback):
     """Writes ``best.ckpt`` and ``last.ckpt`` when training ends.
 
     ``best.ckpt`` holds what a later run or a user needs: ``state_dict`` of the network, ``epoch``
-    and ``metrics`` of the epoch whose reward metric was best. Its weights are copied in memory
-    whenever they improve, on their device, and written once: a write for every improvement would
-    cost tiny children as much as an epoch. ``last.ckpt`` is Lightning's own checkpoint, with the
-    optimizer's state, so that training can go on from it.
+    and ``metrics`` of the validation whose reward metric was best. They are those that were
+    validated, averages of weights too, copied in memory whenever they improve, on their device, and
+    written once: a write for every improvement would cost tiny children as much as an epoch.
+    ``last.ckpt`` is Lightning's own checkpoint, with the optimizer's state, so that training can go
+    on from it.
 
     Args:
         folder: the child's folder.
@@ -43,16 +45,29 @@ class KeepWeights(pl.Callback):
         self.keeps_last = keep in ("last", "all")
         self.reward = reward
         self._best: dict[str, Any] | None = None
+        self._is_measured = False  # by a validation whose line is not complete
 
     def consider(self, line: Line, module: ChildModule) -> None:
-        """Copies the weights if the epoch just ended is the best so far."""
+        """Copies the weights if what was just measured of them is the best so far."""
         value = line.get(self.reward.metric)
-        if not self.keeps_best or value is None:
+        if not self.keeps_best or value is None or not math.isfinite(value):
             return
         best = self._best["metrics"][self.reward.metric] if self._best else None
         if self.reward.is_better(value, best):
             weights = {n: v.detach().clone() for n, v in module.network.state_dict().items()}
             self._best = {"epoch": int(line["epoch"]), "metrics": line, "state_dict": weights}
+            self._is_measured = True
+
+    def recorded(self, line: Line, module: ChildModule) -> None:
+        """Completes the metrics of what is best with the line that its validation is part of.
+
+        A reward metric of training examples is known only now.
+        """
+        if self._is_measured and self._best is not None:
+            self._best["metrics"] = line
+        elif not self.reward.is_of_validation:
+            self.consider(line, module)
+        self._is_measured = False
 
     def put_back(self, module: ChildModule) -> int | None:
         """Gives the network the weights of its best epoch back, and tells which that was.

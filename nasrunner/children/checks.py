@@ -1,14 +1,14 @@
 """Tries what children will need before the first one is trained, so that mistakes show at once."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, ReduceLROnPlateau
 
 from nasrunner.children.arguments import check_ranks, make_trainer, needs_ranks
 from nasrunner.children.batch_norm import check_epsilon
@@ -17,11 +17,13 @@ from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
 from nasrunner.children.memory_format import check_channels_last
 from nasrunner.children.quiet import quiet
+from nasrunner.children.rehearsing import Rehearsal
 from nasrunner.children.scaling import check_scaling
 from nasrunner.children.schedulers import Plateau
+from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config, Construct, check_settings, variants
-from nasrunner.children.tasks import Task
-from nasrunner.core import ConfigError, DataError, NasRunnerError, Shape
+from nasrunner.children.tasks import make_task
+from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
 from nasrunner.core.errors import suggest
 
 
@@ -30,36 +32,125 @@ def check_child(
     settings: Iterable[tuple[str, Any]],
     in_shape: Shape,
     construct: Construct,
-) -> None:
-    """Builds every part of a child but its network, for every option of every hyperparameter.
+    networks: Sequence[SearchSpace],
+    *,
+    is_rewarded: bool = True,
+) -> list[str]:
+    """Builds every part of a child for every option of every hyperparameter, and trains a step.
+
+    A step is trained with the first option of each, and with those that are not just another
+    number in the place of a number.
 
     Args:
         config: the child's configuration.
         settings: (dotted key, ``OneOf`` or its value) of the space's hyperparameters.
         in_shape: shape of one example.
         construct: builds an object from its configuration.
+        networks: what is trained a step, smallest first; the others where that one breaks.
+        is_rewarded: whether the child needs its reward.
+
+    Returns:
+        Sentences on what will be done in another way than was asked for.
 
     Raises:
-        ConfigError: a part cannot be built; names its key, and the option where it is one's.
-        DataError: a file of the data set is missing or damaged.
+        ConfigError: a part cannot be built, or training cannot work; names its key, and the option
+            where it is one's.
+        DataError: a file of the data set is missing or damaged, or its batches cannot be trained
+            on.
     """
     settings = tuple(settings)
     check_settings(config, settings)
     _check_same_for_all(settings)
-    tried: set[str] = set()
+    said: list[str] = []
+    tried, base = _Tried(in_shape, construct, networks, is_rewarded), None
     for option, variant in variants(config, settings):
+        base = base or variant
+        try:
+            with quiet():  # what children will say, they say in their logs
+                said += tried.parts(variant)
+                if variant is base or not _differ_in_numbers(base, variant):
+                    said += tried.training(variant)
+        except NasRunnerError as error:
+            where = f" (with space.hyperparameters {option})" if option else ""
+            raise type(error)(f"{error}{where}") from error
+    return list(dict.fromkeys(said))
+
+
+class _Tried:
+    """Tries configurations of one study's children; each part of them once."""
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        construct: Construct,
+        networks: Sequence[SearchSpace],
+        is_rewarded: bool,
+    ) -> None:
+        self.in_shape = in_shape
+        self.construct = construct
+        self.networks = networks
+        self.is_rewarded = is_rewarded
+        self._tried: set[str] = set()
+        self._data: tuple[str, pl.LightningDataModule] | None = None
+
+    def parts(self, config: Config) -> list[str]:
+        """Builds what has not been tried yet, and looks whether the parts go together."""
         for part, check in _PARTS.items():
-            identity = f"{part} {json.dumps(variant[part], sort_keys=True, default=repr)}"
-            if part == "scheduler":
-                identity += json.dumps(variant["optimizer"], sort_keys=True, default=repr)
-            if identity in tried:
-                continue
-            tried.add(identity)
-            try:
-                check(variant, in_shape, construct)
-            except NasRunnerError as error:
-                where = f" (with space.hyperparameters {option})" if option else ""
-                raise type(error)(f"{error}{where}") from error
+            if self._is_new(part, config[part]):
+                check(config, self.construct)
+        rehearsal = self._rehearsal(config)
+        if self._is_new("schedule", [config[n] for n in ("optimizer", "scheduler", "trainer")]):
+            _check_scheduler(config, self.construct, rehearsal)
+        if self._is_new("check", [config[n] for n in ("data", "task", "trainer", "scheduler")]):
+            rehearsal.check()
+        return []
+
+    def training(self, config: Config) -> list[str]:
+        """Trains a step."""
+        return self._rehearsal(config).train()
+
+    def _rehearsal(self, config: Config) -> Rehearsal:
+        return Rehearsal(
+            self.networks,
+            config,
+            self.in_shape,
+            self.construct,
+            self._loaded(config),
+            self.is_rewarded,
+        )
+
+    def _loaded(self, config: Config) -> pl.LightningDataModule:
+        identity = _identity(config["data"])
+        if self._data is None or self._data[0] != identity:
+            self._data = (identity, _load_data(config, self.in_shape, self.construct))
+        return self._data[1]
+
+    def _is_new(self, what: str, value: Any) -> bool:
+        identity = f"{what} {_identity(value)}"
+        is_new = identity not in self._tried
+        self._tried.add(identity)
+        return is_new
+
+
+def _identity(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)
+
+
+def _differ_in_numbers(first: Any, second: Any) -> bool:
+    """Whether two configurations are the same but for numbers that are other numbers."""
+    return all(
+        isinstance(each, int | float) and not isinstance(each, bool)
+        for pair in _differences(first, second)
+        for each in pair
+    )
+
+
+def _differences(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(first, Mapping) and isinstance(second, Mapping) and set(first) == set(second):
+        for name in first:
+            yield from _differences(first[name], second[name])
+    elif first != second:
+        yield first, second
 
 
 def _check_same_for_all(settings: Iterable[tuple[str, Any]]) -> None:
@@ -69,41 +160,29 @@ def _check_same_for_all(settings: Iterable[tuple[str, Any]]) -> None:
             raise ConfigError(f"space.hyperparameters: {key} must be the same for all children")
 
 
-def _check_optimizer(config: Config, in_shape: Shape, construct: Construct) -> Optimizer:
+def _check_optimizer(config: Config, construct: Construct) -> None:
+    _make_optimizer(config, construct)
+
+
+def _make_optimizer(config: Config, construct: Construct) -> Optimizer:
     optimizer = construct(config["optimizer"], "optimizer", [nn.Parameter(torch.zeros(1))])
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"optimizer._target_ must name a torch Optimizer, got {type(optimizer)}")
     return optimizer
 
 
-def _check_scheduler(config: Config, in_shape: Shape, construct: Construct) -> None:
-    optimizer = _check_optimizer(config, in_shape, construct)
-    scheduler = construct(config["scheduler"], "scheduler", optimizer)
-    if isinstance(scheduler, ReduceLROnPlateau) and not isinstance(scheduler, Plateau):
-        raise ConfigError(
-            "scheduler._target_: torch's ReduceLROnPlateau does not say which metric it watches; "
-            "use nasrunner.children.schedulers.Plateau"
-        )
-    if not isinstance(scheduler, LRScheduler):
-        raise ConfigError(f"scheduler._target_ must name an LRScheduler, got {type(scheduler)}")
-    if isinstance(scheduler, MultiStepLR):
-        _check_milestones(list(scheduler.milestones))
+def _check_scheduler(config: Config, construct: Construct, rehearsal: Rehearsal) -> None:
+    schedule = Schedule(config["scheduler"], construct)
+    scheduler = schedule.make(_make_optimizer(config, construct), lambda: rehearsal.length)
     if isinstance(scheduler, Plateau):
-        names = _make_task(config, construct).logged_names()
+        names = make_task(config, construct).logged_names()
         if scheduler.monitor not in names:
             legal = suggest(scheduler.monitor, names)
             raise ConfigError(f"scheduler.monitor: {scheduler.monitor!r} is never logged, {legal}")
 
 
-def _check_milestones(milestones: list[Any]) -> None:
-    """Refuses what torch takes, but training never comes to."""
-    for each in milestones:
-        if not isinstance(each, int) or isinstance(each, bool) or each < 1:
-            raise ConfigError(f"scheduler.milestones must be epochs >= 1, got {each!r}")
-
-
-def _check_task(config: Config, in_shape: Shape, construct: Construct) -> None:
-    task = _make_task(config, construct)
+def _check_task(config: Config, construct: Construct) -> None:
+    task = make_task(config, construct)
     in_dtype = config["data"].get("in_dtype", "float32")
     if task.is_of_steps != (in_dtype == "int64"):
         legal = "task=language_model" if in_dtype == "int64" else "data=ptb, data=ptb_char"
@@ -112,19 +191,10 @@ def _check_task(config: Config, in_shape: Shape, construct: Construct) -> None:
             f"task: {type(task).__name__} has a target for {what}, which data of "
             f"data.in_dtype={in_dtype} has not; legal with it: {legal}"
         )
-    with quiet():  # torchmetrics warns of made-up examples that it has so few
-        task.rehearse()
+    task.rehearse()
 
 
-def _make_task(config: Config, construct: Construct) -> Task:
-    with quiet():  # some metrics warn that they keep all outputs
-        task = construct(config["task"], "task", num_outputs=config["data"]["num_outputs"])
-    if not isinstance(task, Task):
-        raise ConfigError(f"task._target_ must name a Task, got {type(task)}")
-    return task
-
-
-def _check_trainer(config: Config, in_shape: Shape, construct: Construct) -> None:
+def _check_trainer(config: Config, construct: Construct) -> None:
     trainer = config["trainer"]
     check_keep(trainer["checkpoint"])
     patience, min_delta = trainer["stop_patience"], trainer["stop_min_delta"]
@@ -136,13 +206,11 @@ def _check_trainer(config: Config, in_shape: Shape, construct: Construct) -> Non
     check_interval(trainer["checkpoint_every_s"])
     check_scaling(trainer)
     check_epsilon(trainer["batch_norm_epsilon"])
-    with quiet():  # Lightning says which devices it found
-        check_ranks(
-            trainer, config["data"].get("batch_size"), make_trainer(trainer, Path(), construct, [])
-        )
+    batch_size = config["data"].get("batch_size")
+    check_ranks(trainer, batch_size, make_trainer(trainer, Path(), construct, []))
 
 
-def _check_data(config: Config, in_shape: Shape, construct: Construct) -> None:
+def _load_data(config: Config, in_shape: Shape, construct: Construct) -> pl.LightningDataModule:
     data = make_data(config["data"], construct)
     for name, expected in (("in_shape", in_shape), ("num_outputs", config["data"]["num_outputs"])):
         found = getattr(data, name, expected)
@@ -152,13 +220,13 @@ def _check_data(config: Config, in_shape: Shape, construct: Construct) -> None:
         _check_one_device(config["trainer"], type(data).__name__, construct)
     data.prepare_data()
     data.setup("fit")
+    return data
 
 
 def _check_one_device(trainer: Config, name: str, construct: Construct) -> None:
     """Refuses several devices to a child whose batches cannot be divided among them."""
-    with quiet():  # Lightning says which devices it found
-        if not needs_ranks(trainer, lambda: make_trainer(trainer, Path(), construct, [])):
-            return
+    if not needs_ranks(trainer, lambda: make_trainer(trainer, Path(), construct, [])):
+        return
     given = [f"trainer.{key}={trainer.get(key)}" for key in ("devices", "num_nodes", "strategy")]
     raise ConfigError(
         f"data: the streams of {name} cannot be divided among the devices of {' '.join(given)}; "
@@ -169,8 +237,6 @@ def _check_one_device(trainer: Config, name: str, construct: Construct) -> None:
 _PARTS = {
     "task": _check_task,
     "optimizer": _check_optimizer,
-    "scheduler": _check_scheduler,
     "trainer": _check_trainer,
-    "data": _check_data,
 }
 """How each part of a child's configuration is tried."""

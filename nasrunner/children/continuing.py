@@ -51,11 +51,6 @@ class Progress:
     metrics: dict[str, torch.Tensor]
     should_stop: bool
 
-    @property
-    def num_epochs(self) -> int:
-        """How many epochs were complete."""
-        return len(self.curves)
-
 
 def identity_of(*facts: Any) -> str:
     """What two attempts must have in common for the second to go on where the first was."""

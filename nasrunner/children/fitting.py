@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
-from nasrunner.children.arguments import make_trainer
+from nasrunner.children.arguments import has_users_callbacks, make_trainer
 from nasrunner.children.attempts import Attempt
 from nasrunner.children.batch_norm import set_epsilon
 from nasrunner.children.checkpoints import KeepWeights
@@ -19,13 +18,16 @@ from nasrunner.children.continuing import KeepProgress, Progress, identity_of, r
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.lightning import LightningTask
 from nasrunner.children.loading import LoadedData, prepared
+from nasrunner.children.measuring import LastValidation, Measuring
 from nasrunner.children.memory_format import is_channels_last
 from nasrunner.children.module import ChildModule, Line
+from nasrunner.children.patience import patience
 from nasrunner.children.randomness import RandomState, random_state
 from nasrunner.children.ranks import Ranks, seed_of
 from nasrunner.children.scaling import scaled
+from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config
-from nasrunner.children.tasks import Task
+from nasrunner.children.tasks import Task, make_task
 from nasrunner.core import Proposal, SearchSpace
 
 
@@ -68,7 +70,7 @@ class Fitting:
             files: the child's folder, which is begun anew where there is no checkpoint in it.
             attempt: each epoch's line is appended to its curves.
         """
-        with files, files.log(), _interruptible():
+        with files, files.log(), interruptible():
             progress = self._progress(files, attempt)
             files.start(self.proposal, self.config, attempt.curves)
             fitted, ranks = self._assembled(files, attempt, progress)
@@ -99,16 +101,21 @@ class Fitting:
     ) -> tuple[Fitted, Ranks]:
         """All that the training takes; the network has its first weights."""
         settings, construct = self.config["trainer"], self.child.construct
-        num_outputs = self.config["data"]["num_outputs"]
-        task: Task = construct(self.config["task"], "task", num_outputs=num_outputs)
+        task = make_task(self.config, construct)
         keep = KeepWeights(files.folder, settings["checkpoint"], task.reward)
         attempt.keeps_last = keep.keeps_last
-        ranks = Ranks(files.folder, architecture=self.proposal.hash, epochs=len(attempt.curves))
+        ranks = Ranks(files.folder, architecture=self.proposal.hash, lines=len(attempt.curves))
         keep_progress = KeepProgress(
             files.last, settings["checkpoint_every_s"], self._identity, attempt, progress
         )
-        callbacks = [*_early_stopping(settings, task), ranks, keep_progress, keep]
-        trainer = make_trainer(settings, files.folder, construct, callbacks)
+        measuring = Measuring(keeps_weights=has_users_callbacks(settings))
+        trainer = make_trainer(
+            settings,
+            files.folder,
+            construct,
+            [*patience(settings, task), ranks, keep_progress, LastValidation(measuring), keep],
+            first=[measuring],
+        )
         data = prepared(self.config, trainer, self.child.seed, construct, self.joins_validation)
         pl.seed_everything(self.seed, workers=True, verbose=False)
         network, _ = self.frozen.build(self.child.in_shape)
@@ -116,18 +123,24 @@ class Fitting:
         if not isinstance(trainer.strategy, SingleDeviceStrategy):
             keep_progress.start = _start_of_rank(self.seed, trainer)
 
+        def measured(line: Line) -> None:
+            if trainer.is_global_zero:
+                keep.consider(line, module)
+
         def record(line: Line) -> None:
             attempt.curves.append(line)
             files.add_line(line)
             if trainer.is_global_zero:
-                keep.consider(line, module)
+                keep.recorded(line, module)
 
         make_optimizer = functools.partial(construct, self.config["optimizer"], "optimizer")
         module = ChildModule(
             network,
             task,
             scaled(make_optimizer, settings, data.num_batches_in_a_step(trainer)),
-            functools.partial(construct, self.config["scheduler"], "scheduler"),
+            Schedule(self.config["scheduler"], construct),
+            lambda: data.length(trainer),  # no partial: callbacks copy the module, not the data
+            measured,
             record,
             is_channels_last=is_channels_last(
                 settings["channels_last"], network, self.child.in_shape
@@ -149,18 +162,8 @@ def _start_of_rank(seed: int, trainer: pl.Trainer) -> RandomState:
     return random_state(trainer.strategy.root_device)
 
 
-def _early_stopping(trainer: Config, task: Task) -> Iterator[pl.Callback]:
-    if trainer["stop_patience"] is not None:
-        yield EarlyStopping(
-            monitor=task.reward.metric,
-            mode=task.reward.mode,
-            patience=trainer["stop_patience"],
-            min_delta=trainer["stop_min_delta"],
-        )
-
-
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Undoes what Lightning 2.6 makes of Ctrl-C: it ignores SIGINT from then on, and exits."""
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from nasrunner.children.reward import Reward
-from nasrunner.children.tasks import Classification, Metrics, Task
+from nasrunner.children.tasks import Classification, Metrics, Task, are_within
 from nasrunner.core import ConfigError
 
 # B = streams, T = steps of a batch, V = size of the vocabulary
@@ -53,6 +53,13 @@ class LanguageModel(Task):
         self, predicted_BTV: torch.Tensor, target_BT: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return predicted_BTV.flatten(0, 1), target_BT.flatten()
+
+    def needs(self) -> str:
+        return f"tokens int64 (batch, steps) from 0 to {self.num_outputs - 1}"
+
+    def takes(self, target_BT: torch.Tensor) -> bool:
+        is_tokens = target_BT.dtype == torch.int64 and target_BT.ndim == 2
+        return is_tokens and are_within(target_BT, self.num_outputs)
 
     def num_targets(self, target_BT: torch.Tensor) -> int:
         return target_BT.numel()

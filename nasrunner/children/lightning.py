@@ -107,11 +107,16 @@ class LightningRehearsal:
     in_shape: Shape
     construct: Construct
 
-    def __call__(self) -> None:
+    def __call__(self) -> list[str]:
         with quick_imports():
             from nasrunner.children.checks import check_child
+            from nasrunner.children.rehearsing import sampled
 
-        check_child(self.config, self.space.hyperparameters, self.in_shape, self.construct)
+        data = self.config["data"]
+        in_dtype = data.get("in_dtype", "float32")
+        networks = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
+        settings = self.space.hyperparameters
+        return check_child(self.config, settings, self.in_shape, self.construct, networks)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What Lightning is given of a data module that was set up once for all children of a process."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from nasrunner.children.arguments import is_fast
+from nasrunner.children.length import Length
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import ConfigError, DataError
 
@@ -26,8 +27,9 @@ def load_data(
 ) -> pl.LightningDataModule:
     """The data module of a configuration, its files checked and its training examples loaded.
 
-    It is kept for the next child of this process. Its random draws, if it makes any, are seeded
-    with the study's seed: every child of a study sees the same split.
+    It is kept for the next child of this process, unless it has a ``teardown`` of its own, which
+    is called when the child ends. Its random draws, if it makes any, are seeded with the study's
+    seed: every child of a study sees the same split.
 
     Args:
         config: the ``data`` part of the child's configuration.
@@ -52,6 +54,8 @@ def load_data(
         data.trainer = trainer
         data.prepare_data()
         data.setup("fit")
+        if is_overridden("teardown", data):
+            return data
         _KEPT[identity] = data
     return _KEPT[identity]
 
@@ -111,7 +115,16 @@ def prepared(
         per_device: bool = config["trainer"]["batch_size_per_device"]
         return RankData(make_data(config["data"], construct), seed, per_device=per_device)
     data = load_data(config["data"], trainer, seed, construct, joins_validation=joins_validation)
-    return LoadedData(data, is_fast=is_fast(config["trainer"], trainer))
+    return LoadedData(data, is_fast=is_in_memory(data) and is_fast(config["trainer"], trainer))
+
+
+def is_in_memory(data: pl.LightningDataModule) -> bool:
+    """Whether training batches are our own slices of tensors, with no loader of a user's.
+
+    Only then does an epoch's order not depend on what Lightning does with its loader: samplers,
+    workers and their seeds.
+    """
+    return type(data).train_dataloader.__module__.startswith("nasrunner.data.")
 
 
 class LoadedData(pl.LightningDataModule):
@@ -131,8 +144,28 @@ class LoadedData(pl.LightningDataModule):
         """How many times ``data.batch_size`` examples a step of the optimizer takes."""
         return int(trainer.accumulate_grad_batches)
 
+    def __getattr__(self, name: str) -> Any:
+        """Shows callbacks the attributes of the data module itself."""
+        if name == "data":
+            raise AttributeError(name)
+        return getattr(self.data, name)
+
+    def length(self, trainer: pl.Trainer) -> Length:
+        """How long a training that Lightning has begun will be."""
+        fit_loop = trainer.fit_loop
+        fit_loop.setup_data()  # as ``Trainer.estimated_stepping_batches`` does
+        num_batches: float = trainer.num_training_batches
+        if self.is_fast:
+            assert fit_loop._combined_loader is not None
+            (whole,) = fit_loop._combined_loader.flattened
+            num_batches = whole.num_batches
+        return Length.of(trainer, num_batches)
+
     def train_dataloader(self) -> Any:
         loader = self._attached().train_dataloader()
+        trainer: Any = self.trainer
+        if trainer.overfit_batches and is_in_memory(self.data):
+            loader.is_shuffled = False  # as Lightning does with a DataLoader
         return WholeEpochs(loader, self._moves()) if self.is_fast else loader
 
     def val_dataloader(self) -> Any:
@@ -140,6 +173,19 @@ class LoadedData(pl.LightningDataModule):
 
     def test_dataloader(self) -> Any:
         return self._attached().test_dataloader()
+
+    def teardown(self, stage: str) -> None:
+        if is_overridden("teardown", self.data):
+            self._attached().teardown(stage)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.data.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.data.load_state_dict(state_dict)
+
+    def on_exception(self, exception: BaseException) -> None:
+        self._attached().on_exception(exception)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         if isinstance(batch, Epoch):
@@ -215,8 +261,13 @@ class RankData(LoadedData):
 class WholeEpochs:
     """A data loader with one element: the epoch that another data loader gives."""
 
-    def __init__(self, loader: Iterable[Any], moves: list[Callable[[Any], Any]]) -> None:
+    def __init__(self, loader: Any, moves: list[Callable[[Any], Any]]) -> None:
         self.epoch = Epoch(loader, moves)
+
+    @property
+    def num_batches(self) -> int:
+        """Batches of the epoch."""
+        return len(self.epoch.loader)
 
     def __len__(self) -> int:
         return 1
@@ -228,7 +279,7 @@ class WholeEpochs:
 class Epoch:
     """All batches of one pass over a data loader, made while they are iterated over."""
 
-    def __init__(self, loader: Iterable[Any], moves: list[Callable[[Any], Any]]) -> None:
+    def __init__(self, loader: Any, moves: list[Callable[[Any], Any]]) -> None:
         self.loader = loader
         self.moves = moves
 

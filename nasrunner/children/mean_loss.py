@@ -13,12 +13,12 @@ class MeanLoss:
 
     def __init__(self) -> None:
         self._losses: list[torch.Tensor] = []
-        self._sizes: list[int] = []
+        self._sizes: list[float] = []
         self._total: torch.Tensor | float = 0.0
-        self._count = 0
+        self._count = 0.0
 
-    def add(self, loss: torch.Tensor, size: int) -> None:
-        """Counts the mean loss of ``size`` targets."""
+    def add(self, loss: torch.Tensor, size: float) -> None:
+        """Counts the mean loss of ``size`` targets, or of targets whose weights sum to it."""
         self._losses.append(loss)
         self._sizes.append(size)
         if len(self._losses) == self._MAX_KEPT:
@@ -28,8 +28,8 @@ class MeanLoss:
         """The mean over all devices; starts anew."""
         self._fold()
         total = torch.as_tensor(self._total).to(strategy.root_device)
-        count = torch.tensor(float(self._count)).to(total.device)
-        self._total, self._count = 0.0, 0
+        count = torch.tensor(self._count).to(total.device)
+        self._total, self._count = 0.0, 0.0
         mean: torch.Tensor = strategy.reduce(total, reduce_op="sum") / strategy.reduce(
             count, reduce_op="sum"
         )

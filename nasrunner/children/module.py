@@ -12,26 +12,34 @@ from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from nasrunner.children.length import Length
 from nasrunner.children.mean_loss import MeanLoss
 from nasrunner.children.memory_format import laid_out
 from nasrunner.children.schedulers import Plateau
+from nasrunner.children.scheduling import Schedule
 from nasrunner.children.tasks import Task
 
 # B = batch, K = number of outputs
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs (B, ...) and their targets. A rank's part of a batch has the whole batch's size third."""
+Batch = Any
+"""Inputs (B, ...) and their targets, and third the weights of the examples (B,), if they have any.
+
+A rank's part of a batch has the number of examples of the whole batch third.
+"""
 
 Line = dict[str, float]
-"""An epoch of a child: epoch, step, time (Unix seconds), learning rate, metrics by name."""
+"""A point of a child's curves: epoch, step, time (Unix seconds), learning rate, metrics by name.
+
+There is one at the end of each epoch, with ``train_loss`` and what a validation there measured, and
+one for each validation in the middle of an epoch or after the last.
+"""
 
 _HALF = (torch.float16, torch.bfloat16)
 
 
 class ChildModule(pl.LightningModule):
-    """Trains a network for a task and records a line of metrics every epoch.
+    """Trains a network for a task and records a line of metrics every epoch, and each validation.
 
     In the fast loop Lightning is given a whole epoch as if it were one batch, and the batches are
     looped over here: Lightning's own work for each batch costs as much as a small network's step.
@@ -42,8 +50,10 @@ class ChildModule(pl.LightningModule):
         network: the child's network.
         task: its loss and metrics.
         make_optimizer: called with the parameters once they are on their device.
-        make_scheduler: called with the optimizer. Stepped once an epoch.
-        record: called with each epoch's line, once it is complete.
+        schedule: makes the scheduler of the optimizer.
+        length: how long training is; called once Lightning trains, where the scheduler asks.
+        measured: called with the metrics of a validation while its weights are in the network.
+        record: called with each line of the curves, once it is complete.
         is_channels_last: whether the network and its images are in that memory format.
         is_fast: whether ``training_step`` is given an epoch's batches instead of one batch.
 
@@ -57,7 +67,9 @@ class ChildModule(pl.LightningModule):
         network: nn.Module,
         task: Task,
         make_optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        make_scheduler: Callable[[Optimizer], LRScheduler],
+        schedule: Schedule,
+        length: Callable[[], Length],
+        measured: Callable[[Line], None],
         record: Callable[[Line], None],
         *,
         is_channels_last: bool,
@@ -72,7 +84,9 @@ class ChildModule(pl.LightningModule):
         self.metrics = nn.ModuleDict(task.metrics)
         self.automatic_optimization = not is_fast
         self._make_optimizer = make_optimizer
-        self._make_scheduler = make_scheduler
+        self._schedule = schedule
+        self._length = length
+        self._note_measured = measured
         self._record = record
         self._train_loss = MeanLoss()
         self._eval_loss = MeanLoss()
@@ -84,12 +98,13 @@ class ChildModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self._make_optimizer(p for p in self.network.parameters() if p.requires_grad)
-        scheduler = self._make_scheduler(optimizer)
+        scheduler = self._schedule.make(optimizer, self._length)
         if not self.automatic_optimization:
             return [optimizer], [scheduler]
-        settings: dict[str, Any] = {"scheduler": scheduler, "interval": "epoch"}
+        settings: dict[str, Any] = {"scheduler": scheduler, "interval": self._schedule.interval}
         if isinstance(scheduler, Plateau):
-            settings["monitor"] = scheduler.monitor
+            # Not strict: epochs before the first validation have no such metric yet.
+            settings |= {"monitor": scheduler.monitor, "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -101,12 +116,20 @@ class ChildModule(pl.LightningModule):
         if not self.automatic_optimization:
             self._train_epoch(batch)
             return None
-        x, target, *whole = batch
-        if whole:
-            return self._train_part(x, target, num_examples=whole[0])
-        loss = self.task.loss(self.forward(x), target)
-        self._train_loss.add(loss.detach(), self.task.num_targets(target))
+        x, target, *third = batch
+        if third and isinstance(third[0], int):
+            return self._train_part(x, target, num_examples=third[0])
+        loss, weight = self._loss(self.forward(x), target, *third)
+        self._train_loss.add(loss.detach(), weight)
         return loss
+
+    def _loss(
+        self, predicted: torch.Tensor, target: torch.Tensor, *weights_B: torch.Tensor
+    ) -> tuple[torch.Tensor, float]:
+        """The mean loss of a batch, and what it counts in the mean of a pass."""
+        if not weights_B:
+            return self.task.loss(predicted, target), self.task.num_targets(target)
+        return self.task.weighted_loss(predicted, target, weights_B[0]), float(weights_B[0].sum())
 
     def _train_part(self, x: torch.Tensor, target: torch.Tensor, num_examples: int) -> torch.Tensor:
         """The loss whose mean over all ranks has the gradient of the mean over all examples.
@@ -135,6 +158,7 @@ class ChildModule(pl.LightningModule):
         forward, task, train_loss = self.forward, self.task, self._train_loss
         forward_context = self.trainer.precision_plugin.forward_context
         trained = [p for group in optimizer.param_groups for p in group["params"]]
+        scheduler: Any = self.lr_schedulers() if self._schedule.interval == "step" else None
         x = target = torch.empty(0)
 
         def closure() -> torch.Tensor:
@@ -152,6 +176,8 @@ class ChildModule(pl.LightningModule):
             for x, target in batches:  # noqa: B007 - the closure uses them
                 optimizer.step(closure)  # type: ignore[arg-type]  # torch returns what it is given
                 num_steps += 1
+                if scheduler is not None:
+                    scheduler.step()
                 if self._has_to_stop():
                     break
         # Lightning counts the steps of its own optimizer wrapper; these went past it.
@@ -176,7 +202,6 @@ class ChildModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self._validated = {}
         self._reset_states()
 
     def on_validation_epoch_start(self) -> None:
@@ -185,11 +210,25 @@ class ChildModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch)
 
-    def on_validation_epoch_end(self) -> None:
+    def end_validation(self) -> None:
+        """Takes the metrics of a validation pass, while what was validated is in the network.
+
+        ``Measuring`` calls it before any other callback learns that the pass has ended.
+        """
         self._reset_states()  # training may go on in the middle of its epoch
         values = self._measured("val")
         if not self.trainer.sanity_checking:
             self._validated = self._publish(values)
+            self._note_measured({"epoch": self.current_epoch, **self._validated})
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.record_validation()  # it was in the middle of the epoch
+
+    def record_validation(self) -> None:
+        """Records a validation that was not at the end of an epoch as a line of its own."""
+        if self._validated:
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self._record_line({"learning_rate": rate, **self._validated})
 
     def on_test_start(self) -> None:
         self.num_tested = 0
@@ -206,11 +245,12 @@ class ChildModule(pl.LightningModule):
 
     def _measure(self, batch: Batch) -> None:
         """Adds a batch, or this rank's part of one, to the loss and to every metric."""
-        x, target = batch[:2]
+        x, target, *third = batch
         if len(x) == 0:
             return
         predicted_BK = self.forward(x)
-        self._eval_loss.add(self.task.loss(predicted_BK, target), self.task.num_targets(target))
+        weights_B = [each for each in third if not isinstance(each, int)]
+        self._eval_loss.add(*self._loss(predicted_BK, target, *weights_B))
         measured = self.task.measured(predicted_BK, target)
         for metric in self.metrics.values():
             metric.update(*measured)  # type: ignore[operator]
@@ -236,20 +276,24 @@ class ChildModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         train_loss = self._train_loss.compute(self.trainer.strategy)
-        line = {
-            "epoch": self.current_epoch,
-            "step": self.global_step,
-            "time": time.time(),
-            "learning_rate": self._learning_rate,
-            **self._publish({"train_loss": train_loss}),
-            **self._validated,
-        }
-        for name in ("train_loss", "val_loss"):
-            if not math.isfinite(line.get(name, 0.0)):
-                raise FloatingPointError(f"{name} is {line[name]} in epoch {self.current_epoch}")
-        self._record(line)
-        if not self.automatic_optimization:
+        self._record_line(
+            {
+                "learning_rate": self._learning_rate,
+                **self._publish({"train_loss": train_loss}),
+                **self._validated,
+            }
+        )
+        if not self.automatic_optimization and self._schedule.interval == "epoch":
             self._step_scheduler()
+
+    def _record_line(self, metrics: Line) -> None:
+        """Records a line of the curves, and with it the validation that it holds."""
+        self._validated = {}
+        place = {"epoch": self.current_epoch, "step": self.global_step, "time": time.time()}
+        for name in ("train_loss", "val_loss"):
+            if not math.isfinite(metrics.get(name, 0.0)):
+                raise FloatingPointError(f"{name} is {metrics[name]} in epoch {self.current_epoch}")
+        self._record({**place, **metrics})
 
     def _publish(self, values: Mapping[str, torch.Tensor]) -> Line:
         """Shows metrics to Lightning's callbacks and loggers; returns them as numbers.
@@ -267,6 +311,7 @@ class ChildModule(pl.LightningModule):
         """What Lightning does at the end of an epoch where it optimizes itself."""
         scheduler = self.lr_schedulers()
         if isinstance(scheduler, Plateau):
-            scheduler.step(self.trainer.callback_metrics[scheduler.monitor])
+            if scheduler.monitor in self.trainer.callback_metrics:
+                scheduler.step(self.trainer.callback_metrics[scheduler.monitor])
         else:
             scheduler.step()  # type: ignore[union-attr]

@@ -10,11 +10,12 @@ from typing import Any
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from nasrunner.children.arguments import make_trainer, needs_ranks
-from nasrunner.children.attempts import Attempt, Result, attempted, final_metrics
+from nasrunner.children.attempts import Attempt, Result, attempted, final_metrics, num_epochs
 from nasrunner.children.checks import check_child
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.fitting import Fitted, Fitting
 from nasrunner.children.loading import join_validation, make_data
+from nasrunner.children.quiet import quiet
 from nasrunner.children.retraining import (
     RetrainTask,
     network_folder,
@@ -66,7 +67,7 @@ class TrainNetwork:
         )
         curves = attempt.curves
         with fitting.run(files, attempt) as fitted:
-            metrics = _tested(fitted, files, len(curves))
+            metrics = _tested(fitted, files, num_epochs(curves))
         reward = fitted.task.reward(curves) if self.task.on == "train" else None
         return reward, final_metrics(curves) | metrics
 
@@ -80,24 +81,80 @@ def config_of(task: RetrainTask, genotype: Genotype) -> Config:
     return config
 
 
-def check_network(task: RetrainTask, genotype: Genotype) -> None:
-    """Tries all that a network will need but the examples themselves.
+def check_network(task: RetrainTask, genotype: Genotype) -> list[str]:
+    """Tries all that a network will need, and trains it a step.
+
+    Returns:
+        Sentences on what will be done in another way than was asked for.
 
     Raises:
         ConfigError: a part cannot be built, no weights would be kept, or something needs a
             validation or test part that there is not; names the key.
         DataError: a file of the data set is missing or damaged.
     """
-    child, config = task.child, config_of(task, genotype)
-    check_child(config, (), child.in_shape, child.construct)
-    settings = config["trainer"]
-    if needs_ranks(settings, lambda: make_trainer(settings, Path(), child.construct, [])):
-        given = [f"trainer.{n}={settings.get(n)}" for n in ("devices", "num_nodes", "strategy")]
-        raise ConfigError(
-            "nasrunner-retrain trains and tests each network on one device, not with "
-            f"{' '.join(given)}; legal: trainer.devices=1 trainer.num_nodes=1 trainer.strategy=auto"
-        )
-    if config["trainer"]["checkpoint"] == "none":
+    config = config_of(task, genotype)
+    _check_retraining(task, config)
+    return _check_child(task, genotype, config, ())
+
+
+def check_grid(
+    task: RetrainTask, genotype: Genotype, grid: Sequence[tuple[str, OneOf]]
+) -> list[str]:
+    """Tries what a network and the search for its settings will need, with every value of these.
+
+    Args:
+        task: trains the network, before any of the settings.
+        genotype: its architecture.
+        grid: (dotted key, values) pairs.
+
+    Returns:
+        As of ``check_network``.
+
+    Raises:
+        ConfigError, DataError: as of ``check_network``; names the value where it is one's.
+    """
+    child = task.child
+    for option, config in variants(child.config, grid):
+        try:
+            varied = replace(task, child=replace(child, config=config))
+            _check_retraining(varied, config_of(varied, genotype))
+        except NasRunnerError as error:
+            where = f" (with {option} of the grid)" if option else ""
+            raise type(error)(f"{error}{where}") from error
+    searched = applied(child.config, child.space.freeze(genotype).hyperparameters)
+    said = _check_child(replace(task, on="train"), genotype, searched, grid)
+    return [*said, *_check_child(task, genotype, config_of(task, genotype), grid)]
+
+
+def _check_child(
+    task: RetrainTask,
+    genotype: Genotype,
+    config: Config,
+    settings: Sequence[tuple[str, OneOf]],
+) -> list[str]:
+    child = task.child
+    return check_child(
+        config,
+        settings,
+        child.in_shape,
+        child.construct,
+        [child.space.freeze(genotype)],
+        is_rewarded=task.on == "train",
+    )
+
+
+def _check_retraining(task: RetrainTask, config: Config) -> None:
+    """Refuses what a network is not trained and tested with, though a child might be."""
+    child, settings = task.child, config["trainer"]
+    with quiet():  # Lightning says which devices it found
+        if needs_ranks(settings, lambda: make_trainer(settings, Path(), child.construct, [])):
+            given = [f"trainer.{n}={settings.get(n)}" for n in ("devices", "num_nodes", "strategy")]
+            raise ConfigError(
+                "nasrunner-retrain trains and tests each network on one device, not with "
+                f"{' '.join(given)}; legal: trainer.devices=1 trainer.num_nodes=1 "
+                "trainer.strategy=auto"
+            )
+    if settings["checkpoint"] == "none":
         raise ConfigError(
             "trainer.checkpoint=none keeps no weights of a network; legal here: best, last, all"
         )
@@ -116,29 +173,7 @@ def check_network(task: RetrainTask, genotype: Genotype) -> None:
             )
 
 
-def check_grid(task: RetrainTask, genotype: Genotype, grid: Sequence[tuple[str, OneOf]]) -> None:
-    """Tries what a network and the search for its settings will need, with every value of these.
-
-    Args:
-        task: trains the network, before any of the settings.
-        genotype: its architecture.
-        grid: (dotted key, values) pairs.
-
-    Raises:
-        ConfigError, DataError: as of ``check_network``; names the value where it is one's.
-    """
-    child = task.child
-    for option, config in variants(child.config, grid):
-        try:
-            check_network(replace(task, child=replace(child, config=config)), genotype)
-        except NasRunnerError as error:
-            where = f" (with {option} of the grid)" if option else ""
-            raise type(error)(f"{error}{where}") from error
-    config = applied(child.config, child.space.freeze(genotype).hyperparameters)
-    check_child(config, grid, child.in_shape, child.construct)
-
-
-def _tested(fitted: Fitted, files: ChildFiles, num_epochs: int) -> dict[str, float]:
+def _tested(fitted: Fitted, files: ChildFiles, num_trained: int) -> dict[str, float]:
     """Measures a network that was just trained on the test part, and records that it was."""
     best_epoch = fitted.keep.put_back(fitted.module)
     fitted.data.data.setup("test")
@@ -146,7 +181,7 @@ def _tested(fitted: Fitted, files: ChildFiles, num_epochs: int) -> dict[str, flo
     record = {
         "time": time.time(),
         "weights": "last.ckpt" if best_epoch is None else "best.ckpt",
-        "epoch": num_epochs - 1 if best_epoch is None else best_epoch,
+        "epoch": num_trained - 1 if best_epoch is None else best_epoch,
         "examples": fitted.module.num_tested,
         "metrics": fitted.module.tested,
     }

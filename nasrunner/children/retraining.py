@@ -66,15 +66,17 @@ class RetrainRehearsal:
     genotypes: Sequence[Genotype]
     grid: Sequence[tuple[str, OneOf]] = ()
 
-    def __call__(self) -> None:
+    def __call__(self) -> list[str]:
         with quick_imports():
             from nasrunner.children.network import check_grid, check_network
 
+        said: list[str] = []
         for genotype in self.genotypes:
             if self.grid:
-                check_grid(self.task, genotype, self.grid)
+                said += check_grid(self.task, genotype, self.grid)
             else:
-                check_network(self.task, genotype)
+                said += check_network(self.task, genotype)
+        return list(dict.fromkeys(said))
 
 
 @dataclass(frozen=True)

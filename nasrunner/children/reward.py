@@ -1,7 +1,7 @@
 """How one number, higher is better, comes from a child's learning curves."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,10 @@ from nasrunner.core.errors import suggest
 Reduce = Literal["last", "best", "mean_last", "max_last"]
 
 Curves = Sequence[Mapping[str, float]]
-"""Metrics of a child, one mapping an epoch; an epoch without validation lacks those of it."""
+"""Metrics of a child: one mapping an epoch, and one for each validation at another time.
+
+An epoch without validation lacks those of it.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,10 @@ class Reward:
     Args:
         metric: name of the metric: ``val_loss``, ``val_accuracy``, ….
         mode: ``max``: the metric is better when higher; ``min``: when lower, and counts negative.
-        reduce: ``last`` epoch; ``best`` epoch; ``mean_last``, ``max_last``: the mean or the best
-            of the last ``last_epochs`` epochs.
-        last_epochs: how many epochs ``mean_last`` and ``max_last`` look at, >= 1.
+        reduce: ``last`` or ``best`` value; ``mean_last``, ``max_last``: the mean or the best of
+            those of the last ``last_epochs`` epochs.
+        last_epochs: how many epochs ``mean_last`` and ``max_last`` look at, >= 1: those in which
+            the metric was measured, once or several times.
         power: what the metric, which must not be negative then, is raised to; not 0. Below 0,
             for ``min`` only: lower is better without a sign, and the reward is positive.
         scale: what all this is multiplied by, > 0.
@@ -66,6 +70,11 @@ class Reward:
         """Whether the power makes a lower metric a higher reward, which then needs no sign."""
         return self.mode == "min" and self.power < 0
 
+    @property
+    def is_of_validation(self) -> bool:
+        """Whether the metric is measured on validation examples."""
+        return self.metric.startswith("val_")
+
     def check_logged(self, names: Sequence[str]) -> None:
         """Refuses a metric that is not among those a child logs.
 
@@ -83,12 +92,20 @@ class Reward:
             ValueError: the metric was never logged, is not finite, or is negative while ``power``
                 is not 1, or 0 while it is below 0.
         """
-        values = [line[self.metric] for line in curves if self.metric in line]
-        if not values:
+        measured = [
+            (line.get("epoch", place), line[self.metric])
+            for place, line in enumerate(curves)
+            if self.metric in line
+        ]
+        if not measured:
             seen = sorted({name for line in curves for name in line})
             raise ValueError(f"metric {self.metric!r} was never logged; logged metrics are {seen}")
         sign = 1 if self.mode == "max" else -1
-        value = sign * _REDUCTIONS[self.reduce]([sign * v for v in values], self.last_epochs)
+        epochs = list(dict.fromkeys(epoch for epoch, _ in measured))
+        looked_at = measured
+        if self.reduce in ("mean_last", "max_last"):
+            looked_at = [each for each in measured if each[0] in epochs[-self.last_epochs :]]
+        value = sign * _REDUCTIONS[self.reduce]([sign * value for _, value in looked_at])
         if not math.isfinite(value):
             raise ValueError(f"the reward's metric {self.metric!r} is {value}")
         if (self.power != 1 and value < 0) or (self.power < 0 and value == 0):
@@ -108,12 +125,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_REDUCTIONS = {
-    "last": lambda values, last_epochs: values[-1],
-    "best": lambda values, last_epochs: max(values),
-    "mean_last": lambda values, last_epochs: (
-        sum(values[-last_epochs:]) / len(values[-last_epochs:])
-    ),
-    "max_last": lambda values, last_epochs: max(values[-last_epochs:]),
+_REDUCTIONS: Mapping[Reduce, Callable[[Sequence[float]], float]] = {
+    "last": lambda values: values[-1],
+    "best": max,
+    "mean_last": lambda values: sum(values) / len(values),
+    "max_last": max,
 }
-"""Reductions of a curve whose higher values are better."""
+"""Reductions of a curve, or of its last epochs, whose higher values are better."""

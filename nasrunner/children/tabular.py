@@ -11,7 +11,7 @@ from nasrunner.children.cost import LinearCost
 from nasrunner.children.table import Table
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
-from nasrunner.core.ports import Blueprint, Train
+from nasrunner.core.ports import Blueprint, Check, Train
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
@@ -42,13 +42,14 @@ class Lookup:
         """What the row of an architecture is called."""
         return self.template.format(*self._spelt(genotype))
 
-    def load(self) -> None:
-        """Reads the table, once a process.
+    def load(self) -> Sequence[str]:
+        """Reads the table, once a process; a rehearsal that has nothing to remark.
 
         Raises:
             DataError: it cannot be read.
         """
         self.table.rows()
+        return ()
 
     def __call__(self, proposal: Proposal) -> Outcome:
         key = self.key(proposal.genotype)
@@ -149,7 +150,7 @@ class TabularTrainer:
             flops=_counted(row, self.flops, self.flops_factor),
         )
 
-    def rehearsal(self) -> Callable[[], None]:
+    def rehearsal(self) -> Check:
         return self.lookup.load
 
     def task(self, folder: Path, seed: int) -> Train:

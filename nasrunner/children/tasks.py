@@ -13,6 +13,7 @@ from torch.nn import functional
 from torchmetrics import Metric
 
 from nasrunner.children.reward import Reward
+from nasrunner.children.settings import Config, Construct
 from nasrunner.core import ConfigError
 from nasrunner.core.errors import suggest
 
@@ -75,6 +76,36 @@ class Task(ABC):
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The mean loss of a batch; minimised on training, logged on validation examples."""
 
+    def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss of each example, (B,): what weights of examples need.
+
+        Raises:
+            ConfigError: the task has none.
+        """
+        raise ConfigError(f"task: {type(self).__name__} takes no weights of examples")
+
+    def weighted_loss(
+        self, predicted_BK: torch.Tensor, target: torch.Tensor, weights_B: torch.Tensor
+    ) -> torch.Tensor:
+        """The mean loss of a batch weighted by example, as torch's cross entropy weighs classes.
+
+        Args:
+            predicted_BK: outputs of the network.
+            target: their targets.
+            weights_B: >= 0; the losses are divided by their sum, not by B.
+        """
+        losses_B = self.losses(predicted_BK, target)
+        least = torch.finfo(losses_B.dtype).tiny  # of a batch without any weight
+        return (losses_B * weights_B).sum() / weights_B.sum().clamp(min=least)
+
+    def needs(self) -> str:
+        """The targets that a batch must have, in words; empty: it is not said."""
+        return ""
+
+    def takes(self, target: torch.Tensor) -> bool:
+        """Whether these are such targets."""
+        return True
+
     @abstractmethod
     def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Made-up outputs and targets of a batch of ``size``, to try metrics with."""
@@ -128,6 +159,23 @@ class Task(ABC):
                 raise ConfigError(f"task.metrics.{name} must give one number, got {value}")
 
 
+def make_task(config: Config, construct: Construct) -> Task:
+    """The task of a child's configuration.
+
+    Raises:
+        ConfigError: it cannot be built, or is no ``Task``.
+    """
+    task = construct(config["task"], "task", num_outputs=config["data"]["num_outputs"])
+    if not isinstance(task, Task):
+        raise ConfigError(f"task._target_ must name a Task, got {type(task)}")
+    return task
+
+
+def are_within(target: torch.Tensor, num_classes: int) -> bool:
+    """Whether all of some class indices are those of ``num_classes`` classes."""
+    return target.numel() == 0 or bool(0 <= int(target.min()) <= int(target.max()) < num_classes)
+
+
 class Classification(Task):
     """One of K classes: cross entropy of K logits. Binary is K = 2.
 
@@ -152,6 +200,18 @@ class Classification(Task):
 
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(predicted_BK, target, label_smoothing=self.label_smoothing)
+
+    def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(
+            predicted_BK, target, label_smoothing=self.label_smoothing, reduction="none"
+        )
+
+    def needs(self) -> str:
+        return f"class indices int64 (batch,) from 0 to {self.num_outputs - 1}"
+
+    def takes(self, target: torch.Tensor) -> bool:
+        is_classes = target.dtype == torch.int64 and target.ndim == 1
+        return is_classes and are_within(target, self.num_outputs)
 
     def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         target_B = torch.arange(size) % self.num_outputs
@@ -194,6 +254,21 @@ class Regression(Task):
         if self.is_huber:
             return functional.huber_loss(predicted_BK, target, delta=self.huber_delta)
         return functional.mse_loss(predicted_BK, target)
+
+    def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if self.is_huber:
+            losses_BK = functional.huber_loss(
+                predicted_BK, target, delta=self.huber_delta, reduction="none"
+            )
+        else:
+            losses_BK = functional.mse_loss(predicted_BK, target, reduction="none")
+        return losses_BK.mean(dim=1)
+
+    def needs(self) -> str:
+        return f"numbers float32 (batch, {self.num_outputs})"
+
+    def takes(self, target: torch.Tensor) -> bool:
+        return target.dtype.is_floating_point and target.shape[1:] == (self.num_outputs,)
 
     def measured(
         self, predicted_BK: torch.Tensor, target: torch.Tensor

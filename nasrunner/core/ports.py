@@ -36,6 +36,13 @@ Inspect = Callable[[Genotype], Blueprint]
 """Builds a child without training it; raises SpaceError where its network is impossible."""
 
 
+Check = Callable[[], Sequence[str]]
+"""Raises a NasRunnerError for whatever would make every child fail.
+
+It returns a sentence for each setting that will be honoured in another way than it says.
+"""
+
+
 class ChildTrainer(Protocol):
     """Turns a genotype into a reward."""
 
@@ -46,11 +53,8 @@ class ChildTrainer(Protocol):
             SpaceError: its network is impossible.
         """
 
-    def rehearsal(self) -> Callable[[], None]:
-        """What runs once where children will run, before the first; picklable.
-
-        It raises a NasRunnerError for whatever would make every child fail.
-        """
+    def rehearsal(self) -> Check:
+        """What runs once where children will run, before the first; picklable."""
 
     def task(self, folder: Path, seed: int) -> Train:
         """What an executor runs. Children keep their files under ``folder/<index>``."""

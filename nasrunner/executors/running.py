@@ -1,6 +1,7 @@
 """Runs one child wherever an executor has brought it, and turns whatever breaks into an outcome."""
 
 import functools
+import multiprocessing
 import os
 import signal
 import sys
@@ -83,6 +84,9 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
     """
     from distributed import get_worker
 
+    # A worker inherits the way it was started itself: loaders of a child's data would import all
+    # that it has imported again, in processes that outlive it. Python's own default is a script's.
+    multiprocessing.set_start_method(None, force=True)
     try:
         train = _unpickle(payload)
         with torch_threads(threads):

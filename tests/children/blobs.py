@@ -4,6 +4,7 @@ import os
 import signal
 import time
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nasrunner.composition import construct
 from nasrunner.core import DataError, Proposal
+from nasrunner.data.tensors import TensorDataModule
 from nasrunner.spaces.language import parse_space
 
 CONFIG = Path(__file__).parents[2] / "conf"
@@ -25,8 +27,19 @@ BLOBS = {
     "in_shape": [4],
     "num_outputs": 3,
     "batch_size": 16,
+    "eval_batch_size": 30,
+    "drop_last": False,
+    "validation_examples": 45,
+    "split_seed": 0,
     "is_regression": False,
     "path": None,
+}
+OWN = {
+    "_target_": "tests.children.blobs.OwnBlobs",
+    "in_shape": [4],
+    "num_outputs": 3,
+    "batch_size": 16,
+    "is_regression": False,
 }
 IMAGES = {**BLOBS, "in_shape": [3, 6, 6]}
 
@@ -46,25 +59,44 @@ class Batches:
             yield self.x[part], self.y[part]
 
 
-class Blobs(pl.LightningDataModule):
-    """Three Gaussian clouds of vectors or images: 90 examples to train on, 45 to validate."""
+def clouds(in_shape, num_outputs, is_regression):
+    """Three Gaussian clouds of vectors or images: inputs and targets of 135 examples."""
+    generator = torch.Generator().manual_seed(1)
+    y = torch.arange(135) % 3
+    centres = 3 * torch.randn(3, *in_shape, generator=generator)
+    x = centres[y] + torch.randn(135, *in_shape, generator=generator)
+    return x, centres[y][:, :num_outputs] if is_regression else y
 
-    def __init__(self, in_shape, num_outputs, batch_size, is_regression, path):
-        super().__init__()
-        self.in_shape, self.num_outputs, self.path = tuple(in_shape), num_outputs, path
-        self.batch_size, self.is_regression = batch_size, is_regression
+
+@dataclass(kw_only=True, eq=False)
+class Blobs(TensorDataModule):
+    """The clouds in memory: 90 examples to train on, 45 to validate."""
+
+    is_regression: bool
+    path: str | None
 
     def prepare_data(self):
         if self.path is not None and not Path(self.path).exists():
             raise DataError(f"{self.path} is missing")
 
+    def read_fit(self):
+        return tuple(v.numpy() for v in clouds(self.in_shape, self.num_outputs, self.is_regression))
+
+    def read_test(self):
+        raise AssertionError("a search never tests")
+
+
+class OwnBlobs(pl.LightningDataModule):
+    """The clouds in loaders of a user's own, that Lightning knows nothing of."""
+
+    def __init__(self, in_shape, num_outputs, batch_size, is_regression):
+        super().__init__()
+        self.in_shape, self.num_outputs = tuple(in_shape), num_outputs
+        self.batch_size, self.is_regression = batch_size, is_regression
+
     def setup(self, stage):
         assert stage == "fit"
-        generator = torch.Generator().manual_seed(1)
-        y = torch.arange(135) % 3
-        centres = 3 * torch.randn(3, *self.in_shape, generator=generator)
-        x = centres[y] + torch.randn(135, *self.in_shape, generator=generator)
-        targets = centres[y][:, : self.num_outputs] if self.is_regression else y
+        x, targets = clouds(self.in_shape, self.num_outputs, self.is_regression)
         self.train, self.validation = (x[:90], targets[:90]), (x[90:], targets[90:])
 
     def train_dataloader(self):
@@ -74,7 +106,7 @@ class Blobs(pl.LightningDataModule):
         return Batches(*self.validation, 30, is_shuffled=False)
 
 
-class LoaderBlobs(Blobs):
+class LoaderBlobs(OwnBlobs):
     """The same, as a user would write it who knows DataLoader and the hooks of Lightning."""
 
     def __init__(self, **arguments):
@@ -97,7 +129,7 @@ class LoaderBlobs(Blobs):
         return x + 1, y
 
 
-class RandomBlobs(Blobs):
+class RandomBlobs(OwnBlobs):
     """Splits at random with torch's global generator, as users do."""
 
     def setup(self, stage):
@@ -106,7 +138,7 @@ class RandomBlobs(Blobs):
         self.train = (self.train[0][rows], self.train[1][rows])
 
 
-class Liar(Blobs):
+class Liar(OwnBlobs):
     """Has four outputs, whatever it is told."""
 
     def __init__(self, **arguments):
@@ -199,7 +231,7 @@ def configured(*overrides, space=MLP, data=BLOBS, task="classification", **group
     return parse_space(space), OmegaConf.to_container(config, resolve=True)
 
 
-def make_trainer(*overrides, **arguments):
+def make_trainer(*overrides, is_rehearsed=True, **arguments):
     """A child trainer on one CPU device, three epochs unless overridden."""
     defaults = ("trainer.accelerator=cpu", "trainer.max_epochs=3", "optimizer.lr=0.01")
     space, config = configured(*defaults, *overrides, **arguments)
@@ -212,7 +244,8 @@ def make_trainer(*overrides, **arguments):
         construct=construct,
         draw=drawing,
     )
-    trainer.rehearsal()()
+    if is_rehearsed:
+        trainer.rehearsal()()
     return trainer
 
 

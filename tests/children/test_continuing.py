@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from nasrunner.core import child_folder
-from tests.children.blobs import BLOBS, IMAGES, Killed, train
+from tests.children.blobs import IMAGES, OWN, Killed, train
 from tests.children.studies import folder_of, make_study, wait_until
 from tests.children.studies import train as train_in
 
@@ -30,7 +30,7 @@ CONVOLUTIONAL = {
         {"affine": {"units": 3}},
     ]
 }
-LOADER = {**BLOBS, "_target_": "tests.children.blobs.LoaderBlobs"}
+LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
 EVERY_EPOCH = ("trainer.checkpoint_every_s=0", "trainer.checkpoint=all", "trainer.max_epochs=8")
 STOPPING = ("trainer.stop_patience=4", "trainer.stop_min_delta=0.02")
 

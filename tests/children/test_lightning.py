@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nasrunner.children.blueprint import count_flops
 from nasrunner.core import ConfigError, DataError, Proposal, SpaceError
 from nasrunner.spaces.language import parse_space
-from tests.children.blobs import BLOBS, CONFIG, MLP, broken, make_trainer
+from tests.children.blobs import BLOBS, CONFIG, MLP, OWN, broken, make_trainer
 
 IMAGES = {**BLOBS, "in_shape": [3, 32, 32], "num_outputs": 10}
 
@@ -101,7 +101,7 @@ def test_a_data_module_must_be_one():
 
 
 def test_what_the_data_module_says_of_itself_must_agree():
-    data = {**BLOBS, "_target_": "tests.children.blobs.Liar"}
+    data = {**OWN, "_target_": "tests.children.blobs.Liar"}
     with pytest.raises(DataError, match=r"num_outputs is 3, but the data module says 4"):
         make_trainer(data=data)
 
@@ -125,7 +125,7 @@ def test_a_blueprint_counts_parameters_and_operations_by_hand():
 def test_a_convolution_counts_two_for_each_multiply_add():
     space = {"concat": [{"conv2d": {"filters": 5, "kernel_size": 3}}, {"affine": {"units": 10}}]}
     for _ in range(2):  # the second time from what the first has found out
-        blueprint = make_trainer(data=IMAGES, space=space).inspect({})
+        blueprint = make_trainer(data=IMAGES, space=space, is_rehearsed=False).inspect({})
         assert blueprint.flops == 2 * 32 * 32 * 9 * 3 * 5 + 2 * 5 * 32 * 32 * 10
 
 
@@ -159,7 +159,8 @@ def test_an_impossible_shape_names_its_place():
 
 
 def test_a_module_of_a_users_own_is_inspected_without_training():
-    assert make_trainer(space=broken("raise")).inspect({}).parameters == 1 + 4 * 3 + 3
+    trainer = make_trainer(space=broken("raise"), is_rehearsed=False)
+    assert trainer.inspect({}).parameters == 1 + 4 * 3 + 3
 
 
 class NoWeights(TorchDispatchMode):
@@ -175,7 +176,7 @@ class NoWeights(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", ["figure1", "deepconv"])
 def test_inspection_computes_neither_weights_nor_outputs(name):
-    trainer = make_trainer(data=IMAGES, space=shipped(name))
+    trainer = make_trainer(data=IMAGES, space=shipped(name), is_rehearsed=False)
     genotype = trainer.space.walk(lambda decision: len(decision.options) - 1)
     with NoWeights():
         assert trainer.inspect(genotype).parameters > 1000

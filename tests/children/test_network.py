@@ -8,22 +8,23 @@ import yaml
 from nasrunner.children.network import TrainNetwork, check_network
 from nasrunner.children.retraining import RetrainTask, network_folder, repetition_seed
 from nasrunner.core import ConfigError, Proposal
-from tests.children.blobs import BLOBS, Batches, Blobs, Killed, broken, make_trainer
+from tests.children.blobs import OWN, Batches, Killed, OwnBlobs, broken, make_trainer
 
-DATA = {**BLOBS, "_target_": "tests.children.test_network.TestedBlobs"}
+DATA = {**OWN, "_target_": "tests.children.test_network.TestedBlobs"}
 SEARCHED = {
     "concat": [{"affine": {"units": 8}}, "relu", {"affine": {"units": 3}}],
     "hyperparameters": {"optimizer.lr": {"oneof": [0.01, 0.02]}},
 }
 
 
-class TestedBlobs(Blobs):
+class TestedBlobs(OwnBlobs):
     """Blobs with 60 examples for the test, which writes down what it is asked to read."""
 
     __test__ = False
 
-    def prepare_data(self):
-        pass
+    def __init__(self, path, **arguments):
+        super().__init__(**arguments)
+        self.path = path
 
     def setup(self, stage):
         with Path(self.path).open("a") as log:

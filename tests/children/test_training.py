@@ -10,17 +10,20 @@ import torch
 import yaml
 
 from nasrunner.children import arguments
+from nasrunner.children.length import Length
 from nasrunner.children.loading import LoadedData, load_data
+from nasrunner.children.measuring import Measuring
 from nasrunner.children.module import ChildModule
 from nasrunner.children.quiet import quiet
+from nasrunner.children.scheduling import Schedule
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, Proposal, child_folder
-from tests.children.blobs import BLOBS, MLP, broken, make_trainer, train
+from tests.children.blobs import BLOBS, MLP, OWN, broken, make_trainer, train
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
 DROPOUT = {"concat": [{"affine": {"units": 16}}, {"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
 REGRESSION = {**BLOBS, "num_outputs": 1, "is_regression": True}
-LOADER = {**BLOBS, "_target_": "tests.children.blobs.LoaderBlobs"}
+LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
 
 
 def curves(folder, index=0):
@@ -88,7 +91,7 @@ def test_milestones_that_torch_would_never_reach_are_refused(milestones):
         ((), {"scheduler": "cosine"}),
         (("scheduler.patience=0", "scheduler.threshold=0.5"), {"scheduler": "plateau"}),
         ((), {"data": REGRESSION, "task": "regression", "space": {"affine": {"units": 1}}}),
-        ((), {"data": LOADER}),
+        ((), {"data": OWN}),
         (("trainer.check_val_every_n_epoch=2",), {}),
         (("trainer.num_sanity_val_steps=2",), {"space": DROPOUT}),
     ],
@@ -223,7 +226,7 @@ def test_best_checkpoint_gives_the_recorded_best_metric(tmp_path):
     network.load_state_dict(best["state_dict"])
     data = trainer.construct(trainer.config["data"], "data")
     data.setup("fit")
-    x, y = data.validation
+    x, y = (torch.cat(parts) for parts in zip(*data.val_dataloader(), strict=True))
     correct = (network.eval()(x).argmax(dim=1) == y).sum().item()
     assert correct / len(y) == pytest.approx(max(accuracies))
 
@@ -253,14 +256,17 @@ def test_training_can_go_on_from_the_last_checkpoint(tmp_path, fast_loop):
         network,
         construct(config["task"], "task", num_outputs=3),
         partial(construct, config["optimizer"], "optimizer"),
-        partial(construct, config["scheduler"], "scheduler"),
+        Schedule(config["scheduler"], construct),
+        lambda: Length.of(lightning, None),
+        lambda line: None,
         lines.append,
         is_channels_last=False,
         is_fast=fast_loop,
     )
     longer = {**config["trainer"], "max_epochs": 5}
     with quiet():
-        lightning = arguments.make_trainer(longer, tmp_path, construct, [])
+        first = [Measuring(keeps_weights=False)]
+        lightning = arguments.make_trainer(longer, tmp_path, construct, [], first=first)
         data = load_data(config["data"], lightning, 0, construct)
         loaded = LoadedData(data, is_fast=fast_loop)
         last = child_folder(tmp_path, 0) / "last.ckpt"
@@ -310,7 +316,7 @@ def test_data_is_set_up_once_for_all_children(tmp_path):
 
 
 def test_a_random_split_is_the_same_for_every_child_of_a_study(tmp_path):
-    data = {**BLOBS, "_target_": "tests.children.blobs.RandomBlobs"}
+    data = {**OWN, "_target_": "tests.children.blobs.RandomBlobs"}
     first = train(tmp_path / "a", data=data, index=3)
     train(tmp_path / "b", data=BLOBS)  # drops the data set that is kept
     train(tmp_path / "b", data=data, index=1)
@@ -334,7 +340,7 @@ def test_trainer_and_task_travel_by_pickle(tmp_path):
     ],
 )
 def test_a_child_that_breaks_is_a_failed_outcome(tmp_path, how, message):
-    outcome = train(tmp_path, space=broken(how))
+    outcome = train(tmp_path, space=broken(how), is_rehearsed=False)
     assert (outcome.status, outcome.reward) == ("failed", None)
     assert outcome.error.splitlines()[-1].endswith(message)
     assert len(outcome.error.splitlines()) <= 12

@@ -1,0 +1,381 @@
+"""Trains a child for a step before a study's first one: what would break all shows at once.
+
+The step is a real one: a network of the space, a batch of the data, the optimizer, scheduler,
+callbacks and loggers of the configuration, a validation batch, and what ends an epoch.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers.logger import DummyLogger
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
+from pytorch_lightning.utilities.model_helpers import is_overridden
+from torch import nn
+
+from nasrunner.children.arguments import has_users_callbacks, make_trainer, remarks
+from nasrunner.children.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.batches import BatchCheck, last_batch_size
+from nasrunner.children.blueprint import on_meta
+from nasrunner.children.fitting import interruptible
+from nasrunner.children.length import Length, check_validated, limited
+from nasrunner.children.loading import LoadedData, is_in_memory
+from nasrunner.children.measuring import LastValidation, Measuring
+from nasrunner.children.memory_format import is_channels_last
+from nasrunner.children.module import ChildModule, Line
+from nasrunner.children.patience import patience
+from nasrunner.children.scheduling import Schedule
+from nasrunner.children.settings import Config, Construct
+from nasrunner.children.tasks import Task, make_task
+from nasrunner.core import ConfigError, NasRunnerError, SearchSpace, Shape, SpaceError
+
+NUM_NETWORKS = 8
+"""Networks of a space that are looked at; the smallest of them is trained first."""
+
+_MAX_DRAWS = 30
+_LOOKING_S = 0.5
+"""How long the targets of further batches are looked at."""
+
+
+class NetworkError(Exception):
+    """A network broke in its own forward pass: other networks of the space may not."""
+
+
+@dataclass
+class Rehearsal:
+    """Tries a child's training with one configuration.
+
+    Attributes:
+        networks: frozen spaces, smallest network first.
+        config: the child's configuration.
+        in_shape: shape of one example.
+        construct: builds an object from its configuration.
+        data: the data module, set up.
+        is_rewarded: whether the child needs its reward, as it does in a search.
+    """
+
+    networks: Sequence[SearchSpace]
+    config: Config
+    in_shape: Shape
+    construct: Construct
+    data: pl.LightningDataModule
+    is_rewarded: bool
+
+    @cached_property
+    def task(self) -> Task:
+        """What the child is trained for."""
+        return make_task(self.config, self.construct)
+
+    @cached_property
+    def trainer(self) -> pl.Trainer:
+        """Lightning's Trainer as the child has it, but for its devices."""
+        alone = _on_one_device(self.config["trainer"])
+        return make_trainer(alone, Path(), self.construct, [])
+
+    @cached_property
+    def loader(self) -> Any:
+        """The training batches."""
+        self.data.trainer = self.trainer
+        try:
+            return self.data.train_dataloader()
+        finally:
+            self.data.trainer = None
+
+    @cached_property
+    def length(self) -> Length:
+        """How long a child's training is."""
+        return Length.of(self.trainer, self._batches_per_epoch())
+
+    def check(self) -> None:
+        """Tries what depends on several parts of the configuration, without training.
+
+        Raises:
+            ConfigError: names the keys that do not go together.
+            DataError: targets are not what the task needs.
+        """
+        self._check_validation()
+        self._look_at_targets()
+        self._check_last_batch()
+
+    def train(self) -> list[str]:
+        """Trains a network for one step, validates it on one batch, and ends the epoch.
+
+        Returns:
+            Sentences on what will be done in another way than was asked for.
+
+        Raises:
+            ConfigError: training fails for a reason that is not one network's.
+            DataError: no child can be trained on the batches.
+        """
+        broken: list[NetworkError] = []
+        for frozen in self.networks:
+            try:
+                with tempfile.TemporaryDirectory(prefix="nasrunner-rehearsal-") as folder:
+                    said = self._train(frozen, Path(folder))
+                return [*remarks(self.config["trainer"], self.trainer), *said]
+            except NetworkError as error:
+                broken.append(error)
+        if broken:
+            counted = "the network" if len(broken) == 1 else f"each of {len(broken)} networks"
+            raise ConfigError(
+                f"space: {counted} that was tried breaks in its first step: {_one_line(broken[0])}"
+            )
+        return []
+
+    def _batches_per_epoch(self) -> int | None:
+        given = self.config["trainer"]
+        name = "overfit_batches" if given.get("overfit_batches") else "limit_train_batches"
+        num_batches = _len(self.loader)
+        if num_batches == 0:
+            raise ConfigError(f"data: {type(self.data).__name__} has no training batch")
+        return limited(name, given.get(name), num_batches)
+
+    def _check_validation(self) -> None:
+        """Refuses to ask for what is measured on validation examples where there are none."""
+        for metric, key in self._validation_metrics():
+            settings, name = self.config["trainer"], type(self.data).__name__
+            if not is_overridden("val_dataloader", self.data):
+                raise ConfigError(
+                    f"data: {name} has no val_dataloader(), but {key}={metric} is measured on "
+                    "validation examples"
+                )
+            if settings.get("limit_val_batches") == 0 and not settings.get("overfit_batches"):
+                raise ConfigError(
+                    f"trainer.limit_val_batches=0 leaves no validation example to measure "
+                    f"{key}={metric} on; legal: > 0, or null for all"
+                )
+            check_validated(settings, self.length, metric, key)
+
+    def _validation_metrics(self) -> Iterator[tuple[str, str]]:
+        """The metrics of validation examples that something asks for, and what does."""
+        reward = self.task.reward
+        if self.is_rewarded and reward.is_of_validation:
+            yield reward.metric, "task.reward.metric"
+        monitor = self.config["scheduler"].get("monitor")
+        if isinstance(monitor, str) and monitor.startswith("val_"):
+            yield monitor, "scheduler.monitor"
+
+    def _look_at_targets(self) -> None:
+        """Looks at the targets of some batches: the first may not have all that occur."""
+        if is_in_memory(self.data):
+            return  # it has looked at all of them
+        check = BatchCheck.of(self.config, self.task, self.data)
+        deadline = time.monotonic() + _LOOKING_S
+        with _batches(self.loader) as batches:
+            for batch in batches:
+                check.label(batch)
+                if time.monotonic() > deadline:
+                    break
+
+    def _check_last_batch(self) -> None:
+        """Refuses a last batch of one example where a network normalizes batches."""
+        num_batches = _len(self.loader)
+        if num_batches is None or last_batch_size(self.loader) != 1:
+            return
+        if self.length.batches_per_epoch != num_batches:
+            return  # it is never reached
+        for frozen in self.networks:
+            network, _ = frozen.build(self.in_shape)
+            if not any(True for _ in batch_norms(network)):
+                continue
+            dtype = getattr(torch, self.config["data"].get("in_dtype", "float32"))
+            try:
+                with torch.no_grad():
+                    network.train()(torch.zeros(1, *self.in_shape, dtype=dtype))
+            except ValueError as error:
+                raise ConfigError(
+                    "data.batch_size leaves one example for the last training batch of an epoch, "
+                    f"which batch normalization cannot train on ({_one_line(error)}); legal: "
+                    "another batch size, or data.drop_last=true"
+                ) from error
+
+    def _train(self, frozen: SearchSpace, folder: Path) -> list[str]:
+        settings, construct = _shortened(self.config["trainer"]), self.construct
+        task = make_task(self.config, construct)
+        measuring = Measuring(keeps_weights=has_users_callbacks(settings))
+        trainer = make_trainer(
+            settings,
+            folder,
+            construct,
+            [*patience(settings, task), LastValidation(measuring)],
+            first=[measuring],
+        )
+        _without_traces(trainer, folder)
+        network, _ = frozen.build(self.in_shape)
+        set_epsilon(network, settings["batch_norm_epsilon"])
+        lines: list[Line] = []
+        schedule = Schedule(self.config["scheduler"], construct)
+        module = _FirstStep(
+            _Traced(network),
+            task,
+            lambda parameters: construct(self.config["optimizer"], "optimizer", parameters),
+            schedule,
+            lambda: self.length,
+            lambda line: None,
+            lines.append,
+            is_channels_last=is_channels_last(settings["channels_last"], network, self.in_shape),
+            is_fast=False,
+        )
+        module.check = BatchCheck.of(self.config, task, self.data)
+        try:
+            with interruptible():
+                trainer.fit(module, datamodule=LoadedData(self.data, is_fast=False))
+        except (NetworkError, NasRunnerError):
+            raise
+        except (FloatingPointError, torch.OutOfMemoryError):
+            return []  # of this network and its first weights
+        except (Exception, SystemExit) as error:
+            raise ConfigError(_explained(error)) from error
+        finally:
+            self.data.trainer = None
+        measured = {name for line in lines for name in line}
+        if self.is_rewarded and task.reward.metric not in measured:
+            raise ConfigError(
+                f"task.reward.metric: {task.reward.metric!r} was not measured in a first epoch; "
+                f"measured were {', '.join(sorted(measured))}"
+            )
+        said = schedule.remark(trainer.lr_scheduler_configs[0].scheduler, self.length)
+        return [] if said is None else [said]
+
+
+class _FirstStep(ChildModule):
+    """Looks at each batch before it is trained on."""
+
+    check: BatchCheck
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor | None:
+        self.check(batch)
+        return super().training_step(batch, batch_idx)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.check(batch)
+        super().validation_step(batch, batch_idx)
+
+
+class _Traced(nn.Module):
+    """A network whose own failures can be told from all others."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        try:
+            out: torch.Tensor = self.network(x)
+        except torch.OutOfMemoryError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise NetworkError(f"{type(error).__name__}: {error}") from error
+        return out
+
+
+def sampled(
+    space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
+) -> list[SearchSpace]:
+    """Some networks of a space that are possible, smallest first; always the same.
+
+    Args:
+        space: what is searched.
+        in_shape, num_outputs, in_dtype: as of ``draw_up``.
+    """
+    rng = np.random.default_rng(0)
+    drawn = space.at_proposal(0)
+    found: dict[str, tuple[int, SearchSpace]] = {}
+    for _ in range(_MAX_DRAWS):
+        frozen = space.freeze(drawn.walk(lambda d: int(rng.integers(len(d.options)))))
+        text = frozen.network.text()
+        if text in found:
+            continue
+        try:
+            network = on_meta(frozen, in_shape, num_outputs, in_dtype)
+        except SpaceError:
+            continue
+        found[text] = (sum(p.numel() for p in network.parameters()), frozen)
+        if len(found) == NUM_NETWORKS:
+            break
+    return [frozen for _, frozen in sorted(found.values(), key=lambda each: each[0])]
+
+
+def _len(loader: Any) -> int | None:
+    """The batches of an epoch; None where the loader does not say how many."""
+    try:
+        return len(loader)
+    except TypeError:
+        return None
+
+
+@contextmanager
+def _batches(loader: Any) -> Iterator[Iterator[Any]]:
+    """The batches of whatever Lightning takes for a loader; no worker of it is left."""
+    combined = CombinedLoader(loader, "max_size_cycle")
+    try:
+        iter(combined)
+        yield (batch for batch, _, _ in combined)
+    finally:
+        combined.reset()
+
+
+def _on_one_device(settings: Config) -> Config:
+    """A child's trainer for the process it is rehearsed in: ranks are looked at elsewhere."""
+    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
+    return {**settings, **alone}
+
+
+def _shortened(settings: Config) -> Config:
+    """The same trainer for a step, a batch of validation and the end of an epoch."""
+    is_validated = settings.get("limit_val_batches") != 0 or settings.get("overfit_batches")
+    return {
+        **_on_one_device(settings),
+        "max_epochs": 1,
+        "min_epochs": None,
+        "max_steps": -1,
+        "min_steps": None,
+        "max_time": None,
+        "limit_train_batches": 1,
+        "limit_val_batches": 1 if is_validated else 0,
+        "overfit_batches": 0.0,
+        "val_check_interval": None,
+        "check_val_every_n_epoch": 1,
+        "num_sanity_val_steps": 0,
+        "accumulate_grad_batches": 1,
+        "profiler": None,
+    }
+
+
+def _without_traces(trainer: pl.Trainer, folder: Path) -> None:
+    """Keeps a rehearsal out of the user's loggers and checkpoints."""
+    trainer.loggers = [DummyLogger() for _ in trainer.loggers]
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder)
+
+
+def _explained(error: BaseException) -> str:
+    """A failure of training in one sentence, with the key to change where it is known."""
+    text = _one_line(error)
+    if "gradient clipping" in text and "fused" in text:
+        return (
+            "trainer.gradient_clip_val clips no gradients that the optimizer scales itself, as a "
+            "fused one does with trainer.precision=*-mixed; legal: optimizer.fused=false, or "
+            "trainer.precision=32-true"
+        )
+    where = _HINTS.get(type(error).__name__, "a first step of training fails")
+    return f"{where}: {type(error).__name__}: {text}"
+
+
+_HINTS: dict[str, str] = {
+    "MisconfigurationException": "trainer: Lightning refuses the configuration",
+}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
