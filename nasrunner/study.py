@@ -28,7 +28,7 @@ from nasrunner.rehearsal import rehearse
 from nasrunner.rules import Rules
 
 MAX_FRUITLESS = 1000
-"""So many proposals in a row that train nothing and spend no budget end a study."""
+"""So many proposals in a row that train nothing end a study."""
 
 
 class Study:

@@ -67,6 +67,19 @@ def test_damage_in_the_middle_is_refused_with_its_line(path: Path) -> None:
         Ledger(path)
 
 
+@pytest.mark.parametrize("line", ["[]", '["event"]', '"event"', "7", "{}", '{"index": 1}'])
+def test_a_line_of_json_that_is_no_event_is_damage(path: Path, line: str) -> None:
+    write(path, 0)
+    first = path.read_text()
+    path.write_text(f"{first}{line}\n{first}")
+    with pytest.raises(LedgerError, match="damaged in line 2 of 3: it is no event"):
+        Ledger(path)
+    path.write_text(f"{first}{line}\n")
+    with Ledger(path) as ledger:
+        assert ledger.repaired_bytes == len(line) + 1
+    assert path.read_text() == first
+
+
 def test_a_study_is_never_driven_twice_at_once(path: Path) -> None:
     with Ledger(path), pytest.raises(LedgerError, match="still running"):
         Ledger(path)

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ class OnAnotherMachine(ToyExecutor):
 
     def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
         def elsewhere(proposal: Proposal) -> Outcome:
-            probe = dataclasses.replace(train.probe, path=folder / "elsewhere" / "children")
+            probe = dataclasses.replace(train.probe, path=folder / "elsewhere")
             return dataclasses.replace(train, probe=probe)(proposal)
 
         super().submit(elsewhere, proposal, folder)
@@ -26,7 +27,10 @@ def refuse() -> None:
 
 def test_a_folder_that_workers_do_not_see_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(nasrunner.rehearsal, "_SHARED_WITHIN_S", 0.0)
-    message = r"^hydra.run.dir must lie on a file system that all nodes share: the study's folder"
+    message = (
+        r"^hydra.run.dir must lie on a file system that all nodes share: the study's folder "
+        rf"{re.escape(str(tmp_path))} is not the same on \S+$"
+    )
     with pytest.raises(ConfigError, match=message):
         rehearse(no_mistake, OnAnotherMachine(slots=1, seed=0), tmp_path)
 

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nasrunner.study
 from nasrunner.core import (
     Blueprint,
     LedgerError,
@@ -25,6 +27,13 @@ from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.random import RandomSearch
 from nasrunner.study import MAX_FRUITLESS, Study
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain, figure1, toy_reward
+
+
+class Stubborn(RandomSearch):
+    """Proposes the same child again and again."""
+
+    def rng(self, index: int) -> Any:
+        return super().rng(0)
 
 
 class Recorder:
@@ -140,10 +149,6 @@ def test_a_duplicate_is_reused_and_not_trained_again(tmp_path: Path) -> None:
 
 
 def test_a_duplicate_of_a_child_in_flight_waits_for_its_outcome(tmp_path: Path) -> None:
-    class Stubborn(RandomSearch):
-        def rng(self, index: int) -> Any:
-            return super().rng(0)
-
     run = Run(tmp_path, searcher=Stubborn, executor=ToyExecutor(3))
     summary = run.run()
     assert run.executor.num_trained == 1
@@ -198,6 +203,28 @@ def test_a_space_without_a_valid_child_ends_with_a_reason(tmp_path: Path) -> Non
     space = chain()
     run = Run(tmp_path, space, trainer=ToyTrainer(space, invalid=lambda genotype: True))
     assert run.run().reason == f"{MAX_FRUITLESS} proposals in a row were invalid or duplicates"
+    assert len(run.recorder.outcomes) == MAX_FRUITLESS
+
+
+def test_a_reused_outcome_is_as_fruitless_as_an_invalid_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nasrunner.study, "MAX_FRUITLESS", 7)
+    run = Run(tmp_path, rules=with_rules(max_children=None), searcher=Stubborn)
+    summary = run.run()
+    assert summary.reason == "7 proposals in a row were invalid or duplicates"
+    assert summary.counts == {"completed": 1, "reused": 7}
+
+
+def test_a_trained_child_starts_the_count_of_fruitless_proposals_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nasrunner.study, "MAX_FRUITLESS", 7)
+    space, inspected = chain(), itertools.count(1)
+    trainer = ToyTrainer(space, invalid=lambda genotype: next(inspected) % 7 > 0)
+    summary = Run(tmp_path, space, with_rules(max_children=3), trainer=trainer).run()
+    assert summary.counts == {"completed": 3, "invalid": 18}
+    assert summary.reason == "max_children=3 is spent"
 
 
 @pytest.mark.parametrize(

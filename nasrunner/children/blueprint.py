@@ -197,7 +197,9 @@ _FORMULAS: dict[type[nn.Module], Formula] = {
 
 
 def _is_known(module: nn.Module) -> bool:
-    """Whether all that a module multiplies is in ``_FORMULAS``."""
+    """Whether all that a module multiplies is in ``_FORMULAS``, with settings they know."""
+    if getattr(module, "ceil_mode", False) or isinstance(getattr(module, "padding", 0), str):
+        return False
     containers = (nn.Sequential, nn.ModuleList)
     return type(module) in (*_FORMULAS, *containers) or type(module).__module__.startswith(
         "nasrunner.spaces."

@@ -57,7 +57,7 @@ class ChildFiles:
         """Lets a child that has its outcome be trained anew, not gone on with."""
         if (self.folder / OUTCOME).exists():
             self.forget_progress()  # first: without an outcome it would be used
-            (self.folder / OUTCOME).unlink(missing_ok=True)
+            (self.folder / OUTCOME).unlink()
 
     def start(
         self,

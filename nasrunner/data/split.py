@@ -1,5 +1,7 @@
 """Splits that keep the share of each class, and depend on their own seed alone."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -38,7 +40,8 @@ def count_of(name: str, wanted: int | float, total: int) -> int:
         ConfigError: it is neither a whole number in [1, total - 1] nor a share in (0, 1), or the
             share is less than one example.
     """
-    count = round(wanted * total) if isinstance(wanted, float) and 0 < wanted < 1 else wanted
+    is_share = isinstance(wanted, float) and math.isfinite(wanted)
+    count = round(wanted * total) if is_share else wanted
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count < total:
         raise ConfigError(
             f"data.{name} must be a number of examples from 1 to {total - 1:,} or a share of the "

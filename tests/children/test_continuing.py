@@ -222,9 +222,11 @@ def test_the_checkpoint_is_gone_once_there_is_an_outcome(tmp_path):
     assert names == {"best.ckpt", "config.yaml", "curves.jsonl", "outcome.json", "proposal.json"}
 
 
-def test_a_checkpoint_that_cannot_be_written_is_a_line_in_the_log(tmp_path, monkeypatch):
+@pytest.mark.parametrize("is_begun", [True, False])
+def test_a_checkpoint_that_cannot_be_written_is_a_line_in_the_log(tmp_path, monkeypatch, is_begun):
     def full(self, path):
-        Path(path).write_bytes(b"cut off")
+        if is_begun:
+            Path(path).write_bytes(b"cut off")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pl.Trainer, "save_checkpoint", full)

@@ -49,6 +49,16 @@ class Untested(OwnBlobs):
         super().__init__(**arguments)
 
 
+class Joined(TestedBlobs):
+    """Has no validation part any more once that is joined."""
+
+    __test__ = False
+
+    def val_dataloader(self):
+        assert not getattr(self, "is_joined", False)
+        return super().val_dataloader()
+
+
 class Unjoinable(TestedBlobs):
     join_validation = None
 
@@ -124,6 +134,12 @@ def test_on_train_and_validation_all_is_trained_on_and_the_last_weights_are_test
     network = {name.removeprefix("network."): v for name, v in state.items() if "network." in name}
     assert outcome.metrics["test_accuracy"] == pytest.approx(measured(tmp_path, log, network))
     assert not (folder / "best.ckpt").exists()
+
+
+def test_on_train_and_validation_nothing_asks_for_validation_examples(tmp_path):
+    data = {"_target_": "tests.children.test_network.Joined"}
+    outcome, _ = retrain(tmp_path, on="train_and_validation", data=data)
+    assert outcome.error is None
 
 
 def test_the_loops_agree_on_the_test(tmp_path):

@@ -82,6 +82,15 @@ def test_a_metric_that_is_not_finite_is_no_reward(value):
         reward("val_loss", reduce="last")([{"val_loss": value}])
 
 
+@pytest.mark.parametrize(("mode", "better"), [("max", 0.6), ("min", 0.4)])
+def test_a_value_is_better_than_none_and_never_than_itself(mode, better):
+    judge = reward(mode=mode)
+    assert judge.is_better(0.5, None)
+    assert judge.is_better(better, 0.5)
+    assert not judge.is_better(0.5, better)
+    assert not judge.is_better(0.5, 0.5)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

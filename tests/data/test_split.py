@@ -1,3 +1,5 @@
+from math import inf, nan
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,16 @@ def test_a_count_and_a_share_ask_for_the_same() -> None:
     assert count_of("test_examples", 0.2, 1797) == 359
 
 
-@pytest.mark.parametrize("wanted", [0, -1, 100, 1.0, 0.0, 1.5, 0.001, True, "5", None])
+@pytest.mark.parametrize(("wanted", "count"), [(1, 1), (99, 99), (0.01, 1), (0.99, 99)])
+def test_the_smallest_and_the_largest_part_leave_an_example_on_each_side(
+    wanted: int | float, count: int
+) -> None:
+    assert count_of("validation_examples", wanted, 100) == count
+
+
+@pytest.mark.parametrize(
+    "wanted", [0, -1, 100, 1.0, 0.0, 1.5, 0.001, 0.999, -0.5, nan, inf, True, "5", None]
+)
 def test_an_impossible_count_is_refused(wanted: object) -> None:
     with pytest.raises(ConfigError, match=r"data.validation_examples must be .* from 1 to 99 or"):
         count_of("validation_examples", wanted, 100)  # type: ignore[arg-type]

@@ -150,6 +150,16 @@ def test_children_in_flight_are_fitted_with_the_average() -> None:
     assert np.mean(targets[:4]) == pytest.approx(0)
 
 
+def test_children_in_flight_at_the_first_reward_are_fitted_with_it() -> None:
+    searcher = smbo(load_space("mlp"), num_random=1, refit_growth=1.0)
+    first, waiting = searcher.propose(), searcher.propose()
+    assert first is not None
+    assert waiting is not None
+    searcher.observe(Outcome(first, "completed", 0.5))
+    searcher.suggest(2)
+    assert fits(searcher)[-1][0] == [first.genotype, waiting.genotype]
+
+
 def test_the_surrogate_is_fitted_when_the_rewards_have_grown_enough() -> None:
     searcher = smbo(load_space("mlp"), refit_growth=0.5, max_history=1000)
     run(searcher, 31)

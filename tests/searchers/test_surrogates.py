@@ -155,6 +155,16 @@ def test_a_gaussian_process_of_one_kernel_by_hand() -> None:
     np.testing.assert_allclose(std[1], math.sqrt(variance * left))
 
 
+def test_decays_are_relative_to_the_largest_distance() -> None:
+    """Children that differ a little are told apart as well as those that differ much."""
+    surrogate = gaussian_process(parse_space(UNITS))
+    surrogate.fit([{"affine/units": 0}, {"affine/units": 1}], np.array([1.0, -1.0]), RNG)
+    # a quarter apart, so 4 x 2 x 1/4 in the exponent for neighbours, and 8 for the other two
+    k, far = math.exp(-2), math.exp(-8)
+    mean, _ = surrogate.predict([{"affine/units": 0}, {"affine/units": 2}])
+    np.testing.assert_allclose(mean, [(1 - k) / (1.1 - k), (far - k) / (1.1 - k)])
+
+
 def test_the_likelier_kernels_count_more() -> None:
     space = load_space("nasbench_macro")
     rng = np.random.default_rng(0)

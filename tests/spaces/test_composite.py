@@ -100,6 +100,20 @@ def test_repeat_asks_for_each_repetition_and_repeat_tied_once_for_all() -> None:
     assert list(repeat.signature()) == ["repeat/*/affine/units"]
 
 
+@pytest.mark.parametrize("kind", [Repeat, RepeatTied])
+def test_what_is_never_repeated_decides_nothing(kind: type[Repeat | RepeatTied]) -> None:
+    assert kind(0, affine()).signature() == {}
+    some = kind(OneOf((0, 1)), affine())  # type: ignore[arg-type]
+    assert any("affine" in path for path in some.signature())
+    assert some.size() == 1 + 2
+
+
+@pytest.mark.parametrize("times", [-1, 1.5, OneOf((2, -3))])
+def test_a_number_of_repetitions_below_zero_or_between_is_refused(times: object) -> None:
+    with pytest.raises(SpaceError, match=r"times of repeat must be a whole number >= 0, got [-1]"):
+        Repeat(times, Relu())  # type: ignore[arg-type]
+
+
 def test_repeat_tied_ties_decisions_but_not_weights() -> None:
     frozen = RepeatTied(3, affine()).freeze({"repeat_tied/affine/units": 1})
     network, shape = frozen.build((3,))
