@@ -1,4 +1,4 @@
-"""What CI must not skip: names of markers in NASRUNNER_REQUIRE."""
+"""What CI must not skip: names of markers in NASRUNNER_REQUIRE; and one thread for each test."""
 
 import os
 from collections.abc import Generator
@@ -6,6 +6,10 @@ from typing import Any
 
 import hypothesis  # noqa: F401 - its plugin imports it at the end, and warns of frozen garbage
 import pytest
+
+# Test processes, and those that they start, share few cores: threads of tiny networks would spend
+# most of their time waiting for one another. Read when torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)

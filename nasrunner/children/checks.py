@@ -35,6 +35,7 @@ def check_child(
     networks: Sequence[SearchSpace],
     *,
     is_rewarded: bool = True,
+    named: str = "space.hyperparameters {}",
 ) -> list[str]:
     """Builds every part of a child for every option of every hyperparameter, and trains a step.
 
@@ -48,6 +49,7 @@ def check_child(
         construct: builds an object from its configuration.
         networks: what is trained a step, smallest first; the others where that one breaks.
         is_rewarded: whether the child needs its reward.
+        named: how an error names ``key=option``, which stands in the place of ``{}``.
 
     Returns:
         Sentences on what will be done in another way than was asked for.
@@ -71,7 +73,7 @@ def check_child(
                 if variant is base or not _differ_in_numbers(base, variant):
                     said += tried.training(variant)
         except NasRunnerError as error:
-            where = f" (with space.hyperparameters {option})" if option else ""
+            where = f" (with {named.format(option)})" if option else ""
             raise type(error)(f"{error}{where}") from error
     return list(dict.fromkeys(said))
 

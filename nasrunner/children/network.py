@@ -140,6 +140,7 @@ def _check_child(
         child.construct,
         [child.space.freeze(genotype)],
         is_rewarded=task.on == "train",
+        named="{} of the grid",
     )
 
 

@@ -126,7 +126,8 @@ def test_batches_of_few_steps_read_each_stream_as_one(tmp_path, fast_loop):
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
 def test_every_pass_begins_with_nothing_remembered(tmp_path, monkeypatch, fast_loop):
     monkeypatch.setattr(Memory, "told", told := [])
-    train(tmp_path, f"trainer.fast_loop={fast_loop}", "trainer.max_epochs=2")
+    overrides = (f"trainer.fast_loop={fast_loop}", "trainer.max_epochs=2")
+    train(tmp_path, *overrides, is_rehearsed=False)
     told = told[told.index("reset") :]  # before, its output's shape was found out
     training = [(True, 4, 7)] * 10 + [(True, 4, 5)]
     validation = [(False, 2, 7)] * 4 + [(False, 2, 2)]
@@ -136,7 +137,7 @@ def test_every_pass_begins_with_nothing_remembered(tmp_path, monkeypatch, fast_l
 def test_training_goes_on_after_a_validation_within_its_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(Memory, "told", told := [])
     overrides = ("trainer.val_check_interval=0.5", "trainer.max_epochs=1")
-    outcome = train(tmp_path, *overrides, data={"eval_batch_size": 4})
+    outcome = train(tmp_path, *overrides, data={"eval_batch_size": 4}, is_rehearsed=False)
     assert outcome.error is None
     told = told[told.index("reset") :]
     steps, validation = [(True, 4, 7)] * 5, ["reset", *[(False, 4, 7)] * 2, (False, 4, 1), "reset"]
