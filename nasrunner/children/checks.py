@@ -69,7 +69,7 @@ def check_child(
         base = base or variant
         try:
             with quiet():  # what children will say, they say in their logs
-                said += tried.parts(variant)
+                tried.parts(variant)
                 if variant is base or not _differ_in_numbers(base, variant):
                     said += tried.training(variant)
         except NasRunnerError as error:
@@ -95,7 +95,7 @@ class _Tried:
         self._tried: set[str] = set()
         self._data: tuple[str, pl.LightningDataModule] | None = None
 
-    def parts(self, config: Config) -> list[str]:
+    def parts(self, config: Config) -> None:
         """Builds what has not been tried yet, and looks whether the parts go together."""
         for part, check in _PARTS.items():
             if self._is_new(part, config[part]):
@@ -105,7 +105,6 @@ class _Tried:
             _check_scheduler(config, self.construct, rehearsal)
         if self._is_new("check", [config[n] for n in ("data", "task", "trainer", "scheduler")]):
             rehearsal.check()
-        return []
 
     def training(self, config: Config) -> list[str]:
         """Trains a step."""

@@ -92,7 +92,7 @@ def test_a_module_of_the_users_own_is_given_the_usual_format_unless_told_otherwi
     assert train(tmp_path, "trainer.channels_last=auto", **told).error is None
     assert not are_channels_last(tmp_path)
     with pytest.raises(
-        ConfigError, match="breaks in its first step: .*view size is not compatible"
+        ConfigError, match=r"breaks in its first step: .*view size is not compatible"
     ):
         train(tmp_path, "trainer.channels_last=true", **told)
 
