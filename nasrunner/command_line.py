@@ -3,13 +3,14 @@
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.core.errors import NasRunnerError
+from nasrunner.core.errors import ConfigError, NasRunnerError
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
@@ -49,6 +50,12 @@ def fail(program: str, message: str) -> NoReturn:
     """Says what is wrong and ends with code 2."""
     sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
     sys.exit(2)
+
+
+def check_folder(key: str, folder: Path | None) -> None:
+    """Raises ConfigError where a file lies in the place of a folder that is to be written."""
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ConfigError(f"{key}={folder} is a file; it must be a folder, or nothing yet")
 
 
 def is_asking_for_help(arguments: list[str]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from nasrunner.core.errors import ConfigError
 from nasrunner.data.files import DataFile
 from nasrunner.data.loader import Augment
 from nasrunner.data.tensors import Arrays, TensorDataModule
@@ -97,6 +98,13 @@ class Cifar10(TensorDataModule):
 
     root: str
     pad: int | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        pad: object = self.pad
+        is_count = isinstance(pad, int) and not isinstance(pad, bool) and pad >= 0
+        if pad is not None and not is_count:
+            raise ConfigError(f"data.pad must be a whole number >= 0 or null, got {pad!r}")
 
     def files(self) -> list[CifarFile]:
         folder = Path(self.root) / "cifar-10-batches-py"

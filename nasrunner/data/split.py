@@ -48,3 +48,16 @@ def count_of(name: str, wanted: int | float, total: int) -> int:
             f"{total:,} in (0, 1), got {wanted!r}"
         )
     return count
+
+
+def check_count_or_share(name: str, wanted: object) -> None:
+    """Refuses what ``count_of`` takes of no data set: known before a file of it is read.
+
+    Raises:
+        ConfigError: names ``data.<name>``.
+    """
+    is_count = isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 1
+    if not is_count and not (isinstance(wanted, float) and 0 < wanted < 1):
+        raise ConfigError(
+            f"data.{name} must be a number of examples >= 1 or a share in (0, 1), got {wanted!r}"
+        )

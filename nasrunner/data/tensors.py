@@ -14,7 +14,7 @@ from nasrunner.data.files import DataFile, check_files
 from nasrunner.data.kept import Identity, check_count, device_of, identity_of, kept
 from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
 from nasrunner.data.normalize import Normalization
-from nasrunner.data.split import count_of, hold_out
+from nasrunner.data.split import check_count_or_share, count_of, hold_out
 
 # N = number of examples, ... = the shape of one example
 
@@ -95,6 +95,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         self._is_per_device = False
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
             check_count(name, getattr(self, name))
+        check_count_or_share("validation_examples", self.validation_examples)
 
     @abstractmethod
     def read_fit(self) -> Arrays:

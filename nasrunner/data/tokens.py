@@ -73,6 +73,9 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         self._is_joined = False
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
             check_count(name, getattr(self, name))
+        for name in ("train_tokens", "validation_tokens"):
+            if (count := getattr(self, name)) is not None:
+                check_count(name, count)
         if len(self.in_shape) != 1:
             raise ConfigError(
                 f"data.in_shape must be [T], the steps of a batch, got {list(self.in_shape)}"
@@ -189,7 +192,6 @@ def _shortened(name: str, tokens: np.ndarray, num_targets: int | None) -> np.nda
     """The first tokens of a part, as many targets as a setting asks for."""
     if num_targets is None:
         return tokens
-    check_count(name, num_targets)
     if num_targets >= len(tokens):
         raise ConfigError(
             f"data.{name} must be null or at most {len(tokens) - 1:,}, the tokens there are, got "

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.data.files import DataFile
-from nasrunner.data.split import count_of, hold_out
+from nasrunner.data.split import check_count_or_share, count_of, hold_out
 from nasrunner.data.tensors import Arrays, TensorDataModule
 
 # N = number of examples, F = features
@@ -73,6 +73,7 @@ class WineQuality(TensorDataModule):
         edges = self.class_edges
         if self.target == "class" and (not edges or list(edges) != sorted(set(edges))):
             raise ConfigError(f"data.class_edges must be increasing numbers, got {edges}")
+        check_count_or_share("test_examples", self.test_examples)
 
     def files(self) -> list[WineFile]:
         return [

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nasrunner.core import ConfigError
-from nasrunner.executors.arguments import check_count
+from nasrunner.executors.arguments import check_count, check_texts
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
-from nasrunner.executors.machine import gpus_of_each_worker, memory_gb
+from nasrunner.executors.machine import check_gpus, gpus_of_each_worker, memory_gb
 from nasrunner.executors.warm import WarmServer
 
 _DEATH_REPORT_TIMEOUT_S = 0.2
@@ -55,6 +55,8 @@ class LocalExecutor(DaskExecutor):
         check_count("retries", retries, least=0)
         check_count("workers_per_gpu", workers_per_gpu, least=1, or_null=True)
         check_count("gpus_per_worker", gpus_per_worker, least=1)
+        check_gpus(gpus, workers_per_gpu, gpus_per_worker)
+        check_texts("preload", preload)
         _check_memory(memory_limit_gb)
         cuda_devices = gpus_of_each_worker(
             workers, threads_per_worker, gpus, workers_per_gpu, gpus_per_worker

@@ -73,6 +73,33 @@ def _installed_gpus() -> list[str]:
     return [gpu for gpu in gpus if gpu.startswith("MIG-") or gpu not in sliced]
 
 
+def check_gpus(
+    gpus: Sequence[int | str] | None, workers_per_gpu: int | None, gpus_per_worker: int
+) -> None:
+    """Checks what can be wrong about GPUs on any machine, before ``gpus_of_each_worker``.
+
+    Raises:
+        ConfigError: ``gpus`` is no list of positions and names, or GPUs are to be shared and owned.
+    """
+    if workers_per_gpu is not None and gpus_per_worker > 1:
+        raise ConfigError(
+            f"executor.workers_per_gpu must be null where executor.gpus_per_worker="
+            f"{gpus_per_worker}: GPUs are shared or a worker has several; got {workers_per_gpu}"
+        )
+    if gpus is None:
+        return
+    if isinstance(gpus, str) or not isinstance(gpus, Sequence):
+        raise ConfigError(f"executor.gpus must be a list, as in [{gpus}], or null; got {gpus!r}")
+    for gpu in gpus:
+        is_position = isinstance(gpu, int) and not isinstance(gpu, bool) and gpu >= 0
+        if not is_position and not (isinstance(gpu, str) and gpu):
+            raise ConfigError(
+                f"executor.gpus must list positions >= 0 or names of GPUs, got {gpu!r} in it"
+            )
+    if not gpus:
+        _check_needs_none(gpus, workers_per_gpu, gpus_per_worker)
+
+
 def gpus_of_each_worker(
     workers: int | None,
     threads_per_worker: int,
@@ -93,11 +120,6 @@ def gpus_of_each_worker(
         ConfigError: a GPU is not visible, there is none to share, or too few for ``workers``.
     """
     names = _chosen_gpus(gpus)
-    if workers_per_gpu is not None and gpus_per_worker > 1:
-        raise ConfigError(
-            f"executor.workers_per_gpu must be null where executor.gpus_per_worker="
-            f"{gpus_per_worker}: GPUs are shared or a worker has several; got {workers_per_gpu}"
-        )
     if not names:
         _check_needs_none(gpus, workers_per_gpu, gpus_per_worker)
         hidden = None if gpus is None else ""

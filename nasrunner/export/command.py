@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.command_line import is_asking_for_help, one_sentence
+from nasrunner.command_line import check_folder, is_asking_for_help, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.imports import quick_imports
 
@@ -67,7 +67,7 @@ def parse(arguments: Sequence[str]) -> Request:
 
     Raises:
         ConfigError: an argument is no ``key=value``, its key is not legal or given twice, or
-            ``from`` is missing.
+            ``from`` is missing; or ``to`` is a file.
     """
     given: dict[str, str] = {}
     for argument in arguments:
@@ -82,6 +82,7 @@ def parse(arguments: Sequence[str]) -> Request:
     if "from" not in given:
         raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
     folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))
+    check_folder("to", folder)
     return Request(given["from"], folder, study)
 
 
@@ -96,8 +97,7 @@ def _run(request: Request) -> None:
 
     trained = find(request.source, request.study_folder)
     folder = request.folder or trained.folder / "export"
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"to={folder} is a file; it must be a folder, or nothing yet")
+    check_folder("to", folder)
     export = Export(trained, read_weights(trained), folder)
     export.run()
     for name, size in export.sizes().items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from nasrunner.command_line import check_folder
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.report.comparison.groups import Grouping
 
@@ -137,6 +138,7 @@ _KEYS = (
 
 
 def _check(arguments: Arguments) -> None:
+    check_folder("to", arguments.to)
     kinds = {place == "mlflow" or place.startswith("runs:/") for place in arguments.places}
     if len(kinds) > 1 or ("mlflow" in arguments.places and len(arguments.places) > 1):
         raise ConfigError("from: give folders, or runs:/<id>, or mlflow, not several of these")

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from nasrunner import config as skeleton
 from nasrunner.children.retraining import On
+from nasrunner.command_line import check_folder
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.search_space import SearchSpace
 
@@ -67,6 +68,7 @@ def parse(arguments: Sequence[str]) -> Request:
             request = replace(request, overrides=(*request.overrides, argument))
     if not request.source:
         raise ConfigError("from= is missing: a study's folder, or runs:/<id> of its MLflow run")
+    check_folder("folder", request.folder)
     return request
 
 

@@ -83,18 +83,6 @@ def test_the_job_script_is_the_golden_one(name: str, job: dict[str, Any]) -> Non
     assert one.job_script() == (GOLDEN / f"{name}.sh").read_text()
 
 
-@pytest.mark.parametrize(("name", "command"), [("dask_slurm", "sbatch"), ("dask_pbs", "qsub")])
-def test_a_machine_without_the_queueing_system_is_told_of_local(
-    name: str, command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        ConfigError,
-        match=f"submits jobs with {command}, which this machine does not have; executor=local",
-    ):
-        construct(config(name), "executor")
-
-
 def test_without_dask_jobqueue_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
     monkeypatch.delitem(sys.modules, "nasrunner.executors.dask.allocations", raising=False)
@@ -106,31 +94,12 @@ def test_importing_dask_jobqueue_leaves_ctrl_c_as_it_was() -> None:
     code = (
         "import signal\n"
         "from nasrunner.executors.dask import jobs\n"
-        "jobs._check_system.__globals__['shutil'].which = lambda command: command\n"
-        "jobs._check_system('slurm')\n"
+        "from nasrunner.executors.dask.queue import SlurmQueue\n"
+        "jobs.shutil.which = lambda command: command\n"
+        "jobs._check_system(SlurmQueue(), {'cores': 1, 'memory': '1GB'})\n"
         "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"system": "slrum"}, r"executor\.system must be one that dask-jobqueue knows, got 'slrum"),
-        ({"minimum": -1}, r"executor\.minimum must be a whole number >= 0, got -1"),
-        ({"maximum": 0}, r"executor\.maximum must be a whole number >= 1, got 0"),
-        ({"minimum": 5}, r"executor\.maximum must be a whole number >= 5, got 4"),
-        ({"retries": -1}, r"executor\.retries must be a whole number >= 0, got -1"),
-        ({"idle_s": 0}, r"executor\.idle_s must be a number of seconds > 0, got 0"),
-        ({"poll_s": "often"}, r"executor\.poll_s must be a number of seconds > 0, got 'often'"),
-        ({"job": {"processes": 2}}, r"executor\.job\.processes must be 1, got 2: an allocation"),
-    ],
-)
-def test_an_impossible_setting_is_one_error_that_names_its_key(
-    changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ConfigError, match=message):
-        construct(config("dask_slurm", **changes), "executor")
 
 
 def test_a_queue_that_refuses_the_first_job_is_an_error_with_its_words(

@@ -126,7 +126,6 @@ def test_some_core_can_be_used() -> None:
         (None, ["GPU-x"], None, 1, r"executor\.gpus: no GPU 'GPU-x' is visible"),
         (5, None, 2, 1, r"executor\.workers must be at most 4: 2 GPUs with .*per_gpu=2, got 5"),
         (None, [], 2, 1, r"executor\.workers_per_gpu needs a GPU, got 2 and executor\.gpus=\[\]"),
-        (None, None, 2, 2, r"executor\.workers_per_gpu must be null where .*_worker=2.*; got 2"),
         (None, None, None, 3, r"executor\.gpus_per_worker must be at most 2 for 1 workers: 2 GPUs"),
         (2, None, None, 2, r"executor\.gpus_per_worker must be at most 1 for 2 workers.* got 2"),
         (None, [], None, 2, r"executor\.gpus_per_worker needs as many GPUs, got 2 and exec.*=\[\]"),

@@ -204,12 +204,6 @@ def test_a_wrong_value_is_one_sentence(
         construct(configuration(trainer, **changes), "executor")
 
 
-def test_without_slurm_the_local_executor_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(ConfigError, match=r"sbatch is not on PATH; legal here is executor=local"):
-        construct(configuration(), "executor")
-
-
 def test_without_submitit_the_extra_is_named(
     slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

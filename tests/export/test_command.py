@@ -259,6 +259,19 @@ def test_bad_input_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_argument_is_checked_before_what_is_installed(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "out").write_text("mine")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "not installed; pip install" in refused(command, capsys, f"from={tmp_path}")
+    error = refused(command, capsys, f"from={tmp_path}", f"to={tmp_path / 'out'}")
+    assert "out is a file; it must be a folder" in error
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(
     command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -265,7 +265,12 @@ def test_a_folder_without_studies_is_refused(run, tmp_path):
 def test_a_folder_that_cannot_be_written_is_told(run, tmp_path):
     folder = recorded(tmp_path / "study", [0.5])
     (tmp_path / "file").write_text("")
-    assert refused(run, f"from={folder}", f"to={tmp_path}/file") == f"{tmp_path}/file: File exists"
+    error = f"to={tmp_path}/file is a file; it must be a folder, or nothing yet"
+    assert refused(run, f"from={folder}", f"to={tmp_path}/file") == error
+    assert refused(run, "from=/nowhere", f"to={tmp_path}/file") == error
+    (tmp_path / "file").unlink()
+    (folder / "report").write_text("")  # the page's usual folder
+    assert refused(run, f"from={folder}") == f"{folder}/report: File exists"
 
 
 def test_help_names_every_key(run):

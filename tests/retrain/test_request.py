@@ -51,6 +51,13 @@ def test_what_is_no_request_is_refused(argument: str, message: str) -> None:
         parse(["from=study", argument])
 
 
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(ConfigError, match=r"^folder=.*mine is a file; it must be a folder, or"):
+        parse(["from=study", f"folder={tmp_path / 'mine'}"])
+    assert parse(["from=study", f"folder={tmp_path}"]).folder == tmp_path
+
+
 def test_changes_are_made_and_everything_else_stays(recorded: RecordedStudy) -> None:
     overrides = ["trainer.max_epochs=7", "optimizer.betas=[0.5,0.9]", "+trainer.max_steps=9"]
     config = changed(recorded.config, overrides, recorded.space)

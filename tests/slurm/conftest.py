@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.services import missing
 from tests.slurm.cluster import Cluster, missing_programs
 from tests.slurm.configuration import Lab
 from tests.slurm.ports import reserve_ports
@@ -26,8 +27,8 @@ def slurm_with_accounting() -> Iterator[Cluster]:
 
 
 def _running_cluster(has_accounting: bool) -> Iterator[Cluster]:
-    if missing := missing_programs(has_accounting):
-        pytest.skip(f"{', '.join(missing)} not installed: run tests/slurm/install.sh")
+    if programs := missing_programs(has_accounting):
+        missing("slurm", f"{', '.join(programs)} not installed: run tests/slurm/install.sh")
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = Cluster(Lab(folder, reserve_ports(), has_accounting=has_accounting))
     with pytest.MonkeyPatch.context() as patch:

@@ -332,7 +332,7 @@ def test_allocations_follow_the_number_of_children(slurm: Cluster, tmp_path: Pat
         ),
         (
             {"walltimes": "01:00:00"},
-            r"executor\.job: .*unexpected keyword argument 'walltimes'",
+            r"executor\.job\.walltimes: .*did you mean 'walltime'\?",
         ),
         ({"processes": 2}, r"executor\.job\.processes must be 1, got 2"),
     ],

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.services import missing
 from tests.trackers import databases
 from tests.trackers.databases import PASSWORD, Postgresql, postgresql_programs
 
@@ -12,7 +13,7 @@ from tests.trackers.databases import PASSWORD, Postgresql, postgresql_programs
 def postgresql_server() -> Iterator[Postgresql]:
     programs = postgresql_programs()
     if programs is None:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+        missing("postgresql", "PostgreSQL is not installed: apt-get install postgresql")
     with databases.postgresql(programs) as server:
         yield server
 

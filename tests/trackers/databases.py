@@ -17,7 +17,9 @@ PASSWORD = "p@ss/wörd"
 
 
 def postgresql_programs() -> Path | None:
-    """Where Debian puts initdb and pg_ctl; None: they are not installed."""
+    """Where Debian puts initdb and pg_ctl; None: they are not installed, or hidden from PATH."""
+    if shutil.which("psql") is None:
+        return None
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     at = shutil.which("initdb")
     return found[-1].parent if found else Path(at).parent if at else None

@@ -441,6 +441,32 @@ def test_a_setting_out_of_range_names_itself(tmp_path, name, value):
         tracker(f"sqlite:///{tmp_path}/x.db", **{name: value})
 
 
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://me@127.0.0.1:1/db"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("poll_s", 0), ("max_waiting", 0), ("close_timeout_s", -1)]
+)
+def test_a_setting_is_checked_before_anybody_is_asked_at_the_address(monkeypatch, uri, name, value):
+    monkeypatch.setattr("socket.socket.connect", lambda *args: pytest.fail("asked the network"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda *args: pytest.fail("asked for drivers"))
+    with pytest.raises(ConfigError, match=rf"tracker\.{name} must be >= "):
+        tracker(uri, artifact_uri="artifacts", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("uri", "artifact_uri", "message"),
+    [
+        ("postgresql://me@127.0.0.1:1/db", None, r"^tracker\.artifact_uri: a postgresql database"),
+        ("postgresql://me:a/b@127.0.0.1:1/db", "artifacts", r"%2F for /"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_told_before_a_driver_is_looked_for(
+    monkeypatch, uri, artifact_uri, message
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda *args: pytest.fail("asked for drivers"))
+    with pytest.raises(ConfigError, match=message):
+        tracker(uri, artifact_uri=artifact_uri)
+
+
 def test_constructing_a_tracker_neither_imports_mlflow_nor_creates_anything(tmp_path):
     code = (
         "import sys; from tests.trackers.fakes import tracker;"

@@ -4,24 +4,22 @@ import shutil
 import tempfile
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 from nasrunner.trackers.mlflow_file import recall
+from tests.services import chromium_programs
 from tests.trackers.fakes import track
 from tests.trackers.servers import free_port, mlflow_server
 from tests.trackers.test_mlflow import NUM_CHILDREN, Records
 
-selenium = pytest.importorskip("selenium.webdriver")
-
-from selenium.webdriver.common.by import By  # noqa: E402 - after the check that it is there
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.chromium,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.usefixtures("browser"),  # before all others: it may skip the test
 ]
 BEST = 1  # the child with the highest reward
 
@@ -40,8 +38,9 @@ def studies(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
+    chromium, program = chromium_programs()
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
     profile = tempfile.mkdtemp()
     for flag in (
         "--headless",
@@ -55,7 +54,7 @@ def browser():
         f"--user-data-dir={profile}",
     ):
         options.add_argument(flag)
-    driver = selenium.Chrome(options, selenium.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(program))
     yield driver
     driver.quit()
     shutil.rmtree(profile, ignore_errors=True)

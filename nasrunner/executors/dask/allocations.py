@@ -4,6 +4,7 @@ A module of its own, imported late: importing distributed and dask-jobqueue take
 """
 
 import asyncio
+import inspect
 import itertools
 import logging
 import time
@@ -18,6 +19,7 @@ from distributed.deploy.adaptive import Adaptive
 from distributed.deploy.spec import ProcessInterface
 
 from nasrunner.core import ConfigError, NasRunnerError
+from nasrunner.core.errors import suggest
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.processes import QuietScheduler
 from nasrunner.executors.dask.queue import Queue, described, log_end
@@ -28,6 +30,9 @@ _LONGEST_PAUSE_S = 60.0
 _SPARE_WITHIN_S = 10.0
 _NOT_THE_NODES = ("CANCELLED", "PREEMPTED", "NODE_FAIL", "GONE")
 """Ends of a job for which nothing that the user wrote is to blame."""
+
+_OURS = {"scheduler", "name", "security", "log_directory"}
+"""Arguments of dask-jobqueue's job classes that are no part of a user's description."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +85,28 @@ def job_class(queue: Queue) -> type[Job]:
 
     Allocation.__name__ = base.__name__
     return Allocation
+
+
+def check_job(queue: Queue, job: Mapping[str, Any]) -> None:
+    """Has dask-jobqueue check the description of a job, which takes no machine and no network.
+
+    Raises:
+        ConfigError: it knows no such queueing system, or refuses the description.
+    """
+    system: Any = cluster_class(queue.name)
+    bases = [each for each in system.job_cls.__mro__ if issubclass(each, Job)]
+    parameters = [p for each in bases for p in inspect.signature(each).parameters.values()]
+    legal = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - _OURS
+    for name in job:
+        if name not in legal:
+            raise ConfigError(
+                f"executor.job.{name}: {system.__name__} takes no {name!r}, {suggest(name, legal)}"
+            )
+    try:
+        one: Any = job_class(queue)(scheduler="tls://driver:8786", name="nasrunner", **job)
+        one.job_script()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"executor.job: {_said(error)}") from error
 
 
 def start_cluster(

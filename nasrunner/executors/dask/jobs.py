@@ -11,7 +11,7 @@ from typing import Any
 
 from nasrunner.core import ConfigError
 from nasrunner.executors import preload as preload_module
-from nasrunner.executors.arguments import check_count, check_seconds
+from nasrunner.executors.arguments import check_count, check_seconds, check_texts
 from nasrunner.executors.dask import nanny
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
@@ -20,6 +20,8 @@ from nasrunner.executors.dask.queue import Queue, SlurmQueue, described, log_end
 _SCALE_INTERVAL_S = 1.0
 _RESTARTS_WITHIN_S = 60  # a worker in its allocation, imports included; then the job is cancelled
 _TOLD_JOBS = 5
+_LISTS = ("job_script_prologue", "job_extra_directives", "worker_extra_args")
+"""What a job's description has that ours is added to."""
 
 _WORKER_SETTINGS: Mapping[str, Any] = {
     "distributed.worker.daemon": False,  # a daemon may not start processes; data loaders do
@@ -58,7 +60,8 @@ class JobQueueExecutor(DaskExecutor):
             walltime, … ``cores`` is ``threads_per_worker`` where it is null.
 
     Raises:
-        ConfigError: a number is out of its range, or dask-jobqueue is not installed.
+        ConfigError: a value is out of its range; or dask-jobqueue, or the command that submits
+            jobs, is not installed.
     """
 
     def __init__(
@@ -82,15 +85,17 @@ class JobQueueExecutor(DaskExecutor):
         check_count("threads_per_worker", threads_per_worker, least=1)
         for name, seconds in (("idle_s", idle_s), ("poll_s", poll_s), ("patience_s", patience_s)):
             check_seconds(name, seconds)
-        _check_system(system)
+        check_texts("preload", preload)
         queue = SlurmQueue() if system == "slurm" else Queue(system)
+        job = with_defaults(job, threads_per_worker, preload, queue.directives)
+        _check_system(queue, job)
         cluster = _JobCluster(
             queue=queue,
             limits=(minimum, maximum),
             timing=(idle_s, poll_s, patience_s),
             log_folder=Path(log_folder).absolute(),
             tls=tls,
-            job=with_defaults(job, threads_per_worker, preload, queue.directives),
+            job=job,
         )
         super().__init__(cluster, threads_per_worker, retries)
 
@@ -193,23 +198,29 @@ class _JobCluster:
         _log.warning("children have waited for a worker for %d s: %s", for_s, said)
 
 
-def _check_system(system: str) -> None:
-    """Imports dask-jobqueue and looks for the command that submits jobs."""
+def _check_system(queue: Queue, job: Mapping[str, Any]) -> None:
+    """Has dask-jobqueue check the description of a job, then looks for the command that submits it.
+
+    Raises:
+        ConfigError: dask-jobqueue is not installed or refuses the description, or there is no such
+            command.
+    """
     interrupt = signal.getsignal(signal.SIGINT)
     try:
-        from nasrunner.executors.dask.allocations import cluster_class
+        from nasrunner.executors.dask.allocations import check_job, cluster_class
     except ImportError as error:
         raise ConfigError(
-            f"executor.system={system} needs dask-jobqueue ({error}): "
+            f"executor.system={queue.name} needs dask-jobqueue ({error}): "
             "pip install 'nasrunner[slurm]'"
         ) from error
     finally:
         signal.signal(signal.SIGINT, interrupt)  # dask_jobqueue.runner sets one of its own
-    command = cluster_class(system).job_cls.submit_command.split()[0]
+    check_job(queue, job)
+    command = cluster_class(queue.name).job_cls.submit_command.split()[0]
     if shutil.which(command) is None:
         raise ConfigError(
-            f"executor.system={system} submits jobs with {command}, which this machine does not "
-            "have; executor=local runs children on this machine"
+            f"executor.system={queue.name} submits jobs with {command}, which this machine does "
+            "not have; executor=local runs children on this machine"
         )
 
 
@@ -225,8 +236,15 @@ def with_defaults(
         directives: lines that every job script needs.
 
     Raises:
-        ConfigError: the description asks for several workers in a job.
+        ConfigError: the description is none, or asks for several workers in a job.
     """
+    if not isinstance(job, Mapping):
+        raise ConfigError(
+            f"executor.job must be names with values, such as queue: gpu; got {job!r}"
+        )
+    check_count("job.cores", job.get("cores"), least=1, or_null=True)
+    for name in _LISTS:
+        check_texts(f"job.{name}", job.get(name), or_null=True)
     if job.get("processes", 1) != 1:
         raise ConfigError(
             f"executor.job.processes must be 1, got {job['processes']!r}: an allocation has one "

@@ -6,6 +6,7 @@ import tempfile
 
 import numpy as np
 import pytest
+from selenium import webdriver
 
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import find_baselines
@@ -16,15 +17,13 @@ from nasrunner.report.study.sections import study_sections
 from tests.report.comparison.test_spaces import FEW, MORE
 from tests.report.recordings import EVOLUTION, recorded
 from tests.report.study.test_sections import with_curves
+from tests.services import chromium_programs
 
-selenium = pytest.importorskip("selenium.webdriver")
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.chromium,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.usefixtures("browser"),  # before all others: it may skip the test
 ]
 
 # Pairs of texts of one figure whose boxes share more than a line's edge.
@@ -46,13 +45,14 @@ return found;
 
 @pytest.fixture(scope="module")
 def browser():
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
+    chromium, program = chromium_programs()
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
     profile = tempfile.mkdtemp()
     for flag in ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = selenium.Chrome(options, selenium.ChromeService(DRIVER))
+    driver = webdriver.Chrome(options, webdriver.ChromeService(program))
     driver.execute_cdp_cmd("Network.enable", {})
     driver.execute_cdp_cmd(
         "Network.emulateNetworkConditions",
