@@ -14,6 +14,7 @@ population, tree, surrogate) with other contents.
 """
 
 import argparse
+import math
 import time
 
 import torch
@@ -21,7 +22,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.composition import construct
 from nasrunner.config import config_dir
-from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
+from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.searchers.random import RandomSearch
 from nasrunner.spaces.language import parse_space
 
@@ -46,10 +47,25 @@ def outcome(proposal: Proposal) -> Outcome:
 
 
 def children(space: SearchSpace, num_children: int) -> list[Outcome]:
-    """Random children with their rewards."""
-    source = RandomSearch(space=space, seed=0)
-    proposals = [source.propose() for _ in range(num_children)]
-    return [outcome(proposal) for proposal in proposals if proposal is not None]
+    """Random children with their rewards, and the notes of a policy that draws uniformly."""
+    source, found = RandomSearch(space=space, seed=0), []
+    for index in range(num_children):
+        genotype = source.suggest(index).genotype
+        notes = {"log_probability": log_probability(space, genotype), "update": 0}
+        found.append(outcome(Proposal(index, genotype, notes)))
+    return found
+
+
+def log_probability(space: SearchSpace, genotype: Genotype) -> float:
+    """Of an architecture whose every answer is drawn uniformly."""
+    num_options: list[int] = []
+
+    def replay(decision: Decision) -> int:
+        num_options.append(len(decision.options))
+        return genotype[decision.path]
+
+    space.walk(replay)
+    return -sum(map(math.log, num_options))
 
 
 def replay(searcher: Searcher, history: list[Outcome]) -> float:

@@ -24,6 +24,7 @@ from nasrunner.header import check_header, header
 from nasrunner.history import History
 from nasrunner.in_flight import InFlight
 from nasrunner.ledger import Ledger
+from nasrunner.one_thread import OneThread
 from nasrunner.rehearsal import rehearse
 from nasrunner.rules import Rules
 
@@ -70,6 +71,7 @@ class Study:
         self._rehearsal = trainer.rehearsal()
         self._size = space.size()
         self._in_flight = InFlight(shares=rules.duplicates != "retrain")
+        self._one_thread = OneThread()
         self._fruitless = 0
         self._earlier_s = 0.0
         self._started = time.monotonic()
@@ -107,6 +109,10 @@ class Study:
             return
         current = header(self.space, self.rules.seed)
         check_header(self.ledger.events[0], current, self.ledger.path)
+        with self._one_thread.held():
+            self._replay_events()
+
+    def _replay_events(self) -> None:
         session_start = self.ledger.events[0]["time"]
         for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
             match event["event"]:
@@ -165,7 +171,8 @@ class Study:
         if reason := self._is_over():
             self.stop(reason)
             return False
-        proposal = self.searcher.propose()
+        with self._one_thread.held():
+            proposal = self.searcher.propose()
         if proposal is None:
             self.stop("the space is exhausted")
             return False
@@ -250,7 +257,8 @@ class Study:
         self.ledger.append("outcome", outcome.to_json())
         for tracker in self.trackers:
             tracker.recorded(outcome, blueprint)
-        self._learn(outcome)
+        with self._one_thread.held():
+            self._learn(outcome)
 
     def _learn(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""

@@ -15,6 +15,9 @@ class Searcher(ABC):
     changes nothing; a proposal becomes state when it is registered, which ``propose`` does and
     which a resumed study does with the recorded proposal instead. Outcomes may arrive in any
     order. All randomness comes from ``rng(index)``: a child's ``seed_everything`` cannot touch it.
+    A study calls its searcher with numpy, torch and whatever else is loaded on one thread, for they
+    round differently on more; so a searcher imports what it computes with when it is made. Other
+    processors round differently even so: what was recorded may be what it would not have proposed.
 
     Args:
         space: what may be built.

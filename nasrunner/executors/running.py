@@ -4,15 +4,13 @@ import functools
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core.threads import torch_threads
 
 OUTCOMES = "nasrunner-outcomes"
 """The Dask topic on which workers publish what became of their children."""
@@ -51,21 +49,6 @@ def last_lines(error: BaseException) -> str:
     """The end of an exception's traceback, where it says what went wrong."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     return "\n".join(lines[-_ERROR_LINES:])
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Limits torch, where it is already imported, to ``threads`` CPU threads within the block."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:

@@ -4,7 +4,8 @@ from collections import deque
 from pathlib import Path
 
 from nasrunner.core import ConfigError, Outcome, Proposal, Train
-from nasrunner.executors.running import run_child, torch_threads
+from nasrunner.core.threads import torch_threads
+from nasrunner.executors.running import run_child
 
 
 class SerialExecutor:

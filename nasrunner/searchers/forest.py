@@ -1,7 +1,6 @@
 """Random forest over the decisions of a genotype."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -34,25 +33,22 @@ class Forest:
             raise ValueError(f"surrogate.max_features must be in (0, 1], got {max_features}")
         if min_leaf < 1:
             raise ValueError(f"surrogate.min_leaf must be >= 1, got {min_leaf}")
-        self.num_trees = num_trees
-        self.max_features = float(max_features)
-        self.min_leaf = min_leaf
+        # Imported here: it takes a second that only this needs, and the study holds the libraries
+        # it brings to one thread if they are there before the first fit.
+        from sklearn.ensemble import RandomForestRegressor
+
         self.encoding = Encoding(space)
-        self._forest: Any = None
+        self._forest = RandomForestRegressor(
+            num_trees, max_features=float(max_features), min_samples_leaf=min_leaf
+        )
 
     def fit(
         self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
     ) -> None:
         """Grows the trees anew."""
-        from sklearn.ensemble import RandomForestRegressor  # a second that only this needs
-
         self.encoding.fit(genotypes)
-        self._forest = RandomForestRegressor(
-            self.num_trees,
-            max_features=self.max_features,
-            min_samples_leaf=self.min_leaf,
-            random_state=int(rng.integers(2**32)),
-        ).fit(self._rows(genotypes), targets_N)
+        self._forest.set_params(random_state=int(rng.integers(2**32)))
+        self._forest.fit(self._rows(genotypes), targets_N)
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
         """Mean (C,) and standard deviation (C,) over the trees."""

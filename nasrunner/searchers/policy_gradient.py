@@ -1,8 +1,7 @@
 """Policy gradient with a recurrent controller."""
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 
@@ -165,7 +164,7 @@ class PolicyGradient(Searcher):
 
     def _update(self, batches: Sequence[Batch]) -> None:
         """Learns from batches."""
-        with _one_thread(), torch.enable_grad():
+        with torch.enable_grad():
             for _ in range(self.objective.num_steps):
                 self.optimizer.zero_grad()
                 for batch in batches:
@@ -222,17 +221,6 @@ class PolicyGradient(Searcher):
 
         self.space_at(proposal.index).walk(choose)
         return transcript
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch adds in an order that depends on its threads; with one there is one order."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def _require(name: str, value: object, is_legal: bool, legal: str) -> None:

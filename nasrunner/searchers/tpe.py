@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nasrunner.core.decision import Decision
+from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -61,6 +61,10 @@ class Tpe(Searcher):
             direction="maximize", storage=self._storage, sampler=self._sampler(0)
         )
         self._is_replayed_by_asking = not isinstance(self.study.sampler, _READS_TRIALS_ONLY)
+        if not isinstance(self.study.sampler, TPESampler):
+            # What samplers import when they first compute; the study holds it to one thread if it
+            # is there before.
+            import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  # ships no types
         self._trial_numbers: dict[int, int] = {}
         self._suggested: tuple[Proposal, Trial] | None = None
 
@@ -68,9 +72,7 @@ class Tpe(Searcher):
         if self._suggested is not None and self._suggested[0].index == index:
             return self._suggested[0]
         self._withdraw()
-        self.study.sampler = self._sampler(index)
-        trial = self.study.ask()
-        genotype = self.space_at(index).walk(lambda decision: _answer(trial, decision))
+        genotype, trial = self._ask(index)
         self._suggested = Proposal(index, genotype), trial
         return self._suggested[0]
 
@@ -78,17 +80,17 @@ class Tpe(Searcher):
         """Keeps the trial just asked, or rebuilds that of a recorded proposal.
 
         CMA-ES writes its distribution into the trials it is asked for, so such samplers are asked
-        again; for the others the parameters suffice, at a small part of the cost.
+        again, with the recorded answers; for the others the parameters suffice, at a small part of
+        the cost.
         """
         super().register(proposal)
-        if self._is_replayed_by_asking:
-            self.suggest(proposal.index)
         if self._suggested is not None and self._suggested[0].genotype == proposal.genotype:
             number = self._suggested[1].number
             self._suggested = None
         else:
             self._withdraw()
-            number = self._add_running(proposal)
+            replay = self._ask_for if self._is_replayed_by_asking else self._add_running
+            number = replay(proposal)
         self._trial_numbers[proposal.index] = number
 
     def learn(self, proposal: Proposal, reward: float) -> None:
@@ -113,6 +115,19 @@ class Tpe(Searcher):
         if self._suggested is not None:
             self.study.tell(self._suggested[1], state=TrialState.FAIL)
             self._suggested = None
+
+    def _ask(self, index: int) -> tuple[Genotype, Trial]:
+        self.study.sampler = self._sampler(index)
+        trial = self.study.ask()
+        _ = trial.relative_params  # draws them, also where an enqueued trial needs none
+        return self.space_at(index).walk(lambda decision: _answer(trial, decision)), trial
+
+    def _ask_for(self, proposal: Proposal) -> int:
+        """Asks for a trial and gives it the answers of the proposal, whatever the sampler draws."""
+        self.study.enqueue_trial(dict(proposal.genotype))
+        genotype, trial = self._ask(proposal.index)
+        assert genotype == proposal.genotype, "an enqueued trial has the answers it was given"
+        return trial.number
 
     def _add_running(self, proposal: Proposal) -> int:
         distributions: dict[str, BaseDistribution] = {}

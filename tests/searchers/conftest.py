@@ -1,6 +1,9 @@
-import pytest
-import torch
+from collections.abc import Iterator
 
+import pytest
+import scipy.linalg  # noqa: F401 - a library that would be limited no more when it is loaded later
+
+from nasrunner.one_thread import OneThread
 from tests.searchers.worlds import GOLDEN_SPACES
 
 QUICK = {
@@ -17,9 +20,10 @@ SLOW = {
 
 
 @pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Several test processes share few cores: torch's threads would only wait for each other."""
-    torch.set_num_threads(1)
+def one_thread() -> Iterator[None]:
+    """As in a study; in several test processes threads would only wait for each other."""
+    with OneThread().held():
+        yield
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

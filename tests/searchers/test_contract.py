@@ -1,9 +1,6 @@
 """What every searcher promises on every space, for all that are found in conf/."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +8,6 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
 from tests.searchers.worlds import (
-    CONF,
     GOLDEN_SPACES,
     SEARCHERS,
     SPACES,
@@ -65,28 +61,6 @@ def test_other_seed_gives_other_proposals(name: str, space: str) -> None:
         assert first_proposals(name, space, seed=3) == first_proposals(name, space, seed=4)
     else:
         assert first_proposals(name, space, seed=3) != first_proposals(name, space, seed=4)
-
-
-PRINT_PROPOSALS = """
-import json, sys
-from tests.searchers.worlds import first_proposals
-print(json.dumps({space: first_proposals(sys.argv[1], space) for space in sys.argv[2:]}))
-"""
-
-
-@every_searcher
-def test_another_process_and_hash_seed_give_same_proposals(name: str) -> None:
-    hash_seed = "1" if os.environ.get("PYTHONHASHSEED") == "4711" else "4711"
-    done = subprocess.run(
-        [sys.executable, "-c", PRINT_PROPOSALS, name, *QUICK_SPACES],
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": "1"},
-        cwd=CONF.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    expected = {space: first_proposals(name, space) for space in QUICK_SPACES}
-    assert json.loads(done.stdout) == expected
 
 
 @every_searcher

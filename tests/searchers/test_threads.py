@@ -1,0 +1,46 @@
+"""Proposals follow from the space, the seed and the ledger, on any number of threads."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.searchers.worlds import CONF, SEARCHERS, SPACES, WIDE_SPACES
+
+OTHER_SPACES = [space for space in SPACES if space not in ("figure1", *WIDE_SPACES)]
+
+
+def digests(spaces: list[str], threads: int) -> dict[str, str]:
+    """What a process with so many threads, and a hash seed of its own, prints."""
+    libraries = ("OMP", "MKL", "OPENBLAS")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.searchers.knowledge", *spaces],
+        env={
+            **os.environ,
+            **{f"{library}_NUM_THREADS": str(threads) for library in libraries},
+            "PYTHONHASHSEED": str(threads),
+        },
+        cwd=CONF.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def test_any_number_of_threads_and_any_hash_seed_give_the_same_proposals_and_knowledge() -> None:
+    one, two, four = (digests(["figure1"], threads) for threads in (1, 2, 4))
+    assert len(one) > len(SEARCHERS)
+    assert two == one
+    assert four == one
+
+
+@pytest.mark.slow
+def test_so_they_do_on_every_space() -> None:
+    one, four = (digests(OTHER_SPACES, threads) for threads in (1, 4))
+    assert len(one) > len(SEARCHERS) * len(OTHER_SPACES)
+    assert four == one
