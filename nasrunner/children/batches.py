@@ -22,14 +22,14 @@ class BatchCheck:
         task: whose targets they must have.
         in_shape: shape of one example.
         in_dtype: torch's name of its type.
-        is_double: whether children compute with 64 bits.
+        precision: that children are trained with.
         name: of the data module, for error messages.
     """
 
     task: Task
     in_shape: tuple[int, ...]
     in_dtype: str
-    is_double: bool
+    precision: str
     name: str
 
     @classmethod
@@ -40,7 +40,7 @@ class BatchCheck:
             task,
             tuple(settings["in_shape"]),
             settings.get("in_dtype", "float32"),
-            str(config["trainer"].get("precision")).startswith("64"),
+            str(config["trainer"].get("precision")),
             type(data).__name__,
         )
 
@@ -65,7 +65,9 @@ class BatchCheck:
             needed = self.task.needs() or "a target for each example"
             self._refuse(described(batch), f"inputs {self.in_dtype} (batch, {shown}) and {needed}")
         if third and not _are_weights(third[0], len(x)):
-            self._refuse(described(batch), "weights of examples float32 (batch,), finite and >= 0")
+            self._refuse(
+                described(batch), "weights of examples float32 (batch,), finite, >= 0 and not all 0"
+            )
 
     def label(self, batch: Any) -> None:
         """Looks at the targets of a batch alone, before anything is done to it."""
@@ -78,8 +80,8 @@ class BatchCheck:
     def _in_dtypes(self) -> tuple[torch.dtype, ...]:
         if self.in_dtype == "int64":
             return (torch.int64,)
-        halves = (torch.float32, torch.float16, torch.bfloat16)
-        return (*halves, torch.float64) if self.is_double else halves
+        others = {"64": (torch.float64,), "16": (torch.float16,), "bf": (torch.bfloat16,)}
+        return (torch.float32, *others.get(self.precision[:2], ()))
 
     def _refuse(self, given: str, needed: str) -> None:
         raise DataError(f"data: {self.name} gives {given}, but a child needs {needed}")
@@ -113,7 +115,7 @@ def _are_weights(weights: Any, num_examples: int) -> bool:
         and weights.dtype.is_floating_point
         and tuple(weights.shape) == (num_examples,)
         and bool(torch.isfinite(weights).all())
-        and bool((weights >= 0).all())
+        and bool((weights >= 0).all() and (weights > 0).any())
     )
 
 

@@ -64,6 +64,11 @@ def limited(name: str, limit: int | float | None, num_batches: int | None) -> in
         ConfigError: the share is less than one batch.
     """
     if num_batches is None:
+        if isinstance(limit, float) and limit != 1.0:
+            raise ConfigError(
+                f"trainer.{name}={limit} is a share of batches that the data does not count: its "
+                "loader has no length; legal: null, or a number of batches"
+            )
         return limit if isinstance(limit, int) else None
     if limit is None:
         return num_batches
@@ -91,8 +96,13 @@ def check_validated(settings: Mapping[str, Any], length: Length, metric: str, ke
     """
     given, every = settings.get("val_check_interval"), settings.get("check_val_every_n_epoch", 1)
     per_epoch = length.batches_per_epoch
-    if isinstance(given, str | Mapping) or per_epoch is None:
-        return  # by the clock, or nobody knows
+    if per_epoch is None and isinstance(given, float) and given != 1.0:
+        raise ConfigError(
+            f"trainer.val_check_interval={given} is a share of batches that the data does not "
+            "count: its loader has no length; legal: null, or a number of batches"
+        )
+    if isinstance(given, str | Mapping) or per_epoch is None or settings.get("fast_dev_run"):
+        return  # by the clock, nobody knows, or at once
     interval = given if isinstance(given, int) else max(1, int(per_epoch * (given or 1.0)))
     if every is not None and interval > per_epoch:
         raise ConfigError(

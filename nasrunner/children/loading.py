@@ -1,6 +1,5 @@
-"""What Lightning is given of a data module that was set up once for all children of a process."""
+"""What Lightning is given of a child's data module."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,9 +12,6 @@ from nasrunner.children.length import Length
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import ConfigError, DataError
 
-_KEPT: dict[tuple[Any, ...], pl.LightningDataModule] = {}
-"""The last data module this process set up, by what it depends on."""
-
 
 def load_data(
     config: Mapping[str, Any],
@@ -27,14 +23,14 @@ def load_data(
 ) -> pl.LightningDataModule:
     """The data module of a configuration, its files checked and its training examples loaded.
 
-    It is kept for the next child of this process, unless it has a ``teardown`` of its own, which
-    is called when the child ends. Its random draws, if it makes any, are seeded with the study's
-    seed: every child of a study sees the same split.
+    Each child has a new one, as each fit of Lightning's would: what it draws or remembers does not
+    pass from child to child. Data sets in memory share their tensors. Its random draws, if it makes
+    any, are seeded with the study's seed: every child of a study sees the same split.
 
     Args:
         config: the ``data`` part of the child's configuration.
         trainer: whose device the data module may use; None: the CPU.
-        seed: the study's seed. All global generators are seeded with it where data is loaded.
+        seed: the study's seed. All global generators are seeded with it.
         construct: builds the data module.
         joins_validation: whether the validation examples are trained on, too.
 
@@ -42,22 +38,14 @@ def load_data(
         ConfigError: the data module cannot join them.
         DataError: a file is missing or damaged, or the examples are not what ``config`` says.
     """
-    device = "cpu" if trainer is None else str(trainer.strategy.root_device)
-    text = json.dumps(config, sort_keys=True, default=repr)
-    identity = (text, device, seed, construct, joins_validation)
-    if identity not in _KEPT:
-        _KEPT.clear()
-        pl.seed_everything(seed, workers=True, verbose=False)
-        data = make_data(config, construct)
-        if joins_validation:
-            join_validation(data)
-        data.trainer = trainer
-        data.prepare_data()
-        data.setup("fit")
-        if is_overridden("teardown", data):
-            return data
-        _KEPT[identity] = data
-    return _KEPT[identity]
+    pl.seed_everything(seed, workers=True, verbose=False)
+    data = make_data(config, construct)
+    if joins_validation:
+        join_validation(data)
+    data.trainer = trainer
+    data.prepare_data()
+    data.setup("fit")
+    return data
 
 
 def make_data(config: Mapping[str, Any], construct: Construct) -> pl.LightningDataModule:
@@ -139,8 +127,11 @@ class LoadedData(pl.LightningDataModule):
 
     def __init__(self, data: pl.LightningDataModule, *, is_fast: bool) -> None:
         super().__init__()
-        self.data = data
         self.is_fast = is_fast
+        self.prepare_data_per_node = data.prepare_data_per_node
+        zero_length = data.allow_zero_length_dataloader_with_multiple_devices
+        self.allow_zero_length_dataloader_with_multiple_devices = zero_length
+        self.data = data  # last: from now on attributes are those of the data module
 
     def attach(self, trainer: pl.Trainer) -> "LoadedData":
         """Tells a trainer what the data module has not, which this one seems to have."""
@@ -153,10 +144,18 @@ class LoadedData(pl.LightningDataModule):
         return int(trainer.accumulate_grad_batches)
 
     def __getattr__(self, name: str) -> Any:
-        """Shows callbacks the attributes of the data module itself."""
+        """Shows callbacks what the data module itself has: ``trainer.datamodule`` is this one."""
         if name == "data":
             raise AttributeError(name)
         return getattr(self.data, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lets callbacks change what the data module itself has."""
+        data = self.__dict__.get("data")
+        if data is not None and name != "trainer" and name not in self.__dict__:
+            setattr(data, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def length(self, trainer: pl.Trainer) -> Length:
         """How long a training that Lightning has begun will be."""
@@ -183,8 +182,7 @@ class LoadedData(pl.LightningDataModule):
         return self._attached().test_dataloader()
 
     def teardown(self, stage: str) -> None:
-        if is_overridden("teardown", self.data):
-            self._attached().teardown(stage)
+        self._attached().teardown(stage)
 
     def state_dict(self) -> dict[str, Any]:
         return self.data.state_dict()
@@ -246,11 +244,10 @@ class RankData(LoadedData):
     """
 
     def __init__(self, data: pl.LightningDataModule, seed: int, *, per_device: bool) -> None:
-        super().__init__(data, is_fast=False)
-        self.prepare_data_per_node = data.prepare_data_per_node
-        self.seed = seed
         divide = getattr(data, "divide_batches", None)
+        self.seed = seed
         self.is_per_device = per_device or divide is None
+        super().__init__(data, is_fast=False)
         if divide is not None:
             divide(per_device=per_device)
 

@@ -201,7 +201,7 @@ class ChildModule(pl.LightningModule):
         self._timer = next(timers, None)
 
     def on_train_epoch_start(self) -> None:
-        self._learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self._learning_rate = self._rate()
         self._reset_states()
 
     def on_validation_epoch_start(self) -> None:
@@ -227,8 +227,11 @@ class ChildModule(pl.LightningModule):
     def record_validation(self) -> None:
         """Records a validation that was not at the end of an epoch as a line of its own."""
         if self._validated:
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self._record_line({"learning_rate": rate, **self._validated})
+            self._record_line({"learning_rate": self._rate(), **self._validated})
+
+    def _rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def on_test_start(self) -> None:
         self.num_tested = 0
@@ -276,9 +279,10 @@ class ChildModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         train_loss = self._train_loss.compute(self.trainer.strategy)
+        by_step = self._schedule.interval == "step"
         self._record_line(
             {
-                "learning_rate": self._learning_rate,
+                "learning_rate": self._rate() if by_step else self._learning_rate,
                 **self._publish({"train_loss": train_loss}),
                 **self._validated,
             }

@@ -6,7 +6,7 @@ callbacks and loggers of the configuration, a validation batch, and what ends an
 
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,7 +36,7 @@ from nasrunner.children.patience import patience
 from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config, Construct
 from nasrunner.children.tasks import Task, make_task
-from nasrunner.core import ConfigError, NasRunnerError, SearchSpace, Shape, SpaceError
+from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape, SpaceError
 
 NUM_NETWORKS = 8
 """Networks of a space that are looked at; the smallest of them is trained first."""
@@ -84,11 +84,27 @@ class Rehearsal:
     @cached_property
     def loader(self) -> Any:
         """The training batches."""
+        return self._loader("train_dataloader")
+
+    def _loader(self, method: str) -> Any:
+        """What the data module gives Lightning.
+
+        Raises:
+            DataError: it is no loader, or several.
+        """
         self.data.trainer = self.trainer
         try:
-            return self.data.train_dataloader()
+            loader = getattr(self.data, method)()
         finally:
             self.data.trainer = None
+        parts = list(loader.values()) if isinstance(loader, Mapping) else loader
+        num_loaders = len(parts) if isinstance(parts, list | tuple) else 1
+        if loader is None or num_loaders != 1:
+            given = "None" if loader is None else f"{num_loaders} loaders"
+            raise DataError(
+                f"data: {type(self.data).__name__}.{method}() gives {given}, but a child needs one"
+            )
+        return loader
 
     @cached_property
     def length(self) -> Length:
@@ -153,6 +169,13 @@ class Rehearsal:
                     f"trainer.limit_val_batches=0 leaves no validation example to measure "
                     f"{key}={metric} on; legal: > 0, or null for all"
                 )
+            validation = _len(self._loader("val_dataloader"))
+            if validation == 0:
+                raise ConfigError(
+                    f"data: {name} has no validation batch, but {key}={metric} is measured on them"
+                )
+            limit = "overfit_batches" if settings.get("overfit_batches") else "limit_val_batches"
+            limited(limit, settings.get(limit), validation)
             check_validated(settings, self.length, metric, key)
 
     def _validation_metrics(self) -> Iterator[tuple[str, str]]:
@@ -199,7 +222,8 @@ class Rehearsal:
                 ) from error
 
     def _train(self, frozen: SearchSpace, folder: Path) -> list[str]:
-        settings, construct = _shortened(self.config["trainer"]), self.construct
+        per_epoch, construct = self.length.batches_per_epoch, self.construct
+        settings = _shortened(self.config["trainer"], per_epoch)
         task = make_task(self.config, construct)
         measuring = Measuring(keeps_weights=has_users_callbacks(settings))
         trainer = make_trainer(
@@ -331,23 +355,28 @@ def _on_one_device(settings: Config) -> Config:
     return {**settings, **alone}
 
 
-def _shortened(settings: Config) -> Config:
-    """The same trainer for a step, a batch of validation and the end of an epoch."""
+def _shortened(settings: Config, batches_per_epoch: int | None) -> Config:
+    """The same trainer for a step or two, a batch of validation and the end of an epoch."""
+    interval = settings.get("val_check_interval")
+    is_share = isinstance(interval, float) and interval < 1
+    is_count = isinstance(interval, int) and interval != batches_per_epoch
+    is_within = batches_per_epoch != 1 and (is_share or is_count)
     is_validated = settings.get("limit_val_batches") != 0 or settings.get("overfit_batches")
+    # Where a validation comes before or after the first end of an epoch, it does so here, too.
+    num_epochs = min(settings.get("check_val_every_n_epoch") or 1, 2)
     return {
         **_on_one_device(settings),
-        "max_epochs": 1,
+        "max_epochs": num_epochs,
         "min_epochs": None,
         "max_steps": -1,
         "min_steps": None,
         "max_time": None,
-        "limit_train_batches": 1,
+        "limit_train_batches": 2 if is_within else 1,
         "limit_val_batches": 1 if is_validated else 0,
         "overfit_batches": 0.0,
-        "val_check_interval": None,
-        "check_val_every_n_epoch": 1,
+        "val_check_interval": 0.5 if is_within else 1.0,
+        "check_val_every_n_epoch": num_epochs,
         "num_sanity_val_steps": 0,
-        "accumulate_grad_batches": 1,
         "profiler": None,
     }
 

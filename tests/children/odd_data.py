@@ -94,6 +94,54 @@ class TornDown(OwnBlobs):
             log.write(line)
 
 
+class Remembering(OwnBlobs):
+    """Shuffles with a generator of its own, which goes on from epoch to epoch."""
+
+    level = 0
+
+    def setup(self, stage):
+        super().setup(stage)
+        self.generator = torch.Generator().manual_seed(5)
+
+    def train_dataloader(self):
+        examples = TensorDataset(*self.train)
+        return DataLoader(examples, self.batch_size, shuffle=True, generator=self.generator)
+
+
+class Curriculum(pl.Callback):
+    """Makes the data harder from epoch to epoch, and writes down what the data says of it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer.datamodule.level = trainer.current_epoch
+        with open(self.path, "a") as log:
+            log.write(f"{trainer.datamodule.data.level}\n")
+
+
+class Uncounted(OwnBlobs):
+    """A stream of batches that does not say how many it has."""
+
+    def train_dataloader(self):
+        x, y = self.train
+        return (list(pair) for pair in zip(x.split(16), y.split(16), strict=True))
+
+
+class SeveralValidations(OwnBlobs):
+    """Validates on two data sets."""
+
+    def val_dataloader(self):
+        return [super(SeveralValidations, self).val_dataloader() for _ in range(2)]
+
+
+class NoLoader(OwnBlobs):
+    """Forgets to return its loader."""
+
+    def train_dataloader(self):
+        super().train_dataloader()
+
+
 class Tensors(TensorDataModule):
     """Gives tensors where arrays are usual."""
 

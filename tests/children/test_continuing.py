@@ -31,6 +31,13 @@ CONVOLUTIONAL = {
     ]
 }
 LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
+NOISY_LOADER = {
+    **OWN,
+    "_target_": "tests.children.plain.WorkerBlobs",
+    "num_workers": 0,
+    "has_sampler": True,
+    "seeds_workers": False,
+}
 EVERY_EPOCH = ("trainer.checkpoint_every_s=0", "trainer.checkpoint=all", "trainer.max_epochs=8")
 STOPPING = ("trainer.stop_patience=4", "trainer.stop_min_delta=0.02")
 
@@ -105,6 +112,9 @@ def slow(*overrides, **arguments):
             scheduler="plateau",
         ),
         slow(data=LOADER),
+        slow(data=NOISY_LOADER),
+        slow("trainer.val_check_interval=0.5"),
+        slow(scheduler="warmup_cosine"),
         slow("trainer.max_steps=40"),
         slow("trainer.num_sanity_val_steps=1"),
         slow("trainer.check_val_every_n_epoch=2"),

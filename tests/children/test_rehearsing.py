@@ -21,6 +21,9 @@ def callback(name, **arguments):
     return "[" + json.dumps({"_target_": f"pytorch_lightning.callbacks.{name}", **arguments}) + "]"
 
 
+ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoch_end=True)
+
+
 @pytest.mark.parametrize(
     ("overrides", "arguments", "message"),
     [
@@ -132,6 +135,56 @@ def test_what_would_break_every_child_is_one_sentence(overrides, arguments, mess
 
 
 @pytest.mark.parametrize(
+    ("overrides", "name", "message"),
+    [
+        (["trainer.limit_val_batches=0.1"], "LoaderBlobs", r"=0.1 of 2 batches is less than one"),
+        (["trainer.overfit_batches=0.3"], "LoaderBlobs", r"=0.3 of 2 batches is less than one"),
+        (["trainer.val_check_interval=0.5"], "Uncounted", r"interval=0.5 is a share of batches th"),
+        (["trainer.limit_train_batches=0.5"], "Uncounted", r"batches=0.5 is a share of batches th"),
+        ([], "SeveralValidations", r"val_dataloader\(\) gives 2 loaders, but a child needs one"),
+        ([], "NoLoader", r"NoLoader.train_dataloader\(\) gives None, but a child needs one"),
+        (
+            [
+                "trainer.check_val_every_n_epoch=2",
+                "trainer.max_epochs=4",
+                f"trainer.callbacks={ON_EPOCH_END}",
+            ],
+            "LoaderBlobs",
+            r"conditioned on metric `val_loss` which is not available",
+        ),
+        (
+            [
+                "trainer.val_check_interval=0.5",
+                f"trainer.callbacks={callback('EarlyStopping', monitor='train_loss')}",
+            ],
+            "LoaderBlobs",
+            r"conditioned on metric `train_loss` which is not available",
+        ),
+        (
+            [
+                "trainer.accumulate_grad_batches=2",
+                "trainer.callbacks=[{_target_: "
+                "pytorch_lightning.callbacks.GradientAccumulationScheduler, scheduling: {0: 1}}]",
+            ],
+            "LoaderBlobs",
+            r"`accumulate_grad_batches`",
+        ),
+    ],
+)
+def test_what_does_not_go_with_the_data_is_one_sentence(overrides, name, message):
+    module = "blobs" if name == "LoaderBlobs" else "odd_data"
+    data = {**OWN, "_target_": f"tests.children.{module}.{name}"}
+    with pytest.raises(NasRunnerError, match=message) as error:
+        make_trainer(*overrides, data=data)
+    assert "\n" not in str(error.value)
+
+
+def test_a_fast_development_run_is_one(tmp_path):
+    assert train(tmp_path, "trainer.fast_dev_run=true").error is None
+    assert [line["step"] for line in curves(tmp_path)] == [1]
+
+
+@pytest.mark.parametrize(
     ("how", "message"),
     [
         ("dict", r"OddBlobs gives a dict with 'image', 'label', but a child needs \(inputs, targ"),
@@ -144,7 +197,7 @@ def test_what_would_break_every_child_is_one_sentence(overrides, arguments, mess
         ("one-hot", r"targets float32 \(16, 3\), but .* class indices int64"),
         ("wide", r"gives inputs float32 \(16, 8\), .* needs inputs float32 \(batch, 4\)"),
         ("alone", r"gives 1 parts: float32 \(16, 4\), but a child needs \(inputs, targets\)"),
-        ("negative weights", r"weights float32 \(16,\), .* finite and >= 0"),
+        ("negative weights", r"weights float32 \(16,\), .* finite, >= 0 and not all 0"),
     ],
 )
 def test_batches_that_cannot_work_are_told_with_what_is_needed(how, message):

@@ -18,7 +18,7 @@ from nasrunner.children.quiet import quiet
 from nasrunner.children.scheduling import Schedule
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, Proposal, child_folder
-from tests.children.blobs import BLOBS, MLP, OWN, broken, make_trainer, train
+from tests.children.blobs import BLOBS, MLP, OWN, Blobs, broken, make_trainer, train
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
 DROPOUT = {"concat": [{"affine": {"units": 16}}, {"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
@@ -307,12 +307,35 @@ def test_a_hyperparameter_may_be_a_whole_optimizer(tmp_path):
     assert config["optimizer"] == {**sgd, "lr": 0.2}
 
 
-def test_data_is_set_up_once_for_all_children(tmp_path):
-    trainer = make_trainer(data=LOADER)
+def test_data_in_memory_is_read_once_for_all_children(tmp_path, monkeypatch):
+    reads = []
+    read = Blobs.read_fit
+    monkeypatch.setattr(Blobs, "read_fit", lambda self: (reads.append(1), read(self))[1])
+    trainer = make_trainer(data={**BLOBS, "split_seed": 7})
     task = trainer.task(tmp_path, 0)
     genotype = trainer.space.walk(lambda decision: 0)
-    for index in range(3):  # the second setup of LoaderBlobs fails
+    for index in range(3):
         assert task(Proposal(index, genotype)).error is None
+    assert reads == [1]
+
+
+def test_what_own_data_remembers_does_not_pass_from_child_to_child(tmp_path):
+    data = {**OWN, "_target_": "tests.children.odd_data.Remembering"}
+    trainer = make_trainer(data=data)
+    genotype = trainer.space.walk(lambda decision: 0)
+    task = trainer.task(tmp_path, 0)
+    for index in range(2):
+        assert task(Proposal(index, genotype)).error is None
+    alone = trainer.task(tmp_path / "alone", 0)(Proposal(1, genotype))
+    assert curves(tmp_path, 1) == curves(tmp_path / "alone", 1)
+    assert alone.error is None
+
+
+def test_a_callback_changes_the_data_module_itself(tmp_path):
+    data = {**OWN, "_target_": "tests.children.odd_data.Remembering"}
+    callback = "[{_target_: tests.children.odd_data.Curriculum, path: %s}]" % (tmp_path / "log")
+    assert train(tmp_path, f"trainer.callbacks={callback}", data=data).error is None
+    assert (tmp_path / "log").read_text().split()[-3:] == ["0", "1", "2"]
 
 
 def test_a_random_split_is_the_same_for_every_child_of_a_study(tmp_path):
