@@ -107,7 +107,8 @@ def test_a_queue_that_refuses_the_first_job_is_an_error_with_its_words(
 ) -> None:
     refusal = "echo 'qsub: Unknown queue MSG=cannot locate queue' >&2; exit 170"
     tool(tmp_path, "qsub", refusal, monkeypatch)
-    described = config("dask_pbs", log_folder=str(tmp_path / "logs"), tls=False)
+    job = {"interface": "lo"}  # there may be no other
+    described = config("dask_pbs", log_folder=str(tmp_path / "logs"), tls=False, job=job)
     with contextlib.closing(construct(described, "executor")) as executor:
         executor.submit(trains.by_notes, Proposal(0, {}), tmp_path)
         with pytest.raises(
