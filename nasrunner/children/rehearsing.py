@@ -42,6 +42,9 @@ NUM_NETWORKS = 8
 """Networks of a space that are looked at; the smallest of them is trained first."""
 
 _MAX_DRAWS = 30
+_DRAWING_S = 1.0
+"""How long networks are drawn once there is one: large ones take long even without weights."""
+
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
 
@@ -306,7 +309,7 @@ class _Traced(nn.Module):
 def sampled(
     space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
 ) -> list[SearchSpace]:
-    """Some networks of a space that are possible, smallest first; always the same.
+    """Some networks of a space that are possible, smallest first.
 
     Args:
         space: what is searched.
@@ -315,6 +318,7 @@ def sampled(
     rng = np.random.default_rng(0)
     drawn = space.at_proposal(0)
     found: dict[str, tuple[int, SearchSpace]] = {}
+    deadline = time.monotonic() + _DRAWING_S
     for _ in range(_MAX_DRAWS):
         frozen = space.freeze(drawn.walk(lambda d: int(rng.integers(len(d.options)))))
         text = frozen.network.text()
@@ -325,7 +329,7 @@ def sampled(
         except SpaceError:
             continue
         found[text] = (sum(p.numel() for p in network.parameters()), frozen)
-        if len(found) == NUM_NETWORKS:
+        if len(found) == NUM_NETWORKS or time.monotonic() > deadline:
             break
     return [frozen for _, frozen in sorted(found.values(), key=lambda each: each[0])]
 
