@@ -69,7 +69,7 @@ class BatchCheck:
                 described(batch), "weights of examples float32 (batch,), finite, >= 0 and not all 0"
             )
 
-    def label(self, batch: Any) -> None:
+    def check_targets(self, batch: Any) -> None:
         """Looks at the targets of a batch alone, before anything is done to it."""
         if isinstance(batch, list | tuple) and len(batch) in (2, 3):
             target = batch[1]

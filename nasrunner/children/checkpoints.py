@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 
 from nasrunner.children.files import LAST
+from nasrunner.children.measuring import copied
 from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.reward import Reward
 from nasrunner.core import ConfigError
@@ -54,8 +55,11 @@ class KeepWeights(pl.Callback):
             return
         best = self._best["metrics"][self.reward.metric] if self._best else None
         if self.reward.is_better(value, best):
-            weights = {n: v.detach().clone() for n, v in module.network.state_dict().items()}
-            self._best = {"epoch": int(line["epoch"]), "metrics": line, "state_dict": weights}
+            self._best = {
+                "epoch": int(line["epoch"]),
+                "metrics": line,
+                "state_dict": copied(module),
+            }
             self._is_measured = True
 
     def recorded(self, line: Line, module: ChildModule) -> None:

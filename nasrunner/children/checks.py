@@ -1,7 +1,7 @@
 """Tries what children will need before the first one is trained, so that mistakes show at once."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
 from nasrunner.children.memory_format import check_channels_last
 from nasrunner.children.quiet import quiet
-from nasrunner.children.rehearsing import Rehearsal
+from nasrunner.children.rehearsing import ChildRehearsal
 from nasrunner.children.scaling import check_scaling
 from nasrunner.children.schedulers import Plateau
 from nasrunner.children.scheduling import Schedule
@@ -69,9 +69,8 @@ def check_child(
         base = base or variant
         try:
             with quiet():  # what children will say, they say in their logs
-                tried.parts(variant)
-                if variant is base or not _differ_in_numbers(base, variant):
-                    said += tried.training(variant)
+                trains = variant is base or not _differ_in_numbers(base, variant)
+                said += tried(variant, trains=trains)
         except NasRunnerError as error:
             where = f" (with {named.format(option)})" if option else ""
             raise type(error)(f"{error}{where}") from error
@@ -95,30 +94,20 @@ class _Tried:
         self._tried: set[str] = set()
         self._data: tuple[str, pl.LightningDataModule] | None = None
 
-    def parts(self, config: Config) -> None:
-        """Builds what has not been tried yet, and looks whether the parts go together."""
+    def __call__(self, config: Config, *, trains: bool) -> list[str]:
+        """Builds what has not been tried yet, looks whether it goes together, and trains a step."""
         for part, check in _PARTS.items():
             if self._is_new(part, config[part]):
                 check(config, self.construct)
-        rehearsal = self._rehearsal(config)
+        data = self._loaded(config)
+        rehearsal = ChildRehearsal(
+            self.networks, config, self.in_shape, self.construct, data, self.is_rewarded
+        )
         if self._is_new("schedule", [config[n] for n in ("optimizer", "scheduler", "trainer")]):
             _check_scheduler(config, self.construct, rehearsal)
         if self._is_new("check", [config[n] for n in ("data", "task", "trainer", "scheduler")]):
             rehearsal.check()
-
-    def training(self, config: Config) -> list[str]:
-        """Trains a step."""
-        return self._rehearsal(config).train()
-
-    def _rehearsal(self, config: Config) -> Rehearsal:
-        return Rehearsal(
-            self.networks,
-            config,
-            self.in_shape,
-            self.construct,
-            self._loaded(config),
-            self.is_rewarded,
-        )
+        return rehearsal.train() if trains else []
 
     def _loaded(self, config: Config) -> pl.LightningDataModule:
         identity = _identity(config["data"])
@@ -161,10 +150,6 @@ def _check_same_for_all(settings: Iterable[tuple[str, Any]]) -> None:
             raise ConfigError(f"space.hyperparameters: {key} must be the same for all children")
 
 
-def _check_optimizer(config: Config, construct: Construct) -> None:
-    _make_optimizer(config, construct)
-
-
 def _make_optimizer(config: Config, construct: Construct) -> Optimizer:
     optimizer = construct(config["optimizer"], "optimizer", [nn.Parameter(torch.zeros(1))])
     if not isinstance(optimizer, Optimizer):
@@ -172,7 +157,7 @@ def _make_optimizer(config: Config, construct: Construct) -> Optimizer:
     return optimizer
 
 
-def _check_scheduler(config: Config, construct: Construct, rehearsal: Rehearsal) -> None:
+def _check_scheduler(config: Config, construct: Construct, rehearsal: ChildRehearsal) -> None:
     schedule = Schedule(config["scheduler"], construct)
     scheduler = schedule.make(_make_optimizer(config, construct), lambda: rehearsal.length)
     if isinstance(scheduler, Plateau):
@@ -235,9 +220,9 @@ def _check_one_device(trainer: Config, name: str, construct: Construct) -> None:
     )
 
 
-_PARTS = {
+_PARTS: Mapping[str, Callable[[Config, Construct], object]] = {
     "task": _check_task,
-    "optimizer": _check_optimizer,
+    "optimizer": _make_optimizer,
     "trainer": _check_trainer,
 }
 """How each part of a child's configuration is tried."""

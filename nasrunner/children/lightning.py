@@ -110,7 +110,7 @@ class LightningRehearsal:
     def __call__(self) -> list[str]:
         with quick_imports():
             from nasrunner.children.checks import check_child
-            from nasrunner.children.rehearsing import sampled
+            from nasrunner.children.samples import sampled
 
         data = self.config["data"]
         in_dtype = data.get("in_dtype", "float32")

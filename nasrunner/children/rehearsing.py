@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
@@ -25,7 +25,6 @@ from torch import nn
 from nasrunner.children.arguments import has_users_callbacks, make_trainer, remarks
 from nasrunner.children.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.batches import BatchCheck, last_batch_size
-from nasrunner.children.blueprint import on_meta
 from nasrunner.children.fitting import interruptible
 from nasrunner.children.length import Length, check_validated, limited
 from nasrunner.children.loading import LoadedData, is_in_memory
@@ -35,15 +34,9 @@ from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.patience import patience
 from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config, Construct
+from nasrunner.children.shortened import on_one_device, shortened
 from nasrunner.children.tasks import Task, make_task
-from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape, SpaceError
-
-NUM_NETWORKS = 8
-"""Networks of a space that are looked at; the smallest of them is trained first."""
-
-_MAX_DRAWS = 30
-_DRAWING_S = 1.0
-"""How long networks are drawn once there is one: large ones take long even without weights."""
+from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
@@ -54,7 +47,7 @@ class NetworkError(Exception):
 
 
 @dataclass
-class Rehearsal:
+class ChildRehearsal:
     """Tries a child's training with one configuration.
 
     Attributes:
@@ -81,7 +74,7 @@ class Rehearsal:
     @cached_property
     def trainer(self) -> pl.Trainer:
         """Lightning's Trainer as the child has it, but for its devices."""
-        alone = _on_one_device(self.config["trainer"])
+        alone = on_one_device(self.config["trainer"])
         return make_trainer(alone, Path(), self.construct, [])
 
     @cached_property
@@ -198,7 +191,7 @@ class Rehearsal:
         deadline = time.monotonic() + _LOOKING_S
         with _batches(self.loader) as batches:
             for batch in batches:
-                check.label(batch)
+                check.check_targets(batch)
                 if time.monotonic() > deadline:
                     break
 
@@ -211,7 +204,7 @@ class Rehearsal:
             return  # it is never reached
         for frozen in self.networks:
             network, _ = frozen.build(self.in_shape)
-            if not any(True for _ in batch_norms(network)):
+            if next(batch_norms(network), None) is None:
                 continue
             dtype = getattr(torch, self.config["data"].get("in_dtype", "float32"))
             try:
@@ -226,7 +219,7 @@ class Rehearsal:
 
     def _train(self, frozen: SearchSpace, folder: Path) -> list[str]:
         per_epoch, construct = self.length.batches_per_epoch, self.construct
-        settings = _shortened(self.config["trainer"], per_epoch)
+        settings = shortened(self.config["trainer"], per_epoch)
         task = make_task(self.config, construct)
         measuring = Measuring(keeps_weights=has_users_callbacks(settings))
         trainer = make_trainer(
@@ -306,34 +299,6 @@ class _Traced(nn.Module):
         return out
 
 
-def sampled(
-    space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
-) -> list[SearchSpace]:
-    """Some networks of a space that are possible, smallest first.
-
-    Args:
-        space: what is searched.
-        in_shape, num_outputs, in_dtype: as of ``draw_up``.
-    """
-    rng = np.random.default_rng(0)
-    drawn = space.at_proposal(0)
-    found: dict[str, tuple[int, SearchSpace]] = {}
-    deadline = time.monotonic() + _DRAWING_S
-    for _ in range(_MAX_DRAWS):
-        frozen = space.freeze(drawn.walk(lambda d: int(rng.integers(len(d.options)))))
-        text = frozen.network.text()
-        if text in found:
-            continue
-        try:
-            network = on_meta(frozen, in_shape, num_outputs, in_dtype)
-        except SpaceError:
-            continue
-        found[text] = (sum(p.numel() for p in network.parameters()), frozen)
-        if len(found) == NUM_NETWORKS or time.monotonic() > deadline:
-            break
-    return [frozen for _, frozen in sorted(found.values(), key=lambda each: each[0])]
-
-
 def _len(loader: Any) -> int | None:
     """The batches of an epoch; None where the loader does not say how many."""
     try:
@@ -353,38 +318,6 @@ def _batches(loader: Any) -> Iterator[Iterator[Any]]:
         combined.reset()
 
 
-def _on_one_device(settings: Config) -> Config:
-    """A child's trainer for the process it is rehearsed in: ranks are looked at elsewhere."""
-    alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
-    return {**settings, **alone}
-
-
-def _shortened(settings: Config, batches_per_epoch: int | None) -> Config:
-    """The same trainer for a step or two, a batch of validation and the end of an epoch."""
-    interval = settings.get("val_check_interval")
-    is_share = isinstance(interval, float) and interval < 1
-    is_count = isinstance(interval, int) and interval != batches_per_epoch
-    is_within = batches_per_epoch != 1 and (is_share or is_count)
-    is_validated = settings.get("limit_val_batches") != 0 or settings.get("overfit_batches")
-    # Where a validation comes before or after the first end of an epoch, it does so here, too.
-    num_epochs = min(settings.get("check_val_every_n_epoch") or 1, 2)
-    return {
-        **_on_one_device(settings),
-        "max_epochs": num_epochs,
-        "min_epochs": None,
-        "max_steps": -1,
-        "min_steps": None,
-        "max_time": None,
-        "limit_train_batches": 2 if is_within else 1,
-        "limit_val_batches": 1 if is_validated else 0,
-        "overfit_batches": 0.0,
-        "val_check_interval": 0.5 if is_within else 1.0,
-        "check_val_every_n_epoch": num_epochs,
-        "num_sanity_val_steps": 0,
-        "profiler": None,
-    }
-
-
 def _without_traces(trainer: pl.Trainer, folder: Path) -> None:
     """Keeps a rehearsal out of the user's loggers and checkpoints."""
     trainer.loggers = [DummyLogger() for _ in trainer.loggers]
@@ -402,13 +335,10 @@ def _explained(error: BaseException) -> str:
             "fused one does with trainer.precision=*-mixed; legal: optimizer.fused=false, or "
             "trainer.precision=32-true"
         )
-    where = _HINTS.get(type(error).__name__, "a first step of training fails")
+    where = "a first step of training fails"
+    if isinstance(error, MisconfigurationException):
+        where = "trainer: Lightning refuses the configuration"
     return f"{where}: {type(error).__name__}: {text}"
-
-
-_HINTS: dict[str, str] = {
-    "MisconfigurationException": "trainer: Lightning refuses the configuration",
-}
 
 
 def _one_line(error: BaseException) -> str:

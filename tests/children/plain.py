@@ -8,23 +8,12 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nasrunner.children.arguments import OWN as OWN_ARGUMENTS
 from nasrunner.children.quiet import quiet
 from nasrunner.children.settings import applied
 from nasrunner.composition import construct
 from nasrunner.core import Proposal, child_folder
 from tests.children.blobs import OwnBlobs, make_trainer
-
-NOT_LIGHTNINGS = (
-    "channels_last",
-    "fast_loop",
-    "stop_patience",
-    "stop_min_delta",
-    "checkpoint",
-    "checkpoint_every_s",
-    "batch_size_per_device",
-    "scale_learning_rate",
-    "batch_norm_epsilon",
-)
 
 
 class NoisyPoints(Dataset):
@@ -157,7 +146,7 @@ def lightnings_own(*overrides, schedule=None, **arguments):
     settings = {
         name: value
         for name, value in config["trainer"].items()
-        if not name.startswith("_") and name not in NOT_LIGHTNINGS
+        if not name.startswith("_") and name not in OWN_ARGUMENTS
     }
     users = settings.pop("callbacks") or []
     callbacks = [construct(each, "callback") for each in users]

@@ -66,17 +66,20 @@ def compare(tmp_path, *overrides, schedule=None, num_extra=0, **arguments):
         "reload_dataloaders_every_n_epochs=1",
         "detect_anomaly=true",
         "inference_mode=false",
-        "overfit_batches=2",
     ],
 )
 @pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_each_argument_of_the_trainer_does_what_lightning_does(tmp_path, override, data):
-    if override == "overfit_batches=2" and data is BLOBS:
-        pytest.skip("Lightning cannot turn off the shuffling of what is no DataLoader")
     name = override.partition("=")[0]
     also = "trainer." if name in ("max_steps", "check_val_every_n_epoch") else ""
     compare(tmp_path, f"trainer.{override}", *([f"{also}max_epochs=4"] if also else []), data=data)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_few_batches_are_overfitted_as_by_lightning(tmp_path):
+    # Of data in memory Lightning cannot turn off the shuffling: that is no DataLoader.
+    compare(tmp_path, "trainer.overfit_batches=2", data=LOADER)
 
 
 def test_validation_by_batches_across_epochs(tmp_path):
