@@ -46,7 +46,7 @@ class NetworkError(Exception):
     """A network broke in its own forward pass: other networks of the space may not."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class ChildRehearsal:
     """Tries a child's training with one configuration.
 
