@@ -251,7 +251,7 @@ WORKER = "import sys, pathlib; from tests.children.studies import train; train(p
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
 def test_the_death_of_the_worker_leaves_no_process_and_the_child_goes_on(tmp_path, signum):
-    overrides = ("trainer.devices=2", "trainer.max_epochs=40", *CHECKPOINTS)
+    overrides = ("trainer.devices=2", "trainer.max_epochs=16", *CHECKPOINTS)
     study = make_study(tmp_path / "killed", *overrides)
     worker = subprocess.Popen([sys.executable, "-c", WORKER.format(str(study))])
     last = folder_of(study) / "last.ckpt"
@@ -260,7 +260,7 @@ def test_the_death_of_the_worker_leaves_no_process_and_the_child_goes_on(tmp_pat
     worker.wait()
     wait_until(lambda: not processes_below(study), timeout_s=10)
     killed_s = time.time()
-    assert 0 < len(curves(study)) < 40
+    assert 0 < len(curves(study)) < 16
     assert not (folder_of(study) / "outcome.json").exists()
 
     outcome = train(study)

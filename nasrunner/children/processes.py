@@ -148,5 +148,9 @@ def _reason(folder: Path, code: int, said: IO[bytes]) -> str:
     """Why a command left no outcome."""
     said.seek(0)
     lines = said.read().decode(errors="replace").rstrip().splitlines()[-_LAST_LINES:]
-    told = failures(folder, wait_s=0) or [f"rank 0 failed: its process {how_it_ended(code)}"]
+    told = failures(folder, wait_s=0)
+    # The others notice that rank 0 was killed, and may say so before they end. An abort is torch's
+    # own, and comes of their failures.
+    if not told or (code < 0 and code != -signal.SIGABRT):
+        told.append(f"rank 0 failed: its process {how_it_ended(code)}")
     return "\n".join([*lines, *told])

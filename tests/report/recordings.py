@@ -3,7 +3,7 @@
 import copy
 import itertools
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -98,7 +98,15 @@ class Recording:
         folder.mkdir(parents=True)
         save_config(self.config, folder)
         self.num_proposed = 0
+        self._open: Ledger | None = None
         self._append("study", header(self.space, self.config["seed"]))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Keeps the ledger open for the events of the block: each opening reads all of it."""
+        with self._ledger() as self._open:
+            yield
+        self._open = None
 
     def propose(self, units: int, at_s: float | None = None) -> Proposal:
         proposal = Proposal(self.num_proposed, {"0/affine/units": units})
@@ -129,8 +137,14 @@ class Recording:
     def _append(self, event: str, record: dict[str, Any], at_s: float | None = None) -> None:
         if at_s is not None:
             self.clock.now_s = at_s
-        with _ledger(self.folder, self.clock) as ledger:
+        with nullcontext(self._open) if self._open else self._ledger() as ledger:
             ledger.append(event, record, must_last=False)
+
+    @contextmanager
+    def _ledger(self) -> Iterator[Ledger]:
+        path = self.folder / "ledger.jsonl"
+        with patch("nasrunner.ledger.time.time", self.clock), Ledger(path) as ledger:
+            yield ledger
 
 
 def recorded(
@@ -138,12 +152,7 @@ def recorded(
 ) -> Path:
     """A study that ended after these rewards; None is a failure."""
     study = Recording(folder, **changes)
-    for reward in rewards:
-        study.child(reward, cost_s)
+    with study.together():
+        for reward in rewards:
+            study.child(reward, cost_s)
     return study.end()
-
-
-@contextmanager
-def _ledger(folder: Path, clock: Clock) -> Iterator[Ledger]:
-    with patch("nasrunner.ledger.time.time", clock), Ledger(folder / "ledger.jsonl") as ledger:
-        yield ledger

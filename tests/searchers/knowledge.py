@@ -1,9 +1,9 @@
 """What searchers propose and learn in studies, told in digests that processes can compare.
 
-    python -m tests.searchers.knowledge figure1 mlp
+    python -m tests.searchers.knowledge --long figure1 mlp
 
-prints a JSON object: one digest for each study of ``LONG_STUDIES``, and one for each searcher on
-each of the spaces.
+prints a JSON object: one digest for each searcher on each of the spaces and, with ``--long``, one
+for each study of ``LONG_STUDIES``.
 """
 
 import dataclasses
@@ -115,10 +115,12 @@ def libraries() -> set[str]:
     return {pool["filepath"] for pool in threadpool_info()}
 
 
-def main(spaces: list[str]) -> None:
+def main(arguments: list[str]) -> None:
     """Prints the digests."""
     found = {}
-    for name, (make, space, num_recorded, num_children) in LONG_STUDIES.items():
+    spaces = [argument for argument in arguments if argument != "--long"]
+    studies = LONG_STUDIES if "--long" in arguments else {}
+    for name, (make, space, num_recorded, num_children) in studies.items():
         there = chain(space) if isinstance(space, int) else load_space(space)
         make(space=there, seed=0)
         loaded = libraries()
