@@ -19,10 +19,10 @@ from rich.tree import Tree
 
 from nasrunner import config as skeleton
 from nasrunner.command_line import one_sentence
-from nasrunner.core.decision import Decision, OneOf, Schedule
+from nasrunner.core.decision import Decision, OneOf, Schedule, is_open, label_of
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.space import Shape, Space, argument_names, is_open
+from nasrunner.core.space import Shape, Space, argument_names
 from nasrunner.launch import build_space
 from nasrunner.recorded import read_study
 
@@ -142,12 +142,9 @@ def _leaf(value: object) -> str:
     if isinstance(value, tuple):
         return "× ".join(f"{_leaf(item)} " for item in value).rstrip()
     if not isinstance(value, OneOf):
-        return f"= {value}"
-    options = [str(option) for option in value.options]
-    if len(options) > 8:
-        options = [*options[:3], "…", options[-1]]
+        return f"= {escape(str(label_of(value)))}"
     when = f", the next after {value.every:,} children" if isinstance(value, Schedule) else ""
-    return f"∈ [cyan]{{{', '.join(options)}}}[/]{when}"
+    return f"∈ [cyan]{escape(value.label)}[/]{when}"
 
 
 def print_samples(

@@ -1,10 +1,12 @@
 """Training hyperparameters that a space searches: dotted keys of the child's configuration."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nasrunner.core import ConfigError, OneOf
+from nasrunner.core.decision import parts_of, with_parts
 from nasrunner.core.errors import suggest
 
 Config = dict[str, Any]
@@ -13,16 +15,22 @@ Config = dict[str, Any]
 Construct = Callable[..., Any]
 """Builds an object from its configuration: (config, key, *arguments, **arguments)."""
 
+_MOST_TRIED = 20
+"""Of a decision over more ordered numbers, so many are tried before training."""
+
 
 def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:
-    """A copy of the configuration with each dotted key set to its value, one after the other.
+    """A copy of the configuration with each dotted key set to its value, in whatever order.
 
-    A value that is a mapping replaces all below its key: ``optimizer`` to another optimizer.
+    A value that is a mapping replaces all below its key: ``optimizer`` to another optimizer. What
+    is set below it, ``optimizer.lr``, is set after it. Where a value refers to other keys
+    (``${trainer.max_epochs}``), it has theirs when all are set.
 
     Raises:
-        ConfigError: a key does not lead to a value of the configuration.
+        ConfigError: a key does not lead to a value of the configuration, or a reference does not.
     """
     result = copy.deepcopy(config)
+    settings = sorted(settings, key=lambda setting: setting[0].count("."))
     for key, value in settings:
         *parents, name = key.split(".")
         node: Any = result
@@ -35,7 +43,7 @@ def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:
             node[name] = plain(value)
         else:
             raise _unknown(key, result)
-    return result
+    return _resolved(result) if any(_refers(value) for _, value in settings) else result
 
 
 def check_settings(
@@ -45,32 +53,73 @@ def check_settings(
 
     Args:
         config: the child's configuration.
-        settings: (dotted key, ``OneOf`` or its value), in the order they are applied.
+        settings: (dotted key, value, or one with decisions in it), in the order they are applied.
         where: what gave them, for error messages.
 
     Raises:
         ConfigError: names the key and the nearest one that exists.
     """
-    for key, value in settings:
+    for key, value in sorted(settings, key=lambda setting: setting[0].count(".")):
         if key not in keys_of(config):
             raise _unknown(key, config, where)
-        first = value.options[0] if isinstance(value, OneOf) else value
-        config = applied(config, [(key, first)])
+        config = applied(config, [(key, next(_alternatives(value)))])
 
 
 def variants(config: Config, settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Config]]:
     """The configuration with each option of each hyperparameter, and ``key=option``.
 
-    All other hyperparameters have their first option, so a setting below one that replaces its
-    parent is applied to what it was written for.
+    All other decisions have their first option, so a setting below one that replaces its parent is
+    applied to what it was written for. Of more than twenty ordered numbers twenty are taken, the
+    first and the last among them.
     """
     settings = tuple(settings)
-    first = [(k, v.options[0] if isinstance(v, OneOf) else v) for k, v in settings]
+    first = [(key, next(_alternatives(value))) for key, value in settings]
     yield "", applied(config, first)
     for place, (key, value) in enumerate(settings):
-        for option in value.options[1:] if isinstance(value, OneOf) else ():
+        for option in itertools.islice(_alternatives(value), 1, None):
             changed = [*first[:place], (key, option), *first[place + 1 :]]
             yield f"{key}={option}", applied(config, changed)
+
+
+def _alternatives(value: Any) -> Iterator[Any]:
+    """A value with the first option of every decision in it, then with each other option."""
+    if isinstance(value, OneOf):
+        for option in _spread(value):
+            yield from _alternatives(option)
+        return
+    parts = dict(parts_of(value))
+    first = {place: next(_alternatives(part)) for place, part in parts.items()}
+    yield with_parts(value, lambda place, _: first[place])
+    for changed, part in parts.items():
+        for option in itertools.islice(_alternatives(part), 1, None):
+            yield with_parts(value, lambda at, _: option if at == changed else first[at])  # noqa: B023 - called here
+
+
+def _spread(decision: OneOf) -> Sequence[Any]:
+    options = decision.options
+    if not decision.is_ordered or len(options) <= _MOST_TRIED:
+        return options
+    last = len(options) - 1
+    return [options[place * last // (_MOST_TRIED - 1)] for place in range(_MOST_TRIED)]
+
+
+def _refers(value: Any) -> bool:
+    if isinstance(value, str):
+        return "${" in value
+    return any(_refers(part) for _, part in parts_of(value))
+
+
+def _resolved(config: Config) -> Config:
+    from omegaconf import OmegaConf  # where nothing refers to anything, nothing needs it
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        found = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    except OmegaConfBaseException as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"space.hyperparameters: {reason}") from error
+    assert isinstance(found, dict)
+    return {str(group): part for group, part in found.items()}
 
 
 def keys_of(config: Any, prefix: str = "") -> set[str]:

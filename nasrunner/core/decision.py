@@ -1,9 +1,10 @@
 """Decisions: the open questions of a search space, where they stand, and their answers."""
 
+import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,7 +83,8 @@ def _are_ordered(options: tuple[Any, ...]) -> bool:
 class OneOf:
     """An open argument of a module: exactly one of ``options``, none of them twice.
 
-    ``range``, ``linspace`` and ``logspace`` of the space language are this with numbers in order.
+    An option may hold decisions of its own, which are asked where it is chosen. ``range``,
+    ``uniform`` and the like of the space language are this with numbers in order.
 
     Raises:
         SpaceError: ``options`` is empty or repeats a value.
@@ -107,8 +109,23 @@ class OneOf:
         """The options that can still be chosen."""
         return self.options
 
+    @functools.cached_property
+    def is_nested(self) -> bool:
+        """Whether an option has decisions of its own, to be asked where it is chosen."""
+        return any(map(is_open, self.options))
+
     def decision(self, at: Address) -> Decision:
-        return Decision(at.path, at.kind, self.options, self.is_ordered)
+        return Decision(at.path, at.kind, self._labels, self.is_ordered)
+
+    @functools.cached_property
+    def _labels(self) -> tuple[Any, ...]:
+        return tuple(map(label_of, self.options)) if self.is_nested else self.options
+
+    @property
+    def label(self) -> str:
+        """The options in a text, ``{8, 16, 32}``; many are shortened."""
+        options = [*self.options[:3], "…", self.options[-1]] if len(self.options) > 8 else None
+        return f"{{{', '.join(str(label_of(each)) for each in options or self.options)}}}"
 
 
 @dataclass(frozen=True)
@@ -150,14 +167,49 @@ class Schedule(OneOf):
         return replace(super().decision(at), forced=self.now)
 
 
+def parts_of(value: Any) -> Iterable[tuple[str | int, Any]]:
+    """What a mapping, a list or the options of a ``OneOf`` hold, each with its name or place."""
+    if isinstance(value, Mapping):
+        return value.items()
+    if isinstance(value, OneOf):
+        return enumerate(value.options)
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def with_parts(value: Any, change: Callable[[str | int, Any], Any]) -> Any:
+    """A mapping or list of the same kind with every part changed; any other value as it is."""
+    if isinstance(value, Mapping):
+        return {name: change(name, part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        changed = [change(place, part) for place, part in enumerate(value)]
+        return changed if isinstance(value, list) else tuple(changed)
+    return value
+
+
+def is_open(value: Any) -> bool:
+    """Whether an argument of a module still has a decision of its own, however deep."""
+    return isinstance(value, OneOf) or any(is_open(part) for _, part in parts_of(value))
+
+
+def label_of(value: Any) -> Any:
+    """A value as it is shown among options: what is open in it is a text, ``{8, 16}``."""
+    if isinstance(value, OneOf):
+        return value.label
+    return with_parts(value, lambda _, part: label_of(part))
+
+
 def options_of(value: Any) -> tuple[Any, ...]:
     """Every value that an argument of a module can have: its options, or just itself."""
-    return value.options if isinstance(value, OneOf) else (value,)
+    if not isinstance(value, OneOf):
+        return (value,)
+    return tuple(each for option in value.options for each in options_of(option))
 
 
 def values_of(value: Any) -> tuple[Any, ...]:
     """Every value that an argument can still have, where a schedule has its time."""
-    return value.values if isinstance(value, OneOf) else (value,)
+    if not isinstance(value, OneOf):
+        return (value,)
+    return tuple(each for option in value.values for each in values_of(option))
 
 
 def genotype_hash(genotype: Mapping[str, int]) -> str:

@@ -17,7 +17,9 @@ from nasrunner.core.decision import (
     Genotype,
     OneOf,
     Schedule,
-    values_of,
+    is_open,
+    parts_of,
+    with_parts,
 )
 from nasrunner.core.errors import SpaceError
 
@@ -193,14 +195,16 @@ def enter(space: Space, at: Address | None = None) -> Address:
 
 
 def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
-    """An argument with its decisions asked: a ``OneOf``, a module, a tuple of them, or a value."""
+    """An argument with its decisions asked: a module, a ``OneOf``, a value with some inside it.
+
+    What is open inside an option is asked only where that option is chosen.
+    """
     if isinstance(value, OneOf):
-        return value.options[ask(value.decision(at))]
+        index = ask(value.decision(at))
+        return resolve_value(value.options[index], ask, at / index)
     if isinstance(value, Space):
         return value.resolve(ask, enter(value, at))
-    if isinstance(value, tuple):
-        return tuple(resolve_value(item, ask, at / place) for place, item in enumerate(value))
-    return value
+    return with_parts(value, lambda place, part: resolve_value(part, ask, at / place))
 
 
 def value_at_proposal(value: Any, index: int) -> Any:
@@ -209,11 +213,15 @@ def value_at_proposal(value: Any, index: int) -> Any:
         return dataclasses.replace(value, now=value.stage(index)) if value.now is None else value
     if isinstance(value, Space):
         return value.at_proposal(index)
-    if isinstance(value, tuple):
-        now = tuple(value_at_proposal(item, index) for item in value)
-        is_same = all(new is old for new, old in zip(now, value, strict=True))
-        return value if is_same else now
-    return value
+    if isinstance(value, OneOf) and not value.is_nested:
+        return value
+    before = dict(parts_of(value))
+    now = {place: value_at_proposal(part, index) for place, part in before.items()}
+    if all(now[place] is part for place, part in before.items()):
+        return value
+    if isinstance(value, OneOf):
+        return dataclasses.replace(value, options=tuple(now.values()))
+    return with_parts(value, lambda place, _: now[place])
 
 
 def schedules_of_value(value: Any) -> Iterator[Schedule]:
@@ -222,36 +230,30 @@ def schedules_of_value(value: Any) -> Iterator[Schedule]:
         yield value
     elif isinstance(value, Space):
         yield from value.schedules()
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from schedules_of_value(item)
+    elif not isinstance(value, OneOf) or value.is_nested:
+        for _, part in parts_of(value):
+            yield from schedules_of_value(part)
 
 
 def size_of_value(value: Any) -> int:
     """How many values an argument can take."""
     if isinstance(value, Space):
         return value.size()
-    if isinstance(value, tuple):
-        return math.prod(map(size_of_value, value))
-    return len(values_of(value))
+    if isinstance(value, OneOf):
+        return sum(map(size_of_value, value.values)) if value.is_nested else len(value.values)
+    return math.prod(size_of_value(part) for _, part in parts_of(value))
 
 
 def decisions_of_value(value: Any, at: Address) -> Iterator[Decision]:
     """Every decision there can be in an argument, in the order asked."""
+    if isinstance(value, Space):
+        yield from value.decisions(enter(value, at))
+        return
     if isinstance(value, OneOf):
         yield value.decision(at)
-    elif isinstance(value, Space):
-        yield from value.decisions(enter(value, at))
-    elif isinstance(value, tuple):
-        for place, item in enumerate(value):
-            yield from decisions_of_value(item, at / place)
-
-
-def is_open(value: Any) -> bool:
-    """Whether an argument of a module still has a decision of its own."""
-    if isinstance(value, tuple):
-        return any(map(is_open, value))
-    return isinstance(value, OneOf)
+    if not isinstance(value, OneOf) or value.is_nested:
+        for place, part in parts_of(value):
+            yield from decisions_of_value(part, at / place)
 
 
 @functools.cache

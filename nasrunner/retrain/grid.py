@@ -44,8 +44,8 @@ def read_grid(
     tree = OmegaConf.create(dict(config))
     OmegaConf.update(tree, "grid", value, merge=False, force_add=True)
     grid = _parsed(OmegaConf.to_container(tree, resolve=True)["grid"])  # type: ignore[index,call-overload]
-    for place, (key, _) in enumerate(grid):
-        _check_key(key, [earlier for earlier, _ in grid[:place]], space)
+    for key, _ in grid:
+        _check_key(key, space)
         for given in (each.key_or_group for each in changes):
             if _is_in(given, key):
                 raise ConfigError(f"grid: {key} is in the grid, so {given} cannot be given as well")
@@ -99,14 +99,11 @@ def _parsed(given: object) -> Grid:
     return tuple(grid)
 
 
-def _check_key(key: str, earlier: Sequence[str], space: SearchSpace) -> None:
+def _check_key(key: str, space: SearchSpace) -> None:
     try:
         check_may_change(key, space)
     except ConfigError as error:
         raise ConfigError(f"grid: {error}") from error
-    for other in earlier:
-        if _is_in(other, key):
-            raise ConfigError(f"grid: {key} replaces all in it, so it must stand before {other}")
 
 
 def _is_in(key: str, other: str) -> bool:

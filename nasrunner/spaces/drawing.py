@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from nasrunner.core.decision import OneOf
+from nasrunner.core.decision import OneOf, is_open, label_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations, basic, images
@@ -179,7 +179,7 @@ def _generic(space: Space) -> list[Part]:
         modules = value if isinstance(value, tuple) else (value,)
         if modules and all(isinstance(module, Space) for module in modules):
             inside += [part for module in modules for part in _items(module)]
-        elif isinstance(value, OneOf) or value != defaults[name]:
+        elif is_open(value) or value != defaults[name]:
             arguments.append(f"{name}={_shown(value)}")
     if inside:
         return [Frame(Series(inside), ", ".join([space.name(), *arguments]), is_left=True)]
@@ -247,5 +247,6 @@ def _block(modules: tuple[Space, ...], count: int) -> list[Part]:
 
 def _shown(value: object) -> str:
     if isinstance(value, OneOf):
-        return "{" + ", ".join(map(_shown, value.options)) + "}"
-    return "×".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = ", ".join(map(_shown, value.options))
+        return value.label if len(value.options) > 8 else f"{{{shown}}}"
+    return "×".join(map(_shown, value)) if isinstance(value, tuple) else str(label_of(value))

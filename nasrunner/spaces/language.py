@@ -1,21 +1,21 @@
 """Reads the space language: YAML that says what may be built, as a tree of modules.
 
 A node is ``module_name: arguments``, a bare ``module_name``, or a mapping with ``_target_``. An
-argument is a value, or one of the leaves ``oneof``, ``range``, ``linspace``, ``logspace`` and
-``schedule``.
+argument is a value, or one of the leaves of ``nasrunner.spaces.leaves``: ``oneof``, ``range``, …
+Leaves may stand inside a list, a mapping or an option, too.
 """
 
 import importlib
 import inspect
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import MISSING, fields
 from typing import Any
 
 from torch import nn
 
 import nasrunner.spaces as modules
-from nasrunner.core.annotations import fits, readable
+from nasrunner.core.annotations import fits
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
@@ -26,8 +26,8 @@ from nasrunner.core.space import (
     is_modules_type,
 )
 from nasrunner.spaces.external import External
-from nasrunner.spaces.leaves import LEAVES, leaf_of
 from nasrunner.spaces.share import check_sharing
+from nasrunner.spaces.values import parse_value, whole_numbers
 
 MODULES: dict[str, type[Space]] = {
     value.name(): value
@@ -72,7 +72,7 @@ def parse_settings(config: object, key: str) -> tuple[tuple[str, Any], ...]:
     """
     if not isinstance(config, Mapping):
         raise SpaceError(f"{key} maps configuration keys to values or decisions")
-    return tuple((str(name), _parse_leaf(value, f"{key}.{name}")) for name, value in config.items())
+    return tuple((str(name), parse_value(value, f"{key}.{name}")) for name, value in config.items())
 
 
 def _parse_module(node: object, key: str) -> Space:
@@ -103,8 +103,19 @@ def _parse_target(node: Mapping[Any, Any], key: str) -> Space:
     if not issubclass(target, nn.Module):
         raise SpaceError(f"{key}._target_ must name an nn.Module or a Space, got {target}")
     _check_constructor(target, arguments, key)
-    leaves = tuple((name, _parse_leaf(v, f"{key}.{name}")) for name, v in arguments.items())
-    return External(target, leaves)
+    whole = _whole_arguments(target)
+    values = {name: parse_value(value, f"{key}.{name}") for name, value in arguments.items()}
+    values |= {name: whole_numbers(values[name], f"{key}.{name}") for name in whole & set(values)}
+    return External(target, tuple(values.items()))
+
+
+def _whole_arguments(target: type[nn.Module]) -> set[str]:
+    """The arguments of a user's class that are annotated as whole numbers."""
+    try:
+        hints = typing.get_type_hints(target.__init__)
+    except Exception:  # names that exist for type checkers only
+        return set()
+    return {name for name, hint in hints.items() if fits(1, hint) and not fits(0.5, hint)}
 
 
 def _check_constructor(target: type[nn.Module], arguments: Mapping[str, Any], key: str) -> None:
@@ -177,61 +188,10 @@ def _parse_argument(annotation: Any, value: object, key: str) -> object:
     if is_module_type(annotation):
         return _parse_module(value, key)
     if not is_modules_type(annotation):
-        return _parse_leaf(value, key, annotation)
+        return parse_value(value, key, annotation)
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise SpaceError(f"{key} takes a list of modules, got {value!r}")
     arity = typing.get_args(annotation)
     if Ellipsis not in arity and len(value) != len(arity):
         raise SpaceError(f"{key} takes exactly {len(arity)} modules, got {len(value)}")
     return tuple(_parse_module(node, f"{key}.{index}") for index, node in enumerate(value))
-
-
-def _parse_leaf(value: object, key: str, annotation: Any = Any) -> object:
-    """A value, a decision, or a list with a decision in some of its places."""
-    leaf = leaf_of(value)
-    if leaf is None:
-        if isinstance(value, list | tuple) and any(map(leaf_of, value)):
-            return _parse_places(value, key, annotation)
-        return _checked(value, annotation, key)
-    given = typing.cast(Mapping[str, Any], value)[leaf]
-    try:
-        decision = LEAVES[leaf](given)
-        options = (_checked(option, annotation, f"{key}.{leaf}") for option in decision.options)
-        return replace(decision, options=tuple(options))
-    except ValueError as error:
-        raise SpaceError(f"{key}.{leaf}: {error}, got {given!r}") from error
-    except SpaceError as error:
-        raise error if str(error).startswith(key) else SpaceError(f"{key}: {error}") from error
-
-
-def _tupled(value: object, deeply: bool) -> object:
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(_tupled(item, deeply) if deeply else item for item in value)
-
-
-def _parse_places(value: Sequence[Any], key: str, annotation: Any) -> tuple[Any, ...]:
-    """A list such as a kernel's [height, width], each of which may be a decision."""
-    parts = [annotation, *typing.get_args(annotation)]
-    types_of_places = next(
-        (
-            typing.get_args(part)
-            for part in parts
-            if typing.get_origin(part) is tuple and len(typing.get_args(part)) == len(value)
-        ),
-        None,
-    )
-    if types_of_places is None and annotation is not Any:
-        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
-    return tuple(
-        _parse_leaf(item, f"{key}.{place}", types_of_places[place] if types_of_places else Any)
-        for place, item in enumerate(value)
-    )
-
-
-def _checked(value: object, annotation: Any, key: str) -> object:
-    """The value with lists as tuples, where it is of the argument's type."""
-    value = _tupled(value, deeply=annotation is not Any)
-    if not fits(value, annotation):
-        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
-    return value

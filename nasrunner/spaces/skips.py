@@ -7,14 +7,21 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, Selection, options_of, values_of
+from nasrunner.core.decision import (
+    Address,
+    Choose,
+    Decision,
+    Selection,
+    is_open,
+    options_of,
+    values_of,
+)
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
     enter,
-    is_open,
     resolve_value,
 )
 from nasrunner.spaces.basic import Empty

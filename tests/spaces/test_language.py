@@ -162,7 +162,7 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
         ({"affine": {"units": [1, 2]}}, r"space.affine.units must be int, got \(1, 2\)"),
         (
             {"affine": {"units": {"linspace": [1, 2, 3]}}},
-            "space.affine.units.linspace must be int, got 1.0",
+            r"space.affine.units.linspace must be whole numbers, got 1.5; rounded: \{1, 2\}",
         ),
         (
             {"conv2d": {"filters": 1, "kernel_size": 1, "padding": "full"}},

@@ -1,0 +1,122 @@
+"""Reads values of the space language: plain ones, decisions, and values with decisions inside."""
+
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from nasrunner.core.annotations import fits, readable
+from nasrunner.core.decision import OneOf, parts_of, with_parts
+from nasrunner.core.errors import SpaceError
+from nasrunner.spaces.leaves import decision_of, holds_leaf, leaf_of
+
+
+def parse_value(value: object, key: str, annotation: Any = Any) -> object:
+    """A value, a decision, or a list or mapping with decisions in some of its places.
+
+    Args:
+        value: plain dicts, lists and values.
+        key: where it stands, for error messages.
+        annotation: what it must be, and every option of a decision in its place.
+
+    Raises:
+        SpaceError: it is not of that type, or a decision cannot be read.
+    """
+    if not holds_leaf(value, key):
+        return _checked(value, annotation, key)
+    return _tupled(_opened(value, key, annotation), deeply=annotation is not Any)
+
+
+def whole_numbers(value: object, key: str = "") -> object:
+    """A value with whole numbers for the floats 8.0, 64.0 that ``logspace`` has for them.
+
+    Args:
+        value: as of ``parse_value``.
+        key: where it stands, where nothing but whole numbers is legal there; else decisions with
+            other numbers stay as they are.
+
+    Raises:
+        SpaceError: there is a ``key``, and a decision with other numbers.
+    """
+    if not isinstance(value, OneOf):
+        return with_parts(value, lambda place, part: whole_numbers(part, key and f"{key}.{place}"))
+    if value.is_nested:
+        options = (whole_numbers(option, key) for option in value.options)
+        return replace(value, options=tuple(options))
+    if not value.is_ordered or not any(isinstance(o, float) for o in value.options):
+        return value
+    other = next((option for option in value.options if not float(option).is_integer()), None)
+    if other is None:
+        return replace(value, options=tuple(map(int, value.options)))
+    if key and math.isfinite(other):
+        rounded = OneOf(tuple(dict.fromkeys(map(round, value.options)))).label
+        raise SpaceError(f"{key} must be whole numbers, got {other!r}; rounded: {rounded}")
+    return value
+
+
+def _opened(value: object, key: str, annotation: Any) -> object:
+    leaf = leaf_of(value)
+    if leaf is not None:
+        return _parse_leaf(typing.cast(Mapping[str, Any], value), leaf, key, annotation)
+    if not holds_leaf(value):
+        _checked(value, annotation, key)
+        return value
+    inner = _types_of_parts(value, annotation)
+    if inner is None:
+        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
+    types_of = dict(zip((place for place, _ in parts_of(value)), inner, strict=True))
+    return with_parts(value, lambda at, part: _opened(part, f"{key}.{at}", types_of[at]))
+
+
+def _parse_leaf(value: Mapping[str, Any], leaf: str, key: str, annotation: Any) -> OneOf:
+    try:
+        decision = decision_of(value, leaf)
+        if fits(1, annotation) and not fits(0.5, annotation):
+            decision = typing.cast(OneOf, whole_numbers(decision, f"{key}.{leaf}"))
+        options = []
+        for place, option in enumerate(decision.options):
+            is_plain = not isinstance(option, Mapping | list | tuple)
+            where = f"{key}.{leaf}" if is_plain else f"{key}.{leaf}.{place}"
+            options.append(parse_value(option, where, annotation))
+        return replace(decision, options=tuple(options))
+    except ValueError as error:
+        raise SpaceError(f"{key}.{leaf}: {error}, got {value[leaf]!r}") from error
+    except SpaceError as error:
+        raise error if str(error).startswith(key) else SpaceError(f"{key}: {error}") from error
+
+
+def _types_of_parts(value: object, annotation: Any) -> Sequence[Any] | None:
+    """The type of each part of a list or mapping; None: the annotation is of something else."""
+    count = len(list(parts_of(value)))
+    if annotation is Any:
+        return [Any] * count
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    for one in typing.get_args(annotation) if is_union else (annotation,):
+        origin, inner = typing.get_origin(one) or one, typing.get_args(one)
+        if not isinstance(origin, type) or issubclass(origin, str):
+            continue
+        if isinstance(value, Mapping):
+            if issubclass(origin, Mapping):
+                return [inner[1] if inner else Any] * count
+        elif issubclass(origin, tuple) and inner and Ellipsis not in inner:
+            if len(inner) == count:
+                return inner
+        elif issubclass(origin, Sequence):
+            return [inner[0] if inner else Any] * count
+    return None
+
+
+def _tupled(value: object, deeply: bool) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(_tupled(item, deeply) if deeply else item for item in value)
+
+
+def _checked(value: object, annotation: Any, key: str) -> object:
+    """The value with lists as tuples, where it is of the argument's type."""
+    value = _tupled(value, deeply=annotation is not Any)
+    if not fits(value, annotation):
+        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
+    return value
