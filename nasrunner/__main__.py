@@ -18,7 +18,9 @@ from nasrunner import config as skeleton
 from nasrunner import multirun
 from nasrunner.command_line import fail, one_sentence, sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.launch import CHILD_GROUPS, remove_if_unused, run_study, saved_config
+from nasrunner.core.search_space import CHILD_GROUPS
+from nasrunner.launch import remove_if_unused, run_study, saved_config
+from nasrunner.searched import resolved
 from nasrunner.upgrade import upgraded
 
 MAY_CHANGE = (
@@ -56,12 +58,10 @@ def _job(composed: DictConfig) -> float | None:
     runtime = HydraConfig.get()
     folder = Path(runtime.runtime.output_dir)
     try:
-        config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-        assert isinstance(config, dict)
-        resolved = {str(key): value for key, value in config.items()}
-        if resolved["resume"] is not None:
-            resolved = _resumed(resolved, list(runtime.overrides.task))
-        summary = run_study(resolved, folder)
+        config = resolved(composed)
+        if config["resume"] is not None:
+            config = _resumed(config, list(runtime.overrides.task))
+        summary = run_study(config, folder)
     except (NasRunnerError, OmegaConfBaseException) as error:
         if runtime.mode == RunMode.MULTIRUN:  # the others run; their launcher tells in the end
             sys.stderr.write(f"{_PROGRAM}: {folder}: {_explain(error)}\n")

@@ -17,7 +17,8 @@ from nasrunner.command_line import one_sentence
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
-from nasrunner.launch import CHILD_GROUPS, build_space, build_trainer, saved_config
+from nasrunner.core.search_space import CHILD_GROUPS
+from nasrunner.launch import build_space, build_trainer, saved_config
 from nasrunner.upgrade import upgraded
 
 _PROGRAM = "nasrunner.child"

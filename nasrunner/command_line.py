@@ -1,6 +1,7 @@
 """What the commands have in common: an error that a user can cause is one sentence."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
@@ -19,7 +20,14 @@ OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 def sentence(error: Exception) -> str:
     """An error on one line; Hydra says what is wrong in its cause."""
     causes = [error, error.__cause__] if isinstance(error, HydraException) else [error]
-    return " ".join(" ".join(str(each) for each in causes if each is not None).split())
+    text = " ".join(" ".join(str(each) for each in causes if each is not None).split())
+    missing = re.search(
+        r"Could not find '(\S+)/(\S+)' Available options in '\1': (.*?)( Config |$)", text
+    )
+    if missing is None:
+        return text
+    group, name, options, _ = missing.groups()
+    return f"there is no {group}={name}, {suggest(name, options.split())}"
 
 
 @contextlib.contextmanager

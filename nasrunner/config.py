@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from nasrunner import overrides
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.rules import Rules
 
@@ -56,7 +57,11 @@ def config_dir() -> Path:
 
 
 def register() -> None:
-    """Makes the skeleton known to Hydra as ``schema``, and ``GRID`` beside it."""
+    """Makes the skeleton known to Hydra as ``schema``, and ``GRID`` beside it.
+
+    Overrides of decisions work from then on, too.
+    """
+    overrides.register()
     store = ConfigStore.instance()
     store.store(name="schema", node=StudyConfig)
     store.store(name=GRID, node={"defaults": [{"grid": MISSING}, "_self_"]})

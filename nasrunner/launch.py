@@ -20,14 +20,11 @@ from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.passwords import without_password, without_passwords
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
-from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
-
-CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
-"""The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
 
 
 def run_study(config: dict[str, Any], folder: Path) -> Summary:

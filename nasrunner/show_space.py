@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -19,12 +18,13 @@ from rich.tree import Tree
 
 from nasrunner import config as skeleton
 from nasrunner.command_line import one_sentence
-from nasrunner.core.decision import Decision, OneOf, Schedule, is_open, label_of
+from nasrunner.core.decision import Decision, OneOf, Schedule, is_open, label_of, shown
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
 from nasrunner.launch import build_space
 from nasrunner.recorded import read_study
+from nasrunner.searched import resolved
 
 
 def main() -> None:
@@ -81,8 +81,7 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     search_path = [f"hydra.searchpath=['file://{own_dir.resolve()}']"] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*overrides, *search_path])
-    wanted = OmegaConf.masked_copy(config, ["space", "data"])
-    return {str(key): value for key, value in OmegaConf.to_container(wanted, resolve=True).items()}  # type: ignore[union-attr]
+    return resolved(config, ["space", "data"])
 
 
 def found_space(folder: Path, index: int | None) -> str:
@@ -125,10 +124,10 @@ def _grow(parent: Tree, module: Space) -> None:
             submodules += value
         elif is_open(value):
             leaves.append(f"{name} {_leaf(value)}")
-    shown = module.name() if submodules or leaves else module.text()
+    title = module.name() if submodules or leaves else module.text()
     size = module.size()
     note = f" [dim]({_count(size)})[/]" if size > 1 else ""
-    branch = parent.add(f"[bold]{shown}[/] {' '.join(leaves)}".rstrip() + note)
+    branch = parent.add(f"[bold]{title}[/] {' '.join(leaves)}".rstrip() + note)
     for each in submodules:
         _grow(branch, each)
 
@@ -142,7 +141,7 @@ def _leaf(value: object) -> str:
     if isinstance(value, tuple):
         return "× ".join(f"{_leaf(item)} " for item in value).rstrip()
     if not isinstance(value, OneOf):
-        return f"= {escape(str(label_of(value)))}"
+        return f"= {escape(shown(label_of(value)))}"
     when = f", the next after {value.every:,} children" if isinstance(value, Schedule) else ""
     return f"∈ [cyan]{escape(value.label)}[/]{when}"
 

@@ -39,14 +39,14 @@ def upgraded(
     config = {key: _moved(node) if key in groups else node for key, node in config.items()}
     tree = OmegaConf.create(dict(config))
     for group in (each for each in groups if each in config):
-        node = config[group]
-        for name, value in _lacking(group, node):
+        for name, value in _lacking(group, config[group]):
             OmegaConf.update(tree, f"{group}.{name}", value, force_add=True)
-            shown = OmegaConf.to_container(tree, resolve=True)[group][name]  # type: ignore[index, call-overload]
+            shown = tree[group][name]
+            if OmegaConf.is_config(shown):
+                shown = OmegaConf.to_container(shown, resolve=True)
+            config[group] = {**config[group], name: shown}
             tell(f"its configuration lacks {group}.{name}: {shown} is taken, as shipped")
-    full = OmegaConf.to_container(tree, resolve=True)
-    assert isinstance(full, dict)
-    return {str(key): value for key, value in full.items()}
+    return config
 
 
 def _moved(node: Any) -> Any:

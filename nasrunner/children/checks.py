@@ -144,10 +144,16 @@ def _differences(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _check_same_for_all(settings: Iterable[tuple[str, Any]]) -> None:
-    """Refuses to search what workers and jobs are made for before a child is known."""
+    """Refuses to search what workers, jobs and networks are made for before a child is known."""
     for key, _ in settings:
-        if key in ("trainer.devices", "trainer.num_nodes", "trainer.strategy"):
+        if key in _SAME_FOR_ALL:
             raise ConfigError(f"space.hyperparameters: {key} must be the same for all children")
+
+
+_SAME_FOR_ALL = {
+    *("trainer._target_", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+    *("data.in_shape", "data.num_outputs", "data.in_dtype"),
+}
 
 
 def _make_optimizer(config: Config, construct: Construct) -> Optimizer:

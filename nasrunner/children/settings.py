@@ -2,21 +2,19 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from nasrunner.core import ConfigError, OneOf
-from nasrunner.core.decision import parts_of, with_parts
+from nasrunner.core import ConfigError
+from nasrunner.core.decision import parts_of
 from nasrunner.core.errors import suggest
+from nasrunner.core.values import alternatives
 
 Config = dict[str, Any]
 """What a child is trained with: data, task, optimizer, scheduler and trainer, in plain values."""
 
 Construct = Callable[..., Any]
 """Builds an object from its configuration: (config, key, *arguments, **arguments)."""
-
-_MOST_TRIED = 20
-"""Of a decision over more ordered numbers, so many are tried before training."""
 
 
 def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:
@@ -62,45 +60,23 @@ def check_settings(
     for key, value in sorted(settings, key=lambda setting: setting[0].count(".")):
         if key not in keys_of(config):
             raise _unknown(key, config, where)
-        config = applied(config, [(key, next(_alternatives(value)))])
+        config = applied(config, [(key, next(alternatives(value)))])
 
 
 def variants(config: Config, settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Config]]:
     """The configuration with each option of each hyperparameter, and ``key=option``.
 
     All other decisions have their first option, so a setting below one that replaces its parent is
-    applied to what it was written for. Of more than twenty ordered numbers twenty are taken, the
+    applied to what it was written for. Of more than twenty ordered numbers twenty are tried, the
     first and the last among them.
     """
     settings = tuple(settings)
-    first = [(key, next(_alternatives(value))) for key, value in settings]
+    first = [(key, next(alternatives(value))) for key, value in settings]
     yield "", applied(config, first)
     for place, (key, value) in enumerate(settings):
-        for option in itertools.islice(_alternatives(value), 1, None):
+        for option in itertools.islice(alternatives(value), 1, None):
             changed = [*first[:place], (key, option), *first[place + 1 :]]
             yield f"{key}={option}", applied(config, changed)
-
-
-def _alternatives(value: Any) -> Iterator[Any]:
-    """A value with the first option of every decision in it, then with each other option."""
-    if isinstance(value, OneOf):
-        for option in _spread(value):
-            yield from _alternatives(option)
-        return
-    parts = dict(parts_of(value))
-    first = {place: next(_alternatives(part)) for place, part in parts.items()}
-    yield with_parts(value, lambda place, _: first[place])
-    for changed, part in parts.items():
-        for option in itertools.islice(_alternatives(part), 1, None):
-            yield with_parts(value, lambda at, _: option if at == changed else first[at])  # noqa: B023 - called here
-
-
-def _spread(decision: OneOf) -> Sequence[Any]:
-    options = decision.options
-    if not decision.is_ordered or len(options) <= _MOST_TRIED:
-        return options
-    last = len(options) - 1
-    return [options[place * last // (_MOST_TRIED - 1)] for place in range(_MOST_TRIED)]
 
 
 def _refers(value: Any) -> bool:

@@ -125,7 +125,7 @@ class OneOf:
     def label(self) -> str:
         """The options in a text, ``{8, 16, 32}``; many are shortened."""
         options = [*self.options[:3], "…", self.options[-1]] if len(self.options) > 8 else None
-        return f"{{{', '.join(str(label_of(each)) for each in options or self.options)}}}"
+        return f"{{{', '.join(shown(label_of(each)) for each in options or self.options)}}}"
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,18 @@ def is_open(value: Any) -> bool:
 
 
 def label_of(value: Any) -> Any:
-    """A value as it is shown among options: what is open in it is a text, ``{8, 16}``."""
+    """A value as it stands among options: what is open in it is a text, ``{8, 16}``."""
     if isinstance(value, OneOf):
         return value.label
     return with_parts(value, lambda _, part: label_of(part))
+
+
+def shown(value: Any) -> str:
+    """``SGD(lr=0.1)`` for an object's configuration; any other value as it is."""
+    if not isinstance(value, Mapping) or "_target_" not in value:
+        return str(value)
+    given = ", ".join(f"{name}={v}" for name, v in value.items() if not str(name).startswith("_"))
+    return f"{str(value['_target_']).rpartition('.')[2]}({given})"
 
 
 def options_of(value: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nasrunner.core.decision import Address, Choose, Decision
+from nasrunner.core.decision import Address, Choose, Decision, shown
 from nasrunner.core.space import (
     Shape,
     Space,
@@ -17,6 +17,9 @@ from nasrunner.core.space import (
 
 if TYPE_CHECKING:
     from torch import nn
+
+CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
+"""The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,3 @@ class SearchSpace(Space):
     def text(self) -> str:
         settings = ", ".join(f"{key}={shown(value)}" for key, value in self.hyperparameters)
         return f"{self.network.text()} | {settings}" if settings else self.network.text()
-
-
-def shown(value: Any) -> str:
-    """``SGD(lr=0.1)`` for an object's configuration; any other value as it is."""
-    if not isinstance(value, Mapping) or "_target_" not in value:
-        return str(value)
-    given = ", ".join(f"{name}={v}" for name, v in value.items() if not str(name).startswith("_"))
-    return f"{str(value['_target_']).rpartition('.')[2]}({given})"

@@ -11,9 +11,8 @@ from nasrunner.children.settings import check_settings, variants
 from nasrunner.config import GRID
 from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.space import Shape
-from nasrunner.launch import CHILD_GROUPS
 from nasrunner.retrain.request import check_may_change, option, parse_overrides
 from nasrunner.spaces.language import parse_settings
 

@@ -14,6 +14,7 @@ from nasrunner import config as skeleton
 from nasrunner.children.retraining import On
 from nasrunner.command_line import check_folder
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
@@ -123,6 +124,10 @@ def changed(
     for override in sorted(parsed, key=lambda each: each.key_or_group not in GROUPS):
         key = override.key_or_group
         value = override.value()
+        if leaf_of(value, key) is not None:
+            raise ConfigError(
+                f"{key} is a decision, and these are searched with 'grid={{{key}: {value}}}'"
+            )
         if key in GROUPS:
             value = option(key, value, paths)
         elif override.type is OverrideType.CHANGE:
@@ -130,7 +135,8 @@ def changed(
         OmegaConf.update(tree, key, value, merge=False, force_add=True)
     resolved = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(resolved, dict)
-    return {str(key): value for key, value in resolved.items()}
+    own = {"space": config["space"]} if "space" in config else {}  # refers to children's values
+    return {str(key): value for key, value in resolved.items()} | own
 
 
 def parse_overrides(overrides: Sequence[str]) -> tuple[list[Override], list[Override]]:

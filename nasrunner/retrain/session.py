@@ -16,7 +16,8 @@ from nasrunner.children.retraining import (
 from nasrunner.children.settings import applied, plain
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal
-from nasrunner.launch import CHILD_GROUPS, build_trainer
+from nasrunner.core.search_space import CHILD_GROUPS
+from nasrunner.launch import build_trainer
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, best_of

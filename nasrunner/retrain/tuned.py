@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from nasrunner.core.search_space import shown
+from nasrunner.core.decision import shown
 from nasrunner.retrain.grid_search import Point, best_of
 
 _MOST_ROWS = 10

@@ -1,7 +1,7 @@
 """Reads the space language: YAML that says what may be built, as a tree of modules.
 
 A node is ``module_name: arguments``, a bare ``module_name``, or a mapping with ``_target_``. An
-argument is a value, or one of the leaves of ``nasrunner.spaces.leaves``: ``oneof``, ``range``, …
+argument is a value, or one of the leaves of ``nasrunner.core.leaves``: ``oneof``, ``range``, …
 Leaves may stand inside a list, a mapping or an option, too.
 """
 
@@ -25,9 +25,9 @@ from nasrunner.core.space import (
     is_module_type,
     is_modules_type,
 )
+from nasrunner.core.values import parse_value, whole_numbers
 from nasrunner.spaces.external import External
 from nasrunner.spaces.share import check_sharing
-from nasrunner.spaces.values import parse_value, whole_numbers
 
 MODULES: dict[str, type[Space]] = {
     value.name(): value

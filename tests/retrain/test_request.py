@@ -119,6 +119,10 @@ def test_a_cosine_schedule_that_did_not_end_with_the_epochs_stays(recorded: Reco
         ("optimizer.lr.x=3", "no key 'optimizer.lr.x': optimizer.lr holds no keys"),
         ("~trainer", "legal are key=value and"),
         ("optimizer.lr=1,2", "legal are key=value and"),
+        (
+            "optimizer.lr={oneof: [1]}",
+            r"optimizer.lr is a decision, .* with 'grid=\{optimizer.lr: ",
+        ),
     ],
 )
 def test_a_key_that_may_not_change_is_named(

@@ -208,7 +208,7 @@ def test_where_every_point_fails_nothing_is_tested_and_the_exit_code_says_so(
         ("{trainer.batch_norm_epsilon: [1, 0]}", "must be null or a number > 0, got 0 "),
         ("{trainer.devices: [1, 2]}", "tests each network on one device, not with .*devices=2"),
         ("{trainer.checkpoint: [best, nune]}", "trainer.checkpoint=nune"),
-        ("nasrll", "Could not find 'grid/nasrll'"),
+        ("nasrll", r"there is no grid=nasrll, did you mean 'nasrl'\?"),
         ("{optimizer.lr: [1", "nasrunner-retrain: .*"),
         (
             "{scheduler: [{_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, "

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from nasrunner.core import Address, Decision, Genotype, OneOf, SearchSpace, Space, SpaceError
+from nasrunner.core.leaves import MAX_OPTIONS
 from nasrunner.spaces.language import parse_space
-from nasrunner.spaces.leaves import MAX_OPTIONS
 from tests.spaces.enumeration import enumerate_genotypes
 
 HERE = __name__

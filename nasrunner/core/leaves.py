@@ -95,14 +95,14 @@ def _range(given: object) -> OneOf:
 
 def _linspace(given: object) -> OneOf:
     low, high, count = _spaced(given, "linspace")
-    return OneOf(tuple(_tidy(float(value)) for value in np.linspace(low, high, count)))
+    return OneOf(_whole([_tidy(float(value)) for value in np.linspace(low, high, count)], given))
 
 
 def _logspace(given: object) -> OneOf:
     low, high, count = _spaced(given, "logspace")
     if low <= 0 or high <= 0:
         raise ValueError("logspace needs low and high above 0: they are values, not exponents")
-    return OneOf(tuple(float(f"{value:.6g}") for value in np.geomspace(low, high, count)))
+    return OneOf(_whole([float(f"{value:.6g}") for value in np.geomspace(low, high, count)], given))
 
 
 def _uniform(given: object, steps: object = _DEFAULT_STEPS) -> OneOf:
@@ -203,6 +203,12 @@ def _refuse_call(value: str, key: str) -> None:
 def _tidy(value: float) -> float:
     """0.3 instead of 0.30000000000000004; whole numbers stay as they are."""
     return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
+def _whole(values: Sequence[float], given: Any) -> tuple[float, ...]:
+    """Whole numbers where they were given and all come out whole."""
+    is_whole = not any(isinstance(number, float) for number in given)
+    return tuple(map(int, values) if is_whole and all(v.is_integer() for v in values) else values)
 
 
 def _told_apart(values: np.ndarray) -> tuple[float, ...]:

@@ -1,16 +1,19 @@
 """Reads values of the space language: plain ones, decisions, and values with decisions inside."""
 
+import itertools
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import OneOf, parts_of, with_parts
 from nasrunner.core.errors import SpaceError
-from nasrunner.spaces.leaves import decision_of, holds_leaf, leaf_of
+from nasrunner.core.leaves import decision_of, holds_leaf, leaf_of
+
+_MOST_TRIED = 20
 
 
 def parse_value(value: object, key: str, annotation: Any = Any) -> object:
@@ -54,6 +57,31 @@ def whole_numbers(value: object, key: str = "") -> object:
         rounded = OneOf(tuple(dict.fromkeys(map(round, value.options)))).label
         raise SpaceError(f"{key} must be whole numbers, got {other!r}; rounded: {rounded}")
     return value
+
+
+def alternatives(value: Any) -> Iterator[Any]:
+    """A value with the first option of every decision in it, then with each other option.
+
+    Of a decision over more than twenty ordered numbers twenty are taken, both ends among them.
+    """
+    if isinstance(value, OneOf):
+        for option in _spread(value):
+            yield from alternatives(option)
+        return
+    parts = dict(parts_of(value))
+    first = {place: next(alternatives(part)) for place, part in parts.items()}
+    yield with_parts(value, lambda place, _: first[place])
+    for changed, part in parts.items():
+        for option in itertools.islice(alternatives(part), 1, None):
+            yield with_parts(value, lambda at, _: option if at == changed else first[at])  # noqa: B023 - called here
+
+
+def _spread(decision: OneOf) -> Sequence[Any]:
+    options = decision.options
+    if not decision.is_ordered or len(options) <= _MOST_TRIED:
+        return options
+    last = len(options) - 1
+    return [options[place * last // (_MOST_TRIED - 1)] for place in range(_MOST_TRIED)]
 
 
 def _opened(value: object, key: str, annotation: Any) -> object:

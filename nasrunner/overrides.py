@@ -1,0 +1,106 @@
+"""Overrides of the command line where decisions are involved: Hydra would merge their mappings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from nasrunner.core.errors import ConfigError
+from nasrunner.core.leaves import LEAVES, leaf_of
+from nasrunner.core.search_space import CHILD_GROUPS
+
+_NOT_HERE = (
+    "{key}: {leaf} is a decision, which only the space and the child's configuration have "
+    "({groups}); a study for each value is --multirun {key}=value1,value2"
+)
+
+
+def register() -> None:
+    """Makes Hydra replace a decision as a whole, for every command that composes.
+
+    Hydra has no hook there, and its versions are pinned: two of its functions are wrapped.
+    """
+    if not hasattr(ConfigLoaderImpl, "_nasrunner"):
+        ConfigLoaderImpl._nasrunner = True  # type: ignore[attr-defined]
+        _wrap("_apply_overrides_to_config", _apply_each)
+        _wrap("validate_sweep_overrides_legal", _check_sweeps)
+
+
+def check_place(key: str, value: object) -> None:
+    """Refuses a decision where no child's configuration is.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    leaf = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else None
+    if leaf in LEAVES and key.split(".")[0] not in (*CHILD_GROUPS, "space", "hydra"):
+        raise ConfigError(_NOT_HERE.format(key=key, leaf=leaf, groups=", ".join(CHILD_GROUPS)))
+
+
+def _wrap(name: str, wrapper: Callable[..., None]) -> None:
+    original = getattr(ConfigLoaderImpl, name)
+    setattr(
+        ConfigLoaderImpl,
+        name,
+        staticmethod(lambda *args, **named: wrapper(original, *args, **named)),
+    )
+
+
+def _apply_each(
+    original: Callable[..., None], overrides: Sequence[Override], cfg: DictConfig
+) -> None:
+    for override in overrides:
+        if override.is_delete() or override.is_hydra_override() or not _replaced(override, cfg):
+            original([override], cfg)
+
+
+def _replaced(override: Override, cfg: DictConfig) -> bool:
+    """Whether a value was set here, in the place of a decision or by one."""
+    key, value = str(override.key_or_group), override.value()
+    parent, _, last = key.rpartition(".")
+    if last in LEAVES and _is_leaf(_node(cfg, parent)):  # space.….units.range=[8,16,4]
+        key, value = parent, {last: value}
+    check_place(key, value)
+    before = _node(cfg, key)
+    if isinstance(value, dict) and leaf_of(value, key) is not None:
+        if before is None:
+            return False
+    elif not _is_leaf(before):
+        return False
+    elif isinstance(value, dict | list):
+        given = f"; for these values: {{oneof: {value}}}" if isinstance(value, list) else ""
+        raise ConfigError(
+            f"{key} is a decision, to be replaced by a value or another one ({', '.join(LEAVES)}), "
+            f"got {value}{given}"
+        )
+    OmegaConf.update(cfg, key, value, merge=False)
+    return True
+
+
+def _node(cfg: DictConfig, key: str) -> Any:
+    return OmegaConf.select(cfg, key, throw_on_missing=False, throw_on_resolution_failure=False)
+
+
+def _is_leaf(node: object) -> bool:
+    return isinstance(node, DictConfig) and len(node) > 0 and next(iter(node)) in LEAVES
+
+
+def _check_sweeps(
+    original: Callable[..., None], overrides: Sequence[Override], run_mode: RunMode, **named: Any
+) -> None:
+    has_sweeper = any(each.key_or_group == "hydra/sweeper" for each in overrides)
+    for override in overrides:
+        is_interval = override.is_interval_sweep() and not has_sweeper
+        is_call = "(" in str(override.input_line) and override.is_sweep_override()
+        if is_interval or (is_call and run_mode == RunMode.RUN):
+            word = str(override.value_type.name).split("_")[0].lower()  # type: ignore[union-attr]
+            form = {"interval": "{uniform: [low, high]}", "range": "{range: [low, high, step]}"}
+            also = "" if is_interval else f"; a study for each: --multirun {override.input_line}"
+            raise ConfigError(
+                f"{override.input_line}: what one study searches is written "
+                f"{override.key_or_group}={form.get(word, '{oneof: […]}')}{also}"
+            )
+    original(overrides, run_mode, **named)
