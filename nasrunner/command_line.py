@@ -49,6 +49,8 @@ def one_sentence(
         if error.filename is None:
             raise
         fail(program, f"{error.filename}: {error.strerror}")
+    except RecursionError:
+        fail(program, "the configuration is nested too deeply; 40 modules in one another are legal")
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{program}: {when_stopped}\n")
         sys.exit(130)

@@ -21,6 +21,7 @@ class LimitsConfig:
 
     parameters: int | None = MISSING
     flops: int | None = MISSING
+    memory_gb: float | None = MISSING
 
 
 @dataclass
@@ -79,6 +80,7 @@ def rules_from(config: dict[str, Any]) -> Rules:
         "max_hours": config["max_hours"],
         "limits.parameters": limits["parameters"],
         "limits.flops": limits["flops"],
+        "limits.memory_gb": limits.get("memory_gb"),
     }.items():
         if value is not None and value <= 0:
             raise ConfigError(f"{key} must be above 0, or null for no limit; got {value}")
@@ -102,4 +104,5 @@ def rules_from(config: dict[str, Any]) -> Rules:
         failed_reward=failed,
         max_parameters=limits["parameters"],
         max_flops=limits["flops"],
+        max_memory_gb=limits.get("memory_gb"),  # studies of earlier versions lack it
     )

@@ -7,6 +7,7 @@ import signal
 import sys
 import types
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
+from nasrunner.core.memory import memory_gb
 from nasrunner.core.passwords import without_password, without_passwords
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
@@ -76,6 +78,8 @@ def _build_study(
     stack: contextlib.ExitStack,
 ) -> Study:
     rules = rules_from(config)
+    if rules.max_memory_gb is None and executor.is_on_this_machine:
+        rules = replace(rules, max_memory_gb=memory_gb())
     space = build_space(config)
     searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
     trainer = build_trainer(config, space)

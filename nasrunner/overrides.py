@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -21,11 +22,13 @@ _NOT_HERE = (
 def register() -> None:
     """Makes Hydra replace a decision as a whole, for every command that composes.
 
-    Hydra has no hook there, and its versions are pinned: two of its functions are wrapped.
+    Hydra has no hook there, and its versions are pinned: two of its functions are wrapped. So is
+    the one that reads files, which does not name one that is no text.
     """
     if not hasattr(ConfigLoaderImpl, "_nasrunner"):
         ConfigLoaderImpl._nasrunner = True  # type: ignore[attr-defined]
         _wrap("_apply_overrides_to_config", _apply_each)
+        ConfigRepository.load_config = _load_utf8(ConfigRepository.load_config)  # type: ignore[method-assign]
         _wrap("validate_sweep_overrides_legal", _check_sweeps)
 
 
@@ -47,6 +50,16 @@ def _wrap(name: str, wrapper: Callable[..., None]) -> None:
         name,
         staticmethod(lambda *args, **named: wrapper(original, *args, **named)),
     )
+
+
+def _load_utf8(original: Callable[..., Any]) -> Callable[..., Any]:
+    def load_config(repository: ConfigRepository, config_path: str) -> Any:
+        try:
+            return original(repository, config_path)
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{config_path}.yaml must be text in UTF-8: {error}") from error
+
+    return load_config
 
 
 def _apply_each(

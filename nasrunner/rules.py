@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.memory import least_memory_gb
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome
 from nasrunner.history import History
@@ -28,6 +29,7 @@ class Rules:
             seen, nothing (``ignore``), or a number.
         max_parameters: larger children are invalid.
         max_flops: children that need more for one example are invalid.
+        max_memory_gb: children whose weights and their gradients take more are invalid.
     """
 
     seed: int
@@ -39,6 +41,7 @@ class Rules:
     failed_reward: float | Literal["worst", "ignore"]
     max_parameters: int | None
     max_flops: int | None
+    max_memory_gb: float | None = None
 
     def spent(self, history: History, elapsed_s: float) -> str | None:
         """Which budget is used up, in words; None while there is some of each left."""
@@ -60,6 +63,12 @@ class Rules:
             value = getattr(blueprint, name)
             if limit is not None and value is not None and value > limit:
                 raise SpaceError(f"{value:,} {name} are more than limits.{name}={limit:,}")
+        needed_gb = least_memory_gb(blueprint.parameters or 0)
+        if self.max_memory_gb is not None and needed_gb > self.max_memory_gb:
+            raise SpaceError(
+                f"{blueprint.parameters:,} parameters and gradients take {needed_gb:,.4g} GB, "
+                f"more than limits.memory_gb={self.max_memory_gb:.4g} (null: what this machine has)"
+            )
 
     def told_reward(self, outcome: Outcome, history: History) -> float | None:
         """The reward the searcher is told: the child's own, or what counts for having none."""

@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,15 @@ from rich.tree import Tree
 
 from nasrunner import config as skeleton
 from nasrunner.command_line import one_sentence
-from nasrunner.core.decision import Decision, OneOf, Schedule, is_open, label_of, shown
+from nasrunner.core.decision import (
+    Decision,
+    OneOf,
+    Schedule,
+    is_open,
+    label_of,
+    readable_count,
+    shown,
+)
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
@@ -47,7 +54,7 @@ def main() -> None:
         space = build_space(config)
         console.print(tree(space))
         kinds = len(space.signature())
-        size = _count(space.size())
+        size = readable_count(space.size())
         console.print(f"\n[bold]{size}[/] architectures, {kinds} kinds of decisions\n")
         print_samples(console, space, config["data"], arguments)
 
@@ -126,15 +133,10 @@ def _grow(parent: Tree, module: Space) -> None:
             leaves.append(f"{name} {_leaf(value)}")
     title = module.name() if submodules or leaves else module.text()
     size = module.size()
-    note = f" [dim]({_count(size)})[/]" if size > 1 else ""
+    note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""
     branch = parent.add(f"[bold]{title}[/] {' '.join(leaves)}".rstrip() + note)
     for each in submodules:
         _grow(branch, each)
-
-
-def _count(size: int) -> str:
-    """Exact, unless nobody would read all the digits; a float would overflow."""
-    return f"{size:,}" if size < 10**15 else f"{Decimal(size):.2e}"
 
 
 def _leaf(value: object) -> str:

@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from nasrunner import config as skeleton
 from nasrunner.children.settings import applied
-from nasrunner.command_line import sentence
+from nasrunner.command_line import one_sentence, sentence
 from nasrunner.core import Address, NasRunnerError
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.launch import build_space, save_config, saved_config
@@ -194,3 +194,25 @@ def test_a_decision_that_stands_where_it_cannot_is_named(
 ) -> None:
     with pytest.raises((NasRunnerError, HydraException), match=message):
         composed(*overrides)
+
+
+@pytest.mark.parametrize(("encoding", "byte"), [("utf-16", "0xff"), ("latin-1", "0xf6")])
+def test_a_file_in_another_encoding_is_named(tmp_path: Path, encoding: str, byte: str) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "mine.yaml").write_text("relu:  # ö\n", encoding=encoding)
+    with pytest.raises(NasRunnerError, match=rf"space/mine.yaml must be text in UTF-8: .*{byte}"):
+        composed("space=mine", own=tmp_path)
+
+
+def test_a_configuration_that_is_nested_too_deeply_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space").mkdir()
+    text = "{concat: [" * 100 + "relu" + "]}" * 100
+    (tmp_path / "space" / "mine.yaml").write_text(text)
+    with pytest.raises(SystemExit), one_sentence("nasrunner", "stopped"):
+        composed("space=mine", own=tmp_path)
+    said = capsys.readouterr().err
+    assert said == (
+        "nasrunner: the configuration is nested too deeply; 40 modules in one another are legal\n"
+    )

@@ -232,6 +232,11 @@ def test_a_trained_child_starts_the_count_of_fruitless_proposals_again(
     [
         ({"max_parameters": 99}, "100 parameters are more than limits.parameters=99"),
         ({"max_flops": 199}, "200 flops are more than limits.flops=199"),
+        (
+            {"max_memory_gb": 7e-7},
+            "100 parameters and gradients take 8e-07 GB, more than limits.memory_gb=7e-07 (null: "
+            "what this machine has)",
+        ),
     ],
 )
 def test_a_child_above_a_limit_is_never_trained(

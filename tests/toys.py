@@ -97,6 +97,7 @@ class ToyExecutor:
     """Runs children in ``slots`` slots; they end one at a time, in an order drawn from a seed."""
 
     is_remote = False
+    is_on_this_machine = False
     slots: int = 1
     seed: int = 0
     running: list[tuple[Train, Proposal]] = field(default_factory=list)

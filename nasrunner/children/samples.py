@@ -1,11 +1,13 @@
 """Networks of a space to try before a study's first child."""
 
+import math
 import time
 
 import numpy as np
 
 from nasrunner.children.blueprint import on_meta
-from nasrunner.core import SearchSpace, Shape, SpaceError
+from nasrunner.core import ConfigError, SearchSpace, Shape, SpaceError
+from nasrunner.core.memory import least_memory_gb, memory_gb
 
 NUM_NETWORKS = 8
 """Networks of a space that are looked at; the smallest of them is trained first."""
@@ -23,7 +25,11 @@ def sampled(
     Args:
         space: what is searched.
         in_shape, num_outputs, in_dtype: as of ``draw_up``.
+
+    Raises:
+        ConfigError: some are possible, but this machine's memory holds none of them.
     """
+    least_gb, there_gb = math.inf, memory_gb()
     rng = np.random.default_rng(0)
     drawn = space.at_proposal(0)
     found: dict[str, tuple[int, SearchSpace]] = {}
@@ -37,7 +43,16 @@ def sampled(
             network = on_meta(frozen, in_shape, num_outputs, in_dtype)
         except SpaceError:
             continue
-        found[text] = (sum(p.numel() for p in network.parameters()), frozen)
+        parameters = sum(p.numel() for p in network.parameters())
+        least_gb = min(least_gb, needed_gb := least_memory_gb(parameters))
+        if needed_gb > there_gb:
+            continue
+        found[text] = (parameters, frozen)
         if len(found) == NUM_NETWORKS or time.monotonic() > deadline:
             break
+    if not found and least_gb < math.inf:
+        raise ConfigError(
+            f"space: of the networks that were tried, the smallest takes {least_gb:,.6g} GB for "
+            f"parameters and gradients, and this machine has {there_gb:,.4g} GB"
+        )
     return [frozen for _, frozen in sorted(found.values(), key=lambda each: each[0])]

@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 from nasrunner.core.errors import SpaceError
@@ -213,11 +214,23 @@ def options_of(value: Any) -> tuple[Any, ...]:
     return tuple(each for option in value.options for each in options_of(option))
 
 
+def most(value: Any) -> int:
+    """The highest number that an argument for whole numbers can be."""
+    return max(map(int, options_of(value)))
+
+
 def values_of(value: Any) -> tuple[Any, ...]:
     """Every value that an argument can still have, where a schedule has its time."""
     if not isinstance(value, OneOf):
         return (value,)
     return tuple(each for option in value.values for each in values_of(option))
+
+
+def readable_count(count: int) -> str:
+    """A number of architectures or the like: ``1,024``, or ``1.2e1801`` from 1e15 on."""
+    if count < 10**15:
+        return f"{count:,}"
+    return f"{Decimal(count):.1e}".replace("e+", "e")  # a float would overflow
 
 
 def genotype_hash(genotype: Mapping[str, int]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nasrunner.core.annotations import fits
-from nasrunner.core.decision import OneOf, Schedule
+from nasrunner.core.decision import OneOf, Schedule, readable_count
 from nasrunner.core.errors import SpaceError
 
 MAX_OPTIONS = 100_000
@@ -241,8 +241,9 @@ def _spread(given: object, steps: object, leaf: str) -> tuple[Any, Any, int]:
 
 def _check_count(leaf: str, count: int) -> None:
     if count > MAX_OPTIONS:
-        shown = f"{count:,}" if count < 10**15 else "10^15 or more"
-        raise ValueError(f"{leaf} must have at most {MAX_OPTIONS:,} values and has {shown}")
+        raise ValueError(
+            f"{leaf} must have at most {MAX_OPTIONS:,} values and has {readable_count(count)}"
+        )
 
 
 def _numbers(given: object, form: str) -> Sequence[Any]:

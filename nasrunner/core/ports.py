@@ -65,9 +65,11 @@ class Executor(Protocol):
 
     Attributes:
         is_remote: children run in other processes than the study's.
+        is_on_this_machine: children take the memory of the study's machine.
     """
 
     is_remote: bool
+    is_on_this_machine: bool
 
     def free_slots(self) -> int:
         """How many more children could start now."""

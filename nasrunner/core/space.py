@@ -166,6 +166,10 @@ class Space(ABC):
         """The exact number of architectures, counted without enumerating them."""
         return math.prod(size_of_value(value) for _, value in self._arguments())
 
+    def most_modules(self) -> int:
+        """At least as many modules as the largest architecture has, counted without listing."""
+        return 1 + sum(most_modules_of_value(value) for _, value in self._arguments())
+
     def decisions(self, at: Address) -> Iterator[Decision]:
         """Every decision there can be, active or not, each kind once, in the order asked."""
         for name, value in self._arguments():
@@ -242,6 +246,13 @@ def size_of_value(value: Any) -> int:
     if isinstance(value, OneOf):
         return sum(map(size_of_value, value.values)) if value.is_nested else len(value.values)
     return math.prod(size_of_value(part) for _, part in parts_of(value))
+
+
+def most_modules_of_value(value: Any) -> int:
+    """How many modules an argument can come to: those of a module, or of a list of modules."""
+    if isinstance(value, tuple):
+        return sum(map(most_modules_of_value, value))
+    return value.most_modules() if isinstance(value, Space) else 0
 
 
 def decisions_of_value(value: Any, at: Address) -> Iterator[Decision]:

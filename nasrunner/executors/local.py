@@ -39,6 +39,8 @@ class LocalExecutor(DaskExecutor):
         ConfigError: a number is out of its range, a GPU or module does not exist.
     """
 
+    is_on_this_machine = True
+
     def __init__(
         self,
         workers: int | None,

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from nasrunner.core import ConfigError
+from nasrunner.core import ConfigError, memory
 
 _NVIDIA_SMI_TIMEOUT_S = 20
 _GPU_LINE = re.compile(r"^(?:GPU \d+:|\s+MIG ).*\(UUID: ((?:GPU|MIG)-\S+)\)", re.MULTILINE)
@@ -24,10 +24,7 @@ def num_cores() -> int:
 
 def memory_gb() -> float:
     """Memory this process may use, in 10^9 bytes: cgroup limit and SLURM allocation respected."""
-    from distributed.system import memory_limit
-
-    there = float(memory_limit()) / 1e9
-    return min(there, (_allocated("SLURM_MEM_PER_NODE") or math.inf) * 2**20 / 1e9)
+    return min(memory.memory_gb(), (_allocated("SLURM_MEM_PER_NODE") or math.inf) * 2**20 / 1e9)
 
 
 def _allocated(*variables: str) -> int | None:

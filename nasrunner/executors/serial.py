@@ -19,6 +19,7 @@ class SerialExecutor:
     """
 
     is_remote = False
+    is_on_this_machine = True
 
     def __init__(self, threads: int) -> None:
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:

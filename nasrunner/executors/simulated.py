@@ -63,6 +63,7 @@ class SimulatedExecutor:
     """
 
     is_remote = False
+    is_on_this_machine = False
 
     def __init__(
         self,

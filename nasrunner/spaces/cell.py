@@ -7,7 +7,7 @@ from functools import reduce
 import torch
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, options_of, values_of
+from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
 from nasrunner.spaces.branches import largest, pad_to
@@ -42,6 +42,9 @@ class Cell(Space):
 
     def size(self) -> int:
         return sum(self.edge.size() ** num_edges(count) for count in values_of(self.nodes))
+
+    def most_modules(self) -> int:
+        return 1 + num_edges(most(self.nodes)) * self.edge.most_modules()
 
     def decisions(self, at: Address) -> Iterator[Decision]:
         yield from decisions_of_value(self.nodes, at / "nodes")

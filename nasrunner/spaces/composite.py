@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, options_of, values_of
+from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
 from nasrunner.spaces.basic import Empty
@@ -71,6 +71,9 @@ class Or(Space):
 
     def size(self) -> int:
         return sum(module.size() for module in self.modules)
+
+    def most_modules(self) -> int:
+        return 1 + max(module.most_modules() for module in self.modules)
 
     def decisions(self, at: Address) -> Iterator[Decision]:
         yield self._decision(at)
@@ -164,6 +167,9 @@ class _Repetition(Space):
                 raise SpaceError(
                     f"times of {self.name()} must be a whole number >= 0, got {count!r}"
                 )
+
+    def most_modules(self) -> int:
+        return 1 + most(self.times) * self.body.most_modules()
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError("its repetitions have to be chosen: freeze it first")

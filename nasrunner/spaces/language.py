@@ -16,6 +16,7 @@ from torch import nn
 
 import nasrunner.spaces as modules
 from nasrunner.core.annotations import fits
+from nasrunner.core.decision import readable_count
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
@@ -36,6 +37,9 @@ MODULES: dict[str, type[Space]] = {
 }
 """The modules of the language by name."""
 
+MAX_MODULES = 10_000
+"""An architecture of more is refused before one is drawn: each module is an object."""
+
 
 def parse_space(config: object, key: str = "space") -> SearchSpace:
     """Builds a space from its configuration in plain dicts, lists and values.
@@ -53,6 +57,11 @@ def parse_space(config: object, key: str = "space") -> SearchSpace:
         config = {name: value for name, value in config.items() if name != "hyperparameters"}
     settings = parse_settings(hyperparameters, f"{key}.hyperparameters")
     network = _parse_module(config, key)
+    if (count := network.most_modules()) > MAX_MODULES:
+        raise SpaceError(
+            f"{key}: an architecture must have at most {MAX_MODULES:,} modules, repetitions and "
+            f"skip connections counted, and can have {readable_count(count)}"
+        )
     try:
         check_sharing(network)
     except SpaceError as error:

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from nasrunner.core.decision import most
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import require
 from nasrunner.spaces.named import Named
@@ -62,6 +63,9 @@ class Recurrent(Space):
     units: int | Literal["same"] = "same"
     dropout: float = 0.0
     state_dropout: float = 0.0
+
+    def most_modules(self) -> int:
+        return 1 + most(self.layers) * self.cell.most_modules()
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 2:

@@ -74,6 +74,9 @@ class RecurrentCell(Cell):
         labels = len(self.combinations) * len(self.activations)
         return int(labels ** (self._num_nodes + 1)) * self._num_nodes**2
 
+    def most_modules(self) -> int:
+        return self._num_nodes
+
     def decisions(self, at: Address) -> Iterator[Decision]:
         yield from self._label(at.repetition(0))
         yield from self._label(at / "inject")

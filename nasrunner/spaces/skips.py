@@ -13,6 +13,7 @@ from nasrunner.core.decision import (
     Decision,
     Selection,
     is_open,
+    most,
     options_of,
     values_of,
 )
@@ -85,6 +86,12 @@ class SkipLayers(Space):
 
     def size(self) -> int:
         return sum(map(self._size_of, values_of(self.times)))
+
+    def most_modules(self) -> int:
+        times = most(self.times)
+        num_pairs = times * (times - 1) // 2  # a skip connection each
+        pools = len(self.pool_after) * self.pool.most_modules()
+        return 1 + times * self.layer.most_modules() + num_pairs + pools
 
     def decisions(self, at: Address) -> Iterator[Decision]:
         yield from decisions_of_value(self.times, at / "times")

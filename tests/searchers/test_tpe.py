@@ -1,3 +1,4 @@
+import math
 from functools import partial
 from typing import Any
 
@@ -8,9 +9,11 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 
 from nasrunner.composition import construct
-from nasrunner.core import ConfigError, Outcome, Searcher
+from nasrunner.core import Address, ConfigError, Outcome, Searcher
+from nasrunner.searchers.encoding import Encoding
 from nasrunner.searchers.random import RandomSearch
-from nasrunner.searchers.tpe import Tpe
+from nasrunner.searchers.tpe import Tpe, _distribution
+from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one
 
 
@@ -45,6 +48,19 @@ def test_ordered_decisions_are_integers_and_others_categorical() -> None:
     found = searcher.study.get_trials()[0].distributions
     assert found["0/affine/units"] == IntDistribution(0, 6)
     assert found["1/or"] == CategoricalDistribution((0, 1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "leaf", [{"uniform": [0, 1]}, {"loguniform": [1, 9]}, {"randint": [0, 999]}]
+)
+def test_a_fine_grid_is_numbers_and_no_categories(leaf: dict[str, Any]) -> None:
+    space = parse_space({"hyperparameters": {"optimizer.lr": leaf}, "relu": None})
+    (decision,) = space.decisions(Address())
+    assert _distribution(decision) == IntDistribution(0, 999)  # TPE, GP, CMA-ES
+    encoding = Encoding(space)
+    rows = [{decision.path: index} for index in (0, 999)]
+    encoding.fit(rows)
+    assert encoding.transform(rows).tolist() == [[0.0], [math.sqrt(2)]]  # smbo
 
 
 def test_a_child_without_a_reward_is_a_failed_trial_and_one_in_flight_a_running_one() -> None:

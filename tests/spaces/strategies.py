@@ -10,9 +10,11 @@ IN_SHAPE = (2, 6, 5)
 
 
 def one_of(values: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
-    """A value, or a decision between one to three of them."""
+    """A value, or a decision between one to three of them, the last one maybe inside another."""
     options = st.lists(values, min_size=1, max_size=3, unique=True)
-    return values | options.map(lambda given: {"oneof": given})
+    flat = options.map(lambda given: {"oneof": given})
+    nested = options.map(lambda given: {"oneof": [*given[:-1], {"oneof": given}]})
+    return values | flat | nested
 
 
 BASIC: st.SearchStrategy[Config] = st.one_of(

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from nasrunner.core import Address, Decision, Genotype, OneOf, SearchSpace, Space, SpaceError
-from nasrunner.core.leaves import MAX_OPTIONS
+from nasrunner.core.decision import readable_count
+from nasrunner.core.leaves import LEAVES, MAX_OPTIONS
 from nasrunner.spaces.language import parse_space
 from tests.spaces.enumeration import enumerate_genotypes
 
@@ -160,7 +161,7 @@ def units(leaf: object) -> object:
         (units({"range": [0, float("inf"), 1]}), "units.range: it takes three finite numbers"),
         (units({"range": [0, float("nan"), 1]}), "units.range: it takes three finite numbers"),
         (units({"range": [0, 10**400, 1]}), "units.range: it takes three finite numbers"),
-        (units({"range": [0.0, 1e300, 1e-300]}), "must have at most 100,000 values and has 10"),
+        (units({"range": [0.0, 1e300, 1e-300]}), "must have at most 100,000 values and has 9.0e15"),
         (units({"range": [0, 1e9, 1]}), "at most 100,000 values and has 1,000,000,001"),
         (units({"range": [0, 10**9, 1]}), "at most 100,000 values and has 1,000,000,001"),
         (units({"linspace": [0, 1, 10**9]}), "linspace must have at most 100,000 values and has"),
@@ -210,8 +211,34 @@ def test_what_is_no_decision_of_ours_is_refused_with_key_and_word(
         parse_space(config)
 
 
+@pytest.mark.parametrize(
+    ("module", "count"),
+    [
+        ({"repeat": {"times": {"oneof": [1, 10**6]}, "body": "relu"}}, "1,000,001"),
+        ({"repeat_tied": {"times": 10**6, "body": {"or": ["relu", {"optional": "tanh"}]}}}, "3,0"),
+        ({"cell": {"nodes": 1000, "edge": "relu"}}, "499,501"),
+        ({"skip_layers": {"times": 200, "layer": "relu"}}, "20,101"),
+        ({"recurrent": {"cell": "lstm_cell", "layers": 10**30}}, "1.0e30"),
+        ({"concat": ["relu"] * 10_000}, "10,001"),
+    ],
+)
+def test_an_architecture_of_too_many_modules_is_refused_before_it_is_listed(
+    module: object, count: str
+) -> None:
+    with pytest.raises(SpaceError, match=rf"at most 10,000 modules, .* and can have {count}"):
+        parse_space(module)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(1023, "1,023"), (10**15 - 1, "999,999,999,999,999"), (12 * 10**1800, "1.2e1801")],
+)
+def test_a_count_that_nobody_would_read_is_rounded(count: int, text: str) -> None:
+    assert readable_count(count) == text
+
+
 def test_a_decision_of_the_most_values_is_one() -> None:
-    assert len(lr({"range": [1, MAX_OPTIONS, 1]}).options) == MAX_OPTIONS
+    assert len(LEAVES["range"]([1, MAX_OPTIONS, 1]).options) == MAX_OPTIONS
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,21 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nasrunner.core import Decision, SpaceError
+from nasrunner.core import Decision, Space, SpaceError
+from nasrunner.core.space import argument_names
 from nasrunner.spaces.language import parse_space
 from tests.spaces.enumeration import draw, enumerate_genotypes
 from tests.spaces.strategies import IN_SHAPE, Config, modules
 
 seeds = st.integers(0, 2**32 - 1)
+
+
+def num_modules(module: Space) -> int:
+    parts = (getattr(module, name) for name in argument_names(type(module)))
+    lists = (part if isinstance(part, tuple) else (part,) for part in parts)
+    return 1 + sum(num_modules(each) for one in lists for each in one if isinstance(each, Space))
+
+
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 
@@ -33,6 +42,7 @@ def test_freezing_a_walk_leaves_no_decision_and_gives_back_its_answers(
     genotype = draw(space, seed)
     frozen = space.freeze(genotype)
     assert frozen.size() == 1
+    assert num_modules(frozen.network) <= space.network.most_modules()
     assert frozen.walk(lambda decision: pytest.fail(f"{decision} is open")) == {}
     assert space.walk(lambda decision: genotype[decision.path]) == genotype
     values = space.values(genotype)

@@ -25,6 +25,7 @@ class DaskExecutor:
     """
 
     is_remote = True
+    is_on_this_machine = False
 
     def __init__(self, cluster: Cluster, threads_per_worker: int, retries: int) -> None:
         self._cluster = cluster

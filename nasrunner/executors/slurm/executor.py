@@ -63,6 +63,7 @@ class SlurmExecutor:
     """
 
     is_remote = True
+    is_on_this_machine = False
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nasrunner.core.decision import readable_count
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedChild, RecordedStudy
 
@@ -85,7 +86,7 @@ def number(value: float | None) -> str:
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """``1 child``, ``2,000 children``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+    return f"{readable_count(count)} {noun if count == 1 else plural or noun + 's'}"
 
 
 def clipped(text: str, limit: int) -> str:
