@@ -27,6 +27,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.upgrade import as_built
 
 
 def run_study(config: dict[str, Any], folder: Path) -> Summary:
@@ -175,7 +176,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    return as_built({str(key): value for key, value in config.items()})
 
 
 def remove_if_unused(folder: Path) -> None:

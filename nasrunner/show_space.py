@@ -122,7 +122,7 @@ def tree(space: SearchSpace) -> Tree:
 
 
 def _grow(parent: Tree, module: Space) -> None:
-    leaves, submodules = [], []
+    leaves, submodules, fixed = [], [], []
     for name in argument_names(type(module)):
         value = getattr(module, name)
         if isinstance(value, Space):
@@ -131,7 +131,10 @@ def _grow(parent: Tree, module: Space) -> None:
             submodules += value
         elif is_open(value):
             leaves.append(f"{name} {_leaf(value)}")
+        elif isinstance(value, str | int | float):
+            fixed.append(f"{name} {_leaf(value)}")
     title = module.name() if submodules or leaves else module.text()
+    leaves = [*fixed, *leaves] if submodules else leaves
     size = module.size()
     note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""
     branch = parent.add(f"[bold]{title}[/] {' '.join(leaves)}".rstrip() + note)

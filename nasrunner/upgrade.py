@@ -49,6 +49,28 @@ def upgraded(
     return config
 
 
+def as_built(config: dict[str, Any]) -> dict[str, Any]:
+    """A saved configuration whose space builds the networks that it built when it was saved.
+
+    Before ``limits.memory_gb`` and ``shortcut`` of ``residual`` were there, shortcuts were padded.
+    """
+    is_earlier = "memory_gb" not in config.get("limits", {})
+    return {**config, "space": _padded(config.get("space"))} if is_earlier else config
+
+
+def _padded(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_padded(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    below = {name: _padded(item) for name, item in node.items()}
+    if "residual" in below:
+        body = below["residual"]
+        own = body if isinstance(body, dict) and set(body) <= {"body"} else {"body": body}
+        below["residual"] = {"shortcut": "pad", **own}
+    return below
+
+
 def _moved(node: Any) -> Any:
     """A group's configuration with the present names of its class and arguments."""
     former = str(node.get("_target_")) if isinstance(node, Mapping) else ""

@@ -26,6 +26,19 @@ def test_each_place_of_a_pair_shows_its_own_options() -> None:
     assert "conv2d kernel_size ∈ {1, 3} × = 5 (2)" in text
 
 
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [
+        ({"residual": "relu"}, "residual shortcut = project"),
+        ({"residual": {"body": "relu", "shortcut": "pad"}}, "residual shortcut = pad"),
+        ({"fork": {"branches": ["relu", "tanh"], "merge": "concat"}}, "fork merge = concat"),
+        ({"repeat": {"times": 3, "body": "relu"}}, "repeat times = 3"),
+    ],
+)
+def test_a_module_with_others_inside_shows_its_own_arguments(config: object, line: str) -> None:
+    assert line in shown(config)
+
+
 def test_a_schedule_shows_when_it_goes_on() -> None:
     schedule = {"start": 6, "step": 2, "end": 20, "every": 1600}
     text = shown({"repeat": {"times": {"schedule": schedule}, "body": "relu"}})

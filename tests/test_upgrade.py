@@ -9,6 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nasrunner import config as skeleton
+from nasrunner.spaces.language import parse_space
+from nasrunner.upgrade import as_built
 from nasrunner.upgrade import upgraded as upgraded_of
 
 GROUPS = ("data", "task", "optimizer", "scheduler", "trainer", "searcher", "executor", "tracker")
@@ -95,3 +97,12 @@ def test_groups_that_nothing_is_built_from_are_left_alone() -> None:
     config = saved()
     earlier = without(config, "trainer.fast_loop", "searcher.num_random")
     assert upgraded_of(earlier, ["trainer"]) == without(config, "searcher.num_random")
+
+
+def test_a_residual_of_an_earlier_study_is_still_padded() -> None:
+    residual = {"residual": {"concat": ["relu", {"residual": {"body": "tanh"}}]}}
+    earlier = {"limits": {"flops": None}, "space": {"repeat": {"times": 2, "body": residual}}}
+    space = parse_space(as_built(earlier)["space"])
+    assert space.freeze({}).text() == "2×[residual[pad](relu → residual[pad](tanh))]"
+    saved_now = {**earlier, "limits": {"flops": None, "memory_gb": None}}
+    assert as_built(saved_now) == saved_now

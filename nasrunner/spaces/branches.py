@@ -4,6 +4,7 @@ Residual is DeepArchitect's (arXiv:1704.08792, appendix B.2); Fork is the many-s
 of its appendix D.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,17 +19,31 @@ from nasrunner.core.space import Shape, Space
 
 @dataclass(frozen=True)
 class Residual(Space):
-    """Adds its submodule's input to its output, zero-padded where their shapes differ."""
+    """Adds its submodule's input to its output.
+
+    Args:
+        body: the submodule.
+        shortcut: how the input is added where the two shapes differ. ``project``: W_s x of He et
+            al. 2016, arXiv:1512.03385, eq. 2: a 1x1 convolution with the body's stride, or a
+            matrix for vectors, without a bias. ``pad``: DeepArchitect's, the smaller of the two
+            is padded with zeros in every dimension. ``error``: such an architecture is invalid.
+    """
 
     body: Space
+    shortcut: Literal["project", "pad", "error"] = "project"
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         body, out_shape = self.body.build(in_shape)
-        shape = largest([in_shape, out_shape])
-        return Merge([nn.Identity(), body], "add", shape), shape
+        padded = largest([in_shape, out_shape])
+        if in_shape == out_shape or self.shortcut == "pad":
+            return Merge([nn.Identity(), body], "add", padded), padded
+        if self.shortcut == "error":
+            raise ValueError(f"its body makes {out_shape} of it, which shortcut=error refuses")
+        return Merge([projection(in_shape, out_shape), body], "add", out_shape), out_shape
 
     def text(self) -> str:
-        return f"residual({self.body.text()})"
+        how = "" if self.shortcut == "project" else f"[{self.shortcut}]"
+        return f"residual{how}({self.body.text()})"
 
 
 @dataclass(frozen=True)
@@ -78,6 +93,25 @@ class Merge(nn.Module):
         for y in padded[1:]:
             total = total * y if self.merge == "multiply" else total + y
         return total
+
+
+def projection(in_shape: Shape, out_shape: Shape) -> nn.Module:
+    """The linear map from one shape to another: 1x1 convolution, or matrix for vectors.
+
+    Raises:
+        ValueError: the images' sizes are no stride apart, or the sequences differ in length.
+    """
+    if len(in_shape) == 3:
+        strides = [math.ceil(n / m) for n, m in zip(in_shape[1:], out_shape[1:], strict=True)]
+        reached = [math.ceil(n / s) for n, s in zip(in_shape[1:], strides, strict=True)]
+        if reached == list(out_shape[1:]):
+            return nn.Conv2d(in_shape[0], out_shape[0], 1, (strides[0], strides[1]), bias=False)
+    elif in_shape[:-1] == out_shape[:-1]:
+        return nn.Linear(in_shape[-1], out_shape[-1], bias=False)
+    raise ValueError(
+        f"no stride leads from {in_shape} to {out_shape}, so that shortcut=project is impossible; "
+        "legal: shortcut=pad"
+    )
 
 
 def largest(shapes: list[Shape]) -> Shape:

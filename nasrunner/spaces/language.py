@@ -190,7 +190,9 @@ def _is_node(value: object) -> bool:
     """Whether a value can only be meant as submodules, not as arguments by name."""
     if isinstance(value, str | Sequence):
         return True
-    return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in MODULES
+    if not isinstance(value, Mapping):
+        return False
+    return "_target_" in value or (len(value) == 1 and next(iter(value)) in MODULES)
 
 
 def _parse_argument(annotation: Any, value: object, key: str) -> object:

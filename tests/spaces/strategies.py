@@ -45,6 +45,7 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
         several.map(lambda given: {"concat": given}),
         several.map(lambda given: {"or": given}),
         modules.map(lambda given: {"optional": given}),
+        modules.map(lambda given: {"residual": {"body": given, "shortcut": "pad"}}),
         modules.map(lambda given: {"residual": given}),
         modules.map(lambda given: {"named": {"label": "block", "module": given}}),
         st.builds(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasrunner.core import OneOf, SearchSpace, SpaceError
+from nasrunner.core import OneOf, SearchSpace, Shape, Space, SpaceError
 from nasrunner.spaces import (
     Affine,
     Concat,
@@ -12,6 +12,7 @@ from nasrunner.spaces import (
     Dropout,
     Empty,
     Fork,
+    MaxPool,
     MaybeSwap,
     Optional,
     Or,
@@ -21,6 +22,7 @@ from nasrunner.spaces import (
     Residual,
     Tanh,
 )
+from nasrunner.spaces.branches import Merge
 from nasrunner.spaces.language import parse_space
 
 UNITS = OneOf((2, 3))
@@ -37,7 +39,7 @@ def texts(space: SearchSpace | Concat) -> list[str]:
 
 
 def test_a_residual_adds_its_input_zero_padded_to_its_output() -> None:
-    network, shape = Residual(Conv2d(3, 1, 2)).build((2, 4, 5))
+    network, shape = Residual(Conv2d(3, 1, 2), "pad").build((2, 4, 5))
     assert shape == (3, 4, 5)
     conv = next(m for m in network.modules() if isinstance(m, nn.Conv2d))
     x = torch.randn(6, 2, 4, 5)
@@ -45,6 +47,59 @@ def test_a_residual_adds_its_input_zero_padded_to_its_output() -> None:
     expected[:, :2] += x
     expected[:, :, :2, :3] += conv(x)
     torch.testing.assert_close(network(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "in_shape", "out_shape", "stride"),
+    [
+        (Conv2d(3, 3, 2), (2, 28, 28), (3, 14, 14), (2, 2)),
+        (Conv2d(3, 3, (2, 1)), (2, 7, 5), (3, 4, 5), (2, 1)),
+        (Conv2d(3, 3), (2, 4, 5), (3, 4, 5), (1, 1)),
+        (MaxPool(3, 3, "same"), (2, 7, 7), (2, 3, 3), (3, 3)),
+    ],
+)
+def test_a_residual_projects_its_input_where_shapes_differ(
+    body: Space, in_shape: Shape, out_shape: Shape, stride: tuple[int, int]
+) -> None:
+    network, shape = Residual(body).build(in_shape)
+    assert shape == out_shape
+    assert isinstance(network, Merge)
+    shortcut, layer = network.branches
+    assert isinstance(shortcut, nn.Conv2d)
+    assert (shortcut.kernel_size, shortcut.stride, shortcut.bias) == ((1, 1), stride, None)
+    x = torch.randn(6, *in_shape)
+    seen = x[:, :, :: stride[0], :: stride[1]]
+    projected = torch.einsum("oi,bihw->bohw", shortcut.weight[:, :, 0, 0], seen)
+    torch.testing.assert_close(network(x), projected + layer(x))
+
+
+def test_a_residual_projects_vectors_with_a_matrix() -> None:
+    network, shape = Residual(Affine(3)).build((2,))
+    assert isinstance(network, Merge)
+    shortcut, layer = network.branches
+    x = torch.randn(6, 2)
+    assert shape == (3,)
+    assert isinstance(shortcut, nn.Linear)
+    torch.testing.assert_close(network(x), x @ shortcut.weight.T + layer(x))
+
+
+@pytest.mark.parametrize(
+    ("residual", "message"),
+    [
+        (Residual(Conv2d(2, 3, 2), "error"), r"makes \(2, 4, 4\) of it, which shortcut=error refu"),
+        (Residual(Conv2d(2, 3, padding="valid")), r"no stride leads from .* shortcut=pad"),
+    ],
+)
+def test_a_residual_whose_shapes_cannot_be_added_is_impossible(
+    residual: Residual, message: str
+) -> None:
+    with pytest.raises(SpaceError, match=message):
+        residual.build((2, 8, 8))
+
+
+def test_a_residual_says_which_shortcut_it_has_where_it_is_not_the_usual_one() -> None:
+    assert Residual(Tanh()).text() == "residual(tanh)"
+    assert Residual(Tanh(), "pad").text() == "residual[pad](tanh)"
 
 
 def test_a_residual_of_equal_shapes_is_a_plain_sum() -> None:

@@ -169,9 +169,17 @@ class Network(nn.Module):
 
 
 def test_a_residual_block_is_padded_with_the_numbers_it_needs() -> None:
-    body = {"residual": {"conv2d": {"filters": 5, "kernel_size": 3}}}
-    source = source_of({"concat": [body, "relu"]}, (3, 8, 8))
+    body = {"conv2d": {"filters": 5, "kernel_size": 3}}
+    residual = {"residual": {"body": body, "shortcut": "pad"}}
+    source = source_of({"concat": [residual, "relu"]}, (3, 8, 8))
     assert "x = F.pad(x, (0, 0, 0, 0, 0, 2)) + self.conv(x)  # 5×8×8" in source
+
+
+def test_a_residual_block_is_projected_with_a_layer_of_its_own() -> None:
+    body = {"conv2d": {"filters": 5, "kernel_size": 3, "stride": 2}}
+    source = source_of({"concat": [{"residual": body}, "relu"]}, (3, 8, 8))
+    assert "nn.Conv2d(3, 5, kernel_size=1, stride=2, bias=False)" in source
+    assert "x = self.conv1(x) + self.conv2(F.pad(x, (0, 1, 0, 1)))  # 5×4×4" in source
 
 
 def test_what_is_repeated_three_times_is_written_once() -> None:
