@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import to_hex
 
+from nasrunner.core.decision import shown
 from nasrunner.report.page.style import colour_of
 from nasrunner.report.study.decisions import Answers
 from nasrunner.report.study.evaluations import clipped
@@ -63,4 +64,4 @@ def _span(options: Sequence[Any], group: Sequence[int]) -> str:
 
 
 def _shown(option: Any) -> str:
-    return f"{option:.4g}" if isinstance(option, float) else clipped(str(option), 22)
+    return f"{option:.4g}" if isinstance(option, float) else clipped(shown(option), 22)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from nasrunner.core.decision import shown
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Part, Plot, Section, Table
 from nasrunner.report.page.scales import plain_numbers
@@ -162,7 +163,7 @@ def _table(found: Sequence[Answers], num_children: int) -> Table:
             rows.append(
                 [
                     each.kind,
-                    str(value),
+                    shown(value),
                     each.explained,
                     int(asked[option]),
                     float(shares[0, option]),

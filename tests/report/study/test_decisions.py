@@ -7,6 +7,7 @@ import pytest
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.decision import Genotype
 from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.report.page.parts import Table
 from nasrunner.report.study.bands import MAX_OPTIONS, bands_of
 from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
 from nasrunner.report.study.learnt import MAX_SHOWN, learnt_section
@@ -154,3 +155,17 @@ def test_dozens_of_decisions_show_the_most_telling_and_list_all(tmp_path):
     assert plot.figure.axes[0].get_title(loc="left").startswith("3/affine/units")
     assert "20 more kinds of decisions are in the table only" in plot.caption
     assert len({row[0] for row in table.rows}) == num_kinds
+
+
+def test_an_object_among_the_options_is_shown_as_its_call(tmp_path):
+    rates = {"uniform": [0, 1], "steps": 3}
+    optimizers = [
+        {"_target_": "torch.optim.SGD", "lr": rates},
+        {"_target_": "torch.optim.Adam", "lr": 1},
+    ]
+    space = {"hyperparameters": {"optimizer": {"oneof": optimizers}}, "relu": None}
+    genotype = {"hyperparameters/optimizer": 0, "hyperparameters/optimizer/0/lr": 2}
+    section = learnt_section(study_of(tmp_path, space, [(genotype, 0.5)]))
+    (table,) = (part for part in section.parts if isinstance(part, Table))
+    shown = [row[1] for row in table.rows]
+    assert shown == ["SGD(lr={0.0, 0.5, 1.0})", "Adam(lr=1)", "0.0", "0.5", "1.0"]
