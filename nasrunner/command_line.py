@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.leaves import written
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
@@ -21,6 +22,9 @@ def sentence(error: Exception) -> str:
     """An error on one line; Hydra says what is wrong in its cause."""
     causes = [error, error.__cause__] if isinstance(error, HydraException) else [error]
     text = " ".join(" ".join(str(each) for each in causes if each is not None).split())
+    called = re.search(r"Error parsing override '(\S+?)=.* Unknown function '(\w+)'", text)
+    if called is not None and (form := written(called[2])):
+        return f"{called[1]}: a decision {called[2]!r} is written {form}"
     missing = re.search(
         r"Could not find '(\S+)/(\S+)' Available options in '\1': (.*?)( Config |$)", text
     )

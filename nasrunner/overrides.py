@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.leaves import LEAVES, leaf_of
+from nasrunner.core.leaves import LEAVES, leaf_of, written
 from nasrunner.core.search_space import CHILD_GROUPS
 
 _NOT_HERE = (
@@ -110,10 +110,10 @@ def _check_sweeps(
         is_call = "(" in str(override.input_line) and override.is_sweep_override()
         if is_interval or (is_call and run_mode == RunMode.RUN):
             word = str(override.value_type.name).split("_")[0].lower()  # type: ignore[union-attr]
-            form = {"interval": "{uniform: [low, high]}", "range": "{range: [low, high, step]}"}
+            form = written(word) or written("oneof")
             also = "" if is_interval else f"; a study for each: --multirun {override.input_line}"
             raise ConfigError(
                 f"{override.input_line}: what one study searches is written "
-                f"{override.key_or_group}={form.get(word, '{oneof: […]}')}{also}"
+                f"{override.key_or_group}={form}{also}"
             )
     original(overrides, run_mode, **named)

@@ -10,7 +10,7 @@ from nasrunner.core.decision import parts_of
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.leaves import leaf_of
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.core.values import alternatives, parse_value
+from nasrunner.core.values import alternatives, flattened, parse_value
 from nasrunner.overrides import check_place
 
 Place = tuple[Any, ...]
@@ -102,7 +102,7 @@ def _given(raw: Mapping[str, Any]) -> dict[str, Any]:
     """The hyperparameters that the space itself has; what is no mapping is told by its parser."""
     space = raw.get("space")
     given = space.get("hyperparameters") if isinstance(space, Mapping) else None
-    return dict(given) if isinstance(given, Mapping) else {}
+    return flattened(given, "space.hyperparameters") if isinstance(given, Mapping) else {}
 
 
 def _modules(space: Any) -> dict[str, Any]:

@@ -80,6 +80,21 @@ def test_a_decision_in_the_childs_configuration_is_one_of_the_space(
         assert by_hand["space"] == config["space"]
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "+space.hyperparameters.optimizer.lr={oneof: [1, 2]}",
+        "+space.hyperparameters={optimizer: {lr: {oneof: [1, 2]}}}",
+        "+space.hyperparameters={optimizer.lr: {oneof: [1, 2]}}",
+    ],
+)
+def test_hyperparameters_may_be_written_as_the_configuration_is(override: str) -> None:
+    config = searched(override, "+space.hyperparameters.trainer.max_time={minutes: 3}")
+    space = config["space"]["hyperparameters"]
+    assert space == {"optimizer.lr": {"oneof": [1, 2]}, "trainer.max_time": {"minutes": 3}}
+    assert [child["optimizer"]["lr"] for child in children(config)] == [1, 2]
+
+
 def test_a_whole_part_of_the_childs_configuration_is_a_decision() -> None:
     config = searched(f"optimizer={{oneof: [{SGD}, {{_target_: torch.optim.Adam}}]}}")
     assert [child["optimizer"] for child in children(config)] == [
@@ -152,7 +167,7 @@ def test_a_decision_is_replaced_as_a_whole(
         ),
     ],
 )
-def test_an_option_that_is_not_there_is_named_with_the_nearest(override: str, message: str) -> None:
+def test_what_hydra_does_not_know_is_named_with_the_nearest(override: str, message: str) -> None:
     with pytest.raises(HydraException) as raised:
         composed(override)
     assert re.search(message, sentence(raised.value))
@@ -169,6 +184,10 @@ def test_an_option_that_is_not_there_is_named_with_the_nearest(override: str, me
         (["optimizer.lr={choice: [1, 2]}"], r"optimizer.lr: a decision 'choice' is written \{one"),
         (["optimizer.betas=[{one_of: [1]}, 1]"], "optimizer.betas.0: there is no decision 'one_o"),
         (["optimizer.lr={oneof: []}"], "optimizer.lr: oneof needs at least one option"),
+        (
+            ["+space.hyperparameters={optimizer.lr: 1, optimizer: {lr: 2}}"],
+            "space.hyperparameters: optimizer.lr is written twice",
+        ),
         (["optimizer.lr=interval(1e-5,1e-2)"], r"written optimizer.lr=\{uniform: \[low, high\]\}"),
         (["optimizer.lr=choice(1,2)"], r"written optimizer.lr=\{oneof: .*--multirun optimizer.lr="),
         (["optimizer.lr=range(1,2)"], r"written optimizer.lr=\{range: \[low, high, step\]\}; a st"),

@@ -62,12 +62,12 @@ def check_child(
     """
     settings = tuple(settings)
     check_settings(config, settings)
-    _check_same_for_all(settings)
     said: list[str] = []
     tried, base = _Tried(in_shape, construct, networks, is_rewarded), None
     for option, variant in variants(config, settings):
         base = base or variant
         try:
+            _check_same_for_all(config, variant)
             with quiet():  # what children will say, they say in their logs
                 trains = variant is base or not _differ_in_numbers(base, variant)
                 said += tried(variant, trains=trains)
@@ -143,16 +143,17 @@ def _differences(first: Any, second: Any) -> Iterator[tuple[Any, Any]]:
         yield first, second
 
 
-def _check_same_for_all(settings: Iterable[tuple[str, Any]]) -> None:
+def _check_same_for_all(config: Config, variant: Config) -> None:
     """Refuses to search what workers, jobs and networks are made for before a child is known."""
-    for key, _ in settings:
-        if key in _SAME_FOR_ALL:
-            raise ConfigError(f"space.hyperparameters: {key} must be the same for all children")
+    for group, names in _SAME_FOR_ALL.items():
+        for name in names:
+            if variant[group].get(name) != config[group].get(name):
+                raise ConfigError(f"{group}.{name} must be the same for all children")
 
 
 _SAME_FOR_ALL = {
-    *("trainer._target_", "trainer.devices", "trainer.num_nodes", "trainer.strategy"),
-    *("data.in_shape", "data.num_outputs", "data.in_dtype"),
+    "trainer": ("_target_", "devices", "num_nodes", "strategy"),
+    "data": ("in_shape", "num_outputs", "in_dtype"),
 }
 
 

@@ -170,20 +170,32 @@ _FOREIGN: Mapping[str, str] = {
 }
 """What NNI, Ray, Optuna, Hyperopt and Hydra's sweepers call a decision -> how it is written."""
 
-_CALLED: Mapping[str, str] = {**_FOREIGN, "range": "range: [low, high, step]"}
+_FORMS: Mapping[str, str] = {
+    "oneof": "oneof: […]",
+    "range": "range: [low, high, step]",
+    **{name: f"{name}: [low, high, n]" for name in ("linspace", "logspace")},
+    **{name: f"{name}: [low, high]" for name in _SPREAD},
+    "schedule": "schedule: {start: …, step: …, end: …, every: …}",
+}
+
+
+def written(word: str) -> str | None:
+    """How a decision of this name is written, in our words or another program's."""
+    form = _FORMS.get(word) or _FOREIGN.get(word)
+    return None if form is None else f"{{{form}}}"
 
 
 def _refuse_foreign(value: Mapping[Any, Any], key: str) -> None:
     """Refuses a mapping that can only be meant as a decision."""
     if "_type" in value and "_value" in value:
         word, given = str(value["_type"]), value["_value"]
-        form = _FOREIGN.get(word, f"{word}: […]" if word in LEAVES else "oneof: […]")
-        raise SpaceError(f"{key}: {{_type: {word}, _value: {given}}} is written {{{form}}}")
+        form = written(word) or written("oneof")
+        raise SpaceError(f"{key}: {{_type: {word}, _value: {given}}} is written {form}")
     if len(value) != 1:
         return
     ((name, given),) = value.items()
-    if name in _FOREIGN:
-        raise SpaceError(f"{key}: a decision {name!r} is written {{{_FOREIGN[name]}}}")
+    if name in _FOREIGN and isinstance(given, list | tuple | Mapping):
+        raise SpaceError(f"{key}: a decision {name!r} is written {written(name)}")
     plain = str(name).replace("_", "").replace("-", "").lower()
     near = difflib.get_close_matches(plain, LEAVES, n=1, cutoff=0.8)
     if near and (plain == near[0] or isinstance(given, list | tuple)):
@@ -196,8 +208,8 @@ def _refuse_foreign(value: Mapping[Any, Any], key: str) -> None:
 def _refuse_call(value: str, key: str) -> None:
     """Refuses a text such as ``interval(1e-5, 1e-2)``, which is a sweep where Hydra reads it."""
     word, bracket, rest = value.strip().partition("(")
-    if bracket and rest.endswith(")") and word in _CALLED:
-        raise SpaceError(f"{key}: a decision {value.strip()!r} is written {{{_CALLED[word]}}}")
+    if bracket and rest.endswith(")") and (form := written(word)):
+        raise SpaceError(f"{key}: a decision {value.strip()!r} is written {form}")
 
 
 def _tidy(value: float) -> float:

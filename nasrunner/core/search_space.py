@@ -17,7 +17,6 @@ from nasrunner.core.space import (
 
 if TYPE_CHECKING:
     from torch import nn
-
 CHILD_GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
 """The groups a child is trained with; ``hyperparameters`` of a space are keys in them."""
 

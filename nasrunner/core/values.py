@@ -12,6 +12,7 @@ from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import OneOf, parts_of, with_parts
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.leaves import decision_of, holds_leaf, leaf_of
+from nasrunner.core.search_space import CHILD_GROUPS
 
 _MOST_TRIED = 20
 
@@ -30,6 +31,36 @@ def parse_value(value: object, key: str, annotation: Any = Any) -> object:
     if not holds_leaf(value, key):
         return _checked(value, annotation, key)
     return _tupled(_opened(value, key, annotation), deeply=annotation is not Any)
+
+
+def flattened(settings: Mapping[Any, Any], key: str, prefix: str = "") -> dict[str, Any]:
+    """Hyperparameters by dotted keys, also those that are written ``{optimizer: {lr: …}}``.
+
+    A mapping without a ``_target_`` is no part of a child's configuration, but the way to one; one
+    below such a part is a value, unless a decision is in it.
+
+    Args:
+        settings: dotted keys, or mappings of them, with values and decisions.
+        key: where they stand, for error messages.
+        prefix: the dotted key that they are below, with a dot at its end.
+
+    Raises:
+        SpaceError: a key is written twice, or a decision is misspelt.
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        is_group = not prefix and name in CHILD_GROUPS
+        where = f"{key}.{prefix}{name}"
+        is_part = leaf_of(value, where) is not None or not isinstance(value, Mapping)
+        is_way = not is_part and "_target_" not in value
+        if is_way and (is_group or (prefix and holds_leaf(value, where))):
+            given = flattened(value, key, f"{prefix}{name}.")
+        else:
+            given = {f"{prefix}{name}": value}
+        if twice := found.keys() & given:
+            raise SpaceError(f"{key}: {min(twice)} is written twice")
+        found |= given
+    return found
 
 
 def whole_numbers(value: object, key: str = "") -> object:

@@ -26,7 +26,7 @@ from nasrunner.core.space import (
     is_module_type,
     is_modules_type,
 )
-from nasrunner.core.values import parse_value, whole_numbers
+from nasrunner.core.values import flattened, parse_value, whole_numbers
 from nasrunner.spaces.external import External
 from nasrunner.spaces.share import check_sharing
 
@@ -81,7 +81,8 @@ def parse_settings(config: object, key: str) -> tuple[tuple[str, Any], ...]:
     """
     if not isinstance(config, Mapping):
         raise SpaceError(f"{key} maps configuration keys to values or decisions")
-    return tuple((str(name), parse_value(value, f"{key}.{name}")) for name, value in config.items())
+    given = flattened(config, key)
+    return tuple((name, parse_value(value, f"{key}.{name}")) for name, value in given.items())
 
 
 def _parse_module(node: object, key: str) -> Space:
