@@ -89,8 +89,8 @@ class Reward:
         """The reward of a child that has ended.
 
         Raises:
-            ValueError: the metric was never logged, is not finite, or is negative while ``power``
-                is not 1, or 0 while it is below 0.
+            ValueError: the metric was never logged, it or the reward is not finite, or it is
+                negative while ``power`` is not 1, or 0 while it is below 0.
         """
         measured = [
             (line.get("epoch", place), line[self.metric])
@@ -113,8 +113,14 @@ class Reward:
                 f"task.reward.power={self.power} needs a metric {'>' if self.power < 0 else '>='} "
                 f"0, but {self.metric!r} is {value}"
             )
-        raised = value if self.power == 1 else value**self.power
-        return float(self.scale * (raised if self._is_inverse else sign * raised))
+        try:
+            raised = value if self.power == 1 else value**self.power
+        except OverflowError:
+            raised = math.inf
+        reward = float(self.scale * (raised if self._is_inverse else sign * raised))
+        if not math.isfinite(reward):
+            raise ValueError(f"the reward is {reward}: the metric {self.metric!r} is {value}")
+        return reward
 
     def is_better(self, value: float, than: float | None) -> bool:
         """Whether one value of the metric is better than another, or than none."""

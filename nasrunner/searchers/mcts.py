@@ -1,6 +1,5 @@
 """Monte Carlo tree search, plain and with bisected decisions."""
 
-import bisect
 import itertools
 import math
 from collections import defaultdict
@@ -13,6 +12,7 @@ from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.outliers import without_outliers
 
 Answers = list[tuple[int, int]]
 """The branch taken at each node from the root to a leaf, and how many branches there were."""
@@ -65,7 +65,8 @@ class MonteCarloTreeSearch(Searcher):
         ValueError: an argument is out of range.
 
     Differs from the paper: the bonus is in units of ``scale``, so that one c serves percents and
-    losses alike and a diverged child leaves it as it is; theirs is for rewards in [0, 1]. Children
+    losses alike, and rewards are taken ``without_outliers``, so that a diverged child spoils
+    neither it nor the mean of all that begins as it does; theirs is for rewards in [0, 1]. Children
     in flight, or without a reward, count as visits but not in the mean (Liu et al. 2020,
     arXiv:1810.11755); a node without any reward has the mean of its parent. A proposal that
     alone has passed a node moves into a node below when another one comes, so that its reward is
@@ -83,11 +84,13 @@ class MonteCarloTreeSearch(Searcher):
         self.exploration = exploration
         self.branching_factor = branching_factor
         self.roots: defaultdict[tuple[int, ...], Node] = defaultdict(Node)
-        self._sorted_rewards: list[float] = []
+        self._rewards: dict[int, float] = {}  # by index, in order of arrival
+        self._taken_for_N = np.zeros(0)  # the same without outliers, as the nodes have them
+        self._scale = scale_of([])
         self._paths: dict[int, list[Node]] = {}
 
     def suggest(self, index: int) -> Proposal:
-        bonus = 2 * self.exploration * scale_of(self._sorted_rewards)
+        bonus = 2 * self.exploration * self._scale
         descent = _Descent(self.roots[self.stage(index)], bonus, self.rng(index))
 
         def choose(decision: Decision) -> int:
@@ -119,13 +122,25 @@ class MonteCarloTreeSearch(Searcher):
             node.is_done = is_complete and all(child.is_done for child in node.children.values())
 
     def learn(self, proposal: Proposal, reward: float) -> None:
-        bisect.insort(self._sorted_rewards, reward)
-        for node in self._paths.pop(proposal.index):
-            node.num_rewards += 1
-            node.sum_rewards += reward
+        self._rewards[proposal.index] = reward
+        rewards_N = without_outliers(list(self._rewards.values()))
+        if np.array_equal(rewards_N[:-1], self._taken_for_N):
+            self._add(proposal.index, float(rewards_N[-1]))
+        else:
+            for node in {id(n): n for index in self._rewards for n in self._paths[index]}.values():
+                node.num_rewards, node.sum_rewards = 0, 0.0
+            for index, taken_for in zip(self._rewards, rewards_N.tolist(), strict=True):
+                self._add(index, taken_for)
+        self._taken_for_N = rewards_N
+        self._scale = scale_of(np.sort(rewards_N))
 
     def forget(self, proposal: Proposal) -> None:
         del self._paths[proposal.index]
+
+    def _add(self, index: int, reward: float) -> None:
+        for node in self._paths[index]:
+            node.num_rewards += 1
+            node.sum_rewards += reward
 
     def _num_branches(self, decision: Decision, options: range) -> int:
         if self.branching_factor is None or not decision.is_ordered:
@@ -206,16 +221,16 @@ class _Descent:
         return child.mean(self._mean) + self._bonus * exploration
 
 
-def scale_of(sorted_rewards: Sequence[float]) -> float:
+def scale_of(sorted_rewards: Sequence[float] | np.ndarray) -> float:
     """How far rewards lie apart: twice their interquartile range, 1 if uniform on [0, 1].
 
     Their whole range where the middle half of them is equal, 1 where all are.
     """
-    if not sorted_rewards:
+    if len(sorted_rewards) == 0:
         return 1.0
     count = len(sorted_rewards)
     middle = sorted_rewards[3 * count // 4] - sorted_rewards[count // 4]
-    return 2 * middle or sorted_rewards[-1] - sorted_rewards[0] or 1.0
+    return float(2 * middle or sorted_rewards[-1] - sorted_rewards[0] or 1.0)
 
 
 def split(options: range, num_parts: int) -> list[range]:

@@ -1,8 +1,10 @@
 """Policy gradient with a recurrent controller."""
 
 import copy
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from nasrunner.core.decision import Decision
@@ -11,11 +13,15 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
 from nasrunner.searchers.controller import Controller
 from nasrunner.searchers.objectives import Objective
+from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.replicas import Arrivals, Batch, Batches, Replicas, Weights
 from nasrunner.searchers.rollout import Policy, Rollout
 from nasrunner.searchers.transcript import Transcript
 
-# B = children of a batch
+# B = children of a batch, N = rewards
+
+_LARGE = 2.0**20
+"""Rewards that differ by more are scaled down: float32 has no squares of gradients beyond 3e38."""
 
 
 class PolicyGradient(Searcher):
@@ -25,7 +31,9 @@ class PolicyGradient(Searcher):
     objective says, that increases the mean of its gain over the children with a reward R. With
     ``objectives.Reinforce`` that is eq. 3 of the paper, 1/m Σ_k Σ_t ∇ log P(a_t | a_<t) (R_k - b).
     The baseline b is the moving average of the rewards that arrived before R_k; the very first
-    reward is its own baseline and teaches nothing. Decisions that select members of a set, such as
+    reward is its own baseline and teaches nothing. All rewards are taken ``without_outliers``, as
+    known when the batch is learnt from: Adam would take next to no step for thousands of children
+    after one gradient of another magnitude. Decisions that select members of a set, such as
     skip connections, are predicted by attention to anchor points. Notes of a proposal:
     ``log_probability`` of the whole architecture when it was drawn, and ``update``, how many
     updates the weights that drew it had had.
@@ -99,6 +107,10 @@ class PolicyGradient(Searcher):
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=learning_rate)
         self.baseline: float | None = None
         self.num_updates = 0
+        self._arrived: list[tuple[int, float]] = []  # index and reward
+        self._taken_for: list[float] = []  # each reward where outliers are none
+        self._advantages: dict[int, float] = {}  # by index
+        self._unit = 1.0
         self.batches: Batches = (
             Arrivals(children_per_replica)
             if replicas is None
@@ -125,9 +137,9 @@ class PolicyGradient(Searcher):
         self.batches.register(proposal, self._weights)
 
     def learn(self, proposal: Proposal, reward: float) -> None:
-        baseline = reward if self.baseline is None else self.baseline
-        self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
-        self._end(proposal, reward - baseline)
+        self._arrived.append((proposal.index, reward))
+        self._take(proposal.index, reward)
+        self._end(proposal, self._advantages[proposal.index])
 
     def forget(self, proposal: Proposal) -> None:
         self._end(proposal, None)
@@ -145,12 +157,12 @@ class PolicyGradient(Searcher):
         self, results: Sequence[tuple[Proposal, float]], controller: Controller
     ) -> torch.Tensor:
         """Minus what a step increases, for proposals with their advantages R_k - b."""
-        advantages_B = torch.tensor([advantage for _, advantage in results])
+        advantages_B = torch.tensor([advantage / self._unit for _, advantage in results])
         drawn_log_p_B = torch.tensor([each.notes["log_probability"] for each, _ in results])
         log_p_B, entropy_B = controller.forward([self._replay(each) for each, _ in results])
         gain_B = self.objective.gain(log_p_B, drawn_log_p_B, advantages_B)
         if self.entropy_bonus > 0:
-            gain_B = gain_B + self.entropy_bonus * entropy_B
+            gain_B = gain_B + self.entropy_bonus / self._unit * entropy_B
         return -gain_B.mean()
 
     def _end(self, proposal: Proposal, advantage: float | None) -> None:
@@ -162,8 +174,30 @@ class PolicyGradient(Searcher):
             self._update(self._complete)
             self._complete = []
 
+    def _take(self, index: int, reward: float) -> None:
+        """Compares a reward with the baseline, which then follows it."""
+        baseline = reward if self.baseline is None else self.baseline
+        self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
+        self._advantages[index] = reward - baseline
+        self._taken_for.append(reward)
+
+    def _take_again(self) -> None:
+        """Compares all rewards anew where it has turned out that there are other outliers."""
+        rewards_N = without_outliers([reward for _, reward in self._arrived])
+        spread = float(rewards_N.max() - rewards_N.min())
+        # A power of two changes no digit of what is divided by it.
+        self._unit = 2.0 ** math.floor(math.log2(spread)) if spread > _LARGE else 1.0
+        if np.array_equal(rewards_N, self._taken_for):
+            return
+        self.baseline, self._taken_for = None, []
+        for (index, _), reward in zip(self._arrived, rewards_N.tolist(), strict=True):
+            self._take(index, reward)
+
     def _update(self, batches: Sequence[Batch]) -> None:
         """Learns from batches."""
+        self._take_again()
+        for batch in batches:
+            batch.results = [(child, self._advantages[child.index]) for child, _ in batch.results]
         with torch.enable_grad():
             for _ in range(self.objective.num_steps):
                 self.optimizer.zero_grad()

@@ -13,6 +13,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.acquisition import Acquisition
 from nasrunner.searchers.candidates import Candidates, Key, key_of, untaken
+from nasrunner.searchers.outliers import without_outliers
 
 # N = children, C = candidates
 
@@ -54,7 +55,8 @@ class Smbo(Searcher):
         refit_growth: by what share of themselves rewards grow before the surrogate is fitted
             again, >= 0; at least by one.
         use_ranks: the surrogate sees the normal scores of the rewards' ranks, so that neither
-            their scale nor a few far-off ones matter; else the rewards, standardised.
+            their scale nor a few far-off ones matter; else the rewards ``without_outliers``,
+            standardised.
         surrogate: makes a ``Surrogate`` from ``space=``.
         acquisition: scores the candidates.
         candidates: draws them.
@@ -145,7 +147,11 @@ class Smbo(Searcher):
         if self._num_fitted == self._num_to_fit:
             return
         rewards_N = np.array(self.rewards[: self._num_to_fit])
-        targets_N = normal_scores(rewards_N) if self.use_ranks else standardised(rewards_N)
+        targets_N = (
+            normal_scores(rewards_N)
+            if self.use_ranks
+            else standardised(without_outliers(rewards_N))
+        )
         chosen = choose_history(rewards_N, self.max_history)
         genotypes = [self.genotypes[i] for i in chosen] + self._in_flight_then
         lies_N = np.zeros(len(self._in_flight_then))

@@ -17,6 +17,7 @@ from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.outliers import without_outliers
 
 _READS_TRIALS_ONLY = (TPESampler, GPSampler, RandomSampler)
 """Samplers whose draws follow from the trials' parameters, values and states alone."""
@@ -32,7 +33,8 @@ class Tpe(Searcher):
 
     What a sampler takes for a proposal grows with the trials it sees. Past ``max_history`` rewards
     it sees the best quarter of that number, the newest three quarters and what is running. Of
-    1,000 children or of 10,000, Optuna's TPE takes the same best 25 for good ones.
+    1,000 children or of 10,000, Optuna's TPE takes the same best 25 for good ones. Of these it
+    sees the rewards ``without_outliers``: GP fits to values, not to ranks.
 
     Args:
         max_history: trials with a reward that the sampler sees at most, >= 4; None: all, which
@@ -146,7 +148,7 @@ class Tpe(Searcher):
 
 
 class _Trials(optuna.storages.InMemoryStorage):
-    """Shows a sampler a bounded part of the history, and no draft of a trial's parameters.
+    """Shows a sampler a bounded part of the history without outliers, and no drafts of parameters.
 
     TPE and GP write the jointly drawn parameters into a trial before they are asked for, for
     other processes to see. Those that the space then never asks for would stay in the trial and
@@ -195,11 +197,25 @@ class _Trials(optuna.storages.InMemoryStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         if self._max_history is None or self._num_completed <= self._max_history:
-            return super().get_all_trials(study_id, deepcopy, states)
-        shown = self._running.union(self._newest, (trial_id for _, trial_id in self._best))
-        trials = [self.get_trial(trial_id) for trial_id in sorted(shown)]
-        trials = [trial for trial in trials if states is None or trial.state in states]
-        return copy.deepcopy(trials) if deepcopy else trials
+            trials = super().get_all_trials(study_id, deepcopy, states)
+        else:
+            shown = self._running.union(self._newest, (trial_id for _, trial_id in self._best))
+            trials = [self.get_trial(trial_id) for trial_id in sorted(shown)]
+            trials = [trial for trial in trials if states is None or trial.state in states]
+            trials = copy.deepcopy(trials) if deepcopy else trials
+        return _without_outliers(trials)
+
+
+def _without_outliers(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """The same trials; a copy of each whose value is an outlier, with the value taken for it."""
+    places = [i for i, trial in enumerate(trials) if trial.state == TrialState.COMPLETE]
+    values = [trials[i].values[0] for i in places]
+    shown = list(trials)
+    for place, value, told in zip(places, values, without_outliers(values).tolist(), strict=True):
+        if value != told:
+            shown[place] = copy.copy(trials[place])
+            shown[place].values = [told]
+    return shown
 
 
 def _distribution(decision: Decision) -> BaseDistribution:

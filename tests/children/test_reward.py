@@ -71,6 +71,12 @@ def test_a_metric_that_was_never_logged_is_named_with_those_that_were():
         reward("val_f1")(CURVES)
 
 
+@pytest.mark.parametrize("changes", [{"power": 2}, {"scale": 1e200}])
+def test_a_reward_beyond_all_numbers_is_an_error(changes):
+    with pytest.raises(ValueError, match=r"the reward is -inf: the metric 'val_loss' is 1e\+200"):
+        reward("val_loss", "min", **changes)([{"val_loss": 1e200}])
+
+
 def test_a_power_of_a_negative_metric_is_refused():
     with pytest.raises(ValueError, match=r"power=3 needs a metric >= 0.*'val_r2' is -0.5"):
         reward("val_r2", power=3)([{"val_r2": -0.5}])
