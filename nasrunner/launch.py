@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +60,8 @@ def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) ->
         tracker.prepare()  # until the workers are up; in one process it would compete
     if advice := study.searcher.advice(rules.max_children):
         progress.warn(advice)
+    if doubt := doubt_of_target(config):
+        progress.warn(doubt)
     if repaired := study.ledger.repaired_bytes:
         progress.warn(f"the ledger's last line was cut off: {repaired} bytes were removed")
     if config.get("baseline") is None:
@@ -111,6 +113,20 @@ def _baseline_config(config: dict[str, Any]) -> dict[str, Any]:
         "target_reward": None,
         "baseline": None,
     }
+
+
+def doubt_of_target(config: Mapping[str, Any]) -> str | None:
+    """One sentence where ``target_reward`` was probably meant as a value of a minimised metric."""
+    target, task = config["target_reward"], config["task"]
+    reward = task.get("reward") if isinstance(task, Mapping) else None
+    if target is None or target <= 0 or not isinstance(reward, Mapping):
+        return None
+    if reward.get("mode") != "min" or not reward.get("power", 1) > 0:
+        return None
+    return (
+        f"target_reward={target} is above 0, but with task.reward.mode=min a reward is minus "
+        f"{reward.get('metric')}: the study ends early only where that is negative"
+    )
 
 
 def build_space(config: dict[str, Any]) -> SearchSpace:

@@ -168,10 +168,12 @@ def _check_scheduler(config: Config, construct: Construct, rehearsal: ChildRehea
     schedule = Schedule(config["scheduler"], construct)
     scheduler = schedule.make(_make_optimizer(config, construct), lambda: rehearsal.length)
     if isinstance(scheduler, Plateau):
-        names = make_task(config, construct).logged_names()
+        task = make_task(config, construct)
+        names = task.logged_names()
         if scheduler.monitor not in names:
             legal = suggest(scheduler.monitor, names)
             raise ConfigError(f"scheduler.monitor: {scheduler.monitor!r} is never logged, {legal}")
+        task.check_mode("scheduler.mode", scheduler.monitor, scheduler.mode)
 
 
 def _check_task(config: Config, construct: Construct) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-from nasrunner.children.reward import Reward
+from nasrunner.children.reward import Mode, Reward
 from nasrunner.children.tasks import Classification, Metrics, Task, are_within
 from nasrunner.core import ConfigError
 
@@ -69,6 +69,10 @@ class LanguageModel(Task):
         if self.unit == "character":
             found["bits_per_character"] = loss / math.log(2)
         return found
+
+    def mode_of(self, name: str) -> Mode | None:
+        is_of_loss = name.removeprefix("val_") in self.following(torch.zeros(()))
+        return "min" if is_of_loss else super().mode_of(name)
 
     def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         target_BT = torch.arange(2 * size).view(size, 2) % self.num_outputs

@@ -115,6 +115,7 @@ class ChildRehearsal:
             DataError: targets are not what the task needs.
         """
         self._check_validation()
+        self._check_callbacks()
         self._look_at_targets()
         self._check_last_batch()
 
@@ -173,6 +174,15 @@ class ChildRehearsal:
             limit = "overfit_batches" if settings.get("overfit_batches") else "limit_val_batches"
             limited(limit, settings.get(limit), validation)
             check_validated(settings, self.length, metric, key)
+
+    def _check_callbacks(self) -> None:
+        """Refuses callbacks that take the worst values of a metric for the best: Lightning's
+        ``EarlyStopping`` and ``ModelCheckpoint`` have ``mode=min`` unless told otherwise."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            monitor, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
+            if isinstance(monitor, str) and mode in ("max", "min"):
+                key = f"trainer.callbacks: {type(callback).__name__} has mode"
+                self.task.check_mode(key, monitor, mode)
 
     def _validation_metrics(self) -> Iterator[tuple[str, str]]:
         """The metrics of validation examples that something asks for, and what does."""

@@ -10,6 +10,9 @@ from nasrunner.core.errors import suggest
 
 Reduce = Literal["last", "best", "mean_last", "max_last"]
 
+Mode = Literal["max", "min"]
+"""Which values of a metric are better."""
+
 Curves = Sequence[Mapping[str, float]]
 """Metrics of a child: one mapping an epoch, and one for each validation at another time.
 
@@ -40,7 +43,7 @@ class Reward:
     """
 
     metric: str
-    mode: Literal["max", "min"]
+    mode: Mode
     reduce: Reduce
     last_epochs: int
     power: float

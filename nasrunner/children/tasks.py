@@ -12,7 +12,7 @@ import torchmetrics.regression
 from torch.nn import functional
 from torchmetrics import Metric
 
-from nasrunner.children.reward import Reward
+from nasrunner.children.reward import Mode, Reward
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import ConfigError
 from nasrunner.core.errors import suggest
@@ -45,7 +45,7 @@ class Task(ABC):
 
     Raises:
         ConfigError: a metric does not exist or does not take its arguments, or the reward's
-            metric is never logged.
+            metric is never logged or better in the other direction.
     """
 
     metric_classes: ClassVar[Mapping[str, type[Metric]]]
@@ -66,11 +66,39 @@ class Task(ABC):
         self.metrics = {name: self._metric(name, given) for name, given in metrics.items()}
         """The metrics by the name they are logged under, without ``val_``."""
         reward.check_logged(self.logged_names())
+        self.check_mode("task.reward.mode", reward.metric, reward.mode)
 
     def logged_names(self) -> list[str]:
         """The metrics that every child logs."""
         names = [*self.following(torch.zeros(())), *self.metrics]
         return ["train_loss", "val_loss", *[f"val_{name}" for name in names]]
+
+    def mode_of(self, name: str) -> Mode | None:
+        """Which values of a logged metric are better; None: it does not say."""
+        if name in ("train_loss", "val_loss"):
+            return "min"
+        is_higher_better = getattr(
+            self.metrics.get(name.removeprefix("val_")), "higher_is_better", None
+        )
+        return None if is_higher_better is None else "max" if is_higher_better else "min"
+
+    def check_mode(self, key: str, metric: str, mode: str) -> None:
+        """Refuses to look for the worst values of a metric in the place of its best.
+
+        Args:
+            key: where ``mode`` stands.
+            metric: the name of a metric.
+            mode: the values that are taken for the better ones, ``max`` or ``min``.
+
+        Raises:
+            ConfigError: the others are.
+        """
+        better = self.mode_of(metric)
+        if better is not None and mode != better:
+            how = "higher" if better == "max" else "lower"
+            raise ConfigError(
+                f"{key}={mode}, but {metric} is better when it is {how}; legal: {better}"
+            )
 
     @abstractmethod
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -46,6 +46,21 @@ def searched(**settings):
             "scheduler.total_iters: ReduceLROnPlateau takes no",
         ),
         (["task.reward.metric=val_acc"], {}, "'val_acc' is never logged, .*val_accuracy"),
+        (
+            ["task.reward.metric=val_loss"],
+            {},
+            "task.reward.mode=max, but val_loss is better when it is lower; legal: min",
+        ),
+        (
+            ["task.reward.mode=min"],
+            {},
+            "task.reward.mode=min, but val_accuracy is better when it is higher; legal: max",
+        ),
+        (
+            ["scheduler.monitor=val_accuracy"],
+            {"scheduler": "plateau"},
+            "scheduler.mode=min, but val_accuracy is better when it is higher; legal: max",
+        ),
         (["task.reward.power=0"], {}, "task.reward.power must be a number > 0, got 0"),
         (["task.metrics.f1={}"], {}, r"task.metrics.f1: there is no such metric, .*f1_score"),
         (["task.metrics.accuracy.average=median"], {}, r"task.metrics.accuracy: .*median"),

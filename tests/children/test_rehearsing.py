@@ -21,6 +21,7 @@ def callback(name, **arguments):
     return "[" + json.dumps({"_target_": f"pytorch_lightning.callbacks.{name}", **arguments}) + "]"
 
 
+ON_TRAIN_LOSS = ("task.reward.metric=train_loss", "task.reward.mode=min")
 ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoch_end=True)
 
 
@@ -37,12 +38,23 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         (["trainer.limit_train_batches=0.01"], {}, r"=0.01 of 6 batches is less than one"),
         (["trainer.limit_val_batches=0"], {}, r"limit_val_batches=0 leaves no validation example"),
         (
-            ["trainer.limit_val_batches=0", "task.reward.metric=train_loss"],
+            ["trainer.limit_val_batches=0", *ON_TRAIN_LOSS],
             {"scheduler": "plateau"},
             r"limit_val_batches=0 leaves .* scheduler.monitor=val_loss",
         ),
         (["trainer.logger=tensorboard"], {}, r"trainer.logger must hold mappings with _target_"),
         (["trainer.callbacks=[EarlyStopping]"], {}, r"trainer.callbacks must hold mappings"),
+        *[
+            (
+                [
+                    f"trainer.callbacks={callback(name, monitor='val_accuracy')}",
+                    "trainer.enable_checkpointing=true",
+                ],
+                {},
+                rf"callbacks: {name} has mode=min, but val_accuracy is better when it is higher",
+            )
+            for name in ("EarlyStopping", "ModelCheckpoint")
+        ],
         (
             [f"trainer.callbacks={callback('LearningRateMonitor')}"],
             {},
@@ -222,8 +234,7 @@ def test_data_without_validation_says_what_asks_for_it():
 
 
 def test_data_without_validation_is_trained_on_where_nothing_asks_for_it(tmp_path):
-    overrides = ("task.reward.metric=train_loss", "task.reward.mode=min")
-    outcome = train(tmp_path, *overrides, data=UNVALIDATED)
+    outcome = train(tmp_path, *ON_TRAIN_LOSS, data=UNVALIDATED)
     losses = [line["train_loss"] for line in curves(tmp_path)]
     assert outcome.reward == -min(losses)
 

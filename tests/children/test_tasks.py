@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torchmetrics
 
 from nasrunner.children.reward import Reward
 from nasrunner.children.tasks import Classification, Regression
@@ -63,6 +64,33 @@ def test_metrics_of_one_output_take_vectors():
     assert task.metrics["pearson_corr_coef"].compute().item() == pytest.approx(
         3 / (2 * 14 / 3) ** 0.5
     )
+
+
+class Own(torchmetrics.MeanMetric):
+    higher_is_better = False
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("train_loss", "min"),
+        ("val_loss", "min"),
+        ("val_r2_score", "max"),
+        ("val_mean_absolute_error", "min"),
+        ("val_pearson_corr_coef", None),  # torchmetrics does not say
+        ("val_own", "min"),
+    ],
+)
+def test_which_values_are_better_is_known_of_the_metric(name, better):
+    names = ("r2_score", "mean_absolute_error", "pearson_corr_coef")
+    task = regression(metrics={**{each: {} for each in names}, "own": Own()})
+    assert task.mode_of(name) == better
+    for mode in ("max", "min"):
+        if better in (None, mode):
+            task.check_mode("task.reward.mode", name, mode)
+        else:
+            with pytest.raises(ConfigError, match=rf"mode={mode}, but {name} .*legal: {better}"):
+                task.check_mode("task.reward.mode", name, mode)
 
 
 @pytest.mark.parametrize(
