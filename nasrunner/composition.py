@@ -7,6 +7,7 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
+from nasrunner.core.annotations import check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 
 
@@ -21,19 +22,12 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
             would turn dataclasses and dicts into config nodes.
 
     Raises:
-        ConfigError: the target does not import, or refuses the arguments.
+        ConfigError: the target does not import, an argument is not what its annotation asks for, in
+            type or range, or the target refuses it; the same of objects among the arguments.
     """
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    target = config.get("_target_") if isinstance(config, Mapping) else None
-    if not isinstance(target, str):
-        raise ConfigError(f"{key} needs a _target_, the dotted path of a class; got {config!r}")
-    try:
-        found = get_object(target)
-    except Exception as error:
-        reason = str(error).splitlines()[-1]
-        raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
-    _check_arguments(found, config, key)
+    _check(config, key)
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
         return factory(*args, **runtime)
@@ -46,7 +40,35 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
         raise ConfigError(f"{key}: {cause}") from error
 
 
-def _check_arguments(target: Any, config: Mapping[str, Any], key: str) -> None:
+def _check(config: Mapping[str, Any], key: str) -> None:
+    """Refuses what cannot be built of an object and of those among its arguments."""
+    target = config.get("_target_") if isinstance(config, Mapping) else None
+    if not isinstance(target, str):
+        raise ConfigError(f"{key} needs a _target_, the dotted path of a class; got {config!r}")
+    try:
+        found = get_object(target)
+    except Exception as error:
+        reason = str(error).splitlines()[-1]
+        raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
+    given = {name: value for name, value in config.items() if not name.startswith("_")}
+    _check_names(found, given, key)
+    if wrong := check_values(found, given):
+        raise ConfigError(f"{key}.{wrong[0]} {wrong[1]}")
+    if config.get("_recursive_", True):
+        for name, value in given.items():
+            _check_within(value, f"{key}.{name}")
+
+
+def _check_within(value: Any, key: str) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        _check(value, key)
+    elif isinstance(value, Mapping | list):
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, part in parts:
+            _check_within(part, f"{key}.{name}")
+
+
+def _check_names(target: Any, given: Mapping[str, Any], key: str) -> None:
     """Refuses an argument that the target does not take, and lists those it takes."""
     try:
         parameters = inspect.signature(target).parameters
@@ -54,8 +76,8 @@ def _check_arguments(target: Any, config: Mapping[str, Any], key: str) -> None:
         return
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for name in config:
-        if not name.startswith("_") and name not in parameters:
+    for name in given:
+        if name not in parameters:
             raise ConfigError(
                 f"{key}.{name}: {target.__name__} takes no {name!r}, {suggest(name, parameters)}"
             )

@@ -1,6 +1,6 @@
 """The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from nasrunner import overrides
-from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.annotations import check_values
+from nasrunner.core.errors import ConfigError
 from nasrunner.rules import Rules
 
 GRID = "grid_of_retraining"
@@ -75,34 +76,12 @@ def rules_from(config: dict[str, Any]) -> Rules:
         ConfigError: a budget, limit or policy is not legal.
     """
     limits = config["limits"]
-    for key, value in {
-        "max_children": config["max_children"],
-        "max_hours": config["max_hours"],
-        "limits.parameters": limits["parameters"],
-        "limits.flops": limits["flops"],
-        "limits.memory_gb": limits.get("memory_gb"),
-    }.items():
-        if value is not None and value <= 0:
-            raise ConfigError(f"{key} must be above 0, or null for no limit; got {value}")
-    for key in ("seed", "max_failures"):
-        if config[key] is not None and config[key] < 0:
-            raise ConfigError(f"{key} must be >= 0, got {config[key]}")
-    if config["duplicates"] not in ("reuse", "resample", "retrain"):
-        legal = suggest(config["duplicates"], ("reuse", "resample", "retrain"))
-        raise ConfigError(f"duplicates={config['duplicates']} is no policy, {legal}")
-    failed = config["failed_reward"]
-    is_number = isinstance(failed, int | float) and not isinstance(failed, bool)
-    if failed not in ("worst", "ignore") and not is_number:
-        raise ConfigError(f"failed_reward must be worst, ignore or a number, got {failed!r}")
-    return Rules(
-        seed=config["seed"],
-        max_children=config["max_children"],
-        max_hours=config["max_hours"],
-        target_reward=config["target_reward"],
-        max_failures=config["max_failures"],
-        duplicates=config["duplicates"],
-        failed_reward=failed,
-        max_parameters=limits["parameters"],
-        max_flops=limits["flops"],
-        max_memory_gb=limits.get("memory_gb"),  # studies of earlier versions lack it
-    )
+    keys = {f"max_{name}": f"limits.{name}" for name in ("parameters", "flops", "memory_gb")}
+    # Studies of earlier versions lack limits.memory_gb.
+    sizes = {name: limits.get(key.removeprefix("limits.")) for name, key in keys.items()}
+    names = [field.name for field in fields(Rules) if field.name not in keys]
+    values = {name: config[name] for name in names} | sizes
+    if wrong := check_values(Rules, values):
+        name, what = wrong
+        raise ConfigError(f"{keys.get(name, name)} {what}")
+    return Rules(**values)

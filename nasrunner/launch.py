@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from omegaconf import OmegaConf
@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
+from nasrunner.core.annotations import AtLeast, fits, readable
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.memory import memory_gb
@@ -24,10 +25,13 @@ from nasrunner.core.passwords import without_password, without_passwords
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Shape
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
 from nasrunner.upgrade import as_built
+
+_Count = Annotated[int, AtLeast(1)]
 
 
 def run_study(config: dict[str, Any], folder: Path) -> Summary:
@@ -136,6 +140,19 @@ def build_space(config: dict[str, Any]) -> SearchSpace:
     return parse_space(config["space"])
 
 
+def in_shape_of(data: Mapping[str, Any]) -> Shape:
+    """The shape of one example, from the ``data`` part of a configuration.
+
+    Raises:
+        ConfigError: it is none, or ``data.num_outputs`` is no number of outputs.
+    """
+    for name, annotation in (("in_shape", Sequence[_Count]), ("num_outputs", _Count)):
+        value = data.get(name)
+        if not fits(value, annotation) or value == []:
+            raise ConfigError(f"data.{name} must be {readable(annotation)}, got {value!r}")
+    return tuple(data["in_shape"])
+
+
 def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
     """The child trainer of a configuration, which checks all it is given."""
     from nasrunner.spaces.drawing import draw
@@ -145,7 +162,7 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
         "trainer",
         space=space,
         config={group: config[group] for group in CHILD_GROUPS},
-        in_shape=tuple(config["data"]["in_shape"]),
+        in_shape=in_shape_of(config["data"]),
         construct=construct,
         draw=draw,
     )

@@ -2,8 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+from nasrunner.core.annotations import FINITE, Above, AtLeast, Within
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.memory import least_memory_gb
 from nasrunner.core.ports import Blueprint
@@ -18,7 +19,7 @@ class Rules:
     """When a study ends, and how it treats children that are special.
 
     Attributes:
-        seed: seed of the searcher and, with their index, of the children.
+        seed: seed of the searcher and, with their index, of the children; Lightning takes 32 bits.
         max_children: children to train or reuse; None: no limit.
         max_hours: hours to run, all sessions of the study together; children that run then end.
         target_reward: ends the study once a child reaches it.
@@ -32,16 +33,16 @@ class Rules:
         max_memory_gb: children whose weights and their gradients take more are invalid.
     """
 
-    seed: int
-    max_children: int | None
-    max_hours: float | None
-    target_reward: float | None
-    max_failures: int | None
+    seed: Annotated[int, Within("[0, 4294967295]")]
+    max_children: Annotated[int, AtLeast(1)] | None
+    max_hours: Annotated[float, Above(0)] | None
+    target_reward: Annotated[float, FINITE] | None
+    max_failures: Annotated[int, AtLeast(0)] | None
     duplicates: Duplicates
-    failed_reward: float | Literal["worst", "ignore"]
-    max_parameters: int | None
-    max_flops: int | None
-    max_memory_gb: float | None = None
+    failed_reward: Annotated[float, FINITE] | Literal["worst", "ignore"]
+    max_parameters: Annotated[int, AtLeast(1)] | None
+    max_flops: Annotated[int, AtLeast(1)] | None
+    max_memory_gb: Annotated[float, Above(0)] | None = None
 
     def spent(self, history: History, elapsed_s: float) -> str | None:
         """Which budget is used up, in words; None while there is some of each left."""

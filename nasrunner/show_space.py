@@ -29,7 +29,7 @@ from nasrunner.core.decision import (
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
-from nasrunner.launch import build_space
+from nasrunner.launch import build_space, in_shape_of
 from nasrunner.recorded import read_study
 from nasrunner.searched import resolved
 
@@ -157,7 +157,7 @@ def print_samples(
     """Builds random architectures on the meta device; prints some, and how many are valid."""
     from nasrunner.children.blueprint import draw_up  # imports torch
 
-    in_shape = tuple(data["in_shape"])
+    in_shape = in_shape_of(data)
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}
     rng = np.random.default_rng(arguments.seed)

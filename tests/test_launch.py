@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from nasrunner.launch import doubt_of_target
+from nasrunner.core import ConfigError
+from nasrunner.launch import doubt_of_target, in_shape_of
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,22 @@ def test_a_target_that_minus_a_loss_cannot_reach_is_told(
     assert (found is not None) == is_doubted
     if found is not None:
         assert found.startswith("target_reward=0.05 is above 0, but with task.reward.mode=min")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "legal"),
+    [
+        ("in_shape", 64, "list of int >= 1"),
+        ("in_shape", [], "list of int >= 1"),
+        ("in_shape", [1, "8"], "list of int >= 1"),
+        ("in_shape", [0, 8], "list of int >= 1"),
+        ("in_shape", None, "list of int >= 1"),
+        ("num_outputs", 2.5, "int >= 1"),
+    ],
+)
+def test_data_of_no_shape_is_named(name: str, value: object, legal: str) -> None:
+    data = {"in_shape": [1, 8, 8], "num_outputs": 10}
+    assert in_shape_of(data) == (1, 8, 8)
+    with pytest.raises(ConfigError) as refused:
+        in_shape_of({**data, name: value})
+    assert str(refused.value) == f"data.{name} must be {legal}, got {value!r}"

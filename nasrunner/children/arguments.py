@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from pytorch_lightning.plugins.environments import ClusterEnvironment  # type: i
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
+from nasrunner.children.lightning import LightningTrainer
 from nasrunner.children.ranges import check_ranges
 from nasrunner.children.ranks import are_started_by_srun, environment
 from nasrunner.children.settings import Construct
 from nasrunner.core import ConfigError
-from nasrunner.core.annotations import fits, readable
+from nasrunner.core.annotations import check_values, describes_objects
 from nasrunner.core.errors import suggest
 
 OWN = (
@@ -70,17 +70,17 @@ def check_names(arguments: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names the argument, and all legal ones or the legal type.
     """
+    _check_objects(arguments)
     legal = [*lightning_defaults(), *OWN]
-    for name, value in arguments.items():
+    for name in arguments:
         if not name.startswith("_") and name not in legal:
             raise ConfigError(
                 f"trainer.{name}: Lightning's Trainer takes no {name!r}, {suggest(name, legal)}"
             )
-        annotation = _lightning_types().get(name)
-        if annotation is not None and not _has_target(value) and not fits(value, annotation):
-            raise ConfigError(f"trainer.{name} must be {readable(annotation)}, got {value!r}")
+    for target, names in ((LightningTrainer, OWN), (pl.Trainer, lightning_defaults())):
+        if wrong := check_values(target, {n: v for n, v in arguments.items() if n in names}):
+            raise ConfigError(f"trainer.{wrong[0]} {wrong[1]}")
     check_ranges(arguments)
-    _check_objects(arguments)
 
 
 def _check_objects(arguments: Mapping[str, Any]) -> None:
@@ -88,23 +88,12 @@ def _check_objects(arguments: Mapping[str, Any]) -> None:
     for name in ("callbacks", "logger"):
         given = arguments.get(name)
         for value in given if isinstance(given, list | tuple) else [given]:
-            if isinstance(value, str) or (isinstance(given, list) and not _has_target(value)):
+            is_in_list = isinstance(given, list)
+            if isinstance(value, str) or (is_in_list and not describes_objects(value)):
                 raise ConfigError(
                     f"trainer.{name} must hold mappings with _target_, the dotted path of a class, "
                     f"got {value!r}"
                 )
-
-
-@functools.cache
-def _lightning_types() -> dict[str, Any]:
-    return typing.get_type_hints(pl.Trainer.__init__)
-
-
-def _has_target(value: Any) -> bool:
-    """Whether a value describes an object, or holds one that does."""
-    if isinstance(value, list):
-        return any(map(_has_target, value))
-    return isinstance(value, Mapping) and "_target_" in value
 
 
 def make_trainer(

@@ -1,22 +1,9 @@
 """The epsilon of a network's batch normalization, as a setting of its training."""
 
-import math
 from collections.abc import Iterator
-from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-
-from nasrunner.core import ConfigError
-
-
-def check_epsilon(epsilon: Any) -> None:
-    """Refuses a value of ``trainer.batch_norm_epsilon`` that is no small number."""
-    is_number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool)
-    if epsilon is not None and not (is_number and 0 < epsilon < math.inf):
-        raise ConfigError(
-            f"trainer.batch_norm_epsilon must be null or a number > 0, got {epsilon!r}"
-        )
 
 
 def batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:

@@ -11,17 +11,8 @@ from nasrunner.children.files import LAST
 from nasrunner.children.measuring import copied
 from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.reward import Reward
-from nasrunner.core import ConfigError
-from nasrunner.core.errors import suggest
 
 Keep = Literal["best", "last", "all", "none"]
-_LEGAL = ("best", "last", "all", "none")
-
-
-def check_keep(keep: str) -> None:
-    """Refuses a value of ``trainer.checkpoint`` that is not one of ``Keep``."""
-    if keep not in _LEGAL:
-        raise ConfigError(f"trainer.checkpoint={keep!r} is no choice, {suggest(str(keep), _LEGAL)}")
 
 
 class KeepWeights(pl.Callback):

@@ -11,14 +11,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nasrunner.children.arguments import check_ranks, make_trainer, needs_ranks
-from nasrunner.children.batch_norm import check_epsilon
-from nasrunner.children.checkpoints import check_keep
-from nasrunner.children.continuing import check_interval
 from nasrunner.children.loading import make_data
-from nasrunner.children.memory_format import check_channels_last
 from nasrunner.children.quiet import quiet
 from nasrunner.children.rehearsing import ChildRehearsal
-from nasrunner.children.scaling import check_scaling
 from nasrunner.children.schedulers import Plateau
 from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config, Construct, check_settings, variants
@@ -191,16 +186,6 @@ def _check_task(config: Config, construct: Construct) -> None:
 
 def _check_trainer(config: Config, construct: Construct) -> None:
     trainer = config["trainer"]
-    check_keep(trainer["checkpoint"])
-    patience, min_delta = trainer["stop_patience"], trainer["stop_min_delta"]
-    if patience is not None and (isinstance(patience, bool) or not patience >= 0):
-        raise ConfigError(f"trainer.stop_patience must be null or >= 0, got {patience!r}")
-    if not min_delta >= 0:
-        raise ConfigError(f"trainer.stop_min_delta must be >= 0, got {min_delta!r}")
-    check_channels_last(trainer["channels_last"])
-    check_interval(trainer["checkpoint_every_s"])
-    check_scaling(trainer)
-    check_epsilon(trainer["batch_norm_epsilon"])
     batch_size = config["data"].get("batch_size")
     check_ranks(trainer, batch_size, make_trainer(trainer, Path(), construct, []))
 

@@ -1,7 +1,6 @@
 """How a child goes on from where an earlier attempt at it was interrupted: its ``last.ckpt``."""
 
 import json
-import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -16,19 +15,9 @@ from nasrunner.children.attempts import Attempt
 from nasrunner.children.files import unfinished
 from nasrunner.children.module import Line
 from nasrunner.children.randomness import RandomState, random_state, set_random_state
-from nasrunner.core import ConfigError
 
 _KEY = "nasrunner"
 """What of a checkpoint is ours."""
-
-
-def check_interval(every_s: Any) -> None:
-    """Refuses a value of ``trainer.checkpoint_every_s`` that is no number of seconds."""
-    is_number = isinstance(every_s, int | float) and not isinstance(every_s, bool)
-    if every_s is not None and not (is_number and 0 <= every_s < math.inf):
-        raise ConfigError(
-            f"trainer.checkpoint_every_s must be null or a number >= 0, got {every_s!r}"
-        )
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from nasrunner.children.blueprint import draw_up
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, Shape, Space
+from nasrunner.core.annotations import Above, AtLeast
 from nasrunner.core.imports import quick_imports
 
 
@@ -45,15 +46,15 @@ class LightningTrainer:
     def __init__(
         self,
         *,
-        channels_last: bool | str,
+        channels_last: bool | Literal["auto"],
         fast_loop: bool,
-        stop_patience: int | None,
-        stop_min_delta: float,
-        checkpoint: str,
-        checkpoint_every_s: float | None,
+        stop_patience: Annotated[int, AtLeast(0)] | None,
+        stop_min_delta: Annotated[float, AtLeast(0)],
+        checkpoint: Literal["best", "last", "all", "none"],
+        checkpoint_every_s: Annotated[float, AtLeast(0)] | None,
         batch_size_per_device: bool,
-        scale_learning_rate: str,
-        batch_norm_epsilon: float | None,
+        scale_learning_rate: Literal["none", "linear", "sqrt"],
+        batch_norm_epsilon: Annotated[float, Above(0)] | None,
         space: SearchSpace,
         config: Config,
         in_shape: Shape,

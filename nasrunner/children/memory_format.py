@@ -1,19 +1,11 @@
 """How a child's images lie in memory: channel after channel, or pixel after pixel."""
 
-from typing import Any
-
 import torch
 from torch import nn
 
-from nasrunner.core import ConfigError, Shape
+from nasrunner.core import Shape
 
 _KNOWN = ("torch.nn.modules.", "nasrunner.spaces.")
-
-
-def check_channels_last(choice: Any) -> None:
-    """Refuses a value of ``trainer.channels_last`` that is not true, false or auto."""
-    if choice != "auto" and not isinstance(choice, bool):
-        raise ConfigError(f"trainer.channels_last must be auto, true or false, got {choice!r}")
 
 
 def is_channels_last(choice: bool | str, network: nn.Module, in_shape: Shape) -> bool:

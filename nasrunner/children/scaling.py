@@ -7,27 +7,11 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
-from nasrunner.core import ConfigError
-from nasrunner.core.errors import suggest
-
 _RULES: Mapping[str, Callable[[float], float]] = {
     "none": lambda factor: 1.0,
     "linear": lambda factor: factor,
     "sqrt": math.sqrt,
 }
-
-
-def check_scaling(settings: Mapping[str, Any]) -> None:
-    """Refuses values of ``trainer.scale_learning_rate`` and ``trainer.batch_size_per_device``."""
-    rule, per_device = settings["scale_learning_rate"], settings["batch_size_per_device"]
-    if rule not in _RULES:
-        raise ConfigError(
-            f"trainer.scale_learning_rate={rule!r} is no rule, {suggest(str(rule), _RULES)}"
-        )
-    if not isinstance(per_device, bool):
-        raise ConfigError(
-            f"trainer.batch_size_per_device must be true or false, got {per_device!r}"
-        )
 
 
 def scaled(

@@ -1,21 +1,128 @@
 """Checks values from a configuration against the annotations of what takes them."""
 
+import enum
+import inspect
+import math
+import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
-def fits(value: object, annotation: Any) -> bool:
-    """Whether a value from a configuration is of an annotated type.
+@dataclass(frozen=True)
+class Within:
+    """The range of an annotated number: ``Annotated[float, Within("[0, 1)")]``.
 
-    A whole number is a float, a bool is no number. What cannot be told by looking is let through.
+    Attributes:
+        interval: as mathematicians write it, ``inf`` for an open end.
+    """
+
+    interval: str
+
+    def __contains__(self, value: float) -> bool:
+        low, high = map(float, self.interval[1:-1].split(","))
+        is_above = value > low or (value == low and self.interval[0] == "[")
+        is_below = value < high or (value == high and self.interval[-1] == "]")
+        return is_above and is_below
+
+    def __str__(self) -> str:
+        low, high = (end.strip() for end in self.interval[1:-1].split(","))
+        if high != "inf":
+            return f"in {self.interval}"
+        return "" if low == "-inf" else f"{'>=' if self.interval[0] == '[' else '>'} {low}"
+
+
+def AtLeast(least: float) -> Within:
+    """The range of finite numbers from ``least`` on."""
+    return Within(f"[{least}, inf)")
+
+
+def Above(low: float) -> Within:
+    """The range of finite numbers beyond ``low``."""
+    return Within(f"({low}, inf)")
+
+
+FINITE = Within("(-inf, inf)")
+"""The range of all finite numbers."""
+
+
+def check_values(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Finds the first argument that is not what the target's annotations ask for.
+
+    Args:
+        target: a class or function; what it does not annotate may be anything.
+        given: arguments from a configuration, by name; those that describe objects with
+            ``_target_`` are let through.
+
+    Returns:
+        the argument's name, and what it must be; None where all are right.
+    """
+    annotated = annotations_of(target)
+    for name, value in given.items():
+        annotation, default = annotated.get(name, (Any, None))
+        if value == default and type(value) is type(default):
+            continue  # also where the annotation leaves its own default out
+        if not describes_objects(value) and not fits_configured(value, annotation):
+            return name, f"must be {readable(annotation)}, got {value!r}"
+    return None
+
+
+def annotations_of(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """The annotation and the default value of each argument that can be known, by its name."""
+    function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
+    found = {}
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+    for name, annotation in getattr(function, "__annotations__", {}).items():
+        holder = types.SimpleNamespace(__annotations__={name: annotation})
+        names = getattr(inspect.unwrap(function), "__globals__", {})
+        try:
+            hints = typing.get_type_hints(holder, globalns=names, include_extras=True)
+        except Exception:  # a name that its module imports for type checkers only
+            continue
+        is_named = name in parameters and parameters[name].kind not in (
+            inspect.Parameter.VAR_KEYWORD,
+            inspect.Parameter.VAR_POSITIONAL,
+        )
+        if is_named:
+            found[name] = (hints[name], parameters[name].default)
+    return found
+
+
+def describes_objects(value: Any) -> bool:
+    """Whether a value from a configuration describes an object, or holds one that does."""
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(describes_objects, value.values()))
+    return isinstance(value, list | tuple) and any(map(describes_objects, value))
+
+
+def fits_configured(value: object, annotation: Any) -> bool:
+    """As ``fits``, for a value whose lists may stand for tuples."""
+    return fits(value, annotation) or fits(_tupled(value), annotation)
+
+
+def _tupled(value: object) -> object:
+    return tuple(map(_tupled, value)) if isinstance(value, list | tuple) else value
+
+
+def fits(value: object, annotation: Any) -> bool:
+    """Whether a value from a configuration is of an annotated type and in its range.
+
+    A whole number is a float, a bool is no number, and nothing is NaN. What cannot be told by
+    looking is let through.
     """
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Any:
         return True
+    if origin is typing.Annotated:
+        ranges = [extra for extra in inner[1:] if isinstance(extra, Within)]
+        return fits(value, inner[0]) and all(value in one for one in ranges)  # type: ignore[operator]
     if origin is typing.Literal:
-        return value in inner
+        return any(value == one and type(value) is type(one) for one in inner)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, one) for one in inner)
     if origin is tuple:
@@ -25,21 +132,40 @@ def fits(value: object, annotation: Any) -> bool:
             return all(fits(item, inner[0]) for item in value)
         return len(value) == len(inner) and all(map(fits, value, inner))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and not math.isnan(value)  # type: ignore[arg-type]
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if isinstance(origin, type):
-        is_sequence = issubclass(origin, Sequence) and isinstance(value, list | tuple)
-        return is_sequence or isinstance(value, origin)
-    return not isinstance(annotation, type) or isinstance(value, annotation)
+        if issubclass(origin, Iterable) and not issubclass(origin, Mapping):
+            if isinstance(value, list | tuple):
+                return all(fits(item, inner[0]) for item in value)
+            return isinstance(value, origin) and not isinstance(value, str)
+        return isinstance(value, origin)
+    if not isinstance(annotation, type):
+        return True
+    if isinstance(value, str) and issubclass(annotation, os.PathLike | enum.Enum):
+        return True
+    if getattr(annotation, "_is_protocol", False):
+        return not isinstance(value, bool | int | float | str | list | tuple | Mapping | None)
+    return isinstance(value, annotation)
 
 
 def readable(annotation: Any) -> str:
-    """An annotated type as a person would write it: ``int``, ``one of same, valid``."""
-    if typing.get_origin(annotation) is typing.Literal:
-        return "one of " + ", ".join(map(str, typing.get_args(annotation)))
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return " or ".join(map(readable, typing.get_args(annotation)))
+    """An annotated type as a person would write it: ``int >= 1``, ``one of same, valid``."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return " ".join([readable(inner[0]), *filter(None, map(str, inner[1:]))])
+    if origin is typing.Literal:
+        return ("one of " if len(inner) > 1 else "") + ", ".join(map(str, inner))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(readable, inner))
+    if origin is tuple and Ellipsis not in inner:
+        return f"[{', '.join(map(readable, inner))}]"
+    if isinstance(origin, type) and issubclass(origin, Iterable):
+        what = "mapping" if issubclass(origin, Mapping) else "list"
+        item = inner[-1 if what == "mapping" else 0] if inner else Any
+        return what if item is Any else f"{what} of {readable(item)}"
     if annotation is types.NoneType:
         return "null"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

@@ -4,10 +4,11 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from nasrunner.core import ConfigError
-from nasrunner.executors.arguments import check_count, check_texts
+from nasrunner.core.annotations import AtLeast, Within
+from nasrunner.executors.arguments import check_texts
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
 from nasrunner.executors.machine import check_gpus, gpus_of_each_worker, memory_gb
@@ -43,20 +44,15 @@ class LocalExecutor(DaskExecutor):
 
     def __init__(
         self,
-        workers: int | None,
-        threads_per_worker: int,
+        workers: Annotated[int, Within("[1, 4096]")] | None,
+        threads_per_worker: Annotated[int, Within("[1, 1024]")],
         memory_limit_gb: float | None,
-        retries: int,
+        retries: Annotated[int, AtLeast(0)],
         gpus: Sequence[int | str] | None,
-        workers_per_gpu: int | None,
-        gpus_per_worker: int,
+        workers_per_gpu: Annotated[int, AtLeast(1)] | None,
+        gpus_per_worker: Annotated[int, AtLeast(1)],
         preload: Sequence[str],
     ) -> None:
-        check_count("workers", workers, least=1, or_null=True)
-        check_count("threads_per_worker", threads_per_worker, least=1)
-        check_count("retries", retries, least=0)
-        check_count("workers_per_gpu", workers_per_gpu, least=1, or_null=True)
-        check_count("gpus_per_worker", gpus_per_worker, least=1)
         check_gpus(gpus, workers_per_gpu, gpus_per_worker)
         check_texts("preload", preload)
         _check_memory(memory_limit_gb)

@@ -2,8 +2,10 @@
 
 from collections import deque
 from pathlib import Path
+from typing import Annotated
 
-from nasrunner.core import ConfigError, Outcome, Proposal, Train
+from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core.annotations import Within
 from nasrunner.core.threads import torch_threads
 from nasrunner.executors.running import run_child
 
@@ -12,18 +14,13 @@ class SerialExecutor:
     """One slot, no process of its own: ``wait`` trains the child that was submitted first.
 
     Args:
-        threads: CPU threads torch uses while a child trains, >= 1.
-
-    Raises:
-        ConfigError: ``threads`` is less than 1.
+        threads: CPU threads torch uses while a child trains, 1 to 1,024.
     """
 
     is_remote = False
     is_on_this_machine = True
 
-    def __init__(self, threads: int) -> None:
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise ConfigError(f"executor.threads must be a whole number >= 1, got {threads!r}")
+    def __init__(self, threads: Annotated[int, Within("[1, 1024]")]) -> None:
         self._threads = threads
         self._queue: deque[tuple[Train, Proposal]] = deque()
 

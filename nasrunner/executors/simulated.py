@@ -7,10 +7,12 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from nasrunner.core import ConfigError, Outcome, Proposal, Train
+from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core.annotations import Above, AtLeast, Within
 from nasrunner.executors.running import run_child
 
 
@@ -67,29 +69,17 @@ class SimulatedExecutor:
 
     def __init__(
         self,
-        workers: int,
-        median_s: float | None,
-        spread: float,
-        failed_share: float,
-        deaths_per_hour: float,
-        checkpoint_every_s: float,
-        restart_s: float,
-        retries: int,
-        driver_speed: float,
-        seed: int,
+        workers: Annotated[int, AtLeast(1)],
+        median_s: Annotated[float, Above(0)] | None,
+        spread: Annotated[float, AtLeast(0)],
+        failed_share: Annotated[float, Within("[0, 1)")],
+        deaths_per_hour: Annotated[float, AtLeast(0)],
+        checkpoint_every_s: Annotated[float, Above(0)],
+        restart_s: Annotated[float, AtLeast(0)],
+        retries: Annotated[int, AtLeast(0)],
+        driver_speed: Annotated[float, AtLeast(0)],
+        seed: Annotated[int, AtLeast(0)],
     ) -> None:
-        _check("workers", workers, workers >= 1, ">= 1")
-        _check("median_s", median_s, median_s is None or median_s > 0, "> 0 or null")
-        _check("failed_share", failed_share, 0 <= failed_share < 1, "in [0, 1)")
-        _check("checkpoint_every_s", checkpoint_every_s, checkpoint_every_s > 0, "> 0")
-        for name, value in {
-            "spread": spread,
-            "deaths_per_hour": deaths_per_hour,
-            "restart_s": restart_s,
-            "retries": retries,
-            "driver_speed": driver_speed,
-        }.items():
-            _check(name, value, value >= 0, ">= 0")
         self.workers = workers
         self.median_s = median_s
         self.spread = spread
@@ -205,8 +195,3 @@ class SimulatedExecutor:
             held_s += self.restart_s
             left_s -= self.checkpoint_every_s * (lived_s // self.checkpoint_every_s)
         return held_s + left_s, num_deaths, True
-
-
-def _check(name: str, value: object, is_legal: bool, legal: str) -> None:
-    if not is_legal:
-        raise ConfigError(f"executor.{name} must be {legal}, got {value!r}")

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
+
+from nasrunner.core.annotations import Within
 
 # C = candidates
 
@@ -34,16 +36,9 @@ class ExploreGreedy:
 
     Args:
         exploration: probability of the random candidate, in [0, 1]; the paper uses 0.25.
-
-    Raises:
-        ValueError: ``exploration`` is out of range.
     """
 
-    exploration: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.exploration <= 1:
-            raise ValueError(f"exploration must be in [0, 1], got {self.exploration}")
+    exploration: Annotated[float, Within("[0, 1]")]
 
     def __call__(
         self, mean_C: np.ndarray, std_C: np.ndarray, best: float, rng: np.random.Generator

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from nasrunner.core.annotations import AtLeast, Within
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.space import Space
 from nasrunner.searchers.exhaustive import after, first
@@ -34,24 +36,17 @@ class Candidates:
         more_changes: probability that one more answer changes after each change, in [0, 1).
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: there would be no candidate.
     """
 
-    num_rollouts: int
-    num_mutations: int
-    num_parents: int
-    more_changes: float
+    num_rollouts: Annotated[int, AtLeast(0)]
+    num_mutations: Annotated[int, AtLeast(0)]
+    num_parents: Annotated[int, AtLeast(1)]
+    more_changes: Annotated[float, Within("[0, 1)")]
 
     def __post_init__(self) -> None:
-        for name in ("num_rollouts", "num_mutations"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"candidates.{name} must be >= 0, got {getattr(self, name)}")
         if self.num_rollouts + self.num_mutations < 1:
             raise ValueError("candidates.num_rollouts or num_mutations must be >= 1, got 0 and 0")
-        if self.num_parents < 1:
-            raise ValueError(f"candidates.num_parents must be >= 1, got {self.num_parents}")
-        if not 0 <= self.more_changes < 1:
-            raise ValueError(f"candidates.more_changes must be in [0, 1), got {self.more_changes}")
 
     def draw(
         self,

@@ -1,9 +1,11 @@
 """Regularized evolution."""
 
 from collections import deque
+from typing import Annotated
 
 import numpy as np
 
+from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -24,7 +26,7 @@ class RegularizedEvolution(Searcher):
         tournament_size: S in the paper, 1 <= S <= P.
 
     Raises:
-        ValueError: a size is out of range.
+        ValueError: S is larger than P.
 
     Differs from the paper: any space, so one kind of mutation instead of their two of a cell, and
     no identity mutation. A child ages from when its reward arrived, as in their distributed runs;
@@ -32,14 +34,17 @@ class RegularizedEvolution(Searcher):
     """
 
     def __init__(
-        self, *, population_size: int, tournament_size: int, space: Space, seed: int
+        self,
+        *,
+        population_size: Annotated[int, AtLeast(1)],
+        tournament_size: Annotated[int, AtLeast(1)],
+        space: Space,
+        seed: int,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if population_size < 1:
-            raise ValueError(f"population_size must be >= 1, got {population_size}")
-        if not 1 <= tournament_size <= population_size:
+        if tournament_size > population_size:
             raise ValueError(
-                f"tournament_size must be between 1 and population_size ({population_size}), "
+                f"tournament_size must be at most population_size ({population_size}), "
                 f"got {tournament_size}"
             )
         self.population_size = population_size

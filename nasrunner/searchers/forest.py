@@ -1,9 +1,11 @@
 """Random forest over the decisions of a genotype."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
+from nasrunner.core.annotations import AtLeast, Within
 from nasrunner.core.decision import Genotype
 from nasrunner.core.space import Space
 from nasrunner.searchers.encoding import Encoding
@@ -20,19 +22,17 @@ class Forest:
         min_leaf: children in a leaf, >= 1.
         space: what the genotypes are of.
 
-    Raises:
-        ValueError: an argument is out of its range.
-
     Differs from the paper: scikit-learn's forest, fitted to bootstrap samples of the children.
     """
 
-    def __init__(self, *, num_trees: int, max_features: float, min_leaf: int, space: Space) -> None:
-        if num_trees < 2:
-            raise ValueError(f"surrogate.num_trees must be >= 2, got {num_trees}")
-        if not 0 < max_features <= 1:
-            raise ValueError(f"surrogate.max_features must be in (0, 1], got {max_features}")
-        if min_leaf < 1:
-            raise ValueError(f"surrogate.min_leaf must be >= 1, got {min_leaf}")
+    def __init__(
+        self,
+        *,
+        num_trees: Annotated[int, AtLeast(2)],
+        max_features: Annotated[float, Within("(0, 1]")],
+        min_leaf: Annotated[int, AtLeast(1)],
+        space: Space,
+    ) -> None:
         # Imported here: it takes a second that only this needs, and the study holds the libraries
         # it brings to one thread if they are there before the first fit.
         from sklearn.ensemble import RandomForestRegressor

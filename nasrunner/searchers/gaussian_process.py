@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from nasrunner.core.annotations import Above
 from nasrunner.core.decision import Genotype
 from nasrunner.core.space import Space
 from nasrunner.searchers.encoding import Encoding
@@ -60,13 +62,19 @@ class GaussianProcess:
         space: what the genotypes are of.
 
     Raises:
-        ValueError: there are no decays or no noises, or one of them is not positive.
+        ValueError: there are no decays or no noises.
     """
 
-    def __init__(self, *, decays: Sequence[float], noises: Sequence[float], space: Space) -> None:
+    def __init__(
+        self,
+        *,
+        decays: Sequence[Annotated[float, Above(0)]],
+        noises: Sequence[Annotated[float, Above(0)]],
+        space: Space,
+    ) -> None:
         for name, values in (("decays", decays), ("noises", noises)):
-            if not values or min(values) <= 0:
-                raise ValueError(f"surrogate.{name} must be numbers > 0, got {list(values)}")
+            if not values:
+                raise ValueError(f"surrogate.{name} must hold at least one number, got []")
         self.decays = decays
         self.noises = noises
         self.encoding = Encoding(space)

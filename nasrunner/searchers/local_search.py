@@ -36,9 +36,6 @@ class LocalSearch(Searcher):
         improvement: ``first``: a better child becomes the incumbent at once; ``best``: the best
             neighbour does, after all have their rewards.
 
-    Raises:
-        ValueError: ``improvement`` is neither.
-
     Differs from the paper: its simplest version, ``best``, ends at the first local optimum; here
     another climb follows. A neighbour that was proposed before is not proposed again: if it is
     known to be better, it is taken, else passed over.
@@ -46,8 +43,6 @@ class LocalSearch(Searcher):
 
     def __init__(self, *, improvement: Literal["first", "best"], space: Space, seed: int) -> None:
         super().__init__(space=space, seed=seed)
-        if improvement not in ("first", "best"):
-            raise ValueError(f"improvement must be 'first' or 'best', got {improvement!r}")
         self.improvement = improvement
         self.incumbent: Evaluated | None = None
         self.untried: list[Move] = []

@@ -5,9 +5,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
+from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -61,9 +63,6 @@ class MonteCarloTreeSearch(Searcher):
         branching_factor: ranges that an ordered decision is split into, >= 2; None: each option
             is a branch of its own, as those of unordered decisions always are.
 
-    Raises:
-        ValueError: an argument is out of range.
-
     Differs from the paper: the bonus is in units of ``scale``, so that one c serves percents and
     losses alike, and rewards are taken ``without_outliers``, so that a diverged child spoils
     neither it nor the mean of all that begins as it does; theirs is for rewards in [0, 1]. Children
@@ -74,13 +73,14 @@ class MonteCarloTreeSearch(Searcher):
     """
 
     def __init__(
-        self, *, exploration: float, branching_factor: int | None, space: Space, seed: int
+        self,
+        *,
+        exploration: Annotated[float, AtLeast(0)],
+        branching_factor: Annotated[int, AtLeast(2)] | None,
+        space: Space,
+        seed: int,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if exploration < 0:
-            raise ValueError(f"exploration must be >= 0, got {exploration}")
-        if branching_factor is not None and branching_factor < 2:
-            raise ValueError(f"branching_factor must be >= 2 or null, got {branching_factor}")
         self.exploration = exploration
         self.branching_factor = branching_factor
         self.roots: defaultdict[tuple[int, ...], Node] = defaultdict(Node)

@@ -3,9 +3,11 @@
 import functools
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import numpy as np
 
+from nasrunner.core.annotations import Above, AtLeast
 from nasrunner.core.decision import Genotype
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
@@ -37,22 +39,18 @@ class NgramRidge:
             not penalised.
         space: what the genotypes are of.
 
-    Raises:
-        ValueError: an argument is out of its range.
-
     Differs from the paper: branches of a ``fork`` follow one another in the sentence, since the
     paper's modules have one path.
     """
 
     def __init__(
-        self, *, max_length: int, min_occurrences: int, penalty: float, space: Space
+        self,
+        *,
+        max_length: Annotated[int, AtLeast(1)],
+        min_occurrences: Annotated[int, AtLeast(1)],
+        penalty: Annotated[float, Above(0)],
+        space: Space,
     ) -> None:
-        if max_length < 1:
-            raise ValueError(f"surrogate.max_length must be >= 1, got {max_length}")
-        if min_occurrences < 1:
-            raise ValueError(f"surrogate.min_occurrences must be >= 1, got {min_occurrences}")
-        if penalty <= 0:
-            raise ValueError(f"surrogate.penalty must be > 0, got {penalty}")
         self.max_length = max_length
         self.min_occurrences = min_occurrences
         self.penalty = penalty

@@ -1,9 +1,11 @@
 """What a policy gradient climbs: the part in which REINFORCE and PPO differ."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import torch
+
+from nasrunner.core.annotations import Above, AtLeast
 
 # B = children of a batch
 
@@ -55,24 +57,15 @@ class Ppo:
         clip: ε, > 0. The paper uses 0.2.
         num_steps: of the optimizer for one batch, >= 1; the paper's K epochs of one minibatch.
 
-    Raises:
-        ValueError: an argument is out of its range.
-
     Differs from the paper: r is that of the whole architecture instead of each decision, since
     its only reward comes at its end; the baseline is the moving average of rewards, without a
     value network.
     """
 
-    clip: float
-    num_steps: int
+    clip: Annotated[float, Above(0)]
+    num_steps: Annotated[int, AtLeast(1)]
 
     is_corrected: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if self.clip <= 0:
-            raise ValueError(f"objective.clip must be > 0, got {self.clip}")
-        if self.num_steps < 1:
-            raise ValueError(f"objective.num_steps must be >= 1, got {self.num_steps}")
 
     def gain(
         self, log_p_B: torch.Tensor, drawn_log_p_B: torch.Tensor, advantages_B: torch.Tensor

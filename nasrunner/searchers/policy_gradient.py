@@ -3,10 +3,12 @@
 import copy
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
 
+from nasrunner.core.annotations import Above, AtLeast, Within
 from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -57,40 +59,25 @@ class PolicyGradient(Searcher):
 
     Attributes:
         num_updates: batches that the controller has learnt from.
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
 
     def __init__(
         self,
         *,
-        hidden_units: int,
-        num_layers: int,
-        init_range: float,
-        learning_rate: float,
-        replicas: int | None,
-        children_per_replica: int,
-        batches_per_update: int,
-        baseline_decay: float,
-        entropy_bonus: float,
+        hidden_units: Annotated[int, AtLeast(1)],
+        num_layers: Annotated[int, AtLeast(1)],
+        init_range: Annotated[float, Above(0)],
+        learning_rate: Annotated[float, Above(0)],
+        replicas: Annotated[int, AtLeast(1)] | None,
+        children_per_replica: Annotated[int, AtLeast(1)],
+        batches_per_update: Annotated[int, AtLeast(1)],
+        baseline_decay: Annotated[float, Within("[0, 1)")],
+        entropy_bonus: Annotated[float, AtLeast(0)],
         objective: Objective,
         space: Space,
         seed: int,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        for name, value in (
-            ("hidden_units", hidden_units),
-            ("num_layers", num_layers),
-            ("children_per_replica", children_per_replica),
-            ("batches_per_update", batches_per_update),
-        ):
-            _require(name, value, value >= 1, ">= 1")
-        _require("replicas", replicas, replicas is None or replicas >= 1, ">= 1 or null")
-        _require("init_range", init_range, init_range > 0, "> 0")
-        _require("learning_rate", learning_rate, learning_rate > 0, "> 0")
-        _require("baseline_decay", baseline_decay, 0 <= baseline_decay < 1, "in [0, 1)")
-        _require("entropy_bonus", entropy_bonus, entropy_bonus >= 0, ">= 0")
         self.children_per_update = children_per_replica * batches_per_update
         self.batches_per_update = batches_per_update
         self.baseline_decay = baseline_decay
@@ -255,8 +242,3 @@ class PolicyGradient(Searcher):
 
         self.space_at(proposal.index).walk(choose)
         return transcript
-
-
-def _require(name: str, value: object, is_legal: bool, legal: str) -> None:
-    if not is_legal:
-        raise ValueError(f"{name} must be {legal}, got {value}")

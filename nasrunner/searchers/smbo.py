@@ -3,10 +3,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from statistics import NormalDist
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 
+from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -62,15 +63,15 @@ class Smbo(Searcher):
         candidates: draws them.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: ``surrogate`` cannot be called.
     """
 
     def __init__(
         self,
         *,
-        num_random: int,
-        max_history: int,
-        refit_growth: float,
+        num_random: Annotated[int, AtLeast(1)],
+        max_history: Annotated[int, AtLeast(3)],
+        refit_growth: Annotated[float, AtLeast(0)],
         use_ranks: bool,
         surrogate: Callable[..., Surrogate],
         acquisition: Acquisition,
@@ -79,12 +80,6 @@ class Smbo(Searcher):
         seed: int,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if num_random < 1:
-            raise ValueError(f"num_random must be >= 1, got {num_random}")
-        if max_history < 3:
-            raise ValueError(f"max_history must be >= 3, got {max_history}")
-        if refit_growth < 0:
-            raise ValueError(f"refit_growth must be >= 0, got {refit_growth}")
         if not callable(surrogate):
             raise ValueError("surrogate must be a partial that takes a space: set _partial_: true")
         self.num_random = num_random

@@ -5,7 +5,7 @@ import copy
 import warnings
 from collections import deque
 from collections.abc import Callable, Container, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -13,6 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -42,20 +43,18 @@ class Tpe(Searcher):
         sampler: makes an Optuna sampler from ``seed=``.
 
     Raises:
-        ValueError: ``max_history`` is too small, or ``sampler`` cannot be called with a seed.
+        ValueError: ``sampler`` cannot be called with a seed.
     """
 
     def __init__(
         self,
         *,
-        max_history: int | None,
+        max_history: Annotated[int, AtLeast(4)] | None,
         sampler: Callable[..., BaseSampler],
         space: Space,
         seed: int,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if max_history is not None and max_history < 4:
-            raise ValueError(f"max_history must be >= 4, or null for all, got {max_history}")
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.make_sampler = sampler
         self._storage = _Trials(max_history)

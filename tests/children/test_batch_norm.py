@@ -79,5 +79,5 @@ def test_every_batch_normalization_has_it_whoever_made_it(tmp_path):
 
 @pytest.mark.parametrize("value", ["0", "-0.1", "true", "small", ".inf"])
 def test_what_is_no_epsilon_is_refused_before_training(value):
-    with pytest.raises(ConfigError, match=r"batch_norm_epsilon must be null or a number > 0, got"):
+    with pytest.raises(ConfigError, match=r"batch_norm_epsilon must be float > 0 or null, got"):
         make_trainer(f"{EPSILON}={value}", space=space())

@@ -105,5 +105,5 @@ def test_what_are_no_images_stay_as_they_are(tmp_path):
 
 @pytest.mark.parametrize("value", ["last", "1", "null"])
 def test_what_is_no_choice_is_refused(value):
-    with pytest.raises(ConfigError, match="channels_last must be auto, true or false, got"):
+    with pytest.raises(ConfigError, match="channels_last must be bool or auto, got"):
         make_trainer(f"trainer.channels_last={value}")

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from nasrunner.core import ConfigError, Outcome, Proposal
+from nasrunner.core import Outcome, Proposal
 from nasrunner.executors.serial import SerialExecutor
 from tests.executors import trains
 
@@ -39,8 +39,3 @@ def test_ctrl_c_in_a_child_is_the_users_and_not_the_childs() -> None:
     executor.submit(train, Proposal(0, {}), trains.FOLDER)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         executor.wait()
-
-
-def test_no_thread_is_an_error_that_names_its_key() -> None:
-    with pytest.raises(ConfigError, match=r"executor\.threads must be a whole number >= 1, got 0"):
-        SerialExecutor(threads=0)

@@ -90,7 +90,7 @@ def test_networks_of_other_settings_are_not_mixed(
         (["top=2", "seed=3"], "seed cannot change when a network is retrained"),
         (["top=2", "trainer.max_epochs=abc"], "trainer.max_epochs must be int or null, got 'abc'"),
         (["top=2", "optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
-        (["top=2", "executor.threads=0"], "executor.threads must be a whole number >= 1, got 0"),
+        (["top=2", "executor.threads=0"], r"executor.threads must be int in \[1, 1024\], got 0"),
         (["top=2", "on=train", "trainer.checkpoint=none"], "checkpoint=none keeps no weights"),
         (["top=2", "scheduler=plateau"], "scheduler.monitor=val_loss is not measured with on="),
         (

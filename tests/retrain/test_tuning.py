@@ -245,7 +245,7 @@ def test_what_only_the_points_need_is_tried_before_anything_is_written(
         retrain(f"from={finished}", *GIVEN, "trainer.stop_patience=-1")
     told = capsys.readouterr()
     assert "trainer.stop_patience=-1 is left out, but for the points of the grid: with" in told.out
-    assert "trainer.stop_patience must be null or >= 0, got -1" in told.err
+    assert "trainer.stop_patience must be int >= 0 or null, got -1" in told.err
     assert not (finished / "retrained").exists()
 
 

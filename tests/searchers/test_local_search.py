@@ -227,8 +227,3 @@ def test_a_space_of_one_architecture_proposes_it_again(space: Any) -> None:
     searcher = local_search(parse_space(space))
     genotypes = [step(searcher, 0.5).genotype for _ in range(5)]
     assert genotypes == [genotypes[0]] * 5
-
-
-def test_an_unknown_improvement_is_refused() -> None:
-    with pytest.raises(ValueError, match="improvement must be 'first' or 'best', got 'last'"):
-        local_search(load_space("mlp"), "last")

@@ -279,15 +279,3 @@ def test_a_space_of_one_architecture_proposes_it_again(space: Any) -> None:
     loop = Loop(mcts(parse_space(space), branching_factor=2)).play(one_by_one(4))
     assert len(loop.proposals) == 4
     assert len({str(proposal["genotype"]) for proposal in loop.proposals}) == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"exploration": -0.1}, "exploration must be >= 0, got -0.1"),
-        ({"branching_factor": 1}, "branching_factor must be >= 2 or null, got 1"),
-    ],
-)
-def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        mcts(load_space("figure1"), **arguments)

@@ -192,8 +192,3 @@ def test_a_budget_below_a_batch_is_told_to_be_a_random_search() -> None:
     assert searcher.advice(9) is None
     assert searcher.advice(None) is None
     assert "makes this a random search" in (searcher.advice(8) or "")
-
-
-def test_replicas_must_be_a_number_of_them() -> None:
-    with pytest.raises(ValueError, match="replicas must be >= 1 or null, got 0"):
-        replicated(0, 8)

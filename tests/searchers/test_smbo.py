@@ -251,35 +251,14 @@ def test_candidates_leave_out_what_is_taken_and_what_was_drawn_before() -> None:
         assert Candidates(1, 0, 1, 0.0).draw(space, [], taken, rng) == [every[0]]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"num_random": 0}, "num_random must be >= 1, got 0"),
-        ({"max_history": 2}, "max_history must be >= 3, got 2"),
-        ({"refit_growth": -0.1}, "refit_growth must be >= 0, got -0.1"),
-        ({"surrogate": None}, "surrogate must be a partial that takes a space: set _partial_"),
-    ],
-)
-def test_arguments_out_of_range_are_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        smbo(load_space("mlp"), **changes)
+def test_a_surrogate_must_be_a_partial() -> None:
+    with pytest.raises(ValueError, match="surrogate must be a partial that takes a space"):
+        smbo(load_space("mlp"), surrogate=None)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ((-1, 5, 1, 0.0), "candidates.num_rollouts must be >= 0, got -1"),
-        ((5, -1, 1, 0.0), "candidates.num_mutations must be >= 0, got -1"),
-        ((0, 0, 1, 0.0), "candidates.num_rollouts or num_mutations must be >= 1, got 0 and 0"),
-        ((5, 5, 0, 0.0), "candidates.num_parents must be >= 1, got 0"),
-        ((5, 5, 1, 1.0), r"candidates.more_changes must be in \[0, 1\), got 1.0"),
-    ],
-)
-def test_candidates_out_of_range_are_refused(
-    arguments: tuple[int, int, int, float], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        Candidates(*arguments)
+def test_there_must_be_candidates() -> None:
+    with pytest.raises(ValueError, match="num_rollouts or num_mutations must be >= 1, got 0 and 0"):
+        Candidates(0, 0, 1, 0.0)
 
 
 def test_a_mistake_in_a_part_names_its_key() -> None:
@@ -305,7 +284,9 @@ def test_a_mistake_in_a_part_names_its_key() -> None:
             "more_changes": 0.0,
         },
     }
-    with pytest.raises(ConfigError, match=r"searcher: surrogate\.num_trees must be >= 2, got 1"):
+    with pytest.raises(
+        ConfigError, match=r"searcher\.surrogate\.num_trees must be int >= 2, got 1"
+    ):
         construct(config, "searcher", space=load_space("figure1"), seed=0)
 
 

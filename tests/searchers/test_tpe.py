@@ -200,8 +200,3 @@ def test_a_bounded_study_resumes_exactly() -> None:
     assert resumed.events == whole.events
     assert isinstance(resumed.searcher, Tpe)
     assert len(shown(resumed.searcher)) < 14
-
-
-def test_a_bound_too_small_to_hold_a_best_child_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_history must be >= 4, or null for all, got 3"):
-        bounded(3, [])

@@ -98,7 +98,7 @@ def test_a_study_that_fails_does_not_keep_the_next_from_running_without_slurm(
         command("seed=-1,0", "hydra.sweep.dir=sweep", "tracker=none")
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"nasrunner: {tmp_path}/sweep/0: seed must be >= 0, got -1"
+        f"nasrunner: {tmp_path}/sweep/0: seed must be int in [0, 4294967295], got -1"
     )
     lines = (tmp_path / "sweep" / "1" / "ledger.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["event"] == "ended"

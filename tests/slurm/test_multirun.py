@@ -83,7 +83,7 @@ def test_studies_that_fail_do_not_lose_the_others_and_are_told_with_their_reason
     _, done = swept
     assert done.returncode == 2
     assert "#1 failed: " in done.stdout
-    assert "seed must be >= 0, got -3" in done.stdout
+    assert "seed must be int in [0, 4294967295], got -3" in done.stdout
     assert "#2 ended, best reward 0." in done.stdout
     last = done.stderr.splitlines()[-1]
     assert last.startswith("nasrunner: 2 of 4 studies failed: #1, #3; their reasons stand above")
@@ -160,7 +160,7 @@ def test_studies_that_a_node_could_not_launch_start_elsewhere(slurm, tmp_path):
     assert done.returncode == 2
     for number in (0, 1):
         assert f"#{number} starts again: a node could not launch job " in done.stdout
-        assert f"seed must be >= 0, got {-1 - number}" in done.stdout
+        assert f"seed must be int in [0, 4294967295], got {-1 - number}" in done.stdout
 
 
 @pytest.mark.parametrize(
