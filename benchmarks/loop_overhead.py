@@ -95,7 +95,7 @@ def load(group: str, option: str) -> dict:
 def run(folder: Path, searcher: str, children: int, trackers: list[Tracker]) -> None:
     """A study in its folder, new or resumed."""
     space = parse_space(load("space", "mlp"))
-    rules = Rules(0, children, None, None, None, "retrain", "worst", None, None)
+    rules = Rules(0, children, None, None, None, None, "retrain", "worst", None, None)
     chosen: Searcher = construct(load("searcher", searcher), "searcher", space=space, seed=0)
     config = {"searcher": {"_target_": searcher}, "study": "loop"}
     with Ledger(folder / "ledger.jsonl") as ledger:

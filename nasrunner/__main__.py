@@ -28,6 +28,7 @@ MAY_CHANGE = (
     "max_hours",
     "target_reward",
     "max_failures",
+    "max_fruitless",
     "executor",
     "tracker",
     "baseline",

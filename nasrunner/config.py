@@ -35,6 +35,7 @@ class StudyConfig:
     max_hours: float | None = MISSING
     target_reward: float | None = MISSING
     max_failures: int | None = MISSING
+    max_fruitless: int | None = MISSING
     duplicates: str = MISSING
     failed_reward: Any = MISSING
     limits: LimitsConfig = MISSING

@@ -21,8 +21,7 @@ class History:
         """Takes an outcome that stands in the ledger."""
         self.outcomes.append(outcome)
         self.cost_s += outcome.cost_s
-        is_reused = outcome.reused_from is not None and outcome.is_evaluation
-        self.counts["reused" if is_reused else outcome.status] += 1
+        self.counts[_counted_as(outcome)] += 1
         if outcome.status != "duplicate":
             self._evaluated.setdefault(outcome.proposal.hash, outcome)
         if outcome.reward is not None:
@@ -41,10 +40,21 @@ class History:
     @property
     def num_spent(self) -> int:
         """How many outcomes count against ``max_children``: all but invalid and replaced ones."""
-        return len(self.outcomes) - self.counts["invalid"] - self.counts["duplicate"]
+        return len(self.outcomes) - sum(self.counts[name] for name in _FREE)
 
     def best(self, count: int) -> list[Outcome]:
         """The best completed children, best first, each genotype once."""
         completed = [o for o in self._evaluated.values() if o.reward is not None]
         completed.sort(key=lambda o: (-(o.reward or 0.0), o.proposal.index))
         return completed[:count]
+
+
+_FREE = ("invalid", "repeated", "duplicate")
+"""What spends no budget."""
+
+
+def _counted_as(outcome: Outcome) -> str:
+    """``reused``: an evaluation that was not made again; ``repeated``: invalid once more."""
+    if outcome.reused_from is None or outcome.status == "duplicate":
+        return outcome.status
+    return "reused" if outcome.is_evaluation else "repeated"

@@ -24,6 +24,8 @@ class Rules:
         max_hours: hours to run, all sessions of the study together; children that run then end.
         target_reward: ends the study once a child reaches it.
         max_failures: ends the study when more children than this have failed in training.
+        max_fruitless: ends the study when so many proposals in a row, in one session, were known
+            or invalid, unless the searcher proposes nothing twice.
         duplicates: what becomes of a genotype that was evaluated before: its outcome is reused
             and spends budget, another one is proposed, or it is trained again.
         failed_reward: what the searcher is told for a child without a reward: the worst reward
@@ -38,6 +40,7 @@ class Rules:
     max_hours: Annotated[float, Above(0)] | None
     target_reward: Annotated[float, FINITE] | None
     max_failures: Annotated[int, AtLeast(0)] | None
+    max_fruitless: Annotated[int, AtLeast(1)] | None
     duplicates: Duplicates
     failed_reward: Annotated[float, FINITE] | Literal["worst", "ignore"]
     max_parameters: Annotated[int, AtLeast(1)] | None

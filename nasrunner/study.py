@@ -6,8 +6,11 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
     BaselineComparison,
     Blueprint,
@@ -28,8 +31,8 @@ from nasrunner.one_thread import OneThread
 from nasrunner.rehearsal import rehearse
 from nasrunner.rules import Rules
 
-MAX_FRUITLESS = 1000
-"""So many proposals in a row that train nothing end a study."""
+MAX_KNOWN = 10
+"""After so many known proposals in a row, with ``duplicates=resample``, an unseen one is drawn."""
 
 
 class Study:
@@ -72,6 +75,8 @@ class Study:
         self._size = space.size()
         self._in_flight = InFlight(shares=rules.duplicates != "retrain")
         self._one_thread = OneThread()
+        self._known: set[Key] = set()
+        self._num_known = 0  # duplicates in a row
         self._fruitless = 0
         self._earlier_s = 0.0
         self._started = time.monotonic()
@@ -119,7 +124,7 @@ class Study:
                 case "proposed":
                     proposal = Proposal.from_json(event)
                     self.searcher.register(proposal)
-                    self._in_flight.add(proposal)
+                    self._add(proposal)
                 case "outcome":
                     proposed = self._in_flight.of(event["index"])
                     assert proposed is not None, "an outcome follows its proposal"
@@ -128,6 +133,7 @@ class Study:
                     self._earlier_s += before["time"] - session_start
                     session_start = event["time"]
         self._earlier_s += self.ledger.events[-1]["time"] - session_start
+        self._fruitless = 0  # who goes on with a study that ended of them wants more of them
 
     def rehearse(self) -> None:
         """Tries where children run what every child needs, while nothing else runs there.
@@ -172,7 +178,7 @@ class Study:
             self.stop(reason)
             return False
         with self._one_thread.held():
-            proposal = self.searcher.propose()
+            proposal = self._unseen() or self.searcher.propose()
         if proposal is None:
             self.stop("the space is exhausted")
             return False
@@ -221,14 +227,34 @@ class Study:
         if reason := self.rules.spent(self.history, self._elapsed_s()):
             return reason
         if self._is_exhausted():
-            return f"the space is exhausted: all {self._size} architectures were evaluated"
-        if self._fruitless >= MAX_FRUITLESS:
-            return f"{MAX_FRUITLESS} proposals in a row were invalid or duplicates"
+            invalid = self.history.counts["invalid"]
+            what = f"proposed, {invalid:,} of them invalid" if invalid else "evaluated"
+            return f"the space is exhausted: all {self._size} architectures were {what}"
+        limit = self.rules.max_fruitless
+        if limit is not None and self._fruitless >= limit and self.searcher.repeats:
+            return f"max_fruitless={limit} proposals in a row were invalid or known"
         return None
+
+    def _add(self, proposal: Proposal) -> None:
+        self._in_flight.add(proposal)
+        self._known.add(key_of(proposal.genotype))
+
+    def _unseen(self) -> Proposal | None:
+        """An architecture that was never proposed, where the searcher keeps to those that were."""
+        if self.rules.duplicates != "resample" or self._num_known < MAX_KNOWN:
+            return None
+        index = self.searcher.num_proposed
+        space = self.searcher.space_at(index)
+        if len(self._known) >= space.size():
+            return None  # a schedule's stage may be used up before the space is
+        rng = np.random.default_rng([self.rules.seed, index, 1])  # the searcher draws from no such
+        proposal = Proposal(index, untaken(space, self._known, rng))
+        self.searcher.register(proposal)
+        return proposal
 
     def _dispatch(self, proposal: Proposal) -> None:
         """Sends a proposal to a worker, or finds its outcome without one."""
-        self._in_flight.add(proposal)
+        self._add(proposal)
         if self.rules.duplicates != "retrain":
             if earlier := self.history.evaluated(proposal.hash):
                 self._record(self._repeat(earlier, proposal), self._blueprint(proposal))
@@ -266,6 +292,7 @@ class Study:
         self.history.add(outcome)
         spent = outcome.is_evaluation and outcome.reused_from is None
         self._fruitless = 0 if spent else self._fruitless + 1
+        self._num_known = self._num_known + 1 if outcome.status == "duplicate" else 0
         self.searcher.observe(
             dataclasses.replace(outcome, reward=self.rules.told_reward(outcome, self.history))
         )

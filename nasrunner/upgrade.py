@@ -21,6 +21,10 @@ _RENAMED = {"nasrunner.searchers.reinforce.Reinforce": {"batch_size": "children_
 """Former ``_target_`` -> arguments that have another name now."""
 
 
+_ADDED = {"max_fruitless": 10000}
+"""Keys of the top level that earlier versions lacked."""
+
+
 def upgraded(
     config: Mapping[str, Any],
     groups: Collection[str],
@@ -36,6 +40,7 @@ def upgraded(
         groups: those something is built from.
         tell: is given a sentence for each argument that is filled in.
     """
+    config = {**_ADDED, **config}
     config = {key: _moved(node) if key in groups else node for key, node in config.items()}
     tree = OmegaConf.create(dict(config))
     for group in (each for each in groups if each in config):

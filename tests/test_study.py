@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import nasrunner.study
 from nasrunner.core import (
     Blueprint,
     LedgerError,
@@ -25,7 +24,7 @@ from nasrunner.rules import Rules
 from nasrunner.searchers.evolution import RegularizedEvolution
 from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.random import RandomSearch
-from nasrunner.study import MAX_FRUITLESS, Study
+from nasrunner.study import MAX_KNOWN, Study
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain, figure1, toy_reward
 
 
@@ -201,28 +200,80 @@ def test_an_impossible_network_is_recorded_and_spends_no_budget(tmp_path: Path) 
 
 def test_a_space_without_a_valid_child_ends_with_a_reason(tmp_path: Path) -> None:
     space = chain()
-    run = Run(tmp_path, space, trainer=ToyTrainer(space, invalid=lambda genotype: True))
-    assert run.run().reason == f"{MAX_FRUITLESS} proposals in a row were invalid or duplicates"
-    assert len(run.recorder.outcomes) == MAX_FRUITLESS
+    trainer = ToyTrainer(space, invalid=lambda genotype: True)
+    run = Run(tmp_path, space, with_rules(max_fruitless=30), trainer=trainer)
+    assert run.run().reason == "max_fruitless=30 proposals in a row were invalid or known"
+    assert len(run.recorder.outcomes) == 30
 
 
-def test_a_reused_outcome_is_as_fruitless_as_an_invalid_child(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(nasrunner.study, "MAX_FRUITLESS", 7)
-    run = Run(tmp_path, rules=with_rules(max_children=None), searcher=Stubborn)
-    summary = run.run()
-    assert summary.reason == "7 proposals in a row were invalid or duplicates"
+def test_a_reused_outcome_is_as_fruitless_as_an_invalid_child(tmp_path: Path) -> None:
+    rules = with_rules(max_children=None, max_fruitless=7)
+    summary = Run(tmp_path, rules=rules, searcher=Stubborn).run()
+    assert summary.reason == "max_fruitless=7 proposals in a row were invalid or known"
     assert summary.counts == {"completed": 1, "reused": 7}
 
 
-def test_a_trained_child_starts_the_count_of_fruitless_proposals_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_who_goes_on_with_a_fruitless_study_gets_as_many_proposals_again(tmp_path: Path) -> None:
+    rules = with_rules(max_children=None, max_fruitless=7)
+    for session in (1, 2):
+        summary = Run(tmp_path, rules=rules, searcher=Stubborn).run()
+        assert summary.counts == {"completed": 1, "reused": 7 * session}
+
+
+def test_no_number_of_invalid_children_ends_an_exhaustive_search(tmp_path: Path) -> None:
+    space = chain(4)
+    trainer = ToyTrainer(space, invalid=lambda genotype: genotype["0/affine/units"] < 3)
+    rules = with_rules(max_children=None, max_fruitless=7)
+    summary = Run(tmp_path, space, rules, trainer=trainer, searcher=ExhaustiveSearch).run()
+    assert summary.counts == {"completed": 64, "invalid": 192}
+    assert summary.reason == (
+        "the space is exhausted: all 256 architectures were proposed, 192 of them invalid"
+    )
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_unseen_architectures_are_drawn_where_a_searcher_keeps_to_known_ones(
+    tmp_path: Path, slots: int
 ) -> None:
-    monkeypatch.setattr(nasrunner.study, "MAX_FRUITLESS", 7)
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    rules = with_rules(max_children=20, duplicates="resample")
+    whole = Run(tmp_path / "whole", figure1(), rules, Stubborn, ToyExecutor(slots))
+    summary = whole.run()
+    assert summary.counts["completed"] == len({o.proposal.hash for o in whole.recorder.outcomes})
+    assert summary.counts["completed"] == 20
+    assert summary.counts["duplicate"] <= 20 * MAX_KNOWN
+    for limit in (8, 20, 24):
+        halved = Run(
+            tmp_path / "parts",
+            figure1(),
+            with_rules(max_children=limit, duplicates="resample"),
+            Stubborn,
+            ToyExecutor(slots),
+        )
+        assert halved.run().counts["completed"] == limit
+    if slots == 1:  # with more, other children are in flight where the first session ends
+        first = len(events(tmp_path / "whole", "proposed"))
+        again = events(tmp_path / "parts", "proposed")
+        assert again[:first] == events(tmp_path / "whole", "proposed")
+
+
+def test_an_invalid_architecture_counts_once(tmp_path: Path) -> None:
+    space = figure1()
+    trainer = ToyTrainer(space, invalid=lambda genotype: True)
+    summary = Run(tmp_path, space, trainer=trainer).run()
+    assert summary.counts["invalid"] == 24
+    assert summary.counts["repeated"] > 0
+    assert summary.reason == (
+        "the space is exhausted: all 24 architectures were proposed, 24 of them invalid"
+    )
+
+
+def test_a_trained_child_starts_the_count_of_fruitless_proposals_again(tmp_path: Path) -> None:
     space, inspected = chain(), itertools.count(1)
     trainer = ToyTrainer(space, invalid=lambda genotype: next(inspected) % 7 > 0)
-    summary = Run(tmp_path, space, with_rules(max_children=3), trainer=trainer).run()
+    rules = with_rules(max_children=3, max_fruitless=7)
+    summary = Run(tmp_path, space, rules, trainer=trainer).run()
     assert summary.counts == {"completed": 3, "invalid": 18}
     assert summary.reason == "max_children=3 is spent"
 

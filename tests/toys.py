@@ -17,6 +17,7 @@ RULES = Rules(
     max_hours=None,
     target_reward=None,
     max_failures=None,
+    max_fruitless=1000,
     duplicates="reuse",
     failed_reward="worst",
     max_parameters=None,

@@ -1,6 +1,7 @@
 """The searcher contract: a policy for ``choose``, resumable by replaying what was recorded."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,15 +15,20 @@ class Searcher(ABC):
     The state is a function of (space, seed, the ledger's events in order) alone. ``suggest``
     changes nothing; a proposal becomes state when it is registered, which ``propose`` does and
     which a resumed study does with the recorded proposal instead. Outcomes may arrive in any
-    order. All randomness comes from ``rng(index)``: a child's ``seed_everything`` cannot touch it.
-    A study calls its searcher with numpy, torch and whatever else is loaded on one thread, for they
-    round differently on more; so a searcher imports what it computes with when it is made. Other
-    processors round differently even so: what was recorded may be what it would not have proposed.
+    order, and a proposal may be one that another made: a study draws an unseen architecture where
+    its searcher keeps to known ones. All randomness comes from ``rng(index)``: a child's
+    ``seed_everything`` cannot touch it. A study calls its searcher with numpy, torch and whatever
+    else is loaded on one thread, for they round differently on more; so a searcher imports what it
+    computes with when it is made. Other processors round differently even so: what was recorded
+    may be what it would not have proposed.
 
     Args:
         space: what may be built.
         seed: together with the proposal's index it fixes every random draw.
     """
+
+    repeats: ClassVar[bool] = True
+    """Whether it may propose an architecture again; one that never does ends by itself."""
 
     def __init__(self, *, space: Space, seed: int) -> None:
         self.space = space

@@ -204,6 +204,7 @@ def _rules(seed: int) -> Rules:
         max_hours=None,
         target_reward=None,
         max_failures=None,
+        max_fruitless=None,
         duplicates="reuse",
         failed_reward="ignore",
         max_parameters=None,

@@ -8,16 +8,8 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Within
 from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.order import Key, key_of, rollout, untaken
 from nasrunner.core.space import Space
-from nasrunner.searchers.exhaustive import after, first
-
-Key = frozenset[tuple[str, int]]
-"""A genotype as a member of a set."""
-
-
-def key_of(genotype: Genotype) -> Key:
-    """The answers in no order."""
-    return frozenset(genotype.items())
 
 
 @dataclass(frozen=True)
@@ -73,23 +65,6 @@ class Candidates:
             drawn.append(_mutate(space, parent, {paths[i] for i in changed}, rng))
         fresh = {key: genotype for genotype in drawn if (key := key_of(genotype)) not in taken}
         return list(fresh.values()) or [untaken(space, taken, rng)]
-
-
-def rollout(space: Space, rng: np.random.Generator) -> Genotype:
-    """An architecture with every active decision drawn uniformly."""
-    return space.walk(lambda decision: int(rng.integers(len(decision.options))))
-
-
-def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> Genotype:
-    """A random architecture that is not taken; there must be one.
-
-    Where it is taken, the next in lexicographic order that is not, and from the last architecture
-    back to the first.
-    """
-    genotype = rollout(space, rng)
-    while key_of(genotype) in taken:
-        genotype = after(space, genotype) or first(space)
-    return genotype
 
 
 def _mutable(space: Space, genotype: Genotype) -> list[str]:

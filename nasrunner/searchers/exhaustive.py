@@ -1,6 +1,7 @@
 """Exhaustive search."""
 
-from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.decision import Genotype
+from nasrunner.core.order import after, first
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -15,6 +16,8 @@ class ExhaustiveSearch(Searcher):
     schedule, each of its stages is begun with its first architecture, and the search ends with the
     first stage that is used up before its time.
     """
+
+    repeats = False
 
     def __init__(self, *, space: Space, seed: int) -> None:
         super().__init__(space=space, seed=seed)
@@ -31,35 +34,3 @@ class ExhaustiveSearch(Searcher):
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         pass
-
-
-def first(space: Space) -> Genotype:
-    """The first architecture in lexicographic order."""
-    return space.walk(lambda decision: 0)
-
-
-def after(space: Space, genotype: Genotype) -> Genotype | None:
-    """The next architecture in lexicographic order; None after the last.
-
-    The last answer that can be raised is; what is asked after it starts at 0. The first
-    architecture, where the genotype is of an earlier stage of the space.
-    """
-    asked: list[Decision] = []
-
-    def replay(decision: Decision) -> int:
-        asked.append(decision)
-        return genotype.get(decision.path, 0)
-
-    if space.walk(replay) != genotype:
-        return first(space)
-    raisable = [d.path for d in asked if genotype[d.path] + 1 < len(d.options)]
-    if not raisable:
-        return None
-    kept = {d.path for d in asked[: [d.path for d in asked].index(raisable[-1])]}
-
-    def step(decision: Decision) -> int:
-        if decision.path == raisable[-1]:
-            return genotype[decision.path] + 1
-        return genotype[decision.path] if decision.path in kept else 0
-
-    return space.walk(step)

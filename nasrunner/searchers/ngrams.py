@@ -9,6 +9,7 @@ import numpy as np
 
 from nasrunner.core.annotations import Above, AtLeast
 from nasrunner.core.decision import Genotype
+from nasrunner.core.order import Key, key_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
     Space,
@@ -17,7 +18,6 @@ from nasrunner.core.space import (
     is_module_type,
     is_modules_type,
 )
-from nasrunner.searchers.candidates import Key, key_of
 
 # N = genotypes to fit, C = candidates, F = features
 

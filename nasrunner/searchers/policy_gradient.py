@@ -38,7 +38,8 @@ class PolicyGradient(Searcher):
     after one gradient of another magnitude. Decisions that select members of a set, such as
     skip connections, are predicted by attention to anchor points. Notes of a proposal:
     ``log_probability`` of the whole architecture when it was drawn, and ``update``, how many
-    updates the weights that drew it had had.
+    updates the weights that drew it had had. A proposal without them was drawn by another, and
+    teaches nothing.
 
     Args:
         hidden_units: of each LSTM layer, >= 1.
@@ -124,6 +125,8 @@ class PolicyGradient(Searcher):
         self.batches.register(proposal, self._weights)
 
     def learn(self, proposal: Proposal, reward: float) -> None:
+        if "log_probability" not in proposal.notes:
+            return self.forget(proposal)  # another drew it: no sample of the policy
         self._arrived.append((proposal.index, reward))
         self._take(proposal.index, reward)
         self._end(proposal, self._advantages[proposal.index])

@@ -1,8 +1,8 @@
 """Random search."""
 
+from nasrunner.core.order import rollout
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
-from nasrunner.searchers.candidates import rollout
 
 
 class RandomSearch(Searcher):

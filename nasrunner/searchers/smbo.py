@@ -9,11 +9,12 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Genotype
+from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.acquisition import Acquisition
-from nasrunner.searchers.candidates import Candidates, Key, key_of, untaken
+from nasrunner.searchers.candidates import Candidates
 from nasrunner.searchers.outliers import without_outliers
 
 # N = children, C = candidates

@@ -134,7 +134,8 @@ class ProgressDisplay:
 
     def _count(self, outcome: Outcome) -> bool:
         """Takes an outcome; returns whether it is the best so far."""
-        self._counts[outcome.status] += 1
+        is_repeated = outcome.status == "invalid" and outcome.reused_from is not None
+        self._counts["repeated" if is_repeated else outcome.status] += 1
         if outcome.reward is None or math.isnan(outcome.reward):
             return False
         best = self._best.reward if self._best is not None else None
@@ -260,7 +261,11 @@ def _best_table(summary: Summary) -> Table:
 
 
 def _counted(name: str, count: int) -> str:
-    saved = {"reused": " (duplicates, not trained again)", "duplicate": " (replaced)"}
+    saved = {
+        "reused": " (duplicates, not trained again)",
+        "repeated": " (invalid, proposed again)",
+        "duplicate": " (replaced)",
+    }
     return f"{count} {name}{saved.get(name, '')}"
 
 

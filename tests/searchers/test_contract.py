@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.order import rollout
 from tests.searchers.worlds import (
     GOLDEN_SPACES,
     SEARCHERS,
@@ -19,6 +21,7 @@ from tests.searchers.worlds import (
     load_space,
     make_searcher,
     one_by_one,
+    reward_of,
 )
 
 every_searcher = pytest.mark.parametrize("name", SEARCHERS)
@@ -117,6 +120,27 @@ def test_proposals_survive_json(name: str, space: str) -> None:
     proposal = loop.searcher.propose()
     assert proposal is not None
     assert Proposal.from_json(json.loads(json.dumps(proposal.to_json()))) == proposal
+
+
+@pytest.mark.parametrize("name", sorted({*SEARCHERS} - {"exhaustive"}))  # it knows of all
+@pytest.mark.parametrize(
+    "space",
+    ["figure1", pytest.param("nasrl_conv_small", marks=pytest.mark.slow)],  # skips by attention
+)
+def test_proposals_of_another_are_taken_and_replayed(name: str, space: str) -> None:
+    """As a study draws unseen architectures, and as other processors would propose."""
+    searcher, events = make_searcher(name, space), []
+    for index in range(12):
+        rng = np.random.default_rng(index)
+        another = Proposal(index, rollout(searcher.space_at(index), rng))
+        proposal = searcher.suggest(index) if index % 3 else another
+        assert proposal is not None
+        searcher.register(proposal)
+        outcome = Outcome(proposal, "completed", reward_of(proposal))
+        searcher.observe(outcome)
+        events += [{"proposed": proposal.to_json()}, {"outcome": outcome.to_json()}]
+    replayed = Loop(make_searcher(name, space)).replay(events).searcher
+    assert replayed.suggest(12) == searcher.suggest(12)
 
 
 @every_searcher

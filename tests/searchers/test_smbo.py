@@ -7,8 +7,9 @@ import pytest
 
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
+from nasrunner.core.order import key_of
 from nasrunner.searchers.acquisition import ExploreGreedy
-from nasrunner.searchers.candidates import Candidates, key_of
+from nasrunner.searchers.candidates import Candidates
 from nasrunner.searchers.random import RandomSearch
 from nasrunner.searchers.smbo import Smbo, choose_history, normal_scores, standardised
 from nasrunner.spaces.language import parse_space

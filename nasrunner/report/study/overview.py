@@ -45,7 +45,12 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
             (f"best, child {at.index:04d}", number(at.reward)),
             ("found at evaluation", f"{at.number:,}"),
         ]
-    counts = Counter(c.outcome.status for c in study.recorded if c.outcome is not None)
+    outcomes = [child.outcome for child in study.recorded if child.outcome is not None]
+    counts = Counter(
+        outcome.status
+        for outcome in outcomes
+        if outcome.status != "invalid" or outcome.reused_from is None
+    )
     facts += [
         (status, f"{count:,}")
         for status, count in sorted(counts.items())

@@ -91,7 +91,7 @@ def test_a_best_reward_is_known_only_as_far_as_the_study_came(tmp_path):
 @pytest.mark.parametrize("target", [None, 0.0])
 def test_a_study_with_nothing_more_to_find_stands_for_any_budget(tmp_path, target):
     space = figure1()
-    rules = Rules(0, None, None, target, None, "reuse", "worst", None, None)
+    rules = Rules(0, None, None, target, None, None, "reuse", "worst", None, None)
     with open_ledger(tmp_path) as ledger:
         Study(
             space=space,
