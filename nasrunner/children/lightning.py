@@ -115,9 +115,10 @@ class LightningRehearsal:
 
         data = self.config["data"]
         in_dtype = data.get("in_dtype", "float32")
-        networks = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
+        found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
         settings = self.space.hyperparameters
-        return check_child(self.config, settings, self.in_shape, self.construct, networks)
+        said = check_child(self.config, settings, self.in_shape, self.construct, found.networks)
+        return [*said, *([found.remark] if found.remark else [])]
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 import math
 import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from nasrunner.children.blueprint import on_meta
-from nasrunner.core import ConfigError, SearchSpace, Shape, SpaceError
+from nasrunner.core import ConfigError, Genotype, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.memory import least_memory_gb, memory_gb
+from nasrunner.core.order import after, first, rollout
 
 NUM_NETWORKS = 8
 """Networks of a space that are looked at; the smallest of them is trained first."""
@@ -16,43 +20,96 @@ _MAX_DRAWS = 30
 _DRAWING_S = 1.0
 """How long networks are drawn once there is one: large ones take long even without weights."""
 
+_MAX_LISTED = 1000
+_LISTING_S = 10.0
+"""Architectures that are all tried where no random one is possible, and how long."""
 
-def sampled(
-    space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
-) -> list[SearchSpace]:
-    """Some networks of a space that are possible, smallest first.
+
+@dataclass(frozen=True)
+class Samples:
+    """What was found among some architectures of a space.
+
+    Attributes:
+        networks: those that are possible, smallest first.
+        remark: a sentence where none is, although there may be others.
+    """
+
+    networks: list[SearchSpace]
+    remark: str | None
+
+
+def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str) -> Samples:
+    """Draws some networks of a space that are possible.
 
     Args:
         space: what is searched.
         in_shape, num_outputs, in_dtype: as of ``draw_up``.
 
     Raises:
-        ConfigError: some are possible, but this machine's memory holds none of them.
+        ConfigError: the space has none, and why; or some are possible, but this machine's memory
+            holds none of them.
     """
     least_gb, there_gb = math.inf, memory_gb()
-    rng = np.random.default_rng(0)
-    drawn = space.at_proposal(0)
+    stage = space.at_proposal(0)
+    reasons: Counter[str] = Counter()
     found: dict[str, tuple[int, SearchSpace]] = {}
-    deadline = time.monotonic() + _DRAWING_S
-    for _ in range(_MAX_DRAWS):
-        frozen = space.freeze(drawn.walk(lambda d: int(rng.integers(len(d.options)))))
+    tried: set[str] = set()
+    started = time.monotonic()
+    is_complete = False
+    for place, genotype in enumerate(_genotypes(stage)):
+        elapsed_s = time.monotonic() - started
+        if genotype is None:
+            is_complete = True
+            break
+        if elapsed_s > _LISTING_S or (found and (place >= _MAX_DRAWS or elapsed_s > _DRAWING_S)):
+            break
+        frozen = space.freeze(genotype)
         text = frozen.network.text()
-        if text in found:
+        if text in tried:
             continue
+        tried.add(text)
         try:
             network = on_meta(frozen, in_shape, num_outputs, in_dtype)
-        except SpaceError:
+        except SpaceError as error:
+            reasons[" ".join(str(error).split())] += 1
             continue
         parameters = sum(p.numel() for p in network.parameters())
         least_gb = min(least_gb, needed_gb := least_memory_gb(parameters))
         if needed_gb > there_gb:
             continue
         found[text] = (parameters, frozen)
-        if len(found) == NUM_NETWORKS or time.monotonic() > deadline:
+        if len(found) == NUM_NETWORKS:
             break
-    if not found and least_gb < math.inf:
+    if found:
+        ordered = sorted(found.values(), key=lambda each: each[0])
+        return Samples([frozen for _, frozen in ordered], None)
+    if least_gb < math.inf:
         raise ConfigError(
             f"space: of the networks that were tried, the smallest takes {least_gb:,.6g} GB for "
             f"parameters and gradients, and this machine has {there_gb:,.4g} GB"
         )
-    return [frozen for _, frozen in sorted(found.values(), key=lambda each: each[0])]
+    what = f"data.in_shape={list(in_shape)} and data.num_outputs={num_outputs}"
+    reason, _ = reasons.most_common(1)[0]
+    if is_complete:
+        which = f"none of its {len(tried):,} networks can" if len(tried) > 1 else "its network cannot"
+        raise ConfigError(f"space: {which} be built for {what}: {reason}")
+    return Samples(
+        [],
+        f"none of {len(tried)} random networks can be built for {what}; most often: {reason}",
+    )
+
+
+def _genotypes(space: Space) -> Iterator[Genotype | None]:
+    """Random architectures; then each of a small space, and None."""
+    rng = np.random.default_rng(0)
+    yield from (rollout(space, rng) for _ in range(_MAX_DRAWS))
+    if space.size() <= _MAX_LISTED:
+        yield from _listed(space)
+        yield None
+
+
+def _listed(space: Space) -> Iterator[Genotype]:
+    genotype: Genotype | None = first(space)
+    while genotype is not None:
+        yield genotype
+        genotype = after(space, genotype)

@@ -68,7 +68,8 @@ class Outcome:
         reward: what the searcher maximises. Higher is better.
         metrics: final values under their metric names.
         cost_s: wall-clock seconds spent in the worker; 0 where nothing was trained.
-        error: for ``failed`` and ``invalid``: the reason, readable.
+        error: for ``failed`` and ``invalid``: the reason, readable; the middle of a long one is
+            cut out.
         reused_from: index of the child with the same genotype whose outcome this repeats.
     """
 
@@ -79,6 +80,10 @@ class Outcome:
     cost_s: float = 0.0
     error: str | None = None
     reused_from: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.error is not None and len(self.error) > _MAX_ERROR:
+            object.__setattr__(self, "error", _shortened(self.error))
 
     @property
     def is_evaluation(self) -> bool:
@@ -108,3 +113,13 @@ class Outcome:
             record["error"],
             record["reused_from"],
         )
+
+
+_MAX_ERROR = 20_000
+"""Characters of an error that are recorded: every reader of a ledger reads them all."""
+
+
+def _shortened(error: str) -> str:
+    half = _MAX_ERROR // 2 - 50
+    note = f"\n[{len(error) - 2 * half:,} characters were cut here]\n"
+    return f"{error[:half]}{note}{error[-half:]}"

@@ -1,0 +1,43 @@
+import pytest
+
+from nasrunner.children.samples import sampled
+from nasrunner.core import ConfigError
+from nasrunner.spaces.language import parse_space
+from tests.searchers.worlds import load_space
+
+
+def test_networks_are_found_smallest_first():
+    found = sampled(load_space("figure1"), (1, 8, 8), 10, "float32")
+    sizes = [
+        sum(p.numel() for p in frozen.build((1, 8, 8))[0].parameters()) for frozen in found.networks
+    ]
+    assert found.remark is None
+    assert sizes == sorted(sizes)
+    assert len(sizes) == 8
+
+
+def test_a_small_space_without_a_possible_network_is_refused():
+    message = (
+        r"space: none of its 24 networks can be built for data.in_shape=\[1, 64\] and "
+        r"data.num_outputs=10: .*no conv2d on an input of shape \(1, 64\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        sampled(load_space("figure1"), (1, 64), 10, "float32")
+
+
+def test_the_only_possible_network_of_a_small_space_is_found():
+    units = {"affine": {"units": {"oneof": list(range(1, 11))}}}
+    space = parse_space({"concat": [units, units, units]})  # the last must have 10 outputs
+    found = sampled(space, (4,), 10, "float32")
+    assert all(frozen.text().endswith("affine(units=10)") for frozen in found.networks)
+    rare = parse_space({"affine": {"units": {"oneof": list(range(10, 510))}}})
+    assert [each.text() for each in sampled(rare, (4,), 10, "float32").networks] == [
+        "affine(units=10)"
+    ]
+
+
+def test_a_large_space_without_a_possible_network_is_a_remark():
+    found = sampled(load_space("deepconv"), (1, 64), 10, "float32")
+    assert found.networks == []
+    assert found.remark is not None
+    assert found.remark.startswith("none of 30 random networks can be built for data.in_shape=[1, ")
