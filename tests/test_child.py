@@ -116,8 +116,8 @@ def test_a_study_that_trains_nothing_is_refused(tmp_path, monkeypatch, capsys):
         (["trainer.devices=2", "trainer.sync_batchnorm=true"], "sync_batchnorm=true needs GPUs"),
         (["trainer.devices=4", "data.batch_size=3"], "data.batch_size=3 leaves some of the"),
         (["trainer.scale_learning_rate=cubic"], "must be one of none, linear, sqrt, got 'cubic'"),
-        (["trainer.batch_size_per_device=2"], "must be true or false, got 2"),
-        (["trainer.checkpoint_every_s=-1"], "must be null or a number >= 0, got -1"),
+        (["trainer.batch_size_per_device=2"], "must be bool, got 2"),
+        (["trainer.checkpoint_every_s=-1"], "must be float >= 0 or null, got -1"),
         (["+space.hyperparameters={trainer.devices: {oneof: [1, 2]}}"], "the same for all child"),
     ],
 )

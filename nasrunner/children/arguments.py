@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytorch_lightning as pl
 from pytorch_lightning.plugins import MixedPrecision, Precision
@@ -78,22 +78,38 @@ def check_names(arguments: Mapping[str, Any]) -> None:
                 f"trainer.{name}: Lightning's Trainer takes no {name!r}, {suggest(name, legal)}"
             )
     for target, names in ((LightningTrainer, OWN), (pl.Trainer, lightning_defaults())):
-        if wrong := check_values(target, {n: v for n, v in arguments.items() if n in names}):
+        checked = {n: v for n, v in arguments.items() if n in names}
+        checked = {n: v for n, v in checked.items() if n not in _COLLECTIONS or not _is_named(v)}
+        if wrong := check_values(target, checked):
             raise ConfigError(f"trainer.{wrong[0]} {wrong[1]}")
     check_ranges(arguments)
 
 
 def _check_objects(arguments: Mapping[str, Any]) -> None:
     """Refuses names in the place of callbacks and loggers."""
-    for name in ("callbacks", "logger"):
+    for name in _COLLECTIONS:
         given = arguments.get(name)
-        for value in given if isinstance(given, list | tuple) else [given]:
-            is_in_list = isinstance(given, list)
-            if isinstance(value, str) or (is_in_list and not describes_objects(value)):
+        if _is_named(given):
+            parts = {f"{name}.{key}": v for key, v in given.items() if v is not None}
+        else:
+            parts = dict.fromkeys([name], given)
+            if isinstance(given, list | tuple):
+                parts = {f"{name}.{place}": value for place, value in enumerate(given)}
+        for key, value in parts.items():
+            if isinstance(value, str) or (key != name and not describes_objects(value)):
                 raise ConfigError(
-                    f"trainer.{name} must hold mappings with _target_, the dotted path of a class, "
+                    f"trainer.{key} must be a mapping with _target_, the dotted path of a class, "
                     f"got {value!r}"
                 )
+
+
+_COLLECTIONS = ("callbacks", "logger")
+"""Arguments that may be objects in a list, or by names that others do not look at."""
+
+
+def _is_named(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Whether a value maps names to objects, so that each can be overridden by its name."""
+    return isinstance(value, Mapping) and "_target_" not in value
 
 
 def make_trainer(
@@ -108,7 +124,8 @@ def make_trainer(
 
     Args:
         config: the ``trainer`` part of the child's configuration. Callbacks, loggers, plugins,
-            strategies and profilers may be given with ``_target_``.
+            strategies and profilers may be given with ``_target_``, callbacks and loggers by names
+            too, as in Lightning's templates for Hydra; null leaves one out.
         folder: where Lightning keeps files, if it is told to write some.
         construct: builds what has a ``_target_``.
         callbacks: ours that come after those of ``config``.
@@ -120,6 +137,9 @@ def make_trainer(
     check_names(config)
     given = {n: v for n, v in config.items() if not n.startswith("_") and n not in OWN}
     built = {n: _objects(v, f"trainer.{n}", construct) for n, v in given.items()}
+    for name in _COLLECTIONS:
+        if _is_named(built.get(name)):
+            built[name] = [each for each in built[name].values() if each is not None]
     users = built.pop("callbacks", None) or []
     plugins = built.get("plugins") or []
     built["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins])]
@@ -140,7 +160,8 @@ def make_trainer(
 
 def has_users_callbacks(config: Mapping[str, Any]) -> bool:
     """Whether the ``trainer`` part of a child's configuration has callbacks."""
-    return bool(config.get("callbacks"))
+    given = config.get("callbacks")
+    return any(each is not None for each in given.values()) if _is_named(given) else bool(given)
 
 
 def remarks(config: Mapping[str, Any], trainer: pl.Trainer) -> list[str]:
@@ -233,4 +254,6 @@ def _objects(value: Any, key: str, construct: Construct) -> Any:
         return construct(value, key)
     if isinstance(value, list):
         return [_objects(item, f"{key}.{index}", construct) for index, item in enumerate(value)]
+    if isinstance(value, Mapping) and describes_objects(value):
+        return {name: _objects(item, f"{key}.{name}", construct) for name, item in value.items()}
     return value

@@ -91,7 +91,8 @@ def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
     what = f"data.in_shape={list(in_shape)} and data.num_outputs={num_outputs}"
     reason, _ = reasons.most_common(1)[0]
     if is_complete:
-        which = f"none of its {len(tried):,} networks can" if len(tried) > 1 else "its network cannot"
+        count = len(tried)
+        which = f"none of its {count:,} networks can" if count > 1 else "its network cannot"
         raise ConfigError(f"space: {which} be built for {what}: {reason}")
     return Samples(
         [],

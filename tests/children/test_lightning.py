@@ -162,13 +162,14 @@ def test_remembered_layers_cost_the_same_as_those_that_are_run():
 
 
 def test_the_output_must_fit_the_data():
-    trainer = make_trainer(space={"affine": {"units": 4}})
+    trainer = make_trainer(space={"affine": {"units": 4}}, is_rehearsed=False)
     with pytest.raises(SpaceError, match=r"output has the shape \(4,\) but must have \(3,\)"):
         trainer.inspect({})
 
 
 def test_an_impossible_shape_names_its_place():
-    trainer = make_trainer(space={"concat": [{"conv2d": {"filters": 2, "kernel_size": 3}}]})
+    space = {"concat": [{"conv2d": {"filters": 2, "kernel_size": 3}}]}
+    trainer = make_trainer(space=space, is_rehearsed=False)
     with pytest.raises(SpaceError, match=r"'0/conv2d': no conv2d on an input of shape \(4,\)"):
         trainer.inspect({})
 

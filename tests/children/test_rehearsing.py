@@ -42,8 +42,18 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
             {"scheduler": "plateau"},
             r"limit_val_batches=0 leaves .* scheduler.monitor=val_loss",
         ),
-        (["trainer.logger=tensorboard"], {}, r"trainer.logger must hold mappings with _target_"),
-        (["trainer.callbacks=[EarlyStopping]"], {}, r"trainer.callbacks must hold mappings"),
+        (["trainer.logger=tensorboard"], {}, r"trainer.logger must be a mapping with _target_"),
+        (["trainer.callbacks=[EarlyStopping]"], {}, r"callbacks.0 must be a mapping with _target_"),
+        (
+            ["trainer.callbacks={stop: 3}"],
+            {},
+            r"trainer.callbacks.stop must be a mapping with _tar",
+        ),
+        (
+            ["trainer.callbacks={stop: {_target_: pytorch_lightning.callbacks.Timer, duratio: 3}}"],
+            {},
+            r"trainer.callbacks.stop.duratio: Timer takes no 'duratio', did you mean 'duration'",
+        ),
         *[
             (
                 [
@@ -353,6 +363,27 @@ def test_a_rehearsal_leaves_nothing_of_a_users_loggers_and_checkpoints(tmp_path)
     overrides = (f"trainer.logger={json.dumps(csv)}", f"trainer.callbacks={checkpoint}")
     make_trainer(*overrides, "trainer.enable_checkpointing=true")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "num_epochs"),
+    [
+        ([], 2),
+        (["trainer.callbacks.stop.patience=2"], 3),
+        (["trainer.callbacks.stop=null"], 4),
+    ],
+)
+def test_callbacks_and_loggers_may_have_names(tmp_path, changes, num_epochs):
+    (stop,) = json.loads(callback("EarlyStopping", monitor="val_loss", patience=1, min_delta=99))
+    csv = {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": str(tmp_path / "csv")}
+    named = (
+        f"trainer.callbacks={json.dumps({'stop': stop})}",
+        f"trainer.logger={json.dumps({'csv': csv, 'none': None})}",
+    )
+    outcome = train(tmp_path, *named, "trainer.max_epochs=4", *changes)
+    assert outcome.error is None
+    assert len(curves(tmp_path)) == num_epochs
+    assert list((tmp_path / "csv").rglob("metrics.csv"))
 
 
 def test_options_that_are_not_just_numbers_are_trained_a_step():
