@@ -1,6 +1,7 @@
 """One attempt at training a child, and the outcome it becomes, whatever happens."""
 
 import gc
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.module import Line
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.forks import end_copy
 from nasrunner.core.records import Status
 
 Result = tuple[float | None, dict[str, float]]
@@ -50,17 +52,18 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
         files: its folder.
         train: trains it and appends each epoch's line to the attempt's curves.
     """
-    attempt = Attempt()
+    attempt, pid = Attempt(), os.getpid()
     reward, error = None, None
     try:
         reward, metrics = train(attempt)
-    except SIGTERMException:
-        raise  # the worker is told to stop; that is not the child's doing
-    except (Exception, SystemExit) as failure:
+    except (KeyboardInterrupt, SIGTERMException):
+        raise  # the user stops, or the worker is told to; that is not the child's doing
+    except BaseException as failure:
         error = describe(failure)
         metrics = final_metrics(attempt.curves)
         del failure
         _free_memory()
+    end_copy(pid)
     status: Status = "completed" if error is None else "failed"
     outcome = Outcome(proposal, status, reward, metrics, attempt.cost_s(), error)
     try:

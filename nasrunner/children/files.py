@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 
 from nasrunner.children.quiet import quiet, redirected
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.forks import end_copy
 
 LAST = "last.ckpt"
 """Lightning's checkpoint of the epoch that training goes on after."""
@@ -41,6 +42,7 @@ class ChildFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._pid = os.getpid()
         self._curves: TextIO | None = None
 
     @property
@@ -84,6 +86,7 @@ class ChildFiles:
     def add_line(self, line: Mapping[str, float]) -> None:
         """Appends an epoch to the learning curves, for readers of the running child."""
         assert self._curves is not None
+        end_copy(self._pid)
         self._curves.write(json.dumps(line) + "\n")
         self._curves.flush()
 

@@ -260,11 +260,11 @@ class ChildRehearsal:
         try:
             with interruptible():
                 trainer.fit(module, datamodule=loaded)
-        except (NetworkError, NasRunnerError):
+        except (KeyboardInterrupt, NetworkError, NasRunnerError):
             raise
         except (FloatingPointError, torch.OutOfMemoryError):
             return []  # of this network and its first weights
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise ConfigError(_explained(error)) from error
         finally:
             self.data.trainer = None
@@ -302,9 +302,9 @@ class _Traced(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         try:
             out: torch.Tensor = self.network(x)
-        except torch.OutOfMemoryError:
+        except (KeyboardInterrupt, torch.OutOfMemoryError):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise NetworkError(f"{type(error).__name__}: {error}") from error
         return out
 

@@ -10,6 +10,7 @@ import traceback
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core.forks import end_copy
 from nasrunner.core.threads import torch_threads
 
 OUTCOMES = "nasrunner-outcomes"
@@ -22,18 +23,21 @@ _ERROR_LINES = 12
 
 
 def run_child(train: Train, proposal: Proposal) -> Outcome:
-    """Trains a proposal; an exception or a wrong return value is a failed outcome.
+    """Trains a proposal; whatever it raises, or a wrong return value, is a failed outcome.
 
     ``KeyboardInterrupt`` passes through: it is the user's, not the child's. So does Lightning's
-    ``SIGTERMException``: the process was told to stop.
+    ``SIGTERMException``: the process was told to stop. A copy of the process that the child has
+    made with ``os.fork`` ends here.
     """
-    start_s = time.perf_counter()
+    start_s, pid = time.perf_counter(), os.getpid()
     try:
         outcome = train(proposal)
-    except (Exception, SystemExit) as error:
-        if type(error).__name__ == _TERMINATED:
+    except BaseException as error:
+        end_copy(pid)
+        if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
             raise
         return failed(proposal, last_lines(error), time.perf_counter() - start_s)
+    end_copy(pid)
     if not isinstance(outcome, Outcome) or outcome.proposal.index != proposal.index:
         reason = f"training child {proposal.index} must return its Outcome, got {outcome!r:.200}"
         return failed(proposal, reason, time.perf_counter() - start_s)

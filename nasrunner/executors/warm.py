@@ -4,7 +4,6 @@ It is multiprocessing's fork server. Importing Lightning costs seconds of CPU, s
 each of several workers at once is most of a short study's time.
 """
 
-import importlib.util
 import multiprocessing
 import os
 import signal
@@ -12,6 +11,8 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from multiprocessing import forkserver, resource_tracker
 
 from nasrunner.core import ConfigError, NasRunnerError
@@ -170,11 +171,18 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def _exists(module: str) -> bool:
-    """Looks for the top-level package only: finding a submodule would import its parents."""
-    package = module.partition(".")[0]
-    if package in sys.modules:
-        return True
-    try:
-        return importlib.util.find_spec(package) is not None
-    except (ImportError, ValueError):
-        return False
+    """Looks for a module without importing it or the packages it lies in."""
+    found: Sequence[str] | None = None
+    parts = module.split(".")
+    for count, part in enumerate(parts, 1):
+        name = ".".join(parts[:count])
+        try:
+            spec = find_spec(part) if count == 1 else PathFinder.find_spec(name, found)
+        except (ImportError, ValueError):
+            spec = None
+        if spec is None:
+            return module in sys.modules
+        found = spec.submodule_search_locations
+        if found is None:  # what a plain module makes below itself, as os.path, cannot be told
+            return True
+    return True

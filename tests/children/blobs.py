@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -165,6 +166,15 @@ class Broken(nn.Module):
                     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
                 case "exit":
                     raise SystemExit(3)
+                case "base":
+                    raise BaseException("the user's module raised it")
+                case "generator":
+                    raise GeneratorExit
+                case "fork":
+                    self.how = "nothing more"
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on
+                        os.fork()
                 case "warn":
                     warnings.warn("the user's module warns", stacklevel=1)
                 case "interrupt":
@@ -261,7 +271,7 @@ def train(folder, *overrides, genotype=None, seed=0, index=0, **arguments):
     return trainer.task(folder, seed)(Proposal(index, genotype))
 
 
-class Killed(BaseException):
+class Killed(SIGTERMException):
     """What a test interrupts a training with: no failure of the child."""
 
 

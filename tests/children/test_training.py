@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import signal
 from dataclasses import replace
@@ -360,6 +361,8 @@ def test_trainer_and_task_travel_by_pickle(tmp_path):
         ("raise", "RuntimeError: the user's module broke"),
         ("memory", "OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB"),
         ("exit", "SystemExit: 3"),
+        ("base", "BaseException: the user's module raised it"),
+        ("generator", "GeneratorExit"),
     ],
 )
 def test_a_child_that_breaks_is_a_failed_outcome(tmp_path, how, message):
@@ -370,6 +373,14 @@ def test_a_child_that_breaks_is_a_failed_outcome(tmp_path, how, message):
     written = json.loads((child_folder(tmp_path, 0) / "outcome.json").read_text())
     assert (written["status"], written["error"]) == ("failed", outcome.error)
     assert train(tmp_path, index=1).status == "completed"
+
+
+def test_a_copy_of_the_process_ends_and_writes_nothing(tmp_path):
+    outcome = train(tmp_path, space=broken("fork"), is_rehearsed=False)
+    _, status = os.waitpid(-1, 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+    assert outcome.status == "completed"
+    assert [line["epoch"] for line in curves(tmp_path)] == [0, 1, 2]
 
 
 def test_a_loss_that_explodes_later_keeps_the_epochs_before(tmp_path):

@@ -147,6 +147,7 @@ def test_a_preload_that_crashes_is_an_error_and_not_a_hang(
         ({"workers_per_gpu": 2}, r"executor\.workers_per_gpu needs a GPU, got 2"),
         ({"workers_per_gpu": 0}, r"executor\.workers_per_gpu must be .* >= 1 or null, got 0"),
         ({"preload": ["no_such_module"]}, r"executor\.preload: there is no module 'no_such_mod"),
+        ({"preload": ["torch.nope"]}, r"executor\.preload: there is no module 'torch\.nope'"),
     ],
 )
 def test_impossible_settings_are_one_error_that_names_its_key(

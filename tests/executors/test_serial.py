@@ -1,6 +1,7 @@
 """The serial executor's own promises."""
 
 import os
+import warnings
 
 import pytest
 import torch
@@ -39,3 +40,34 @@ def test_ctrl_c_in_a_child_is_the_users_and_not_the_childs() -> None:
     executor.submit(train, Proposal(0, {}), trains.FOLDER)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         executor.wait()
+
+
+@pytest.mark.parametrize("error", [BaseException, GeneratorExit, SystemExit, ValueError])
+def test_whatever_a_child_raises_is_its_failure(error: type[BaseException]) -> None:
+    def train(proposal: Proposal) -> Outcome:
+        raise error("the child's")
+
+    executor = SerialExecutor(threads=1)
+    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    (outcome,) = executor.wait()
+    assert outcome.status == "failed"
+    assert f"{error.__name__}: the child's" in str(outcome.error)
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_copy_of_the_process_that_a_child_made_ends_with_it(raises: bool) -> None:
+    copies: list[int] = []
+
+    def train(proposal: Proposal) -> Outcome:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from Python 3.12 on
+            copies.append(os.fork())
+        if raises:
+            raise ValueError
+        return trains.completed(proposal)
+
+    executor = SerialExecutor(threads=1)
+    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    assert len(executor.wait()) == 1
+    _, status = os.waitpid(copies[0], 0)
+    assert os.waitstatus_to_exitcode(status) == 1
