@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from nasrunner.core.space import Shape
 from nasrunner.export.errors import ExportError
@@ -17,7 +16,7 @@ TOLERANCE = 1e-4
 
 def max_difference(
     what: str,
-    network: nn.Module,
+    network: Callable[[torch.Tensor], torch.Tensor],
     other: Callable[[torch.Tensor], torch.Tensor],
     in_shape: Shape,
 ) -> float:

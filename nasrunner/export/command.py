@@ -16,13 +16,16 @@ nasrunner-export: writes a trained network so that it can be used without nasrun
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
                  or runs:/ID, the MLflow run of a study below outputs/
   to=FOLDER      where the files go; else export/ in the network's folder
+  normalize=false  network.onnx takes inputs that are normalized already, as network.py does; else
+                 inputs as they are in the data set
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
 
 It writes, each checked against the network on random inputs:
 
   network.py           the network as plain PyTorch code, with load(weights)
   network.safetensors  its weights, under the names they have in network.py
-  network.onnx         the same network for onnxruntime, for batches of any size
+  network.onnx         the same network for onnxruntime, for batches of any size, with what
+                       normalizes its inputs; its metadata says what they and the outputs are
   export.json          what it is, and how far the files' outputs are from the network's
 
 Examples:
@@ -34,7 +37,7 @@ Examples:
 """
 
 _PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
-_KEYS = ("from", "to", "study")
+_KEYS = ("from", "to", "study", "normalize")
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,13 @@ class Request:
         source: the network's folder, or ``runs:/<id>`` of a study.
         folder: where the files go; None: ``export`` in the network's folder.
         study_folder: of the study it is a network of; None: the one it lies in.
+        normalizes: whether the ONNX file takes inputs as they are in the data set.
     """
 
     source: str
     folder: Path | None
     study_folder: Path | None
+    normalizes: bool
 
 
 def main() -> None:
@@ -83,7 +88,10 @@ def parse(arguments: Sequence[str]) -> Request:
         raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
     folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))
     check_folder("to", folder)
-    return Request(given["from"], folder, study)
+    normalizes = given.get("normalize", "true")
+    if normalizes not in ("true", "false"):
+        raise ConfigError(f"normalize={normalizes} is no choice, {suggest('', ('true', 'false'))}")
+    return Request(given["from"], folder, study, normalizes == "true")
 
 
 def _run(request: Request) -> None:
@@ -98,7 +106,7 @@ def _run(request: Request) -> None:
     trained = find(request.source, request.study_folder)
     folder = request.folder or trained.folder / "export"
     check_folder("to", folder)
-    export = Export(trained, read_weights(trained), folder)
+    export = Export(trained, read_weights(trained), folder, request.normalizes)
     export.run()
     for name, size in export.sizes().items():
         difference = export.differences.get(name)

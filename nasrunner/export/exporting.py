@@ -17,7 +17,7 @@ from nasrunner.core.ports import Blueprint
 from nasrunner.export.checks import BATCHES, max_difference
 from nasrunner.export.errors import ExportError
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
-from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
+from nasrunner.export.onnx_file import Normalized, OnnxNetwork, write_onnx
 from nasrunner.export.source.construction import Constructions
 from nasrunner.export.source.standalone import Normalization, StandAlone, write
 from nasrunner.export.title import title_of
@@ -37,6 +37,7 @@ class Export:
         trained: the network.
         weights: its weights; None: only its code is written.
         folder: where the files go; made if it is missing.
+        normalizes: whether the ONNX file takes inputs as they are in the data set.
 
     Raises:
         ConfigError: the network takes tokens.
@@ -50,6 +51,7 @@ class Export:
     trained: Trained
     weights: Weights | None
     folder: Path
+    normalizes: bool = True
     differences: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -81,7 +83,7 @@ class Export:
             state = code.state(network) if code is not None else dict(network.state_dict())
             self._write_weights(state)
             named = network if code is None else code.load(state).eval()
-            self._attempt(ONNX, lambda: self._write_onnx(network, named))
+            self._attempt(ONNX, lambda: self._write_onnx(network, named, normalization))
         else:
             self.problems.append(self._without_weights())
         facts = self._facts(network, code, normalization)
@@ -140,11 +142,52 @@ class Export:
         apart = {key: value.detach().contiguous().clone() for key, value in state.items()}
         _write_whole(self.folder / WEIGHTS, save(apart, {"format": "pt"}))
 
-    def _write_onnx(self, network: nn.Module, named: nn.Module) -> None:
+    def _write_onnx(
+        self, network: nn.Module, named: nn.Module, normalization: Normalization | None
+    ) -> None:
         path, in_shape = self.folder / ONNX, self.trained.in_shape
-        write_onnx(named, in_shape, path)
-        other = OnnxNetwork(path)
-        self.differences[ONNX] = max_difference(ONNX, network, other, in_shape)
+        metadata = self._metadata(normalization)
+        if normalization is None or not self.normalizes:
+            write_onnx(named, in_shape, path, metadata)
+            self.differences[ONNX] = max_difference(ONNX, network, OnnxNetwork(path), in_shape)
+            return
+        mean, std = normalization.mean, normalization.std
+        write_onnx(Normalized(named, mean, std, in_shape).eval(), in_shape, path, metadata)
+        whole, other = Normalized(network, mean, std, in_shape).eval(), OnnxNetwork(path)
+        self.differences[ONNX] = max_difference(
+            ONNX, lambda z: whole(whole.raw(z)), lambda z: other(whole.raw(z)), in_shape
+        )
+
+    def _metadata(self, normalization: Normalization | None) -> dict[str, str]:
+        """What the ONNX file says of itself, in JSON where it is more than a word."""
+        config, blueprint = self.trained.config, self.blueprint()
+        task = str(config["task"]["_target_"]).rpartition(".")[2]
+        outputs = "logits of classes" if task == "Classification" else "numbers"
+        if normalization is None:
+            inputs = "normalized; with what is not known"
+        elif self.normalizes:
+            inputs = "as in the data set; the graph normalizes them"
+        else:
+            inputs = "normalized: (raw - mean) / std"
+        facts = {
+            "architecture": blueprint.text,
+            "data": str(config["data"]["_target_"]),
+            "task": task,
+            "inputs": f"x: {inputs}",
+            "outputs": f"y: {outputs}",
+            "in_shape": json.dumps(list(self.trained.in_shape)),
+            "num_outputs": json.dumps(config["data"]["num_outputs"]),
+            "mean": json.dumps(normalization and list(normalization.mean)),
+            "std": json.dumps(normalization and list(normalization.std)),
+        }
+        if task == "Classification":
+            facts["classes"] = json.dumps(self._classes())
+        return facts
+
+    def _classes(self) -> list[str]:
+        """The classes in the order of the outputs: the targets that the data set has for them."""
+        num_outputs = int(self.trained.config["data"]["num_outputs"])
+        return list(map(str, range(num_outputs)))
 
     def _facts(
         self, network: nn.Module, code: StandAlone | None, normalization: Normalization | None
@@ -174,6 +217,7 @@ class Export:
             "flops": blueprint.flops,
             "in_shape": list(trained.in_shape),
             "num_outputs": trained.config["data"]["num_outputs"],
+            "onnx_normalizes": self.normalizes and normalization is not None,
             "normalization": normalization
             and {
                 "mean": list(normalization.mean),

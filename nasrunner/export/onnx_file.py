@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,13 +14,46 @@ from nasrunner.core.space import Shape
 from nasrunner.export.errors import ExportError
 
 
-def write_onnx(network: nn.Module, in_shape: Shape, path: Path) -> None:
+class Normalized(nn.Module):
+    """A network of inputs as they are in the data set, which it normalizes itself.
+
+    Args:
+        network: of normalized inputs.
+        mean, std: of each channel or feature, by which the inputs are normalized.
+        in_shape: of one example.
+    """
+
+    def __init__(
+        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], in_shape: Shape
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.mean: torch.Tensor
+        self.std: torch.Tensor
+        shape = (-1, *[1] * (len(in_shape) - 1))
+        self.register_buffer("mean", torch.tensor(mean).view(shape))
+        self.register_buffer("std", torch.tensor(std).view(shape))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.network((x - self.mean) / self.std)
+        return y
+
+    def raw(self, normalized: torch.Tensor) -> torch.Tensor:
+        """Inputs that become these when they are normalized."""
+        raw: torch.Tensor = normalized * self.std + self.mean
+        return raw
+
+
+def write_onnx(
+    network: nn.Module, in_shape: Shape, path: Path, metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes a network for batches of any size: input ``x``, output ``y``.
 
     Args:
         network: in evaluation mode.
         in_shape: of one example.
         path: of the file.
+        metadata: what else the file says of the network, by name.
 
     Raises:
         ExportError: the network does something that has no counterpart in ONNX.
@@ -38,6 +71,7 @@ def write_onnx(network: nn.Module, in_shape: Shape, path: Path) -> None:
                 verbose=False,
             )
             assert program is not None
+            program.model.metadata_props.update(metadata or {})
             program.save(path)
     except Exception as error:  # torch.export and the exporter raise many classes of their own
         raise ExportError(f"the network cannot be written as ONNX: {_reason(error)}") from error

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import onnxruntime  # type: ignore[import-untyped]  # it has no stubs
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
@@ -115,6 +116,33 @@ def test_the_best_child_of_a_study_is_as_good_without_nasrunner(
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == pytest.approx(facts["reward"], abs=1e-6)
+
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+    (logits,) = session.run(["y"], {"x": raw.round().numpy()})
+    accuracy = float((logits.argmax(1) == y.numpy()).mean())
+    assert accuracy == pytest.approx(facts["reward"], abs=1e-6)
+    told = session.get_modelmeta().custom_metadata_map
+    assert told["inputs"] == "x: as in the data set; the graph normalizes them"
+    assert told["outputs"] == "y: logits of classes"
+    assert json.loads(told["in_shape"]) == [1, 8, 8]
+    assert json.loads(told["classes"]) == [str(digit) for digit in range(10)]
+    assert json.loads(told["std"]) == facts["normalization"]["std"]
+
+
+def test_normalization_is_left_out_of_onnx_where_that_is_asked_for(
+    command: Command, study: Path, tmp_path: Path
+) -> None:
+    command(f"from={study}", f"to={tmp_path}", "normalize=false")
+    facts = json.loads((tmp_path / "export.json").read_text())
+    data = digits()
+    data.setup("fit")
+    x, y = next(iter(data.val_dataloader()))  # normalized
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx")
+    (logits,) = session.run(["y"], {"x": x.numpy()})
+    assert float((logits.argmax(1) == y.numpy()).mean()) == pytest.approx(facts["reward"], abs=1e-6)
+    told = session.get_modelmeta().custom_metadata_map
+    assert told["inputs"] == "x: normalized: (raw - mean) / std"
+    assert facts["onnx_normalizes"] is False
 
 
 def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first(
@@ -236,7 +264,10 @@ def test_a_study_is_found_by_its_run_in_mlflow(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["form=x"], r"there is no key 'form', did you mean 'from'\? Legal: from, study, to"),
+        (
+            ["form=x"],
+            r"there is no key 'form', did you mean 'from'\? Legal: from, normalize, s",
+        ),
         (["outputs"], "arguments are written key=value, got 'outputs'; see --help"),
         (["from="], "arguments are written key=value, got 'from='"),
         (["to=x"], "from= is missing"),

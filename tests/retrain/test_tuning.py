@@ -205,7 +205,7 @@ def test_where_every_point_fails_nothing_is_tested_and_the_exit_code_says_so(
     [
         ("{optimizer.lr: [0.1, -1]}", r"Invalid learning rate: -1 \(with optimizer.lr=-1 of the"),
         ("{optimizer.weight_decay: [0, -1]}", r"Invalid weight_decay value: -1 \(with optimizer"),
-        ("{trainer.batch_norm_epsilon: [1, 0]}", "must be null or a number > 0, got 0 "),
+        ("{trainer.batch_norm_epsilon: [1, 0]}", "must be float > 0 or null, got 0 "),
         ("{trainer.devices: [1, 2]}", "tests each network on one device, not with .*devices=2"),
         ("{trainer.checkpoint: [best, nune]}", "trainer.checkpoint=nune"),
         ("nasrll", r"there is no grid=nasrll, did you mean 'nasrl'\?"),
@@ -241,11 +241,12 @@ def test_bad_input_is_one_sentence_before_any_training(
 def test_what_only_the_points_need_is_tried_before_anything_is_written(
     retrain: Retrain, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    changes = ("trainer.stop_patience=1", "trainer.limit_val_batches=0")
     with pytest.raises(SystemExit):
-        retrain(f"from={finished}", *GIVEN, "trainer.stop_patience=-1")
+        retrain(f"from={finished}", *GIVEN, *changes)
     told = capsys.readouterr()
-    assert "trainer.stop_patience=-1 is left out, but for the points of the grid: with" in told.out
-    assert "trainer.stop_patience must be int >= 0 or null, got -1" in told.err
+    assert "trainer.stop_patience=1 is left out, but for the points of the grid: with" in told.out
+    assert "trainer.limit_val_batches=0 leaves no validation example" in told.err
     assert not (finished / "retrained").exists()
 
 
