@@ -78,7 +78,12 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
     ],
     "executor/local": [
         ("workers", 10**9, "int in [1, 4096] or null"),
+        ("workers", -2, "int in [1, 4096] or null"),
+        ("workers", "two", "int in [1, 4096] or null"),
         ("threads_per_worker", 10**9, "int in [1, 1024]"),
+        ("threads_per_worker", 0, "int in [1, 1024]"),
+        ("gpus_per_worker", 0, "int >= 1"),
+        ("workers_per_gpu", 0, "int >= 1 or null"),
     ],
     "executor/simulated": [
         ("median_s", 0.0, "float > 0 or null"),
@@ -129,6 +134,7 @@ RULES = {
     "max_hours": None,
     "target_reward": None,
     "max_failures": 20,
+    "max_fruitless": 10000,
     "duplicates": "reuse",
     "failed_reward": "worst",
     "limits": {"parameters": None, "flops": None},
@@ -145,6 +151,7 @@ RULES = {
         ("max_hours", -1.0, "float > 0 or null"),
         ("target_reward", math.nan, "float or null"),
         ("max_failures", -1, "int >= 0 or null"),
+        ("max_fruitless", 0, "int >= 1 or null"),
         ("duplicates", "reus", "one of reuse, resample, retrain"),
         ("failed_reward", math.nan, "float or one of worst, ignore"),
         ("failed_reward", -math.inf, "float or one of worst, ignore"),

@@ -132,8 +132,11 @@ def test_an_estimated_cost_counts_the_symbols_of_every_epoch(table: Path, tmp_pa
         ({"per_symbol": {8: 1.0}}, "trainer.cost_s.per_symbol needs the seconds .* of '16'"),
         ({"per_symbol": {32: 1.0}}, "there is no symbol '32', .*Legal: 16, 8, relu, tanh"),
         ({"per_symbol": {**COST["per_symbol"], 8: "x"}}, "'8' must be a number, got 'x'"),
-        ({"epoch": 3}, "trainer: .*unexpected keyword argument 'epoch'"),
-        ({"constant": None}, "trainer.cost_s.constant must be a number, got None"),
+        (
+            {"epoch": 3},
+            r"trainer\.cost_s\.epoch: LinearCost takes no 'epoch', did you mean 'epochs'\?",
+        ),
+        ({"constant": None}, "trainer.cost_s.constant must be float, got None"),
     ],
 )
 def test_an_estimated_cost_must_speak_of_the_spaces_symbols(
