@@ -4,6 +4,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +18,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrunner import config as skeleton
 from nasrunner import multirun
+from nasrunner.arguments import Arguments, read_arguments
+from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.command_line import fail, one_sentence, sentence
+from nasrunner.composition import takes
+from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.launch import remove_if_unused, run_study, saved_config
+from nasrunner.launch import MAY_CHANGE, STUDY_GROUPS, run_study, saved_config
+from nasrunner.recorded import resumable
 from nasrunner.searched import resolved
+from nasrunner.study_folder import StudyFolder
 from nasrunner.upgrade import upgraded
 
-MAY_CHANGE = (
-    "max_children",
-    "max_hours",
-    "target_reward",
-    "max_failures",
-    "executor",
-    "tracker",
-    "baseline",
-)
-"""What a resumed study may change; everything else is part of what its ledger was written for."""
-
-_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")
-"""What a study is built from, beside its space."""
+_MAY_BE_EXCHANGED = ("executor", "tracker", "baseline")
+"""The groups of which a resumed study may take another option."""
 
 _PROGRAM = "nasrunner"
 
@@ -47,66 +43,109 @@ def main() -> None:
     multirun.register()
     # What it warns of is meant: our file replaces an entry of the same name in Hydra's store.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against")
-    with one_sentence(_PROGRAM, "stopped at once; the study can be resumed", _explain):
-        _direct_resume(sys.argv)
+    with one_sentence(_PROGRAM, "stopped at once", _explain):
+        arguments = read_arguments(sys.argv[1:])
+        resumed = None if arguments.resumed is None else _resumed(arguments)
+        if resumed is not None:
+            arguments = resumed.arguments
+        sys.argv[1:] = [*arguments.flags, *arguments.overrides]
+
+        def job(composed: DictConfig) -> float | None:
+            return _job(composed, resumed)
+
         conf = str(skeleton.config_dir())
-        hydra.main(version_base="1.3", config_path=conf, config_name="config")(_job)()
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(job)()
 
 
-def _job(composed: DictConfig) -> float | None:
+@dataclass(frozen=True)
+class Resumed:
+    """A study that goes on.
+
+    Attributes:
+        config: its own saved configuration, with what was changed.
+        arguments: with which Hydra works in its folder, and leaves no other behind.
+    """
+
+    config: dict[str, Any]
+    arguments: Arguments
+
+
+def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     """One study; returns its best reward, which a Hydra sweeper may use."""
     runtime = HydraConfig.get()
-    folder = Path(runtime.runtime.output_dir)
+    is_multirun = runtime.mode == RunMode.MULTIRUN
+    folder = StudyFolder(Path(runtime.runtime.output_dir), f"{runtime.job.name}.log")
     try:
-        config = resolved(composed)
-        if config["resume"] is not None:
-            config = _resumed(config, list(runtime.overrides.task))
-        summary = run_study(config, folder)
+        if resumed is not None:
+            config = resumed.config
+        else:
+            config = _plain(composed)
+            folder.claim(config, may_go_on=is_multirun and multirun.is_job(runtime))
+            folder.note_call(composed, runtime)
+        summary = run_study(config, folder.path)
+        if summary.failure is not None and is_multirun:
+            raise NasRunnerError(summary.failure)
     except (NasRunnerError, OmegaConfBaseException) as error:
-        if runtime.mode == RunMode.MULTIRUN:  # the others run; their launcher tells in the end
-            sys.stderr.write(f"{_PROGRAM}: {folder}: {_explain(error)}\n")
-            raise NasRunnerError(f"{folder}: {_explain(error)}") from None
-        remove_if_unused(folder)
+        folder.clear()
+        if is_multirun:  # the others run; their launcher tells in the end
+            sys.stderr.write(f"{_PROGRAM}: {folder.path}: {_explain(error)}\n")
+            raise NasRunnerError(f"{folder.path}: {_explain(error)}") from None
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
-    except BaseException:
-        remove_if_unused(folder)
+    except BaseException as error:
+        folder.clear()
+        if isinstance(error, KeyboardInterrupt) and folder.has_begun:
+            raise KeyboardInterrupt(resume_command(folder.path)) from None
         raise
     if summary.reason == "interrupted":
         sys.exit(130)
+    if summary.failure is not None:
+        sys.exit(1)
     return summary.best[0]["reward"] if summary.best else None
 
 
-def _direct_resume(arguments: list[str]) -> None:
-    """Makes Hydra work in the folder of the study that is resumed, and leave no other behind."""
-    given = [argument for argument in arguments[1:] if argument.startswith("resume=")]
-    if not given or given[-1] in ("resume=", "resume=null"):
-        return
-    folder = Path(given[-1].removeprefix("resume=").strip("'\"")).resolve()
-    saved_config(folder)
-    quoted = str(folder).replace("'", "\\'")
-    arguments += [f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null"]
+def _plain(composed: DictConfig) -> dict[str, Any]:
+    """The composed configuration, resolved."""
+    plain = resolved(composed)
+    return {**plain, "baseline": plain["baseline"] or None}
 
 
-def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """The study's own saved configuration, with the budgets and places that may change."""
-    saved = upgraded(saved_config(Path(composed["resume"])), _GROUPS, _warn)
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0].split("@")[0]
-        top = key.split(".")[0]
-        if top == "resume":
-            continue
-        if top not in MAY_CHANGE:
+def _resumed(arguments: Arguments) -> Resumed:
+    """The study that ``resume=`` names, with the budgets and places that may change.
+
+    Raises:
+        ConfigError: there is no such study, or what was asked for cannot change.
+    """
+    assert arguments.resumed is not None
+    if arguments.is_multirun:
+        raise ConfigError("resume= continues one study, so --multirun cannot be given with it")
+    folder = resumable(arguments.resumed, _warn)
+    saved = upgraded(saved_config(folder), STUDY_GROUPS, _warn)
+    given = [each for each in arguments.overrides if not each.startswith("resume=")]
+    parsed, paths = parse_overrides(given)
+    if arguments.own_dir is not None:
+        paths += parse_overrides([skeleton.search_path(arguments.own_dir)])[1]
+    for_hydra = [each for each in parsed if each.key_or_group.startswith("hydra")]
+    changes = [each for each in parsed if each not in for_hydra]
+    budgets = OmegaConf.structured(skeleton.StudyConfig)
+    for override in changes:
+        check_kind(override)
+        key = override.key_or_group
+        if key.partition(".")[0] not in MAY_CHANGE:
             raise ConfigError(
                 f"{key} cannot change when a study is resumed. Legal: {', '.join(MAY_CHANGE)}"
             )
-        if key == top:
-            saved[top] = composed[top]
-        else:
-            tree = OmegaConf.create(saved)
-            OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.create(composed), key))
-            saved = OmegaConf.to_container(tree)  # type: ignore[assignment]
-    saved["resume"] = None
-    return saved
+        if "." not in key and key not in _MAY_BE_EXCHANGED:
+            OmegaConf.update(budgets, key, override.value())  # of the right type
+    config = override_config(OmegaConf.create(saved), changes, paths, _MAY_BE_EXCHANGED)
+    overrides = [
+        *(str(each.input_line) for each in for_hydra),
+        f"hydra.run.dir={skeleton.quoted(str(folder))}",
+        "hydra.output_subdir=null",
+    ]
+    return Resumed(
+        {**config, "baseline": config["baseline"] or None, "resume": None},
+        replace(arguments, overrides=tuple(overrides)),
+    )
 
 
 def _warn(sentence: str) -> None:
@@ -121,13 +160,17 @@ def _explain(error: Exception) -> str:
     if isinstance(error, ConfigCompositionException) and unknown:
         key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
         parent, _, name = key.rpartition(".")
-        if legal := _legal_keys(parent):
+        node = _composed_node(parent)
+        if takes(node, name):
+            typed = next((each for each in sys.argv if each.startswith(f"{key}=")), f"{key}=…")
+            return f"the configuration has no {key!r} yet: +{typed} adds it"
+        if legal := [str(each) for each in node]:
             return f"there is no key {key!r}, {suggest(name, legal)}"
     return text
 
 
-def _legal_keys(parent: str) -> list[str]:
-    """The keys of a node, in the configuration composed from the overrides that are legal."""
+def _composed_node(key: str) -> Mapping[Any, Any]:
+    """A node of the configuration composed from the overrides that are legal."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -141,8 +184,8 @@ def _legal_keys(parent: str) -> list[str]:
                 overrides.append(argument)
             except HydraException:
                 continue  # the one to be told about, or one after it
-    node = OmegaConf.select(composed, parent) if parent else composed
-    return [str(name) for name in node] if OmegaConf.is_dict(node) else []
+    node = OmegaConf.select(composed, key) if key else composed
+    return node if isinstance(node, DictConfig) else {}
 
 
 if __name__ == "__main__":

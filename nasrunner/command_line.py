@@ -42,7 +42,7 @@ def one_sentence(
 
     Args:
         program: the command's name.
-        when_stopped: what to say after Ctrl-C.
+        when_stopped: what to say after Ctrl-C; a KeyboardInterrupt may carry how to go on.
         explain: puts an error into words.
     """
     try:
@@ -55,8 +55,9 @@ def one_sentence(
         fail(program, f"{error.filename}: {error.strerror}")
     except RecursionError:
         fail(program, "the configuration is nested too deeply; 40 modules in one another are legal")
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\n{program}: {when_stopped}\n")
+    except KeyboardInterrupt as stop:
+        go_on = f"; go on with: {stop}" if stop.args else ""
+        sys.stderr.write(f"\n{program}: {when_stopped}{go_on}\n")
         sys.exit(130)
 
 

@@ -46,6 +46,18 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
         raise ConfigError(f"{key}: {cause}") from error
 
 
+def takes(config: Mapping[str, Any], name: str) -> bool:
+    """Whether the target of a configuration takes an argument of this name."""
+    try:
+        target = get_object(str(config["_target_"]))
+        parameters = inspect.signature(target).parameters
+    except Exception:  # told where the object is built
+        return False
+    legal = getattr(target, "legal_arguments", None)  # those of its ** arguments
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return name in parameters or (is_open and (legal is None or name in legal()))
+
+
 def _check_arguments(target: Any, config: Mapping[str, Any], key: str) -> None:
     """Refuses an argument that the target does not take, and lists those it takes."""
     try:

@@ -1,5 +1,7 @@
 """The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +59,18 @@ def config_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
+def search_path(own_dir: Path) -> str:
+    """The override that makes Hydra look for options in a folder of the user's, too."""
+    return f"hydra.searchpath=[{quoted(f'file://{own_dir.resolve()}')}]"
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra takes it for a value, whatever is in it."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
 def register() -> None:
     """Makes the skeleton known to Hydra as ``schema``, and ``GRID`` beside it.
 
@@ -106,3 +120,12 @@ def rules_from(config: dict[str, Any]) -> Rules:
         max_flops=limits["flops"],
         max_memory_gb=limits.get("memory_gb"),  # studies of earlier versions lack it
     )
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a configuration with their values; a list is one value."""
+    if isinstance(value, Mapping) and value:
+        for name, inside in value.items():
+            yield from leaves(inside, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value

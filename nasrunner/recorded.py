@@ -1,16 +1,21 @@
 """Studies that were recorded: what reports, retraining and export read, and never write."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.launch import build_space, saved_config
 from nasrunner.ledger import read_events
+
+_BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
+"""A study's folder unless the user names another: when it began."""
 
 
 class EmptyStudyError(LedgerError):
@@ -89,6 +94,32 @@ class RecordedStudy:
                 found.setdefault(child.proposal.hash, child)
         ranked = sorted(found.values(), key=lambda c: (-_reward(c), c.proposal.index))
         return ranked[:count]
+
+
+def resumable(typed: str, tell: Callable[[str], object]) -> Path:
+    """The folder of the study that a user wants to go on with.
+
+    Args:
+        typed: its folder, or that of studies of one name, of which the latest is taken; as it is,
+            or quoted for Hydra.
+        tell: is given a sentence where one of several is taken.
+
+    Raises:
+        ConfigError: there is no study, or several that are none of one another's successors.
+    """
+    plain = typed.strip("'\"")
+    places = [Path(text) for text in (typed, plain, re.sub(r"\\(.)", r"\1", plain))]
+    folder = next((place for place in places if place.is_dir()), places[1]).resolve()
+    if (folder / "ledger.jsonl").is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
+    if not found:
+        raise ConfigError(f"resume={folder} is no study's folder: there is no ledger.jsonl")
+    if len(found) > 1 and not all(_BEGUN.fullmatch(each.name) for each in found):
+        listed = "; ".join(resume_command(each) for each in found)
+        raise ConfigError(f"resume={folder} holds {len(found)} studies, choose one: {listed}")
+    tell(f"resume: the latest of {len(found)} studies in {folder} is taken, {found[-1].name}")
+    return found[-1]
 
 
 def read_study(folder: Path) -> RecordedStudy:

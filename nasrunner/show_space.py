@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     """The space and data groups of the configuration these overrides give, resolved."""
-    search_path = [f"hydra.searchpath=['file://{own_dir.resolve()}']"] if own_dir else []
+    search_path = [skeleton.search_path(own_dir)] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*overrides, *search_path])
     return resolved(config, ["space", "data"])

@@ -306,6 +306,7 @@ class Study:
             cost_s=round(self.history.cost_s, 3),
             wall_s=round(self._elapsed_s(), 3),
             baseline=baseline,
+            failure=None if self._stop_reason == "interrupted" else self.history.failure(),
         )
 
 

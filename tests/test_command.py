@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,24 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         main()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def evolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of one child, with a searcher and an executor that are not the usual ones."""
+    folder = tmp_path_factory.mktemp("evolved") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        GlobalHydra.instance().clear()
+        own = ["searcher=evolution", f"hydra.run.dir={folder}", "max_children=1"]
+        patch.setattr(sys, "argv", ["nasrunner", *QUICK, *own])
+        main()
+    return folder
+
+
+@pytest.fixture
+def finished(evolved: Path, tmp_path: Path) -> Path:
+    """A copy of that study."""
+    return shutil.copytree(evolved, tmp_path.parent / f"{tmp_path.name}-finished")
 
 
 QUICK = (
@@ -158,6 +177,11 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             "tracker.*tracking_uri.*127.0.0.1:9",
         ),
         (["hydra.run.dir=/proc/nasrunner"], "/proc/nasrunner"),
+        (["hydra.run.dir=.", "+trainer.dummy=1"], "trainer.dummy"),
+        (["hydra.run.dir=a/b/c", "+trainer.dummy=1"], "trainer.dummy"),
+        (["trainer.overfit_batches=1"], r"has no 'trainer.overfit_batches' yet: \+trainer.overf"),
+        (["optimizer.amsgrad=true"], r"yet: \+optimizer.amsgrad=true adds it"),
+        (["searcher=1"], "searcher=1 is no option of the group searcher"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -242,3 +266,106 @@ def test_a_folder_with_files_of_the_users_own_keeps_them_when_a_study_does_not_s
         command(*QUICK, f"hydra.run.dir={own}", "max_children=0")
     assert sorted(path.name for path in own.rglob("*")) == ["a.txt", "config.yaml", "notes"]
     assert (own / "config.yaml").read_text() == "mine"
+
+
+def test_a_second_run_or_sweep_in_a_studys_folder_is_refused_and_changes_nothing(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK, "hydra.run.dir=study", "max_children=1")
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for arguments in (
+        ["hydra.run.dir=study", "searcher=random"],
+        ["--multirun", "hydra.sweep.dir=.", "searcher=random"],
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            command(*QUICK, *arguments)
+        assert exit_.value.code == 2
+        assert re.search(
+            "hydra.(run|sweep).dir=.* already.*nasrunner resume=", capsys.readouterr().err
+        )
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+@pytest.mark.parametrize("name", ["a=b", "a,b (1)", "it's ö"])
+def test_a_study_is_resumed_whatever_its_folder_is_called(
+    command: Command, tmp_path: Path, name: str
+) -> None:
+    command(*QUICK, "hydra.run.dir=study", "max_children=1")
+    (tmp_path / "study").rename(tmp_path / name)
+    command(f"resume={name}", "max_children=2", "executor.threads=2")
+    assert [outcome["index"] for outcome in outcomes(tmp_path / name)] == [0, 1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["searcher.tournament_size=2"], "searcher.tournament_size cannot change when a study"),
+        (["executor.thread=2"], "no key 'executor.thread', did you mean 'threads'"),
+        (["executor=seriel"], "Could not find 'executor/seriel'"),
+        (["executor=local", "executor.thread=2"], "no key 'executor.thread', did you mean"),
+        (["max_children=many"], "'many'.*could not be converted to Integer.*max_children"),
+        (["max_children=1,2"], "max_children=1,2: legal are key=value and"),
+        (["--multirun"], "resume= continues one study"),
+    ],
+)
+def test_changes_of_a_resumed_study_are_checked_against_its_own_configuration(
+    finished: Path,
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    changes: list[str],
+    message: str,
+) -> None:
+    before = (finished / "ledger.jsonl").read_bytes()
+    with pytest.raises(SystemExit) as exit_:
+        command(f"resume={finished}", *changes)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert (finished / "ledger.jsonl").read_bytes() == before
+
+
+def test_of_the_studies_of_one_name_the_latest_is_resumed(
+    command: Command, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for time in ("2026-01-02_03-04-05-678901", "2026-01-02_13-04-05-678901"):
+        shutil.copytree(finished, tmp_path / "smbo-figure1" / time)
+    command("resume=smbo-figure1", "max_children=2")
+    told = capsys.readouterr().err
+    assert "latest of 2 studies" in told
+    first, last = studies(tmp_path)
+    assert [len(outcomes(study)) for study in (first, last)] == [1, 2]
+    (tmp_path / "smbo-figure1" / "other").mkdir()
+    (tmp_path / "smbo-figure1" / "other" / "ledger.jsonl").touch()
+    with pytest.raises(SystemExit):
+        command("resume=smbo-figure1")
+    assert re.search("holds 3 studies, choose one: nasrunner resume=", capsys.readouterr().err)
+
+
+def test_a_baseline_is_not_exchanged_for_another(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK, "hydra.run.dir=study", "max_children=1", "baseline=random")
+    (tmp_path / "mine" / "baseline").mkdir(parents=True)
+    other = (Path(__file__).parent.parent / "conf" / "searcher" / "evolution.yaml").read_text()
+    (tmp_path / "mine" / "baseline" / "other.yaml").write_text(other)
+    with pytest.raises(SystemExit):
+        command("--config-dir", "mine", "resume=study", "baseline=other")
+    assert re.search("study/baseline holds another study.*searcher", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("mode", [[], ["--multirun"]])
+def test_a_study_without_a_completed_child_says_why_and_fails(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(*QUICK, *mode, "limits.parameters=2")
+    assert exit_.value.code == (2 if mode else 1)
+    (study,) = studies(tmp_path)
+    failure = json.loads((study / "summary.json").read_text())["failure"]
+    assert re.fullmatch(
+        r"no child was completed: \d+ invalid, because: [\d,]+ parameters are more than "
+        "limits.parameters=2",
+        failure,
+    )
+    assert failure in " ".join("".join(capsys.readouterr()).split())

@@ -157,6 +157,8 @@ class Summary:
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
+        failure: what kept every child from being completed, in words; None where one was, or
+            where the user stopped the study before.
     """
 
     reason: str
@@ -165,6 +167,7 @@ class Summary:
     cost_s: float
     wall_s: float
     baseline: BaselineComparison | None = None
+    failure: str | None = None
 
 
 class Tracker(Protocol):

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nasrunner.config import leaves
 from nasrunner.core.errors import ConfigError, NasRunnerError
 
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
@@ -57,8 +58,8 @@ class Place:
         """
         if not self._path.is_file():
             return
-        before = dict(_leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
-        now = dict(_leaves(settings))
+        before = dict(leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
+        now = dict(leaves(settings))
         for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key) and key not in _NOT_COMPARED:
                 raise ConfigError(
@@ -75,12 +76,3 @@ class Place:
     @property
     def _path(self) -> Path:
         return self.folder / "retrain.yaml"
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys of a configuration with their values; a list is one value."""
-    if isinstance(value, Mapping) and value:
-        for name, inside in value.items():
-            yield from _leaves(inside, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value

@@ -132,7 +132,7 @@ class StudyRuns:
         if summary.baseline is not None and summary.baseline.best is not None:
             counts["best_minus_baseline"] = summary.baseline.best[0]
         known = {
-            "nasrunner.reason": summary.reason,
+            "nasrunner.reason": summary.failure or summary.reason,
             "mlflow.note.content": text.study_note(self.study_id, summary),
         }
         metrics = metrics_at(sum(summary.counts.values()), time.time(), counts)
@@ -146,7 +146,8 @@ class StudyRuns:
 
     def end(self, summary: Summary) -> None:
         """Marks the study's run as ended."""
-        status = "KILLED" if summary.reason == "interrupted" else "FINISHED"
+        failed = "FINISHED" if summary.failure is None else "FAILED"
+        status = "KILLED" if summary.reason == "interrupted" else failed
         self.connection.client.set_terminated(self.parent_id, status)
 
     def _make_parent(self) -> "Run":

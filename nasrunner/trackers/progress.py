@@ -19,8 +19,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from nasrunner.core.commands import resume_command, short
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import Outcome, Proposal, last_line
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full
@@ -69,7 +70,7 @@ class ProgressDisplay:
         self._num_earlier = self._num_spent
         self.listen()
         resumed = f", {len(recorded)} children recorded before" if recorded else ""
-        self._print(Text(f"{info.name} in {_short(info.folder)}{resumed}", style="bold"))
+        self._print(Text(f"{info.name} in {short(info.folder)}{resumed}", style="bold"))
         if self.is_live:
             # A new renderable each time: the clock ticks between two children, too.
             self._live = Live(
@@ -98,7 +99,7 @@ class ProgressDisplay:
         if not self.is_live:
             self._print(self._line(outcome, is_better))
         elif outcome.status == "failed" and outcome.reused_from is None:
-            reason = _last_line(outcome.error)
+            reason = last_line(outcome.error)
             self.warn(f"child {outcome.proposal.index} failed: {reason}")
 
     def warn(self, message: str) -> None:
@@ -110,6 +111,8 @@ class ProgressDisplay:
         if summary.best:
             self._print(_best_table(summary))
         self._print(Text.assemble(("Ended: ", "bold"), summary.reason))
+        if summary.failure is not None:
+            self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
         counts = ", ".join(_counted(name, n) for name, n in summary.counts.items() if n)
         self._print(Text.assemble(("Children: ", "bold"), counts or "none"))
         spent = (
@@ -119,10 +122,10 @@ class ProgressDisplay:
         if summary.baseline is not None:
             self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))
         if self._info is not None:
-            self._print(Text.assemble(("Folder: ", "bold"), _short(self._info.folder)))
+            self._print(Text.assemble(("Folder: ", "bold"), short(self._info.folder)))
             if summary.reason == "interrupted":
-                resume = f"nasrunner resume={_short(self._info.folder)}"
-                self._print(Text.assemble(("Go on with: ", "bold"), resume))
+                go_on = resume_command(self._info.folder)
+                self._print(Text.assemble(("Go on with: ", "bold"), go_on))
         command = self.ui_command() if callable(self.ui_command) else self.ui_command
         if command:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
@@ -149,7 +152,7 @@ class ProgressDisplay:
         if outcome.reward is not None:
             line.append(f"{outcome.reward:<8.5g} ", style="bold" if is_better else "")
         else:
-            line.append(f"{outcome.status}: {_last_line(outcome.error)} ", style="red")
+            line.append(f"{outcome.status}: {last_line(outcome.error)} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as child {outcome.reused_from} ")
         else:
@@ -262,18 +265,6 @@ def _best_table(summary: Summary) -> Table:
 def _counted(name: str, count: int) -> str:
     saved = {"reused": " (duplicates, not trained again)", "duplicate": " (replaced)"}
     return f"{count} {name}{saved.get(name, '')}"
-
-
-def _last_line(error: str | None) -> str:
-    lines = (error or "").strip().splitlines()
-    return lines[-1][:160] if lines else "no reason given"
-
-
-def _short(path: object) -> str:
-    """A path relative to where the user is, where that is shorter."""
-    with contextlib.suppress(ValueError, OSError):
-        return min(str(path), os.path.relpath(str(path)), key=len)
-    return str(path)
 
 
 def _clock(seconds: float) -> str:
