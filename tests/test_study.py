@@ -20,6 +20,7 @@ from nasrunner.core import (
     StudyInfo,
     Summary,
 )
+from nasrunner.history import History
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
 from nasrunner.searchers.evolution import RegularizedEvolution
@@ -262,6 +263,46 @@ def test_more_failures_than_allowed_end_a_study(tmp_path: Path) -> None:
     summary = Run(tmp_path, space, with_rules(max_failures=2), trainer=trainer).run()
     assert summary.counts == {"completed": 5, "failed": 3}
     assert summary.reason == "3 children failed, more than max_failures=2"
+
+
+@pytest.mark.parametrize(
+    ("trainer", "stopped", "failure"),
+    [
+        ({"failing": lambda proposal: proposal.index > 0}, False, None),
+        (
+            {"failing": lambda proposal: True},
+            False,
+            "no child was completed: 3 failed, because: ZeroDivisionError: made to fail",
+        ),
+        (
+            {"invalid": lambda genotype: True},
+            False,
+            "no child was completed: 1,000 invalid, because: '1/max_pool': no max_pool on an input "
+            "of shape (1,)",
+        ),
+        ({"failing": lambda proposal: True}, True, None),
+    ],
+)
+def test_a_study_in_which_nothing_worked_says_why(
+    tmp_path: Path, trainer: dict[str, Any], stopped: bool, failure: str | None
+) -> None:
+    space = chain()
+    run = Run(tmp_path, space, with_rules(max_failures=2), trainer=ToyTrainer(space, **trainer))
+    if stopped:
+        run.executor.on_wait = lambda: run.study.stop("interrupted")
+    summary = run.run()
+    assert summary.failure == failure
+    assert json.loads((tmp_path / "summary.json").read_text())["failure"] == failure
+
+
+def test_reasons_that_differ_in_numbers_are_one_reason() -> None:
+    history = History()
+    for index, error in enumerate(["12 > 3", "1,200 > 3", "no module"]):
+        history.add(Outcome(Proposal(index, {"a": index}), "invalid", error=error))
+    assert history.failure() == (
+        "no child was completed: 3 invalid, most often (2) because: 12 > 3"
+    )
+    assert History().failure() == "no child was completed: none was begun"
 
 
 def test_the_target_reward_ends_a_study(tmp_path: Path) -> None:

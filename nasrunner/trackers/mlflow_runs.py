@@ -132,7 +132,7 @@ class StudyRuns:
         if summary.baseline is not None and summary.baseline.best is not None:
             counts["best_minus_baseline"] = summary.baseline.best[0]
         known = {
-            "nasrunner.reason": summary.failure or summary.reason,
+            "nasrunner.reason": summary.reason,
             "mlflow.note.content": text.study_note(self.study_id, summary),
         }
         metrics = metrics_at(sum(summary.counts.values()), time.time(), counts)

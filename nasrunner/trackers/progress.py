@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from rich.console import Console, Group, RenderableType
@@ -21,7 +22,7 @@ from rich.text import Text
 
 from nasrunner.core.commands import resume_command, short
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.records import Outcome, Proposal, last_line
+from nasrunner.core.records import Outcome, Proposal, child_folder, last_line
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full
@@ -59,6 +60,9 @@ class ProgressDisplay:
         self._num_earlier = 0
         self._running: set[int] = set()
         self._best: Outcome | None = None
+        self._first_failed: int | None = None
+        self._first_with: dict[str, int] = {}
+        self._warned: set[str] = set()
         self._info: StudyInfo | None = None
         self._opened = time.monotonic()
 
@@ -98,12 +102,14 @@ class ProgressDisplay:
         is_better = self._count(outcome)
         if not self.is_live:
             self._print(self._line(outcome, is_better))
-        elif outcome.status == "failed" and outcome.reused_from is None:
-            reason = last_line(outcome.error)
+        elif outcome.status == "failed" and (reason := self._reason(outcome)):
             self.warn(f"child {outcome.proposal.index} failed: {reason}")
 
     def warn(self, message: str) -> None:
-        """Prints a warning, above the live display where there is one."""
+        """Prints a warning, above the live display where there is one; the same one only once."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
         self._print(Text.assemble(("warning: ", "bold yellow"), message))
 
     def close(self, summary: Summary) -> None:
@@ -122,6 +128,9 @@ class ProgressDisplay:
         if summary.baseline is not None:
             self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))
         if self._info is not None:
+            if self._first_failed is not None:
+                told = self._traceback(self._info.folder)
+                self._print(Text.assemble(("Traceback: ", "bold"), told))
             self._print(Text.assemble(("Folder: ", "bold"), short(self._info.folder)))
             if summary.reason == "interrupted":
                 go_on = resume_command(self._info.folder)
@@ -138,6 +147,8 @@ class ProgressDisplay:
     def _count(self, outcome: Outcome) -> bool:
         """Takes an outcome; returns whether it is the best so far."""
         self._counts[outcome.status] += 1
+        if outcome.status == "failed" and self._first_failed is None:
+            self._first_failed = outcome.proposal.index
         if outcome.reward is None or math.isnan(outcome.reward):
             return False
         best = self._best.reward if self._best is not None else None
@@ -152,12 +163,27 @@ class ProgressDisplay:
         if outcome.reward is not None:
             line.append(f"{outcome.reward:<8.5g} ", style="bold" if is_better else "")
         else:
-            line.append(f"{outcome.status}: {last_line(outcome.error)} ", style="red")
+            reason = self._reason(outcome) or f"as child {self._first_with[_why(outcome)]}"
+            line.append(f"{outcome.status}: {reason} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as child {outcome.reused_from} ")
         else:
             line.append(f"{outcome.cost_s:.1f} s ")
         return line.append(f" {self._best_text()}")
+
+    def _reason(self, outcome: Outcome) -> str:
+        """Why a child has no reward; empty where another had none for the same reason before."""
+        first = self._first_with.setdefault(_why(outcome), outcome.proposal.index)
+        return last_line(outcome.error) if first == outcome.proposal.index else ""
+
+    def _traceback(self, folder: Path) -> str:
+        """Where the error of the first failed child stands in full."""
+        assert self._first_failed is not None
+        kept = child_folder(folder, self._first_failed) / "outcome.json"
+        where = short(kept if kept.is_file() else folder / "ledger.jsonl")
+        return (
+            f"of child {self._first_failed} in {where}; all: nasrunner-report from={short(folder)}"
+        )
 
     def _status(self) -> RenderableType:
         """The live display: a bar, and a line of figures."""
@@ -265,6 +291,10 @@ def _best_table(summary: Summary) -> Table:
 def _counted(name: str, count: int) -> str:
     saved = {"reused": " (duplicates, not trained again)", "duplicate": " (replaced)"}
     return f"{count} {name}{saved.get(name, '')}"
+
+
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.status}: {last_line(outcome.error)}"
 
 
 def _clock(seconds: float) -> str:
