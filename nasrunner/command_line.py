@@ -73,6 +73,17 @@ def check_folder(key: str, folder: Path | None) -> None:
         raise ConfigError(f"{key}={folder} is a file; it must be a folder, or nothing yet")
 
 
+def truth(key: str, text: str) -> bool:
+    """What ``key=true`` or ``key=false`` says.
+
+    Raises:
+        ConfigError: it says neither.
+    """
+    if text.lower() not in ("true", "false"):
+        raise ConfigError(f"{key} must be true or false, got {text!r}")
+    return text.lower() == "true"
+
+
 def is_asking_for_help(arguments: list[str]) -> bool:
     """Whether the text of ``--help`` is the answer: also to a command without arguments."""
     return not arguments or bool({"-h", "--help"} & set(arguments))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.command_line import check_folder, is_asking_for_help, one_sentence
+from nasrunner.command_line import check_folder, is_asking_for_help, one_sentence, truth
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.imports import quick_imports
+from nasrunner.core.output import OutputFolder
 
 HELP = """\
 nasrunner-export: writes a trained network so that it can be used without nasrunner
@@ -16,6 +17,7 @@ nasrunner-export: writes a trained network so that it can be used without nasrun
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
                  or runs:/ID, the MLflow run of a study below outputs/
   to=FOLDER      where the files go; else export/ in the network's folder
+  overwrite=true also over files there that another made, or that were changed since
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
 
 It writes, each checked against the network on random inputs:
@@ -34,7 +36,7 @@ Examples:
 """
 
 _PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
-_KEYS = ("from", "to", "study")
+_KEYS = ("from", "to", "overwrite", "study")
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ class Request:
     Attributes:
         source: the network's folder, or ``runs:/<id>`` of a study.
         folder: where the files go; None: ``export`` in the network's folder.
+        overwrite: whether files of others that lie there are replaced.
         study_folder: of the study it is a network of; None: the one it lies in.
     """
 
     source: str
     folder: Path | None
+    overwrite: bool
     study_folder: Path | None
 
 
@@ -83,7 +87,8 @@ def parse(arguments: Sequence[str]) -> Request:
         raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
     folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))
     check_folder("to", folder)
-    return Request(given["from"], folder, study)
+    overwrite = truth("overwrite", given.get("overwrite", "false"))
+    return Request(given["from"], folder, overwrite, study)
 
 
 def _run(request: Request) -> None:
@@ -98,7 +103,8 @@ def _run(request: Request) -> None:
     trained = find(request.source, request.study_folder)
     folder = request.folder or trained.folder / "export"
     check_folder("to", folder)
-    export = Export(trained, read_weights(trained), folder)
+    output = OutputFolder(folder, "export", "to", overwrite=request.overwrite)
+    export = Export(trained, read_weights(trained), output)
     export.run()
     for name, size in export.sizes().items():
         difference = export.differences.get(name)

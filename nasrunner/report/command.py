@@ -88,7 +88,14 @@ def _write(
         baselines = {}  # it may still begin
     page = contents(found, baselines, arguments.budgets)
     folder = arguments.to or _usual_folder(studies, arguments)
-    write_page(page.title, page.subtitle, page.sections, folder, refresh_s=refresh_s)
+    write_page(
+        page.title,
+        page.subtitle,
+        page.sections,
+        folder,
+        refresh_s=refresh_s,
+        overwrite=arguments.overwrite,
+    )
     return page.files(folder), [] if page.study is None else [page.study]
 
 

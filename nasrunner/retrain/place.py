@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,9 +55,11 @@ class Place:
         """Refuses to mix networks of different settings.
 
         Raises:
-            ConfigError: those that are there were trained with others; names the first key.
+            ConfigError: those that are there were trained with others; names the first key. Or
+            files of others lie where results would go.
         """
         if not self._path.is_file():
+            self._check_empty()
             return
         before = dict(leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
         now = dict(leaves(settings))
@@ -72,6 +75,17 @@ class Place:
         unfinished = self.folder / "retrain.yaml.unfinished"
         OmegaConf.save(OmegaConf.create(dict(settings)), unfinished)
         os.replace(unfinished, self._path)
+
+    def _check_empty(self) -> None:
+        """Refuses a folder in which files of others lie where a retraining writes its own."""
+        own = re.compile(r"retrain\.(json|csv)|grid|(\d{4,}|mlp_classifier)-seed\d+")
+        if others := sorted(
+            each.name for each in self.folder.iterdir() if own.fullmatch(each.name)
+        ):
+            raise ConfigError(
+                f"folder={self.folder} holds {', '.join(others[:3])}, but no {self._path.name} of "
+                "a retraining: give folder= another one, or move what is there"
+            )
 
     @property
     def _path(self) -> Path:

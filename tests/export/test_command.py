@@ -117,14 +117,21 @@ def test_the_best_child_of_a_study_is_as_good_without_nasrunner(
     assert float(done.stdout) == pytest.approx(facts["reward"], abs=1e-6)
 
 
-def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first(
-    command: Command, study: Path
+def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first_alone(
+    command: Command, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = study / "children" / "0001" / "export"
     folder.mkdir()
-    (folder / "network.onnx").write_text("of before")
+    (folder / "network.onnx").write_text("of another")
     (folder / "notes.txt").write_text("mine")
-    command(f"from={study / 'children' / '0001'}")
+    child = f"from={study / 'children' / '0001'}"
+    assert "export holds network.onnx, made or changed by another" in refused(
+        command, capsys, child
+    )
+    assert {path.name for path in folder.iterdir()} == {"network.onnx", "notes.txt"}
+    command(child, "overwrite=true")
+    (folder / "export.json").touch()
+    command(child)
     assert json.loads((folder / "export.json").read_text())["child"] == 1
     assert (folder / "network.onnx").stat().st_size > 1000
     assert (folder / "notes.txt").read_text() == "mine"
@@ -162,7 +169,7 @@ def test_without_weights_only_the_code_is_written(
     assert "holds no weights" in error
     assert f"nasrunner-retrain from={tmp_path / 'study'}" in error
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"network.py", "export.json"}
+    assert names == {"network.py", "export.json", ".nasrunner-export.json"}
 
 
 def test_a_network_retrained_elsewhere_needs_its_study(
@@ -236,7 +243,11 @@ def test_a_study_is_found_by_its_run_in_mlflow(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["form=x"], r"there is no key 'form', did you mean 'from'\? Legal: from, study, to"),
+        (
+            ["form=x"],
+            r"there is no key 'form', did you mean 'from'\? Legal: from, overwrite, study, to",
+        ),
+        (["from=x", "overwrite=yes"], "overwrite must be true or false, got 'yes'"),
         (["outputs"], "arguments are written key=value, got 'outputs'; see --help"),
         (["from="], "arguments are written key=value, got 'from='"),
         (["to=x"], "from= is missing"),
