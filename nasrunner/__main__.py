@@ -20,7 +20,7 @@ from nasrunner import config as skeleton
 from nasrunner import multirun
 from nasrunner.arguments import Arguments, read_arguments
 from nasrunner.changes import check_kind, override_config, parse_overrides
-from nasrunner.command_line import fail, one_sentence, sentence
+from nasrunner.command_line import fail, one_sentence, sentence, version
 from nasrunner.composition import takes
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
@@ -38,6 +38,9 @@ _PROGRAM = "nasrunner"
 
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
+    if "--version" in sys.argv[1:]:  # not Hydra's
+        sys.stdout.write(f"{version()}\n")
+        return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     skeleton.register()
     multirun.register()
@@ -79,7 +82,7 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
         if resumed is not None:
             config = resumed.config
         else:
-            config = _plain(composed)
+            config = _plain(composed, Path(runtime.runtime.cwd))
             folder.claim(config, may_go_on=is_multirun and multirun.is_job(runtime))
             folder.note_call(composed, runtime)
         summary = run_study(config, folder.path)
@@ -103,10 +106,34 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     return summary.best[0]["reward"] if summary.best else None
 
 
-def _plain(composed: DictConfig) -> dict[str, Any]:
-    """The composed configuration, resolved."""
+def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
+    """The composed configuration, resolved.
+
+    Where Hydra has changed to the study's folder (``hydra.job.chdir=true``), relative places stay
+    where the command was started.
+
+    Raises:
+        ConfigError: it lacks what networks are built for.
+    """
+    skeleton.check_data(composed)
     plain = resolved(composed)
+    if Path.cwd() != started_in:
+        anchor(plain, started_in)
     return {**plain, "baseline": plain["baseline"] or None}
+
+
+def anchor(config: dict[str, Any], folder: Path) -> None:
+    """Makes relative places in a configuration absolute."""
+    for group, key, scheme in (
+        ("tracker", "tracking_uri", "sqlite:///"),
+        ("tracker", "artifact_uri", ""),
+        ("data", "root", ""),
+    ):
+        value = config[group].get(key)
+        if isinstance(value, str) and value.startswith(scheme):
+            place = value.removeprefix(scheme)
+            if "://" not in place:
+                config[group][key] = f"{scheme}{folder / place}"
 
 
 def _resumed(arguments: Arguments) -> Resumed:

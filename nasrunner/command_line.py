@@ -1,9 +1,10 @@
 """What the commands have in common: an error that a user can cause is one sentence."""
 
 import contextlib
+import importlib.metadata
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -84,6 +85,20 @@ def truth(key: str, text: str) -> bool:
     return text.lower() == "true"
 
 
-def is_asking_for_help(arguments: list[str]) -> bool:
-    """Whether the text of ``--help`` is the answer: also to a command without arguments."""
-    return not arguments or bool({"-h", "--help"} & set(arguments))
+def is_answered(arguments: Sequence[str], text: str) -> bool:
+    """Prints the version, or the text of ``--help``, where that is what was asked for.
+
+    A command without arguments is asked for its help.
+    """
+    if "--version" in arguments:
+        sys.stdout.write(f"{version()}\n")
+    elif not arguments or {"-h", "--help"} & set(arguments):
+        sys.stdout.write(text)
+    else:
+        return False
+    return True
+
+
+def version() -> str:
+    """Our version, as ``--version`` shows it."""
+    return f"nasrunner {importlib.metadata.version('nasrunner')}"

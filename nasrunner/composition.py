@@ -9,6 +9,9 @@ from omegaconf import OmegaConf
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 
+_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
+"""Key -> what is told of the object there to those who use it, and not necessarily to its class."""
+
 
 def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: object) -> Any:
     """Builds the object that ``config`` describes with ``_target_`` and its arguments.
@@ -33,6 +36,7 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
     except Exception as error:
         reason = str(error).splitlines()[-1]
         raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
+    config = _without_described(found, config, key)
     _check_arguments(found, config, key)
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
@@ -56,6 +60,20 @@ def takes(config: Mapping[str, Any], name: str) -> bool:
     legal = getattr(target, "legal_arguments", None)  # those of its ** arguments
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     return name in parameters or (is_open and (legal is None or name in legal()))
+
+
+def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Leaves out keys by which a configuration describes an object, where its class takes none."""
+    described = _DESCRIBED.get(key, ())
+    if not any(name in config for name in described):
+        return config
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return config
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return config
+    return {k: value for k, value in config.items() if k in parameters or k not in described}
 
 
 def _check_arguments(target: Any, config: Mapping[str, Any], key: str) -> None:

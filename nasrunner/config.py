@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from nasrunner import overrides
 from nasrunner.core.errors import ConfigError, suggest
@@ -120,6 +120,23 @@ def rules_from(config: dict[str, Any]) -> Rules:
         max_flops=limits["flops"],
         max_memory_gb=limits.get("memory_gb"),  # studies of earlier versions lack it
     )
+
+
+def check_data(config: DictConfig) -> None:
+    """Refuses a data set that does not say what networks are built for.
+
+    Raises:
+        ConfigError: names what is missing.
+    """
+    for name, meaning in (
+        ("in_shape", "the shape of one example, as in [3, 32, 32]"),
+        ("num_outputs", "the classes, or the numbers to predict"),
+    ):
+        if OmegaConf.select(config, f"data.{name}", throw_on_resolution_failure=False) is None:
+            raise ConfigError(
+                f"data.{name} is missing: {meaning}; write it in the data set's YAML, or give "
+                f"+data.{name}=…"
+            )
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

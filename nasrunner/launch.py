@@ -23,6 +23,7 @@ from nasrunner.core.passwords import without_password, without_passwords
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
+from nasrunner.core.user_modules import find_user_modules
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
@@ -62,6 +63,7 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
 
 def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study | SideBySide:
     rules = rules_from(config)
+    find_user_modules(config, lambda: [Path.cwd(), *_started_in(folder)])
     # Workers import for seconds: they start before the driver's own imports.
     executor: Executor = construct(config["executor"], "executor")
     stack.callback(executor.close)
@@ -190,6 +192,7 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
+    find_user_modules(config, lambda: [Path.cwd(), *_started_in(folder)])
     return as_built({str(key): value for key, value in config.items()})
 
 
@@ -240,6 +243,14 @@ def check_same_study(ledger: Ledger, config: Mapping[str, Any], folder: Path) ->
             f"{folder} holds another study: they differ in {named_differences(found)}; nothing was "
             "changed"
         )
+
+
+def _started_in(folder: Path) -> Iterator[Path]:
+    """Where a study was started, which Hydra noted down; nothing where it did not."""
+    for place in (folder, folder.parent):  # a baseline lies in its study's folder
+        noted = place / ".hydra" / "hydra.yaml"
+        if noted.is_file():
+            yield Path(str(OmegaConf.select(OmegaConf.load(noted), "hydra.runtime.cwd")))
 
 
 class Stoppable(Protocol):

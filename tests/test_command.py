@@ -1,5 +1,7 @@
 """The command ``nasrunner`` as a user types it, in this process; bad input above all."""
 
+import copy
+import importlib.metadata
 import json
 import re
 import shutil
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from nasrunner.__main__ import main
+from nasrunner.__main__ import anchor, main
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -369,3 +371,76 @@ def test_a_study_without_a_completed_child_says_why_and_fails(
         failure,
     )
     assert failure in " ".join("".join(capsys.readouterr()).split())
+
+
+OWN_DATA = """
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Corners(LightningDataModule):
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self):
+        x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(8, 1)
+        return DataLoader(TensorDataset(x, (x[:, 0] != x[:, 1]).long()), self.batch_size)
+
+    val_dataloader = test_dataloader = train_dataloader
+"""
+
+
+def test_a_module_beside_the_user_is_found_and_remembered_wherever_the_study_goes_on(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "own_corners.py").write_text(OWN_DATA)
+    (tmp_path / "conf" / "data" / "corners.yaml").write_text(
+        "_target_: own_corners.Corners\nin_shape: [2]\nnum_outputs: 2\nbatch_size: 8\n"
+    )
+    quick = QUICK[:4]
+    command(*quick, "--config-dir", "conf", "data=corners", "hydra.job.chdir=true")
+    (study,) = studies(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_corners")
+    sys.path.remove(str(tmp_path))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command(f"resume={study}", "max_children=4")
+    assert [outcome["status"] for outcome in outcomes(study)] == ["completed"] * 4
+
+
+@pytest.mark.parametrize("missing", ["in_shape", "num_outputs"])
+def test_data_that_does_not_say_what_networks_are_for_is_one_sentence(
+    command: Command, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(*QUICK, f"~data.{missing}")
+    assert exit_.value.code == 2
+    assert re.match(rf"nasrunner: data.{missing} is missing: the .*\+data", capsys.readouterr().err)
+
+
+def test_relative_places_stay_where_the_command_was_started(tmp_path: Path) -> None:
+    config = {
+        "tracker": {"tracking_uri": "sqlite:///outputs/mlflow.db", "artifact_uri": "s3://bucket"},
+        "data": {"root": "data/mnist"},
+    }
+    anchor(config, tmp_path)
+    assert config == {
+        "tracker": {
+            "tracking_uri": f"sqlite:///{tmp_path}/outputs/mlflow.db",
+            "artifact_uri": "s3://bucket",
+        },
+        "data": {"root": f"{tmp_path}/data/mnist"},
+    }
+    server = {"tracker": {"tracking_uri": "http://server", "artifact_uri": None}, "data": {}}
+    there = copy.deepcopy(server)
+    anchor(there, tmp_path)
+    assert there == server
+
+
+def test_the_version_is_ours(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command("--version")
+    assert capsys.readouterr().out == f"nasrunner {importlib.metadata.version('nasrunner')}\n"

@@ -14,5 +14,7 @@ def resume_command(folder: Path) -> str:
 def short(path: Path) -> str:
     """A path relative to where the user is, where that is shorter."""
     with contextlib.suppress(ValueError, OSError):
-        return min(str(path), os.path.relpath(path), key=len)
-    return str(path)
+        relative = os.path.relpath(path)
+        if relative != os.curdir:  # where Hydra has changed to the folder, the user is elsewhere
+            return min(str(path), relative, key=len)
+    return str(path.absolute())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.command_line import check_folder, is_asking_for_help, one_sentence, truth
+from nasrunner.command_line import check_folder, is_answered, one_sentence, truth
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.output import OutputFolder
@@ -59,8 +59,7 @@ class Request:
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     arguments = sys.argv[1:]
-    if is_asking_for_help(arguments):
-        sys.stdout.write(HELP)
+    if is_answered(arguments, HELP):
         return
     with one_sentence("nasrunner-export", "stopped"):
         _run(parse(arguments))
