@@ -5,7 +5,6 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrunner import config as skeleton
 from nasrunner import multirun
-from nasrunner.arguments import Arguments, read_arguments
-from nasrunner.changes import check_kind, override_config, parse_overrides
+from nasrunner.arguments import read_arguments
 from nasrunner.command_line import fail, one_sentence, sentence, version
 from nasrunner.composition import takes
 from nasrunner.core.commands import resume_command
-from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.launch import MAY_CHANGE, STUDY_GROUPS, run_study, saved_config
-from nasrunner.recorded import resumable
+from nasrunner.core.errors import NasRunnerError, suggest
+from nasrunner.launch import run_study
+from nasrunner.resuming import Resumed, resume
 from nasrunner.searched import resolved
 from nasrunner.study_folder import StudyFolder
-from nasrunner.upgrade import upgraded
-
-_MAY_BE_EXCHANGED = ("executor", "tracker", "baseline")
-"""The groups of which a resumed study may take another option."""
 
 _PROGRAM = "nasrunner"
 
@@ -48,7 +42,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against")
     with one_sentence(_PROGRAM, "stopped at once", _explain):
         arguments = read_arguments(sys.argv[1:])
-        resumed = None if arguments.resumed is None else _resumed(arguments)
+        resumed = None if arguments.resumed is None else resume(arguments)
         if resumed is not None:
             arguments = resumed.arguments
         sys.argv[1:] = [*arguments.flags, *arguments.overrides]
@@ -60,30 +54,19 @@ def main() -> None:
         hydra.main(version_base="1.3", config_path=conf, config_name="config")(job)()
 
 
-@dataclass(frozen=True)
-class Resumed:
-    """A study that goes on.
-
-    Attributes:
-        config: its own saved configuration, with what was changed.
-        arguments: with which Hydra works in its folder, and leaves no other behind.
-    """
-
-    config: dict[str, Any]
-    arguments: Arguments
-
-
 def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     """One study; returns its best reward, which a Hydra sweeper may use."""
     runtime = HydraConfig.get()
     is_multirun = runtime.mode == RunMode.MULTIRUN
     folder = StudyFolder(Path(runtime.runtime.output_dir), f"{runtime.job.name}.log")
+    whole = Path(runtime.sweep.dir) if is_multirun else folder.path
     try:
-        if resumed is not None:
+        if resumed is not None and resumed.config is not None:
             config = resumed.config
         else:
             config = _plain(composed, Path(runtime.runtime.cwd))
-            folder.claim(config, may_go_on=is_multirun and multirun.is_job(runtime))
+            is_queued_again = is_multirun and multirun.is_job(runtime)
+            folder.claim(config, may_go_on=resumed is not None or is_queued_again)
             folder.note_call(composed, runtime)
         summary = run_study(config, folder.path)
         if summary.failure is not None and is_multirun:
@@ -96,10 +79,12 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
     except BaseException as error:
         folder.clear()
-        if isinstance(error, KeyboardInterrupt) and folder.has_begun:
-            raise KeyboardInterrupt(resume_command(folder.path)) from None
+        if isinstance(error, KeyboardInterrupt) and (is_multirun or folder.has_begun):
+            raise KeyboardInterrupt(resume_command(whole)) from None
         raise
     if summary.reason == "interrupted":
+        if is_multirun:
+            sys.stderr.write(f"{_PROGRAM}: go on with all studies: {resume_command(whole)}\n")
         sys.exit(130)
     if summary.failure is not None:
         sys.exit(1)
@@ -134,49 +119,6 @@ def anchor(config: dict[str, Any], folder: Path) -> None:
             place = value.removeprefix(scheme)
             if "://" not in place:
                 config[group][key] = f"{scheme}{folder / place}"
-
-
-def _resumed(arguments: Arguments) -> Resumed:
-    """The study that ``resume=`` names, with the budgets and places that may change.
-
-    Raises:
-        ConfigError: there is no such study, or what was asked for cannot change.
-    """
-    assert arguments.resumed is not None
-    if arguments.is_multirun:
-        raise ConfigError("resume= continues one study, so --multirun cannot be given with it")
-    folder = resumable(arguments.resumed, _warn)
-    saved = upgraded(saved_config(folder), STUDY_GROUPS, _warn)
-    given = [each for each in arguments.overrides if not each.startswith("resume=")]
-    parsed, paths = parse_overrides(given)
-    if arguments.own_dir is not None:
-        paths += parse_overrides([skeleton.search_path(arguments.own_dir)])[1]
-    for_hydra = [each for each in parsed if each.key_or_group.startswith("hydra")]
-    changes = [each for each in parsed if each not in for_hydra]
-    budgets = OmegaConf.structured(skeleton.StudyConfig)
-    for override in changes:
-        check_kind(override)
-        key = override.key_or_group
-        if key.partition(".")[0] not in MAY_CHANGE:
-            raise ConfigError(
-                f"{key} cannot change when a study is resumed. Legal: {', '.join(MAY_CHANGE)}"
-            )
-        if "." not in key and key not in _MAY_BE_EXCHANGED:
-            OmegaConf.update(budgets, key, override.value())  # of the right type
-    config = override_config(OmegaConf.create(saved), changes, paths, _MAY_BE_EXCHANGED)
-    overrides = [
-        *(str(each.input_line) for each in for_hydra),
-        f"hydra.run.dir={skeleton.quoted(str(folder))}",
-        "hydra.output_subdir=null",
-    ]
-    return Resumed(
-        {**config, "baseline": config["baseline"] or None, "resume": None},
-        replace(arguments, overrides=tuple(overrides)),
-    )
-
-
-def _warn(sentence: str) -> None:
-    sys.stderr.write(f"warning: {sentence}\n")
 
 
 def _explain(error: Exception) -> str:

@@ -97,7 +97,7 @@ class RecordedStudy:
 
 
 def resumable(typed: str, tell: Callable[[str], object]) -> Path:
-    """The folder of the study that a user wants to go on with.
+    """The folder of the study, or of the multirun, that a user wants to go on with.
 
     Args:
         typed: its folder, or that of studies of one name, of which the latest is taken; as it is,
@@ -110,7 +110,7 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     plain = typed.strip("'\"")
     places = [Path(text) for text in (typed, plain, re.sub(r"\\(.)", r"\1", plain))]
     folder = next((place for place in places if place.is_dir()), places[1]).resolve()
-    if (folder / "ledger.jsonl").is_file():
+    if (folder / "ledger.jsonl").is_file() or (folder / "multirun.yaml").is_file():
         return folder
     found = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
     if not found:

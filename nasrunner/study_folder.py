@@ -51,7 +51,14 @@ class FoldersBefore(metaclass=Singleton):
 
 
 class LookBefore(Callback):
-    """Hydra's callback that looks for folders before Hydra makes any."""
+    """Hydra's callback that looks for folders before Hydra makes any.
+
+    Args:
+        goes_on: whether a multirun continues the one in its folder.
+    """
+
+    def __init__(self, goes_on: bool) -> None:
+        self.goes_on = goes_on
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Called once for a study that runs alone."""
@@ -61,6 +68,8 @@ class LookBefore(Callback):
         """Called once for a multirun, in the process that launches its studies."""
         folder = _place(config, "hydra.sweep.dir")
         FoldersBefore().look(folder)
+        if self.goes_on:
+            return
         try:
             check_multirun(folder)
         except ConfigError as error:
@@ -88,8 +97,8 @@ def check_multirun(folder: Path) -> None:
     if studies := sorted(path.parent for path in folder.glob("*/ledger.jsonl")):
         raise ConfigError(
             f"hydra.sweep.dir={folder} holds {len(studies)} studies already, {studies[0].name} for "
-            "one; nothing was changed. Give another folder, or continue each study with "
-            f"{resume_command(studies[0])}"
+            "one; nothing was changed. Give another folder, or continue what is there: "
+            f"{resume_command(folder if noted.is_file() else studies[0])}"
         )
     if noted.exists() and not noted.read_text(errors="replace").startswith("hydra:\n"):
         raise ConfigError(

@@ -288,6 +288,23 @@ def test_a_second_run_or_sweep_in_a_studys_folder_is_refused_and_changes_nothing
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
 
+def test_a_multirun_goes_on_with_all_of_its_studies_those_not_begun_too(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("--multirun", *QUICK, "seed=3,4", "searcher=random", "max_children=2")
+    (noted,) = tmp_path.rglob("multirun.yaml")
+    before = outcomes(noted.parent / "0")
+    shutil.rmtree(noted.parent / "1")
+    command(f"resume={noted.parent}", "max_children=3")
+    assert studies(tmp_path) == [noted.parent / "0", noted.parent / "1"]
+    assert outcomes(noted.parent / "0")[:2] == before
+    assert [len(outcomes(study)) for study in studies(tmp_path)] == [3, 3]
+    assert "seed: 4\n" in (noted.parent / "1" / "config.yaml").read_text()
+    with pytest.raises(SystemExit):
+        command(f"resume={noted.parent}", "seed=3")
+    assert "seed cannot change when a study is resumed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["a=b", "a,b (1)", "it's ö"])
 def test_a_study_is_resumed_whatever_its_folder_is_called(
     command: Command, tmp_path: Path, name: str
@@ -308,7 +325,7 @@ def test_a_study_is_resumed_whatever_its_folder_is_called(
         (["executor=local", "executor.thread=2"], "no key 'executor.thread', did you mean"),
         (["max_children=many"], "'many'.*could not be converted to Integer.*max_children"),
         (["max_children=1,2"], "max_children=1,2: legal are key=value and"),
-        (["--multirun"], "resume= continues one study"),
+        (["--multirun"], "resume= continues what was begun"),
     ],
 )
 def test_changes_of_a_resumed_study_are_checked_against_its_own_configuration(
