@@ -24,6 +24,7 @@ from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInf
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.user_modules import find_user_modules
+from nasrunner.fingerprints import fingerprints
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
@@ -110,7 +111,7 @@ def _build_study(
         trackers=trackers,
         ledger=ledger,
         rules=rules,
-        info=StudyInfo(config["study"], folder, config, rules.max_children),
+        info=StudyInfo(config["study"], folder, config, rules.max_children, fingerprints(config)),
     )
 
 

@@ -30,6 +30,7 @@ class RecordedChild:
         outcome: None while it is in flight.
         proposed_s: when it was proposed, Unix seconds.
         ended_s: when its outcome was recorded, Unix seconds; None while it is in flight.
+        is_changed: whether it was trained after the user's source or data had changed.
         folder: where it keeps its files, if it was trained.
     """
 
@@ -38,6 +39,7 @@ class RecordedChild:
     proposed_s: float
     ended_s: float | None
     folder: Path
+    is_changed: bool = False
 
     @property
     def is_evaluation(self) -> bool:
@@ -56,6 +58,7 @@ class RecordedStudy:
         children: in the order they were proposed.
         sessions: (first, last) event of every session, Unix seconds.
         reason: why it ended; None while it runs, or where it was killed.
+        changed: what of the user's source and data had changed when it was resumed, in words.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class RecordedStudy:
     children: tuple[RecordedChild, ...]
     sessions: tuple[tuple[float, float], ...]
     reason: str | None
+    changed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -219,7 +223,12 @@ def _study(
         if event["event"] == "outcome":
             child = children[event["index"]]
             outcome = Outcome.from_json(event, child.proposal)
-            children[event["index"]] = replace(child, outcome=outcome, ended_s=event["time"])
+            children[event["index"]] = replace(
+                child,
+                outcome=outcome,
+                ended_s=event["time"],
+                is_changed=event.get("changed", False),
+            )
     last = events[-1]
     return RecordedStudy(
         folder=folder,
@@ -228,7 +237,13 @@ def _study(
         children=tuple(children.values()),
         sessions=tuple(_sessions(events)),
         reason=last["reason"] if last["event"] == "ended" else None,
+        changed=tuple(dict.fromkeys(what for e in events for what in _changed(e))),
     )
+
+
+def _changed(event: Mapping[str, Any]) -> Sequence[str]:
+    found: Sequence[str] = event.get("changed", ()) if event["event"] == "resumed" else ()
+    return found
 
 
 def _proposed(events: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:

@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
@@ -20,13 +21,15 @@ from nasrunner.core.ports import (
 from nasrunner.core.records import Outcome, Proposal, child_folder, found_outcome
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.header import check_header, header
+from nasrunner.header import check_header, fingerprint_changes, header
 from nasrunner.history import History
 from nasrunner.in_flight import InFlight
 from nasrunner.ledger import Ledger
 from nasrunner.one_thread import OneThread
 from nasrunner.rehearsal import rehearse
 from nasrunner.rules import Rules
+
+_log = logging.getLogger(__name__)
 
 MAX_FRUITLESS = 1000
 """So many proposals in a row that train nothing end a study."""
@@ -73,6 +76,7 @@ class Study:
         self._in_flight = InFlight(shares=rules.duplicates != "retrain")
         self._one_thread = OneThread()
         self._fruitless = 0
+        self._is_changed = False
         self._earlier_s = 0.0
         self._started = time.monotonic()
         self._stop_reason: str | None = None
@@ -142,13 +146,30 @@ class Study:
         pending = self._in_flight.proposals
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
+        now = dict(self.info.fingerprints)
+        noted = {"fingerprints": now} if now else {}
         if self.ledger.events:
-            self.ledger.append("resumed", {})
+            self.ledger.append("resumed", {**noted, **self._changed_since(now)})
         else:
-            self.ledger.append("study", header(self.space, self.rules.seed))
+            self.ledger.append("study", {**header(self.space, self.rules.seed), **noted})
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
+
+    def _changed_since(self, now: Mapping[str, str]) -> dict[str, list[str]]:
+        """What was changed between the sessions; children are marked from here on."""
+        noted = [event for event in self.ledger.events if "fingerprints" in event]
+        self._is_changed = any("changed" in event for event in self.ledger.events)
+        changed = fingerprint_changes(noted[-1]["fingerprints"], now) if noted else []
+        if not changed:
+            return {}
+        self._is_changed = True
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+        _log.warning(
+            "since the study's last session %s: children from here on are marked in its ledger",
+            shown,
+        )
+        return {"changed": changed}
 
     @property
     def is_waiting(self) -> bool:
@@ -254,7 +275,9 @@ class Study:
 
     def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Ledger first, then trackers, then the searcher."""
-        self.ledger.append("outcome", outcome.to_json())
+        is_new = outcome.reused_from is None and outcome.status != "invalid"
+        mark = {"changed": True} if self._is_changed and is_new else {}
+        self.ledger.append("outcome", {**outcome.to_json(), **mark})
         for tracker in self.trackers:
             tracker.recorded(outcome, blueprint)
         with self._one_thread.held():

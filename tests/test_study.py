@@ -69,6 +69,7 @@ class Run:
     searcher: Callable[..., Searcher] = RandomSearch
     executor: ToyExecutor = dataclasses.field(default_factory=ToyExecutor)
     trainer: ToyTrainer | None = None
+    fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.trainer = self.trainer or ToyTrainer(self.space)
@@ -82,7 +83,7 @@ class Run:
             trackers=[self.recorder],
             ledger=self.ledger,
             rules=self.rules,
-            info=StudyInfo("toy", self.folder, {}, self.rules.max_children),
+            info=StudyInfo("toy", self.folder, {}, self.rules.max_children, self.fingerprints),
         )
 
     def run(self) -> Summary:
@@ -464,3 +465,27 @@ def test_parameters_and_flops_are_metrics_of_a_trained_child(tmp_path: Path) -> 
     run.run()
     assert all(o.metrics["parameters"] == 100 for o in run.recorder.outcomes)
     assert all(o.metrics["flops"] == 200 for o in run.recorder.outcomes)
+
+
+def test_children_after_a_change_of_source_or_data_are_marked_in_every_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = {"module nets": "1", "data.root a.csv": "1"}
+    other = {"module nets": "2", "data.root a.csv": "1"}
+    for num_children, now in ((2, first), (4, first), (6, other), (8, other)):
+        Run(tmp_path, rules=with_rules(max_children=num_children), fingerprints=now).run()
+    marked = [event.get("changed", False) for event in events(tmp_path, "outcome")]
+    assert marked == 4 * [False] + 4 * [True]
+    assert [event.get("changed") for event in events(tmp_path, "resumed")] == [
+        None,
+        ["module nets is another"],
+        None,
+    ]
+    (told,) = [r.getMessage() for r in caplog.records if "last session" in r.getMessage()]
+    assert "module nets is another: children from here on are marked" in told
+
+
+def test_a_ledger_without_fingerprints_goes_on_without_a_mark(tmp_path: Path) -> None:
+    Run(tmp_path, rules=with_rules(max_children=2)).run()
+    Run(tmp_path, rules=with_rules(max_children=4), fingerprints={"module nets": "1"}).run()
+    assert not any("changed" in event for event in events(tmp_path, "outcome"))

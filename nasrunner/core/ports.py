@@ -1,7 +1,7 @@
 """The ports of the study loop: what trains children, runs them somewhere, and records them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,12 +104,14 @@ class StudyInfo:
         folder: the study's output folder.
         config: its resolved configuration.
         max_children: the budget, None where it is not limited by number.
+        fingerprints: what it depends on beside its configuration -> a text that changes with it.
     """
 
     name: str
     folder: Path
     config: Mapping[str, Any]
     max_children: int | None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ def find_user_modules(config: object, places: Callable[[], Iterable[Path]]) -> N
         config: the configuration, or part of it.
         places: folders in which such modules may lie; asked for only if one is missing.
     """
-    roots = {target.partition(".")[0] for target in _targets(config)}
+    roots = {target.partition(".")[0] for target in targets(config)}
     missing = [root for root in sorted(roots) if root.isidentifier() and not _is_known(root)]
     for place in map(str, places() if missing else ()):
         has_one = any(
@@ -30,7 +30,8 @@ def _is_known(root: str) -> bool:
     return root in sys.modules or importlib.util.find_spec(root) is not None
 
 
-def _targets(config: object) -> Iterator[str]:
+def targets(config: object) -> Iterator[str]:
+    """The ``_target_`` values in a configuration."""
     if isinstance(config, Mapping):
         target = config.get("_target_")
         if isinstance(target, str):
@@ -38,4 +39,4 @@ def _targets(config: object) -> Iterator[str]:
     inside = config.values() if isinstance(config, Mapping) else config
     if isinstance(inside, Iterable) and not isinstance(inside, str | bytes):
         for value in inside:
-            yield from _targets(value)
+            yield from targets(value)
