@@ -43,6 +43,9 @@ def main() -> None:
     with one_sentence(_PROGRAM, "stopped at once", _explain):
         arguments = read_arguments(sys.argv[1:])
         resumed = None if arguments.resumed is None else resume(arguments)
+        if resumed is not None and arguments.is_shown:
+            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(resumed.config)))
+            return
         if resumed is not None:
             arguments = resumed.arguments
         sys.argv[1:] = [*arguments.flags, *arguments.overrides]
@@ -100,6 +103,7 @@ def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
     Raises:
         ConfigError: it lacks what networks are built for.
     """
+    skeleton.check_keys(composed)
     skeleton.check_data(composed)
     plain = resolved(composed)
     if Path.cwd() != started_in:

@@ -27,12 +27,14 @@ class Arguments:
         overrides: what is written key=value, in the order it was given.
         own_dir: the user's own configuration folder, if there is one.
         is_multirun: whether the flags ask for a multirun.
+        is_shown: whether they ask for the configuration, without running it.
     """
 
     flags: tuple[str, ...]
     overrides: tuple[str, ...]
     own_dir: Path | None
     is_multirun: bool
+    is_shown: bool
 
     @property
     def resumed(self) -> str | None:
@@ -57,7 +59,8 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
         else:
             flags.append(each)
     own_dir = Path(given.config_dir) if given.config_dir is not None else None
-    arguments = Arguments(tuple(flags), tuple(overrides), own_dir, given.multirun)
+    is_shown = given.cfg is not None
+    arguments = Arguments(tuple(flags), tuple(overrides), own_dir, given.multirun, is_shown)
     if given.config_dir == "sweeps" and not Path("sweeps").is_dir():
         arguments = _with_shipped_sweeps(arguments)
     checked = [_checked(each, arguments) for each in arguments.overrides]
@@ -75,6 +78,8 @@ def _check_flags(given: argparse.Namespace) -> None:
     if len(asked) > 1:
         named = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
         raise ConfigError(f"{named} cannot be given together: each asks for something else")
+    if given.resolve and given.cfg is None and not given.help:
+        raise ConfigError("--resolve is for --cfg, as in --cfg job --resolve")
 
 
 def _with_shipped_sweeps(arguments: Arguments) -> Arguments:
@@ -99,12 +104,14 @@ def _checked(override: str, arguments: Arguments) -> Sequence[str]:
     key, is_given, text = override.partition("=")
     if not is_given or key == "resume" or key.startswith("~"):
         return [override]
+    if not key.lstrip("+").strip():
+        raise ConfigError(f"{override} has no key; overrides are written key=value")
     if not text.strip():
         raise ConfigError(
             f"{override} has no value; {key}=null is none, and {key}=\"''\" an empty text"
         )
     group = key.lstrip("+")
-    if "/" in group or not (config_dir() / group).is_dir():
+    if "/" not in group and not (config_dir() / group).is_dir():
         return [override]
     return _checked_option(override, options_of(group, arguments.own_dir))
 

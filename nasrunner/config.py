@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,17 @@ def rules_from(config: dict[str, Any]) -> Rules:
         max_flops=limits["flops"],
         max_memory_gb=limits.get("memory_gb"),  # studies of earlier versions lack it
     )
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuses a configuration from which a key of the skeleton was removed (``~seed``).
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for field in fields(StudyConfig):
+        if field.name not in config:
+            raise ConfigError(f"{field.name} is missing, which every study needs")
 
 
 def check_data(config: DictConfig) -> None:

@@ -53,6 +53,10 @@ def resume(arguments: Arguments) -> Resumed:
     changes = [each for each in parsed if each not in for_hydra]
     _check_may_change(changes)
     if (folder / "multirun.yaml").is_file():
+        if arguments.is_shown:
+            raise ConfigError(
+                f"resume={folder} is a multirun: --cfg shows one study of it, as {folder / '0'}"
+            )
         return Resumed(None, _arguments_of(folder, arguments.flags, given))
     saved = upgraded(saved_config(folder), STUDY_GROUPS, _warn)
     if arguments.own_dir is not None:
@@ -109,6 +113,7 @@ def _arguments_of(folder: Path, flags: Sequence[str], changes: Sequence[str]) ->
         ),
         own_dir=Path(own[0][1]) if own else None,
         is_multirun=True,
+        is_shown=False,
     )
 
 

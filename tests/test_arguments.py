@@ -31,6 +31,9 @@ def test_flags_may_stand_between_overrides() -> None:
         ("optimizer.lr=", "optimizer.lr= has no value; optimizer.lr=null is none"),
         ("+trainer.max_steps=", r"\+trainer.max_steps= has no value"),
         ("-m --cfg job", "--multirun and --cfg cannot be given together"),
+        ("=3", "=3 has no key; overrides are written key=value"),
+        ("hydra/launcher=1", "hydra/launcher=1 is no option of the group hydra/launcher, Legal"),
+        ("--resolve seed=1", "--resolve is for --cfg"),
         ("--cfg job seed=1 --info config", "--cfg and --info cannot be given together"),
     ],
 )

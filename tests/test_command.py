@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from nasrunner.__main__ import anchor, main
 
@@ -183,6 +184,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["hydra.run.dir=a/b/c", "+trainer.dummy=1"], "trainer.dummy"),
         (["trainer.overfit_batches=1"], r"has no 'trainer.overfit_batches' yet: \+trainer.overf"),
         (["optimizer.amsgrad=true"], r"yet: \+optimizer.amsgrad=true adds it"),
+        (["~seed"], "seed is missing, which every study needs"),
         (["searcher=1"], "searcher=1 is no option of the group searcher"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -427,6 +429,16 @@ def test_a_module_beside_the_user_is_found_and_remembered_wherever_the_study_goe
     monkeypatch.chdir(tmp_path / "elsewhere")
     command(f"resume={study}", "max_children=4")
     assert [outcome["status"] for outcome in outcomes(study)] == ["completed"] * 4
+
+
+def test_the_configuration_of_a_resumed_study_is_its_own(
+    command: Command, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(f"resume={finished}", "max_children=7", "--cfg", "job")
+    shown = OmegaConf.create(capsys.readouterr().out)
+    saved = OmegaConf.load(finished / "config.yaml")
+    assert shown.searcher == saved.searcher
+    assert (saved.max_children, shown.max_children) == (1, 7)
 
 
 @pytest.mark.parametrize("missing", ["in_shape", "num_outputs"])
