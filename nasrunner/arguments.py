@@ -1,7 +1,6 @@
 """What a user typed after ``nasrunner``: put in order, and checked, before Hydra reads it."""
 
 import argparse
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -63,8 +62,16 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
     arguments = Arguments(tuple(flags), tuple(overrides), own_dir, given.multirun, is_shown)
     if given.config_dir == "sweeps" and not Path("sweeps").is_dir():
         arguments = _with_shipped_sweeps(arguments)
-    checked = [_checked(each, arguments) for each in arguments.overrides]
-    return replace(arguments, overrides=tuple(itertools.chain.from_iterable(checked)))
+    return replace(arguments, overrides=checked(arguments.overrides, arguments.own_dir))
+
+
+def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:
+    """Overrides as Hydra can take them.
+
+    Raises:
+        ConfigError: one has no key or value, or is no option of its group.
+    """
+    return tuple(part for each in overrides for part in _checked(each, own_dir))
 
 
 def options_of(group: str, own_dir: Path | None) -> list[str]:
@@ -95,11 +102,11 @@ def _with_shipped_sweeps(arguments: Arguments) -> Arguments:
     return replace(arguments, flags=tuple(flags), own_dir=shipped)
 
 
-def _checked(override: str, arguments: Arguments) -> Sequence[str]:
+def _checked(override: str, own_dir: Path | None) -> Sequence[str]:
     """An override as Hydra can take it; nothing where it says what is so anyway.
 
     Raises:
-        ConfigError: it has no value, or is no option of its group.
+        ConfigError: it has no key or value, or is no option of its group.
     """
     key, is_given, text = override.partition("=")
     if not is_given or key == "resume" or key.startswith("~"):
@@ -113,7 +120,7 @@ def _checked(override: str, arguments: Arguments) -> Sequence[str]:
     group = key.lstrip("+")
     if "/" not in group and not (config_dir() / group).is_dir():
         return [override]
-    return _checked_option(override, options_of(group, arguments.own_dir))
+    return _checked_option(override, options_of(group, own_dir))
 
 
 def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from nasrunner import config as skeleton
+from nasrunner.arguments import checked
 from nasrunner.command_line import one_sentence, version
 from nasrunner.core.decision import (
     Decision,
@@ -38,7 +39,7 @@ from nasrunner.searched import resolved
 def main() -> None:
     """Prints the decision tree, the exact size, samples, and the share that is valid."""
     parser = _parser()
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.child is not None and arguments.found is None:
         parser.error("--child needs --found, the study's folder")
     if arguments.found is not None and (arguments.overrides or arguments.config_dir):
@@ -89,7 +90,7 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     """The space and data groups of the configuration these overrides give, resolved."""
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*overrides, *search_path])
+        config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
     skeleton.check_data(config)
     plain = resolved(config, ["space", "data"])
     find_user_modules(plain, lambda: [Path.cwd()])

@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
+from nasrunner.arguments import checked
 from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.children.retraining import On
 from nasrunner.command_line import check_folder
@@ -64,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Request:
         if key in _OWN:
             request = _OWN[key](request, value.strip("'\""))
         else:
-            request = replace(request, overrides=(*request.overrides, argument))
+            request = replace(request, overrides=(*request.overrides, *checked([argument], None)))
     if not request.source:
         raise ConfigError("from= is missing: a study's folder, or runs:/<id> of its MLflow run")
     check_folder("folder", request.folder)
