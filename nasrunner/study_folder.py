@@ -1,6 +1,7 @@
 """The folder of a study: what a run may write in it, and what it removes again."""
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -160,6 +161,7 @@ class StudyFolder:
         ledger = self.path / "ledger.jsonl"
         if ledger.exists() and ledger.stat().st_size:
             return
+        self._close_log()
         for path in (self.path / name for name in self._own if self._is_ours):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -171,6 +173,15 @@ class StudyFolder:
                 return
             with contextlib.suppress(OSError):  # not empty: others lie there
                 folder.rmdir()
+
+    def _close_log(self) -> None:
+        """Lets nothing be logged into a folder that is not there: submitit logs how a job ended."""
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            is_file = isinstance(handler, logging.FileHandler)
+            if is_file and Path(handler.baseFilename).parent == self.path.absolute():
+                root.removeHandler(handler)
+                handler.close()
 
     @property
     def has_begun(self) -> bool:

@@ -1,5 +1,6 @@
 """The folder of a study among files of others."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,26 @@ def test_an_empty_folder_that_was_there_is_kept_even_if_nothing_was_claimed(tmp_
     place(tmp_path / "empty").clear()
     place(tmp_path / "empty" / "a").clear()
     assert names(tmp_path) == ["empty"]
+
+
+def test_nothing_is_logged_into_a_folder_that_was_removed(tmp_path: Path) -> None:
+    study = place(tmp_path / "study")
+    study.claim(CONFIG)
+    root = logging.getLogger()
+    own, other = (
+        logging.FileHandler(tmp_path / name, delay=True)
+        for name in ("study/nasrunner.log", "other.log")
+    )
+    try:
+        for handler in (own, other):
+            root.addHandler(handler)
+        study.clear()
+        root.error("it ended")
+    finally:
+        for handler in (own, other):
+            root.removeHandler(handler)
+            handler.close()
+    assert names(tmp_path) == ["other.log"]
 
 
 def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
