@@ -178,8 +178,8 @@ class StudyFolder:
         """Lets nothing be logged into a folder that is not there: submitit logs how a job ended."""
         root = logging.getLogger()
         for handler in list(root.handlers):
-            is_file = isinstance(handler, logging.FileHandler)
-            if is_file and Path(handler.baseFilename).parent == self.path.absolute():
+            place = getattr(handler, "baseFilename", None)
+            if place is not None and Path(place).parent == self.path.absolute():
                 root.removeHandler(handler)
                 handler.close()
 
