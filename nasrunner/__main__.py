@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,102 +17,112 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nasrunner import config as skeleton
 from nasrunner import multirun
-from nasrunner.command_line import fail, one_sentence, sentence
-from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.launch import remove_if_unused, run_study, saved_config
+from nasrunner.arguments import read_arguments
+from nasrunner.command_line import fail, one_sentence, sentence, version
+from nasrunner.composition import takes
+from nasrunner.core.commands import resume_command
+from nasrunner.core.errors import NasRunnerError, suggest
+from nasrunner.launch import run_study
+from nasrunner.resuming import Resumed, resume
 from nasrunner.searched import resolved
-from nasrunner.upgrade import upgraded
-
-MAY_CHANGE = (
-    "max_children",
-    "max_hours",
-    "target_reward",
-    "max_failures",
-    "max_fruitless",
-    "executor",
-    "tracker",
-    "baseline",
-)
-"""What a resumed study may change; everything else is part of what its ledger was written for."""
-
-_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")
-"""What a study is built from, beside its space."""
+from nasrunner.study_folder import StudyFolder
 
 _PROGRAM = "nasrunner"
 
 
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
+    if "--version" in sys.argv[1:]:  # not Hydra's
+        sys.stdout.write(f"{version()}\n")
+        return
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     skeleton.register()
     multirun.register()
     # What it warns of is meant: our file replaces an entry of the same name in Hydra's store.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against")
-    with one_sentence(_PROGRAM, "stopped at once; the study can be resumed", _explain):
-        _direct_resume(sys.argv)
+    with one_sentence(_PROGRAM, "stopped at once", _explain):
+        arguments = read_arguments(sys.argv[1:])
+        resumed = None if arguments.resumed is None else resume(arguments)
+        if resumed is not None and arguments.is_shown:
+            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(resumed.config)))
+            return
+        if resumed is not None:
+            arguments = resumed.arguments
+        sys.argv[1:] = [*arguments.flags, *arguments.overrides]
+
+        def job(composed: DictConfig) -> float | None:
+            return _job(composed, resumed)
+
         conf = str(skeleton.config_dir())
-        hydra.main(version_base="1.3", config_path=conf, config_name="config")(_job)()
+        hydra.main(version_base="1.3", config_path=conf, config_name="config")(job)()
 
 
-def _job(composed: DictConfig) -> float | None:
+def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     """One study; returns its best reward, which a Hydra sweeper may use."""
     runtime = HydraConfig.get()
-    folder = Path(runtime.runtime.output_dir)
+    is_multirun = runtime.mode == RunMode.MULTIRUN
+    folder = StudyFolder(Path(runtime.runtime.output_dir), f"{runtime.job.name}.log")
+    whole = Path(runtime.sweep.dir) if is_multirun else folder.path
     try:
-        config = resolved(composed)
-        if config["resume"] is not None:
-            config = _resumed(config, list(runtime.overrides.task))
-        summary = run_study(config, folder)
+        if resumed is not None and resumed.config is not None:
+            config = resumed.config
+        else:
+            config = _plain(composed, Path(runtime.runtime.cwd))
+            is_queued_again = is_multirun and multirun.is_job(runtime)
+            folder.claim(config, may_go_on=resumed is not None or is_queued_again)
+            folder.note_call(composed, runtime)
+        summary = run_study(config, folder.path)
+        if summary.failure is not None and is_multirun:
+            raise NasRunnerError(summary.failure)
     except (NasRunnerError, OmegaConfBaseException) as error:
-        if runtime.mode == RunMode.MULTIRUN:  # the others run; their launcher tells in the end
-            sys.stderr.write(f"{_PROGRAM}: {folder}: {_explain(error)}\n")
-            raise NasRunnerError(f"{folder}: {_explain(error)}") from None
-        remove_if_unused(folder)
+        folder.clear()
+        if is_multirun:  # the others run; their launcher tells in the end
+            sys.stderr.write(f"{_PROGRAM}: {folder.path}: {_explain(error)}\n")
+            raise NasRunnerError(f"{folder.path}: {_explain(error)}") from None
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
-    except BaseException:
-        remove_if_unused(folder)
+    except BaseException as error:
+        folder.clear()
+        if isinstance(error, KeyboardInterrupt) and (is_multirun or folder.has_begun):
+            raise KeyboardInterrupt(resume_command(whole)) from None
         raise
     if summary.reason == "interrupted":
+        if is_multirun:
+            sys.stderr.write(f"{_PROGRAM}: go on with all studies: {resume_command(whole)}\n")
         sys.exit(130)
+    if summary.failure is not None:
+        sys.exit(1)
     return summary.best[0]["reward"] if summary.best else None
 
 
-def _direct_resume(arguments: list[str]) -> None:
-    """Makes Hydra work in the folder of the study that is resumed, and leave no other behind."""
-    given = [argument for argument in arguments[1:] if argument.startswith("resume=")]
-    if not given or given[-1] in ("resume=", "resume=null"):
-        return
-    folder = Path(given[-1].removeprefix("resume=").strip("'\"")).resolve()
-    saved_config(folder)
-    quoted = str(folder).replace("'", "\\'")
-    arguments += [f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null"]
+def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
+    """The composed configuration, resolved.
+
+    Where Hydra has changed to the study's folder (``hydra.job.chdir=true``), relative places stay
+    where the command was started.
+
+    Raises:
+        ConfigError: it lacks what networks are built for.
+    """
+    skeleton.check_keys(composed)
+    skeleton.check_data(composed)
+    plain = resolved(composed)
+    if Path.cwd() != started_in:
+        anchor(plain, started_in)
+    return {**plain, "baseline": plain["baseline"] or None}
 
 
-def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """The study's own saved configuration, with the budgets and places that may change."""
-    saved = upgraded(saved_config(Path(composed["resume"])), _GROUPS, _warn)
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0].split("@")[0]
-        top = key.split(".")[0]
-        if top == "resume":
-            continue
-        if top not in MAY_CHANGE:
-            raise ConfigError(
-                f"{key} cannot change when a study is resumed. Legal: {', '.join(MAY_CHANGE)}"
-            )
-        if key == top:
-            saved[top] = composed[top]
-        else:
-            tree = OmegaConf.create(saved)
-            OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.create(composed), key))
-            saved = OmegaConf.to_container(tree)  # type: ignore[assignment]
-    saved["resume"] = None
-    return saved
-
-
-def _warn(sentence: str) -> None:
-    sys.stderr.write(f"warning: {sentence}\n")
+def anchor(config: dict[str, Any], folder: Path) -> None:
+    """Makes relative places in a configuration absolute."""
+    for group, key, scheme in (
+        ("tracker", "tracking_uri", "sqlite:///"),
+        ("tracker", "artifact_uri", ""),
+        ("data", "root", ""),
+    ):
+        value = config[group].get(key)
+        if isinstance(value, str) and value.startswith(scheme):
+            place = value.removeprefix(scheme)
+            if "://" not in place:
+                config[group][key] = f"{scheme}{folder / place}"
 
 
 def _explain(error: Exception) -> str:
@@ -122,13 +133,17 @@ def _explain(error: Exception) -> str:
     if isinstance(error, ConfigCompositionException) and unknown:
         key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
         parent, _, name = key.rpartition(".")
-        if legal := _legal_keys(parent):
+        node = _composed_node(parent)
+        if takes(node, name):
+            typed = next((each for each in sys.argv if each.startswith(f"{key}=")), f"{key}=…")
+            return f"the configuration has no {key!r} yet: +{typed} adds it"
+        if legal := [str(each) for each in node]:
             return f"there is no key {key!r}, {suggest(name, legal)}"
     return text
 
 
-def _legal_keys(parent: str) -> list[str]:
-    """The keys of a node, in the configuration composed from the overrides that are legal."""
+def _composed_node(key: str) -> Mapping[Any, Any]:
+    """A node of the configuration composed from the overrides that are legal."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
@@ -142,8 +157,8 @@ def _legal_keys(parent: str) -> list[str]:
                 overrides.append(argument)
             except HydraException:
                 continue  # the one to be told about, or one after it
-    node = OmegaConf.select(composed, parent) if parent else composed
-    return [str(name) for name in node] if OmegaConf.is_dict(node) else []
+    node = OmegaConf.select(composed, key) if key else composed
+    return node if isinstance(node, DictConfig) else {}
 
 
 if __name__ == "__main__":

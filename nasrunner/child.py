@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
-from nasrunner.command_line import one_sentence
+from nasrunner.command_line import one_sentence, version
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "that was interrupted goes on from its last.ckpt.",
         epilog=f"Example: python -m {_PROGRAM} outputs/STUDY/TIME/children/0007",
     )
+    parser.add_argument("--version", action="version", version=version())
     parser.add_argument("folder", help="the child's: <study>/children/<index>")
     parser.add_argument(
         "--end-with-stdin",

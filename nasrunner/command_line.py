@@ -1,9 +1,10 @@
 """What the commands have in common: an error that a user can cause is one sentence."""
 
 import contextlib
+import importlib.metadata
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,7 +43,7 @@ def one_sentence(
 
     Args:
         program: the command's name.
-        when_stopped: what to say after Ctrl-C.
+        when_stopped: what to say after Ctrl-C; a KeyboardInterrupt may carry how to go on.
         explain: puts an error into words.
     """
     try:
@@ -55,8 +56,9 @@ def one_sentence(
         fail(program, f"{error.filename}: {error.strerror}")
     except RecursionError:
         fail(program, "the configuration is nested too deeply; 40 modules in one another are legal")
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\n{program}: {when_stopped}\n")
+    except KeyboardInterrupt as stop:
+        go_on = f"; go on with: {stop}" if stop.args else ""
+        sys.stderr.write(f"\n{program}: {when_stopped}{go_on}\n")
         sys.exit(130)
 
 
@@ -72,6 +74,31 @@ def check_folder(key: str, folder: Path | None) -> None:
         raise ConfigError(f"{key}={folder} is a file; it must be a folder, or nothing yet")
 
 
-def is_asking_for_help(arguments: list[str]) -> bool:
-    """Whether the text of ``--help`` is the answer: also to a command without arguments."""
-    return not arguments or bool({"-h", "--help"} & set(arguments))
+def truth(key: str, text: str) -> bool:
+    """What ``key=true`` or ``key=false`` says.
+
+    Raises:
+        ConfigError: it says neither.
+    """
+    if text.lower() not in ("true", "false"):
+        raise ConfigError(f"{key} must be true or false, got {text!r}")
+    return text.lower() == "true"
+
+
+def is_answered(arguments: Sequence[str], text: str) -> bool:
+    """Prints the version, or the text of ``--help``, where that is what was asked for.
+
+    A command without arguments is asked for its help.
+    """
+    if "--version" in arguments:
+        sys.stdout.write(f"{version()}\n")
+    elif not arguments or {"-h", "--help"} & set(arguments):
+        sys.stdout.write(text)
+    else:
+        return False
+    return True
+
+
+def version() -> str:
+    """Our version, as ``--version`` shows it."""
+    return f"nasrunner {importlib.metadata.version('nasrunner')}"

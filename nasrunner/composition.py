@@ -10,6 +10,9 @@ from omegaconf import OmegaConf
 from nasrunner.core.annotations import check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 
+_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
+"""Key -> what is told of the object there to those who use it, and not necessarily to its class."""
+
 
 def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: object) -> Any:
     """Builds the object that ``config`` describes with ``_target_`` and its arguments.
@@ -27,7 +30,7 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
     """
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    _check(config, key)
+    config = _checked(config, key)
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
         return factory(*args, **runtime)
@@ -40,8 +43,8 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
         raise ConfigError(f"{key}: {cause}") from error
 
 
-def _check(config: Mapping[str, Any], key: str) -> None:
-    """Refuses what cannot be built of an object and of those among its arguments."""
+def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What an object is built from, once nothing of it or of those within cannot be built."""
     target = config.get("_target_") if isinstance(config, Mapping) else None
     if not isinstance(target, str):
         raise ConfigError(f"{key} needs a _target_, the dotted path of a class; got {config!r}")
@@ -50,6 +53,7 @@ def _check(config: Mapping[str, Any], key: str) -> None:
     except Exception as error:
         reason = str(error).splitlines()[-1]
         raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
+    config = _without_described(found, config, key)
     given = {name: value for name, value in config.items() if not name.startswith("_")}
     _check_names(found, given, key)
     if wrong := check_values(found, given):
@@ -57,15 +61,42 @@ def _check(config: Mapping[str, Any], key: str) -> None:
     if config.get("_recursive_", True):
         for name, value in given.items():
             _check_within(value, f"{key}.{name}")
+    return config
 
 
 def _check_within(value: Any, key: str) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
-        _check(value, key)
+        _checked(value, key)
     elif isinstance(value, Mapping | list):
         parts = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, part in parts:
             _check_within(part, f"{key}.{name}")
+
+
+def takes(config: Mapping[str, Any], name: str) -> bool:
+    """Whether the target of a configuration takes an argument of this name."""
+    try:
+        target = get_object(str(config["_target_"]))
+        parameters = inspect.signature(target).parameters
+    except Exception:  # told where the object is built
+        return False
+    legal = getattr(target, "legal_arguments", None)  # those of its ** arguments
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return name in parameters or (is_open and (legal is None or name in legal()))
+
+
+def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Leaves out keys by which a configuration describes an object, where its class takes none."""
+    described = _DESCRIBED.get(key, ())
+    if not any(name in config for name in described):
+        return config
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return config
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return config
+    return {k: value for k, value in config.items() if k in parameters or k not in described}
 
 
 def _check_names(target: Any, given: Mapping[str, Any], key: str) -> None:

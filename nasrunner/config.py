@@ -1,11 +1,13 @@
 """The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from nasrunner import overrides
 from nasrunner.core.annotations import check_values
@@ -59,6 +61,18 @@ def config_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
+def search_path(own_dir: Path) -> str:
+    """The override that makes Hydra look for options in a folder of the user's, too."""
+    return f"hydra.searchpath=[{quoted(f'file://{own_dir.resolve()}')}]"
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra takes it for a value, whatever is in it."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
 def register() -> None:
     """Makes the skeleton known to Hydra as ``schema``, and ``GRID`` beside it.
 
@@ -86,3 +100,40 @@ def rules_from(config: dict[str, Any]) -> Rules:
         name, what = wrong
         raise ConfigError(f"{keys.get(name, name)} {what}")
     return Rules(**values)
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuses a configuration from which a key of the skeleton was removed (``~seed``).
+
+    Raises:
+        ConfigError: names the key.
+    """
+    for field in fields(StudyConfig):
+        if field.name not in config:
+            raise ConfigError(f"{field.name} is missing, which every study needs")
+
+
+def check_data(config: DictConfig) -> None:
+    """Refuses a data set that does not say what networks are built for.
+
+    Raises:
+        ConfigError: names what is missing.
+    """
+    for name, meaning in (
+        ("in_shape", "the shape of one example, as in [3, 32, 32]"),
+        ("num_outputs", "the classes, or the numbers to predict"),
+    ):
+        if OmegaConf.select(config, f"data.{name}", throw_on_resolution_failure=False) is None:
+            raise ConfigError(
+                f"data.{name} is missing: {meaning}; write it in the data set's YAML, or give "
+                f"+data.{name}=…"
+            )
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a configuration with their values; a list is one value."""
+    if isinstance(value, Mapping) and value:
+        for name, inside in value.items():
+            yield from leaves(inside, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value

@@ -1,6 +1,7 @@
-"""The first event of a ledger: what the study it belongs to searches."""
+"""What a ledger says of the study it belongs to: what it searches, and what else it depends on."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +29,16 @@ def check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) 
                 f"{path} was written for another space: decision {kind!r} had the options "
                 f"{before.get(kind)}, now it has {now.get(kind)}"
             )
+
+
+def fingerprint_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What has another fingerprint now, in words, sorted."""
+    told = []
+    for name in sorted({*before, *now}):
+        if name not in now:
+            told.append(f"{name} is gone")
+        elif name not in before:
+            told.append(f"{name} is new")
+        elif before[name] != now[name]:
+            told.append(f"{name} is another")
+    return told

@@ -1,9 +1,13 @@
 """What a study has seen so far: outcomes, duplicates, counts, and the best children."""
 
 import math
+import re
 from collections import Counter
 
-from nasrunner.core.records import Outcome
+from nasrunner.core.records import Outcome, last_line
+
+_NUMBER = re.compile(r"\d[\d.,]*")
+"""Reasons that differ in numbers only are one reason."""
 
 
 class History:
@@ -41,6 +45,22 @@ class History:
     def num_spent(self) -> int:
         """How many outcomes count against ``max_children``: all but invalid and replaced ones."""
         return len(self.outcomes) - sum(self.counts[name] for name in _FREE)
+
+    def failure(self) -> str | None:
+        """What kept every child from being completed, in words; None where one was."""
+        if any(outcome.status == "completed" for outcome in self.outcomes):
+            return None
+        tried = [outcome for outcome in self.outcomes if outcome.error is not None]
+        if not tried:
+            return "no child was completed: none was begun"
+        counts = Counter(outcome.status for outcome in tried)
+        named = " and ".join(f"{count:,} {status}" for status, count in counts.most_common())
+        reasons: dict[str, list[str]] = {}
+        for reason in (last_line(outcome.error) for outcome in tried):
+            reasons.setdefault(_NUMBER.sub("…", reason), []).append(reason)
+        most = max(reasons.values(), key=len)
+        why = "because" if len(reasons) == 1 else f"most often ({len(most):,}) because"
+        return f"no child was completed: {named}, {why}: {most[0]}"
 
     def best(self, count: int) -> list[Outcome]:
         """The best completed children, best first, each genotype once."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import types
@@ -16,7 +15,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
-from nasrunner.config import rules_from
+from nasrunner.config import leaves, rules_from
 from nasrunner.core.annotations import AtLeast, fits, readable
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
@@ -26,10 +25,27 @@ from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInf
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Shape
+from nasrunner.core.user_modules import find_user_modules
+from nasrunner.fingerprints import fingerprints
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
-from nasrunner.upgrade import as_built
+from nasrunner.upgrade import as_built, upgraded
+
+STUDY_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")
+"""What a study is built from, beside its space."""
+
+MAY_CHANGE = (
+    "max_children",
+    "max_hours",
+    "target_reward",
+    "max_failures",
+    "max_fruitless",
+    "executor",
+    "tracker",
+    "baseline",
+)
+"""What a resumed study may change; everything else is part of what its ledger was written for."""
 
 _Count = Annotated[int, AtLeast(1)]
 
@@ -53,6 +69,7 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
 
 def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study | SideBySide:
     rules = rules_from(config)
+    find_user_modules(config, lambda: [Path.cwd(), *_started_in(folder)])
     # Workers import for seconds: they start before the driver's own imports.
     executor: Executor = construct(config["executor"], "executor")
     stack.callback(executor.close)
@@ -91,6 +108,7 @@ def _build_study(
     searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
     trainer = build_trainer(config, space)
     ledger = stack.enter_context(open_ledger(folder))
+    check_same_study(ledger, config, folder)
     save_config(config, folder)
     return Study(
         space=space,
@@ -100,7 +118,7 @@ def _build_study(
         trackers=trackers,
         ledger=ledger,
         rules=rules,
-        info=StudyInfo(config["study"], folder, config, rules.max_children),
+        info=StudyInfo(config["study"], folder, config, rules.max_children, fingerprints(config)),
     )
 
 
@@ -190,10 +208,10 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     unfinished = folder / "config.yaml.unfinished"
     OmegaConf.save(OmegaConf.create(without_passwords(config)), unfinished)
     os.replace(unfinished, folder / "config.yaml")
-    for file in (*folder.glob(".hydra/*.yaml"), folder.parent / "multirun.yaml"):
-        text = file.read_text() if file.is_file() else ""
-        if (public := without_password(text)) != text:
-            file.write_text(public)
+    sweep = folder.parent / "multirun.yaml"
+    text = sweep.read_text() if sweep.is_file() else ""
+    if (public := without_password(text)) != text:
+        sweep.write_text(public)
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
@@ -209,26 +227,65 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
+    find_user_modules(config, lambda: [Path.cwd(), *_started_in(folder)])
     return as_built({str(key): value for key, value in config.items()})
 
 
-def remove_if_unused(folder: Path) -> None:
-    """Removes what a study that did not start left in its folder, and only that.
+def differences(
+    saved: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, tuple[object, object]]:
+    """What tells a study from one that is recorded, but for what may change between sessions.
 
-    The folder may be one that the user has other files in (``hydra.run.dir=.``).
+    Args:
+        saved: the recorded study's configuration.
+        config: the other's.
+
+    Returns:
+        Key -> the value of the recorded study, and of the other; None for a key that it lacks.
     """
-    ledger = folder / "ledger.jsonl"
-    if ledger.exists() and ledger.stat().st_size:
+    before, now = (
+        {
+            key: value
+            for key, value in leaves(each)
+            if key.partition(".")[0] not in (*MAY_CHANGE, "resume")
+        }
+        for each in (upgraded(saved, STUDY_GROUPS), config)
+    )
+    return {
+        key: (before.get(key), now.get(key))
+        for key in dict.fromkeys([*now, *before])
+        if repr(before.get(key)) != repr(now.get(key))  # nan is nan
+    }
+
+
+def named_differences(found: Mapping[str, tuple[object, object]]) -> str:
+    """``seed (3 there, 4 here)``, of the first few; empty where there are none."""
+    named = [f"{key} ({there} there, {here} here)" for key, (there, here) in found.items()]
+    more = [f"{len(named) - 3} more keys"] if len(named) > 3 else []
+    return ", ".join([*named[:3], *more])
+
+
+def check_same_study(ledger: Ledger, config: Mapping[str, Any], folder: Path) -> None:
+    """Refuses to write the children of one study into the ledger of another.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    if not ledger.events:
         return
-    if (folder / "baseline").is_dir():
-        remove_if_unused(folder / "baseline")
-    shutil.rmtree(folder / ".hydra", ignore_errors=True)
-    written_after_it = ("config.yaml", "mlflow.json", ledger.name) if ledger.exists() else ()
-    for name in ("nasrunner.log", *written_after_it):
-        (folder / name).unlink(missing_ok=True)
-    for each in (folder, *list(folder.parents)[:2]):
-        with contextlib.suppress(OSError):  # not empty: others lie there
-            each.rmdir()
+    if found := differences(saved_config(folder), config):
+        raise ConfigError(
+            f"{folder} holds another study: they differ in {named_differences(found)}; nothing was "
+            "changed"
+        )
+
+
+def _started_in(folder: Path) -> Iterator[Path]:
+    """Where a study was started, which Hydra noted down; nothing where it did not."""
+    for place in (folder, folder.parent):  # a baseline lies in its study's folder
+        noted = place / ".hydra" / "hydra.yaml"
+        if noted.is_file():
+            yield Path(str(OmegaConf.select(OmegaConf.load(noted), "hydra.runtime.cwd")))
 
 
 class Stoppable(Protocol):

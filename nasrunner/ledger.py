@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import LedgerError
 
 VERSION = 1
@@ -69,7 +70,7 @@ class Ledger:
             self._cut()
             raise LedgerError(
                 f"{self.path} cannot be written: {error.strerror}. What it holds is safe: make "
-                f"room and go on with nasrunner resume={self.path.parent}"
+                f"room and go on with {resume_command(self.path.parent)}"
             ) from error
         self._end += len(data)
 

@@ -9,12 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.conf import HydraConf
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
+from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.trackers.mlflow_sqlite import SqliteFile
 
@@ -53,6 +55,11 @@ _RESULT_WITHIN_S = 15.0
 def register() -> None:
     """Makes the launcher known to Hydra, under a name of the only namespace it takes some from."""
     Plugins.instance().class_name_to_class[_NAME] = StudiesOnSlurm
+
+
+def is_job(runtime: HydraConf) -> bool:
+    """Whether a study runs in a SLURM job of ``StudiesOnSlurm``, which may be queued again."""
+    return str(runtime.launcher["_target_"]) == _NAME
 
 
 class StudiesOnSlurm(_Engine):  # type: ignore[misc]
@@ -233,7 +240,7 @@ def _told(failed: Sequence[int], num_studies: int, folder: Path) -> str:
         "are complete."
     ]
     if has_ledger:
-        resume = " and ".join(f"nasrunner resume={folder / str(n)}" for n in has_ledger[:3])
+        resume = " and ".join(resume_command(folder / str(n)) for n in has_ledger[:3])
         more = " and so on" if len(has_ledger) > 3 else ""
         parts.append(f"Each goes on alone: {resume}{more}.")
     if never := [f"#{n}" for n in failed if n not in has_ledger]:

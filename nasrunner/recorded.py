@@ -1,16 +1,21 @@
 """Studies that were recorded: what reports, retraining and export read, and never write."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.launch import build_space, saved_config
 from nasrunner.ledger import read_events
+
+_BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
+"""A study's folder unless the user names another: when it began."""
 
 
 class EmptyStudyError(LedgerError):
@@ -25,6 +30,7 @@ class RecordedChild:
         outcome: None while it is in flight.
         proposed_s: when it was proposed, Unix seconds.
         ended_s: when its outcome was recorded, Unix seconds; None while it is in flight.
+        is_changed: whether it was trained after the user's source or data had changed.
         folder: where it keeps its files, if it was trained.
     """
 
@@ -33,6 +39,7 @@ class RecordedChild:
     proposed_s: float
     ended_s: float | None
     folder: Path
+    is_changed: bool = False
 
     @property
     def is_evaluation(self) -> bool:
@@ -51,6 +58,7 @@ class RecordedStudy:
         children: in the order they were proposed.
         sessions: (first, last) event of every session, Unix seconds.
         reason: why it ended; None while it runs, or where it was killed.
+        changed: what of the user's source and data had changed when it was resumed, in words.
     """
 
     folder: Path
@@ -59,6 +67,7 @@ class RecordedStudy:
     children: tuple[RecordedChild, ...]
     sessions: tuple[tuple[float, float], ...]
     reason: str | None
+    changed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -89,6 +98,32 @@ class RecordedStudy:
                 found.setdefault(child.proposal.hash, child)
         ranked = sorted(found.values(), key=lambda c: (-_reward(c), c.proposal.index))
         return ranked[:count]
+
+
+def resumable(typed: str, tell: Callable[[str], object]) -> Path:
+    """The folder of the study, or of the multirun, that a user wants to go on with.
+
+    Args:
+        typed: its folder, or that of studies of one name, of which the latest is taken; as it is,
+            or quoted for Hydra.
+        tell: is given a sentence where one of several is taken.
+
+    Raises:
+        ConfigError: there is no study, or several that are none of one another's successors.
+    """
+    plain = typed.strip("'\"")
+    places = [Path(text) for text in (typed, plain, re.sub(r"\\(.)", r"\1", plain))]
+    folder = next((place for place in places if place.is_dir()), places[1]).resolve()
+    if (folder / "ledger.jsonl").is_file() or (folder / "multirun.yaml").is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
+    if not found:
+        raise ConfigError(f"resume={folder} is no study's folder: there is no ledger.jsonl")
+    if len(found) > 1 and not all(_BEGUN.fullmatch(each.name) for each in found):
+        listed = "; ".join(resume_command(each) for each in found)
+        raise ConfigError(f"resume={folder} holds {len(found)} studies, choose one: {listed}")
+    tell(f"resume: the latest of {len(found)} studies in {folder} is taken, {found[-1].name}")
+    return found[-1]
 
 
 def read_study(folder: Path) -> RecordedStudy:
@@ -188,7 +223,12 @@ def _study(
         if event["event"] == "outcome":
             child = children[event["index"]]
             outcome = Outcome.from_json(event, child.proposal)
-            children[event["index"]] = replace(child, outcome=outcome, ended_s=event["time"])
+            children[event["index"]] = replace(
+                child,
+                outcome=outcome,
+                ended_s=event["time"],
+                is_changed=event.get("changed", False),
+            )
     last = events[-1]
     return RecordedStudy(
         folder=folder,
@@ -197,7 +237,13 @@ def _study(
         children=tuple(children.values()),
         sessions=tuple(_sessions(events)),
         reason=last["reason"] if last["event"] == "ended" else None,
+        changed=tuple(dict.fromkeys(what for e in events for what in _changed(e))),
     )
+
+
+def _changed(event: Mapping[str, Any]) -> Sequence[str]:
+    found: Sequence[str] = event.get("changed", ()) if event["event"] == "resumed" else ()
+    return found
 
 
 def _proposed(events: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.tree import Tree
 
 from nasrunner import config as skeleton
-from nasrunner.command_line import one_sentence
+from nasrunner.arguments import checked
+from nasrunner.command_line import one_sentence, version
 from nasrunner.core.decision import (
     Decision,
     OneOf,
@@ -29,6 +30,7 @@ from nasrunner.core.decision import (
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
+from nasrunner.core.user_modules import find_user_modules
 from nasrunner.launch import build_space, in_shape_of
 from nasrunner.recorded import read_study
 from nasrunner.searched import resolved
@@ -37,7 +39,7 @@ from nasrunner.searched import resolved
 def main() -> None:
     """Prints the decision tree, the exact size, samples, and the share that is valid."""
     parser = _parser()
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     if arguments.child is not None and arguments.found is None:
         parser.error("--child needs --found, the study's folder")
     if arguments.found is not None and (arguments.overrides or arguments.config_dir):
@@ -69,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "  nasrunner-space --found outputs/<study>/<time> > my_conf/space/found.yaml\n"
         "  nasrunner --config-dir my_conf space=found data=mnist",
     )
+    parser.add_argument("--version", action="version", version=version())
     parser.add_argument("overrides", nargs="*", help="as for nasrunner: space=mlp data=digits ...")
     found = (
         "write the best architecture of the study in this folder as a space, in YAML; the last "
@@ -85,10 +88,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     """The space and data groups of the configuration these overrides give, resolved."""
-    search_path = [f"hydra.searchpath=['file://{own_dir.resolve()}']"] if own_dir else []
+    search_path = [skeleton.search_path(own_dir)] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*overrides, *search_path])
-    return resolved(config, ["space", "data"])
+        config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
+    skeleton.check_data(config)
+    plain = resolved(config, ["space", "data"])
+    find_user_modules(plain, lambda: [Path.cwd()])
+    return plain
 
 
 def found_space(folder: Path, index: int | None) -> str:

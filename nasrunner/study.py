@@ -3,8 +3,9 @@
 import dataclasses
 import functools
 import json
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from nasrunner.core.ports import (
 from nasrunner.core.records import Outcome, Proposal, child_folder, found_outcome
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.header import check_header, header
+from nasrunner.header import check_header, fingerprint_changes, header
 from nasrunner.history import History
 from nasrunner.in_flight import InFlight
 from nasrunner.ledger import Ledger
@@ -33,6 +34,8 @@ from nasrunner.rules import Rules
 
 MAX_KNOWN = 10
 """After so many known proposals in a row, with ``duplicates=resample``, an unseen one is drawn."""
+
+_log = logging.getLogger(__name__)
 
 
 class Study:
@@ -78,6 +81,7 @@ class Study:
         self._known: set[Key] = set()
         self._num_known = 0  # duplicates in a row
         self._fruitless = 0
+        self._is_changed = False
         self._earlier_s = 0.0
         self._started = time.monotonic()
         self._stop_reason: str | None = None
@@ -148,13 +152,30 @@ class Study:
         pending = self._in_flight.proposals
         for tracker in self.trackers:
             tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
+        now = dict(self.info.fingerprints)
+        noted = {"fingerprints": now} if now else {}
         if self.ledger.events:
-            self.ledger.append("resumed", {})
+            self.ledger.append("resumed", {**noted, **self._changed_since(now)})
         else:
-            self.ledger.append("study", header(self.space, self.rules.seed))
+            self.ledger.append("study", {**header(self.space, self.rules.seed), **noted})
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
+
+    def _changed_since(self, now: Mapping[str, str]) -> dict[str, list[str]]:
+        """What was changed between the sessions; children are marked from here on."""
+        noted = [event for event in self.ledger.events if "fingerprints" in event]
+        self._is_changed = any("changed" in event for event in self.ledger.events)
+        changed = fingerprint_changes(noted[-1]["fingerprints"], now) if noted else []
+        if not changed:
+            return {}
+        self._is_changed = True
+        shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if changed[3:] else "")
+        _log.warning(
+            "since the study's last session %s: children from here on are marked in its ledger",
+            shown,
+        )
+        return {"changed": changed}
 
     @property
     def is_waiting(self) -> bool:
@@ -280,7 +301,9 @@ class Study:
 
     def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Ledger first, then trackers, then the searcher."""
-        self.ledger.append("outcome", outcome.to_json())
+        is_new = outcome.reused_from is None and outcome.status != "invalid"
+        mark = {"changed": True} if self._is_changed and is_new else {}
+        self.ledger.append("outcome", {**outcome.to_json(), **mark})
         for tracker in self.trackers:
             tracker.recorded(outcome, blueprint)
         with self._one_thread.held():
@@ -333,6 +356,7 @@ class Study:
             cost_s=round(self.history.cost_s, 3),
             wall_s=round(self._elapsed_s(), 3),
             baseline=baseline,
+            failure=None if self._stop_reason == "interrupted" else self.history.failure(),
         )
 
 

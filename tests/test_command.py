@@ -1,15 +1,19 @@
 """The command ``nasrunner`` as a user types it, in this process; bad input above all."""
 
+import copy
+import importlib.metadata
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
-from nasrunner.__main__ import main
+from nasrunner.__main__ import anchor, main
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -26,6 +30,24 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
         main()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def evolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of one child, with a searcher and an executor that are not the usual ones."""
+    folder = tmp_path_factory.mktemp("evolved") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        GlobalHydra.instance().clear()
+        own = ["searcher=evolution", f"hydra.run.dir={folder}", "max_children=1"]
+        patch.setattr(sys, "argv", ["nasrunner", *QUICK, *own])
+        main()
+    return folder
+
+
+@pytest.fixture
+def finished(evolved: Path, tmp_path: Path) -> Path:
+    """A copy of that study."""
+    return shutil.copytree(evolved, tmp_path.parent / f"{tmp_path.name}-finished")
 
 
 QUICK = (
@@ -155,6 +177,12 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             "tracker.*tracking_uri.*127.0.0.1:9",
         ),
         (["hydra.run.dir=/proc/nasrunner"], "/proc/nasrunner"),
+        (["hydra.run.dir=.", "+trainer.dummy=1"], "trainer.dummy"),
+        (["hydra.run.dir=a/b/c", "+trainer.dummy=1"], "trainer.dummy"),
+        (["trainer.overfit_batches=1"], r"has no 'trainer.overfit_batches' yet: \+trainer.overf"),
+        (["optimizer.amsgrad=true"], r"yet: \+optimizer.amsgrad=true adds it"),
+        (["~seed"], "seed is missing, which every study needs"),
+        (["searcher=1"], "searcher=1 is no option of the group searcher"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -239,3 +267,205 @@ def test_a_folder_with_files_of_the_users_own_keeps_them_when_a_study_does_not_s
         command(*QUICK, f"hydra.run.dir={own}", "max_children=0")
     assert sorted(path.name for path in own.rglob("*")) == ["a.txt", "config.yaml", "notes"]
     assert (own / "config.yaml").read_text() == "mine"
+
+
+def test_a_second_run_or_sweep_in_a_studys_folder_is_refused_and_changes_nothing(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK, "hydra.run.dir=study", "max_children=1")
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for arguments in (
+        ["hydra.run.dir=study", "searcher=random"],
+        ["--multirun", "hydra.sweep.dir=.", "searcher=random"],
+    ):
+        with pytest.raises(SystemExit) as exit_:
+            command(*QUICK, *arguments)
+        assert exit_.value.code == 2
+        assert re.search(
+            "hydra.(run|sweep).dir=.* already.*nasrunner resume=", capsys.readouterr().err
+        )
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+def test_a_multirun_goes_on_with_all_of_its_studies_those_not_begun_too(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command("--multirun", *QUICK, "seed=3,4", "searcher=random", "max_children=2")
+    (noted,) = tmp_path.rglob("multirun.yaml")
+    before = outcomes(noted.parent / "0")
+    shutil.rmtree(noted.parent / "1")
+    command(f"resume={noted.parent}", "max_children=3")
+    assert studies(tmp_path) == [noted.parent / "0", noted.parent / "1"]
+    assert outcomes(noted.parent / "0")[:2] == before
+    assert [len(outcomes(study)) for study in studies(tmp_path)] == [3, 3]
+    assert "seed: 4\n" in (noted.parent / "1" / "config.yaml").read_text()
+    with pytest.raises(SystemExit):
+        command(f"resume={noted.parent}", "seed=3")
+    assert "seed cannot change when a study is resumed" in capsys.readouterr().err
+
+
+def test_a_study_is_resumed_whatever_its_folder_is_called(
+    command: Command, finished: Path, tmp_path: Path
+) -> None:
+    name = "a=b,c (1) it's ö"
+    finished.rename(tmp_path / name)
+    command(f"resume={name}", "max_children=2", "executor.threads=2")
+    assert [outcome["index"] for outcome in outcomes(tmp_path / name)] == [0, 1]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["searcher.tournament_size=2"], "searcher.tournament_size cannot change when a study"),
+        (["executor.thread=2"], "no key 'executor.thread', did you mean 'threads'"),
+        (["executor=seriel"], "Could not find 'executor/seriel'"),
+        (["executor=local", "executor.thread=2"], "no key 'executor.thread', did you mean"),
+        (["max_children=many"], "'many'.*could not be converted to Integer.*max_children"),
+        (["max_children=1,2"], "max_children=1,2: legal are key=value and"),
+        (["--multirun"], "resume= continues what was begun"),
+    ],
+)
+def test_changes_of_a_resumed_study_are_checked_against_its_own_configuration(
+    finished: Path,
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    changes: list[str],
+    message: str,
+) -> None:
+    before = (finished / "ledger.jsonl").read_bytes()
+    with pytest.raises(SystemExit) as exit_:
+        command(f"resume={finished}", *changes)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert (finished / "ledger.jsonl").read_bytes() == before
+
+
+def test_of_the_studies_of_one_name_the_latest_is_resumed(
+    command: Command, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for time in ("2026-01-02_03-04-05-678901", "2026-01-02_13-04-05-678901"):
+        shutil.copytree(finished, tmp_path / "smbo-figure1" / time)
+    command("resume=smbo-figure1", "max_children=2")
+    told = capsys.readouterr().err
+    assert "latest of 2 studies" in told
+    first, last = studies(tmp_path)
+    assert [len(outcomes(study)) for study in (first, last)] == [1, 2]
+    (tmp_path / "smbo-figure1" / "other").mkdir()
+    (tmp_path / "smbo-figure1" / "other" / "ledger.jsonl").touch()
+    with pytest.raises(SystemExit):
+        command("resume=smbo-figure1")
+    assert re.search("holds 3 studies, choose one: nasrunner resume=", capsys.readouterr().err)
+
+
+def test_a_baseline_is_not_exchanged_for_another(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*QUICK, "hydra.run.dir=study", "max_children=1", "baseline=random")
+    (tmp_path / "mine" / "baseline").mkdir(parents=True)
+    other = (Path(__file__).parent.parent / "conf" / "searcher" / "evolution.yaml").read_text()
+    (tmp_path / "mine" / "baseline" / "other.yaml").write_text(other)
+    with pytest.raises(SystemExit):
+        command("--config-dir", "mine", "resume=study", "baseline=other")
+    assert re.search("study/baseline holds another study.*searcher", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("mode", [[], ["--multirun"]])
+def test_a_study_without_a_completed_child_says_why_and_fails(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(*QUICK, *mode, "limits.parameters=2")
+    assert exit_.value.code == (2 if mode else 1)
+    (study,) = studies(tmp_path)
+    failure = json.loads((study / "summary.json").read_text())["failure"]
+    assert re.fullmatch(
+        r"no child was completed: \d+ invalid, because: [\d,]+ parameters are more than "
+        "limits.parameters=2",
+        failure,
+    )
+    assert failure in " ".join("".join(capsys.readouterr()).split())
+
+
+OWN_DATA = """
+import torch
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Corners(LightningDataModule):
+    def __init__(self, batch_size):
+        super().__init__()
+        self.batch_size = batch_size
+
+    def train_dataloader(self):
+        x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]).repeat(8, 1)
+        return DataLoader(TensorDataset(x, (x[:, 0] != x[:, 1]).long()), self.batch_size)
+
+    val_dataloader = test_dataloader = train_dataloader
+"""
+
+
+def test_a_module_beside_the_user_is_found_and_remembered_wherever_the_study_goes_on(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "own_corners.py").write_text(OWN_DATA)
+    (tmp_path / "conf" / "data" / "corners.yaml").write_text(
+        "_target_: own_corners.Corners\nin_shape: [2]\nnum_outputs: 2\nbatch_size: 8\n"
+    )
+    quick = QUICK[:4]
+    command(*quick, "--config-dir", "conf", "data=corners", "hydra.job.chdir=true")
+    (study,) = studies(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_corners")
+    sys.path.remove(str(tmp_path))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command(f"resume={study}", "max_children=4")
+    assert [outcome["status"] for outcome in outcomes(study)] == ["completed"] * 4
+
+
+def test_the_configuration_of_a_resumed_study_is_its_own(
+    command: Command, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(f"resume={finished}", "max_children=7", "--cfg", "job")
+    shown = OmegaConf.create(capsys.readouterr().out)
+    saved = OmegaConf.load(finished / "config.yaml")
+    assert shown.searcher == saved.searcher
+    assert (saved.max_children, shown.max_children) == (1, 7)
+
+
+@pytest.mark.parametrize("missing", ["in_shape", "num_outputs"])
+def test_data_that_does_not_say_what_networks_are_for_is_one_sentence(
+    command: Command, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        command(*QUICK, f"~data.{missing}")
+    assert exit_.value.code == 2
+    assert re.match(rf"nasrunner: data.{missing} is missing: the .*\+data", capsys.readouterr().err)
+
+
+def test_relative_places_stay_where_the_command_was_started(tmp_path: Path) -> None:
+    config = {
+        "tracker": {"tracking_uri": "sqlite:///outputs/mlflow.db", "artifact_uri": "s3://bucket"},
+        "data": {"root": "data/mnist"},
+    }
+    anchor(config, tmp_path)
+    assert config == {
+        "tracker": {
+            "tracking_uri": f"sqlite:///{tmp_path}/outputs/mlflow.db",
+            "artifact_uri": "s3://bucket",
+        },
+        "data": {"root": f"{tmp_path}/data/mnist"},
+    }
+    server = {"tracker": {"tracking_uri": "http://server", "artifact_uri": None}, "data": {}}
+    there = copy.deepcopy(server)
+    anchor(there, tmp_path)
+    assert there == server
+
+
+def test_the_version_is_ours(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    command("--version")
+    assert capsys.readouterr().out == f"nasrunner {importlib.metadata.version('nasrunner')}\n"

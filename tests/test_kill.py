@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -147,6 +148,24 @@ def test_ctrl_c_twice_stops_at_once_and_the_study_can_be_resumed(tmp_path: Path)
     assert_nothing_left(process.pid)
     (ledger,) = tmp_path.rglob("ledger.jsonl")
     assert events(ledger)[-1]["event"] != "ended"
+    go_on = f"go on with: nasrunner resume={ledger.parent.relative_to(tmp_path)}\n"
+    assert go_on in (tmp_path / "errors.txt").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_a_multirun_says_how_all_of_its_studies_go_on(tmp_path: Path, times: int) -> None:
+    quick = ["executor=serial", "tracker=none", "max_children=500", "trainer.max_epochs=200"]
+    process = start(tmp_path, "--multirun", *quick, "seed=1,2,3", "hydra.sweep.dir=all")
+    wait_for(tmp_path / "curves.jsonl", process)
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(1)
+    assert_ends(process, 130, tmp_path, 60)
+    error = (tmp_path / "errors.txt").read_text()
+    assert re.search(r"go on with( all studies)?: nasrunner resume=all\n", error), error
+    assert [path.parent.name for path in tmp_path.rglob("ledger.jsonl")] == ["0"]
 
 
 @pytest.mark.slow

@@ -56,6 +56,8 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
     ("arguments", "message"),
     [
         (["--child", "3"], "--child needs --found"),
+        (["space=1", "--seed", "3", "data=digits"], "space=1 is no option of the group space"),
+        (["space=mlp", "data=", "--samples", "1"], "data= has no value"),
         (["space=mlp", "--found", "study"], "neither overrides nor --config-dir"),
     ],
 )

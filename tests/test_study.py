@@ -19,6 +19,7 @@ from nasrunner.core import (
     StudyInfo,
     Summary,
 )
+from nasrunner.history import History
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
 from nasrunner.searchers.evolution import RegularizedEvolution
@@ -67,6 +68,7 @@ class Run:
     searcher: Callable[..., Searcher] = RandomSearch
     executor: ToyExecutor = dataclasses.field(default_factory=ToyExecutor)
     trainer: ToyTrainer | None = None
+    fingerprints: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.trainer = self.trainer or ToyTrainer(self.space)
@@ -80,7 +82,7 @@ class Run:
             trackers=[self.recorder],
             ledger=self.ledger,
             rules=self.rules,
-            info=StudyInfo("toy", self.folder, {}, self.rules.max_children),
+            info=StudyInfo("toy", self.folder, {}, self.rules.max_children, self.fingerprints),
         )
 
     def run(self) -> Summary:
@@ -315,6 +317,46 @@ def test_more_failures_than_allowed_end_a_study(tmp_path: Path) -> None:
     assert summary.reason == "3 children failed, more than max_failures=2"
 
 
+@pytest.mark.parametrize(
+    ("trainer", "stopped", "failure"),
+    [
+        ({"failing": lambda proposal: proposal.index > 0}, False, None),
+        (
+            {"failing": lambda proposal: True},
+            False,
+            "no child was completed: 3 failed, because: ZeroDivisionError: made to fail",
+        ),
+        (
+            {"invalid": lambda genotype: True},
+            False,
+            "no child was completed: 1,000 invalid, because: '1/max_pool': no max_pool on an input "
+            "of shape (1,)",
+        ),
+        ({"failing": lambda proposal: True}, True, None),
+    ],
+)
+def test_a_study_in_which_nothing_worked_says_why(
+    tmp_path: Path, trainer: dict[str, Any], stopped: bool, failure: str | None
+) -> None:
+    space = chain()
+    run = Run(tmp_path, space, with_rules(max_failures=2), trainer=ToyTrainer(space, **trainer))
+    if stopped:
+        run.executor.on_wait = lambda: run.study.stop("interrupted")
+    summary = run.run()
+    assert summary.failure == failure
+    assert json.loads((tmp_path / "summary.json").read_text())["failure"] == failure
+
+
+def test_reasons_that_differ_in_numbers_are_one_reason() -> None:
+    history = History()
+    for index, error in enumerate(["12 > 3", "1,200 > 3", "no module"]):
+        history.add(Outcome(Proposal(index, {"a": index}), "invalid", error=error))
+    assert history.failure() == (
+        "no child was completed: 3 invalid, most often (2) because: 12 > 3"
+    )
+    assert History().failure() == "no child was completed: none was begun"
+
+
 def test_the_target_reward_ends_a_study(tmp_path: Path) -> None:
     summary = Run(tmp_path, rules=with_rules(max_children=None, target_reward=0.9)).run()
     assert summary.best[0]["reward"] >= 0.9
@@ -474,3 +516,27 @@ def test_parameters_and_flops_are_metrics_of_a_trained_child(tmp_path: Path) -> 
     run.run()
     assert all(o.metrics["parameters"] == 100 for o in run.recorder.outcomes)
     assert all(o.metrics["flops"] == 200 for o in run.recorder.outcomes)
+
+
+def test_children_after_a_change_of_source_or_data_are_marked_in_every_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = {"module nets": "1", "data.root a.csv": "1"}
+    other = {"module nets": "2", "data.root a.csv": "1"}
+    for num_children, now in ((2, first), (4, first), (6, other), (8, other)):
+        Run(tmp_path, rules=with_rules(max_children=num_children), fingerprints=now).run()
+    marked = [event.get("changed", False) for event in events(tmp_path, "outcome")]
+    assert marked == 4 * [False] + 4 * [True]
+    assert [event.get("changed") for event in events(tmp_path, "resumed")] == [
+        None,
+        ["module nets is another"],
+        None,
+    ]
+    (told,) = [r.getMessage() for r in caplog.records if "last session" in r.getMessage()]
+    assert "module nets is another: children from here on are marked" in told
+
+
+def test_a_ledger_without_fingerprints_goes_on_without_a_mark(tmp_path: Path) -> None:
+    Run(tmp_path, rules=with_rules(max_children=2)).run()
+    Run(tmp_path, rules=with_rules(max_children=4), fingerprints={"module nets": "1"}).run()
+    assert not any("changed" in event for event in events(tmp_path, "outcome"))

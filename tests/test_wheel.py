@@ -50,3 +50,12 @@ def test_a_users_own_space_is_searched_from_an_empty_folder(site: Path, tmp_path
     done = run(site, tmp_path, "--config-dir", "mine", *overrides)
     assert done.returncode == 0, done.stderr
     assert "all 2 architectures were evaluated" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_sweeps_of_the_readme_are_found_in_an_empty_folder(site: Path, tmp_path: Path) -> None:
+    named = ["--config-dir", "sweeps", "--config-name", "searchers"]
+    done = run(site, tmp_path, *named, "--cfg", "hydra")
+    assert done.returncode == 0, done.stderr
+    assert "params:\n" in done.stdout
+    assert str(site / "nasrunner" / "sweeps") in done.stdout

@@ -1,6 +1,6 @@
 """The child trainer: networks of a space, trained with Lightning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,6 +78,13 @@ class LightningTrainer:
         self.in_shape = tuple(in_shape)
         self.construct = construct
         self.draw = draw
+
+    @staticmethod
+    def legal_arguments() -> Collection[str]:
+        """What may be given as ``lightning``."""
+        from nasrunner.children.arguments import lightning_defaults  # imports Lightning
+
+        return lightning_defaults()
 
     def inspect(self, genotype: Genotype) -> Blueprint:
         data = self.config["data"]

@@ -1,7 +1,7 @@
 """The ports of the study loop: what trains children, runs them somewhere, and records them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,12 +104,14 @@ class StudyInfo:
         folder: the study's output folder.
         config: its resolved configuration.
         max_children: the budget, None where it is not limited by number.
+        fingerprints: what it depends on beside its configuration -> a text that changes with it.
     """
 
     name: str
     folder: Path
     config: Mapping[str, Any]
     max_children: int | None
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,8 @@ class Summary:
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
+        failure: what kept every child from being completed, in words; None where one was, or
+            where the user stopped the study before.
     """
 
     reason: str
@@ -165,6 +169,7 @@ class Summary:
     cost_s: float
     wall_s: float
     baseline: BaselineComparison | None = None
+    failure: str | None = None
 
 
 class Tracker(Protocol):

@@ -17,6 +17,12 @@ def child_folder(study_folder: Path, index: int) -> Path:
     return study_folder / "children" / f"{index:04d}"
 
 
+def last_line(error: str | None) -> str:
+    """The line of a child's error that says what happened: of a traceback, the last."""
+    lines = (error or "").strip().splitlines()
+    return lines[-1][:160] if lines else "no reason given"
+
+
 def found_outcome(folder: Path, proposal: "Proposal") -> "Outcome | None":
     """The outcome that a child's folder holds; None where it is another child's, or not there."""
     try:

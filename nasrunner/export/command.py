@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.command_line import check_folder, is_asking_for_help, one_sentence
+from nasrunner.command_line import check_folder, is_answered, one_sentence, truth
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.imports import quick_imports
+from nasrunner.core.output import OutputFolder
 
 HELP = """\
 nasrunner-export: writes a trained network so that it can be used without nasrunner
@@ -18,6 +19,7 @@ nasrunner-export: writes a trained network so that it can be used without nasrun
   to=FOLDER      where the files go; else export/ in the network's folder
   normalize=false  network.onnx takes inputs that are normalized already, as network.py does; else
                  inputs as they are in the data set
+  overwrite=true also over files there that another made, or that were changed since
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
 
 It writes, each checked against the network on random inputs:
@@ -37,7 +39,7 @@ Examples:
 """
 
 _PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
-_KEYS = ("from", "to", "study", "normalize")
+_KEYS = ("from", "to", "overwrite", "study", "normalize")
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Request:
     Attributes:
         source: the network's folder, or ``runs:/<id>`` of a study.
         folder: where the files go; None: ``export`` in the network's folder.
+        overwrite: whether files of others that lie there are replaced.
         study_folder: of the study it is a network of; None: the one it lies in.
         normalizes: whether the ONNX file takes inputs as they are in the data set.
     """
 
     source: str
     folder: Path | None
+    overwrite: bool
     study_folder: Path | None
     normalizes: bool
 
@@ -60,8 +64,7 @@ class Request:
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     arguments = sys.argv[1:]
-    if is_asking_for_help(arguments):
-        sys.stdout.write(HELP)
+    if is_answered(arguments, HELP):
         return
     with one_sentence("nasrunner-export", "stopped"):
         _run(parse(arguments))
@@ -88,10 +91,9 @@ def parse(arguments: Sequence[str]) -> Request:
         raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
     folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))
     check_folder("to", folder)
-    normalizes = given.get("normalize", "true")
-    if normalizes not in ("true", "false"):
-        raise ConfigError(f"normalize={normalizes} is no choice, {suggest('', ('true', 'false'))}")
-    return Request(given["from"], folder, study, normalizes == "true")
+    overwrite = truth("overwrite", given.get("overwrite", "false"))
+    normalizes = truth("normalize", given.get("normalize", "true"))
+    return Request(given["from"], folder, overwrite, study, normalizes)
 
 
 def _run(request: Request) -> None:
@@ -106,7 +108,8 @@ def _run(request: Request) -> None:
     trained = find(request.source, request.study_folder)
     folder = request.folder or trained.folder / "export"
     check_folder("to", folder)
-    export = Export(trained, read_weights(trained), folder, request.normalizes)
+    output = OutputFolder(folder, "export", "to", overwrite=request.overwrite)
+    export = Export(trained, read_weights(trained), output, request.normalizes)
     export.run()
     for name, size in export.sizes().items():
         difference = export.differences.get(name)

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import json
-import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import nn
 
 from nasrunner.children.blueprint import draw_up
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.output import OutputFolder
 from nasrunner.core.ports import Blueprint
 from nasrunner.export.checks import BATCHES, max_difference
 from nasrunner.export.errors import ExportError
@@ -36,11 +37,11 @@ class Export:
     Args:
         trained: the network.
         weights: its weights; None: only its code is written.
-        folder: where the files go; made if it is missing.
+        output: where the files go.
         normalizes: whether the ONNX file takes inputs as they are in the data set.
 
     Raises:
-        ConfigError: the network takes tokens.
+        ConfigError: the network takes tokens, or files of others lie in the place of these.
 
     Attributes:
         differences: file -> its largest difference from the network.
@@ -50,7 +51,7 @@ class Export:
 
     trained: Trained
     weights: Weights | None
-    folder: Path
+    output: OutputFolder
     normalizes: bool = True
     differences: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -63,9 +64,11 @@ class Export:
                 f"data.in_dtype={in_dtype}: networks of tokens cannot be exported; legal are "
                 "networks of numbers"
             )
+        self.folder = self.output.folder
+        self.output.check((CODE, WEIGHTS, ONNX, FACTS))
 
     def run(self) -> None:
-        """Writes the files.
+        """Writes the files, all at once where all else is done.
 
         Raises:
             ConfigError: the weights are not those of this network.
@@ -74,9 +77,13 @@ class Export:
         if self.weights is not None:
             _load(network, self.weights, self.trained)
         network.eval()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for name in (CODE, WEIGHTS, ONNX, FACTS):
-            (self.folder / name).unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="nasrunner-export-") as folder:
+            self.folder = Path(folder)
+            self._write_files(network, calls)
+            self.output.write({path.name: path.read_bytes() for path in self.folder.iterdir()})
+        self.folder = self.output.folder
+
+    def _write_files(self, network: nn.Module, calls: Constructions) -> None:
         normalization = self._normalization()
         code = self._attempt(CODE, lambda: self._write_code(network, calls, normalization))
         if self.weights is not None:
@@ -88,7 +95,7 @@ class Export:
             self.problems.append(self._without_weights())
         facts = self._facts(network, code, normalization)
         text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-        _write_whole(self.folder / FACTS, text.encode())
+        (self.folder / FACTS).write_bytes(text.encode())
 
     def blueprint(self) -> Blueprint:
         """The network's size and cost."""
@@ -133,14 +140,14 @@ class Export:
         code = write(network, calls, in_shape, title=title, normalization=normalization)
         other = code.load(code.state(network)).eval()
         self.differences[CODE] = max_difference(CODE, network, other, in_shape)
-        _write_whole(self.folder / CODE, code.source.encode())
+        (self.folder / CODE).write_bytes(code.source.encode())
         return code
 
     def _write_weights(self, state: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save
 
         apart = {key: value.detach().contiguous().clone() for key, value in state.items()}
-        _write_whole(self.folder / WEIGHTS, save(apart, {"format": "pt"}))
+        (self.folder / WEIGHTS).write_bytes(save(apart, {"format": "pt"}))
 
     def _write_onnx(
         self, network: nn.Module, named: nn.Module, normalization: Normalization | None
@@ -246,9 +253,3 @@ def _load(network: nn.Module, weights: Weights, trained: Trained) -> None:
 def _versions() -> Iterator[tuple[str, str]]:
     for package in _PACKAGES:
         yield package, importlib.metadata.version(package)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nasrunner.command_line import check_folder
+from nasrunner.command_line import check_folder, truth
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.report.comparison.groups import Grouping
 
@@ -43,6 +43,7 @@ compared with that.
 
 The page
   to=...            its folder; without it <study>/report, or report beside several studies
+  overwrite=true    also over files there that another made, or that were changed since
   log=true          also as artifacts, in the folder report, of the MLflow run of each study.
                     Without it that of one study is logged, and a comparison of several is not;
                     log=false: neither
@@ -59,6 +60,7 @@ class Arguments:
         places: folders, ``runs:/<id>``, or ``mlflow``.
         is_watching: the page is written until the studies have ended.
         to: the folder of the page.
+        overwrite: whether files of others that lie there are replaced.
         budgets: numbers of evaluations.
         baseline: a searcher or a group's label.
         group: which studies are averaged.
@@ -70,6 +72,7 @@ class Arguments:
     places: tuple[str, ...]
     is_watching: bool
     to: Path | None
+    overwrite: bool
     budgets: tuple[int, ...] | None
     baseline: str | None
     group: Grouping
@@ -112,7 +115,8 @@ def parse(given: Sequence[str]) -> Arguments:
         budgets=_optional(values, "budgets", _budgets),
         baseline=values.get("baseline"),
         group=_one_of(values, "group", ("settings", "name")),
-        log=_optional(values, "log", _truth),
+        overwrite=truth("overwrite", values.get("overwrite", "false")),
+        log=_optional(values, "log", lambda text: truth("log", text)),
         every_s=_optional(values, "every_s", _seconds) or 5.0,
         tracking_uri=values.get("tracking_uri"),
         experiment=values.get("experiment"),
@@ -126,6 +130,7 @@ _KEYS = (
     "from",
     "watch",
     "to",
+    "overwrite",
     "budgets",
     "baseline",
     "group",
@@ -161,12 +166,6 @@ def _budgets(value: str) -> tuple[int, ...]:
     if not all(re.fullmatch(r"[0-9]{1,9}", part) and int(part) for part in parts):
         raise ConfigError(f"budgets must be whole numbers >= 1, as in 10,25,50; got {value!r}")
     return tuple(sorted({int(part) for part in parts}))
-
-
-def _truth(value: str) -> bool:
-    if value.lower() not in ("true", "false"):
-        raise ConfigError(f"log must be true or false, got {value!r}")
-    return value.lower() == "true"
 
 
 def _seconds(value: str) -> float:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nasrunner.command_line import is_asking_for_help, one_sentence
+from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
@@ -22,8 +22,7 @@ _LOG_EVERY_S = 60.0  # a page that is written every few seconds goes to MLflow l
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     given = sys.argv[1:]
-    if is_asking_for_help(given):
-        sys.stdout.write(HELP)
+    if is_answered(given, HELP):
         return
     with one_sentence("nasrunner-report", "stopped; the page stands as it was last written"):
         _report(parse(given))
@@ -88,7 +87,14 @@ def _write(
         baselines = {}  # it may still begin
     page = contents(found, baselines, arguments.budgets)
     folder = arguments.to or _usual_folder(studies, arguments)
-    write_page(page.title, page.subtitle, page.sections, folder, refresh_s=refresh_s)
+    write_page(
+        page.title,
+        page.subtitle,
+        page.sections,
+        folder,
+        refresh_s=refresh_s,
+        overwrite=arguments.overwrite,
+    )
     return page.files(folder), [] if page.study is None else [page.study]
 
 

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from nasrunner.command_line import is_asking_for_help, one_sentence, sentence
+from nasrunner.command_line import is_answered, one_sentence, sentence
 
 HELP = """\
 nasrunner-retrain: trains the best children of a study from scratch and tests each network once
@@ -55,8 +55,7 @@ def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra raises, and we tell it better
     arguments = sys.argv[1:]
-    if is_asking_for_help(arguments):
-        sys.stdout.write(HELP)
+    if is_answered(arguments, HELP):
         return
     with one_sentence("nasrunner-retrain", "stopped at once; the same command goes on", _explain):
         _run(arguments)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from nasrunner.changes import option, parse_overrides
 from nasrunner.children.batch_norm import batch_norms
 from nasrunner.children.settings import check_settings, variants
 from nasrunner.config import GRID
@@ -13,7 +14,7 @@ from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.space import Shape
-from nasrunner.retrain.request import check_may_change, option, parse_overrides
+from nasrunner.retrain.request import check_may_change
 from nasrunner.spaces.language import parse_settings
 
 Grid = tuple[tuple[str, OneOf], ...]

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from nasrunner.config import leaves
 from nasrunner.core.errors import ConfigError, NasRunnerError
 
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
@@ -53,12 +55,14 @@ class Place:
         """Refuses to mix networks of different settings.
 
         Raises:
-            ConfigError: those that are there were trained with others; names the first key.
+            ConfigError: those that are there were trained with others; names the first key. Or
+            files of others lie where results would go.
         """
         if not self._path.is_file():
+            self._check_empty()
             return
-        before = dict(_leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
-        now = dict(_leaves(settings))
+        before = dict(leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
+        now = dict(leaves(settings))
         for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key) and key not in _NOT_COMPARED:
                 raise ConfigError(
@@ -72,15 +76,17 @@ class Place:
         OmegaConf.save(OmegaConf.create(dict(settings)), unfinished)
         os.replace(unfinished, self._path)
 
+    def _check_empty(self) -> None:
+        """Refuses a folder in which files of others lie where a retraining writes its own."""
+        own = re.compile(r"retrain\.(json|csv)|grid|(\d{4,}|mlp_classifier)-seed\d+")
+        if others := sorted(
+            each.name for each in self.folder.iterdir() if own.fullmatch(each.name)
+        ):
+            raise ConfigError(
+                f"folder={self.folder} holds {', '.join(others[:3])}, but no {self._path.name} of "
+                "a retraining: give folder= another one, or move what is there"
+            )
+
     @property
     def _path(self) -> Path:
         return self.folder / "retrain.yaml"
-
-
-def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys of a configuration with their values; a list is one value."""
-    if isinstance(value, Mapping) and value:
-        for name, inside in value.items():
-            yield from _leaves(inside, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value

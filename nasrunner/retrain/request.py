@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from nasrunner import config as skeleton
+from nasrunner.arguments import checked
+from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.children.retraining import On
 from nasrunner.command_line import check_folder
 from nasrunner.core.errors import ConfigError, suggest
@@ -66,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Request:
         if key in _OWN:
             request = _OWN[key](request, value.strip("'\""))
         else:
-            request = replace(request, overrides=(*request.overrides, argument))
+            request = replace(request, overrides=(*request.overrides, *checked([argument], None)))
     if not request.source:
         raise ConfigError("from= is missing: a study's folder, or runs:/<id> of its MLflow run")
     check_folder("folder", request.folder)
@@ -121,34 +120,17 @@ def changed(
         _check_key(override, space)
     keys = [each.key_or_group for each in parsed]
     _let_cosine_follow(tree, keys)
-    for override in sorted(parsed, key=lambda each: each.key_or_group not in GROUPS):
-        key = override.key_or_group
-        value = override.value()
+    for override in parsed:
+        key, value = override.key_or_group, override.value()
         if leaf_of(value, key) is not None:
             raise ConfigError(
                 f"{key} is a decision, and these are searched with 'grid={{{key}: {value}}}'"
             )
-        if key in GROUPS:
-            value = option(key, value, paths)
-        elif override.type is OverrideType.CHANGE:
-            _check_exists(tree, key)
-        OmegaConf.update(tree, key, value, merge=False, force_add=True)
-    resolved = OmegaConf.to_container(tree, resolve=True)
-    assert isinstance(resolved, dict)
-    own = {"space": config["space"]} if "space" in config else {}  # refers to children's values
-    return {str(key): value for key, value in resolved.items()} | own
-
-
-def parse_overrides(overrides: Sequence[str]) -> tuple[list[Override], list[Override]]:
-    """Changes of the configuration, and apart from them where else options of groups may lie."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    paths = [each for each in parsed if each.key_or_group == "hydra.searchpath"]
-    return [each for each in parsed if each not in paths], paths
+    return override_config(tree, parsed, paths, GROUPS)
 
 
 def _check_key(override: Override, space: SearchSpace) -> None:
-    if override.type in (OverrideType.DEL, OverrideType.FORCE_ADD) or override.is_sweep_override():
-        raise ConfigError(f"{override.input_line}: legal are key=value and +key=value")
+    check_kind(override)
     check_may_change(override.key_or_group, space)
 
 
@@ -171,16 +153,6 @@ def check_may_change(key: str, space: SearchSpace) -> None:
             )
 
 
-def _check_exists(tree: Any, key: str) -> None:
-    parent, _, name = key.rpartition(".")
-    node = OmegaConf.select(tree, parent)
-    if not OmegaConf.is_dict(node):
-        raise ConfigError(f"there is no key {key!r}: {parent} holds no keys in this study")
-    if name not in node:
-        legal = suggest(name, [str(each) for each in node if not str(each).startswith("_")])
-        raise ConfigError(f"there is no key {key!r}, {legal}")
-
-
 def _let_cosine_follow(tree: Any, keys: Sequence[str]) -> None:
     """``T_max: ${trainer.max_epochs}`` again, which a saved configuration holds as a number."""
     known = OmegaConf.select(tree, "scheduler.T_max")
@@ -188,21 +160,3 @@ def _let_cosine_follow(tree: Any, keys: Sequence[str]) -> None:
     ends_with_epochs = known == OmegaConf.select(tree, "trainer.max_epochs")
     if known is not None and ends_with_epochs and not is_given:
         OmegaConf.update(tree, "scheduler.T_max", "${trainer.max_epochs}")
-
-
-def option(group: str, name: object, paths: Sequence[Override], primary: str = "config") -> Any:
-    """An option of a group as it stands in ``conf/``, with what it refers to left open.
-
-    Args:
-        group: the group.
-        name: the option.
-        paths: overrides that say where else options may lie.
-        primary: the primary configuration that the group belongs to.
-
-    Raises:
-        HydraException: there is no such option.
-    """
-    skeleton.register()
-    lines = [f"{group}={name}", *(str(each.input_line) for each in paths)]
-    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        return compose(primary, overrides=lines)._get_node(group)

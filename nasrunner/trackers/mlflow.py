@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
+from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
@@ -92,9 +93,9 @@ class MlflowTracker:
         if not self._writer.is_done or missing:
             _log.warning(
                 "MLflow at %s lacks %s: the study is complete in its ledger, and "
-                "nasrunner resume=%s writes the rest (%s)",
+                "%s writes the rest (%s)",
                 self.address.shown,
                 f"up to {missing} children" if missing else "the end of the study",
-                self._writer.runs.info.folder,
+                resume_command(self._writer.runs.info.folder),
                 self._writer.last_error or f"it took more than {self.close_timeout_s} s",
             )

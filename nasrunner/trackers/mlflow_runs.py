@@ -146,7 +146,8 @@ class StudyRuns:
 
     def end(self, summary: Summary) -> None:
         """Marks the study's run as ended."""
-        status = "KILLED" if summary.reason == "interrupted" else "FINISHED"
+        failed = "FINISHED" if summary.failure is None else "FAILED"
+        status = "KILLED" if summary.reason == "interrupted" else failed
         self.connection.client.set_terminated(self.parent_id, status)
 
     def _make_parent(self) -> "Run":

@@ -103,6 +103,8 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     if summary is not None:
         counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
         parts.append(f"Ended: {summary.reason}. Children: {counts or 'none'}.")
+    if summary is not None and summary.failure is not None:
+        parts.append(f"Failed: {_cell(summary.failure)}.")
     if summary is not None and summary.baseline is not None:
         parts.append(f"Baseline: {summary.baseline.text()}.")
     if summary is not None and summary.best:

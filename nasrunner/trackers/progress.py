@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import IO
 
 from rich.console import Console, Group, RenderableType
@@ -19,8 +20,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from nasrunner.core.commands import resume_command, short
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import Outcome, Proposal, child_folder, last_line
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full
@@ -58,6 +60,9 @@ class ProgressDisplay:
         self._num_earlier = 0
         self._running: set[int] = set()
         self._best: Outcome | None = None
+        self._first_failed: int | None = None
+        self._first_with: dict[str, int] = {}
+        self._warned: set[str] = set()
         self._info: StudyInfo | None = None
         self._opened = time.monotonic()
 
@@ -69,7 +74,7 @@ class ProgressDisplay:
         self._num_earlier = self._num_spent
         self.listen()
         resumed = f", {len(recorded)} children recorded before" if recorded else ""
-        self._print(Text(f"{info.name} in {_short(info.folder)}{resumed}", style="bold"))
+        self._print(Text(f"{info.name} in {short(info.folder)}{resumed}", style="bold"))
         if self.is_live:
             # A new renderable each time: the clock ticks between two children, too.
             self._live = Live(
@@ -97,12 +102,14 @@ class ProgressDisplay:
         is_better = self._count(outcome)
         if not self.is_live:
             self._print(self._line(outcome, is_better))
-        elif outcome.status == "failed" and outcome.reused_from is None:
-            reason = _last_line(outcome.error)
+        elif outcome.status == "failed" and (reason := self._reason(outcome)):
             self.warn(f"child {outcome.proposal.index} failed: {reason}")
 
     def warn(self, message: str) -> None:
-        """Prints a warning, above the live display where there is one."""
+        """Prints a warning, above the live display where there is one; the same one only once."""
+        if message in self._warned:
+            return
+        self._warned.add(message)
         self._print(Text.assemble(("warning: ", "bold yellow"), message))
 
     def close(self, summary: Summary) -> None:
@@ -110,6 +117,8 @@ class ProgressDisplay:
         if summary.best:
             self._print(_best_table(summary))
         self._print(Text.assemble(("Ended: ", "bold"), summary.reason))
+        if summary.failure is not None:
+            self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
         counts = ", ".join(_counted(name, n) for name, n in summary.counts.items() if n)
         self._print(Text.assemble(("Children: ", "bold"), counts or "none"))
         spent = (
@@ -119,10 +128,13 @@ class ProgressDisplay:
         if summary.baseline is not None:
             self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))
         if self._info is not None:
-            self._print(Text.assemble(("Folder: ", "bold"), _short(self._info.folder)))
+            if self._first_failed is not None:
+                told = self._traceback(self._info.folder)
+                self._print(Text.assemble(("Traceback: ", "bold"), told))
+            self._print(Text.assemble(("Folder: ", "bold"), short(self._info.folder)))
             if summary.reason == "interrupted":
-                resume = f"nasrunner resume={_short(self._info.folder)}"
-                self._print(Text.assemble(("Go on with: ", "bold"), resume))
+                go_on = resume_command(self._info.folder)
+                self._print(Text.assemble(("Go on with: ", "bold"), go_on))
         command = self.ui_command() if callable(self.ui_command) else self.ui_command
         if command:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
@@ -136,6 +148,8 @@ class ProgressDisplay:
         """Takes an outcome; returns whether it is the best so far."""
         is_repeated = outcome.status == "invalid" and outcome.reused_from is not None
         self._counts["repeated" if is_repeated else outcome.status] += 1
+        if outcome.status == "failed" and self._first_failed is None:
+            self._first_failed = outcome.proposal.index
         if outcome.reward is None or math.isnan(outcome.reward):
             return False
         best = self._best.reward if self._best is not None else None
@@ -150,12 +164,27 @@ class ProgressDisplay:
         if outcome.reward is not None:
             line.append(f"{outcome.reward:<8.5g} ", style="bold" if is_better else "")
         else:
-            line.append(f"{outcome.status}: {_last_line(outcome.error)} ", style="red")
+            reason = self._reason(outcome) or f"as child {self._first_with[_why(outcome)]}"
+            line.append(f"{outcome.status}: {reason} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as child {outcome.reused_from} ")
         else:
             line.append(f"{outcome.cost_s:.1f} s ")
         return line.append(f" {self._best_text()}")
+
+    def _reason(self, outcome: Outcome) -> str:
+        """Why a child has no reward; empty where another had none for the same reason before."""
+        first = self._first_with.setdefault(_why(outcome), outcome.proposal.index)
+        return last_line(outcome.error) if first == outcome.proposal.index else ""
+
+    def _traceback(self, folder: Path) -> str:
+        """Where the error of the first failed child stands in full."""
+        assert self._first_failed is not None
+        kept = child_folder(folder, self._first_failed) / "outcome.json"
+        where = short(kept if kept.is_file() else folder / "ledger.jsonl")
+        return (
+            f"of child {self._first_failed} in {where}; all: nasrunner-report from={short(folder)}"
+        )
 
     def _status(self) -> RenderableType:
         """The live display: a bar, and a line of figures."""
@@ -269,16 +298,8 @@ def _counted(name: str, count: int) -> str:
     return f"{count} {name}{saved.get(name, '')}"
 
 
-def _last_line(error: str | None) -> str:
-    lines = (error or "").strip().splitlines()
-    return lines[-1][:160] if lines else "no reason given"
-
-
-def _short(path: object) -> str:
-    """A path relative to where the user is, where that is shorter."""
-    with contextlib.suppress(ValueError, OSError):
-        return min(str(path), os.path.relpath(str(path)), key=len)
-    return str(path)
+def _why(outcome: Outcome) -> str:
+    return f"{outcome.status}: {last_line(outcome.error)}"
 
 
 def _clock(seconds: float) -> str:

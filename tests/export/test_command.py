@@ -145,14 +145,21 @@ def test_normalization_is_left_out_of_onnx_where_that_is_asked_for(
     assert facts["onnx_normalizes"] is False
 
 
-def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first(
-    command: Command, study: Path
+def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first_alone(
+    command: Command, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = study / "children" / "0001" / "export"
     folder.mkdir()
-    (folder / "network.onnx").write_text("of before")
+    (folder / "network.onnx").write_text("of another")
     (folder / "notes.txt").write_text("mine")
-    command(f"from={study / 'children' / '0001'}")
+    child = f"from={study / 'children' / '0001'}"
+    assert "export holds network.onnx, made or changed by another" in refused(
+        command, capsys, child
+    )
+    assert {path.name for path in folder.iterdir()} == {"network.onnx", "notes.txt"}
+    command(child, "overwrite=true")
+    (folder / "export.json").touch()
+    command(child)
     assert json.loads((folder / "export.json").read_text())["child"] == 1
     assert (folder / "network.onnx").stat().st_size > 1000
     assert (folder / "notes.txt").read_text() == "mine"
@@ -190,7 +197,7 @@ def test_without_weights_only_the_code_is_written(
     assert "holds no weights" in error
     assert f"nasrunner-retrain from={tmp_path / 'study'}" in error
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"network.py", "export.json"}
+    assert names == {"network.py", "export.json", ".nasrunner-export.json"}
 
 
 def test_a_network_retrained_elsewhere_needs_its_study(
@@ -266,8 +273,9 @@ def test_a_study_is_found_by_its_run_in_mlflow(
     [
         (
             ["form=x"],
-            r"there is no key 'form', did you mean 'from'\? Legal: from, normalize, s",
+            r"there is no key 'form', did you mean 'from'\? Legal: from, normalize, o",
         ),
+        (["from=x", "overwrite=yes"], "overwrite must be true or false, got 'yes'"),
         (["outputs"], "arguments are written key=value, got 'outputs'; see --help"),
         (["from="], "arguments are written key=value, got 'from='"),
         (["to=x"], "from= is missing"),

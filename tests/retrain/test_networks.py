@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core import NasRunnerError, Outcome, Proposal
+from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
 from nasrunner.retrain.networks import Job, Network, Retraining
 from nasrunner.retrain.place import Place
 from nasrunner.retrain.results import Results, Spread, row_of
@@ -144,3 +144,15 @@ def test_a_folder_is_for_one_retraining_at_a_time(tmp_path: Path) -> None:
     with place.locked(), pytest.raises(NasRunnerError, match=message), place.locked():
         pass
     assert not place.folder.exists()
+
+
+@pytest.mark.parametrize("name", ["retrain.json", "retrain.csv", "grid", "0007-seed0"])
+def test_a_folder_with_files_of_another_is_no_place_for_networks(tmp_path: Path, name: str) -> None:
+    place = Place(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    place.check({"seed": 1})
+    (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=rf"holds {name}, but no retrain.yaml of a retraining"):
+        place.check({"seed": 1})
+    place.save({"seed": 1})
+    place.check({"seed": 1})

@@ -43,6 +43,8 @@ def test_own_keys_and_changes_of_the_configuration_are_told_apart() -> None:
         ("on=test", "on=test is no choice, Legal: train, train_and_validation"),
         ("mlp_classifier=yes", "mlp_classifier=yes is no choice, Legal: false, true"),
         ("top", "arguments are written key=value, got 'top'"),
+        ("optimizer=1", "optimizer=1 is no option of the group optimizer, Legal: adam"),
+        ("trainer.max_epochs=", "trainer.max_epochs= has no value"),
         ("from=", "from= is missing: a study's folder, or runs:/<id>"),
     ],
 )

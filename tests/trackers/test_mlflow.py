@@ -1,3 +1,4 @@
+import dataclasses
 import http.server
 import itertools
 import json
@@ -348,15 +349,22 @@ def test_curves_of_a_running_child_appear_before_it_ends(tmp_path):
     assert records.curve(ended, "val_loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
 
 
-def test_interrupting_marks_the_study_as_killed_and_resuming_as_finished(tmp_path):
+def test_a_study_is_killed_by_an_interruption_failed_without_a_child_and_else_finished(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     study = FakeStudy(tmp_path / "fake" / "2026")
-    for reason, status in (("interrupted", "KILLED"), ("the space is exhausted", "FINISHED")):
+    why = "no child was completed: 3 failed"
+    for reason, failure, status in (
+        ("interrupted", None, "KILLED"),
+        ("max_children=3 is spent", why, "FAILED"),
+        ("the space is exhausted", None, "FINISHED"),
+    ):
         tracked = tracker(uri)
         tracked.open(study.info, tuple(study.outcomes), study.inspect)
         study.record(tracked, len(study.outcomes))
-        tracked.close(study.summary(reason))
-        assert Records(uri, study.folder).parent.info.status == status
+        tracked.close(dataclasses.replace(study.summary(reason), failure=failure))
+        parent = Records(uri, study.folder).parent
+        assert parent.info.status == status
+        assert (why in parent.data.tags["mlflow.note.content"]) == (failure is not None)
 
 
 class Healthy(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import io
 import logging
 import os
@@ -12,9 +13,10 @@ import pytest
 from rich.console import Console
 
 from nasrunner.core import Outcome
+from nasrunner.core.records import child_folder
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.progress import ProgressDisplay
-from tests.trackers.fakes import FakeStudy
+from tests.trackers.fakes import FAILED, FakeStudy
 
 SESSION = """
 import os, signal, sys, time
@@ -58,6 +60,29 @@ def test_without_a_terminal_each_child_is_one_line(study):
     assert lines[6].startswith("child 5    invalid: '0/affine': too large")
     assert lines[8] == "child 7    0.09     same as child 4  best 1 (child 1)"
     assert len([line for line in lines if line.startswith("child ")]) == 12
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_sentence_is_printed_once_and_the_end_says_where_the_traceback_lies(study, is_terminal):
+    out = console(is_terminal=is_terminal, width=300)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, (), study.inspect)
+    failed = study.outcome(FAILED)
+    for index in range(3, 30):
+        outcome = dataclasses.replace(
+            failed, proposal=dataclasses.replace(failed.proposal, index=index)
+        )
+        display.recorded(outcome, None)
+        display.warn("the disk is slow")
+    (child_folder(study.folder, FAILED)).mkdir(parents=True)
+    (child_folder(study.folder, FAILED) / "outcome.json").touch()
+    display.close(dataclasses.replace(study.summary(), failure="no child was completed"))
+    text = re.sub(r"\x1b\[[\d;?]*\w", "", out.file.getvalue())
+    assert text.count("loss is nan") == 1
+    assert text.count("the disk is slow") == 1
+    assert ("child 29   failed: as child 3 " in text) != is_terminal
+    assert re.search(r"Failed: no child was completed\n", text)
+    assert re.search(r"Traceback: of child 3 in \S*/0003/outcome.json; all: nasrunner-report", text)
 
 
 def test_the_end_shows_the_best_five_the_counts_the_folder_and_the_command(study):

@@ -2,18 +2,20 @@
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from nasrunner.core.output import OutputFolder
 from nasrunner.report.page.html import page_html
 from nasrunner.report.page.parts import Drawing, Facts, Part, Plot, Section, Table
 from nasrunner.report.page.style import PAPER, PNG_DPI, house_style
 from nasrunner.report.page.svg import inline, svg_of
 
 __all__ = ["Drawing", "Facts", "Part", "Plot", "Section", "Table", "write_page"]
+
+_PAGE = "report.html"
 
 
 def write_page(
@@ -23,11 +25,12 @@ def write_page(
     folder: Path,
     *,
     refresh_s: int | None,
+    overwrite: bool = False,
 ) -> Path:
     """Writes ``report.html``, and each plot as PNG and SVG and each table as CSV beside it.
 
-    The page holds all it shows. Files of an earlier page are replaced one by one, each in one
-    step: a browser that loads the page meanwhile finds the old one or the new one.
+    The page holds all it shows. Files of an earlier page are replaced, or none where one cannot be
+    written; a browser that loads the page meanwhile finds the old one or the new one.
 
     Args:
         title: the heading.
@@ -35,31 +38,35 @@ def write_page(
         sections: from top to bottom.
         folder: made if it is missing.
         refresh_s: the browser loads the page again after so many seconds; None: never.
+        overwrite: whether files of others that lie in the folder are replaced, too.
 
     Returns:
         The path of the page.
 
     Raises:
+        ConfigError: files of others lie in the place of these.
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    output = OutputFolder(folder, "report", "to", overwrite=overwrite)
+    output.check([_PAGE])
     parts = [part for section in sections for part in section.parts]
     names = [part.name for part in parts if isinstance(part, Plot | Table)]
     assert len(names) == len(set(names)), f"two parts of a page have one name: {sorted(names)}"
-    svgs = {}
+    svgs: dict[str, str] = {}
+    written: dict[str, bytes] = {}
     for part in parts:
         match part:
             case Plot():
                 svg = svg_of(part.figure)
                 part.figure.set_layout_engine("none")  # it is laid out; again would take as long
                 svgs[part.name] = inline(svg, part.name)
-                _replace(folder / f"{part.name}.svg", svg.encode())
-                _replace(folder / f"{part.name}.png", _png(part.figure))
+                written[f"{part.name}.svg"] = svg.encode()
+                written[f"{part.name}.png"] = _png(part.figure)
             case Table():
-                _replace(folder / f"{part.name}.csv", _csv(part).encode())
-    page = folder / "report.html"
-    _replace(page, page_html(title, subtitle, sections, svgs, refresh_s).encode())
-    return page
+                written[f"{part.name}.csv"] = _csv(part).encode()
+    written[_PAGE] = page_html(title, subtitle, sections, svgs, refresh_s).encode()
+    output.write(written)
+    return folder / _PAGE
 
 
 def _png(figure: Figure) -> bytes:
@@ -75,9 +82,3 @@ def _csv(table: Table) -> str:
     writer.writerow(table.columns)
     writer.writerows(table.rows)
     return written.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_bytes(content)
-    os.replace(unfinished, path)

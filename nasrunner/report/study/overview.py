@@ -33,7 +33,19 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
     missing = (
         "" if times is not None else "There is no timeline of workers: no child ran in real time."
     )
-    return "\n\n".join(filter(None, (f"{ended} {searched}", missing)))
+    return "\n\n".join(filter(None, (f"{ended} {searched}", _changed(study), missing)))
+
+
+def _changed(study: RecordedStudy) -> str:
+    """That children before and after a change cannot be compared; empty without one."""
+    marked = [child.proposal.index for child in study.children if child.is_changed]
+    if not marked:
+        return ""
+    return (
+        f"The user's source or data changed between sessions ({'; '.join(study.changed)}): "
+        f"{counted(len(marked), 'child', 'children')} from {min(marked):04d} on were trained with "
+        "it, and are not comparable with those before."
+    )
 
 
 def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]]:

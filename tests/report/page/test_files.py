@@ -1,13 +1,13 @@
 """The page and the files beside it."""
 
 import csv
+import os
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from nasrunner.report.page import files as page_files
 from nasrunner.report.page.files import Drawing, Facts, Plot, Section, Table, write_page
 from nasrunner.report.page.html import MAX_ROWS, shown
 from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend, looks, themed_colours
@@ -73,7 +73,7 @@ def test_the_page_loads_nothing_and_runs_no_script(tmp_path):
 
 def test_every_plot_and_table_has_its_files(tmp_path):
     write(tmp_path / "new" / "folder", [plot("a"), plot("b"), table()])
-    files = {path.name for path in (tmp_path / "new" / "folder").iterdir()}
+    files = {path.name for path in (tmp_path / "new" / "folder").glob("[!.]*")}
     assert files == {"report.html", "a.png", "a.svg", "b.png", "b.svg", "numbers.csv"}
     assert (tmp_path / "new" / "folder" / "a.png").read_bytes().startswith(b"\x89PNG")
 
@@ -133,7 +133,7 @@ def test_a_page_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkey
     def fail(source, target):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(page_files.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         write(tmp_path, [table(rows=[(3, 3.0, "c")])])
     assert (tmp_path / "report.html").read_text() == before

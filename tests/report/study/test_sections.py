@@ -165,6 +165,17 @@ def test_the_overview_says_why_a_study_ended_or_that_it_has_not(tmp_path):
     assert "1 child in flight" in text
 
 
+def test_the_overview_says_which_children_were_trained_after_a_change(tmp_path):
+    study = Recording(tmp_path / "study")
+    study.child(0.5)
+    study._append("resumed", {"changed": ["module nets is another"]})
+    proposal = study.propose(1)
+    study._append("outcome", {**Outcome(proposal, "completed", 0.7).to_json(), "changed": True})
+    text = overview_section(read_study(study.end()), None).text
+    assert "(module nets is another): 1 child from 0001 on were trained with it" in text
+    assert "changed" not in overview_section(read_study(recorded(tmp_path / "o", [0.5])), None).text
+
+
 def test_the_leaderboard_lists_ten_and_draws_three(tmp_path):
     study = read_study(recorded(tmp_path / "s", [n / 20 for n in range(15)]))
     table, *drawings = leaderboard_section(study).parts

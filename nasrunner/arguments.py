@@ -1,0 +1,140 @@
+"""What a user typed after ``nasrunner``: put in order, and checked, before Hydra reads it."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
+
+from nasrunner.config import config_dir
+from nasrunner.core.errors import ConfigError, suggest
+
+_ASK_FOR_OTHERS = ("run", "multirun", "cfg", "info", "shell_completion")
+"""Hydra's flags of which each asks for something else."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """A command line.
+
+    Attributes:
+        flags: Hydra's flags with their values.
+        overrides: what is written key=value, in the order it was given.
+        own_dir: the user's own configuration folder, if there is one.
+        is_multirun: whether the flags ask for a multirun.
+        is_shown: whether they ask for the configuration, without running it.
+    """
+
+    flags: tuple[str, ...]
+    overrides: tuple[str, ...]
+    own_dir: Path | None
+    is_multirun: bool
+    is_shown: bool
+
+    @property
+    def resumed(self) -> str | None:
+        """The value of ``resume=``, as it was typed; None: nothing is resumed."""
+        given = [each.partition("=")[2] for each in self.overrides if each.startswith("resume=")]
+        return given[-1] if given and given[-1] not in ("", "null") else None
+
+
+def read_arguments(typed: Sequence[str]) -> Arguments:
+    """The flags and overrides of a command line, wherever they stand in it.
+
+    Raises:
+        ConfigError: two flags ask for different things, or an override can have no meaning.
+    """
+    given = get_args_parser().parse_intermixed_args(typed)
+    _check_flags(given)
+    overrides = list(given.overrides)
+    left, flags = list(overrides), []
+    for each in typed:
+        if left and each == left[0]:
+            left.pop(0)
+        else:
+            flags.append(each)
+    own_dir = Path(given.config_dir) if given.config_dir is not None else None
+    is_shown = given.cfg is not None
+    arguments = Arguments(tuple(flags), tuple(overrides), own_dir, given.multirun, is_shown)
+    if given.config_dir == "sweeps" and not Path("sweeps").is_dir():
+        arguments = _with_shipped_sweeps(arguments)
+    return replace(arguments, overrides=checked(arguments.overrides, arguments.own_dir))
+
+
+def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:
+    """Overrides as Hydra can take them.
+
+    Raises:
+        ConfigError: one has no key or value, or is no option of its group.
+    """
+    return tuple(part for each in overrides for part in _checked(each, own_dir))
+
+
+def options_of(group: str, own_dir: Path | None) -> list[str]:
+    """The options of a group, shipped and the user's own."""
+    folders = [folder / group for folder in (config_dir(), own_dir) if folder is not None]
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
+def _check_flags(given: argparse.Namespace) -> None:
+    asked = [name for name in _ASK_FOR_OTHERS if getattr(given, name)]
+    if len(asked) > 1:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise ConfigError(f"{named} cannot be given together: each asks for something else")
+    if given.resolve and given.cfg is None and not given.help:
+        raise ConfigError("--resolve is for --cfg, as in --cfg job --resolve")
+
+
+def _with_shipped_sweeps(arguments: Arguments) -> Arguments:
+    """``--config-dir sweeps`` where there is no such folder: the sweeps that lie in the wheel."""
+    package = Path(__file__).parent
+    shipped = next(
+        each / "sweeps" for each in (package, package.parent) if (each / "sweeps").is_dir()
+    )
+    flags = list(arguments.flags)
+    for place, flag in enumerate(flags):
+        if flag in ("--config-dir=sweeps", "-cd=sweeps", "sweeps"):
+            flags[place] = flag.replace("sweeps", str(shipped))
+    return replace(arguments, flags=tuple(flags), own_dir=shipped)
+
+
+def _checked(override: str, own_dir: Path | None) -> Sequence[str]:
+    """An override as Hydra can take it; nothing where it says what is so anyway.
+
+    Raises:
+        ConfigError: it has no key or value, or is no option of its group.
+    """
+    key, is_given, text = override.partition("=")
+    if not is_given or key == "resume" or key.startswith("~"):
+        return [override]
+    if not key.lstrip("+").strip():
+        raise ConfigError(f"{override} has no key; overrides are written key=value")
+    if not text.strip():
+        raise ConfigError(
+            f"{override} has no value; {key}=null is none, and {key}=\"''\" an empty text"
+        )
+    group = key.lstrip("+")
+    if "/" not in group and not (config_dir() / group).is_dir():
+        return [override]
+    return _checked_option(override, options_of(group, own_dir))
+
+
+def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
+    parsed = OverridesParser.create().parse_override(override)
+    group, value = parsed.key_or_group, parsed.value()
+    if value is None and group == "experiment":
+        return []
+    if isinstance(value, dict):  # in the place of an option
+        return [override] if override.startswith("+") else [f"~{group}", f"+{override}"]
+    for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+        if each is None and "none" in options:
+            override = re.sub(r"(?<![^=,])null(?![^,])", "none", override)
+        elif each is None or isinstance(each, int | float | dict):
+            shown = "null" if each is None else each
+            legal = suggest(str(shown), options)
+            raise ConfigError(f"{group}={shown} is no option of the group {group}, {legal}")
+    return [override]

@@ -1,0 +1,197 @@
+"""The folder of a study: what a run may write in it, and what it removes again."""
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from nasrunner.command_line import fail
+from nasrunner.core.commands import resume_command
+from nasrunner.core.errors import ConfigError
+from nasrunner.core.passwords import without_password
+from nasrunner.launch import differences, named_differences, saved_config
+
+_OWN = (
+    ".hydra",
+    "baseline",
+    "children",
+    "config.yaml",
+    "config.yaml.unfinished",
+    "ledger.jsonl",
+    "mlflow.json",
+    "rehearsal",
+    "summary.json",
+)
+"""What a study makes in its folder, beside its log."""
+
+
+class FoldersBefore(metaclass=Singleton):
+    """The folders that were there before this command: Hydra makes others, and does not say which.
+
+    One of Hydra's singletons: these travel with a study to the job it runs in.
+    """
+
+    def __init__(self) -> None:
+        self.paths: frozenset[Path] = frozenset()
+
+    def look(self, folder: Path) -> None:
+        """Takes down which of a folder, those above and those in it are there."""
+        folder = folder.absolute()
+        inside = [each for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+        above = [each for each in (folder, *folder.parents) if each.is_dir()]
+        self.paths = frozenset([*above, *inside])
+
+
+class LookBefore(Callback):
+    """Hydra's callback that looks for folders before Hydra makes any.
+
+    Args:
+        goes_on: whether a multirun continues the one in its folder.
+    """
+
+    def __init__(self, goes_on: bool) -> None:
+        self.goes_on = goes_on
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Called once for a study that runs alone."""
+        FoldersBefore().look(_place(config, "hydra.run.dir"))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Called once for a multirun, in the process that launches its studies."""
+        folder = _place(config, "hydra.sweep.dir")
+        FoldersBefore().look(folder)
+        if self.goes_on:
+            return
+        try:
+            check_multirun(folder)
+        except ConfigError as error:
+            fail("nasrunner", str(error))  # Hydra would make a warning of an exception
+
+
+def _place(config: DictConfig, key: str) -> Path:
+    """A folder in Hydra's configuration, which may refer to other values of it."""
+    hydra_config = HydraConfig.instance()
+    before = hydra_config.cfg
+    hydra_config.set_config(config)
+    try:
+        return Path(str(OmegaConf.select(config, key)))
+    finally:
+        hydra_config.cfg = before
+
+
+def check_multirun(folder: Path) -> None:
+    """Refuses a multirun in the folder of another, or where it would write over a user's file.
+
+    Raises:
+        ConfigError: names the folder.
+    """
+    noted = folder / "multirun.yaml"
+    if studies := sorted(path.parent for path in folder.glob("*/ledger.jsonl")):
+        raise ConfigError(
+            f"hydra.sweep.dir={folder} holds {len(studies)} studies already, {studies[0].name} for "
+            "one; nothing was changed. Give another folder, or continue what is there: "
+            f"{resume_command(folder if noted.is_file() else studies[0])}"
+        )
+    if noted.exists() and not noted.read_text(errors="replace").startswith("hydra:\n"):
+        raise ConfigError(
+            f"{noted} is there already, which a multirun would write over: nothing was changed; "
+            "give another hydra.sweep.dir, or move it"
+        )
+
+
+class StudyFolder:
+    """The place of one study, in which files of others are neither replaced nor removed.
+
+    Args:
+        path: the folder.
+        log: name of the log file in it.
+    """
+
+    def __init__(self, path: Path, log: str) -> None:
+        self.path = path
+        self._own = (*_OWN, log)
+        self._is_ours = False
+
+    def claim(self, config: Mapping[str, Any], *, may_go_on: bool = False) -> None:
+        """Takes the folder for a study that begins.
+
+        Args:
+            config: the study's resolved configuration.
+            may_go_on: whether a study of the same configuration that was begun here goes on.
+
+        Raises:
+            ConfigError: the folder holds a study, or files that a study would replace.
+        """
+        ledger = self.path / "ledger.jsonl"
+        if ledger.is_file() and (self.path / "config.yaml").is_file() and ledger.stat().st_size:
+            found = differences(saved_config(self.path), config)
+            if may_go_on and not found:
+                return
+            raise ConfigError(self._told(named_differences(found)))
+        there = [name for name in self._own if os.path.lexists(self.path / name)]
+        if there and not may_go_on:
+            raise ConfigError(
+                f"hydra.run.dir={self.path} holds {', '.join(there)} already, which a study would "
+                "write over: nothing was changed; give another folder, or move what is there"
+            )
+        self._is_ours = True
+
+    def note_call(self, composed: DictConfig, runtime: HydraConf) -> None:
+        """Writes down how the study was called, as Hydra does."""
+        folder = self.path / ".hydra"
+        folder.mkdir(exist_ok=True)
+        for name, noted in (
+            ("config.yaml", composed),
+            ("hydra.yaml", OmegaConf.create({"hydra": runtime})),
+            ("overrides.yaml", runtime.overrides.task),
+        ):
+            (folder / name).write_text(without_password(OmegaConf.to_yaml(noted)), encoding="utf-8")
+
+    def clear(self) -> None:
+        """Removes what a study that did not start left here: its own, and folders made for it."""
+        ledger = self.path / "ledger.jsonl"
+        if ledger.exists() and ledger.stat().st_size:
+            return
+        self._close_log()
+        for path in (self.path / name for name in self._own if self._is_ours):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        before = FoldersBefore().paths
+        for folder in (self.path, *self.path.parents):
+            if not before or folder in before:
+                return
+            with contextlib.suppress(OSError):  # not empty: others lie there
+                folder.rmdir()
+
+    def _close_log(self) -> None:
+        """Lets nothing be logged into a folder that is not there: submitit logs how a job ended."""
+        root = logging.getLogger()
+        for handler in list(root.handlers):
+            place = getattr(handler, "baseFilename", None)
+            if place is not None and Path(place).parent == self.path.absolute():
+                root.removeHandler(handler)
+                handler.close()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is something to go on with."""
+        ledger = self.path / "ledger.jsonl"
+        return ledger.is_file() and ledger.stat().st_size > 0
+
+    def _told(self, found: str) -> str:
+        differs = f", which differs from this one in {found}" if found else ""
+        return (
+            f"hydra.run.dir={self.path} holds a study already{differs}; nothing was changed. Give "
+            f"another folder, or continue that study: {resume_command(self.path)}"
+        )

@@ -1,0 +1,148 @@
+"""The folder of a study among files of others."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from nasrunner.core.errors import ConfigError
+from nasrunner.study_folder import FoldersBefore, StudyFolder, check_multirun
+
+CONFIG: dict[str, Any] = {
+    "study": "toy",
+    "seed": 0,
+    "max_children": 3,
+    "resume": None,
+    "executor": {"threads": 1},
+    "optimizer": {"lr": 0.1},
+}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def place(folder: Path) -> StudyFolder:
+    """A study's folder, as after Hydra has made it."""
+    FoldersBefore().look(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return StudyFolder(folder, "nasrunner.log")
+
+
+def begun(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "ledger.jsonl").write_text("{}\n")
+    OmegaConf.save(OmegaConf.create({**CONFIG, **changes}), folder / "config.yaml")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, r"study already; nothing was changed.*nasrunner resume=\S*study$"),
+        ({"max_children": 9, "executor": {"threads": 2}}, "study already; nothing was changed"),
+        ({"seed": 1}, r"differs from this one in seed \(1 there, 0 here\); nothing was changed"),
+        ({"optimizer": {"lr": 0.2}}, r"optimizer.lr \(0.2 there, 0.1 here\)"),
+        ({"optimizer": {"lr": 0.1, "eps": 1}}, r"optimizer.eps \(1 there, None here\)"),
+    ],
+)
+def test_a_study_never_begins_in_the_folder_of_another(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folder = begun(tmp_path / "study", **changes)
+    before = {path: path.read_text() for path in folder.iterdir()}
+    study = place(folder)
+    with pytest.raises(ConfigError, match=message):
+        study.claim(CONFIG)
+    study.clear()
+    assert {path: path.read_text() for path in folder.iterdir()} == before
+
+
+def test_a_job_that_is_queued_again_goes_on_with_the_same_configuration_only(
+    tmp_path: Path,
+) -> None:
+    place(begun(tmp_path / "same")).claim(CONFIG, may_go_on=True)
+    with pytest.raises(ConfigError, match=r"seed \(1 there, 0 here\)"):
+        place(begun(tmp_path / "other", seed=1)).claim(CONFIG, may_go_on=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "summary.json", "nasrunner.log", ".hydra/config.yaml", "children/x"]
+)
+def test_a_file_of_the_users_own_is_neither_replaced_nor_removed(tmp_path: Path, name: str) -> None:
+    own = tmp_path / "own" / name
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    study = place(tmp_path / "own")
+    with pytest.raises(ConfigError, match=rf"holds {Path(name).parts[0]} already.*move what is"):
+        study.claim(CONFIG)
+    study.clear()
+    assert own.read_text() == "mine"
+
+
+def test_a_study_that_did_not_start_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "notes.txt").touch()
+    for folder in ("empty/a/b", "empty", "own", "new/a"):
+        study = place(tmp_path / folder)
+        study.claim(CONFIG)
+        for name in ("config.yaml", "nasrunner.log", "ledger.jsonl"):
+            (study.path / name).touch()
+        (study.path / ".hydra").mkdir()
+        (study.path / "children" / "0000").mkdir(parents=True)
+        study.clear()
+    assert names(tmp_path) == ["empty", "notes.txt", "own"]
+
+
+def test_an_empty_folder_that_was_there_is_kept_even_if_nothing_was_claimed(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    place(tmp_path / "empty").clear()
+    place(tmp_path / "empty" / "a").clear()
+    assert names(tmp_path) == ["empty"]
+
+
+def test_nothing_is_logged_into_a_folder_that_was_removed(tmp_path: Path) -> None:
+    study = place(tmp_path / "study")
+    study.claim(CONFIG)
+    root = logging.getLogger()
+    own, other = (
+        logging.FileHandler(tmp_path / name, delay=True)
+        for name in ("study/nasrunner.log", "other.log")
+    )
+    try:
+        for handler in (own, other):
+            root.addHandler(handler)
+        study.clear()
+        root.error("it ended")
+    finally:
+        for handler in (own, other):
+            root.removeHandler(handler)
+            handler.close()
+    assert names(tmp_path) == ["other.log"]
+
+
+def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
+    study = place(tmp_path / "study")
+    study.claim(CONFIG)
+    (study.path / "ledger.jsonl").write_text("{}\n")
+    study.clear()
+    assert names(tmp_path) == ["ledger.jsonl", "study"]
+
+
+def test_a_multirun_never_writes_over_another_or_a_file_of_the_users(tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    check_multirun(sweep)
+    sweep.mkdir()
+    (sweep / "multirun.yaml").write_text("hydra:\n  run: {}\n")
+    check_multirun(sweep)  # of a multirun none of whose studies began
+    begun(sweep / "0")
+    with pytest.raises(ConfigError, match=r"holds 1 studies already.*resume=\S*sweep$"):
+        check_multirun(sweep)
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "multirun.yaml").write_text("mine: 1\n")
+    with pytest.raises(ConfigError, match=r"own/multirun.yaml is there already"):
+        check_multirun(own)
