@@ -21,6 +21,7 @@ from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.launch import remove_if_unused, run_study, saved_config
 from nasrunner.searched import resolved
+from nasrunner.trust import GROUPS
 from nasrunner.upgrade import upgraded
 
 MAY_CHANGE = (
@@ -61,6 +62,8 @@ def _job(composed: DictConfig) -> float | None:
         config = resolved(composed)
         if config["resume"] is not None:
             config = _resumed(config, list(runtime.overrides.task))
+        elif config["trust"]:
+            raise ConfigError("trust=true is for resume=: a study that begins here is your own")
         summary = run_study(config, folder)
     except (NasRunnerError, OmegaConfBaseException) as error:
         if runtime.mode == RunMode.MULTIRUN:  # the others run; their launcher tells in the end
@@ -82,18 +85,24 @@ def _direct_resume(arguments: list[str]) -> None:
     if not given or given[-1] in ("resume=", "resume=null"):
         return
     folder = Path(given[-1].removeprefix("resume=").strip("'\"")).resolve()
-    saved_config(folder)
+    saved_config(folder, trust=True)  # nothing is built yet; see _resumed
     quoted = str(folder).replace("'", "\\'")
     arguments += [f"hydra.run.dir='{quoted}'", "hydra.output_subdir=null"]
 
 
 def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """The study's own saved configuration, with the budgets and places that may change."""
-    saved = upgraded(saved_config(Path(composed["resume"])), _GROUPS, _warn)
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0].split("@")[0]
+    keys = [override.lstrip("+~").split("=")[0].split("@")[0] for override in overrides]
+    given = {key for key in keys if key in MAY_CHANGE}
+    saved = saved_config(
+        Path(composed["resume"]),
+        builds=[group for group in GROUPS if group not in given],
+        trust=composed["trust"],
+    )
+    saved = upgraded(saved, _GROUPS, _warn)
+    for key in keys:
         top = key.split(".")[0]
-        if top == "resume":
+        if top in ("resume", "trust"):
             continue
         if top not in MAY_CHANGE:
             raise ConfigError(
@@ -105,7 +114,7 @@ def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             tree = OmegaConf.create(saved)
             OmegaConf.update(tree, key, OmegaConf.select(OmegaConf.create(composed), key))
             saved = OmegaConf.to_container(tree)  # type: ignore[assignment]
-    saved["resume"] = None
+    saved |= {"resume": None, "trust": False}
     return saved
 
 

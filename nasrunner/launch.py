@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,8 +25,10 @@ from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInf
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.ledger import Ledger
+from nasrunner.signature import signed
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.trust import GROUPS, check_trusted
 from nasrunner.upgrade import as_built
 
 
@@ -153,9 +155,11 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     """Writes the resolved configuration that a resumed study reads: all of it or nothing new.
 
     Passwords are left out, also of what Hydra wrote; a resumed study finds them in its environment.
+    It is signed, by which a later command knows that no stranger wrote it.
     """
     unfinished = folder / "config.yaml.unfinished"
-    OmegaConf.save(OmegaConf.create(without_passwords(config)), unfinished)
+    text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(config)))
+    unfinished.write_text(signed(text), encoding="utf-8")
     os.replace(unfinished, folder / "config.yaml")
     for file in (*folder.glob(".hydra/*.yaml"), folder.parent / "multirun.yaml"):
         text = file.read_text() if file.is_file() else ""
@@ -163,11 +167,18 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
             file.write_text(public)
 
 
-def saved_config(folder: Path) -> dict[str, Any]:
+def saved_config(
+    folder: Path, *, builds: Collection[str] = GROUPS, trust: bool = False
+) -> dict[str, Any]:
     """The configuration of the study in ``folder``; see ``upgraded`` before something is built.
 
+    Args:
+        folder: the study's.
+        builds: the groups that something will be built from.
+        trust: whether a stranger's study is taken with all that its configuration names.
+
     Raises:
-        ConfigError: there is no study.
+        ConfigError: there is no study, or it may be a stranger's and could run code.
     """
     path = folder / "config.yaml"
     if not path.is_file() or not (folder / "ledger.jsonl").is_file():
@@ -176,7 +187,10 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
-    return as_built({str(key): value for key, value in config.items()})
+    saved = {str(key): value for key, value in config.items()}
+    if not trust:
+        check_trusted(saved, folder, builds, path.read_text(encoding="utf-8"))
+    return as_built(saved)
 
 
 def remove_if_unused(folder: Path) -> None:

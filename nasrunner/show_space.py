@@ -48,7 +48,7 @@ def main() -> None:
     console = Console()
     with one_sentence("nasrunner-space", "stopped"):
         if arguments.found is not None:
-            sys.stdout.write(found_space(arguments.found, arguments.child))
+            sys.stdout.write(found_space(arguments.found, arguments.child, trust=arguments.trust))
             return
         config = composed(arguments.overrides, arguments.config_dir)
         space = build_space(config)
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--found", type=Path, metavar="STUDY", help=found)
     parser.add_argument("--child", type=int, help="for --found: this child instead of the best")
+    trust = "for --found: also of a stranger's study that names classes which could run any code"
+    parser.add_argument("--trust", action="store_true", help=trust)
     parser.add_argument("--samples", type=int, default=5, help="random architectures to print")
     parser.add_argument("--checked", type=int, default=200, help="random ones to build and count")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random architectures")
@@ -91,15 +93,15 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     return resolved(config, ["space", "data"])
 
 
-def found_space(folder: Path, index: int | None) -> str:
+def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
     """A child's architecture as the text of a YAML file for ``conf/space``.
 
     Raises:
-        ConfigError: there is no such child.
+        ConfigError: there is no such child, or the study may be a stranger's and could run code.
     """
     from nasrunner.spaces.writing import written  # imports torch
 
-    study = read_study(folder)
+    study = read_study(folder, trust=trust)
     children = study.best(1) if index is None else study.children[index : index + 1]
     if not children:
         which = "with a reward" if index is None else f"number {index}"

@@ -17,6 +17,7 @@ nasrunner-export: writes a trained network so that it can be used without nasrun
                  or runs:/ID, the MLflow run of a study below outputs/
   to=FOLDER      where the files go; else export/ in the network's folder
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
+  trust=true     also of a stranger's study that names classes which could run any code
 
 It writes, each checked against the network on random inputs:
 
@@ -34,7 +35,7 @@ Examples:
 """
 
 _PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
-_KEYS = ("from", "to", "study")
+_KEYS = ("from", "to", "study", "trust")
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,13 @@ class Request:
         source: the network's folder, or ``runs:/<id>`` of a study.
         folder: where the files go; None: ``export`` in the network's folder.
         study_folder: of the study it is a network of; None: the one it lies in.
+        trust: whether a stranger's study is taken with all that its configuration names.
     """
 
     source: str
     folder: Path | None
     study_folder: Path | None
+    trust: bool = False
 
 
 def main() -> None:
@@ -83,7 +86,10 @@ def parse(arguments: Sequence[str]) -> Request:
         raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
     folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))
     check_folder("to", folder)
-    return Request(given["from"], folder, study)
+    trust = given.get("trust", "false")
+    if trust not in ("true", "false"):
+        raise ConfigError(f"trust must be true or false, got {trust!r}")
+    return Request(given["from"], folder, study, trust == "true")
 
 
 def _run(request: Request) -> None:
@@ -95,7 +101,7 @@ def _run(request: Request) -> None:
         from nasrunner.export.exporting import Export
         from nasrunner.export.trained import find, read_weights
 
-    trained = find(request.source, request.study_folder)
+    trained = find(request.source, request.study_folder, trust=request.trust)
     folder = request.folder or trained.folder / "export"
     check_folder("to", folder)
     export = Export(trained, read_weights(trained), folder)

@@ -28,6 +28,7 @@ Which studies
   experiment=...    the experiment's name; without it all experiments
   filter=...        in MLflow's filter language, on the runs of studies
   tracking_uri=...  where MLflow keeps them; without it that of conf/tracker/mlflow.yaml
+  trust=true        also studies of strangers whose spaces name classes that could run any code
   watch=...         folders: the page is written again while their studies run, and reloads itself
   every_s=5         for watch: seconds from one look at the studies to the next
 
@@ -64,6 +65,7 @@ class Arguments:
         group: which studies are averaged.
         log: whether the page goes to MLflow, too.
         every_s: seconds between two looks, > 0.
+        trust: whether modules that a stranger's space names are built.
         tracking_uri, experiment, filter: for MLflow.
     """
 
@@ -75,6 +77,7 @@ class Arguments:
     group: Grouping
     log: bool | None
     every_s: float
+    trust: bool
     tracking_uri: str | None
     experiment: str | None
     filter: str | None
@@ -114,6 +117,7 @@ def parse(given: Sequence[str]) -> Arguments:
         group=_one_of(values, "group", ("settings", "name")),
         log=_optional(values, "log", _truth),
         every_s=_optional(values, "every_s", _seconds) or 5.0,
+        trust=_optional(values, "trust", _truth) or False,
         tracking_uri=values.get("tracking_uri"),
         experiment=values.get("experiment"),
         filter=values.get("filter"),
@@ -131,6 +135,7 @@ _KEYS = (
     "group",
     "log",
     "every_s",
+    "trust",
     "tracking_uri",
     "experiment",
     "filter",

@@ -37,7 +37,7 @@ def _report(arguments: Arguments) -> None:
         if arguments.is_mlflow:
             studies = read_mlflow(arguments, Path(fetched), _warn)
         else:
-            studies = read_folders(arguments.places, _warn)
+            studies = read_folders(arguments.places, _warn, trust=arguments.trust)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
         _log(studies if arguments.log else about, files, arguments, _tell, _warn)
@@ -59,7 +59,7 @@ def _watch(arguments: Arguments) -> None:
     places = [Path(place) for place in arguments.places]
     watch(
         places,
-        lambda: read_folders(arguments.places, lambda message: None),
+        lambda: read_folders(arguments.places, lambda message: None, trust=arguments.trust),
         write,
         tell,
         arguments.every_s,
