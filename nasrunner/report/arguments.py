@@ -44,9 +44,9 @@ compared with that.
 
 The page
   to=...            its folder; without it <study>/report, or report beside several studies
-  log=true          also as artifacts, in the folder report, of the MLflow run of each study.
-                    Without it that of one study is logged, and a comparison of several is not;
-                    log=false: neither
+  log=true          also as artifacts, in the folder report, of the MLflow run of the study, or of
+                    each that is compared. Without it no tracker is asked about a folder. A study
+                    that you did not begin is looked for at tracking_uri, or where your own is
 """
 
 Value = TypeVar("Value")
@@ -75,7 +75,7 @@ class Arguments:
     budgets: tuple[int, ...] | None
     baseline: str | None
     group: Grouping
-    log: bool | None
+    log: bool
     every_s: float
     trust: bool
     tracking_uri: str | None
@@ -115,7 +115,7 @@ def parse(given: Sequence[str]) -> Arguments:
         budgets=_optional(values, "budgets", _budgets),
         baseline=values.get("baseline"),
         group=_one_of(values, "group", ("settings", "name")),
-        log=_optional(values, "log", _truth),
+        log=_optional(values, "log", _truth) or False,
         every_s=_optional(values, "every_s", _seconds) or 5.0,
         trust=_optional(values, "trust", _truth) or False,
         tracking_uri=values.get("tracking_uri"),

@@ -40,7 +40,7 @@ def _report(arguments: Arguments) -> None:
             studies = read_folders(arguments.places, _warn, trust=arguments.trust)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
-        _log(studies if arguments.log else about, files, arguments, _tell, _warn)
+        _log(about, files, arguments, _tell, _warn)
 
 
 def _watch(arguments: Arguments) -> None:
@@ -54,7 +54,7 @@ def _watch(arguments: Arguments) -> None:
         tell(f"{files[0]}\nwritten again until the studies have ended; Ctrl-C stops it")
         if is_last or time.monotonic() - logged_s >= _LOG_EVERY_S:
             logged_s = time.monotonic()
-            _log(studies if arguments.log else about, files, arguments, tell, warn)
+            _log(about, files, arguments, tell, warn)
 
     places = [Path(place) for place in arguments.places]
     watch(
@@ -72,7 +72,7 @@ def _write(
     """Writes the page.
 
     Returns:
-        Its path, then those of its figures and tables; and the study it is about, if it is one.
+        Its path, then those of its figures and tables; and the study it is about, or all of them.
     """
     # They import matplotlib: seconds that --help and a misspelt key save.
     from nasrunner.report.contents import contents
@@ -89,7 +89,7 @@ def _write(
     page = contents(found, baselines, arguments.budgets)
     folder = arguments.to or _usual_folder(studies, arguments)
     write_page(page.title, page.subtitle, page.sections, folder, refresh_s=refresh_s)
-    return page.files(folder), [] if page.study is None else [page.study]
+    return page.files(folder), list(studies) if page.study is None else [page.study]
 
 
 def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Path:
@@ -106,7 +106,7 @@ def _log(
     warn: Callable[[str], None],
 ) -> None:
     """Puts the page where people look at the study; MLflow being away is no reason to fail."""
-    if arguments.log is False:
+    if not arguments.log:
         return
     for study in studies:
         try:
@@ -116,7 +116,7 @@ def _log(
             continue
         if run_id is not None:
             tell(f"logged to MLflow run {run_id}, in its artifacts under report")
-        elif arguments.log:
+        else:
             warn(f"{study.folder} was not tracked with MLflow: the page is not logged there")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.report.arguments import Arguments
-from nasrunner.tracked import tracking_uri_of, usual_tracking_uri
+from nasrunner.tracked import own_tracking_uri, usual_tracking_uri
 from nasrunner.trackers.mlflow_file import recall
 from nasrunner.trackers.mlflow_reading import NotFetchableError, StudyReader, TrackingError
 
@@ -72,7 +72,7 @@ def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) 
         NasRunnerError: MLflow is away, or does not take them.
     """
     facts = recall(study.folder)
-    uri = arguments.tracking_uri or tracking_uri_of(study)
+    uri = arguments.tracking_uri or own_tracking_uri(study)
     if "run_id" not in facts or uri is None:
         return None
     StudyReader(uri).log(facts["run_id"], files, "report")
