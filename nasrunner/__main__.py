@@ -19,6 +19,7 @@ from nasrunner import multirun
 from nasrunner.command_line import fail, one_sentence, sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.search_space import CHILD_GROUPS
+from nasrunner.core.text import printable
 from nasrunner.launch import remove_if_unused, run_study, saved_config
 from nasrunner.searched import resolved
 from nasrunner.trust import GROUPS
@@ -67,7 +68,7 @@ def _job(composed: DictConfig) -> float | None:
         summary = run_study(config, folder)
     except (NasRunnerError, OmegaConfBaseException) as error:
         if runtime.mode == RunMode.MULTIRUN:  # the others run; their launcher tells in the end
-            sys.stderr.write(f"{_PROGRAM}: {folder}: {_explain(error)}\n")
+            sys.stderr.write(f"{_PROGRAM}: {folder}: {printable(_explain(error))}\n")
             raise NasRunnerError(f"{folder}: {_explain(error)}") from None
         remove_if_unused(folder)
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
@@ -119,7 +120,7 @@ def _resumed(composed: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
 
 
 def _warn(sentence: str) -> None:
-    sys.stderr.write(f"warning: {sentence}\n")
+    sys.stderr.write(f"warning: {printable(sentence)}\n")
 
 
 def _explain(error: Exception) -> str:

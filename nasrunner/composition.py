@@ -30,8 +30,8 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
         raise ConfigError(f"{key} needs a _target_, the dotted path of a class; got {config!r}")
     try:
         found = get_object(target)
-    except Exception as error:
-        reason = str(error).splitlines()[-1]
+    except (Exception, SystemExit) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[-1]
         raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
     _check_arguments(found, config, key)
     try:

@@ -29,6 +29,7 @@ from nasrunner.core.decision import (
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
+from nasrunner.core.text import printable
 from nasrunner.launch import build_space
 from nasrunner.recorded import read_study
 from nasrunner.searched import resolved
@@ -135,7 +136,7 @@ def _grow(parent: Tree, module: Space) -> None:
             leaves.append(f"{name} {_leaf(value)}")
         elif isinstance(value, str | int | float):
             fixed.append(f"{name} {_leaf(value)}")
-    title = module.name() if submodules or leaves else module.text()
+    title = module.name() if submodules or leaves else _shown(module.text())
     leaves = [*fixed, *leaves] if submodules else leaves
     size = module.size()
     note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""
@@ -148,9 +149,14 @@ def _leaf(value: object) -> str:
     if isinstance(value, tuple):
         return "× ".join(f"{_leaf(item)} " for item in value).rstrip()
     if not isinstance(value, OneOf):
-        return f"= {escape(shown(label_of(value)))}"
+        return f"= {_shown(shown(label_of(value)))}"
     when = f", the next after {value.every:,} children" if isinstance(value, Schedule) else ""
-    return f"∈ [cyan]{escape(value.label)}[/]{when}"
+    return f"∈ [cyan]{_shown(value.label)}[/]{when}"
+
+
+def _shown(value: object) -> str:
+    """A user's value as it is, not as rich's markup or what a terminal would do."""
+    return escape(printable(str(value)))
 
 
 def print_samples(
@@ -180,7 +186,7 @@ def print_samples(
     checked = arguments.checked
     console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
-        console.print(f"  {count}: {reason}")
+        console.print(f"  {count}: {_shown(reason)}")
 
 
 def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:
@@ -200,9 +206,9 @@ def steps(network: Space, in_shape: Shape) -> Iterator[str]:
             with torch.device("meta"):
                 _, after = module.build(shape)
         except SpaceError:
-            yield f"[red]{escape(module.text())}[/]"
+            yield f"[red]{_shown(module.text())}[/]"
             return
         changed = "" if after == shape else f" [dim]{'×'.join(map(str, after))}[/]"
         shape = after
         if (text := module.text()) != "empty":
-            yield escape(text) + changed
+            yield _shown(text) + changed

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nasrunner.command_line import is_asking_for_help, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.text import printable
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
 from nasrunner.report.comparison.baselines import find_baselines
@@ -133,12 +134,12 @@ def _once(say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _tell(message: str) -> None:
-    sys.stdout.write(f"{message}\n")
+    sys.stdout.write(f"{printable(message)}\n")
     sys.stdout.flush()
 
 
 def _warn(message: str) -> None:
-    sys.stderr.write(f"nasrunner-report: warning: {message}\n")
+    sys.stderr.write(f"nasrunner-report: warning: {printable(message)}\n")
 
 
 if __name__ == "__main__":
