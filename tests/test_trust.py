@@ -90,6 +90,10 @@ def resumed(study: Path) -> None:
         "optimizer._target_={{oneof: [torch.optim.SGD, joblib.load]}}",
         "optimizer._target_='${{study}}'",
         "study='${{oc.env:HOME}}'",
+        "space.hyperparameters={{optimizer: {{_target_: {{oneof: [joblib.load]}}}}}}",
+        "space.hyperparameters={{optimizer._target_: 'torch.optim.${{task.metrics}}'}}",
+        "space.hyperparameters={{optimizer.lr: '${{oc.env:HOME}}'}}",
+        "space.hyperparameters={{optimizer.lr: '${{executor.threads}}'}}",
         "optimizer={{_target_: hydra.utils.instantiate, config: {0}}}",
         "optimizer={{_target_: hydra.utils.get_method, path: os.system}}",
         "optimizer={{_target_: hydra.utils.get_method, _partial_: true, path: os.system}}",
@@ -131,6 +135,12 @@ def test_what_is_exchanged_or_not_built_is_not_asked_about(
     assert saved_config(study, builds=others)["study"] == "test"
     with pytest.raises(ConfigError, match=rf"{group}\._target_ names 'joblib.load'.*; legal is a "):
         saved_config(study, builds=[group])
+
+
+def test_a_hyperparameter_may_be_what_another_one_is(tmp_path: Path) -> None:
+    searched = "{scheduler.T_max: '${trainer.max_epochs}', trainer.max_epochs: {oneof: [2, 8]}}"
+    study = of_a_stranger(make_study(tmp_path / "study"), f"space.hyperparameters={searched}")
+    assert saved_config(study)["space"]["hyperparameters"]["scheduler.T_max"].startswith("${")
 
 
 def test_trust_takes_a_strangers_study_with_all_it_names(evil: str, tmp_path: Path) -> None:
