@@ -21,7 +21,8 @@ from nasrunner.arguments import read_arguments
 from nasrunner.command_line import fail, one_sentence, sentence, version
 from nasrunner.composition import takes
 from nasrunner.core.commands import resume_command
-from nasrunner.core.errors import NasRunnerError, suggest
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.text import printable
 from nasrunner.launch import run_study
 from nasrunner.resuming import Resumed, resume
 from nasrunner.searched import resolved
@@ -67,6 +68,8 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
         if resumed is not None and resumed.config is not None:
             config = resumed.config
         else:
+            if composed.trust:
+                raise ConfigError("trust=true is for resume=: a study that begins here is your own")
             config = _plain(composed, Path(runtime.runtime.cwd))
             is_queued_again = is_multirun and multirun.is_job(runtime)
             folder.claim(config, may_go_on=resumed is not None or is_queued_again)
@@ -77,7 +80,7 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     except (NasRunnerError, OmegaConfBaseException) as error:
         folder.clear()
         if is_multirun:  # the others run; their launcher tells in the end
-            sys.stderr.write(f"{_PROGRAM}: {folder.path}: {_explain(error)}\n")
+            sys.stderr.write(f"{_PROGRAM}: {folder.path}: {printable(_explain(error))}\n")
             raise NasRunnerError(f"{folder.path}: {_explain(error)}") from None
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
     except BaseException as error:

@@ -31,7 +31,7 @@ def main() -> None:
         folder = Path(arguments.folder).resolve()
         proposal = _proposal(folder)
         with quick_imports():
-            task = _task(folder, proposal)
+            task = _task(folder, proposal, trust=arguments.trust)
         _train(task, proposal, is_leashed=arguments.end_with_stdin)
 
 
@@ -48,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
         "--end-with-stdin",
         action="store_true",
         help="kill the whole process group when standard input ends; for workers",
+    )
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="build whatever the study's configuration names, be it a stranger's",
     )
     return parser
 
@@ -70,12 +75,12 @@ def _proposal(folder: Path) -> Proposal:
         raise ConfigError(f"{path} is damaged: {type(error).__name__}: {error}") from error
 
 
-def _task(folder: Path, proposal: Proposal) -> LightningTask:
+def _task(folder: Path, proposal: Proposal, *, trust: bool) -> LightningTask:
     """What trains the child, as the study's saved configuration says.
 
     Raises:
-        ConfigError: there is no study two levels up, it trains nothing, or the folder is
-            another child's.
+        ConfigError: there is no study two levels up, it trains nothing or may be a stranger's, or
+            the folder is another child's.
     """
     study = folder.parents[1]
     if folder != child_folder(study, proposal.index):
@@ -86,7 +91,9 @@ def _task(folder: Path, proposal: Proposal) -> LightningTask:
     for name in ("config.yaml", "ledger.jsonl"):
         if not (study / name).is_file():
             raise ConfigError(f"{study}, two levels above the child, is no study: no {name}")
-    config = upgraded(saved_config(study), CHILD_GROUPS)
+    config = upgraded(
+        saved_config(study, builds=(*CHILD_GROUPS, "space"), trust=trust), CHILD_GROUPS
+    )
     trainer = build_trainer(config, build_space(config))
     if not isinstance(trainer, LightningTrainer):
         raise ConfigError(

@@ -14,6 +14,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.leaves import written
+from nasrunner.core.text import printable
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
@@ -64,7 +65,7 @@ def one_sentence(
 
 def fail(program: str, message: str) -> NoReturn:
     """Says what is wrong and ends with code 2."""
-    sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
+    sys.stderr.write(f"{program}: {printable(' '.join(message.split()))}\n")
     sys.exit(2)
 
 

@@ -42,6 +42,7 @@ class StudyConfig:
     failed_reward: Any = MISSING
     limits: LimitsConfig = MISSING
     resume: str | None = MISSING
+    trust: bool = False
     space: Any = MISSING
     searcher: Any = MISSING
     baseline: Any = None

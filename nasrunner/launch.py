@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -28,8 +28,10 @@ from nasrunner.core.space import Shape
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.fingerprints import fingerprints
 from nasrunner.ledger import Ledger
+from nasrunner.signature import signed, why_not_own
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.trust import GROUPS, check_trusted
 from nasrunner.upgrade import as_built, upgraded
 
 STUDY_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")
@@ -204,21 +206,34 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     """Writes the resolved configuration that a resumed study reads: all of it or nothing new.
 
     Passwords are left out, also of what Hydra wrote; a resumed study finds them in its environment.
+    It is signed, by which a later command knows that no stranger wrote it.
     """
-    unfinished = folder / "config.yaml.unfinished"
-    OmegaConf.save(OmegaConf.create(without_passwords(config)), unfinished)
-    os.replace(unfinished, folder / "config.yaml")
-    sweep = folder.parent / "multirun.yaml"
-    text = sweep.read_text() if sweep.is_file() else ""
-    if (public := without_password(text)) != text:
-        sweep.write_text(public)
+    text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(config)))
+    _write_whole(folder / "config.yaml", signed(text))
+    sweep = folder.parent / "multirun.yaml"  # Hydra's, which resume= reads, too
+    text = sweep.read_text(encoding="utf-8") if sweep.is_file() else ""
+    if text and why_not_own(text) is not None:
+        _write_whole(sweep, signed(without_password(text)))
 
 
-def saved_config(folder: Path) -> dict[str, Any]:
+def _write_whole(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def saved_config(
+    folder: Path, *, builds: Collection[str] = GROUPS, trust: bool = False
+) -> dict[str, Any]:
     """The configuration of the study in ``folder``; see ``upgraded`` before something is built.
 
+    Args:
+        folder: the study's.
+        builds: the groups that something will be built from.
+        trust: whether a stranger's study is taken with all that its configuration names.
+
     Raises:
-        ConfigError: there is no study.
+        ConfigError: there is no study, or it may be a stranger's and could run code.
     """
     path = folder / "config.yaml"
     if not path.is_file() or not (folder / "ledger.jsonl").is_file():
@@ -227,8 +242,11 @@ def saved_config(folder: Path) -> dict[str, Any]:
         )
     config = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(config, dict)
+    saved = {str(key): value for key, value in config.items()}
+    if not trust:  # before anything of the user's folders is found
+        check_trusted(saved, folder, builds, path.read_text(encoding="utf-8"))
     find_user_modules(config, lambda: [Path.cwd(), *_started_in(folder)])
-    return as_built({str(key): value for key, value in config.items()})
+    return as_built(saved)
 
 
 def differences(
@@ -273,7 +291,7 @@ def check_same_study(ledger: Ledger, config: Mapping[str, Any], folder: Path) ->
     """
     if not ledger.events:
         return
-    if found := differences(saved_config(folder), config):
+    if found := differences(saved_config(folder, builds=(), trust=True), config):
         raise ConfigError(
             f"{folder} holds another study: they differ in {named_differences(found)}; nothing was "
             "changed"

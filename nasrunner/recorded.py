@@ -1,7 +1,7 @@
 """Studies that were recorded: what reports, retraining and export read, and never write."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -126,18 +126,25 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     return found[-1]
 
 
-def read_study(folder: Path) -> RecordedStudy:
+def read_study(
+    folder: Path, *, builds: Collection[str] = ("space",), trust: bool = False
+) -> RecordedStudy:
     """Reads a study's folder; a last line that was cut off, or is being written, is left out.
 
+    Args:
+        folder: the study's.
+        builds: the groups of its configuration that something will be built from.
+        trust: whether a stranger's study is taken with all that its configuration names.
+
     Raises:
-        ConfigError: there is no study in it.
+        ConfigError: there is no study in it, or it may be a stranger's and could run code.
         EmptyStudyError: its ledger is empty.
         LedgerError: its ledger is damaged in the middle.
     """
     folder = folder.resolve()
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
         raise ConfigError(f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl")
-    return read_ledger(folder, saved_config(folder))
+    return read_ledger(folder, saved_config(folder, builds=builds, trust=trust))
 
 
 def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:

@@ -12,9 +12,13 @@ from omegaconf import OmegaConf
 from nasrunner import config as skeleton
 from nasrunner.arguments import Arguments
 from nasrunner.changes import check_kind, override_config, parse_overrides
+from nasrunner.command_line import truth
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.text import printable
 from nasrunner.launch import MAY_CHANGE, STUDY_GROUPS, saved_config
 from nasrunner.recorded import resumable
+from nasrunner.signature import why_not_own
+from nasrunner.trust import GROUPS
 from nasrunner.upgrade import upgraded
 
 _MAY_BE_EXCHANGED = ("executor", "tracker", "baseline")
@@ -47,7 +51,8 @@ def resume(arguments: Arguments) -> Resumed:
     if arguments.is_multirun:
         raise ConfigError("resume= continues what was begun, so --multirun cannot be given with it")
     folder = resumable(arguments.resumed, _warn)
-    given = [each for each in arguments.overrides if not each.startswith("resume=")]
+    given = [each for each in arguments.overrides if not each.startswith(("resume=", "trust="))]
+    trust = _is_trusted(each for each in arguments.overrides if each.startswith("trust="))
     parsed, paths = parse_overrides(given)
     for_hydra = [each for each in parsed if each.key_or_group.startswith("hydra")]
     changes = [each for each in parsed if each not in for_hydra]
@@ -57,8 +62,10 @@ def resume(arguments: Arguments) -> Resumed:
             raise ConfigError(
                 f"resume={folder} is a multirun: --cfg shows one study of it, as {folder / '0'}"
             )
-        return Resumed(None, _arguments_of(folder, arguments.flags, given))
-    saved = upgraded(saved_config(folder), STUDY_GROUPS, _warn)
+        return Resumed(None, _arguments_of(folder, arguments.flags, given, trust=trust))
+    exchanged = {each.key_or_group for each in changes}
+    builds = [group for group in GROUPS if group not in exchanged]
+    saved = upgraded(saved_config(folder, builds=builds, trust=trust), STUDY_GROUPS, _warn)
     if arguments.own_dir is not None:
         paths += parse_overrides([skeleton.search_path(arguments.own_dir)])[1]
     config = override_config(OmegaConf.create(saved), changes, paths, _MAY_BE_EXCHANGED)
@@ -68,7 +75,7 @@ def resume(arguments: Arguments) -> Resumed:
         "hydra.output_subdir=null",
     )
     return Resumed(
-        {**config, "baseline": config["baseline"] or None, "resume": None},
+        {**config, "baseline": config["baseline"] or None, "resume": None, "trust": False},
         replace(arguments, overrides=overrides),
     )
 
@@ -86,9 +93,27 @@ def _check_may_change(changes: Iterable[Override]) -> None:
             OmegaConf.update(budgets, key, override.value())  # of the right type
 
 
-def _arguments_of(folder: Path, flags: Sequence[str], changes: Sequence[str]) -> Arguments:
-    """The command line of a multirun once more, as it was noted down, for the same folder."""
-    noted = OmegaConf.load(folder / "multirun.yaml")
+def _is_trusted(overrides: Iterable[str]) -> bool:
+    values = [each.partition("=")[2] for each in overrides] or ["false"]
+    return truth("trust", values[-1])
+
+
+def _arguments_of(
+    folder: Path, flags: Sequence[str], changes: Sequence[str], *, trust: bool
+) -> Arguments:
+    """The command line of a multirun once more, as it was noted down, for the same folder.
+
+    Raises:
+        ConfigError: it may be a stranger's, whose command line could name any code.
+    """
+    path = folder / "multirun.yaml"
+    stranger = None if trust else why_not_own(path.read_text(encoding="utf-8"))
+    if stranger is not None:
+        raise ConfigError(
+            f"{folder} may be a stranger's multirun (of {path.name}: {stranger}), whose studies "
+            "would be composed as it says; trust=true takes it all the same"
+        )
+    noted = OmegaConf.load(path)
     before = [
         *(str(each) for each in OmegaConf.select(noted, "hydra.overrides.task")),
         *(
@@ -118,4 +143,4 @@ def _arguments_of(folder: Path, flags: Sequence[str], changes: Sequence[str]) ->
 
 
 def _warn(sentence: str) -> None:
-    sys.stderr.write(f"warning: {sentence}\n")
+    sys.stderr.write(f"warning: {printable(sentence)}\n")

@@ -30,6 +30,7 @@ from nasrunner.core.decision import (
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space, argument_names
+from nasrunner.core.text import printable
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.launch import build_space, in_shape_of
 from nasrunner.recorded import read_study
@@ -50,7 +51,7 @@ def main() -> None:
     console = Console()
     with one_sentence("nasrunner-space", "stopped"):
         if arguments.found is not None:
-            sys.stdout.write(found_space(arguments.found, arguments.child))
+            sys.stdout.write(found_space(arguments.found, arguments.child, trust=arguments.trust))
             return
         config = composed(arguments.overrides, arguments.config_dir)
         space = build_space(config)
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--found", type=Path, metavar="STUDY", help=found)
     parser.add_argument("--child", type=int, help="for --found: this child instead of the best")
+    trust = "for --found: also of a stranger's study that names classes which could run any code"
+    parser.add_argument("--trust", action="store_true", help=trust)
     parser.add_argument("--samples", type=int, default=5, help="random architectures to print")
     parser.add_argument("--checked", type=int, default=200, help="random ones to build and count")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random architectures")
@@ -97,15 +100,15 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     return plain
 
 
-def found_space(folder: Path, index: int | None) -> str:
+def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
     """A child's architecture as the text of a YAML file for ``conf/space``.
 
     Raises:
-        ConfigError: there is no such child.
+        ConfigError: there is no such child, or the study may be a stranger's and could run code.
     """
     from nasrunner.spaces.writing import written  # imports torch
 
-    study = read_study(folder)
+    study = read_study(folder, trust=trust)
     children = study.best(1) if index is None else study.children[index : index + 1]
     if not children:
         which = "with a reward" if index is None else f"number {index}"
@@ -139,7 +142,7 @@ def _grow(parent: Tree, module: Space) -> None:
             leaves.append(f"{name} {_leaf(value)}")
         elif isinstance(value, str | int | float):
             fixed.append(f"{name} {_leaf(value)}")
-    title = module.name() if submodules or leaves else module.text()
+    title = module.name() if submodules or leaves else _shown(module.text())
     leaves = [*fixed, *leaves] if submodules else leaves
     size = module.size()
     note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""
@@ -152,9 +155,14 @@ def _leaf(value: object) -> str:
     if isinstance(value, tuple):
         return "× ".join(f"{_leaf(item)} " for item in value).rstrip()
     if not isinstance(value, OneOf):
-        return f"= {escape(shown(label_of(value)))}"
+        return f"= {_shown(shown(label_of(value)))}"
     when = f", the next after {value.every:,} children" if isinstance(value, Schedule) else ""
-    return f"∈ [cyan]{escape(value.label)}[/]{when}"
+    return f"∈ [cyan]{_shown(value.label)}[/]{when}"
+
+
+def _shown(value: object) -> str:
+    """A user's value as it is, not as rich's markup or what a terminal would do."""
+    return escape(printable(str(value)))
 
 
 def print_samples(
@@ -184,7 +192,7 @@ def print_samples(
     checked = arguments.checked
     console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
-        console.print(f"  {count}: {reason}")
+        console.print(f"  {count}: {_shown(reason)}")
 
 
 def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:
@@ -204,9 +212,9 @@ def steps(network: Space, in_shape: Shape) -> Iterator[str]:
             with torch.device("meta"):
                 _, after = module.build(shape)
         except SpaceError:
-            yield f"[red]{escape(module.text())}[/]"
+            yield f"[red]{_shown(module.text())}[/]"
             return
         changed = "" if after == shape else f" [dim]{'×'.join(map(str, after))}[/]"
         shape = after
         if (text := module.text()) != "empty":
-            yield escape(text) + changed
+            yield _shown(text) + changed

@@ -6,6 +6,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.config import config_dir
 from nasrunner.recorded import RecordedStudy
+from nasrunner.signature import why_not_own
 from nasrunner.trackers.mlflow_file import recall
 
 OUTPUTS = Path("outputs")
@@ -17,12 +18,22 @@ def usual_tracking_uri() -> str:
     return str(OmegaConf.load(config_dir() / "tracker" / "mlflow.yaml").tracking_uri)
 
 
-def tracking_uri_of(study: RecordedStudy) -> str | None:
-    """Where a study was tracked; None: nowhere."""
+def own_tracking_uri(study: RecordedStudy) -> str | None:
+    """Where a study was tracked, as far as this user says so; None: nowhere.
+
+    Credentials are sent there, and files are written where its runs say. What a stranger's study
+    has is therefore looked for where this user's settings are; ``mlflow.json``, which is not
+    signed, only says which file a relative path meant.
+    """
     uri = study.config["tracker"].get("tracking_uri")
     if uri is None:
         return None
-    return str(recall(study.folder).get("tracking_uri", uri))
+    if why_not_own((study.folder / "config.yaml").read_text(encoding="utf-8")) is not None:
+        return usual_tracking_uri()
+    kept, meant = str(recall(study.folder).get("tracking_uri", uri)), str(uri)
+    path = meant.removeprefix("sqlite:///")
+    places = {f"sqlite:///{place / path}" for place in study.folder.parents}
+    return kept if meant.startswith("sqlite:///") and kept in places else meant
 
 
 def folder_of_run(run_id: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Generator
 from typing import Any
 
@@ -13,6 +14,11 @@ from tests.services import required
 # Test processes, and those that they start, share few cores: threads of tiny networks would spend
 # most of their time waiting for one another. Read when torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers, and what they start, inherit it
+    _FOLDER = tempfile.TemporaryDirectory(prefix="nasrunner-tests-")
+    os.environ["XDG_CONFIG_HOME"] = _FOLDER.name
+    """The key that studies are signed with is none of whoever runs the tests."""
 
 _HAVE_RUN: set[str] = set()
 """Required markers of which a test has come to its end, in whatever process."""

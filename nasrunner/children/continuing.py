@@ -11,10 +11,12 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.attempts import Attempt
 from nasrunner.children.files import unfinished
 from nasrunner.children.module import Line
 from nasrunner.children.randomness import RandomState, random_state, set_random_state
+from nasrunner.children.settings import Config
 
 _KEY = "nasrunner"
 """What of a checkpoint is ours."""
@@ -46,16 +48,21 @@ def identity_of(*facts: Any) -> str:
     return json.dumps(facts, sort_keys=True, default=repr)
 
 
-def read_progress(path: Path, identity: str) -> Progress | None:
+def read_progress(path: Path, identity: str, config: Config) -> Progress | None:
     """The progress that a checkpoint holds; None where training has to start anew.
 
     Where there is a checkpoint that cannot be used, a warning says why.
+
+    Args:
+        path: the checkpoint.
+        identity: of the child, see ``identity_of``.
+        config: the child's configuration, whose packages a checkpoint may hold objects of.
     """
     if not path.exists():
         return None
     try:
-        # Its optimizer and callbacks may hold any object; it is the study's own file.
-        own = torch.load(path, map_location="cpu", weights_only=False)[_KEY]
+        with allowed_classes(config, path):
+            own = torch.load(path, map_location="cpu", weights_only=True)[_KEY]
         if own["identity"] != identity:
             reason = "it belongs to another proposal or configuration"
         elif own["has_ended"]:
@@ -82,6 +89,7 @@ class KeepProgress(pl.Callback):
         identity: of the child, see ``identity_of``.
         attempt: what the child has come to.
         progress: what this training goes on from.
+        config: the child's configuration.
     """
 
     def __init__(
@@ -91,15 +99,18 @@ class KeepProgress(pl.Callback):
         identity: str,
         attempt: Attempt,
         progress: Progress | None,
+        config: Config,
     ) -> None:
         self.path = path
         self.every_s = every_s
         self.identity = identity
         self.attempt = attempt
         self.progress = progress
+        self.config = config
         self.start: RandomState | None = None
         """Where training starts where Lightning would reset the generators: with several ranks."""
         self._has_ended = False
+        self._is_checked = False
         self._written_s = time.monotonic()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -154,11 +165,23 @@ class KeepProgress(pl.Callback):
             trainer.save_checkpoint(unfinished(self.path))
             if trainer.is_global_zero:
                 unfinished(self.path).replace(self.path)
+                self._check()
         except OSError as error:
             if trainer.world_size > 1:
                 raise  # the others wait for a rank that did not get as far as they
             unfinished(self.path).unlink(missing_ok=True)
             warnings.warn(f"{self.path} could not be written: {error}", stacklevel=1)
+
+    def _check(self) -> None:
+        """Warns, while there is time, of a checkpoint that nothing could go on from."""
+        if self._is_checked:
+            return
+        self._is_checked = True
+        try:
+            with allowed_classes(self.config, self.path):
+                pass
+        except ValueError as error:
+            warnings.warn(f"{self.path} could not be gone on from: {error}", stacklevel=1)
 
 
 def _forget_next_epoch(progress: Mapping[str, dict[str, int]]) -> None:

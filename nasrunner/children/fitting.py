@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import SingleDeviceStrategy
 
+from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.arguments import has_users_callbacks, make_trainer
 from nasrunner.children.attempts import Attempt
 from nasrunner.children.batch_norm import set_epsilon
@@ -76,14 +77,16 @@ class Fitting:
             fitted, ranks = self._assembled(files, attempt, progress)
             try:
                 with ranks.joined(fitted.trainer):
-                    _fit(fitted, progress)
+                    _fit(fitted, self.config, progress)
                     yield fitted
             finally:
                 fitted.data.data.trainer = None  # it outlives this child
 
     def _progress(self, files: ChildFiles, attempt: Attempt) -> Progress | None:
         """What an earlier attempt has left to go on from; it becomes part of this one."""
-        progress = read_progress(files.last, self._identity) if files.last.exists() else None
+        progress = (
+            read_progress(files.last, self._identity, self.config) if files.last.exists() else None
+        )
         if progress is None:
             files.forget_progress()
         else:
@@ -106,7 +109,12 @@ class Fitting:
         attempt.keeps_last = keep.keeps_last
         ranks = Ranks(files.folder, architecture=self.proposal.hash, lines=len(attempt.curves))
         keep_progress = KeepProgress(
-            files.last, settings["checkpoint_every_s"], self._identity, attempt, progress
+            files.last,
+            settings["checkpoint_every_s"],
+            self._identity,
+            attempt,
+            progress,
+            self.config,
         )
         measuring = Measuring(keeps_weights=has_users_callbacks(settings))
         trainer = make_trainer(
@@ -150,9 +158,11 @@ class Fitting:
         return Fitted(module, trainer, data, task, keep), ranks
 
 
-def _fit(fitted: Fitted, progress: Progress | None) -> None:
-    continued = {} if progress is None else {"ckpt_path": progress.path, "weights_only": False}
-    fitted.trainer.fit(fitted.module, datamodule=fitted.data, **continued)  # type: ignore[arg-type]
+def _fit(fitted: Fitted, config: Config, progress: Progress | None) -> None:
+    path = None if progress is None else progress.path
+    with allowed_classes(config, path):
+        # Also where there is no path: Lightning looks for checkpoints of its own in a SLURM job.
+        fitted.trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=path, weights_only=True)
 
 
 def _start_of_rank(seed: int, trainer: pl.Trainer) -> RandomState:

@@ -27,6 +27,9 @@ MODULE = "nasrunner.child"
 LEASH = "--end-with-stdin"
 """Makes the command end, with all its processes, when nobody holds its standard input any more."""
 
+TRUST = "--trust"
+"""Builds what the configuration names: the worker was given the same, which was checked then."""
+
 TERMINATED = 128 + signal.SIGTERM
 """The exit code of a command that was told to stop."""
 
@@ -110,7 +113,7 @@ def end_with_stdin() -> None:
 def _run(folder: Path, num_ranks: int, said: IO[bytes]) -> int:
     """The exit code of rank 0; the others have ended, too."""
     process = subprocess.Popen(
-        [sys.executable, "-m", MODULE, str(folder.resolve()), LEASH],
+        [sys.executable, "-m", MODULE, str(folder.resolve()), LEASH, TRUST],
         env=_environment(os.environ, num_ranks),
         stdin=subprocess.PIPE,
         stdout=said,

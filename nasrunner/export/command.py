@@ -21,6 +21,7 @@ nasrunner-export: writes a trained network so that it can be used without nasrun
                  inputs as they are in the data set
   overwrite=true also over files there that another made, or that were changed since
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
+  trust=true     also of a stranger's study that names classes which could run any code
 
 It writes, each checked against the network on random inputs:
 
@@ -39,7 +40,7 @@ Examples:
 """
 
 _PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
-_KEYS = ("from", "to", "overwrite", "study", "normalize")
+_KEYS = ("from", "to", "overwrite", "study", "normalize", "trust")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Request:
         overwrite: whether files of others that lie there are replaced.
         study_folder: of the study it is a network of; None: the one it lies in.
         normalizes: whether the ONNX file takes inputs as they are in the data set.
+        trust: whether a stranger's study is taken with all that its configuration names.
     """
 
     source: str
@@ -59,6 +61,7 @@ class Request:
     overwrite: bool
     study_folder: Path | None
     normalizes: bool
+    trust: bool = False
 
 
 def main() -> None:
@@ -93,7 +96,8 @@ def parse(arguments: Sequence[str]) -> Request:
     check_folder("to", folder)
     overwrite = truth("overwrite", given.get("overwrite", "false"))
     normalizes = truth("normalize", given.get("normalize", "true"))
-    return Request(given["from"], folder, overwrite, study, normalizes)
+    trust = truth("trust", given.get("trust", "false"))
+    return Request(given["from"], folder, overwrite, study, normalizes, trust)
 
 
 def _run(request: Request) -> None:
@@ -105,7 +109,7 @@ def _run(request: Request) -> None:
         from nasrunner.export.exporting import Export
         from nasrunner.export.trained import find, read_weights
 
-    trained = find(request.source, request.study_folder)
+    trained = find(request.source, request.study_folder, trust=request.trust)
     folder = request.folder or trained.folder / "export"
     check_folder("to", folder)
     output = OutputFolder(folder, "export", "to", overwrite=request.overwrite)

@@ -10,6 +10,7 @@ import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch import nn
 
+from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.batch_norm import batch_norms, set_epsilon
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal
@@ -18,6 +19,10 @@ from nasrunner.core.space import Shape
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study
 from nasrunner.tracked import OUTPUTS, folder_of_run
+from nasrunner.trust import check_targets
+
+_BUILT = ("space", "data")
+"""The groups of a configuration that an export builds: the network, and what normalizes for it."""
 
 _CHECKPOINTS = ("best.ckpt", "last.ckpt")
 
@@ -100,15 +105,16 @@ class Weights:
         return found[0] if found else torch.float32
 
 
-def find(source: str, study_folder: Path | None) -> Trained:
+def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trained:
     """The network in a folder: a child's, a retrained one's, or the best child of a study's.
 
     Args:
         source: the folder, or ``runs:/<id>`` of a study's MLflow run.
         study_folder: of the study whose space it is a network of; None: it lies in it.
+        trust: whether a stranger's study is taken with all that its configuration names.
 
     Raises:
-        ConfigError: no trained network lies there.
+        ConfigError: no trained network lies there, or it may be a stranger's and could run code.
     """
     is_run = source.startswith("runs:/")
     place = _folder_of_run(source.removeprefix("runs:/")) if is_run else Path(source)
@@ -121,13 +127,14 @@ def find(source: str, study_folder: Path | None) -> Trained:
             "network that nasrunner-retrain has tested"
         )
     if (place / "ledger.jsonl").is_file():
-        return _best_of(read_study(place))
+        return _best_of(read_study(place, builds=_BUILT, trust=trust), trust)
     if not (place / "proposal.json").is_file() or not (place / "config.yaml").is_file():
         raise ConfigError(
             f"from={place} is no folder of a study (ledger.jsonl, config.yaml), of a child or of "
             "a retrained network (proposal.json, config.yaml)"
         )
-    return _network_in(place, read_study(study_folder or _study_around(place)))
+    around = study_folder or _study_around(place)
+    return _network_in(place, read_study(around, builds=_BUILT, trust=trust), trust)
 
 
 def read_weights(trained: Trained) -> Weights | None:
@@ -141,7 +148,8 @@ def read_weights(trained: Trained) -> Weights | None:
         if not path.is_file():
             continue
         try:
-            kept = torch.load(path, map_location="cpu", weights_only=True)
+            with allowed_classes(trained.config, path):
+                kept = torch.load(path, map_location="cpu", weights_only=True)
             state, epoch = kept["state_dict"], int(kept["epoch"])
         except Exception as error:  # damaged files raise nearly anything
             reason = str(error).splitlines()[0]
@@ -153,7 +161,7 @@ def read_weights(trained: Trained) -> Weights | None:
     return None
 
 
-def _best_of(study: RecordedStudy) -> Trained:
+def _best_of(study: RecordedStudy, trust: bool) -> Trained:
     best = study.best(1)
     if not best:
         raise ConfigError(f"from={study.folder}: no child of the study has a reward")
@@ -171,10 +179,10 @@ def _best_of(study: RecordedStudy) -> Trained:
         raise ConfigError(
             f"from={study.folder}: the folder of its best child, {folder}, is not there"
         )
-    return _network_in(folder, study)
+    return _network_in(folder, study, trust)
 
 
-def _network_in(folder: Path, study: RecordedStudy) -> Trained:
+def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     try:
         proposal = Proposal.from_json(json.loads((folder / "proposal.json").read_text()))
         config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -183,6 +191,11 @@ def _network_in(folder: Path, study: RecordedStudy) -> Trained:
         raise ConfigError(
             f"from={folder}: proposal.json or config.yaml is damaged: {reason}"
         ) from error
+    if not trust:
+        try:
+            check_targets(config, _BUILT, study.config)
+        except ConfigError as error:
+            raise ConfigError(f"{folder / 'config.yaml'}: {error}") from error
     return Trained(folder, study, proposal, config)
 
 

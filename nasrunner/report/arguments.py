@@ -28,6 +28,7 @@ Which studies
   experiment=...    the experiment's name; without it all experiments
   filter=...        in MLflow's filter language, on the runs of studies
   tracking_uri=...  where MLflow keeps them; without it that of conf/tracker/mlflow.yaml
+  trust=true        also studies of strangers whose spaces name classes that could run any code
   watch=...         folders: the page is written again while their studies run, and reloads itself
   every_s=5         for watch: seconds from one look at the studies to the next
 
@@ -44,9 +45,9 @@ compared with that.
 The page
   to=...            its folder; without it <study>/report, or report beside several studies
   overwrite=true    also over files there that another made, or that were changed since
-  log=true          also as artifacts, in the folder report, of the MLflow run of each study.
-                    Without it that of one study is logged, and a comparison of several is not;
-                    log=false: neither
+  log=true          also as artifacts, in the folder report, of the MLflow run of the study, or of
+                    each that is compared. Without it no tracker is asked about a folder. A study
+                    that you did not begin is looked for at tracking_uri, or where your own is
 """
 
 Value = TypeVar("Value")
@@ -66,6 +67,7 @@ class Arguments:
         group: which studies are averaged.
         log: whether the page goes to MLflow, too.
         every_s: seconds between two looks, > 0.
+        trust: whether modules that a stranger's space names are built.
         tracking_uri, experiment, filter: for MLflow.
     """
 
@@ -76,8 +78,9 @@ class Arguments:
     budgets: tuple[int, ...] | None
     baseline: str | None
     group: Grouping
-    log: bool | None
+    log: bool
     every_s: float
+    trust: bool
     tracking_uri: str | None
     experiment: str | None
     filter: str | None
@@ -116,8 +119,9 @@ def parse(given: Sequence[str]) -> Arguments:
         baseline=values.get("baseline"),
         group=_one_of(values, "group", ("settings", "name")),
         overwrite=truth("overwrite", values.get("overwrite", "false")),
-        log=_optional(values, "log", lambda text: truth("log", text)),
+        log=truth("log", values.get("log", "false")),
         every_s=_optional(values, "every_s", _seconds) or 5.0,
+        trust=truth("trust", values.get("trust", "false")),
         tracking_uri=values.get("tracking_uri"),
         experiment=values.get("experiment"),
         filter=values.get("filter"),
@@ -136,6 +140,7 @@ _KEYS = (
     "group",
     "log",
     "every_s",
+    "trust",
     "tracking_uri",
     "experiment",
     "filter",

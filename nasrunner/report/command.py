@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.text import printable
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
 from nasrunner.report.comparison.baselines import find_baselines
@@ -36,10 +37,10 @@ def _report(arguments: Arguments) -> None:
         if arguments.is_mlflow:
             studies = read_mlflow(arguments, Path(fetched), _warn)
         else:
-            studies = read_folders(arguments.places, _warn)
+            studies = read_folders(arguments.places, _warn, trust=arguments.trust)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
-        _log(studies if arguments.log else about, files, arguments, _tell, _warn)
+        _log(about, files, arguments, _tell, _warn)
 
 
 def _watch(arguments: Arguments) -> None:
@@ -53,12 +54,12 @@ def _watch(arguments: Arguments) -> None:
         tell(f"{files[0]}\nwritten again until the studies have ended; Ctrl-C stops it")
         if is_last or time.monotonic() - logged_s >= _LOG_EVERY_S:
             logged_s = time.monotonic()
-            _log(studies if arguments.log else about, files, arguments, tell, warn)
+            _log(about, files, arguments, tell, warn)
 
     places = [Path(place) for place in arguments.places]
     watch(
         places,
-        lambda: read_folders(arguments.places, lambda message: None),
+        lambda: read_folders(arguments.places, lambda message: None, trust=arguments.trust),
         write,
         tell,
         arguments.every_s,
@@ -71,7 +72,7 @@ def _write(
     """Writes the page.
 
     Returns:
-        Its path, then those of its figures and tables; and the study it is about, if it is one.
+        Its path, then those of its figures and tables; and the study it is about, or all of them.
     """
     # They import matplotlib: seconds that --help and a misspelt key save.
     from nasrunner.report.contents import contents
@@ -95,7 +96,7 @@ def _write(
         refresh_s=refresh_s,
         overwrite=arguments.overwrite,
     )
-    return page.files(folder), [] if page.study is None else [page.study]
+    return page.files(folder), list(studies) if page.study is None else [page.study]
 
 
 def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Path:
@@ -112,7 +113,7 @@ def _log(
     warn: Callable[[str], None],
 ) -> None:
     """Puts the page where people look at the study; MLflow being away is no reason to fail."""
-    if arguments.log is False:
+    if not arguments.log:
         return
     for study in studies:
         try:
@@ -122,7 +123,7 @@ def _log(
             continue
         if run_id is not None:
             tell(f"logged to MLflow run {run_id}, in its artifacts under report")
-        elif arguments.log:
+        else:
             warn(f"{study.folder} was not tracked with MLflow: the page is not logged there")
 
 
@@ -139,12 +140,12 @@ def _once(say: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _tell(message: str) -> None:
-    sys.stdout.write(f"{message}\n")
+    sys.stdout.write(f"{printable(message)}\n")
     sys.stdout.flush()
 
 
 def _warn(message: str) -> None:
-    sys.stderr.write(f"nasrunner-report: warning: {message}\n")
+    sys.stderr.write(f"nasrunner-report: warning: {printable(message)}\n")
 
 
 if __name__ == "__main__":

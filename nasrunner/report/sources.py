@@ -6,25 +6,30 @@ from pathlib import Path
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.report.arguments import Arguments
-from nasrunner.tracked import tracking_uri_of, usual_tracking_uri
+from nasrunner.tracked import own_tracking_uri, usual_tracking_uri
 from nasrunner.trackers.mlflow_file import recall
 from nasrunner.trackers.mlflow_reading import NotFetchableError, StudyReader, TrackingError
 
 Warn = Callable[[str], None]
 
 
-def read_folders(places: Sequence[str], warn: Warn) -> list[RecordedStudy]:
+def read_folders(places: Sequence[str], warn: Warn, *, trust: bool) -> list[RecordedStudy]:
     """The studies in these folders and below. Of several, those that are empty are left out.
 
+    Args:
+        places: the folders.
+        warn: is told of studies that are left out.
+        trust: whether a stranger's study is taken with all that its space names.
+
     Raises:
-        ConfigError: a place does not exist, or holds no study.
+        ConfigError: a place does not exist, or holds no study, or a stranger's.
         EmptyStudyError: no study has a child.
         LedgerError: a ledger is damaged in the middle.
     """
     for place in places:
         if not Path(place).is_dir():
             raise ConfigError(f"{place} is no folder")
-    return _with_children(study_folders(map(Path, places)), warn)
+    return _with_children(study_folders(map(Path, places)), warn, trust)
 
 
 def read_mlflow(arguments: Arguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
@@ -54,7 +59,7 @@ def read_mlflow(arguments: Arguments, folder: Path, warn: Warn) -> list[Recorded
             warn(f"left out: {reason}")
     if not fetched:
         raise TrackingError(f"none of {len(runs)} studies can be read. {reason}")
-    return _with_children(fetched, warn)
+    return _with_children(fetched, warn, arguments.trust)
 
 
 def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) -> str | None:
@@ -67,18 +72,18 @@ def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) 
         NasRunnerError: MLflow is away, or does not take them.
     """
     facts = recall(study.folder)
-    uri = arguments.tracking_uri or tracking_uri_of(study)
+    uri = arguments.tracking_uri or own_tracking_uri(study)
     if "run_id" not in facts or uri is None:
         return None
     StudyReader(uri).log(facts["run_id"], files, "report")
     return str(facts["run_id"])
 
 
-def _with_children(folders: Sequence[Path], warn: Warn) -> list[RecordedStudy]:
+def _with_children(folders: Sequence[Path], warn: Warn, trust: bool) -> list[RecordedStudy]:
     studies, empty = [], []
     for folder in folders:
         try:
-            study = read_study(folder)
+            study = read_study(folder, trust=trust)
             if not study.children:
                 raise EmptyStudyError(f"{folder} is an empty study: it has proposed no child yet")
             studies.append(study)

@@ -20,6 +20,7 @@ nasrunner-retrain: trains the best children of a study from scratch and tests ea
                           conf/grid, or keys with lists of values (oneof, linspace, logspace, …)
   folder=FOLDER           where they go; else retrained/ in the study's folder
   tracking_uri=URI        where MLflow keeps the run; else as conf/tracker/mlflow.yaml says
+  trust=true              also a stranger's study that names classes which could run any code
   mlp_classifier=true     scikit-learn's MLPClassifier beside them, where the space is an MLP
 
 Changes of the study's configuration, everything else stays what it was in the search:
@@ -70,7 +71,7 @@ def _run(arguments: list[str]) -> None:
     from nasrunner.retrain.tracking import track
 
     request = parse(arguments)
-    session = Session(study_of(request.source, request.tracking_uri), request)
+    session = Session(study_of(request), request)
     display = Display(Console(highlight=False), session.metric)
     for warning in session.warnings():
         display.warn(warning)

@@ -37,6 +37,7 @@ class Request:
         tracking_uri: where MLflow keeps the run of ``source``; None: where it usually does.
         grid: the training settings to search first: an option of ``conf/grid``, or a mapping as
             Hydra reads it; None: there is nothing to search.
+        trust: whether a stranger's study is taken with all that its configuration names.
         overrides: changes of the study's configuration.
     """
 
@@ -48,6 +49,7 @@ class Request:
     mlp_classifier: bool = True
     tracking_uri: str | None = None
     grid: str | None = None
+    trust: bool = False
     overrides: tuple[str, ...] = ()
 
 
@@ -98,6 +100,7 @@ _OWN: Mapping[str, Callable[[Request, str], Request]] = {
     "folder": lambda request, text: replace(request, folder=Path(text)),
     "tracking_uri": lambda request, text: replace(request, tracking_uri=text),
     "mlp_classifier": _chosen("mlp_classifier", {"true": True, "false": False}),
+    "trust": _chosen("trust", {"true": True, "false": False}),
     "grid": lambda request, text: replace(request, grid=text),
 }
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nasrunner.children.retraining import On, repetition_seed
+from nasrunner.core.text import csv_cell
 from nasrunner.retrain.networks import Network
 from nasrunner.retrain.tuned import Tuned, written
 
@@ -136,9 +137,9 @@ class Results:
         records = self.records()
         names = list(dict.fromkeys(name for record in records for name in record))
         text = io.StringIO()
-        writer = csv.DictWriter(text, names)
-        writer.writeheader()
-        writer.writerows(records)
+        writer = csv.writer(text)
+        writer.writerow(map(csv_cell, names))
+        writer.writerows([csv_cell(record.get(name, "")) for name in names] for record in records)
         return text.getvalue()
 
     def table(self) -> Table:

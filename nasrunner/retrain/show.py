@@ -10,6 +10,7 @@ from rich.text import Text
 
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary, Tracker
 from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.text import printable
 from nasrunner.retrain.grid_search import GridSearch, Tuning
 from nasrunner.retrain.networks import Network, Retraining
 from nasrunner.retrain.results import Results
@@ -72,7 +73,9 @@ class Display:
 
     def warn(self, message: str) -> None:
         """Prints a warning."""
-        self.console.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+        self.console.print(
+            Text.assemble(("warning: ", "bold yellow"), printable(message)), soft_wrap=True
+        )
 
     def close(self, results: Results) -> None:
         """Prints the results."""

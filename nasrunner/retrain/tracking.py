@@ -10,7 +10,7 @@ from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
 from nasrunner.retrain.tuned import Tuned
-from nasrunner.tracked import tracking_uri_of
+from nasrunner.tracked import own_tracking_uri
 from nasrunner.trackers.mlflow import MlflowTracker
 from nasrunner.trackers.mlflow_retrained import RetrainedNetwork, write_retrained
 
@@ -23,7 +23,7 @@ def track(session: Session, results: Results) -> str | None:
         return None
     try:
         if config["tracking_uri"] == study.config["tracker"].get("tracking_uri"):
-            config["tracking_uri"] = tracking_uri_of(study)  # as seen from any folder
+            config["tracking_uri"] = own_tracking_uri(study)  # as seen from any folder
         tracker: MlflowTracker = construct(config, "tracker")
         networks = list(_tracked(session, results))
         write_retrained(tracker.address, tracker.experiment or study.name, study.folder, networks)

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,15 @@ from nasrunner.core.space import (
     resolve_value,
     size_of_value,
 )
+
+_STOPPED = (128 + signal.SIGHUP, 128 + signal.SIGTERM)
+"""Exit codes of a process that was told to stop."""
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether a signal ends the process, and not the code that happens to run."""
+    is_told = isinstance(error, SystemExit) and error.code in _STOPPED
+    return isinstance(error, KeyboardInterrupt) or is_told
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,9 @@ class External(Space):
             was_training = layer.training
             with torch.no_grad():
                 out = layer.eval()(torch.zeros(2, *in_shape))
-        except Exception as error:  # a user's code raises what it likes
+        except BaseException as error:  # a user's code raises what it likes
+            if _is_from_outside(error):
+                raise
             raise ValueError(f"{type(error).__name__}: {error}") from error
         layer.train(was_training)
         if not isinstance(out, torch.Tensor) or out.shape[:1] != (2,):

@@ -153,8 +153,9 @@ def locate(path: str, key: str) -> type:
         raise SpaceError(f"{key} must be a dotted path like my_package.MyModule, got {path!r}")
     try:
         found = getattr(importlib.import_module(module_name), name)
-    except Exception as error:
-        raise SpaceError(f"{key}: cannot import {path!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        reason = error if isinstance(error, Exception) else f"it ends the process ({error!r})"
+        raise SpaceError(f"{key}: cannot import {path!r}: {reason}") from error
     if not isinstance(found, type):
         raise SpaceError(f"{key} must name a class, got {path!r}, which is {found!r}")
     return found

@@ -23,6 +23,7 @@ from rich.text import Text
 from nasrunner.core.commands import resume_command, short
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal, child_folder, last_line
+from nasrunner.core.text import printable
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full
@@ -226,6 +227,8 @@ class ProgressDisplay:
         return f"best {self._best.reward:.5g} (child {self._best.proposal.index})"
 
     def _print(self, what: RenderableType) -> None:
+        if isinstance(what, Text):
+            what.plain = printable(what.plain)  # as long as it was: styles stay where they are
         with contextlib.suppress(*_GONE):
             self.console.print(what, soft_wrap=isinstance(what, Text))
 
@@ -284,7 +287,7 @@ def _best_table(summary: Summary) -> Table:
             f"{best['index']:04d}",  # how its MLflow run and its folder begin
             f"{best['reward']:.5g}",
             "–" if parameters is None else f"{parameters:,.0f}",
-            Text(str(best["architecture"])),
+            Text(printable(str(best["architecture"]))),
         )
     return table
 

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -168,3 +170,79 @@ def test_no_port_is_open_beyond_the_loopback_device(executor: LocalExecutor) -> 
         if connection.status == psutil.CONN_LISTEN
     ]
     assert set(listening) == {"127.0.0.1"}
+
+
+def addresses_of(executor: LocalExecutor) -> list[str]:
+    """Where scheduler, nannies and workers listen."""
+    client = executor._dispatcher._client
+    nannies = [nanny.address for nanny in client.cluster.workers.values()]
+    return [client.cluster.scheduler_address, *nannies, *client.nthreads()]
+
+
+def test_nothing_listens_without_tls(executor: LocalExecutor) -> None:
+    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    executor.wait()
+    addresses = addresses_of(executor)
+    assert len(addresses) == 1 + 2 + 2
+    assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
+    known = {int(address.rpartition(":")[2]) for address in addresses}
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {
+        connection.laddr.port
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert known == listening
+
+
+ATTACK = """
+import asyncio, sys
+from distributed.core import connect
+from distributed.protocol.pickle import dumps
+from distributed.security import Security
+
+def attack(path):
+    open(path, "w").close()
+
+async def ask(address, path, security):
+    arguments = security.get_connection_args("client") if security else {}
+    comm = await connect(address, timeout=3, **arguments)
+    function, args = dumps(attack), dumps((path,))
+    for op in ("run", "run_function"):
+        await comm.write({"op": op, "function": function, "args": args, "reply": True})
+        print(await asyncio.wait_for(comm.read(), 3))
+
+for address in sys.argv[2:]:
+    for tried, security in ((address, Security.temporary()), (address.replace("tls", "tcp"), None)):
+        try:
+            asyncio.run(ask(tried, sys.argv[1], security))
+        except Exception as error:
+            print("refused", tried, type(error).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_another_user_of_the_machine_runs_no_code_as_this_one(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    if os.geteuid():
+        pytest.skip("only root may start a process of another user")
+    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    executor.wait()
+    tmp_path.chmod(0o755)
+    mark = tmp_path / "ran"
+    # As the other user from the first line on that uses the network; its Python may lie in a
+    # folder of root's that nobody else can enter.
+    script = "import distributed, cryptography, os; os.setgid(65534); os.setuid(65534)\n" + ATTACK
+    attack = subprocess.run(
+        [sys.executable, "-c", script, str(mark), *addresses_of(executor)],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=True,
+    )
+    assert attack.stdout.count("refused") == 2 * 5
+    assert not mark.exists()
+    executor.submit(trains.by_notes, Proposal(1, {}), trains.FOLDER)
+    assert executor.wait()[0].proposal.index == 1

@@ -1,5 +1,6 @@
 import csv
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -308,15 +309,15 @@ def artifacts(uri: str, run_id: str) -> set[str]:
     return {file.path for file in MlflowClient(uri).list_artifacts(run_id, "report")}
 
 
-def test_the_page_of_one_study_is_logged_and_a_comparison_when_asked(run, tmp_path):
+def test_the_page_of_one_study_and_a_comparison_are_logged_when_asked(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracked = {"tracker": {"tracking_uri": uri}}
     first = track(uri, tmp_path / "a", seed=0, **tracked)
     second = track(uri, tmp_path / "b", seed=1, **tracked)
-    code, out, err = run(f"from={tmp_path}")
-    assert (code, err, out) == (0, "", f"{tmp_path}/report/report.html\n")
-    assert artifacts(uri, first) == set()
     code, out, err = run(f"from={tmp_path}/a")
+    assert (code, err, out) == (0, "", f"{tmp_path}/a/report/report.html\n")
+    assert artifacts(uri, first) == set()
+    code, out, err = run(f"from={tmp_path}/a", "log=true")
     assert (code, err) == (0, "")
     assert f"logged to MLflow run {first}, in its artifacts under report" in out
     assert {"report/report.html", "report/budgets.csv"} <= artifacts(uri, first)
@@ -331,7 +332,7 @@ def test_the_page_of_a_study_with_a_baseline_is_logged_to_the_study(run, tmp_pat
     tracked = {"tracker": {"tracking_uri": uri}}
     mine = track(uri, tmp_path / "a", searcher=EVOLUTION, **tracked)
     theirs = track(uri, tmp_path / "a" / "baseline", **tracked)
-    code, out, err = run(f"from={tmp_path}/a")
+    code, out, err = run(f"from={tmp_path}/a", "log=true")
     assert (code, err) == (0, "")
     assert f"logged to MLflow run {mine}, in its artifacts under report" in out
     assert "report/top_children.csv" in artifacts(uri, mine)
@@ -354,7 +355,7 @@ def test_studies_in_mlflow_are_compared_without_their_folders(run, tmp_path):
 def test_a_tracker_that_is_away_is_a_warning(run, tmp_path):
     folder = recorded(tmp_path / "a", [0.5], tracker={"tracking_uri": f"sqlite:///{tmp_path}/x.db"})
     (folder / "mlflow.json").write_text(json.dumps({"study": "a", "run_id": "1234"}))
-    code, out, err = run(f"from={folder}")
+    code, out, err = run(f"from={folder}", "log=true")
     assert (code, out) == (0, f"{folder}/report/report.html\n")
     assert err.startswith(
         "nasrunner-report: warning: the page is written, but not logged: tracking_uri: there is "
@@ -366,6 +367,30 @@ def test_logging_what_was_never_tracked_is_told_when_asked_for(run, tmp_path):
     code, _, err = run(f"from={folder}", "log=true")
     assert code == 0
     assert f"{folder} was not tracked with MLflow" in err
+
+
+@pytest.mark.parametrize("what", ["mlflow.json", "config.yaml"])
+def test_a_strangers_folder_does_not_say_which_server_is_asked(run, tmp_path, monkeypatch, what):
+    usual = f"sqlite:///{tmp_path}/mine.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", usual)
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
+    folder = recorded(tmp_path / "a", [0.5], tracker={"tracking_uri": usual})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.1)
+        theirs = f"http://127.0.0.1:{server.getsockname()[1]}"
+        facts = {"study": "a", "run_id": "1234"}
+        if what == "mlflow.json":
+            facts["tracking_uri"] = theirs
+        else:
+            text = (folder / "config.yaml").read_text()
+            (folder / "config.yaml").write_text(text.replace(usual, theirs))
+        (folder / "mlflow.json").write_text(json.dumps(facts))
+        for arguments in ([], ["log=true"]):
+            code, _, err = run(f"from={folder}", *arguments)
+            assert code == 0
+            assert ("there is no file" in err) == bool(arguments)
+        with pytest.raises(TimeoutError):
+            server.accept()
 
 
 # Watching

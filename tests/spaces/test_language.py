@@ -7,6 +7,7 @@ from torch import nn
 
 from nasrunner.core import Address, OneOf, Shape, Space, SpaceError
 from nasrunner.spaces import Affine, Concat, Conv2d, Optional, Relu
+from nasrunner.spaces.external import External
 from nasrunner.spaces.language import MODULES, parse_space
 
 HERE = __name__
@@ -338,3 +339,31 @@ def test_an_object_among_the_hyperparameters_reads_like_its_call():
     assert space.text() == (
         "affine(units=2) | optimizer=SGD(lr=0.1, momentum=0.9), trainer.max_epochs=3"
     )
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), SystemExit("why"), GeneratorExit(), ValueError()])
+def test_a_users_module_that_ends_the_process_is_an_invalid_child(monkeypatch, error):
+    class Ends(nn.Module):
+        def __init__(self):
+            raise error
+
+    space = External(Ends)
+    with pytest.raises(SpaceError, match=type(error).__name__):
+        space.build((3,))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt("asked"), SystemExit(143), SystemExit(129)])
+def test_a_user_who_stops_the_study_stops_it_in_a_users_module_too(error):
+    class Slow(nn.Module):
+        def forward(self, x_BF):
+            raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        External(Slow).build((3,))
+
+
+def test_a_users_file_that_ends_the_process_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "ends_at_once.py").write_text("import sys\nsys.exit(0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SpaceError, match=r"cannot import .ends_at_once.X.: it ends the process"):
+        parse_space({"_target_": "ends_at_once.X"})

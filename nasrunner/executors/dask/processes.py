@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from distributed import Nanny, Scheduler, SpecCluster, Status, Worker
+from distributed.security import Security
 
 from nasrunner.core import NasRunnerError
 from nasrunner.executors.running import last_lines
@@ -129,7 +130,9 @@ def start_cluster(
 ) -> SpecCluster:
     """Starts a scheduler in this process and a worker process for each of ``environs``.
 
-    Blocks until all workers have registered. Everything listens on the loopback device only.
+    Blocks until all workers have registered. Everything listens on the loopback device only, and
+    speaks TLS with a key that is made for it and is in no file: whoever else reaches an open port
+    of Dask's, any user of the machine, runs code as this one.
 
     Args:
         environs: the environment variables of each worker's own.
@@ -138,6 +141,7 @@ def start_cluster(
         died: told of worker processes that end by themselves.
         broken: told when a worker cannot be replaced.
     """
+    security = Security.temporary()  # type: ignore[no-untyped-call]  # Dask's
     options = {
         "nthreads": 1,  # children a worker runs at a time
         "host": "127.0.0.1",
@@ -148,10 +152,16 @@ def start_cluster(
         "local_directory": folder,
         "silence_logs": logging.CRITICAL + 1,
         "worker_class": QuietWorker,
+        "security": security,
+        "protocol": "tls://",
     }
     workers = {
         name: {"cls": LocalNanny, "options": {**options, "env": dict(environ)}}
         for name, environ in enumerate(environs)
     }
-    scheduler = {"cls": QuietScheduler, "options": {"host": "127.0.0.1", "port": 0}}
-    return SpecCluster(workers=workers, scheduler=scheduler)  # type: ignore[no-untyped-call]
+    address = {"host": "127.0.0.1", "port": 0, "protocol": "tls://", "security": security}
+    return SpecCluster(  # type: ignore[no-untyped-call]
+        workers=workers,
+        scheduler={"cls": QuietScheduler, "options": address},
+        security=security,
+    )

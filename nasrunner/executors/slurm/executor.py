@@ -165,7 +165,7 @@ class SlurmExecutor:
                 ) from error
         pickled = self._pickled[1]
         path = shared / f"train-{hashlib.sha256(pickled).hexdigest()[:12]}.pkl"
-        if not path.exists():
+        if path not in self._train_files:  # one that lies there may be a stranger's
             shared.mkdir(parents=True, exist_ok=True)
             write_train(pickled, path)
         self._train_files.add(path)

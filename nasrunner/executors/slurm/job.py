@@ -1,5 +1,6 @@
 """A child's SLURM job as the driver sees it, and the file by which a later driver finds it."""
 
+import io
 import json
 import pickle
 import shutil
@@ -106,7 +107,7 @@ class SlurmJob:
         if not path.exists():
             return None
         try:
-            what, value = pickle.loads(path.read_bytes())
+            what, value = read_result(path)
         except Exception as error:  # whatever it holds is the child's
             return failed(self.proposal, f"its outcome cannot be unpickled: {last_lines(error)}")
         if what == "error":
@@ -121,7 +122,10 @@ class SlurmJob:
     def last_words(self) -> str:
         """What the job's processes left behind: another one's error, or the end of the log."""
         for path in sorted(self.files.glob(f"{self.job_id}_[1-9]*_result.pkl")):
-            what, value = pickle.loads(path.read_bytes())
+            try:
+                what, value = read_result(path)
+            except Exception:  # it says nothing that could be told
+                continue
             if what == "error":
                 return str(value.splitlines()[-1])
         for suffix in ("0_log.err", "0_log.out"):
@@ -147,6 +151,33 @@ class SlurmJob:
 
     def _path(self, suffix: str) -> Path:
         return self.files / f"{self.job_id}_{suffix}"
+
+
+class _ResultUnpickler(pickle.Unpickler):
+    """Reads what a child's job leaves; the folder may be a stranger's study's."""
+
+    _LEGAL = ("Outcome", "Proposal")
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == Outcome.__module__ and name in self._LEGAL:
+            return super().find_class(module, name)
+        if (module, name) in _NUMPY:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"it holds {module}.{name}; legal are outcomes of children")
+
+
+_NUMPY = (("numpy._core.multiarray", "scalar"), ("numpy", "dtype"))
+"""What a metric may be that a user's own code measured."""
+
+
+def read_result(path: Path) -> tuple[str, Any]:
+    """What submitit has written of a child's job: ``success`` or ``error``, and which.
+
+    Raises:
+        pickle.UnpicklingError: it holds anything but an outcome or a text.
+    """
+    what, value = _ResultUnpickler(io.BytesIO(path.read_bytes())).load()
+    return what, value
 
 
 def _number_of(files: Path, position: int) -> str | None:

@@ -55,7 +55,11 @@ def _chosen(study: RecordedStudy) -> str:
     path = folder / ".hydra" / "hydra.yaml"
     if not path.is_file():  # the study comes from MLflow, or was not run by the command
         return ""
-    return str(OmegaConf.select(OmegaConf.load(path), "hydra.runtime.choices.space", default=""))
+    noted = OmegaConf.load(path)
+    node = OmegaConf.select(noted, "hydra.runtime.choices")
+    # Not resolved: a stranger's file could have the page show the environment.
+    choices = OmegaConf.to_container(node) if OmegaConf.is_config(node) else {}
+    return str(choices.get("space", "")) if isinstance(choices, dict) else ""
 
 
 def _how(mine: RecordedStudy, theirs: RecordedStudy) -> list[str]:

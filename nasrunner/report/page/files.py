@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from nasrunner.core.output import OutputFolder
+from nasrunner.core.text import csv_cell
 from nasrunner.report.page.html import page_html
 from nasrunner.report.page.parts import Drawing, Facts, Part, Plot, Section, Table
 from nasrunner.report.page.style import PAPER, PNG_DPI, house_style
@@ -57,6 +59,8 @@ def write_page(
     for part in parts:
         match part:
             case Plot():
+                for text in part.figure.findobj(Text):
+                    text.set_parse_math(False)  # the names in it are the user's, "$" and all
                 svg = svg_of(part.figure)
                 part.figure.set_layout_engine("none")  # it is laid out; again would take as long
                 svgs[part.name] = inline(svg, part.name)
@@ -79,6 +83,6 @@ def _png(figure: Figure) -> bytes:
 def _csv(table: Table) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(table.columns)
-    writer.writerows(table.rows)
+    writer.writerow(map(csv_cell, table.columns))
+    writer.writerows(map(csv_cell, row) for row in table.rows)
     return written.getvalue()

@@ -45,6 +45,7 @@ _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
     "font.size": 9.0,
     "text.color": INK,
+    "text.parse_math": False,
     "axes.edgecolor": CONTEXT,
     "axes.labelcolor": MUTED,
     "axes.labelsize": 9.0,

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -86,6 +87,23 @@ def test_a_csv_file_has_every_value_in_full(tmp_path):
             ["1", "0.123456789", "a"],
             ["2", "", "b"],
         ]
+
+
+def test_a_csv_file_holds_no_formula(tmp_path):
+    write(tmp_path, [table(rows=[(-1, -0.5, "=HYPERLINK(A1)")])])
+    with (tmp_path / "numbers.csv").open() as file:
+        assert list(csv.reader(file))[1] == ["-1", "-0.5", "'=HYPERLINK(A1)"]
+
+
+@pytest.mark.parametrize("name", ["$x_{$", r"$\frac$", "$a$"])
+def test_a_dollar_in_a_name_is_a_dollar(tmp_path, name):
+    made = plot("a")
+    (axes,) = made.figure.axes
+    axes.set_xticks([0, 1], labels=[name, name])
+    axes.set_title(name)
+    axes.legend([axes.lines[0]], [name])
+    text = write(tmp_path, [made], title=name)
+    assert text.count(escape(name)) >= 4
 
 
 def test_what_is_shown_is_escaped(tmp_path):
