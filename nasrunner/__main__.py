@@ -18,6 +18,7 @@ from nasrunner import config as skeleton
 from nasrunner import multirun
 from nasrunner.command_line import fail, one_sentence, sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.launch import remove_if_unused, run_study, saved_config
 from nasrunner.searched import resolved
@@ -68,13 +69,33 @@ def _job(composed: DictConfig) -> float | None:
             sys.stderr.write(f"{_PROGRAM}: {folder}: {_explain(error)}\n")
             raise NasRunnerError(f"{folder}: {_explain(error)}") from None
         remove_if_unused(folder)
+        _end_if_machine_fault(error, folder)
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
-    except BaseException:
+    except Exception as error:
         remove_if_unused(folder)
+        if runtime.mode != RunMode.MULTIRUN:
+            _end_if_machine_fault(error, folder)
+        raise
+    except BaseException as stopped:
+        remove_if_unused(folder)
+        stopped.add_note(_how_to_go_on(folder))
         raise
     if summary.reason == "interrupted":
         sys.exit(130)
     return summary.best[0]["reward"] if summary.best else None
+
+
+def _end_if_machine_fault(error: Exception, folder: Path) -> None:
+    """Says how to go on where a full disk or the like has stopped a study."""
+    if fault := machine_fault(error):
+        fail(_PROGRAM, f"{fault}; {_how_to_go_on(folder)}", os.EX_TEMPFAIL)
+
+
+def _how_to_go_on(folder: Path) -> str:
+    """What to do after a study was stopped in the middle."""
+    if not (folder / "ledger.jsonl").is_file():
+        return "stopped before the study began: start it again"
+    return f"stopped; go on with nasrunner resume={folder}"
 
 
 def _direct_resume(arguments: list[str]) -> None:

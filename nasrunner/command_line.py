@@ -1,6 +1,8 @@
 """What the commands have in common: an error that a user can cause is one sentence."""
 
 import contextlib
+import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +13,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.errors import ConfigError, MachineError, NasRunnerError, suggest
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.leaves import written
+from nasrunner.core.stopping import ToldToStop, stopped_by_signals
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
@@ -40,30 +44,48 @@ def one_sentence(
 ) -> Iterator[None]:
     """Ends the command with one sentence for every error that a user can cause.
 
+    SIGTERM and SIGHUP end it, too; its exit code then says which. With a fault of the machine, a
+    full disk for one, it is ``os.EX_TEMPFAIL``: the same command may succeed later.
+
     Args:
         program: the command's name.
-        when_stopped: what to say after Ctrl-C.
+        when_stopped: what to say after Ctrl-C, SIGTERM or SIGHUP.
         explain: puts an error into words.
     """
+    logging.raiseExceptions = False  # a full disk would be a traceback for each line of the log
     try:
-        yield
+        with stopped_by_signals():
+            yield
+    except MachineError as error:
+        fail(program, f"{explain(error)}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
     except OUR_ERRORS as error:
         fail(program, explain(error))
     except OSError as error:
+        if fault := machine_fault(error):
+            fail(program, f"{fault}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
         if error.filename is None:
             raise
         fail(program, f"{error.filename}: {error.strerror}")
     except RecursionError:
         fail(program, "the configuration is nested too deeply; 40 modules in one another are legal")
-    except KeyboardInterrupt:
-        sys.stderr.write(f"\n{program}: {when_stopped}\n")
-        sys.exit(130)
+    except ToldToStop as told:
+        fail(program, f"{told}: {_then(told, when_stopped)}", 128 + told.signum)
+    except KeyboardInterrupt as stopped:
+        with contextlib.suppress(OSError):
+            sys.stderr.write("\n")  # after the terminal's ^C
+        fail(program, _then(stopped, when_stopped), 130)
 
 
-def fail(program: str, message: str) -> NoReturn:
-    """Says what is wrong and ends with code 2."""
-    sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
-    sys.exit(2)
+def _then(error: BaseException, when_stopped: str) -> str:
+    """What to do next: the note of whoever knows the study's folder, or what holds for any."""
+    return str(getattr(error, "__notes__", [when_stopped])[-1])
+
+
+def fail(program: str, message: str, code: int = 2) -> NoReturn:
+    """Says what is wrong, where there still is a terminal, and ends."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{program}: {' '.join(message.split())}\n")
+    sys.exit(code)
 
 
 def check_folder(key: str, folder: Path | None) -> None:

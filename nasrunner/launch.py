@@ -1,7 +1,7 @@
 """Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
 
 import contextlib
-import os
+import logging
 import shutil
 import signal
 import sys
@@ -19,6 +19,7 @@ from nasrunner.composition import construct
 from nasrunner.config import rules_from
 from nasrunner.core.annotations import AtLeast, fits, readable
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.files import keep_file
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.memory import memory_gb
 from nasrunner.core.passwords import without_password, without_passwords
@@ -187,13 +188,12 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
 
     Passwords are left out, also of what Hydra wrote; a resumed study finds them in its environment.
     """
-    unfinished = folder / "config.yaml.unfinished"
-    OmegaConf.save(OmegaConf.create(without_passwords(config)), unfinished)
-    os.replace(unfinished, folder / "config.yaml")
+    text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(config)))
+    keep_file(folder / "config.yaml", text)
     for file in (*folder.glob(".hydra/*.yaml"), folder.parent / "multirun.yaml"):
-        text = file.read_text() if file.is_file() else ""
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
         if (public := without_password(text)) != text:
-            file.write_text(public)
+            file.write_text(public, encoding="utf-8")
 
 
 def saved_config(folder: Path) -> dict[str, Any]:
@@ -224,11 +224,20 @@ def remove_if_unused(folder: Path) -> None:
         remove_if_unused(folder / "baseline")
     shutil.rmtree(folder / ".hydra", ignore_errors=True)
     written_after_it = ("config.yaml", "mlflow.json", ledger.name) if ledger.exists() else ()
+    _close_log(folder / "nasrunner.log")
     for name in ("nasrunner.log", *written_after_it):
         (folder / name).unlink(missing_ok=True)
     for each in (folder, *list(folder.parents)[:2]):
         with contextlib.suppress(OSError):  # not empty: others lie there
             each.rmdir()
+
+
+def _close_log(path: Path) -> None:
+    """Stops logging into a file: what libraries log as the process ends would miss its folder."""
+    for handler in list(logging.getLogger().handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == path:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
 
 
 class Stoppable(Protocol):
@@ -240,7 +249,7 @@ class Stoppable(Protocol):
 
 @contextlib.contextmanager
 def graceful_stop(study: Stoppable) -> Iterator[None]:
-    """Ctrl-C once lets running children finish; twice, or SIGTERM, stops at once."""
+    """Ctrl-C once lets running children finish; twice stops at once."""
 
     was_asked = False
 
@@ -252,15 +261,8 @@ def graceful_stop(study: Stoppable) -> Iterator[None]:
         study.stop("interrupted")
         sys.stderr.write("\nwaiting for the running children; Ctrl-C again stops at once\n")
 
-    def terminate(signum: int, frame: types.FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
-    }
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)

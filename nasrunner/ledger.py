@@ -1,5 +1,7 @@
 """The ledger: the truth of a study, one JSON event a line, appended and never changed."""
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -9,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nasrunner.core.errors import LedgerError
+from nasrunner.core.errors import LedgerError, MachineError
+from nasrunner.core.files import sync_way_to
 
 VERSION = 1
 
@@ -30,6 +33,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        is_new = not path.exists()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,6 +44,8 @@ class Ledger:
             self.events, self._end = read_events(path)
             self.repaired_bytes = os.fstat(self._fd).st_size - self._end
             self._cut()
+            if is_new:
+                sync_way_to(path.parent)
         except BaseException:
             os.close(self._fd)
             raise
@@ -55,7 +61,7 @@ class Ledger:
                 that must last.
 
         Raises:
-            LedgerError: it cannot be written (a full disk); the file ends with the event before.
+            MachineError: it cannot be written (a full disk); the file ends with the event before.
         """
         line = json.dumps({"event": event, "time": round(time.time(), 3), **record}) + "\n"
         data = line.encode()
@@ -66,10 +72,11 @@ class Ledger:
             if must_last:
                 os.fsync(self._fd)
         except OSError as error:
-            self._cut()
-            raise LedgerError(
-                f"{self.path} cannot be written: {error.strerror}. What it holds is safe: make "
-                f"room and go on with nasrunner resume={self.path.parent}"
+            with contextlib.suppress(OSError):  # the next start removes what is not whole
+                self._cut()
+            raise MachineError(
+                f"{self.path} cannot be written: {os.strerror(error.errno or errno.EIO)}. "
+                "What it holds is safe"
             ) from error
         self._end += len(data)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.files import keep_file
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
     BaselineComparison,
@@ -201,8 +202,8 @@ class Study:
         """Writes the summary, into which a comparison goes, and tells the trackers."""
         summary = self._summary(baseline)
         self.ledger.append("ended", {"reason": summary.reason})
-        path = self.info.folder / "summary.json"
-        path.write_text(json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False))
+        text = json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False)
+        keep_file(self.info.folder / "summary.json", text)
         for tracker in self.trackers:
             tracker.close(summary)
         return summary

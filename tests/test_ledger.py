@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core import LedgerError
+from nasrunner.core import LedgerError, MachineError
 from nasrunner.ledger import Ledger
 
 
@@ -86,6 +86,24 @@ def test_a_study_is_never_driven_twice_at_once(path: Path) -> None:
     Ledger(path).close()
 
 
+@pytest.mark.parametrize("name", ["EROFS", "EIO", "EDQUOT"])
+def test_a_disk_that_takes_nothing_any_more_is_one_sentence(
+    path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    code = getattr(errno, name)
+
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    write(path, 0)
+    with Ledger(path) as ledger, monkeypatch.context() as patch:
+        for call in ("write", "fsync", "ftruncate"):
+            patch.setattr(os, call, refuse)
+        with pytest.raises(MachineError, match=f"cannot be written: {os.strerror(code)}"):
+            ledger.append("proposed", {"index": 1})
+    assert indices(path) == [0]
+
+
 def test_a_full_disk_leaves_the_events_before_it_whole(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +119,7 @@ def test_a_full_disk_leaves_the_events_before_it_whole(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", lambda fd, data: full(fd, data[:12]))
-        with pytest.raises(LedgerError, match=r"No space left on device.*resume="):
+        with pytest.raises(MachineError, match=r"No space left on device\. What it holds is safe"):
             ledger.append("proposed", {"index": 1})
     assert path.read_bytes() == whole
     ledger.append("proposed", {"index": 2})

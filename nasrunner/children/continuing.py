@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from nasrunner.children.attempts import Attempt
-from nasrunner.children.files import unfinished
 from nasrunner.children.module import Line
 from nasrunner.children.randomness import RandomState, random_state, set_random_state
+from nasrunner.core.files import unfinished
 
 _KEY = "nasrunner"
 """What of a checkpoint is ours."""

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.files import keep_file
 
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
 """Settings that change no network."""
@@ -68,9 +69,7 @@ class Place:
 
     def save(self, settings: Mapping[str, Any]) -> None:
         """Writes how the networks are trained: all of it or nothing new."""
-        unfinished = self.folder / "retrain.yaml.unfinished"
-        OmegaConf.save(OmegaConf.create(dict(settings)), unfinished)
-        os.replace(unfinished, self._path)
+        keep_file(self._path, OmegaConf.to_yaml(OmegaConf.create(dict(settings))))
 
     @property
     def _path(self) -> Path:

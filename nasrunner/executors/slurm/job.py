@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import MachineError, Outcome, Proposal
+from nasrunner.core.files import keep_file
 from nasrunner.executors.folders import outcome_left
 from nasrunner.executors.running import failed, last_lines
 
@@ -67,9 +68,7 @@ class SlurmJob:
             "submitted": self.submitted_s,
             "is_cancelled": self.is_cancelled,
         }
-        unfinished = self.folder / f"{_FILE}.unfinished"
-        unfinished.write_text(json.dumps(record) + "\n")
-        unfinished.replace(self.folder / _FILE)
+        keep_file(self.folder / _FILE, json.dumps(record) + "\n")
 
     @classmethod
     def found(cls, proposal: Proposal, folder: Path, shared: Path) -> "SlurmJob | None":
@@ -101,7 +100,11 @@ class SlurmJob:
         return job if job.job_id is not None else None
 
     def result(self) -> Outcome | None:
-        """What the job's first process left; None: nothing yet."""
+        """What the job's first process left; None: nothing yet.
+
+        Raises:
+            MachineError: a full disk or the like interrupted the child on its node.
+        """
         path = self._path("0_result.pkl")
         if not path.exists():
             return None
@@ -111,6 +114,9 @@ class SlurmJob:
             return failed(self.proposal, f"its outcome cannot be unpickled: {last_lines(error)}")
         if what == "error":
             return failed(self.proposal, "\n".join(value.splitlines()[-_LOG_LINES:]))
+        if isinstance(value, MachineError):
+            self.forget()  # or a resumed study would meet the same result
+            raise value
         assert isinstance(value, Outcome)
         return value
 
