@@ -13,10 +13,12 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
-from nasrunner.config import rules_from
+from nasrunner.config import REQUIRED, rules_from
 from nasrunner.core.annotations import AtLeast, fits, readable
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.files import keep_file
@@ -174,7 +176,7 @@ def open_ledger(folder: Path) -> Ledger:
     """The ledger of a study's folder.
 
     Raises:
-        LedgerError: the folder cannot be written.
+        LedgerError: the folder cannot be written, or as of ``Ledger``.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -200,16 +202,51 @@ def saved_config(folder: Path) -> dict[str, Any]:
     """The configuration of the study in ``folder``; see ``upgraded`` before something is built.
 
     Raises:
-        ConfigError: there is no study.
+        ConfigError: there is no study, or its configuration is damaged.
     """
     path = folder / "config.yaml"
     if not path.is_file() or not (folder / "ledger.jsonl").is_file():
         raise ConfigError(
             f"resume={folder} is no study's folder: it needs config.yaml and ledger.jsonl"
         )
-    config = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(config, dict)
-    return as_built({str(key): value for key, value in config.items()})
+    try:
+        config = _read_config(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is damaged: {error}. Put back a copy of the file: MLflow keeps one with the "
+            "study's run"
+        ) from error
+    return as_built(config)
+
+
+def _read_config(content: bytes) -> dict[str, Any]:
+    """The configuration in a study's file.
+
+    Raises:
+        ValueError: it is not what ``save_config`` writes.
+    """
+    if not content.strip():
+        raise ValueError("it is empty")
+    try:
+        found = OmegaConf.to_container(OmegaConf.create(content.decode()))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is no text in UTF-8") from error
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None)
+        raise ValueError(f"{where}{problem or error}") from error
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    num_lines = content.count(b"\n") + 1
+    if not isinstance(found, dict):
+        raise ValueError("it holds no keys")
+    if not content.endswith(b"\n"):
+        raise ValueError(f"line {num_lines}, its last one, is cut off")
+    if missing := [key for key in REQUIRED if found.get(key, ...) is ...]:
+        raise ValueError(f"it ends in line {num_lines - 1} without {', '.join(missing)}")
+    return {str(key): value for key, value in found.items()}
 
 
 def remove_if_unused(folder: Path) -> None:
@@ -218,7 +255,7 @@ def remove_if_unused(folder: Path) -> None:
     The folder may be one that the user has other files in (``hydra.run.dir=.``).
     """
     ledger = folder / "ledger.jsonl"
-    if ledger.exists() and ledger.stat().st_size:
+    if (ledger.exists() and ledger.stat().st_size) or (folder / "children").exists():
         return
     if (folder / "baseline").is_dir():
         remove_if_unused(folder / "baseline")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nasrunner.core.errors import LedgerError, MachineError
+from nasrunner.core.events import EventOrder
 from nasrunner.core.files import sync_way_to
 
 VERSION = 1
@@ -28,7 +29,8 @@ class Ledger:
         repaired_bytes: length of a last line that was cut off by a crash, and is removed; else 0.
 
     Raises:
-        LedgerError: another process holds the ledger, or a line in the middle is damaged.
+        LedgerError: another process holds the ledger, a line in the middle is damaged, or children
+            lie beside a ledger without an event.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,6 +44,8 @@ class Ledger:
             raise LedgerError(f"{path} is in use: its study is still running") from error
         try:
             self.events, self._end = read_events(path)
+            if not self.events:
+                check_begins(path, is_new=is_new)
             self.repaired_bytes = os.fstat(self._fd).st_size - self._end
             self._cut()
             if is_new:
@@ -106,9 +110,10 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The whole events of a ledger, and the number of bytes they take.
 
     Raises:
-        LedgerError: a line in the middle is damaged.
+        LedgerError: a line in the middle is damaged, or one does not follow from those before.
     """
     events: list[dict[str, Any]] = []
+    order = EventOrder()
     end = 0
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
@@ -116,16 +121,47 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("the line is not complete")
-            event = json.loads(line)
+            event = json.loads(line.decode())
             if not isinstance(event, dict) or "event" not in event:
                 raise ValueError("it is no event")
         except ValueError as error:
             if number < len(lines):
-                raise LedgerError(
-                    f"{path} is damaged in line {number} of {len(lines)}: {error}. Only a last "
-                    f"line that was cut off can be repaired"
-                ) from error
+                raise _damaged(path, number, len(lines), error) from error
             break
+        try:
+            order.check(event)
+        except ValueError as error:
+            raise _damaged(path, number, len(lines), error) from error
         events.append(event)
         end += len(line)
     return events, end
+
+
+def check_begins(path: Path, *, is_new: bool = False) -> None:
+    """Refuses children beside a ledger without an event: a study would train over them.
+
+    Args:
+        path: the ledger.
+        is_new: it was made just now.
+
+    Raises:
+        LedgerError: there are children.
+    """
+    children = path.parent / "children"
+    if children.is_dir() and (count := len(list(children.iterdir()))):
+        if is_new:
+            path.unlink()
+        raise LedgerError(
+            f"{path} is {'gone' if is_new else 'empty'}, but the folders of {count} children lie "
+            "beside it. Put back a copy of the file (MLflow keeps one with the study's run), or "
+            f"move {children} away to begin anew"
+        )
+
+
+def _damaged(path: Path, number: int, num_lines: int, error: ValueError) -> LedgerError:
+    """Says where a ledger is damaged, and what can be done."""
+    keep = f", or keep its first {number - 1}: what came after is done again" if number > 1 else ""
+    return LedgerError(
+        f"{path} is damaged in line {number} of {num_lines}: {error}. Put back a copy of the file "
+        f"(MLflow keeps one with the study's run){keep}"
+    )

@@ -10,7 +10,7 @@ from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.launch import build_space, saved_config
-from nasrunner.ledger import read_events
+from nasrunner.ledger import check_begins, read_events
 
 
 class EmptyStudyError(LedgerError):
@@ -97,7 +97,7 @@ def read_study(folder: Path) -> RecordedStudy:
     Raises:
         ConfigError: there is no study in it.
         EmptyStudyError: its ledger is empty.
-        LedgerError: its ledger is damaged in the middle.
+        LedgerError: its ledger is damaged.
     """
     folder = folder.resolve()
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
@@ -110,20 +110,13 @@ def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
 
     Raises:
         EmptyStudyError: it is empty.
-        LedgerError: it is damaged in the middle.
+        LedgerError: it is damaged.
     """
     events, _ = read_events(folder / "ledger.jsonl")
     if not events:
+        check_begins(folder / "ledger.jsonl")
         raise EmptyStudyError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
-    if events[0]["event"] != "study":
-        raise LedgerError(f"{folder / 'ledger.jsonl'} is damaged: its first line is no header")
-    try:
-        return _study(folder, config, events)
-    except (KeyError, TypeError) as error:
-        raise LedgerError(
-            f"{folder / 'ledger.jsonl'} is damaged: an event belongs to none before it, or lacks "
-            f"a value: {error}"
-        ) from error
+    return _study(folder, config, events)
 
 
 def is_grid(folder: Path) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import SpaceError
+from nasrunner.core.errors import LedgerError, SpaceError
 from nasrunner.core.files import keep_file
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
@@ -124,7 +124,7 @@ class Study:
             match event["event"]:
                 case "proposed":
                     proposal = Proposal.from_json(event)
-                    self.searcher.register(proposal)
+                    self._register(proposal)
                     self._add(proposal)
                 case "outcome":
                     proposed = self._in_flight.of(event["index"])
@@ -135,6 +135,15 @@ class Study:
                     session_start = event["time"]
         self._earlier_s += self.ledger.events[-1]["time"] - session_start
         self._fruitless = 0  # who goes on with a study that ended of them wants more of them
+
+    def _register(self, proposal: Proposal) -> None:
+        try:
+            self.searcher.register(proposal)
+        except SpaceError as error:
+            raise LedgerError(
+                f"{self.ledger.path} is damaged: child {proposal.index} is none of its space's: "
+                f"{error}"
+            ) from error
 
     def rehearse(self) -> None:
         """Tries where children run what every child needs, while nothing else runs there.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -128,9 +129,9 @@ class ChildFiles:
         """The outcome that was written for a proposal; None where there is none."""
         try:
             record = json.loads((self.folder / OUTCOME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return Outcome.from_json(record, proposal)
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Outcome.from_json(record, proposal)
 
     def write_whole(self, name: str, record: Mapping[str, Any]) -> None:
         """Writes a JSON file so that a reader finds all of it or none."""
