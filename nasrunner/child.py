@@ -62,7 +62,7 @@ def _proposal(folder: Path) -> Proposal:
     """
     path = folder / "proposal.json"
     try:
-        return Proposal.from_json(json.loads(path.read_text()))
+        return Proposal.from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(
             f"{folder} is no child's folder: {path.name} cannot be read: {error.strerror}; legal "

@@ -17,6 +17,7 @@ from nasrunner.core.errors import ConfigError, MachineError, NasRunnerError, sug
 from nasrunner.core.faults import machine_fault
 from nasrunner.core.leaves import written
 from nasrunner.core.stopping import ToldToStop, stopped_by_signals
+from nasrunner.core.terminal import show_what_can_be_shown
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
@@ -52,6 +53,7 @@ def one_sentence(
         when_stopped: what to say after Ctrl-C, SIGTERM or SIGHUP.
         explain: puts an error into words.
     """
+    show_what_can_be_shown()
     logging.raiseExceptions = False  # a full disk would be a traceback for each line of the log
     try:
         with stopped_by_signals():

@@ -67,7 +67,8 @@ class Ledger:
         Raises:
             MachineError: it cannot be written (a full disk); the file ends with the event before.
         """
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **record}) + "\n"
+        now = {"time": round(time.time(), 3), "monotonic_s": round(time.monotonic(), 3)}
+        line = json.dumps({"event": event, **now, **record}) + "\n"
         data = line.encode()
         try:
             written = 0

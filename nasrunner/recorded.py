@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.events import sessions, times
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.launch import build_space, saved_config
@@ -177,38 +178,28 @@ def _study(
     folder: Path, config: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
 ) -> RecordedStudy:
     children = {c.proposal.index: c for c in _proposed(events, folder)}
-    for event in events:
+    for event, time_s in zip(events, times(events), strict=True):
         if event["event"] == "outcome":
             child = children[event["index"]]
             outcome = Outcome.from_json(event, child.proposal)
-            children[event["index"]] = replace(child, outcome=outcome, ended_s=event["time"])
+            children[event["index"]] = replace(child, outcome=outcome, ended_s=time_s)
     last = events[-1]
     return RecordedStudy(
         folder=folder,
         config=config,
         header=events[0],
         children=tuple(children.values()),
-        sessions=tuple(_sessions(events)),
+        sessions=tuple(sessions(events)),
         reason=last["reason"] if last["event"] == "ended" else None,
     )
 
 
-def _proposed(events: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:
-    for event in events:
+def _proposed(events: Sequence[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:
+    for event, time_s in zip(events, times(events), strict=True):
         if event["event"] == "proposed":
             proposal = Proposal.from_json(event)
             place = child_folder(folder, proposal.index)
-            yield RecordedChild(proposal, None, event["time"], None, place)
-
-
-def _sessions(events: Sequence[Mapping[str, Any]]) -> Iterable[tuple[float, float]]:
-    start = before = float(events[0]["time"])
-    for event in events:
-        if event["event"] == "resumed":
-            yield start, before
-            start = event["time"]
-        before = event["time"]
-    yield start, before
+            yield RecordedChild(proposal, None, time_s, None, place)
 
 
 def _reward(child: RecordedChild) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import LedgerError, SpaceError
+from nasrunner.core.events import sessions
 from nasrunner.core.files import keep_file
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
@@ -119,8 +120,7 @@ class Study:
             self._replay_events()
 
     def _replay_events(self) -> None:
-        session_start = self.ledger.events[0]["time"]
-        for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
+        for event in self.ledger.events:
             match event["event"]:
                 case "proposed":
                     proposal = Proposal.from_json(event)
@@ -130,10 +130,7 @@ class Study:
                     proposed = self._in_flight.of(event["index"])
                     assert proposed is not None, "an outcome follows its proposal"
                     self._learn(Outcome.from_json(event, proposed))
-                case "resumed":
-                    self._earlier_s += before["time"] - session_start
-                    session_start = event["time"]
-        self._earlier_s += self.ledger.events[-1]["time"] - session_start
+        self._earlier_s = sum(last_s - first_s for first_s, last_s in sessions(self.ledger.events))
         self._fruitless = 0  # who goes on with a study that ended of them wants more of them
 
     def _register(self, proposal: Proposal) -> None:

@@ -1,6 +1,6 @@
 """What a ledger's events must be for a study to be read from them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from nasrunner.core.records import Status
@@ -27,6 +27,8 @@ class EventOrder:
             )
         self._has_begun = True
         _check_fields(event, {"time": _is_number, **_FIELDS.get(kind, {})})
+        if "monotonic_s" in event:
+            _check_fields(event, {"monotonic_s": _is_number})
         if kind == "proposed":
             self._propose(event["index"])
         elif kind == "outcome":
@@ -47,6 +49,35 @@ class EventOrder:
                 else f"child {index} has an outcome, but was not proposed"
             )
         self._in_flight.remove(index)
+
+
+def times(events: Sequence[Mapping[str, Any]]) -> list[float]:
+    """When each event of a ledger was written, in Unix seconds.
+
+    Within a session the time since its first event is that of a clock that nobody sets and that
+    stands while the machine is suspended, where the ledger has it.
+    """
+    found = []
+    start: Mapping[str, Any] = {}
+    for event in events:
+        if not start or event["event"] == "resumed":
+            start = event
+        if "monotonic_s" in start and "monotonic_s" in event:
+            found.append(start["time"] + event["monotonic_s"] - start["monotonic_s"])
+        else:
+            found.append(event["time"])
+    return found
+
+
+def sessions(events: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """When the first and the last event of each session was written, in Unix seconds."""
+    found: list[tuple[float, float]] = []
+    for event, time_s in zip(events, times(events), strict=True):
+        if not found or event["event"] == "resumed":
+            found.append((time_s, time_s))
+        first_s, last_s = found[-1]
+        found[-1] = (first_s, max(last_s, time_s))
+    return found
 
 
 def _is_number(value: object) -> bool:

@@ -27,10 +27,14 @@ def replace_file(path: Path, content: str | bytes | Callable[[BinaryIO], object]
         if callable(content):
             content(file)
         else:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(_encoded(content) if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     unfinished(path).replace(path)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")  # a path as a locale without UTF-8 reads it
 
 
 def keep_file(path: Path, content: str) -> None:

@@ -80,7 +80,7 @@ class SlurmJob:
             shared: holds a folder for each array.
         """
         try:
-            record: Mapping[str, Any] = json.loads((folder / _FILE).read_text())
+            record: Mapping[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         if record["hash"] != proposal.hash:
@@ -132,7 +132,8 @@ class SlurmJob:
                 return str(value.splitlines()[-1])
         for suffix in ("0_log.err", "0_log.out"):
             path = self._path(suffix)
-            if path.exists() and (lines := path.read_text(errors="replace").splitlines()):
+            log = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            if lines := log.splitlines():
                 return "its log ends:\n" + "\n".join(lines[-_LOG_LINES:])
         return (
             f"it left no log in {self.files}: where nodes do not share that folder, "
