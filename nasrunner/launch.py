@@ -29,6 +29,7 @@ from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInf
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Shape
+from nasrunner.core.stopping import stopped_by_signals
 from nasrunner.ledger import Ledger
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
@@ -286,7 +287,7 @@ class Stoppable(Protocol):
 
 @contextlib.contextmanager
 def graceful_stop(study: Stoppable) -> Iterator[None]:
-    """Ctrl-C once lets running children finish; twice stops at once."""
+    """Ctrl-C once lets running children finish; twice, SIGTERM or SIGHUP stop at once."""
 
     was_asked = False
 
@@ -300,6 +301,7 @@ def graceful_stop(study: Stoppable) -> Iterator[None]:
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with stopped_by_signals():  # in a multirun's SLURM job, too, which no command is around
+            yield
     finally:
         signal.signal(signal.SIGINT, before)
