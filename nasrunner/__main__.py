@@ -22,6 +22,7 @@ from nasrunner.command_line import fail, one_sentence, sentence, version
 from nasrunner.composition import takes
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.text import printable
 from nasrunner.launch import run_study
 from nasrunner.resuming import Resumed, resume
@@ -82,11 +83,16 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
         if is_multirun:  # the others run; their launcher tells in the end
             sys.stderr.write(f"{_PROGRAM}: {folder.path}: {printable(_explain(error))}\n")
             raise NasRunnerError(f"{folder.path}: {_explain(error)}") from None
+        _end_if_machine_fault(error, folder)
         fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
-    except BaseException as error:
+    except Exception as error:
         folder.clear()
-        if isinstance(error, KeyboardInterrupt) and (is_multirun or folder.has_begun):
-            raise KeyboardInterrupt(resume_command(whole)) from None
+        if not is_multirun:
+            _end_if_machine_fault(error, folder)
+        raise
+    except BaseException as stopped:
+        folder.clear()
+        stopped.add_note(_how_to_go_on(whole, is_begun=is_multirun or folder.has_begun))
         raise
     if summary.reason == "interrupted":
         if is_multirun:
@@ -95,6 +101,20 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     if summary.failure is not None:
         sys.exit(1)
     return summary.best[0]["reward"] if summary.best else None
+
+
+def _end_if_machine_fault(error: Exception, folder: StudyFolder) -> None:
+    """Says how to go on where a full disk or the like has stopped a study."""
+    if fault := machine_fault(error):
+        then = _how_to_go_on(folder.path, is_begun=folder.has_begun)
+        fail(_PROGRAM, f"{fault}; {then}", os.EX_TEMPFAIL)
+
+
+def _how_to_go_on(folder: Path, *, is_begun: bool) -> str:
+    """What to do after a study was stopped in the middle."""
+    if not is_begun:
+        return "stopped before the study began: start it again"
+    return f"stopped at once; go on with: {resume_command(folder)}"
 
 
 def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:

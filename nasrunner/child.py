@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
 from nasrunner.command_line import one_sentence, version
-from nasrunner.core.errors import ConfigError
+from nasrunner.core.errors import ConfigError, MachineError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import CHILD_GROUPS
@@ -25,7 +25,10 @@ _PROGRAM = "nasrunner.child"
 
 
 def main() -> None:
-    """Runs the command. Exit codes: 0 completed, 1 failed, 2 misuse, 130 Ctrl-C, 143 SIGTERM."""
+    """Runs the command.
+
+    Exit codes: 0 completed, 1 failed, 2 misuse, 75 a fault of the machine, 130 Ctrl-C, 143 SIGTERM.
+    """
     arguments = _parser().parse_args()
     with one_sentence(_PROGRAM, "stopped at once; the same command goes on"):
         folder = Path(arguments.folder).resolve()
@@ -65,7 +68,7 @@ def _proposal(folder: Path) -> Proposal:
     """
     path = folder / "proposal.json"
     try:
-        return Proposal.from_json(json.loads(path.read_text()))
+        return Proposal.from_json(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ConfigError(
             f"{folder} is no child's folder: {path.name} cannot be read: {error.strerror}; legal "
@@ -104,7 +107,7 @@ def _task(folder: Path, proposal: Proposal, *, trust: bool) -> LightningTask:
 
 def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoReturn:
     """Trains in a thread of its own: Lightning's signal handlers would wait for other ranks."""
-    from nasrunner.children.processes import TERMINATED, end_with_stdin
+    from nasrunner.children.processes import FAULT, TERMINATED, end_with_stdin
     from nasrunner.children.ranks import rank_here
     from nasrunner.children.training import TrainChild
 
@@ -112,9 +115,15 @@ def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoRe
         end_with_stdin()
     signal.signal(signal.SIGTERM, lambda *_: os._exit(TERMINATED))
     rank, ended = rank_here(), list[Outcome]()
-    thread = threading.Thread(
-        target=lambda: ended.append(TrainChild(task, rank)(proposal)), daemon=True
-    )
+
+    def train() -> None:
+        try:
+            ended.append(TrainChild(task, rank)(proposal))
+        except MachineError as fault:
+            sys.stderr.write(f"{_PROGRAM}: {fault}\n")
+            os._exit(FAULT)
+
+    thread = threading.Thread(target=train, daemon=True)
     thread.start()
     try:
         thread.join()

@@ -2,6 +2,8 @@
 
 import contextlib
 import importlib.metadata
+import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +14,11 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.errors import ConfigError, MachineError, NasRunnerError, suggest
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.leaves import written
+from nasrunner.core.stopping import ToldToStop, stopped_by_signals
+from nasrunner.core.terminal import show_what_can_be_shown
 from nasrunner.core.text import printable
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
@@ -42,31 +47,49 @@ def one_sentence(
 ) -> Iterator[None]:
     """Ends the command with one sentence for every error that a user can cause.
 
+    SIGTERM and SIGHUP end it, too; its exit code then says which. With a fault of the machine, a
+    full disk for one, it is ``os.EX_TEMPFAIL``: the same command may succeed later.
+
     Args:
         program: the command's name.
-        when_stopped: what to say after Ctrl-C; a KeyboardInterrupt may carry how to go on.
+        when_stopped: what to say after Ctrl-C, SIGTERM or SIGHUP.
         explain: puts an error into words.
     """
+    show_what_can_be_shown()
+    logging.raiseExceptions = False  # a full disk would be a traceback for each line of the log
     try:
-        yield
+        with stopped_by_signals():
+            yield
+    except MachineError as error:
+        fail(program, f"{explain(error)}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
     except OUR_ERRORS as error:
         fail(program, explain(error))
     except OSError as error:
+        if fault := machine_fault(error):
+            fail(program, f"{fault}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
         if error.filename is None:
             raise
         fail(program, f"{error.filename}: {error.strerror}")
     except RecursionError:
         fail(program, "the configuration is nested too deeply; 40 modules in one another are legal")
-    except KeyboardInterrupt as stop:
-        go_on = f"; go on with: {stop}" if stop.args else ""
-        sys.stderr.write(f"\n{program}: {when_stopped}{go_on}\n")
-        sys.exit(130)
+    except ToldToStop as told:
+        fail(program, f"{told}: {_then(told, when_stopped)}", 128 + told.signum)
+    except KeyboardInterrupt as stopped:
+        with contextlib.suppress(OSError):
+            sys.stderr.write("\n")  # after the terminal's ^C
+        fail(program, _then(stopped, when_stopped), 130)
 
 
-def fail(program: str, message: str) -> NoReturn:
-    """Says what is wrong and ends with code 2."""
-    sys.stderr.write(f"{program}: {printable(' '.join(message.split()))}\n")
-    sys.exit(2)
+def _then(error: BaseException, when_stopped: str) -> str:
+    """What to do next: the note of whoever knows the study's folder, or what holds for any."""
+    return str(getattr(error, "__notes__", [when_stopped])[-1])
+
+
+def fail(program: str, message: str, code: int = 2) -> NoReturn:
+    """Says what is wrong, where there still is a terminal, and ends."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{program}: {printable(' '.join(message.split()))}\n")
+    sys.exit(code)
 
 
 def check_folder(key: str, folder: Path | None) -> None:

@@ -55,6 +55,10 @@ class StudyConfig:
     tracker: Any = MISSING
 
 
+REQUIRED = tuple(each.name for each in fields(StudyConfig) if each.default is MISSING)
+"""The keys that every study's configuration has."""
+
+
 def config_dir() -> Path:
     """Where the shipped configuration lies: in the wheel, or beside the package in a checkout."""
     package = Path(__file__).parent

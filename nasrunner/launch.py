@@ -1,6 +1,7 @@
 """Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -12,12 +13,15 @@ from typing import Annotated, Any, Protocol
 
 import numpy as np
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
-from nasrunner.config import leaves, rules_from
+from nasrunner.config import REQUIRED, leaves, rules_from
 from nasrunner.core.annotations import AtLeast, fits, readable
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.files import keep_file
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.memory import memory_gb
 from nasrunner.core.passwords import without_password, without_passwords
@@ -25,6 +29,7 @@ from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInf
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Shape
+from nasrunner.core.stopping import stopped_by_signals
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.fingerprints import fingerprints
 from nasrunner.ledger import Ledger
@@ -193,7 +198,7 @@ def open_ledger(folder: Path) -> Ledger:
     """The ledger of a study's folder.
 
     Raises:
-        LedgerError: the folder cannot be written.
+        LedgerError: the folder cannot be written, or as of ``Ledger``.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,17 +214,13 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     It is signed, by which a later command knows that no stranger wrote it.
     """
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(config)))
-    _write_whole(folder / "config.yaml", signed(text))
+    keep_file(folder / "config.yaml", signed(text))
     sweep = folder.parent / "multirun.yaml"  # Hydra's, which resume= reads, too
     text = sweep.read_text(encoding="utf-8") if sweep.is_file() else ""
     if text and why_not_own(text) is not None:
-        _write_whole(sweep, signed(without_password(text)))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+        unfinished = sweep.with_name(f"{sweep.name}.{os.getpid()}.unfinished")  # several studies
+        unfinished.write_text(signed(without_password(text)), encoding="utf-8")
+        os.replace(unfinished, sweep)
 
 
 def saved_config(
@@ -233,20 +234,56 @@ def saved_config(
         trust: whether a stranger's study is taken with all that its configuration names.
 
     Raises:
-        ConfigError: there is no study, or it may be a stranger's and could run code.
+        ConfigError: there is no study, its configuration is damaged, or it may be a stranger's and
+            could run code.
     """
     path = folder / "config.yaml"
     if not path.is_file() or not (folder / "ledger.jsonl").is_file():
         raise ConfigError(
             f"resume={folder} is no study's folder: it needs config.yaml and ledger.jsonl"
         )
-    config = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(config, dict)
-    saved = {str(key): value for key, value in config.items()}
+    content = path.read_bytes()
+    try:
+        saved = _read_config(content)
+    except ValueError as error:
+        raise ConfigError(
+            f"{path} is damaged: {error}. Put back a copy of the file: MLflow keeps one with the "
+            "study's run"
+        ) from error
     if not trust:  # before anything of the user's folders is found
-        check_trusted(saved, folder, builds, path.read_text(encoding="utf-8"))
-    find_user_modules(config, lambda: [Path.cwd(), *_started_in(folder)])
+        check_trusted(saved, folder, builds, content.decode())
+    find_user_modules(saved, lambda: [Path.cwd(), *_started_in(folder)])
     return as_built(saved)
+
+
+def _read_config(content: bytes) -> dict[str, Any]:
+    """The configuration in a study's file.
+
+    Raises:
+        ValueError: it is not what ``save_config`` writes.
+    """
+    if not content.strip():
+        raise ValueError("it is empty")
+    try:
+        found = OmegaConf.to_container(OmegaConf.create(content.decode()))
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is no text in UTF-8") from error
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f"line {mark.line + 1}: "
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None)
+        raise ValueError(f"{where}{problem or error}") from error
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    num_lines = content.count(b"\n") + 1
+    if not isinstance(found, dict):
+        raise ValueError("it holds no keys")
+    if not content.endswith(b"\n"):
+        raise ValueError(f"line {num_lines}, its last one, is cut off")
+    if missing := [key for key in REQUIRED if found.get(key, ...) is ...]:
+        raise ValueError(f"it ends in line {num_lines - 1} without {', '.join(missing)}")
+    return {str(key): value for key, value in found.items()}
 
 
 def differences(
@@ -306,6 +343,14 @@ def _started_in(folder: Path) -> Iterator[Path]:
             yield Path(str(OmegaConf.select(OmegaConf.load(noted), "hydra.runtime.cwd")))
 
 
+def _close_log(path: Path) -> None:
+    """Stops logging into a file: what libraries log as the process ends would miss its folder."""
+    for handler in list(logging.getLogger().handlers):
+        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == path:
+            logging.getLogger().removeHandler(handler)
+            handler.close()
+
+
 class Stoppable(Protocol):
     """What starts children one after the other, and can be asked to start no more."""
 
@@ -315,7 +360,7 @@ class Stoppable(Protocol):
 
 @contextlib.contextmanager
 def graceful_stop(study: Stoppable) -> Iterator[None]:
-    """Ctrl-C once lets running children finish; twice, or SIGTERM, stops at once."""
+    """Ctrl-C once lets running children finish; twice, SIGTERM or SIGHUP stop at once."""
 
     was_asked = False
 
@@ -327,15 +372,9 @@ def graceful_stop(study: Stoppable) -> Iterator[None]:
         study.stop("interrupted")
         sys.stderr.write("\nwaiting for the running children; Ctrl-C again stops at once\n")
 
-    def terminate(signum: int, frame: types.FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, interrupt),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, terminate),
-    }
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        with stopped_by_signals():  # in a multirun's SLURM job, too, which no command is around
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGINT, before)

@@ -1,5 +1,7 @@
 """The ledger: the truth of a study, one JSON event a line, appended and never changed."""
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -9,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nasrunner.core.commands import resume_command
-from nasrunner.core.errors import LedgerError
+from nasrunner.core.errors import LedgerError, MachineError
+from nasrunner.core.events import EventOrder
+from nasrunner.core.files import sync_way_to
 
 VERSION = 1
 
@@ -26,11 +29,13 @@ class Ledger:
         repaired_bytes: length of a last line that was cut off by a crash, and is removed; else 0.
 
     Raises:
-        LedgerError: another process holds the ledger, or a line in the middle is damaged.
+        LedgerError: another process holds the ledger, a line in the middle is damaged, or children
+            lie beside a ledger without an event.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        is_new = not path.exists()
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -39,8 +44,12 @@ class Ledger:
             raise LedgerError(f"{path} is in use: its study is still running") from error
         try:
             self.events, self._end = read_events(path)
+            if not self.events:
+                check_begins(path, is_new=is_new)
             self.repaired_bytes = os.fstat(self._fd).st_size - self._end
             self._cut()
+            if is_new:
+                sync_way_to(path.parent)
         except BaseException:
             os.close(self._fd)
             raise
@@ -56,9 +65,10 @@ class Ledger:
                 that must last.
 
         Raises:
-            LedgerError: it cannot be written (a full disk); the file ends with the event before.
+            MachineError: it cannot be written (a full disk); the file ends with the event before.
         """
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **record}) + "\n"
+        now = {"time": round(time.time(), 3), "monotonic_s": round(time.monotonic(), 3)}
+        line = json.dumps({"event": event, **now, **record}) + "\n"
         data = line.encode()
         try:
             written = 0
@@ -67,10 +77,11 @@ class Ledger:
             if must_last:
                 os.fsync(self._fd)
         except OSError as error:
-            self._cut()
-            raise LedgerError(
-                f"{self.path} cannot be written: {error.strerror}. What it holds is safe: make "
-                f"room and go on with {resume_command(self.path.parent)}"
+            with contextlib.suppress(OSError):  # the next start removes what is not whole
+                self._cut()
+            raise MachineError(
+                f"{self.path} cannot be written: {os.strerror(error.errno or errno.EIO)}. "
+                "What it holds is safe"
             ) from error
         self._end += len(data)
 
@@ -100,9 +111,10 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
     """The whole events of a ledger, and the number of bytes they take.
 
     Raises:
-        LedgerError: a line in the middle is damaged.
+        LedgerError: a line in the middle is damaged, or one does not follow from those before.
     """
     events: list[dict[str, Any]] = []
+    order = EventOrder()
     end = 0
     data = path.read_bytes()
     lines = data.splitlines(keepends=True)
@@ -110,16 +122,47 @@ def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
         try:
             if not line.endswith(b"\n"):
                 raise ValueError("the line is not complete")
-            event = json.loads(line)
+            event = json.loads(line.decode())
             if not isinstance(event, dict) or "event" not in event:
                 raise ValueError("it is no event")
         except ValueError as error:
             if number < len(lines):
-                raise LedgerError(
-                    f"{path} is damaged in line {number} of {len(lines)}: {error}. Only a last "
-                    f"line that was cut off can be repaired"
-                ) from error
+                raise _damaged(path, number, len(lines), error) from error
             break
+        try:
+            order.check(event)
+        except ValueError as error:
+            raise _damaged(path, number, len(lines), error) from error
         events.append(event)
         end += len(line)
     return events, end
+
+
+def check_begins(path: Path, *, is_new: bool = False) -> None:
+    """Refuses children beside a ledger without an event: a study would train over them.
+
+    Args:
+        path: the ledger.
+        is_new: it was made just now.
+
+    Raises:
+        LedgerError: there are children.
+    """
+    children = path.parent / "children"
+    if children.is_dir() and (count := len(list(children.iterdir()))):
+        if is_new:
+            path.unlink()
+        raise LedgerError(
+            f"{path} is {'gone' if is_new else 'empty'}, but the folders of {count} children lie "
+            "beside it. Put back a copy of the file (MLflow keeps one with the study's run), or "
+            f"move {children} away to begin anew"
+        )
+
+
+def _damaged(path: Path, number: int, num_lines: int, error: ValueError) -> LedgerError:
+    """Says where a ledger is damaged, and what can be done."""
+    keep = f", or keep its first {number - 1}: what came after is done again" if number > 1 else ""
+    return LedgerError(
+        f"{path} is damaged in line {number} of {num_lines}: {error}. Put back a copy of the file "
+        f"(MLflow keeps one with the study's run){keep}"
+    )

@@ -9,10 +9,11 @@ from typing import Any
 
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.events import sessions, times
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.launch import build_space, saved_config
-from nasrunner.ledger import read_events
+from nasrunner.ledger import check_begins, read_events
 
 _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
 """A study's folder unless the user names another: when it began."""
@@ -139,7 +140,7 @@ def read_study(
     Raises:
         ConfigError: there is no study in it, or it may be a stranger's and could run code.
         EmptyStudyError: its ledger is empty.
-        LedgerError: its ledger is damaged in the middle.
+        LedgerError: its ledger is damaged.
     """
     folder = folder.resolve()
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
@@ -152,20 +153,13 @@ def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
 
     Raises:
         EmptyStudyError: it is empty.
-        LedgerError: it is damaged in the middle.
+        LedgerError: it is damaged.
     """
     events, _ = read_events(folder / "ledger.jsonl")
     if not events:
+        check_begins(folder / "ledger.jsonl")
         raise EmptyStudyError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
-    if events[0]["event"] != "study":
-        raise LedgerError(f"{folder / 'ledger.jsonl'} is damaged: its first line is no header")
-    try:
-        return _study(folder, config, events)
-    except (KeyError, TypeError) as error:
-        raise LedgerError(
-            f"{folder / 'ledger.jsonl'} is damaged: an event belongs to none before it, or lacks "
-            f"a value: {error}"
-        ) from error
+    return _study(folder, config, events)
 
 
 def is_grid(folder: Path) -> bool:
@@ -226,14 +220,14 @@ def _study(
     folder: Path, config: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
 ) -> RecordedStudy:
     children = {c.proposal.index: c for c in _proposed(events, folder)}
-    for event in events:
+    for event, time_s in zip(events, times(events), strict=True):
         if event["event"] == "outcome":
             child = children[event["index"]]
             outcome = Outcome.from_json(event, child.proposal)
             children[event["index"]] = replace(
                 child,
                 outcome=outcome,
-                ended_s=event["time"],
+                ended_s=time_s,
                 is_changed=event.get("changed", False),
             )
     last = events[-1]
@@ -242,7 +236,7 @@ def _study(
         config=config,
         header=events[0],
         children=tuple(children.values()),
-        sessions=tuple(_sessions(events)),
+        sessions=tuple(sessions(events)),
         reason=last["reason"] if last["event"] == "ended" else None,
         changed=tuple(dict.fromkeys(what for e in events for what in _changed(e))),
     )
@@ -253,22 +247,12 @@ def _changed(event: Mapping[str, Any]) -> Sequence[str]:
     return found
 
 
-def _proposed(events: Iterable[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:
-    for event in events:
+def _proposed(events: Sequence[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:
+    for event, time_s in zip(events, times(events), strict=True):
         if event["event"] == "proposed":
             proposal = Proposal.from_json(event)
             place = child_folder(folder, proposal.index)
-            yield RecordedChild(proposal, None, event["time"], None, place)
-
-
-def _sessions(events: Sequence[Mapping[str, Any]]) -> Iterable[tuple[float, float]]:
-    start = before = float(events[0]["time"])
-    for event in events:
-        if event["event"] == "resumed":
-            yield start, before
-            start = event["time"]
-        before = event["time"]
-    yield start, before
+            yield RecordedChild(proposal, None, time_s, None, place)
 
 
 def _reward(child: RecordedChild) -> float:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.ports import Check, Executor
 from nasrunner.core.records import Outcome, Proposal
 
@@ -100,5 +101,7 @@ class Rehearsal:
             self.probe.check()
             self.probe.remark(self.check())
         except NasRunnerError as error:
+            if fault := machine_fault(error):
+                raise fault from error
             return Outcome(proposal, "failed", error=str(error))
         return Outcome(proposal, "completed")

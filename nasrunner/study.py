@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import SpaceError
+from nasrunner.core.errors import LedgerError, SpaceError
+from nasrunner.core.events import sessions
+from nasrunner.core.files import keep_file
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
     BaselineComparison,
@@ -122,22 +124,27 @@ class Study:
             self._replay_events()
 
     def _replay_events(self) -> None:
-        session_start = self.ledger.events[0]["time"]
-        for before, event in zip(self.ledger.events, self.ledger.events[1:], strict=False):
+        for event in self.ledger.events:
             match event["event"]:
                 case "proposed":
                     proposal = Proposal.from_json(event)
-                    self.searcher.register(proposal)
+                    self._register(proposal)
                     self._add(proposal)
                 case "outcome":
                     proposed = self._in_flight.of(event["index"])
                     assert proposed is not None, "an outcome follows its proposal"
                     self._learn(Outcome.from_json(event, proposed))
-                case "resumed":
-                    self._earlier_s += before["time"] - session_start
-                    session_start = event["time"]
-        self._earlier_s += self.ledger.events[-1]["time"] - session_start
+        self._earlier_s = sum(last_s - first_s for first_s, last_s in sessions(self.ledger.events))
         self._fruitless = 0  # who goes on with a study that ended of them wants more of them
+
+    def _register(self, proposal: Proposal) -> None:
+        try:
+            self.searcher.register(proposal)
+        except SpaceError as error:
+            raise LedgerError(
+                f"{self.ledger.path} is damaged: child {proposal.index} is none of its space's: "
+                f"{error}"
+            ) from error
 
     def rehearse(self) -> None:
         """Tries where children run what every child needs, while nothing else runs there.
@@ -222,8 +229,8 @@ class Study:
         """Writes the summary, into which a comparison goes, and tells the trackers."""
         summary = self._summary(baseline)
         self.ledger.append("ended", {"reason": summary.reason})
-        path = self.info.folder / "summary.json"
-        path.write_text(json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False))
+        text = json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False)
+        keep_file(self.info.folder / "summary.json", text)
         for tracker in self.trackers:
             tracker.close(summary)
         return summary

@@ -158,8 +158,7 @@ class StudyFolder:
 
     def clear(self) -> None:
         """Removes what a study that did not start left here: its own, and folders made for it."""
-        ledger = self.path / "ledger.jsonl"
-        if ledger.exists() and ledger.stat().st_size:
+        if self.has_begun or (self.path / "children").exists():  # of a ledger that was emptied
             return
         self._close_log()
         for path in (self.path / name for name in self._own if self._is_ours):

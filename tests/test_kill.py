@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
@@ -170,29 +171,101 @@ def test_ctrl_c_in_a_multirun_says_how_all_of_its_studies_go_on(tmp_path: Path, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_full_disk_stops_a_study_with_a_sentence_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["serial", "local"])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_at_once_and_resume_trains_what_was_in_flight(
+    tmp_path: Path, executor: str, signum: signal.Signals
+) -> None:
+    long = ["tracker=none", f"executor={executor}", "max_children=1", "trainer.max_epochs=2000"]
+    long += ["trainer.max_time={seconds: 4}"]
+    process = start(tmp_path, *long)
+    wait_for(tmp_path / "curves.jsonl", process)
+    os.killpg(process.pid, signum)  # a terminal that closes: every process of the group
+    assert_ends(process, 128 + signum, tmp_path, 20)
+    assert_nothing_left(process.pid)
+    (ledger,) = tmp_path.rglob("ledger.jsonl")
+    told = f"nasrunner: {signum.name}: stopped; go on with nasrunner resume={ledger.parent}\n"
+    assert (tmp_path / "errors.txt").read_text() == told
+    assert [event["event"] for event in events(ledger)] == ["study", "proposed"]
+    process = start(tmp_path, f"resume={ledger.parent}")
+    assert_ends(process, 0, tmp_path, 100)
+    (outcome,) = [event for event in events(ledger) if event["event"] == "outcome"]
+    assert outcome["status"] == "completed"
+
+
+@pytest.fixture
+def mounted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder with a disk of its own, of the size that a test's parameter says."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", request.param, "tmpfs", str(disk)], capture_output=True
     )
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small disk: {mounted.stderr.decode().strip()}")
-    study = disk / "study"
+    yield disk
+    subprocess.run(["umount", str(disk)], check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("executor", ["serial", "local"])
+@pytest.mark.parametrize(
+    ("mounted", "checkpoint"),
+    [
+        pytest.param("size=400k", "none", id="ledger"),
+        pytest.param("size=2m", "best", id="checkpoints"),
+        pytest.param("size=20m,nr_inodes=90", "best", id="inodes"),
+    ],
+    indirect=["mounted"],
+)
+def test_a_full_disk_stops_a_study_with_a_sentence_and_loses_nothing(
+    tmp_path: Path, mounted: Path, checkpoint: str, executor: str
+) -> None:
+    study = mounted / "study"
+    options = [f"executor={executor}", "tracker=none", "trainer.max_epochs=1", "max_children=2000"]
+    options += [f"trainer.checkpoint={checkpoint}", "max_failures=null", f"hydra.run.dir={study}"]
+    process = start(tmp_path, *options)
+    assert_ends(process, os.EX_TEMPFAIL, tmp_path, 200)
+    error = (tmp_path / "errors.txt").read_text()
+    assert "No space left on device" in error
+    assert f"go on with nasrunner resume={study}" in error
+    assert error.count("\n") == 1
+    before = events(study / "ledger.jsonl")
+    outcomes = [event for event in before if event["event"] == "outcome"]
+    assert len(outcomes) > 5
+    assert {outcome["status"] for outcome in outcomes} == {"completed"}
+    bigger = ["mount", "-o", "remount,size=40m,nr_inodes=10000", str(mounted)]
+    subprocess.run(bigger, check=True)
+    more = len(outcomes) + 3
+    process = start(tmp_path, f"resume={study}", f"max_children={more}")
+    assert_ends(process, 0, tmp_path, 100)
+    after = events(study / "ledger.jsonl")
+    assert after[: len(before)] == before
+    ended = {event["index"] for event in after if event["event"] == "outcome"}
+    assert ended == {event["index"] for event in after if event["event"] == "proposed"}
+    assert all(event["status"] == "completed" for event in after if event["event"] == "outcome")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mounted", ["size=20m"], indirect=True)
+def test_a_file_system_that_turns_read_only_stops_a_study_with_a_sentence(
+    tmp_path: Path, mounted: Path
+) -> None:
+    study = mounted / "study"
+    options = ["executor=serial", "tracker=none", "trainer.max_epochs=1", "max_children=2000"]
+    process = start(tmp_path, *options, f"hydra.run.dir={study}")
+    wait_for(study / "outcome.json", process)
     try:
-        options = ["executor=serial", "tracker=none", "trainer.max_epochs=1", "max_children=2000"]
-        options += ["trainer.checkpoint=none", "max_failures=null", f"hydra.run.dir={study}"]
-        process = start(tmp_path, *options)
-        assert_ends(process, 2, tmp_path, 200)
-        error = (tmp_path / "errors.txt").read_text()
-        assert "No space left on device" in error
-        assert "Traceback" not in error
-        before = events(study / "ledger.jsonl")
-        assert len([e for e in before if e["event"] == "outcome"]) > 5
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
-        more = len([e for e in before if e["event"] == "outcome"]) + 2
-        process = start(tmp_path, f"resume={study}", f"max_children={more}")
-        assert_ends(process, 0, tmp_path, 100)
-        assert events(study / "ledger.jsonl")[: len(before)] == before
+        subprocess.run(["mount", "--bind", str(study), str(study)], check=True)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(study)], check=True)
+        assert_ends(process, os.EX_TEMPFAIL, tmp_path, 100)
     finally:
-        subprocess.run(["umount", str(disk)], check=False)
+        subprocess.run(["umount", str(study)], check=False)
+    error = (tmp_path / "errors.txt").read_text()
+    assert "Read-only file system" in error
+    assert f"go on with nasrunner resume={study}" in error
+    assert error.count("\n") == 1
+    found = events(study / "ledger.jsonl")
+    assert all(event["status"] == "completed" for event in found if event["event"] == "outcome")

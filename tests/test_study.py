@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,11 @@ class Run:
 def events(folder: Path, kind: str) -> list[dict[str, Any]]:
     lines = (folder / "ledger.jsonl").read_text().splitlines()
     found = [json.loads(line) for line in lines]
+    clocks = ("time", "monotonic_s")
     return [
-        {k: v for k, v in event.items() if k != "time"} for event in found if event["event"] == kind
+        {k: v for k, v in event.items() if k not in clocks}
+        for event in found
+        if event["event"] == kind
     ]
 
 
@@ -368,12 +372,26 @@ def test_the_time_budget_counts_all_sessions(tmp_path: Path) -> None:
     Run(tmp_path, rules=with_rules(max_children=3)).run()
     path = tmp_path / "ledger.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    lines[-1]["time"] = lines[0]["time"] + 7200
+    lines[-1]["monotonic_s"] = lines[0]["monotonic_s"] + 7200
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     summary = Run(tmp_path, rules=with_rules(max_hours=2.0)).run()
     assert summary.reason == "max_hours=2.0 is spent"
     assert summary.counts == {"completed": 3}
     assert 7200 <= summary.wall_s < 7260
+
+
+def test_a_clock_that_jumps_a_day_ahead_spends_no_hour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path, rules=with_rules(max_children=3, max_hours=2.0))
+    wall_s = time.time()
+    with monkeypatch.context() as patch:
+        jumping = (wall_s + 24 * 3600 * number for number in itertools.count())
+        patch.setattr(time, "time", lambda: next(jumping))
+        run.run()
+    summary = Run(tmp_path, rules=with_rules(max_hours=2.0)).run()
+    assert summary.reason == "max_children=20 is spent"
+    assert summary.wall_s < 60
 
 
 @pytest.mark.parametrize(

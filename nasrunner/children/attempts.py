@@ -5,14 +5,15 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.module import Line
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import MachineError, Outcome, Proposal
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.forks import end_copy
 from nasrunner.core.records import Status
 
@@ -51,6 +52,10 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
         proposal: the child.
         files: its folder.
         train: trains it and appends each epoch's line to the attempt's curves.
+
+    Raises:
+        MachineError: a full disk or the like interrupted it; it has no outcome, and keeps its
+            ``last.ckpt``.
     """
     attempt, pid = Attempt(), os.getpid()
     reward, error = None, None
@@ -59,6 +64,8 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
     except (KeyboardInterrupt, SIGTERMException):
         raise  # the user stops, or the worker is told to; that is not the child's doing
     except BaseException as failure:
+        if fault := machine_fault(failure):
+            raise fault from failure
         error = describe(failure)
         metrics = final_metrics(attempt.curves)
         del failure
@@ -69,8 +76,7 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
     try:
         files.write_outcome(outcome)
     except OSError as failure:
-        error = f"the child ended, but its outcome could not be written: {failure}"
-        return replace(outcome, status="failed", reward=None, error=error)
+        raise MachineError(f"the outcome could not be written: {failure}") from failure
     if not attempt.keeps_last:
         files.forget_progress()
     return outcome

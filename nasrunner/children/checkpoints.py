@@ -1,5 +1,6 @@
 """Keeps the weights of a child: of its best epoch, of its last one, both or neither."""
 
+import functools
 import math
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from nasrunner.children.files import LAST
 from nasrunner.children.measuring import copied
 from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.reward import Reward
+from nasrunner.core.files import replace_file
 
 Keep = Literal["best", "last", "all", "none"]
 
@@ -88,4 +90,5 @@ class KeepWeights(pl.Callback):
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Also where nothing was left to train of a child that goes on: its time was up.
         if self._best is not None and trainer.is_global_zero:
-            torch.save(self._best, self.folder / "best.ckpt")
+            write = functools.partial(torch.save, self._best)
+            replace_file(self.folder / "best.ckpt", write)  # torch's own writer hides a full disk

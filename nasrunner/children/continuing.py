@@ -13,10 +13,10 @@ import torch
 
 from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.attempts import Attempt
-from nasrunner.children.files import unfinished
 from nasrunner.children.module import Line
 from nasrunner.children.randomness import RandomState, random_state, set_random_state
 from nasrunner.children.settings import Config
+from nasrunner.core.files import unfinished
 
 _KEY = "nasrunner"
 """What of a checkpoint is ours."""

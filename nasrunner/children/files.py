@@ -13,6 +13,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 
 from nasrunner.children.quiet import quiet, redirected
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.files import keep_file, replace_file, sync, sync_way_to, unfinished
 from nasrunner.core.forks import end_copy
 
 LAST = "last.ckpt"
@@ -21,12 +22,20 @@ LAST = "last.ckpt"
 OUTCOME = "outcome.json"
 """What became of the child."""
 
+_KEPT = ("proposal.json", "config.yaml", "curves.jsonl", LAST)
+"""What lasts once the outcome does, besides what is synced as it is written."""
+
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]  # 40 x faster
     """Writes values that are used twice twice, not as an anchor and an alias."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Prints no traceback for a line: what fills the disk ends the child at its next file."""
 
 
 class ChildFiles:
@@ -70,18 +79,20 @@ class ChildFiles:
         """Writes what the child was told, and the epochs that an earlier attempt completed."""
         self.write_proposal(proposal)
         (self.folder / "config.yaml").write_text(
-            yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False)
+            yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False), encoding="utf-8"
         )
         path = self.folder / "curves.jsonl"
         if curves:  # a reader of the running child finds them at any time
             kept = "".join(json.dumps(line) + "\n" for line in curves)
-            _replace(path, kept)
+            replace_file(path, kept)
         self._curves = path.open("a" if curves else "w", encoding="utf-8")
 
     def write_proposal(self, proposal: Proposal) -> None:
         """Writes what the child is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "proposal.json").write_text(json.dumps(proposal.to_json()) + "\n")
+        self._make_folder()
+        (self.folder / "proposal.json").write_text(
+            json.dumps(proposal.to_json()) + "\n", encoding="utf-8"
+        )
 
     def add_line(self, line: Mapping[str, float]) -> None:
         """Appends an epoch to the learning curves, for readers of the running child."""
@@ -103,21 +114,35 @@ class ChildFiles:
             self._curves.close()
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """Writes the outcome so that a reader finds all of it or none."""
+        """Writes the outcome so that a reader finds all of it or none.
+
+        What else the child has written is on disk before: a power cut takes no part of it.
+        """
+        self._make_folder()
+        for path in (self.folder / name for name in _KEPT):
+            if path.exists():
+                sync(path)
         self.write_whole(OUTCOME, outcome.to_json())
+        sync(self.folder.parent)
 
     def read_outcome(self, proposal: Proposal) -> Outcome | None:
         """The outcome that was written for a proposal; None where there is none."""
         try:
-            record = json.loads((self.folder / OUTCOME).read_text())
-        except (OSError, ValueError):
+            record = json.loads((self.folder / OUTCOME).read_text(encoding="utf-8"))
+            return Outcome.from_json(record, proposal)
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        return Outcome.from_json(record, proposal)
 
     def write_whole(self, name: str, record: Mapping[str, Any]) -> None:
         """Writes a JSON file so that a reader finds all of it or none."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        _replace(self.folder / name, json.dumps(record) + "\n", must_last=True)
+        self._make_folder()
+        keep_file(self.folder / name, json.dumps(record) + "\n")
+
+    def _make_folder(self) -> None:
+        if not self.folder.parent.exists():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            sync_way_to(self.folder.parent.parent)
+        self.folder.mkdir(exist_ok=True)
 
     @contextmanager
     def log(self) -> Iterator[None]:
@@ -125,7 +150,7 @@ class ChildFiles:
         path = self.folder / "log.txt"
         if not self.last.exists():
             path.unlink(missing_ok=True)
-        handler = logging.FileHandler(path, delay=True, encoding="utf-8")
+        handler = _LogFile(path, delay=True, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         with closing(handler), redirected(handler):
             yield
@@ -163,24 +188,9 @@ class RankFiles(ChildFiles):
 
     def write_outcome(self, outcome: Outcome) -> None:
         if outcome.error is not None:
-            _replace(self.failure, outcome.error)
+            replace_file(self.failure, outcome.error)
 
     @contextmanager
     def log(self) -> Iterator[None]:
         with quiet():
             yield
-
-
-def unfinished(path: Path) -> Path:
-    """Where a file is written before it takes its place, so that a reader finds all of it."""
-    return path.with_name(f"{path.name}.unfinished")
-
-
-def _replace(path: Path, text: str, *, must_last: bool = False) -> None:
-    """Writes a file so that a reader finds all of it or the one before."""
-    with unfinished(path).open("w", encoding="utf-8") as file:
-        file.write(text)
-        if must_last:
-            file.flush()
-            os.fsync(file.fileno())
-    unfinished(path).replace(path)

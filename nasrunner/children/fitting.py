@@ -183,5 +183,5 @@ def interruptible() -> Iterator[None]:
         if isinstance(error.__context__, KeyboardInterrupt):
             if is_main:
                 signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from error
+            raise error.__context__ from None
         raise

@@ -21,7 +21,8 @@ from nasrunner.children.files import ChildFiles
 from nasrunner.children.lightning import LightningTask
 from nasrunner.children.quiet import quiet
 from nasrunner.children.ranks import failures, how_it_ended
-from nasrunner.core import Outcome, Proposal, child_folder
+from nasrunner.core import MachineError, Outcome, Proposal, child_folder
+from nasrunner.core.faults import machine_fault
 
 MODULE = "nasrunner.child"
 LEASH = "--end-with-stdin"
@@ -32,6 +33,9 @@ TRUST = "--trust"
 
 TERMINATED = 128 + signal.SIGTERM
 """The exit code of a command that was told to stop."""
+
+FAULT = os.EX_TEMPFAIL
+"""The exit code of a command that a full disk or the like has interrupted."""
 
 _STALE = (
     "MASTER_ADDR",
@@ -76,6 +80,7 @@ def train_in_ranks(task: LightningTask, proposal: Proposal, num_ranks: int) -> O
 
     Raises:
         SIGTERMException: the command was told to stop; that is not the child's doing.
+        MachineError: nor is a full disk or the like.
     """
     started_s = time.perf_counter()
     files = ChildFiles(child_folder(task.folder, proposal.index))
@@ -91,9 +96,13 @@ def train_in_ranks(task: LightningTask, proposal: Proposal, num_ranks: int) -> O
             if code in (TERMINATED, -signal.SIGTERM):
                 raise SIGTERMException
             error = _reason(files.folder, code, said)
+            if code == FAULT:
+                raise MachineError(error.splitlines()[-1])
         outcome = Outcome(proposal, "failed", cost_s=time.perf_counter() - started_s, error=error)
         files.write_outcome(outcome)
     except OSError as failure:
+        if fault := machine_fault(failure):
+            raise fault from failure
         error = error or f"the child could not be started: {failure}"
         return Outcome(proposal, "failed", cost_s=time.perf_counter() - started_s, error=error)
     return outcome

@@ -86,7 +86,10 @@ def failures(folder: Path, wait_s: float) -> list[str]:
     deadline = time.monotonic() + wait_s
     while not (found := sorted(folder.glob(_FAILURES))) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
-    texts = {path.stem.removeprefix("rank"): path.read_text().splitlines() for path in found}
+    texts = {
+        path.stem.removeprefix("rank"): path.read_text(encoding="utf-8").splitlines()
+        for path in found
+    }
     for path in found:
         path.unlink()
     return [f"rank {rank} failed: {lines[-1]}" for rank, lines in texts.items() if lines]
@@ -167,4 +170,4 @@ class Ranks(pl.Callback):
     def _report(self, rank: int, how: str) -> None:
         path = self.folder / f"rank{rank}.txt"
         if not path.exists():
-            path.write_text(f"its process {how}\n")
+            path.write_text(f"its process {how}\n", encoding="utf-8")

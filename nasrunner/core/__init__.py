@@ -4,7 +4,14 @@ Only the standard library and numpy may be imported here.
 """
 
 from nasrunner.core.decision import Address, Choose, Decision, Genotype, OneOf, genotype_hash
-from nasrunner.core.errors import ConfigError, DataError, LedgerError, NasRunnerError, SpaceError
+from nasrunner.core.errors import (
+    ConfigError,
+    DataError,
+    LedgerError,
+    MachineError,
+    NasRunnerError,
+    SpaceError,
+)
 from nasrunner.core.ports import (
     Blueprint,
     ChildTrainer,
@@ -32,6 +39,7 @@ __all__ = [
     "Genotype",
     "Inspect",
     "LedgerError",
+    "MachineError",
     "NasRunnerError",
     "OneOf",
     "Outcome",

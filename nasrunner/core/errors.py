@@ -24,6 +24,13 @@ class LedgerError(NasRunnerError):
     """A study's ledger cannot be continued as it stands."""
 
 
+class MachineError(NasRunnerError):
+    """The machine has a fault, a full disk for one: what it interrupted is not recorded.
+
+    A study ends with it; what was in flight is trained when it is resumed.
+    """
+
+
 def suggest(name: str, legal: Iterable[str]) -> str:
     """Returns the end of an error message: the nearest legal name, then all of them, sorted."""
     names = sorted(legal)

@@ -89,6 +89,9 @@ class Executor(Protocol):
 
         The proposal of an outcome is the object that was submitted. Where slots come and go, it
         may return none as soon as there are more.
+
+        Raises:
+            MachineError: a full disk or the like interrupted a child, which has no outcome.
         """
 
     def close(self) -> None:

@@ -24,15 +24,15 @@ def last_line(error: str | None) -> str:
 
 
 def found_outcome(folder: Path, proposal: "Proposal") -> "Outcome | None":
-    """The outcome that a child's folder holds; None where it is another child's, or not there."""
+    """The outcome that a child's folder holds; None: another child's, damaged, or none."""
     try:
-        made_for = json.loads((folder / "proposal.json").read_text())
-        outcome = json.loads((folder / "outcome.json").read_text())
-    except (OSError, ValueError):
+        made_for = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
+        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
+        if made_for["genotype"] != proposal.genotype:
+            return None
+        return Outcome.from_json(outcome, proposal)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    if made_for["genotype"] != proposal.genotype:
-        return None
-    return Outcome.from_json(outcome, proposal)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Children on warm worker processes of this machine, over Dask distributed."""
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -11,7 +9,13 @@ from nasrunner.core.annotations import AtLeast, Within
 from nasrunner.executors.arguments import check_texts
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
-from nasrunner.executors.machine import check_gpus, gpus_of_each_worker, memory_gb
+from nasrunner.executors.machine import (
+    check_gpus,
+    check_loopback,
+    gpus_of_each_worker,
+    memory_gb,
+)
+from nasrunner.executors.scratch import Scratch
 from nasrunner.executors.warm import WarmServer
 
 _DEATH_REPORT_TIMEOUT_S = 0.2
@@ -86,8 +90,8 @@ class _LocalCluster:
         self._death_reported = threading.Condition()
         # Thread counts are read by the libraries when they are imported; 51 is above critical.
         self._warm = WarmServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
+        self._scratch = Scratch()
         self._warm.start()
-        self._folder = tempfile.mkdtemp(prefix="nasrunner-workers-")
 
     def settings(self) -> dict[str, Any]:
         from nasrunner.executors.dask.processes import SETTINGS  # heavy: imports distributed
@@ -101,10 +105,12 @@ class _LocalCluster:
 
         # Private: Dask would replace the modules to preload by its own choice, pandas among them.
         distributed.utils._forkserver_preload_set = True
+        check_loopback()
         self._warm.wait()
         limit_gb = self._memory_limit_gb or memory_gb() / len(self._environs)
         self._check_limit(limit_gb)
-        return start_cluster(self._environs, limit_gb, self._folder, self._on_death, demand.broken)
+        folder = str(self._scratch.folder)
+        return start_cluster(self._environs, limit_gb, folder, self._on_death, demand.broken)
 
     def abort(self) -> None:
         self._warm.abort()
@@ -131,7 +137,7 @@ class _LocalCluster:
 
     def close(self) -> None:
         self._warm.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._scratch.close()
 
     def _on_death(self, address: str, how: str) -> None:
         with self._death_reported:

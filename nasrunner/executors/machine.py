@@ -1,15 +1,18 @@
 """What this machine has for children: cores, memory and GPUs, and which worker gets which GPUs."""
 
+import errno
 import itertools
 import math
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 
-from nasrunner.core import ConfigError, memory
+from nasrunner.core import ConfigError, NasRunnerError, memory
 
+_LOOPBACK_TIMEOUT_S = 5
 _NVIDIA_SMI_TIMEOUT_S = 20
 _GPU_LINE = re.compile(r"^(?:GPU \d+:|\s+MIG ).*\(UUID: ((?:GPU|MIG)-\S+)\)", re.MULTILINE)
 
@@ -33,6 +36,23 @@ def _allocated(*variables: str) -> int | None:
         return None
     found = (os.environ.get(variable, "") for variable in variables)
     return next((int(value) for value in found if value.isdecimal() and int(value)), None)
+
+
+def check_loopback() -> None:
+    """Sees that processes of this machine can connect to one another.
+
+    Raises:
+        NasRunnerError: they cannot, as in a network namespace without a loopback interface.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), _LOOPBACK_TIMEOUT_S).close()
+    except OSError as error:
+        raise NasRunnerError(
+            "executor=local connects its workers over the loopback interface, and a connection to "
+            f"127.0.0.1 could not be opened: {os.strerror(error.errno or errno.ETIMEDOUT)}. "
+            "executor=serial needs none"
+        ) from error
 
 
 def visible_gpus() -> list[str]:

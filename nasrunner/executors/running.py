@@ -4,12 +4,14 @@ import functools
 import multiprocessing
 import os
 import signal
+import socket
 import time
 import traceback
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core import MachineError, Outcome, Proposal, Train
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.forks import end_copy
 from nasrunner.core.threads import torch_threads
 
@@ -28,6 +30,9 @@ def run_child(train: Train, proposal: Proposal) -> Outcome:
     ``KeyboardInterrupt`` passes through: it is the user's, not the child's. So does Lightning's
     ``SIGTERMException``: the process was told to stop. A copy of the process that the child has
     made with ``os.fork`` ends here.
+
+    Raises:
+        MachineError: a full disk or the like; the child has no outcome.
     """
     start_s, pid = time.perf_counter(), os.getpid()
     try:
@@ -36,12 +41,19 @@ def run_child(train: Train, proposal: Proposal) -> Outcome:
         end_copy(pid)
         if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
             raise
+        if fault := machine_fault(error):
+            raise MachineError(_of_child(proposal, fault)) from error
         return failed(proposal, last_lines(error), time.perf_counter() - start_s)
     end_copy(pid)
     if not isinstance(outcome, Outcome) or outcome.proposal.index != proposal.index:
         reason = f"training child {proposal.index} must return its Outcome, got {outcome!r:.200}"
         return failed(proposal, reason, time.perf_counter() - start_s)
     return outcome
+
+
+def _of_child(proposal: Proposal, fault: MachineError) -> str:
+    whose = f"child {proposal.index}" if proposal.index >= 0 else "the rehearsal"
+    return f"{whose} was interrupted by a fault of the machine, {socket.gethostname()}: {fault}"
 
 
 def failed(proposal: Proposal, error: str, cost_s: float = 0.0) -> Outcome:
@@ -59,6 +71,7 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
     """What a Dask worker runs: one child, whose outcome is published under ``ticket``.
 
     Where the child was told to stop, the worker ends without an outcome: another takes the child.
+    A fault of the machine is published in its place.
 
     Publishing instead of returning spares the client a second round trip to the worker, and an
     outcome once sent is not lost with the process that held it.
@@ -77,8 +90,10 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
     try:
         train = _unpickle(payload)
         with torch_threads(threads):
-            outcome = run_child(train, proposal)
+            outcome: Outcome | MachineError = run_child(train, proposal)
         pickled = cloudpickle.dumps(outcome)
+    except MachineError as fault:
+        pickled = cloudpickle.dumps(MachineError(str(fault)))
     except (Exception, KeyboardInterrupt) as error:
         pickled = cloudpickle.dumps(failed(proposal, last_lines(error)))
     except SystemExit:

@@ -61,9 +61,10 @@ class WarmServer:
                 "and it is in use; legal is one open executor=local at a time"
             )
         forkserver.set_forkserver_preload([preload.__name__])
-        resource_tracker.ensure_running()  # or it is started below, and unblocks SIGINT
         modules = {preload.VARIABLE: ",".join([*_WORKER_MODULES, *self._preload])}
-        with environment({**self._environ, **modules}), sigint_blocked():
+        with terminal_blocked():
+            resource_tracker.ensure_running()  # of its own: it unblocks SIGINT
+        with environment({**self._environ, **modules}), terminal_blocked():
             forkserver.ensure_running()
         self._is_started = True
 
@@ -142,13 +143,13 @@ class WarmServer:
 
 
 @contextmanager
-def sigint_blocked() -> Iterator[None]:
-    """Threads and processes started within the block never see Ctrl-C; they inherit the mask.
+def terminal_blocked() -> Iterator[None]:
+    """Threads and processes started within the block never see Ctrl-C, nor that a terminal closed.
 
-    The terminal sends SIGINT to every process of the foreground group, and a study must be able
-    to let its running children finish.
+    They inherit the mask. A terminal sends its signals to every process of the foreground group: a
+    study must be able to let its running children finish, and to end its workers itself.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

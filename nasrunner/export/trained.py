@@ -63,13 +63,13 @@ class Trained:
         """Whether it was retrained on the validation examples, too."""
         settings = self.folder.parent / "retrain.yaml"
         return settings.is_file() and (
-            yaml.safe_load(settings.read_text()).get("on") == "train_and_validation"
+            yaml.safe_load(settings.read_text(encoding="utf-8")).get("on") == "train_and_validation"
         )
 
     def record(self, name: str) -> dict[str, Any]:
         """A JSON file of its folder; empty where there is none, or a damaged one."""
         try:
-            return dict(json.loads((self.folder / name).read_text()))
+            return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
 
@@ -184,8 +184,9 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
 
 def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     try:
-        proposal = Proposal.from_json(json.loads((folder / "proposal.json").read_text()))
-        config = yaml.safe_load((folder / "config.yaml").read_text())
+        record = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
+        proposal = Proposal.from_json(record)
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(

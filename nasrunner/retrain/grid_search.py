@@ -9,6 +9,7 @@ from typing import Any
 
 from nasrunner.children.settings import plain
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.files import keep_file
 from nasrunner.core.ports import ChildTrainer, Executor, StudyInfo, Tracker
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
@@ -94,7 +95,7 @@ class GridSearch:
         """
         path = self.folder / "proposal.json"
         if path.is_file():
-            known = Proposal.from_json(json.loads(path.read_text()))
+            known = Proposal.from_json(json.loads(path.read_text(encoding="utf-8")))
             if known.genotype != self.child.proposal.genotype:
                 raise ConfigError(
                     f"{self.folder} holds the grid of another architecture: give folder= another "
@@ -122,7 +123,7 @@ class GridSearch:
 
     def started(self, executor: Executor, tracker: Tracker, ledger: Ledger) -> Study:
         """The study that trains what is missing."""
-        (self.folder / "proposal.json").write_text(json.dumps(self.child.proposal.to_json()) + "\n")
+        keep_file(self.folder / "proposal.json", json.dumps(self.child.proposal.to_json()) + "\n")
         seed, size = self.study.seed, self.space.size()
         return Study(
             space=self.space,

@@ -114,6 +114,6 @@ def read_network(job: Job, parent: Path) -> Network | None:
 
 def _record(path: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None

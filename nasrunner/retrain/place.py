@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.config import leaves
 from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.files import keep_file
 
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
 """Settings that change no network."""
@@ -72,9 +73,7 @@ class Place:
 
     def save(self, settings: Mapping[str, Any]) -> None:
         """Writes how the networks are trained: all of it or nothing new."""
-        unfinished = self.folder / "retrain.yaml.unfinished"
-        OmegaConf.save(OmegaConf.create(dict(settings)), unfinished)
-        os.replace(unfinished, self._path)
+        keep_file(self._path, OmegaConf.to_yaml(OmegaConf.create(dict(settings))))
 
     def _check_empty(self) -> None:
         """Refuses a folder in which files of others lie where a retraining writes its own."""

@@ -55,7 +55,7 @@ def network_file_system(path: Path, mounts: Path) -> str | None:
         None: it lies on this machine, or the system does not tell.
     """
     try:
-        lines = mounts.read_text().splitlines()
+        lines = mounts.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return None
     place = path.resolve()

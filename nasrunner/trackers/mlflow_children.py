@@ -147,7 +147,7 @@ class ChildRuns:
         if blueprint is not None and blueprint.drawing:
             files["architecture.svg"] = blueprint.drawing
         if (config := child_folder(self._folder, proposal.index) / "config.yaml").is_file():
-            files["config.yaml"] = config.read_text()
+            files["config.yaml"] = config.read_text(encoding="utf-8")
         if outcome.error:
             files["error.txt"] = outcome.error
         self._connection.upload(run.artifact_uri, files)

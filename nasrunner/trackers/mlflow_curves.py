@@ -111,7 +111,7 @@ def ledger_times(folder: Path) -> dict[int, float]:
     """When each outcome was recorded, in Unix seconds, by child index."""
     times: dict[int, float] = {}
     try:
-        lines = (folder / "ledger.jsonl").read_text().splitlines()
+        lines = (folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()
     except OSError:
         return times
     for line in lines:

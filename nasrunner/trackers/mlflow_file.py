@@ -1,11 +1,12 @@
 """The file in a study's folder that says where the study is in MLflow."""
 
 import json
-import os
 import re
 import secrets
 from pathlib import Path
 from typing import Any
+
+from nasrunner.core.files import keep_file
 
 _NAME = "mlflow.json"
 
@@ -24,13 +25,11 @@ def study_id(folder: Path) -> str:
 def recall(folder: Path) -> dict[str, Any]:
     """What is kept of a study; nothing where it was not tracked before."""
     try:
-        return dict(json.loads((folder / _NAME).read_text()))
+        return dict(json.loads((folder / _NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
 def remember(folder: Path, facts: dict[str, Any]) -> None:
     """Adds facts to the file, all of them or none."""
-    unfinished = folder / f"{_NAME}.tmp"
-    unfinished.write_text(json.dumps({**recall(folder), **facts}, indent=2) + "\n")
-    os.replace(unfinished, folder / _NAME)
+    keep_file(folder / _NAME, json.dumps({**recall(folder), **facts}, indent=2) + "\n")

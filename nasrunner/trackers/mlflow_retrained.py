@@ -134,7 +134,7 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         tags=tags({"mlflow.note.content": text.child_note(None, blueprint)}) if blueprint else [],
     )
     found = [network.folder / name for name in _FILES if (network.folder / name).is_file()]
-    files = {path.name: path.read_text() for path in found}
+    files = {path.name: path.read_text(encoding="utf-8") for path in found}
     if blueprint is not None:
         files["architecture.txt"] = blueprint.text
         files["genotype.json"] = json.dumps(outcome.proposal.genotype, indent=2)

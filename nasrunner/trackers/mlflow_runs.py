@@ -141,7 +141,7 @@ class StudyRuns:
     def write_ledger(self) -> None:
         """The study's summary and ledger, as artifacts."""
         files = [self.info.folder / name for name in ("summary.json", "ledger.jsonl")]
-        found = {file.name: file.read_text() for file in files if file.is_file()}
+        found = {file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()}
         self.connection.upload(self._artifact_uri, found)
 
     def end(self, summary: Summary) -> None:

@@ -179,6 +179,8 @@ class Broken(nn.Module):
                     warnings.warn("the user's module warns", stacklevel=1)
                 case "interrupt":
                     interrupt()
+                case "terminate":
+                    interrupt(signal.SIGTERM)
                 case "refuse autocast":
                     y = x * self.scale
                     y.register_hook(refuse_autocast)
@@ -211,9 +213,9 @@ def refuse_autocast(gradient):
     assert not torch.is_autocast_enabled("cpu")
 
 
-def interrupt():
-    """Ctrl-C."""
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(signum=signal.SIGINT):
+    """Ctrl-C, or another signal."""
+    os.kill(os.getpid(), signum)
     time.sleep(10)  # the signal's handler raises before this
 
 

@@ -18,7 +18,8 @@ from nasrunner.children.module import ChildModule
 from nasrunner.children.quiet import quiet
 from nasrunner.children.scheduling import Schedule
 from nasrunner.composition import construct
-from nasrunner.core import ConfigError, Proposal, child_folder
+from nasrunner.core import ConfigError, MachineError, Proposal, child_folder
+from nasrunner.core.stopping import ToldToStop, stopped_by_signals
 from tests.children.blobs import BLOBS, MLP, OWN, Blobs, broken, make_trainer, train
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
@@ -406,17 +407,31 @@ def test_ctrl_c_is_not_a_failure_of_the_child(tmp_path, override, space):
     assert not (child_folder(tmp_path, 0) / "outcome.json").exists()
 
 
+def test_sigterm_is_not_a_failure_of_the_child(tmp_path):
+    with pytest.raises(ToldToStop, match="SIGTERM"), stopped_by_signals():
+        train(tmp_path, space=broken("terminate"))
+    assert not (child_folder(tmp_path, 0) / "outcome.json").exists()
+
+
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
 def test_mixed_precision_is_of_the_forward_pass_alone(tmp_path, fast_loop):
     overrides = ("trainer.precision=bf16-mixed", f"trainer.fast_loop={fast_loop}")
     assert train(tmp_path, *overrides, space=broken("refuse autocast")).error is None
 
 
-def test_an_outcome_that_cannot_be_written_is_a_failure(tmp_path):
+def test_an_outcome_that_cannot_be_written_is_no_outcome(tmp_path):
     (tmp_path / "children").write_text("a file where the folder should be")
-    outcome = train(tmp_path)
-    assert outcome.status == "failed"
-    assert "could not be written" in outcome.error
+    with pytest.raises(MachineError, match=r"the outcome could not be written: .*children"):
+        train(tmp_path)
+
+
+def test_a_disk_that_is_full_is_no_failure_of_the_child(tmp_path):
+    child = child_folder(tmp_path, 0)
+    child.mkdir(parents=True)
+    (child / "best.ckpt.unfinished").symlink_to("/dev/full")
+    with pytest.raises(MachineError, match="No space left on device"):
+        train(tmp_path)
+    assert not (child / "outcome.json").exists()
 
 
 def test_nothing_is_printed_and_warnings_go_to_the_childs_log(tmp_path, capfd):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nasrunner.composition import construct
-from nasrunner.core import Executor, Outcome, Proposal, Train
+from nasrunner.core import Executor, MachineError, Outcome, Proposal, Train
 from tests.executors import trains
 
 FOUND = sorted(Path("conf/executor").glob("*.yaml"))
@@ -104,6 +104,18 @@ def test_an_exception_in_training_is_a_failed_outcome(
     assert outcome.status == "failed"
     assert outcome.reward is None
     assert re.search(reason, outcome.error or "")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_fault_of_the_machine_is_no_outcome(path: Path) -> None:
+    told = (
+        "^child 7 was interrupted by a fault of the machine, .*: No space left on device: /data/x$"
+    )
+    with (
+        contextlib.closing(construct(config(path), "executor")) as built,
+        pytest.raises(MachineError, match=told),
+    ):
+        run(built, trains.finds_a_full_disk, [Proposal(7, {})])
 
 
 def test_close_twice_is_close_once() -> None:

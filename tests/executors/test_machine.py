@@ -1,10 +1,14 @@
 """GPUs as nvidia-smi lists them, and which worker gets which."""
 
+import errno
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from nasrunner.core import ConfigError
+from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.executors import machine
 from nasrunner.executors.machine import (
     gpus_of_each_worker,
@@ -160,3 +164,27 @@ def test_an_allocation_without_cgroups_counts(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")  # all of the node's
     assert (num_cores(), memory_gb()) == (4, 256)
+
+
+def test_a_loopback_interface_that_connects_is_enough() -> None:
+    machine.check_loopback()
+
+
+@pytest.mark.parametrize("call", ["create_server", "create_connection"])
+def test_no_loopback_interface_is_a_sentence(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(socket, call, refuse)
+    told = r"127\.0\.0\.1 could not be opened: Network is unreachable\. executor=serial needs none"
+    with pytest.raises(NasRunnerError, match=told):
+        machine.check_loopback()
+
+
+@pytest.mark.slow
+def test_a_network_namespace_without_loopback_is_told() -> None:
+    code = "from nasrunner.executors.machine import check_loopback; check_loopback()"
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to make a network namespace")
+    ended = subprocess.run(["unshare", "-n", sys.executable, "-c", code], capture_output=True)
+    assert b"could not be opened: Network is unreachable. executor=serial" in ended.stderr

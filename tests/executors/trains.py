@@ -1,5 +1,6 @@
 """What the executors are given to run in these tests: top-level functions, so that they pickle."""
 
+import errno
 import os
 import signal
 import sys
@@ -43,6 +44,10 @@ def unpicklable(proposal: Proposal) -> Outcome:
 
 def not_an_outcome(proposal: Proposal) -> Any:
     return {"reward": 1.0}
+
+
+def finds_a_full_disk(proposal: Proposal) -> Outcome:
+    raise OSError(errno.ENOSPC, "No space left on device", "/data/x")
 
 
 def describe_process(proposal: Proposal) -> Outcome:

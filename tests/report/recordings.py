@@ -143,7 +143,11 @@ class Recording:
     @contextmanager
     def _ledger(self) -> Iterator[Ledger]:
         path = self.folder / "ledger.jsonl"
-        with patch("nasrunner.ledger.time.time", self.clock), Ledger(path) as ledger:
+        with (
+            patch("nasrunner.ledger.time.time", self.clock),
+            patch("nasrunner.ledger.time.monotonic", self.clock),
+            Ledger(path) as ledger,
+        ):
             yield ledger
 
 

@@ -219,11 +219,15 @@ def test_a_ledger_that_is_empty_or_damaged_is_refused(run, tmp_path):
     ledger.write_text("".join([*lines[:2], lines[2][:20] + "\n", *lines[3:]]))
     assert "is damaged in line 3 of 6" in refused(run, f"from={folder}")
     ledger.write_text("".join([lines[0], *lines[2:]]))  # an outcome without its proposal
-    assert "is damaged: an event belongs to none before it" in refused(run, f"from={folder}")
+    assert "is damaged in line 2 of 5: child 0 has an outcome, but was not" in refused(
+        run, f"from={folder}"
+    )
     ledger.write_text("".join(lines[1:]))
-    assert "is damaged: its first line is no header" in refused(run, f"from={folder}")
+    assert "is damaged in line 1 of 5: it is no study's first" in refused(run, f"from={folder}")
     ledger.write_text("")
     assert "is empty: the study has not started" in refused(run, f"from={folder}")
+    (folder / "children" / "0000").mkdir(parents=True)
+    assert "is empty, but the folders of 1 children" in refused(run, f"from={folder}")
 
 
 def test_studies_of_different_rewards_are_refused(run, tmp_path):

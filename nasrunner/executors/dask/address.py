@@ -173,7 +173,7 @@ def _resolved(address: object) -> str:
     if "://" in address:
         return address
     try:
-        return str(json.loads(Path(address).expanduser().read_text())["address"])
+        return str(json.loads(Path(address).expanduser().read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"executor.address={address} is neither an address, such as tcp://host:8786, nor a "

@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from nasrunner.core import NasRunnerError, Outcome
+from nasrunner.core import MachineError, NasRunnerError, Outcome
+from nasrunner.core.faults import machine_fault
 from nasrunner.core.imports import quick_imports
 from nasrunner.executors.dask.cluster import Cluster, Demand
 from nasrunner.executors.dask.job import Job
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
-from nasrunner.executors.warm import sigint_blocked
+from nasrunner.executors.warm import terminal_blocked
 
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # this executor retries, and knows whom to blame
@@ -66,7 +67,7 @@ class Dispatcher:
         self._is_closing = False
         self._thread = threading.Thread(target=self._dispatch_all, name="dispatcher")
         self._thread.daemon = True  # a driver that forgets to close can still end
-        with sigint_blocked():
+        with terminal_blocked():
             self._thread.start()
 
     @property
@@ -111,7 +112,10 @@ class Dispatcher:
         except NasRunnerError as error:
             self.ended.put(error)
         except OSError as error:  # Dask's CommClosedError among them
-            self.ended.put(NasRunnerError(f"no child can run: Dask's scheduler is gone ({error})"))
+            self.ended.put(
+                machine_fault(error)
+                or NasRunnerError(f"no child can run: Dask's scheduler is gone ({error})")
+            )
         except Exception as error:
             broken = NasRunnerError(f"no child can run any more: {last_lines(error)}")
             broken.__cause__ = error
@@ -182,7 +186,11 @@ class Dispatcher:
         if job is None:
             return  # its worker was given up before the message came, or it is another study's
         try:
-            outcome: Outcome = replace(pickle.loads(event[1]["outcome"]), proposal=job.proposal)
+            ended: Outcome | MachineError = pickle.loads(event[1]["outcome"])
+            if isinstance(ended, MachineError):
+                self.ended.put(ended)
+                return
+            outcome = replace(ended, proposal=job.proposal)
         except Exception as error:
             outcome = failed(job.proposal, f"its outcome cannot be unpickled: {last_lines(error)}")
         self._end(job, outcome)

@@ -92,7 +92,7 @@ def log_end(folder: Path, job_id: str) -> str:
     lines: list[str] = []
     for path in sorted(folder.glob(f"*{job_id}*")):
         try:
-            lines += path.read_text(errors="replace").splitlines()
+            lines += path.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             continue
     last = [line for line in lines if line.strip()][-_LOG_LINES:]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core import MachineError, Outcome, Proposal, Train
 from nasrunner.core.records import found_outcome
 from nasrunner.executors.running import failed, run_child
 
@@ -54,8 +54,8 @@ class SlurmChild:
     retries: int
     grace_s: float
 
-    def __call__(self) -> Outcome:
-        """The outcome, of which only that of the first process counts.
+    def __call__(self) -> Outcome | MachineError:
+        """The outcome, of which only that of the first process counts, or why it has none.
 
         Raises:
             RankFailedError: the child failed in a process that is not the first.
@@ -68,6 +68,8 @@ class SlurmChild:
             return failed(self.proposal, restart.reason())
         try:
             outcome = run_child(self._train, self.proposal)
+        except MachineError as fault:
+            return MachineError(str(fault))
         except SystemExit as stopped:  # SLURM knows what it wants to do with the job
             raise SystemExit(1) from stopped
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has ended in time

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import MachineError, Outcome, Proposal
+from nasrunner.core.files import keep_file
 from nasrunner.executors.folders import outcome_left
 from nasrunner.executors.running import failed, last_lines
 
@@ -68,9 +69,7 @@ class SlurmJob:
             "submitted": self.submitted_s,
             "is_cancelled": self.is_cancelled,
         }
-        unfinished = self.folder / f"{_FILE}.unfinished"
-        unfinished.write_text(json.dumps(record) + "\n")
-        unfinished.replace(self.folder / _FILE)
+        keep_file(self.folder / _FILE, json.dumps(record) + "\n")
 
     @classmethod
     def found(cls, proposal: Proposal, folder: Path, shared: Path) -> "SlurmJob | None":
@@ -82,7 +81,7 @@ class SlurmJob:
             shared: holds a folder for each array.
         """
         try:
-            record: Mapping[str, Any] = json.loads((folder / _FILE).read_text())
+            record: Mapping[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         if record["hash"] != proposal.hash:
@@ -102,7 +101,11 @@ class SlurmJob:
         return job if job.job_id is not None else None
 
     def result(self) -> Outcome | None:
-        """What the job's first process left; None: nothing yet."""
+        """What the job's first process left; None: nothing yet.
+
+        Raises:
+            MachineError: a full disk or the like interrupted the child on its node.
+        """
         path = self._path("0_result.pkl")
         if not path.exists():
             return None
@@ -112,6 +115,9 @@ class SlurmJob:
             return failed(self.proposal, f"its outcome cannot be unpickled: {last_lines(error)}")
         if what == "error":
             return failed(self.proposal, "\n".join(value.splitlines()[-_LOG_LINES:]))
+        if isinstance(value, MachineError):
+            self.forget()  # or a resumed study would meet the same result
+            raise value
         assert isinstance(value, Outcome)
         return value
 
@@ -130,7 +136,8 @@ class SlurmJob:
                 return str(value.splitlines()[-1])
         for suffix in ("0_log.err", "0_log.out"):
             path = self._path(suffix)
-            if path.exists() and (lines := path.read_text(errors="replace").splitlines()):
+            log = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+            if lines := log.splitlines():
                 return "its log ends:\n" + "\n".join(lines[-_LOG_LINES:])
         return (
             f"it left no log in {self.files}: where nodes do not share that folder, "

@@ -13,7 +13,7 @@ from nasrunner.core.errors import suggest
 from nasrunner.executors.slurm.child import SlurmChild
 from nasrunner.executors.slurm.request import Request
 from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, outside_allocation
-from nasrunner.executors.warm import sigint_blocked
+from nasrunner.executors.warm import terminal_blocked
 
 _TRANSIENT = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|timed out"
@@ -75,7 +75,7 @@ def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: 
     executor.update_parameters(**request.parameters(name))
     try:
         # submitit prints what sbatch says, which stands in our error.
-        with outside_allocation(), sigint_blocked(), redirect_stderr(io.StringIO()):
+        with outside_allocation(), terminal_blocked(), redirect_stderr(io.StringIO()):
             jobs = executor.submit_array(children)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)

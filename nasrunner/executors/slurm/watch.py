@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nasrunner.executors.warm import sigint_blocked
+from nasrunner.executors.warm import terminal_blocked
 
 _ENDED = (
     "BOOT_FAIL",
@@ -110,7 +110,7 @@ class SlurmWatch:
         self._jobs = frozenset(jobs)
         if self._jobs and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="squeue", daemon=True)
-            with sigint_blocked():
+            with terminal_blocked():
                 self._thread.start()
 
     @property

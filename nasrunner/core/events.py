@@ -1,0 +1,133 @@
+"""What a ledger's events must be for a study to be read from them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
+
+from nasrunner.core.records import Status
+
+
+class EventOrder:
+    """Checks one event after the other; what is wrong with one is a sentence."""
+
+    def __init__(self) -> None:
+        self._num_proposed = 0
+        self._in_flight: set[int] = set()
+        self._has_begun = False
+
+    def check(self, event: Mapping[str, Any]) -> None:
+        """Takes the next event.
+
+        Raises:
+            ValueError: it lacks a value, or does not follow from those before it.
+        """
+        kind = event["event"]
+        if self._has_begun is (kind == "study"):
+            raise ValueError(
+                "the study begins a second time" if self._has_begun else "it is no study's first"
+            )
+        self._has_begun = True
+        _check_fields(event, {"time": _is_number, **_FIELDS.get(kind, {})})
+        if "monotonic_s" in event:
+            _check_fields(event, {"monotonic_s": _is_number})
+        if kind == "proposed":
+            self._propose(event["index"])
+        elif kind == "outcome":
+            self._end(event["index"])
+
+    def _propose(self, index: int) -> None:
+        if index != self._num_proposed:
+            raise ValueError(f"child {index} is proposed, but child {self._num_proposed} is next")
+        self._num_proposed += 1
+        self._in_flight.add(index)
+
+    def _end(self, index: int) -> None:
+        if index not in self._in_flight:
+            known = 0 <= index < self._num_proposed
+            raise ValueError(
+                f"child {index} has a second outcome"
+                if known
+                else f"child {index} has an outcome, but was not proposed"
+            )
+        self._in_flight.remove(index)
+
+
+def times(events: Sequence[Mapping[str, Any]]) -> list[float]:
+    """When each event of a ledger was written, in Unix seconds.
+
+    Within a session the time since its first event is that of a clock that nobody sets and that
+    stands while the machine is suspended, where the ledger has it.
+    """
+    found = []
+    start: Mapping[str, Any] = {}
+    for event in events:
+        if not start or event["event"] == "resumed":
+            start = event
+        if "monotonic_s" in start and "monotonic_s" in event:
+            found.append(start["time"] + event["monotonic_s"] - start["monotonic_s"])
+        else:
+            found.append(event["time"])
+    return found
+
+
+def sessions(events: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """When the first and the last event of each session was written, in Unix seconds."""
+    found: list[tuple[float, float]] = []
+    for event, time_s in zip(events, times(events), strict=True):
+        if not found or event["event"] == "resumed":
+            found.append((time_s, time_s))
+        first_s, last_s = found[-1]
+        found[-1] = (first_s, max(last_s, time_s))
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _is_mapping_to(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, dict) and all(check(each) for each in value.values())
+
+
+_FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
+    "study": {
+        "version": _is_whole,
+        "seed": _is_whole,
+        "space": _is_mapping_to(lambda options: isinstance(options, list)),
+    },
+    "proposed": {
+        "index": _is_whole,
+        "genotype": _is_mapping_to(_is_whole),
+        "notes": _is_mapping_to(_is_number),
+    },
+    "outcome": {
+        "index": _is_whole,
+        "status": lambda value: value in get_args(Status),
+        "reward": _or_none(_is_number),
+        "metrics": _is_mapping_to(_is_number),
+        "cost_s": _is_number,
+        "error": _or_none(_is_text),
+        "reused_from": _or_none(_is_whole),
+    },
+    "ended": {"reason": _is_text},
+}
+"""Kind of event -> what it holds. Of a kind that a later version adds nothing is known."""
+
+
+def _check_fields(event: Mapping[str, Any], fields: Mapping[str, Callable[[object], bool]]) -> None:
+    for name, is_legal in fields.items():
+        if name not in event:
+            raise ValueError(f"its {name!r} is missing")
+        if not is_legal(event[name]):
+            raise ValueError(f"its {name!r} cannot be {event[name]!r:.60}")
