@@ -24,7 +24,7 @@ def study_id(folder: Path) -> str:
 def recall(folder: Path) -> dict[str, Any]:
     """What is kept of a study; nothing where it was not tracked before."""
     try:
-        return dict(json.loads((folder / _NAME).read_text()))
+        return dict(json.loads((folder / _NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
@@ -32,5 +32,6 @@ def recall(folder: Path) -> dict[str, Any]:
 def remember(folder: Path, facts: dict[str, Any]) -> None:
     """Adds facts to the file, all of them or none."""
     unfinished = folder / f"{_NAME}.tmp"
-    unfinished.write_text(json.dumps({**recall(folder), **facts}, indent=2) + "\n")
+    text = json.dumps({**recall(folder), **facts}, indent=2) + "\n"
+    unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, folder / _NAME)

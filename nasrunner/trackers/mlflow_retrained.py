@@ -81,7 +81,7 @@ def write_retrained(
     is_there = address.database is None or address.database.exists()  # it would be made anew
     if "run_id" not in known or not is_there:
         raise NoStudyRunError(f"it does not have the run of {study}")
-    connection = Connection(address, experiment, known["study"])
+    connection = Connection(address, experiment, known["study"], known)
     parent = connection.client.get_run(known["run_id"])
     written: set[tuple[str, str, str]] = set()
     for kind in dict.fromkeys(each.kind for each in networks):
@@ -134,7 +134,7 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         tags=tags({"mlflow.note.content": text.child_note(None, blueprint)}) if blueprint else [],
     )
     found = [network.folder / name for name in _FILES if (network.folder / name).is_file()]
-    files = {path.name: path.read_text() for path in found}
+    files = {path.name: path.read_text(encoding="utf-8") for path in found}
     if blueprint is not None:
         files["architecture.txt"] = blueprint.text
         files["genotype.json"] = json.dumps(outcome.proposal.genotype, indent=2)

@@ -1,11 +1,13 @@
-"""A real MLflow server in a process of its own."""
+"""A real MLflow server in a process of its own, and servers that only answer."""
 
 import contextlib
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -46,3 +48,28 @@ def mlflow_server(port: int, database: Path, log: Path, store: str | None = None
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # its workers, too
         server.wait()
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """Answers that it is there, and does nothing else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def answering(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Runs a server in a thread until the block ends; yields its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
