@@ -31,6 +31,8 @@ def mlflow_server(port: int, database: Path, log: Path, store: str | None = None
     command += ["--backend-store-uri", store or f"sqlite:///{database}", "--workers", "1"]
     command += ["--artifacts-destination", str(database.parent / "served")]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    # Eight processes that import MLflow, to run jobs that nobody gives them.
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with log.open("ab") as out:
         server = subprocess.Popen(
             command, stdout=out, stderr=out, env=environment, start_new_session=True
