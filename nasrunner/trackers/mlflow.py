@@ -1,5 +1,6 @@
 """Tracks a study in MLflow: a run for the study, and one for each child under it."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -102,6 +103,8 @@ class MlflowTracker:
         error = self._writer.first_error(_FIRST_TRY_S)
         if error is not None and is_refusal(error):
             self._writer.abandon()
+            with contextlib.suppress(Exception):  # then it stays, as one that runs
+                self._writer.runs.discard()
             raise self._refused(error) from error
         is_artifacts = isinstance(error, ArtifactError)  # told already
         return "" if error is None or is_artifacts else _in_one_line(error)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasrunner.core.errors import ConfigError
 from nasrunner.core.imports import quick_imports
 from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
@@ -179,12 +180,26 @@ class Connection:
         self._restore_experiment(run.info.experiment_id)
         return str(run.info.experiment_id)
 
+    def _check_place(self, name: str, place: str) -> None:
+        """Refuses to put artifacts elsewhere than where the user wants them."""
+        from mlflow.utils.uri import resolve_uri_if_local
+
+        if self._address.artifact_uri is None:
+            return
+        wanted = str(resolve_uri_if_local(self._address.artifacts_of(name)))  # type: ignore[no-untyped-call]
+        if wanted.removeprefix("file://") != place.removeprefix("file://"):
+            raise ConfigError(
+                f"tracker.artifact_uri: experiment {name!r} keeps its artifacts in {place}, where "
+                f"it was made, and not in {wanted}. Legal: null, or another tracker.experiment"
+            )
+
     def _find_experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
         if found is not None:
             self._restore_experiment(found.experiment_id)
+            self._check_place(name, str(found.artifact_location))
             return str(found.experiment_id)
         place = self._address.artifacts_of(name)
         try:

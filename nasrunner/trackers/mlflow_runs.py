@@ -168,6 +168,11 @@ class StudyRuns:
         status = "KILLED" if summary.reason == "interrupted" else failed
         self.connection.client.set_terminated(self.parent_id, status)
 
+    def discard(self) -> None:
+        """Takes back what ``connect`` has made of a study that does not begin."""
+        if self.is_new and self.is_connected:
+            self.connection.client.delete_run(self.parent_id)
+
     def _make_parent(self) -> "Run":
         known = {
             **self._common_tags(),

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
 from nasrunner.trackers import mlflow_connection, mlflow_writer
@@ -108,3 +109,20 @@ def test_a_place_where_artifacts_cannot_be_is_told_before_the_first_child(
         ConfigError, match=rf"^tracker\.artifact_uri: artifacts cannot be written to .*{uri}/fake/"
     ):
         opened(tmp_path, f"sqlite:///{database}", artifact_uri=uri)
+    client = MlflowClient(f"sqlite:///{database}")
+    assert not client.search_runs([each.experiment_id for each in client.search_experiments()])
+
+
+def test_a_place_for_artifacts_that_an_experiment_does_not_have_is_not_ignored(
+    database, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{database}"
+    for place in ("here", "here/", None, f"{tmp_path}/here"):  # made there, and found there
+        opened(tmp_path, uri, artifact_uri=place)._writer.abandon()
+    with pytest.raises(
+        ConfigError,
+        match=r"^tracker\.artifact_uri: experiment 'fake' keeps its artifacts in .*/here/fake, "
+        r"where it was made, and not in .*/there/fake\. Legal: null, or another tracker\.exp",
+    ):
+        opened(tmp_path / "another", uri, artifact_uri="there")
