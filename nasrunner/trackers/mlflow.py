@@ -142,7 +142,10 @@ class MlflowTracker:
         writer = self._writer
         writer.finish(summary, self.close_timeout_s)
         missing = [f"up to {writer.num_missing} children"] if writer.num_missing else []
-        missing += [f"the artifacts of {writer.num_bare} children"] if writer.num_bare else []
+        if writer.num_bare:
+            missing.append(f"the artifacts of {writer.num_bare} children")
+        if writer.is_bare:
+            missing.append("those of the study" if writer.num_bare else "the study's artifacts")
         if not writer.is_done or missing:
             _log.warning(
                 "MLflow at %s lacks %s: the study is complete in its ledger, and "
@@ -150,7 +153,7 @@ class MlflowTracker:
                 self.address.shown,
                 " and ".join(missing) or "the end of the study",
                 resume_command(writer.runs.info.folder),
-                writer.last_error or f"it took more than {self.close_timeout_s} s",
+                writer.reason or f"it took more than {self.close_timeout_s} s",
             )
 
 

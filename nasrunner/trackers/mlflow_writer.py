@@ -6,15 +6,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.ports import Blueprint, Inspect, Summary
 from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.trackers.mlflow_artifacts import Artifacts
 from nasrunner.trackers.mlflow_children import ChildRun
 from nasrunner.trackers.mlflow_curves import BestSoFar, ledger_times
-from nasrunner.trackers.mlflow_faults import ArtifactError, is_refusal
+from nasrunner.trackers.mlflow_faults import is_refusal
 from nasrunner.trackers.mlflow_runs import StudyRuns
 
 _log = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Writer(threading.Thread):
         self.is_done = False
         self.last_error = ""
         self.num_skipped = 0
+        self.is_bare = False
         self._inspect = inspect
         self._poll_s = poll_s
         self._max_waiting = max_waiting
@@ -102,9 +104,7 @@ class Writer(threading.Thread):
         self._unsure: set[int] = set()
         self._failures = 0
         self._failing_since: float | None = None
-        self._artifact_failures = 0
-        self._artifacts_from = 0.0
-        self._is_told = False
+        self._artifacts = Artifacts(self._pause, runs.last_best)
         self._last_progress = time.monotonic()
         self._next_poll = time.monotonic() + poll_s
         times = ledger_times(runs.info.folder) if recorded else {}
@@ -136,7 +136,7 @@ class Writer(threading.Thread):
         with self._changed:
             while not self._is_tried() and time.monotonic() < until:
                 self._changed.wait(0.1)
-            return self._first_error
+            return self._first_error or self._artifacts.error
 
     def _is_tried(self) -> bool:
         """Whether all that the first child waits for is known."""
@@ -155,7 +155,7 @@ class Writer(threading.Thread):
         """Waits until all is written, or nothing could be for ``timeout_s``."""
         with self._changed:
             self._summary = summary
-            self._artifact_failures, self._artifacts_from = 0, 0.0
+            self._artifacts.hope()
             asked = time.monotonic()
             self._changed.notify_all()
             while not self.is_done and self._is_hopeful(asked, timeout_s):
@@ -171,6 +171,12 @@ class Writer(threading.Thread):
     def num_bare(self) -> int:
         """Children of which MLflow has all but their artifacts."""
         return len(self._bare)
+
+    @property
+    def reason(self) -> str:
+        """Why something is missing; empty where nothing has failed."""
+        error = str(self._artifacts.error or "") if self._bare or self.is_bare else ""
+        return " ".join(error.split()) or self.last_error
 
     def _is_hopeful(self, asked: float, timeout_s: float) -> bool:
         """Whether what fails may still succeed; what is being done is waited for much longer."""
@@ -198,7 +204,7 @@ class Writer(threading.Thread):
         if not self.runs.is_connected:
             self.runs.connect()
         elif not self._is_described:
-            self._wrote(self.runs.write_config)  # or at the end, with the ledger
+            self._artifacts.wrote(self.runs.write_config)  # or at the end, with the ledger
             self._is_described = True
         elif not self._is_listed:
             self._list()
@@ -208,14 +214,14 @@ class Writer(threading.Thread):
             self._write(self._waiting[0])
         elif self._summary is not None and (not self._bare or self._leaves_bare()):
             self._end(self._summary)
-        elif self._bare and time.monotonic() >= self._artifacts_from:
+        elif self._bare and time.monotonic() >= self._artifacts.ready_s:
             self._complete(self._bare[0])
         else:
             self._rest()
 
     def _rest(self) -> None:
         """Waits for a child, the next look at curves, or until artifacts may be tried again."""
-        until = min(self._next_poll, self._artifacts_from) if self._bare else self._next_poll
+        until = min(self._next_poll, self._artifacts.ready_s) if self._bare else self._next_poll
         with self._changed:
             if not self._waiting and (self._summary is None or self._bare):
                 self._changed.wait(max(0.0, until - time.monotonic()))
@@ -224,9 +230,12 @@ class Writer(threading.Thread):
         """Writes how the study ended."""
         self._write_best()
         self.runs.write_summary(summary)
-        while not self._wrote(self.runs.write_ledger) and not self._leaves_bare():
+        while not (has_ledger := self._artifacts.wrote(self.runs.write_ledger)):
+            if self._leaves_bare():
+                break
             with self._changed:
-                self._changed.wait(max(0.0, self._artifacts_from - time.monotonic()))
+                self._changed.wait(max(0.0, self._artifacts.ready_s - time.monotonic()))
+        self.is_bare = not has_ledger
         self.runs.end(summary)
         self.is_done = True
 
@@ -277,7 +286,7 @@ class Writer(threading.Thread):
             ended.run = children.write_outcome(ended.run, outcome, blueprint, ended.end_s)
             self._unsure.discard(index)
             write = functools.partial(children.write_artifacts, ended.run, outcome, blueprint)
-            if is_bare := not self._wrote(write):
+            if is_bare := not self._artifacts.wrote(write):
                 children.mark_bare(ended.run)
             children.end(ended.run, outcome, ended.end_s)
         except Exception as error:
@@ -295,7 +304,7 @@ class Writer(threading.Thread):
             assert ended.run_id is not None, "a session before this one has made it"
             ended.run = children.adopt(ended.outcome.proposal.index, ended.run_id)
         blueprint = self._blueprint(ended)
-        if self._wrote(
+        if self._artifacts.wrote(
             functools.partial(children.write_artifacts, ended.run, ended.outcome, blueprint)
         ):
             children.unmark_bare(ended.run)
@@ -387,28 +396,9 @@ class Writer(threading.Thread):
             if each.run is not None and each.run.run_id in gone:
                 each.run = None
 
-    def _wrote(self, write: Callable[[], None]) -> bool:
-        """Writes artifacts, if they can be; a place that failed is left alone for a while."""
-        if time.monotonic() < self._artifacts_from:
-            return False
-        try:
-            write()
-        except ArtifactError as error:
-            self.runs.last_best()  # raises where the server is away: it is not the artifacts
-            self._first_error = error
-            self._artifact_failures += 1
-            self._artifacts_from = time.monotonic() + self._pause(self._artifact_failures)
-            self.last_error = " ".join(str(error).split())
-            if not self._is_told:
-                _log.warning("MLflow artifacts cannot be written, and are added later: %s", error)
-            self._is_told = True
-            return False
-        self._artifact_failures, self._is_told = 0, False
-        return True
-
     def _leaves_bare(self) -> bool:
         """Whether artifacts have failed often enough at the end of a study."""
-        return self._artifact_failures >= _MAX_ATTEMPTS
+        return self._artifacts.num_failures >= _MAX_ATTEMPTS
 
     def _is_hopeless(self) -> bool:
         """Whether nothing keeps a study from its end but children that fail again and again."""

@@ -106,7 +106,8 @@ def test_artifacts_are_written_when_the_disk_has_room_again(uri, disk, tmp_path,
 def test_artifacts_of_a_full_disk_are_completed_by_resuming(uri, disk, tmp_path, caplog):
     folder = tmp_path / "fake" / "2026"
     session(uri, folder, NUM_CHILDREN)
-    assert "lacks the artifacts of 12 children: the study is complete in its ledger" in caplog.text
+    assert "lacks the artifacts of 12 children and those of the study: the study" in caplog.text
+    assert caplog.records[-1].message.endswith("No space left on device)")
     records = Records(uri, folder)
     records.assert_complete()
     assert not any(artifacts_of(records).values())
