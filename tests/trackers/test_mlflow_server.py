@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 AWAY_S = 6.0  # beyond the sixth pause, the longest
-CHILD_S = 0.4
+CHILD_S = 1.5  # few children: each that ends meanwhile is looked at over HTTP
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
 LOCAL = Path(__file__).parents[2] / "conf" / "executor" / "local.yaml"
 
