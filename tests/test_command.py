@@ -173,8 +173,8 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["resume=nowhere"], "resume=.*nowhere is no study's folder"),
         (["task.reward.metric=val_acuracy"], "val_acuracy"),
         (
-            ["tracker=mlflow", "tracker.tracking_uri=http://127.0.0.1:9"],
-            "tracker.*tracking_uri.*127.0.0.1:9",
+            ["tracker=mlflow", "tracker.tracking_uri=localhost:5000"],
+            r"tracker\.tracking_uri: 'localhost:5000' has no scheme, did you mean http://localhost",
         ),
         (["hydra.run.dir=/proc/nasrunner"], "/proc/nasrunner"),
         (["hydra.run.dir=.", "+trainer.dummy=1"], "trainer.dummy"),

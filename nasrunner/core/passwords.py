@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_AFTER_USER = re.compile(r"(//[^:/@\s]*):[^/@\s]*@")
+# Also one whose own special characters damage the address; what looks like a port is none.
+_AFTER_USER = re.compile(r"(//[^:/@\s]*):(?!\d+(?:[/?#\s]|$))(?:(?!//)[^\s'\",])*@")
 _IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
 
 

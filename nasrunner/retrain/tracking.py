@@ -25,6 +25,8 @@ def track(session: Session, results: Results) -> str | None:
         if config["tracking_uri"] == study.config["tracker"].get("tracking_uri"):
             config["tracking_uri"] = own_tracking_uri(study)  # as seen from any folder
         tracker: MlflowTracker = construct(config, "tracker")
+        if outage := tracker.address.outage:
+            return f"{tracker.address.shown} does not answer: {outage}"
         networks = list(_tracked(session, results))
         write_retrained(tracker.address, tracker.experiment or study.name, study.folder, networks)
     except Exception as error:  # whatever MLflow raises: the results are in the folder

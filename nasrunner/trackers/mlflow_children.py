@@ -23,6 +23,7 @@ from nasrunner.trackers.mlflow_curves import CurveReader
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+_BARE = "nasrunner.artifacts"  # a tag of an ended run whose artifacts are still to be written
 _RUN_STATUS = {"completed": "FINISHED", "failed": "FAILED"}  # others were never trained: KILLED
 
 
@@ -41,6 +42,21 @@ class ChildRun:
     artifact_uri: str
     curves: CurveReader
     single: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """What an earlier session has made of a child's run.
+
+    Attributes:
+        run_id: the run's.
+        is_ended: its figures are complete.
+        is_bare: its artifacts are not.
+    """
+
+    run_id: str
+    is_ended: bool
+    is_bare: bool
 
 
 class ChildRuns:
@@ -62,21 +78,26 @@ class ChildRuns:
         self._folder = folder
         self._common_tags = common_tags
 
-    def all(self) -> dict[int, tuple[str, str]]:
-        """What MLflow has: child index -> (run id, run status), each child once."""
-        found: dict[int, tuple[str, str]] = {}
-        for run in self._connection.search(None):
-            if (given := run.data.tags.get("nasrunner.index")) is None:
-                continue
-            index, this = int(given), (run.info.run_id, run.info.status)
-            if (other := found.get(index)) is None:
-                found[index] = this
-                continue
-            # A request that MLflow carried out although it seemed to fail was sent twice.
-            kept, spare = (this, other) if other[1] == "RUNNING" else (other, this)
-            self._client.delete_run(spare[0])
-            found[index] = kept
-        return found
+    def all(self) -> dict[int, KnownRun]:
+        """What MLflow has, by child index: each child once, and none of it in the trash."""
+        runs: dict[int, list[Run]] = {}
+        for run in self._connection.search(None, with_deleted=True):
+            if (index := run.data.tags.get("nasrunner.index")) is not None:
+                runs.setdefault(int(index), []).append(run)
+        return {index: self._only(each) for index, each in runs.items()}
+
+    def _only(self, runs: list["Run"]) -> KnownRun:
+        """One run of a child; of those that are not in the trash, the others are put there.
+
+        A request that MLflow carried out although it seemed to fail was sent twice.
+        """
+        active = [run for run in runs if run.info.lifecycle_stage == "active"]
+        kept, *spare = sorted(active or runs, key=lambda run: bool(run.info.status == "RUNNING"))
+        for run in spare if active else ():
+            self._client.delete_run(run.info.run_id)
+        self._connection.restored(kept)
+        is_ended = kept.info.status != "RUNNING"
+        return KnownRun(kept.info.run_id, is_ended, _BARE in kept.data.tags)
 
     def find(self, index: int) -> ChildRun | None:
         """The run of a child, if any request has made one."""
@@ -151,6 +172,15 @@ class ChildRuns:
         if outcome.error:
             files["error.txt"] = outcome.error
         self._connection.upload(run.artifact_uri, files)
+
+    def mark_bare(self, run: ChildRun) -> None:
+        """Notes, for this session or one that resumes the study, that artifacts are missing."""
+        self._client.set_tag(run.run_id, _BARE, "missing")
+
+    def unmark_bare(self, run: ChildRun) -> None:
+        """Takes the note away."""
+        if _BARE in self._client.get_run(run.run_id).data.tags:  # once: it may be sent again
+            self._client.delete_tag(run.run_id, _BARE)
 
     def end(self, run: ChildRun, outcome: Outcome, end_s: float) -> None:
         """Marks a run as complete: from now on it is not touched again."""

@@ -1,5 +1,6 @@
 """MLflow's client for one study: connecting, searching, uploading, and MLflow's own types."""
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -7,10 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasrunner.core.errors import ConfigError
 from nasrunner.core.imports import quick_imports
 from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
 from nasrunner.trackers.mlflow_curves import Point
+from nasrunner.trackers.mlflow_faults import ArtifactError, Persistent, at_once, is_refusal
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -28,6 +31,12 @@ _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def import_early(is_database: bool) -> None:
+    """Does so in the background, where nobody hears of a failure: connecting meets it again."""
+    with contextlib.suppress(Exception):
+        import_mlflow(is_database)
+
+
+def import_mlflow(is_database: bool) -> None:
     """Imports what a connection needs, for seconds, without connecting."""
     _prepare_environment()
     with quick_imports():
@@ -42,10 +51,6 @@ def _prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
-class ArtifactError(Exception):
-    """Artifacts cannot be written, wherever they go."""
-
-
 class Connection:
     """An experiment of a tracking store, seen from one study.
 
@@ -53,24 +58,30 @@ class Connection:
         address: where MLflow keeps its runs.
         experiment: the experiment's name; made where there is none.
         study_id: what tells this study from all others.
+        known: what ``mlflow.json`` says of it: its run is in its experiment, whatever that is
+            called by now.
 
     Attributes:
         client: MLflow's client. Importing it takes a second: not for --help, nor for workers.
         experiment_id: the experiment's.
     """
 
-    def __init__(self, address: Address, experiment: str, study_id: str) -> None:
+    def __init__(
+        self, address: Address, experiment: str, study_id: str, known: Mapping[str, Any]
+    ) -> None:
         self._address = address
         self._study_id = study_id
-        _prepare_environment()
+        import_mlflow(is_database=address.scheme not in ("http", "https"))
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):  # what fails is told once, by the writer
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        with address.alone():
-            address.create(self._make_tables)
-            self.client: MlflowClient = MlflowClient(address.uri)
-            self.experiment_id = self._find_experiment(experiment)
+        address.create(self._make_tables)
+        client: Any = Persistent(MlflowClient(address.mlflow_uri))
+        self.client: MlflowClient = client
+        self.experiment_id = self._known_experiment(experiment, known) or self._find_experiment(
+            experiment
+        )
 
     def _make_tables(self, uri: str) -> None:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -78,8 +89,10 @@ class Connection:
         store = SqlAlchemyStore(uri, self._address.artifacts_of("Default"))  # type: ignore[no-untyped-call]
         store.engine.dispose()
 
-    def search(self, condition: str | None) -> list["Run"]:
+    def search(self, condition: str | None, *, with_deleted: bool = False) -> list["Run"]:
         """All runs of this study that meet a condition, oldest first."""
+        from mlflow.entities import ViewType
+
         mine = f"tags.`nasrunner.study` = '{self._study_id}'"
         runs: list[Run] = []
         token = None
@@ -87,6 +100,7 @@ class Connection:
             page = self.client.search_runs(
                 [self.experiment_id],
                 f"{mine} AND {condition}" if condition else mine,
+                ViewType.ALL if with_deleted else ViewType.ACTIVE_ONLY,
                 max_results=1000,
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
@@ -109,9 +123,15 @@ class Connection:
                 Path(folder, name).write_text(content, encoding="utf-8")
             try:
                 repository: Any = get_artifact_repository(
-                    artifact_uri, tracking_uri=self._address.uri
+                    artifact_uri, tracking_uri=self._address.mlflow_uri
                 )
-                repository.log_artifacts(folder)
+                try:
+                    repository.log_artifacts(folder)
+                except Exception as error:
+                    if is_refusal(error):
+                        raise
+                    for name in files:  # of many requests one is lost: not all of them again
+                        at_once(repository.log_artifact, str(Path(folder, name)))
             except Exception as error:
                 raise ArtifactError(f"{artifact_uri}: {error}") from error
 
@@ -120,16 +140,68 @@ class Connection:
         history = self.client.get_metric_history(run_id, metric)
         return max((point.step for point in history), default=-1)
 
+    def restore(self, run_ids: Iterable[str]) -> set[str]:
+        """Takes the experiment and runs out of MLflow's trash; returns the ids that are gone."""
+        self._restore_experiment(self.experiment_id)
+        return {each for each in run_ids if self._restored(each) is None}
+
+    def restored(self, run: "Run") -> "Run":
+        """A run, taken out of MLflow's trash where somebody put it there."""
+        if run.info.lifecycle_stage != "active":
+            self.client.restore_run(run.info.run_id)
+        return run
+
+    def _restored(self, run_id: str) -> "Run | None":
+        run = self._run(run_id)
+        return self.restored(run) if run is not None else None
+
+    def _run(self, run_id: str) -> "Run | None":
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None
+
+    def _restore_experiment(self, experiment_id: str) -> None:
+        found = self.client.get_experiment(experiment_id)
+        if found.lifecycle_stage != "active":
+            self.client.restore_experiment(experiment_id)
+
+    def _known_experiment(self, name: str, known: Mapping[str, Any]) -> str | None:
+        """Where an earlier session's run is, unless the study is to go elsewhere from now on."""
+        if "run_id" not in known or known.get("experiment", name) != name:
+            return None
+        run = self._run(known["run_id"])
+        if run is None or run.data.tags.get("nasrunner.study") != self._study_id:
+            return None
+        self._restore_experiment(run.info.experiment_id)
+        return str(run.info.experiment_id)
+
+    def _check_place(self, name: str, place: str) -> None:
+        """Refuses to put artifacts elsewhere than where the user wants them."""
+        from mlflow.utils.uri import resolve_uri_if_local
+
+        if self._address.artifact_uri is None:
+            return
+        wanted = str(resolve_uri_if_local(self._address.artifacts_of(name)))  # type: ignore[no-untyped-call]
+        if wanted.removeprefix("file://") != place.removeprefix("file://"):
+            raise ConfigError(
+                f"tracker.artifact_uri: experiment {name!r} keeps its artifacts in {place}, where "
+                f"it was made, and not in {wanted}. Legal: null, or another tracker.experiment"
+            )
+
     def _find_experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
         found = self.client.get_experiment_by_name(name)
         if found is not None:
-            if found.lifecycle_stage != "active":
-                self.client.restore_experiment(found.experiment_id)
+            self._restore_experiment(found.experiment_id)
+            self._check_place(name, str(found.artifact_location))
             return str(found.experiment_id)
-        folder = "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-        place = self._address.artifacts_of(folder)
+        place = self._address.artifacts_of(name)
         try:
             return str(
                 self.client.create_experiment(name, artifact_location=place, tags=_EXPERIMENT_TAGS)

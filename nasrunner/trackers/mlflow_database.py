@@ -2,7 +2,8 @@
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,14 @@ from nasrunner.core.passwords import without_password
 SCHEMES = ("postgresql", "mysql", "mssql")
 _TIMEOUT_S = 8
 _LOCK = "nasrunner"
+# What drivers say of a server that is stopped, starting, cut off or overrun: they have no class for
+# it. One that has a name nobody knows, or says no, is not waited for.
+_AWAY = re.compile(
+    "refused|timed out|timeout expired|starting up|shutting down|recovery mode|too many|"
+    "unreachable|No route to host|reset by peer|closed the connection|gone away|"
+    "Temporary failure in name resolution|try again",
+    re.IGNORECASE,
+)
 
 
 class Database:
@@ -24,14 +33,16 @@ class Database:
 
     Attributes:
         uri: the same; of PostgreSQL's drivers the one that is installed.
+        outage: why it does not answer for now; empty where it does.
 
     Raises:
-        ConfigError: it has no driver, does not answer, or refuses.
+        ConfigError: it has no driver, refuses, or is nowhere.
     """
 
     def __init__(self, uri: str, key: str) -> None:
         self.uri = with_driver(uri, key)
         self._scheme = scheme_of(uri)
+        self.outage = ""
         try:
             self._engine = self._make_engine()
             with self._engine.connect() as connection:
@@ -44,6 +55,9 @@ class Database:
                 f"{self._scheme}+driver://…"
             ) from error
         except Exception as error:  # SQLAlchemy's, and whatever a driver raises
+            if _AWAY.search(str(error)):
+                self.outage = self._told(error)
+                return
             raise ConfigError(f"{key}: {self.shown} cannot be used: {self._told(error)}") from error
 
     @property
@@ -51,8 +65,17 @@ class Database:
         """The URI without the password that may be in it."""
         return without_password(self.uri)
 
+    def create(self, make_tables: Callable[[str], None]) -> None:
+        """Has MLflow's tables made where they are not.
+
+        Args:
+            make_tables: is given the URI.
+        """
+        with self._alone():
+            make_tables(self.uri)
+
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[None]:
         """Holds off other studies: MLflow's migrations of a fresh database must not collide.
 
         The lock belongs to a connection and goes with it, also where this process is killed.
@@ -105,22 +128,39 @@ class Database:
 
 
 def scheme_of(uri: str) -> str:
-    """What kind of store a URI names; without the driver that may follow."""
-    return urlsplit(uri).scheme.partition("+")[0]
+    """What kind of store a URI names, without the driver that may follow; empty where none."""
+    found = re.match(r"([a-zA-Z][\w.\-]*)(\+\w+)?:", uri)
+    return found[1].lower() if found else ""
+
+
+def check_password(uri: str, key: str) -> None:
+    """Refuses an address that its password's special characters damage.
+
+    Raises:
+        ConfigError: does not tell the password; begins with ``key``.
+    """
+    try:
+        parts = urlsplit(uri)
+        is_database = scheme_of(uri) in SCHEMES
+        is_damaged = parts.netloc.count("@") > 1 or (is_database and "@" in parts.path)
+        if not is_database:  # SQLAlchemy finds the end of a password with # or ? in it
+            _ = parts.port
+    except ValueError:  # what stands where a port belongs is none
+        is_damaged = "@" in uri
+    if is_damaged:
+        raise ConfigError(
+            f"{key}: a password's special characters must be written %2F for /, %40 for @, %3A "
+            "for :, %23 for #, %3F for ?"
+        )
 
 
 def with_driver(uri: str, key: str) -> str:
     """A PostgreSQL URI with a driver that is installed: SQLAlchemy 2.0 and 2.1 prefer another.
 
     Raises:
-        ConfigError: there is none, or the URI is damaged by a password's special characters.
+        ConfigError: there is none.
     """
     scheme, _, rest = uri.partition("://")
-    if "@" in urlsplit(uri).path:  # the password's own characters end it
-        raise ConfigError(
-            f"{key}: a {scheme} password's special characters must be written %2F for /, %40 for "
-            "@, %3A for :"
-        )
     if scheme != "postgresql":
         return uri
     for driver in ("psycopg2", "psycopg"):

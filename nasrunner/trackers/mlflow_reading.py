@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.passwords import without_password
-from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_connection import import_early
+from nasrunner.trackers.mlflow_address import Address, check_uri
+from nasrunner.trackers.mlflow_connection import import_mlflow
 from nasrunner.trackers.mlflow_database import with_driver
 from nasrunner.trackers.mlflow_file import remember
+from nasrunner.trackers.mlflow_sqlite import as_mlflow_reads_it, path_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -46,12 +47,12 @@ class StudyReader:
         self.shown = without_password(tracking_uri)
         self.uri = _checked(tracking_uri, self.shown)
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        import_early(is_database=not self.uri.startswith("http"))
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):  # what fails is told once, as an error of ours
-            logging.getLogger(name).setLevel(logging.CRITICAL)
         with self._told():
+            import_mlflow(is_database=not self.uri.startswith("http"))
+            from mlflow import MlflowClient
+
+            for name in ("mlflow", "alembic"):  # what fails is told once, as an error of ours
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             self._client: MlflowClient = MlflowClient(self.uri)
 
     def study_run(self, run_id: str) -> "Run":
@@ -172,24 +173,19 @@ class StudyReader:
 
 
 def _checked(uri: str, shown: str) -> str:
-    """The URI with an absolute path; MLflow would make a file that is missing."""
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///")).absolute()
+    """What MLflow is given; it would make a file that is missing."""
+    check_uri(uri, "tracking_uri")
+    if uri.startswith("sqlite:"):
+        path = path_of(uri, "tracking_uri")
         if not path.is_file():
             raise ConfigError(f"tracking_uri: there is no file {path}")
-        return f"sqlite:///{path}"
+        return f"sqlite:///{as_mlflow_reads_it(path.parent) / path.name}"
     if uri.startswith(("http://", "https://")):
-        try:
-            Address(uri, None)  # asks within seconds, where MLflow tries for minutes
-        except ConfigError as error:
-            cause = getattr(error.__cause__, "reason", error.__cause__)
-            raise ConfigError(f"tracking_uri: {shown} does not answer: {cause}") from error
-        return uri
-    if "://" not in uri:
-        raise ConfigError(
-            f"tracking_uri: {shown!r} is nothing MLflow keeps studies in. Legal: "
-            "sqlite:///outputs/mlflow.db, http://server:5000, postgresql://…, mysql://…"
-        )
+        # asks within seconds, where MLflow tries for minutes
+        address = Address(uri, None, "tracking_uri")
+        if address.outage:
+            raise ConfigError(f"tracking_uri: {shown} does not answer: {address.outage}")
+        return address.uri
     return with_driver(uri, "tracking_uri")
 
 

@@ -81,7 +81,7 @@ def write_retrained(
     is_there = address.database is None or address.database.exists()  # it would be made anew
     if "run_id" not in known or not is_there:
         raise NoStudyRunError(f"it does not have the run of {study}")
-    connection = Connection(address, experiment, known["study"])
+    connection = Connection(address, experiment, known["study"], known)
     parent = connection.client.get_run(known["run_id"])
     written: set[tuple[str, str, str]] = set()
     for kind in dict.fromkeys(each.kind for each in networks):

@@ -5,7 +5,7 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -15,9 +15,9 @@ from nasrunner.core.passwords import without_passwords
 from nasrunner.core.ports import StudyInfo, Summary
 from nasrunner.trackers import mlflow_text as text
 from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_children import ChildRuns
+from nasrunner.trackers.mlflow_children import ChildRun, ChildRuns
 from nasrunner.trackers.mlflow_connection import Connection, metrics_at, ms, params, tags
-from nasrunner.trackers.mlflow_file import remember
+from nasrunner.trackers.mlflow_file import recall, remember
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -67,10 +67,13 @@ class StudyRuns:
     def connect(self) -> None:
         """Imports MLflow, and finds or makes the experiment and the study's run."""
         if self._connection is None:
-            self._connection = Connection(self.address, self.experiment, self.study_id)
-        found = self._connection.search("tags.`nasrunner.kind` = 'study'")
+            known = recall(self.info.folder)
+            self._connection = Connection(self.address, self.experiment, self.study_id, known)
+        client = self._connection.client
+        found = self._connection.search("tags.`nasrunner.kind` = 'study'", with_deleted=True)
         if found:
-            run, client = found[0], self._connection.client
+            run = min(found, key=lambda each: bool(each.info.lifecycle_stage != "active"))
+            self._connection.restored(run)
             if run.info.status != "RUNNING":
                 client.update_run(run.info.run_id, status="RUNNING")
         else:
@@ -80,9 +83,10 @@ class StudyRuns:
         if not run.data.params:  # last, so that it shows whether the rest is there
             config = without_passwords(self.info.config)
             given = params(text.config_params(config))
-            self._connection.client.log_batch(run.info.run_id, params=given)
+            client.log_batch(run.info.run_id, params=given)
         self.parent_id = run.info.run_id
         facts = {
+            "experiment": self.experiment,
             "experiment_id": self._connection.experiment_id,
             "run_id": self.parent_id,
             "tracking_uri": self.address.shown,  # a password belongs in no file
@@ -107,10 +111,13 @@ class StudyRuns:
         place = f"/#/experiments/{self._connection.experiment_id}/runs"
         return f"{place}?{urlencode(query, quote_via=quote)}"
 
+    def restore(self, children: Iterable[ChildRun]) -> set[str]:
+        """Takes what this study is written to out of MLflow's trash; returns ids that are gone."""
+        return self.connection.restore([self.parent_id, *(each.run_id for each in children)])
+
     def write_config(self) -> None:
         """The study's configuration, as an artifact."""
-        config = OmegaConf.to_yaml(OmegaConf.create(without_passwords(self.info.config)))
-        self.connection.upload(self._artifact_uri, {"config.yaml": config})
+        self.connection.upload(self._artifact_uri, {"config.yaml": self._config_text()})
 
     def last_best(self) -> int:
         """The last step of the best-so-far curve; -1 where it has none."""
@@ -135,20 +142,36 @@ class StudyRuns:
             "nasrunner.reason": summary.reason,
             "mlflow.note.content": text.study_note(self.study_id, summary),
         }
-        metrics = metrics_at(sum(summary.counts.values()), time.time(), counts)
+        step = sum(summary.counts.values())
+        metrics = metrics_at(step, time.time(), self._not_at(step, counts))
         self.connection.client.log_batch(self.parent_id, metrics=metrics, tags=tags(known))
 
+    def _not_at(self, step: int, values: Mapping[str, float]) -> Mapping[str, float]:
+        """What is new since an earlier session wrote a summary after as many children."""
+        if self.connection.last_step(self.parent_id, "wall_s") != step:
+            return values
+        known = self.connection.client.get_run(self.parent_id).data.metrics
+        return {n: v for n, v in values.items() if n != "wall_s" and known.get(n) != v}
+
     def write_ledger(self) -> None:
-        """The study's summary and ledger, as artifacts."""
+        """The study's configuration, summary and ledger, as artifacts."""
         files = [self.info.folder / name for name in ("summary.json", "ledger.jsonl")]
         found = {file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()}
-        self.connection.upload(self._artifact_uri, found)
+        self.connection.upload(self._artifact_uri, {"config.yaml": self._config_text(), **found})
+
+    def _config_text(self) -> str:
+        return OmegaConf.to_yaml(OmegaConf.create(without_passwords(self.info.config)))
 
     def end(self, summary: Summary) -> None:
         """Marks the study's run as ended."""
         failed = "FINISHED" if summary.failure is None else "FAILED"
         status = "KILLED" if summary.reason == "interrupted" else failed
         self.connection.client.set_terminated(self.parent_id, status)
+
+    def discard(self) -> None:
+        """Takes back what ``connect`` has made of a study that does not begin."""
+        if self.is_new and self.is_connected:
+            self.connection.client.delete_run(self.parent_id)
 
     def _make_parent(self) -> "Run":
         known = {
@@ -157,7 +180,7 @@ class StudyRuns:
             "nasrunner.kind": "study",
             "mlflow.note.content": text.study_note(self.study_id, None),
         }
-        name = f"{self.info.name} {self.info.folder.name}"
+        name = text.clipped(f"{self.info.name} {self.info.folder.name}", text.MAX_RUN_NAME_IN_SQL)
         connection = self.connection
         return connection.client.create_run(
             connection.experiment_id, start_time=ms(self._opened_s), tags=known, run_name=name

@@ -2,11 +2,13 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.trackers.file_systems import MOUNTS, network_file_system
@@ -37,11 +39,8 @@ class SqliteFile:
     """
 
     def __init__(self, uri: str, key: str) -> None:
-        given = uri.removeprefix("sqlite:///")
-        if not given or given == uri or given.startswith(":memory:"):
-            raise ConfigError(f"{key}: sqlite:/// needs a file after it, got {uri!r}")
         self._key = key
-        self.path = Path(given).absolute()
+        self.path = path_of(uri, key)
         self.has_wal = network_file_system(self.path.parent, MOUNTS) is None
         if "SLURM_JOB_ID" in os.environ:
             self.check_jobs()
@@ -55,7 +54,16 @@ class SqliteFile:
     @property
     def uri(self) -> str:
         """With an absolute path."""
-        return f"sqlite:///{self.path}"
+        return f"sqlite:///{str(self.path).replace('%', '%25').replace('?', '%3F')}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """What MLflow is given in this process; the folder must be there."""
+        return f"sqlite:///{self._folder / self.path.name}"
+
+    @functools.cached_property
+    def _folder(self) -> Path:
+        return as_mlflow_reads_it(self.path.parent)
 
     def check_jobs(self) -> None:
         """Sees that jobs on several nodes may write it.
@@ -78,31 +86,36 @@ class SqliteFile:
             if self.path.exists():
                 self._use_journal(self.path)
         except (OSError, sqlite3.Error) as error:
-            if "locked" not in str(error):  # busy is alive: the writer thread tries again
+            if not _is_passing(error):  # the writer thread tries again
                 raise self.unusable(str(error)) from error
 
     def create(self, make_tables: Callable[[str], None]) -> None:
         """Makes the file where there is none: whole, or not at all.
 
         A process that is killed in MLflow's migrations would leave a database that neither a
-        study nor MLflow can open again. Call it ``alone``.
+        study nor MLflow can open again.
 
         Args:
             make_tables: is given the URI of a new file.
         """
-        if self._has_tables():
+        if not self._has_tables():
+            with self._alone():
+                self._create(make_tables)
+
+    def _create(self, make_tables: Callable[[str], None]) -> None:
+        if self._has_tables():  # another study was faster
             return
         folder = Path(f"{self.path}.unfinished")  # with SQLite's journals
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         unfinished = folder / self.path.name
-        make_tables(f"sqlite:///{unfinished}")
+        make_tables(f"sqlite:///{self._folder / folder.name / self.path.name}")
         self._use_journal(unfinished)
         os.replace(unfinished, self.path)
         folder.rmdir()
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def _alone(self) -> Iterator[None]:
         """Holds off other studies: MLflow's migrations of a fresh file must not collide."""
         lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -122,7 +135,7 @@ class SqliteFile:
             with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as opened:
                 opened.execute("SELECT count(*) FROM sqlite_master").fetchall()
         except sqlite3.Error as error:
-            if "locked" not in str(error):
+            if not _is_passing(error):
                 raise self.unusable(str(error)) from error
 
     def _has_tables(self) -> bool:
@@ -137,3 +150,57 @@ class SqliteFile:
             opened.execute(f"PRAGMA journal_mode = {'WAL' if self.has_wal else 'DELETE'}")
             opened.execute("BEGIN IMMEDIATE")
             opened.rollback()
+
+
+def path_of(uri: str, key: str) -> Path:
+    """The file that an address names, absolute.
+
+    As in any URI, %20 is a blank and %25 a percent sign. That goes for what is written in it: the
+    current folder, in which a relative address begins, may have any name.
+
+    Raises:
+        ConfigError: it names none, or one that can be misunderstood; begins with ``key``.
+    """
+    name, question, settings = uri.removeprefix("sqlite:///").partition("?")
+    if not name or not uri.startswith("sqlite:///") or name.startswith(":memory:"):
+        raise ConfigError(f"{key}: sqlite:/// needs a file after it, got {uri!r}")
+    if question:
+        raise ConfigError(
+            f"{key}: sqlite:///{name} takes no settings, got '?{settings}'; MLflow waits 20 s for "
+            "a file that is busy, and a ? in a file's name is written %3F"
+        )
+    path = Path(unquote(name)).expanduser().absolute()
+    literal = Path(name).expanduser().absolute()
+    if literal.parent.exists() and not path.parent.exists():
+        raise ConfigError(
+            f"{key}: {uri!r} names the folder {str(path.parent)!r}, which does not exist; a % in "
+            f"the name of a folder or file is written %25"
+        )
+    if not has_plain_name(Path(path.name)):
+        raise ConfigError(f"{key}: a file's name must be without % and ?, got {path.name!r}")
+    return path
+
+
+def as_mlflow_reads_it(folder: Path) -> Path:
+    """Another name of a folder, which stands in an address as it is.
+
+    SQLAlchemy 2.0 takes an address's ``%3F`` as it stands, 2.1 decodes it, and MLflow makes the
+    folder that it does not decode. So a folder with such a name is opened, for as long as this
+    process lives, and ``/proc/self/fd/<number>`` is a link to it.
+    """
+    if has_plain_name(folder):
+        return folder
+    place = Path("/proc/self/fd") / str(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+    if not place.is_dir():
+        raise ConfigError(f"{folder}: on this system a folder with MLflow's file has no % and no ?")
+    return place
+
+
+def has_plain_name(path: Path) -> bool:
+    """Whether everybody who reads an address with this path in it reads it alike."""
+    return not {"%", "?"} & set(str(path))
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether a file that is busy, or a disk that is full, is all that is wrong."""
+    return "locked" in str(error) or "full" in str(error) or "No space left" in str(error)

@@ -14,6 +14,7 @@ from nasrunner.core.records import Outcome
 # MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000
 # for a tag's; servers before 2.x take 500 and 5000.
 MAX_NAME, MAX_PARAM, MAX_TAG, MAX_RUN_NAME = 250, 6000, 5000, 80
+MAX_RUN_NAME_IN_SQL, MAX_EXPERIMENT = 250, 500
 
 
 def legal_names(names: Iterable[str]) -> dict[str, str]:

@@ -1,25 +1,29 @@
 """The thread that writes a study to MLflow, so that the study never waits for a server."""
 
+import contextlib
 import functools
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.ports import Blueprint, Inspect, Summary
 from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.trackers.mlflow_artifacts import Artifacts
 from nasrunner.trackers.mlflow_children import ChildRun
-from nasrunner.trackers.mlflow_connection import ArtifactError
 from nasrunner.trackers.mlflow_curves import BestSoFar, ledger_times
+from nasrunner.trackers.mlflow_faults import is_refusal
 from nasrunner.trackers.mlflow_runs import StudyRuns
 
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _CLOSING_PAUSE_S = 1.0  # the study waits for the server, no longer than close_timeout_s
+_LONGEST_STEP_S = 600.0  # importing MLflow where many do, waiting for who makes its tables
+_FIRST_TRIES_S = 3.0  # so long what fails at the start is tried again before it is told
 _MAX_ATTEMPTS = 5
 _PATIENCE_S = 1.0
 
@@ -44,11 +48,16 @@ class _Ended:
     end_s: float | None
     running: _Running | None = None
     run: ChildRun | None = None
+    run_id: str | None = None
     attempts: int = 0
 
 
 class Writer(threading.Thread):
-    """Writes what it is told, in order, and tries again for as long as the server is away.
+    """Writes what it is told, and tries again for as long as the server is away.
+
+    Children are written in order, but for one that fails while others do not: it goes to the end of
+    the queue. One that MLflow refuses is skipped. Artifacts that cannot be written hold up nothing:
+    they are written when they can be, in this session or one that resumes the study.
 
     Blueprints, with their drawings, are kept for ``max_waiting`` children; those of the others
     are made again when their turn comes. The outcomes themselves a study keeps anyway.
@@ -75,23 +84,27 @@ class Writer(threading.Thread):
         self.is_done = False
         self.last_error = ""
         self.num_skipped = 0
+        self.is_bare = False
         self._inspect = inspect
         self._poll_s = poll_s
         self._max_waiting = max_waiting
         self._changed = threading.Condition()
         self._waiting: deque[_Ended] = deque(_Ended(o, None, False, None) for o in recorded)
+        self._bare: deque[_Ended] = deque()
         self._running: dict[int, _Running] = {}
         self._best = BestSoFar()
         self._summary: Summary | None = None
         self._is_abandoned = False
         self._times: Mapping[int, float] | None = None
         self._leftover: dict[int, str] = {}
+        self._first_error: Exception | None = None
         self._is_described = False
         self._is_listed = False
         self._best_written: int | None = None
         self._unsure: set[int] = set()
         self._failures = 0
-        self._artifact_failures = 0
+        self._failing_since: float | None = None
+        self._artifacts = Artifacts(self._pause, runs.last_best)
         self._last_progress = time.monotonic()
         self._next_poll = time.monotonic() + poll_s
         times = ledger_times(runs.info.folder) if recorded else {}
@@ -117,16 +130,60 @@ class Writer(threading.Thread):
             self._best.add(outcome, time.time())
             self._changed.notify_all()
 
-    def finish(self, summary: Summary, timeout_s: float) -> int:
-        """Waits until all is written, or nothing was for ``timeout_s``; returns what is missing."""
+    def first_error(self, timeout_s: float) -> Exception | None:
+        """Why the first tries have failed; waits for them, but no longer than ``timeout_s``."""
+        until = time.monotonic() + timeout_s
+        with self._changed:
+            while not self._is_tried() and time.monotonic() < until:
+                self._changed.wait(0.1)
+            return self._first_error or self._artifacts.error
+
+    def _is_tried(self) -> bool:
+        """Whether all that the first child waits for is known."""
+        if self._is_described or self._failing_since is None:
+            return self._is_described
+        is_refused = self._first_error is not None and is_refusal(self._first_error)
+        return is_refused or time.monotonic() - self._failing_since >= _FIRST_TRIES_S
+
+    def abandon(self) -> None:
+        """Writes nothing more."""
+        with self._changed:
+            self._is_abandoned = True
+            self._changed.notify_all()
+
+    def finish(self, summary: Summary, timeout_s: float) -> None:
+        """Waits until all is written, or nothing could be for ``timeout_s``."""
         with self._changed:
             self._summary = summary
-            self._last_progress = time.monotonic()
+            self._artifacts.hope()
+            asked = time.monotonic()
             self._changed.notify_all()
-            while not self.is_done and time.monotonic() - self._last_progress < timeout_s:
+            while not self.is_done and self._is_hopeful(asked, timeout_s):
                 self._changed.wait(0.1)
-            self._is_abandoned = True
-            return len(self._waiting) + self.num_skipped
+        self.abandon()
+
+    @property
+    def num_missing(self) -> int:
+        """Children that MLflow lacks, or has not all of."""
+        return len(self._waiting) + self.num_skipped
+
+    @property
+    def num_bare(self) -> int:
+        """Children of which MLflow has all but their artifacts."""
+        return len(self._bare)
+
+    @property
+    def reason(self) -> str:
+        """Why something is missing; empty where nothing has failed."""
+        error = str(self._artifacts.error or "") if self._bare or self.is_bare else ""
+        return " ".join(error.split()) or self.last_error
+
+    def _is_hopeful(self, asked: float, timeout_s: float) -> bool:
+        """Whether what fails may still succeed; what is being done is waited for much longer."""
+        now = time.monotonic()
+        if self._failing_since is not None:
+            return now - max(self._failing_since, asked) < timeout_s
+        return now - max(self._last_progress, asked) < _LONGEST_STEP_S
 
     def _is_moving(self) -> bool:
         recent = time.monotonic() - self._last_progress < _PATIENCE_S
@@ -147,33 +204,54 @@ class Writer(threading.Thread):
         if not self.runs.is_connected:
             self.runs.connect()
         elif not self._is_described:
-            self._write_artifacts(self.runs.write_config)
+            self._artifacts.wrote(self.runs.write_config)  # or at the end, with the ledger
             self._is_described = True
         elif not self._is_listed:
             self._list()
         elif time.monotonic() >= self._next_poll:
             self._poll()
-        elif self._waiting:
+        elif self._waiting and not self._is_hopeless():
             self._write(self._waiting[0])
-        elif self._summary is not None:
-            self._write_best()
-            self.runs.write_summary(self._summary)
-            self._write_artifacts(self.runs.write_ledger)
-            self.runs.end(self._summary)
-            self.is_done = True
+        elif self._summary is not None and (not self._bare or self._leaves_bare()):
+            self._end(self._summary)
+        elif self._bare and time.monotonic() >= self._artifacts.ready_s:
+            self._complete(self._bare[0])
         else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Waits for a child, the next look at curves, or until artifacts may be tried again."""
+        until = min(self._next_poll, self._artifacts.ready_s) if self._bare else self._next_poll
+        with self._changed:
+            if not self._waiting and (self._summary is None or self._bare):
+                self._changed.wait(max(0.0, until - time.monotonic()))
+
+    def _end(self, summary: Summary) -> None:
+        """Writes how the study ended."""
+        self._write_best()
+        self.runs.write_summary(summary)
+        while not (has_ledger := self._artifacts.wrote(self.runs.write_ledger)):
+            if self._leaves_bare():
+                break
             with self._changed:
-                if not self._waiting and self._summary is None:
-                    self._changed.wait(max(0.0, self._next_poll - time.monotonic()))
+                self._changed.wait(max(0.0, self._artifacts.ready_s - time.monotonic()))
+        self.is_bare = not has_ledger
+        self.runs.end(summary)
+        self.is_done = True
 
     def _list(self) -> None:
         """Finds out what an earlier session wrote, and drops that from what is waiting."""
         there = {} if self.runs.is_new else self.runs.children.all()
-        finished = {index for index, (_, status) in there.items() if status != "RUNNING"}
-        self._leftover = {i: run_id for i, (run_id, _) in there.items() if i not in finished}
+        ended = {index for index, known in there.items() if known.is_ended}
+        self._leftover = {i: known.run_id for i, known in there.items() if i not in ended}
         with self._changed:
-            missing = [e for e in self._waiting if e.outcome.proposal.index not in finished]
-            self._waiting = deque(missing)
+            recorded, self._waiting = self._waiting, deque()
+            for each in recorded:
+                if (index := each.outcome.proposal.index) not in ended:
+                    self._waiting.append(each)
+                elif there[index].is_bare:
+                    each.run_id = there[index].run_id
+                    self._bare.append(each)
         self._is_listed = True
 
     def _poll(self) -> None:
@@ -207,14 +285,31 @@ class Writer(threading.Thread):
             self._unsure.add(index)
             ended.run = children.write_outcome(ended.run, outcome, blueprint, ended.end_s)
             self._unsure.discard(index)
-            self._write_artifacts(
-                functools.partial(children.write_artifacts, ended.run, outcome, blueprint)
-            )
+            write = functools.partial(children.write_artifacts, ended.run, outcome, blueprint)
+            if is_bare := not self._artifacts.wrote(write):
+                children.mark_bare(ended.run)
             children.end(ended.run, outcome, ended.end_s)
         except Exception as error:
-            self._give_up_if_hopeless(ended, error)
+            self._put_off(ended, error)
             raise
         self._drop(index)
+        if is_bare:
+            ended.blueprint, ended.has_blueprint = None, False  # drawings are large
+            self._bare.append(ended)
+
+    def _complete(self, ended: _Ended) -> None:
+        """Writes the artifacts of a child that has all but them."""
+        children = self.runs.children
+        if ended.run is None:
+            assert ended.run_id is not None, "a session before this one has made it"
+            ended.run = children.adopt(ended.outcome.proposal.index, ended.run_id)
+        blueprint = self._blueprint(ended)
+        if self._artifacts.wrote(
+            functools.partial(children.write_artifacts, ended.run, ended.outcome, blueprint)
+        ):
+            children.unmark_bare(ended.run)
+            self._bare.popleft()
+        ended.blueprint, ended.has_blueprint = None, False
 
     def _drop(self, index: int) -> None:
         with self._changed:
@@ -256,7 +351,10 @@ class Writer(threading.Thread):
 
     def _succeeded(self) -> None:
         with self._changed:
+            if not self._is_described:
+                self._first_error = None
             self._failures = 0
+            self._failing_since = None
             self._last_progress = time.monotonic()
             self._changed.notify_all()
 
@@ -264,39 +362,58 @@ class Writer(threading.Thread):
         reason = " ".join(str(error).split())
         with self._changed:
             self._failures += 1
+            self._failing_since = self._failing_since or time.monotonic()
+            if not self._is_described:
+                self._first_error = error
             is_news = reason != self.last_error
             self.last_error = reason
+            self._changed.notify_all()
         if is_news:
             _log.info("MLflow cannot be written, and is tried again: %s", reason)
+        if is_refusal(error) and self.runs.is_connected:
+            with contextlib.suppress(Exception):  # the same, or it is away by now
+                self._restore()
         with self._changed:
             had_summary = self._summary is not None
-            longest = _CLOSING_PAUSE_S if had_summary else _LONGEST_PAUSE_S
-            pause = min(longest, _FIRST_PAUSE_S * 2 ** (self._failures - 1))
-            until = time.monotonic() + pause
+            until = time.monotonic() + self._pause(self._failures)
             while time.monotonic() < until and not self._is_abandoned:
                 self._changed.wait(until - time.monotonic())
                 if self._summary is not None and not had_summary:
                     break
 
-    def _write_artifacts(self, write: Callable[[], None]) -> None:
-        """Writes artifacts, unless they have failed again and again while the server answers."""
-        if self._artifact_failures >= _MAX_ATTEMPTS:
-            return
-        try:
-            write()
-            self._artifact_failures = 0
-        except ArtifactError as error:
-            self.runs.last_best()  # raises where the server is away: no reason to give up
-            self._artifact_failures += 1
-            if self._artifact_failures < _MAX_ATTEMPTS:
-                raise
-            _log.warning("MLflow artifacts cannot be written, and are left out: %s", error)
+    def _pause(self, failures: int) -> float:
+        """Seconds until the next try, after so many in a row have failed."""
+        longest = _LONGEST_PAUSE_S if self._summary is None else _CLOSING_PAUSE_S
+        return min(longest, _FIRST_PAUSE_S * 2.0 ** min(failures - 1, 30))
 
-    def _give_up_if_hopeless(self, ended: _Ended, error: Exception) -> None:
-        """Skips what the server refuses although it answers, so that the rest gets through."""
-        self.runs.last_best()  # as above
+    def _restore(self) -> None:
+        """Takes what is being written out of MLflow's trash, where somebody has put it."""
+        with self._changed:
+            holders: list[_Running | _Ended] = [*self._running.values(), *self._waiting]
+        made = [each for each in holders if each.run is not None]
+        gone = self.runs.restore(each.run for each in made if each.run is not None)
+        for each in made:
+            if each.run is not None and each.run.run_id in gone:
+                each.run = None
+
+    def _leaves_bare(self) -> bool:
+        """Whether artifacts have failed often enough at the end of a study."""
+        return self._artifacts.num_failures >= _MAX_ATTEMPTS
+
+    def _is_hopeless(self) -> bool:
+        """Whether nothing keeps a study from its end but children that fail again and again."""
+        often = 2 * _MAX_ATTEMPTS
+        return self._summary is not None and all(each.attempts >= often for each in self._waiting)
+
+    def _put_off(self, ended: _Ended, error: Exception) -> None:
+        """Lets others through where MLflow takes them; skips a child that it refuses."""
+        self.runs.last_best()  # raises where the server is away: it is not the child
         ended.attempts += 1
-        if ended.attempts < _MAX_ATTEMPTS:
+        if ended.attempts % _MAX_ATTEMPTS:
+            return
+        if not is_refusal(error):
+            with self._changed:
+                self._waiting.rotate(-1)
             return
         index, reason = ended.outcome.proposal.index, " ".join(str(error).split())
         _log.warning("MLflow refuses child %d, which stands in the ledger: %s", index, reason)

@@ -1,11 +1,13 @@
-"""A real MLflow server in a process of its own."""
+"""A real MLflow server in a process of its own, and servers that only answer."""
 
 import contextlib
+import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -29,6 +31,8 @@ def mlflow_server(port: int, database: Path, log: Path, store: str | None = None
     command += ["--backend-store-uri", store or f"sqlite:///{database}", "--workers", "1"]
     command += ["--artifacts-destination", str(database.parent / "served")]
     environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+    # Eight processes that import MLflow, to run jobs that nobody gives them.
+    environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with log.open("ab") as out:
         server = subprocess.Popen(
             command, stdout=out, stderr=out, env=environment, start_new_session=True
@@ -46,3 +50,28 @@ def mlflow_server(port: int, database: Path, log: Path, store: str | None = None
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # its workers, too
         server.wait()
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """Answers that it is there, and does nothing else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def answering(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Runs a server in a thread until the block ends; yields its address."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,5 +1,4 @@
 import dataclasses
-import http.server
 import itertools
 import json
 import logging
@@ -8,7 +7,6 @@ import sys
 import threading
 import time
 import urllib.parse
-from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +18,7 @@ from nasrunner.trackers import mlflow_writer
 from nasrunner.trackers.mlflow_file import recall, study_id
 from nasrunner.trackers.mlflow_runs import StudyRuns
 from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
+from tests.trackers.servers import Healthy, answering
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -215,8 +214,8 @@ def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):
     records.assert_complete(NUM_CHILDREN + 1)
     after = records.children()
     kept = [i for i in before if before[i].info.run_id == after[i].info.run_id]
-    assert kept == [i for i in before if i != 6]
-    assert resumed.num_inspected == 2 + 2  # children 6 and 8 once, the new one twice
+    assert kept == list(before)  # that of child 6 was in MLflow's trash
+    assert resumed.num_inspected == 1 + 2  # child 8 once, the new one twice
 
 
 def test_a_child_that_was_sent_twice_is_written_once(tmp_path):
@@ -276,6 +275,7 @@ def test_a_server_that_comes_back_while_the_study_closes_is_not_missed(tmp_path,
     monkeypatch.setattr(StudyRuns, "connect", connect)
     for name in ("_FIRST_PAUSE_S", "_LONGEST_PAUSE_S"):
         monkeypatch.setattr(mlflow_writer, name, 600.0)
+    monkeypatch.setattr(mlflow_writer, "_FIRST_TRIES_S", 0.0)
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     study = FakeStudy(tmp_path / "fake" / "2026")
     tracked = tracker(uri)
@@ -304,20 +304,6 @@ def test_a_child_that_mlflow_refuses_does_not_hold_up_the_others(tmp_path, monke
     assert "lacks up to 1 children" in caplog.text
     children = Records(uri, study.folder).children()
     assert [i for i, run in children.items() if run.info.status == "RUNNING"] == [2]
-
-
-def test_artifacts_that_cannot_be_written_are_left_out_with_a_warning(
-    tmp_path, monkeypatch, caplog
-):
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(mlflow_writer, "_FIRST_PAUSE_S", 0.0)
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    with caplog.at_level(logging.WARNING, "nasrunner"):
-        study = track(
-            uri, tmp_path / "fake" / "2026", NUM_CHILDREN, artifact_uri=f"{tmp_path}/file"
-        )
-    assert caplog.text.count("MLflow artifacts cannot be written, and are left out") == 1
-    Records(uri, study.folder).assert_complete()
 
 
 def test_curves_of_a_running_child_appear_before_it_ends(tmp_path):
@@ -367,31 +353,9 @@ def test_a_study_is_killed_by_an_interruption_failed_without_a_child_and_else_fi
         assert (why in parent.data.tags["mlflow.note.content"]) == (failure is not None)
 
 
-class Healthy(http.server.BaseHTTPRequestHandler):
-    """A server that answers, until it is closed."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def healthy_server():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def test_a_server_that_goes_away_stops_nothing_and_resuming_writes_the_rest(tmp_path, caplog):
     study = FakeStudy(tmp_path / "fake" / "2026")
-    with healthy_server() as uri:
+    with answering(Healthy) as uri:
         tracked = tracker(uri, max_waiting=2, close_timeout_s=0.3)
     tracked.open(study.info, (), study.inspect)
     start = time.monotonic()
@@ -411,36 +375,6 @@ def test_a_server_that_goes_away_stops_nothing_and_resuming_writes_the_rest(tmp_
     Records(database, study.folder).assert_complete()
 
 
-def test_an_address_that_does_not_answer_is_an_error_before_anything_starts():
-    with healthy_server() as uri:
-        pass
-    with pytest.raises(ConfigError, match=r"^tracker\.tracking_uri: http://127.* does not answer"):
-        tracker(uri)
-
-
-def test_a_password_is_not_shown():
-    with pytest.raises(ConfigError) as caught:
-        tracker("postgresql://me:secret@127.0.0.1:9/db", artifact_uri="/tmp/x")
-    assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("uri", "reason"),
-    [
-        ("outputs/mlruns", "no longer writes to a folder"),
-        ("file:///tmp/mlruns", "no longer writes to a folder"),
-        ("sqlite:///", "needs a file"),
-        ("sqlite:///{tmp}/text", "file is not a database"),
-        ("sqlite:///{tmp}/text/mlflow.db", "no folder that can be written"),
-        ("sqlite:///{tmp}", "no file that can be written"),
-    ],
-)
-def test_an_address_that_cannot_be_used_is_one_clear_error(tmp_path, uri, reason):
-    (tmp_path / "text").write_text("this is no database, however long it may be read\n" * 99)
-    with pytest.raises(ConfigError, match=rf"^tracker\.tracking_uri: .*{reason}"):
-        tracker(uri.format(tmp=tmp_path))
-
-
 @pytest.mark.parametrize(
     ("name", "value"), [("poll_s", 0), ("max_waiting", 0), ("close_timeout_s", -1)]
 )
@@ -458,21 +392,6 @@ def test_a_setting_is_checked_before_anybody_is_asked_at_the_address(monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda *args: pytest.fail("asked for drivers"))
     with pytest.raises(ConfigError, match=rf"tracker\.{name} must be >= "):
         tracker(uri, artifact_uri="artifacts", **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("uri", "artifact_uri", "message"),
-    [
-        ("postgresql://me@127.0.0.1:1/db", None, r"^tracker\.artifact_uri: a postgresql database"),
-        ("postgresql://me:a/b@127.0.0.1:1/db", "artifacts", r"%2F for /"),
-    ],
-)
-def test_what_is_wrong_with_an_address_is_told_before_a_driver_is_looked_for(
-    monkeypatch, uri, artifact_uri, message
-):
-    monkeypatch.setattr("importlib.util.find_spec", lambda *args: pytest.fail("asked for drivers"))
-    with pytest.raises(ConfigError, match=message):
-        tracker(uri, artifact_uri=artifact_uri)
 
 
 def test_constructing_a_tracker_neither_imports_mlflow_nor_creates_anything(tmp_path):
@@ -515,11 +434,12 @@ def session(uri, folder, first=0, last=NUM_CHILDREN):
     )
 
 
-def test_studies_that_start_at_once_share_a_fresh_database(tmp_path):
+@pytest.mark.parametrize("num_studies", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_studies_that_start_at_once_share_a_fresh_database(tmp_path, num_studies):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    folders = [tmp_path / "outputs" / name / "2026" for name in "ab"]
+    folders = [tmp_path / "outputs" / f"{number}" / "2026" for number in range(num_studies)]
     sessions = [session(uri, folder) for folder in folders]
-    assert [s.wait(120) for s in sessions] == [0, 0]
+    assert {s.wait(280) for s in sessions} == {0}
     for folder in folders:
         Records(uri, folder).assert_complete()
 
@@ -535,8 +455,9 @@ def test_a_study_killed_while_its_database_is_made_leaves_no_half_a_database(tmp
 def kill_and_resume(first, uri, folder):
     first.kill()
     first.wait()
-    ledger = (folder / "ledger.jsonl").read_text()
-    recorded = len([line for line in ledger.splitlines() if line.endswith("}")])
+    ledger = folder / "ledger.jsonl"  # not there yet where no child was begun
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    recorded = len([line for line in lines if line.endswith("}")])
     assert session(uri, folder, recorded, NUM_CHILDREN).wait(120) == 0
     Records(uri, folder).assert_complete()
 
@@ -546,8 +467,7 @@ def kill_and_resume(first, uri, folder):
 def test_a_study_killed_at_any_moment_is_written_once_when_resumed(tmp_path, moment):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
     folder = tmp_path / "outputs" / "fake" / "2026"
-    ledger = folder / "ledger.jsonl"
     first = session(uri, folder)
-    wait_until(lambda: ledger.exists() and len(ledger.read_text().splitlines()) >= 1)
-    time.sleep(0.4 * moment)  # before MLflow is imported, within its migrations, within a child
+    wait_until(folder.exists)
+    time.sleep(0.6 * moment)  # before MLflow is imported, within its migrations, within a child
     kill_and_resume(first, uri, folder)

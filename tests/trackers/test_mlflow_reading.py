@@ -126,7 +126,7 @@ def test_an_address_that_leads_nowhere_is_refused_within_seconds():
         ConfigError, match=r"tracking_uri: http://127.0.0.1:9 does not answer: .*refused"
     ):
         StudyReader("http://127.0.0.1:9")
-    with pytest.raises(ConfigError, match="'outputs/mlruns' is nothing MLflow keeps studies in"):
+    with pytest.raises(ConfigError, match=r"^tracking_uri: MLflow no longer writes to a folder"):
         StudyReader("outputs/mlruns")
 
 

@@ -1,4 +1,4 @@
-"""A study whose MLflow server is away for half a minute."""
+"""A study whose MLflow server is away for as long as its pauses grow."""
 
 import dataclasses
 import threading
@@ -17,6 +17,7 @@ from nasrunner.composition import construct
 from nasrunner.core import Tracker
 from nasrunner.ledger import Ledger, read_events
 from nasrunner.study import Study
+from nasrunner.trackers import mlflow_writer
 from tests.toys import RULES
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy, tracker
 from tests.trackers.looped import FakeSearch, LastingTrainer
@@ -28,8 +29,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
-AWAY_S = 30.0
-CHILD_S = 2.0
+AWAY_S = 6.0  # beyond the sixth pause, the longest
+CHILD_S = 1.5  # few children: each that ends meanwhile is looked at over HTTP
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
 LOCAL = Path(__file__).parents[2] / "conf" / "executor" / "local.yaml"
 
 
@@ -79,19 +81,24 @@ def is_written(uri: str, index: int) -> bool:
     return bool(client.search_runs(experiments, condition))
 
 
-def test_a_study_whose_server_is_away_for_half_a_minute_goes_on_and_loses_no_child(
-    tmp_path: Path,
+def test_a_study_whose_server_is_away_for_long_goes_on_and_loses_no_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mlflow_writer, "_FIRST_PAUSE_S", FIRST_PAUSE_S)
+    monkeypatch.setattr(mlflow_writer, "_LONGEST_PAUSE_S", LONGEST_PAUSE_S)
     place = free_port(), tmp_path / "mlflow.db", tmp_path / "server.log"
     fake = FakeStudy(tmp_path / "fake" / "2026")
     with ExitStack() as server:
         uri = server.enter_context(mlflow_server(*place))
-        with running(fake, tracker(uri, poll_s=0.2, close_timeout_s=120)):
+        tracked = tracker(uri, poll_s=0.2, close_timeout_s=120)
+        with running(fake, tracked):
             wait_until(lambda: is_written(uri, FAILED - 1), 120)
             server.close()
             gone_s = time.time()
             (fake.folder / "go").touch()
             threading.Event().wait(AWAY_S)
+            assert tracked._writer is not None
+            assert tracked._writer._pause(tracked._writer._failures) == LONGEST_PAUSE_S
             back_s = time.time()
             server.enter_context(mlflow_server(*place))
             number = len(outcomes_of(fake.folder))
