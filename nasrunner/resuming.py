@@ -14,6 +14,7 @@ from nasrunner.arguments import Arguments
 from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.core.errors import ConfigError
 from nasrunner.launch import MAY_CHANGE, STUDY_GROUPS, saved_config
+from nasrunner.overrides import check_place
 from nasrunner.recorded import resumable
 from nasrunner.upgrade import upgraded
 
@@ -82,6 +83,7 @@ def _check_may_change(changes: Iterable[Override]) -> None:
             raise ConfigError(
                 f"{key} cannot change when a study is resumed. Legal: {', '.join(MAY_CHANGE)}"
             )
+        check_place(key, override.value())
         if "." not in key and key not in _MAY_BE_EXCHANGED:
             OmegaConf.update(budgets, key, override.value())  # of the right type
 
