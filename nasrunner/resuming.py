@@ -16,6 +16,7 @@ from nasrunner.command_line import truth
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.text import printable
 from nasrunner.launch import MAY_CHANGE, STUDY_GROUPS, saved_config
+from nasrunner.overrides import check_place
 from nasrunner.recorded import resumable
 from nasrunner.signature import why_not_own
 from nasrunner.trust import GROUPS
@@ -89,6 +90,7 @@ def _check_may_change(changes: Iterable[Override]) -> None:
             raise ConfigError(
                 f"{key} cannot change when a study is resumed. Legal: {', '.join(MAY_CHANGE)}"
             )
+        check_place(key, override.value())
         if "." not in key and key not in _MAY_BE_EXCHANGED:
             OmegaConf.update(budgets, key, override.value())  # of the right type
 

@@ -319,7 +319,8 @@ def test_a_study_is_resumed_whatever_its_folder_is_called(
     [
         (["searcher.tournament_size=2"], "searcher.tournament_size cannot change when a study"),
         (["executor.thread=2"], "no key 'executor.thread', did you mean 'threads'"),
-        (["executor=seriel"], "Could not find 'executor/seriel'"),
+        (["executor=seriel"], "there is no executor=seriel, did you mean 'serial'"),
+        (["executor.threads={oneof: [1, 2]}"], "executor.threads: oneof is a decision, which only"),
         (["executor=local", "executor.thread=2"], "no key 'executor.thread', did you mean"),
         (["max_children=many"], "'many'.*could not be converted to Integer.*max_children"),
         (["max_children=1,2"], "max_children=1,2: legal are key=value and"),
