@@ -55,8 +55,21 @@ class StudyConfig:
     tracker: Any = MISSING
 
 
-REQUIRED = tuple(each.name for each in fields(StudyConfig) if each.default is MISSING)
-"""The keys that every study's configuration has."""
+REQUIRED = (
+    "study",
+    "seed",
+    "limits",
+    "space",
+    "searcher",
+    "data",
+    "task",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "executor",
+    "tracker",
+)
+"""Keys that the configuration of every study has had since the first version, in this order."""
 
 
 def config_dir() -> Path:
