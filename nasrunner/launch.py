@@ -1,7 +1,6 @@
 """Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
 
 import contextlib
-import logging
 import os
 import signal
 import sys
@@ -219,7 +218,7 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     text = sweep.read_text(encoding="utf-8") if sweep.is_file() else ""
     if text and why_not_own(text) is not None:
         unfinished = sweep.with_name(f"{sweep.name}.{os.getpid()}.unfinished")  # several studies
-        unfinished.write_text(signed(without_password(text)), encoding="utf-8")
+        keep_file(unfinished, signed(without_password(text)))
         os.replace(unfinished, sweep)
 
 
@@ -281,7 +280,9 @@ def _read_config(content: bytes) -> dict[str, Any]:
         raise ValueError("it holds no keys")
     if not content.endswith(b"\n"):
         raise ValueError(f"line {num_lines}, its last one, is cut off")
-    if missing := [key for key in REQUIRED if found.get(key, ...) is ...]:
+    empty = {key for key in REQUIRED if found.get(key) is None}
+    empty -= {"scheduler"} & found.keys()  # the only one that may be null
+    if missing := [key for key in REQUIRED if key in empty]:
         raise ValueError(f"it ends in line {num_lines - 1} without {', '.join(missing)}")
     return {str(key): value for key, value in found.items()}
 
@@ -341,14 +342,6 @@ def _started_in(folder: Path) -> Iterator[Path]:
         noted = place / ".hydra" / "hydra.yaml"
         if noted.is_file():
             yield Path(str(OmegaConf.select(OmegaConf.load(noted), "hydra.runtime.cwd")))
-
-
-def _close_log(path: Path) -> None:
-    """Stops logging into a file: what libraries log as the process ends would miss its folder."""
-    for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename) == path:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
 
 
 class Stoppable(Protocol):

@@ -101,7 +101,8 @@ def check_multirun(folder: Path) -> None:
             "one; nothing was changed. Give another folder, or continue what is there: "
             f"{resume_command(folder if noted.is_file() else studies[0])}"
         )
-    if noted.exists() and not noted.read_text(errors="replace").startswith("hydra:\n"):
+    begun = noted.read_text(encoding="utf-8", errors="replace") if noted.exists() else "hydra:\n"
+    if not begun.startswith("hydra:\n"):
         raise ConfigError(
             f"{noted} is there already, which a multirun would write over: nothing was changed; "
             "give another hydra.sweep.dir, or move it"
@@ -143,7 +144,7 @@ class StudyFolder:
                 f"hydra.run.dir={self.path} holds {', '.join(there)} already, which a study would "
                 "write over: nothing was changed; give another folder, or move what is there"
             )
-        self._is_ours = True
+        self._is_ours = "children" not in there  # else a study has begun, and its ledger is lost
 
     def note_call(self, composed: DictConfig, runtime: HydraConf) -> None:
         """Writes down how the study was called, as Hydra does."""
@@ -158,7 +159,7 @@ class StudyFolder:
 
     def clear(self) -> None:
         """Removes what a study that did not start left here: its own, and folders made for it."""
-        if self.has_begun or (self.path / "children").exists():  # of a ledger that was emptied
+        if self.has_begun:
             return
         self._close_log()
         for path in (self.path / name for name in self._own if self._is_ours):

@@ -15,6 +15,10 @@ def first_half(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
+def cut_behind_a_key(content: bytes) -> bytes:
+    return content[: content.index(b"tracker:\n") + len(b"tracker:\n")]
+
+
 def first_lines(content: bytes) -> bytes:
     return b"".join(content.splitlines(keepends=True)[:12])
 
@@ -27,6 +31,7 @@ def first_lines(content: bytes) -> bytes:
         (lambda content: b"\0" * len(content), "special characters are not allowed"),
         (first_half, r"line \d+, its last one, is cut off"),
         (first_lines, "it ends in line 12 without space, searcher, data, .*tracker"),
+        (cut_behind_a_key, r"it ends in line \d+ without tracker\."),
         (lambda content: b"- a\n- b\n", "it holds no keys"),
         (lambda content: b"word\n", "it ends in line 1 without study, seed"),
         (lambda content: content + b"# \xe4\n", r"line \d+ is no text in UTF-8"),

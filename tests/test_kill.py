@@ -184,7 +184,8 @@ def test_a_signal_stops_at_once_and_resume_trains_what_was_in_flight(
     assert_ends(process, 128 + signum, tmp_path, 20)
     assert_nothing_left(process.pid)
     (ledger,) = tmp_path.rglob("ledger.jsonl")
-    told = f"nasrunner: {signum.name}: stopped; go on with nasrunner resume={ledger.parent}\n"
+    go_on = f"go on with: nasrunner resume={ledger.parent.relative_to(tmp_path)}\n"
+    told = f"nasrunner: {signum.name}: stopped at once; {go_on}"
     assert (tmp_path / "errors.txt").read_text() == told
     assert [event["event"] for event in events(ledger)] == ["study", "proposed"]
     process = start(tmp_path, f"resume={ledger.parent}")
@@ -229,7 +230,7 @@ def test_a_full_disk_stops_a_study_with_a_sentence_and_loses_nothing(
     assert_ends(process, os.EX_TEMPFAIL, tmp_path, 200)
     error = (tmp_path / "errors.txt").read_text()
     assert "No space left on device" in error
-    assert f"go on with nasrunner resume={study}" in error
+    assert f"go on with: nasrunner resume={study.relative_to(tmp_path)}\n" in error
     assert error.count("\n") == 1
     before = events(study / "ledger.jsonl")
     outcomes = [event for event in before if event["event"] == "outcome"]
@@ -265,7 +266,7 @@ def test_a_file_system_that_turns_read_only_stops_a_study_with_a_sentence(
         subprocess.run(["umount", str(study)], check=False)
     error = (tmp_path / "errors.txt").read_text()
     assert "Read-only file system" in error
-    assert f"go on with nasrunner resume={study}" in error
+    assert f"go on with: nasrunner resume={study.relative_to(tmp_path)}\n" in error
     assert error.count("\n") == 1
     found = events(study / "ledger.jsonl")
     assert all(event["status"] == "completed" for event in found if event["event"] == "outcome")

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from nasrunner.config import REQUIRED
 from nasrunner.core.errors import ConfigError
 from nasrunner.study_folder import FoldersBefore, StudyFolder, check_multirun
 
 CONFIG: dict[str, Any] = {
+    **{key: {} for key in REQUIRED},
     "study": "toy",
     "seed": 0,
     "max_children": 3,
@@ -122,6 +124,17 @@ def test_nothing_is_logged_into_a_folder_that_was_removed(tmp_path: Path) -> Non
             root.removeHandler(handler)
             handler.close()
     assert names(tmp_path) == ["other.log"]
+
+
+def test_children_whose_ledger_was_emptied_are_never_removed(tmp_path: Path) -> None:
+    folder = begun(tmp_path / "study")
+    (folder / "ledger.jsonl").write_text("")
+    (folder / "children" / "0000").mkdir(parents=True)
+    before = names(folder)
+    study = place(folder)
+    study.claim(CONFIG, may_go_on=True)
+    study.clear()
+    assert names(folder) == before
 
 
 def test_a_study_that_has_begun_is_never_removed(tmp_path: Path) -> None:
