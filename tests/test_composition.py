@@ -91,7 +91,7 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
         ("checkpoint_every_s", 0.0, "float > 0"),
         ("deaths_per_hour", -1.0, "float >= 0"),
     ],
-    "tracker/mlflow": [("experiment", 123, "str or null")],
+    "tracker/mlflow": [("experiment", 1.5, "str or int or null")],
     "optimizer/adam": [
         ("lr", "abc", "float or Tensor"),
         ("betas", 0.9, "[float or Tensor, float or Tensor]"),

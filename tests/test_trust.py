@@ -249,7 +249,7 @@ def test_links_that_lead_out_of_a_strangers_study_are_refused(name: str, tmp_pat
 
 
 def test_every_shipped_option_is_legal_in_a_strangers_study(tmp_path: Path) -> None:
-    from nasrunner.config import config_dir
+    from nasrunner.config import REQUIRED, config_dir
 
     num_seen = 0
     for group in GROUPS:
@@ -266,7 +266,8 @@ def test_every_shipped_option_is_legal_in_a_strangers_study(tmp_path: Path) -> N
                 config["tracker"].pop("tracking_uri", None)
             if group == "baseline":
                 config = {"baseline": None}
-            OmegaConf.save(OmegaConf.create(config), study / "config.yaml")
+            whole = {**dict.fromkeys(REQUIRED, {}), **config}
+            OmegaConf.save(OmegaConf.create(whole), study / "config.yaml")
             saved_config(study)
             num_seen += 1
     assert num_seen > 40

@@ -132,8 +132,8 @@ def fits(value: object, annotation: Any) -> bool:
             return all(fits(item, inner[0]) for item in value)
         return len(value) == len(inner) and all(map(fits, value, inner))
     if annotation is float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and not math.isnan(value)  # type: ignore[arg-type]
+        is_whole = isinstance(value, int) and not isinstance(value, bool)  # of any size
+        return is_whole or (isinstance(value, float) and not math.isnan(value))
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if isinstance(origin, type):

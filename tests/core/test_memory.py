@@ -21,7 +21,8 @@ def test_networks_that_no_memory_holds_are_not_rehearsed(monkeypatch: pytest.Mon
     monkeypatch.setattr(samples, "memory_gb", lambda: 16.0)
     units = {"affine": {"units": {"oneof": [10**9, 8]}}}
     mixed = parse_space({"concat": [units, units, {"affine": {"units": 2}}]})
-    texts = [frozen.network.text() for frozen in samples.sampled(mixed, (1,), 2, "float32")]
+    found = samples.sampled(mixed, (1,), 2, "float32")
+    texts = [frozen.network.text() for frozen in found.networks]
     assert texts[0] == "2×[affine(units=8)] → affine(units=2)"
     assert not any("2×[affine(units=1000000000)]" in text for text in texts)
     large = {"affine": {"units": 10**9}}

@@ -284,7 +284,7 @@ def test_help_names_every_key(run):
     with pytest.raises(ConfigError) as raised:
         parse(["nothing=1"])
     keys = str(raised.value).rpartition("Legal: ")[2].split(", ")
-    assert len(keys) == 12
+    assert len(keys) == 13
     for key in keys:
         assert f"{key}=" in out
 
