@@ -169,7 +169,7 @@ def print_samples(
     console: Console, space: SearchSpace, data: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
     """Builds random architectures on the meta device; prints some, and how many are valid."""
-    from nasrunner.children.blueprint import draw_up  # imports torch
+    from nasrunner.children.inspecting import draw_up  # imports torch
 
     in_shape = in_shape_of(data)
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")

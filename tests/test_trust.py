@@ -266,7 +266,7 @@ def test_every_shipped_option_is_legal_in_a_strangers_study(tmp_path: Path) -> N
                 config["tracker"].pop("tracking_uri", None)
             if group == "baseline":
                 config = {"baseline": None}
-            whole = {**dict.fromkeys(REQUIRED, {}), **config}
+            whole = {**{key: {} for key in REQUIRED}, **config}
             OmegaConf.save(OmegaConf.create(whole), study / "config.yaml")
             saved_config(study)
             num_seen += 1

@@ -2,35 +2,44 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from nasrunner.core import Blueprint, Genotype, SearchSpace, Shape, Space, SpaceError
+from nasrunner.core import SearchSpace, Shape, SpaceError
 
 Cost = tuple[tuple[int, ...], int]
 """Shape of a layer's output with the batch first, and the floating-point operations it takes."""
 
 
-def draw_up(
-    space: SearchSpace,
-    genotype: Genotype,
-    in_shape: Shape,
-    num_outputs: int,
-    draw: Callable[[Space], str],
-    in_dtype: str = "float32",
-) -> Blueprint:
-    """Builds a child on the meta device and counts what it would need.
+@dataclass(frozen=True)
+class Size:
+    """What a network needs.
+
+    Attributes:
+        parameters: all of them.
+        trained: those that are trained.
+        flops: floating-point operations of one example's forward pass, as of ``count_flops``.
+    """
+
+    parameters: int
+    trained: int
+    flops: int
+
+
+def measure(
+    frozen: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str = "float32"
+) -> Size:
+    """Builds a network on the meta device and counts what it would need.
 
     Modules of a user's own must run on the meta device: they may look at shapes, not at values.
 
     Args:
-        space: what is searched.
-        genotype: the child's architecture.
+        frozen: the architecture.
         in_shape: shape of one example.
         num_outputs: classes, or numbers to predict.
-        draw: draws a frozen space as SVG.
         in_dtype: ``int64``: an example is a sequence of tokens, and the network has
             ``num_outputs`` for each of them.
 
@@ -38,15 +47,15 @@ def draw_up(
         SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
             ``(*in_shape, num_outputs)``.
     """
-    frozen = space.freeze(genotype)
     network = on_meta(frozen, in_shape, num_outputs, in_dtype)
-    parameters = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in network.parameters())
+    trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     try:
         flops = count_flops(network, in_shape, in_dtype)
     except (RuntimeError, ValueError, TypeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())
         raise SpaceError(f"the network cannot be run on the meta device: {reason}") from error
-    return Blueprint(frozen.text(), draw(frozen), space.values(genotype), parameters, flops)
+    return Size(parameters, trained, flops)
 
 
 def on_meta(
@@ -56,10 +65,10 @@ def on_meta(
 
     Args:
         frozen: the architecture.
-        in_shape, num_outputs, in_dtype: as of ``draw_up``.
+        in_shape, num_outputs, in_dtype: as of ``measure``.
 
     Raises:
-        SpaceError: as of ``draw_up``.
+        SpaceError: as of ``measure``.
     """
     with torch.device("meta"):
         network, out_shape = frozen.build(in_shape)

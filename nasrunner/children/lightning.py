@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from nasrunner.children.blueprint import draw_up
+from nasrunner.children.inspecting import draw_up
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, Shape, Space
 from nasrunner.core.annotations import Above, AtLeast

@@ -20,9 +20,10 @@ from nasrunner.children.arguments import make_trainer, needs_ranks
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.lightning import LightningTask
 from nasrunner.children.quiet import quiet
-from nasrunner.children.ranks import failures, how_it_ended
+from nasrunner.children.ranks import failures
 from nasrunner.core import MachineError, Outcome, Proposal, child_folder
 from nasrunner.core.faults import machine_fault
+from nasrunner.core.stopping import how_it_ended
 
 MODULE = "nasrunner.child"
 LEASH = "--end-with-stdin"

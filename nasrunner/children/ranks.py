@@ -1,7 +1,6 @@
 """The ranks of a child on several devices: a process each, all of which train the same network."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pytorch_lightning.plugins.environments import (  # type: ignore[attr-define
     LightningEnvironment,
     SLURMEnvironment,
 )
+
+from nasrunner.core.stopping import how_it_ended
 
 VARIABLE = "NASRUNNER_RANKS"
 """``srun``: SLURM has started this process as one rank of several."""
@@ -67,13 +68,6 @@ class OneHost(LightningEnvironment):
 def seed_of(seed: int, rank: int) -> int:
     """What a rank draws dropout and augmentation from: rank 0 as a child on one device would."""
     return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]) if rank else seed
-
-
-def how_it_ended(code: int) -> str:
-    """The exit code of a process in words; negative: the signal that killed it."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    return f"was killed by {signal.Signals(-code).name}"
 
 
 def failures(folder: Path, wait_s: float) -> list[str]:

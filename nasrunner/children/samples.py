@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasrunner.children.blueprint import on_meta
+from nasrunner.children.inspecting import measured
 from nasrunner.core import ConfigError, Genotype, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.memory import least_memory_gb, memory_gb
 from nasrunner.core.order import after, first, rollout
@@ -43,7 +43,7 @@ def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
 
     Args:
         space: what is searched.
-        in_shape, num_outputs, in_dtype: as of ``draw_up``.
+        in_shape, num_outputs, in_dtype: as of ``measure``.
 
     Raises:
         ConfigError: the space has none, and why; or some are possible, but this machine's memory
@@ -69,11 +69,10 @@ def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
             continue
         tried.add(text)
         try:
-            network = on_meta(frozen, in_shape, num_outputs, in_dtype)
+            parameters = measured(frozen, in_shape, num_outputs, in_dtype).parameters
         except SpaceError as error:
             reasons[" ".join(str(error).split())] += 1
             continue
-        parameters = sum(p.numel() for p in network.parameters())
         least_gb = min(least_gb, needed_gb := least_memory_gb(parameters))
         if needed_gb > there_gb:
             continue

@@ -65,3 +65,10 @@ def _is_on_its_way(handled: BaseException | None) -> bool:
     while handled is not None and not isinstance(handled, ToldToStop):
         handled = handled.__context__
     return handled is not None
+
+
+def how_it_ended(code: int) -> str:
+    """The exit code of a process in words; negative: the signal that killed it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    return f"was killed by {signal.Signals(-code).name}"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasrunner.children.blueprint import draw_up
+from nasrunner.children.inspecting import draw_up
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.output import OutputFolder
 from nasrunner.core.ports import Blueprint

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasrunner.children.blueprint import draw_up
+from nasrunner.children.inspecting import draw_up
 from nasrunner.core import SearchSpace, SpaceError
 from nasrunner.spaces import Affine, Cell, Concat, Conv2d, Empty, Fork, Named, Relu, Zero
 from nasrunner.spaces.cell import Graph, edges_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasrunner.children.blueprint import draw_up
+from nasrunner.children.inspecting import draw_up
 from nasrunner.core import SpaceError
 from nasrunner.spaces import LanguageModel
 from nasrunner.spaces.language import parse_space
