@@ -18,7 +18,8 @@ from nasrunner.core.errors import ConfigError, MachineError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.launch import build_space, build_trainer, saved_config
+from nasrunner.launch import build_space, build_trainer
+from nasrunner.saved import saved_config
 from nasrunner.upgrade import upgraded
 
 _PROGRAM = "nasrunner.child"

@@ -12,8 +12,9 @@ from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.events import sessions, times
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.launch import build_space, saved_config
+from nasrunner.launch import build_space
 from nasrunner.ledger import check_begins, read_events
+from nasrunner.saved import saved_config
 
 _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
 """A study's folder unless the user names another: when it began."""

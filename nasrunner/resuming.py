@@ -15,9 +15,9 @@ from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.command_line import truth
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.text import printable
-from nasrunner.launch import MAY_CHANGE, STUDY_GROUPS, saved_config
 from nasrunner.overrides import check_place
 from nasrunner.recorded import resumable
+from nasrunner.saved import MAY_CHANGE, STUDY_GROUPS, saved_config
 from nasrunner.signature import why_not_own
 from nasrunner.trust import GROUPS
 from nasrunner.upgrade import upgraded

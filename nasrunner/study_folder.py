@@ -18,7 +18,7 @@ from nasrunner.command_line import fail
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.passwords import without_password
-from nasrunner.launch import differences, named_differences, saved_config
+from nasrunner.saved import differences, named_differences, saved_config
 
 _OWN = (
     ".hydra",

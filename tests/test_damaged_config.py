@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from nasrunner.core import ConfigError
-from nasrunner.launch import saved_config
 from nasrunner.recorded import read_study
+from nasrunner.saved import saved_config
 from tests.report.recordings import recorded
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.core import Outcome, Proposal, child_folder
-from nasrunner.launch import open_ledger, run_study, save_config, saved_config
+from nasrunner.launch import open_ledger, run_study
 from nasrunner.ledger import Ledger
+from nasrunner.saved import save_config, saved_config
 from tests.children.studies import make_study
 from tests.power import Disk, restore, watched
 

@@ -14,7 +14,8 @@ from nasrunner.children.settings import applied
 from nasrunner.command_line import one_sentence, sentence
 from nasrunner.core import Address, NasRunnerError
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.launch import build_space, save_config, saved_config
+from nasrunner.launch import build_space
+from nasrunner.saved import save_config, saved_config
 from nasrunner.searched import resolved
 from nasrunner.upgrade import upgraded
 from tests.spaces.enumeration import enumerate_genotypes

@@ -19,8 +19,9 @@ from nasrunner.children.continuing import read_progress
 from nasrunner.core import Outcome, Proposal, child_folder
 from nasrunner.core.errors import ConfigError
 from nasrunner.executors.slurm.job import read_result
-from nasrunner.launch import build_space, run_study, saved_config
+from nasrunner.launch import build_space, run_study
 from nasrunner.recorded import read_study
+from nasrunner.saved import saved_config
 from nasrunner.signature import key_path
 from nasrunner.trust import GROUPS
 from tests.children.studies import make_study

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from nasrunner import config as skeleton
 from nasrunner.core import Proposal, child_folder
-from nasrunner.launch import build_space, build_trainer, open_ledger, save_config, saved_config
+from nasrunner.launch import build_space, build_trainer, open_ledger
+from nasrunner.saved import save_config, saved_config
 
 
 def make_study(folder: Path, *overrides: str, **groups) -> Path:

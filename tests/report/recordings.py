@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 
 from nasrunner.core import Outcome, Proposal, SearchSpace
 from nasrunner.header import header
-from nasrunner.launch import build_space, save_config
+from nasrunner.launch import build_space
 from nasrunner.ledger import Ledger
+from nasrunner.saved import save_config
 
 SPACE = {"concat": [{"affine": {"units": {"oneof": list(range(1, 101))}}}, "relu"]}
 
