@@ -1,5 +1,6 @@
 """Inspects networks with code of a user's own where that code cannot take the study along."""
 
+import atexit
 import contextlib
 import dataclasses
 import functools
@@ -156,7 +157,9 @@ class Inspector:
 @functools.cache
 def _inspector() -> Inspector:
     """The one of this process: what it has imported serves all."""
-    return Inspector()
+    inspector = Inspector()
+    atexit.register(inspector.close)
+    return inspector
 
 
 def main() -> None:

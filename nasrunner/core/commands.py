@@ -1,7 +1,6 @@
 """Commands that are told to a user, written so that a shell takes them as they are meant."""
 
 import contextlib
-import os
 import shlex
 from pathlib import Path
 
@@ -12,9 +11,9 @@ def resume_command(folder: Path) -> str:
 
 
 def short(path: Path) -> str:
-    """A path relative to where the user is, where that is shorter."""
+    """A path from where the user is, if it lies below; else the whole of it."""
     with contextlib.suppress(ValueError, OSError):
-        relative = os.path.relpath(path)
-        if relative != os.curdir:  # where Hydra has changed to the folder, the user is elsewhere
-            return min(str(path), relative, key=len)
+        relative = path.absolute().relative_to(Path.cwd())
+        if relative.parts:  # where Hydra has changed to the folder, the user is elsewhere
+            return str(relative)
     return str(path.absolute())
