@@ -163,12 +163,11 @@ class SlurmJob:
 class _ResultUnpickler(pickle.Unpickler):
     """Reads what a child's job leaves; the folder may be a stranger's study's."""
 
-    _LEGAL = ("Outcome", "Proposal")
+    _LEGAL = (Outcome, Proposal, MachineError)
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == Outcome.__module__ and name in self._LEGAL:
-            return super().find_class(module, name)
-        if (module, name) in _NUMPY:
+        ours = [(each.__module__, each.__qualname__) for each in self._LEGAL]
+        if (module, name) in (*ours, *_NUMPY):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it holds {module}.{name}; legal are outcomes of children")
 
