@@ -35,6 +35,9 @@ MAY_CHANGE = (
 )
 """What a resumed study may change; everything else is part of what its ledger was written for."""
 
+_OF_THE_COMMAND = ("resume", "trust")
+"""What says how a command takes a study, and is no part of it; earlier studies lack the second."""
+
 
 def save_config(config: dict[str, Any], folder: Path) -> None:
     """Writes the resolved configuration that a resumed study reads: all of it or nothing new.
@@ -133,7 +136,7 @@ def differences(
         {
             key: value
             for key, value in leaves(each)
-            if key.partition(".")[0] not in (*MAY_CHANGE, "resume")
+            if key.partition(".")[0] not in (*MAY_CHANGE, *_OF_THE_COMMAND)
         }
         for each in (upgraded(saved, STUDY_GROUPS), config)
     )

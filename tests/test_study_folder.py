@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.config import REQUIRED
 from nasrunner.core.errors import ConfigError
+from nasrunner.saved import differences
 from nasrunner.study_folder import FoldersBefore, StudyFolder, check_multirun
 
 CONFIG: dict[str, Any] = {
@@ -68,6 +69,14 @@ def test_a_job_that_is_queued_again_goes_on_with_the_same_configuration_only(
     place(begun(tmp_path / "same")).claim(CONFIG, may_go_on=True)
     with pytest.raises(ConfigError, match=r"seed \(1 there, 0 here\)"):
         place(begun(tmp_path / "other", seed=1)).claim(CONFIG, may_go_on=True)
+
+
+def test_how_a_command_takes_a_study_is_no_part_of_it() -> None:
+    """Studies of earlier versions have no ``trust``, and go on all the same."""
+    now = {**CONFIG, "resume": None, "trust": False}
+    assert differences(CONFIG, now) == {}
+    assert differences(now, {**now, "trust": True}) == {}
+    assert differences(CONFIG, {**now, "seed": 1}) == {"seed": (0, 1)}
 
 
 @pytest.mark.parametrize(
