@@ -45,10 +45,10 @@ def main() -> None:
     with one_sentence(_PROGRAM, "stopped at once", _explain):
         arguments = read_arguments(sys.argv[1:])
         resumed = None if arguments.resumed is None else resume(arguments)
-        if resumed is not None and arguments.is_shown:
-            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(resumed.config)))
-            return
         if resumed is not None:
+            if arguments.is_shown:
+                sys.stdout.write(OmegaConf.to_yaml(OmegaConf.create(resumed.config)))
+                return
             arguments = resumed.arguments
         sys.argv[1:] = [*arguments.flags, *arguments.overrides]
 

@@ -132,8 +132,7 @@ class StudyFolder:
         Raises:
             ConfigError: the folder holds a study, or files that a study would replace.
         """
-        ledger = self.path / "ledger.jsonl"
-        if ledger.is_file() and (self.path / "config.yaml").is_file() and ledger.stat().st_size:
+        if self.has_begun and (self.path / "config.yaml").is_file():
             found = differences(saved_config(self.path, builds=(), trust=True), config)
             if may_go_on and not found:
                 return

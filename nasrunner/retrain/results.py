@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nasrunner.children.retraining import On, repetition_seed
+from nasrunner.core.files import replace_file
 from nasrunner.core.text import csv_cell
 from nasrunner.retrain.networks import Network
 from nasrunner.retrain.tuned import Tuned, written
@@ -101,8 +101,8 @@ class Results:
         }
         if self.tuned:
             record["grids"] = [tuned.record() for tuned in self.tuned]
-        _write(self.folder / "retrain.json", json.dumps(record, indent=2, ensure_ascii=False))
-        _write(self.folder / "retrain.csv", self._csv())
+        replace_file(self.folder / "retrain.json", json.dumps(record, indent=2, ensure_ascii=False))
+        replace_file(self.folder / "retrain.csv", self._csv())
 
     def settings_of(self, name: str) -> Mapping[str, Any]:
         """What the grid chose for an architecture's networks; nothing without one."""
@@ -179,9 +179,3 @@ def row_of(
     names = tested[0] if tested else ()
     metrics = {name: Spread.of([each[name] for each in tested]) for name in names}
     return Row(name, architecture, parameters, reward, metrics, len(networks) - len(tested))
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8", newline="")
-    os.replace(unfinished, path)

@@ -10,7 +10,7 @@ import pytest
 from nasrunner.core import Outcome, Proposal, Searcher
 from nasrunner.searchers.ngrams import basic_modules
 from nasrunner.searchers.outliers import without_outliers
-from tests.searchers.worlds import SEARCHERS, Loop, load_space, make_searcher, reward_of
+from tests.searchers.worlds import SEARCHERS, Loop, load_space, make_searcher, reward_of, run
 from tests.toys import chain
 
 EIGHT = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
@@ -83,21 +83,10 @@ def marked(values: Iterable[Any], quick: Container[Any]) -> list[Any]:
     return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
-def play(searcher: Searcher, rewards: Rewards, num_children: int) -> list[Proposal]:
-    """Proposes children, each observed with its reward before the next."""
-    proposals = []
-    for _ in range(num_children):
-        proposal = searcher.propose()
-        assert proposal is not None
-        searcher.observe(Outcome(proposal, "completed", rewards(proposal)))
-        proposals.append(proposal)
-    return proposals
-
-
 @pytest.mark.parametrize("name", SEARCHERS)
 @pytest.mark.parametrize("kind", marked(EXTREME, ("mixed",)))
 def test_any_finite_rewards_are_learnt_from_and_replayed(name: str, kind: str) -> None:
-    proposals = play(make_searcher(name, "figure1"), EXTREME[kind], 16)
+    proposals = run(make_searcher(name, "figure1"), 16, EXTREME[kind])
     events: list[dict[str, Any]] = []
     for proposal in proposals:
         load_space("figure1").freeze(proposal.genotype)
@@ -105,7 +94,7 @@ def test_any_finite_rewards_are_learnt_from_and_replayed(name: str, kind: str) -
         events += [{"proposed": proposal.to_json()}, {"outcome": outcome.to_json()}]
     json.dumps(events, allow_nan=False)
     resumed = Loop(make_searcher(name, "figure1")).replay(events[:20]).searcher
-    assert play(resumed, EXTREME[kind], 6) == proposals[10:]
+    assert run(resumed, 6, EXTREME[kind]) == proposals[10:]
 
 
 @pytest.mark.parametrize("name", sorted({*SEARCHERS} - {"random", "exhaustive"}))
@@ -115,7 +104,7 @@ def test_what_others_are_worth_still_decides_after_one_extreme_reward(
 ) -> None:
     space = "small_cnn" if name == "smbo_ngrams" else chain(4)
     both = [
-        [each.genotype for each in play(make_searcher(name, space), with_one(value, base), 16)]
+        [each.genotype for each in run(make_searcher(name, space), 16, with_one(value, base))]
         for base in (reward_of, lambda proposal: 1 - reward_of(proposal))
     ]
     assert both[0] != both[1]
@@ -154,11 +143,11 @@ def test_a_search_with_a_diverged_child_comes_near_one_without(name: str, value:
     def late(value: float | None) -> float:
         searcher = make_searcher(name, space)
         told = rewards(searcher) if value is None else with_one(value, rewards(searcher))
-        worth = [rewards(searcher)(each) for each in play(searcher, told, num_children)]
+        worth = [rewards(searcher)(each) for each in run(searcher, num_children, told)]
         return float(np.mean(worth[-num_children // 5 :]))
 
     random = make_searcher("random", space)
-    drawn = float(np.mean([rewards(random)(each) for each in play(random, reward_of, 100)]))
+    drawn = float(np.mean([rewards(random)(each) for each in run(random, 100)]))
     found = {"random": drawn, "ordinary": late(None), "with a diverged child": late(value)}
     print(name, found)  # noqa: T201 - with -rP: the figures
     assert min(found["ordinary"], found["with a diverged child"]) > drawn + gain

@@ -7,7 +7,7 @@ writes the golden files anew; do so only where proposals are meant to change, an
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,13 +81,17 @@ def reward_of(proposal: Proposal) -> float:
     return int(genotype_hash(proposal.genotype), 16) / 16**12
 
 
-def run(searcher: Searcher, num_children: int) -> list[Proposal]:
+def run(
+    searcher: Searcher,
+    num_children: int,
+    rewards: Callable[[Proposal], float] = reward_of,
+) -> list[Proposal]:
     """Proposes so many children, each observed with its reward before the next."""
     proposals = []
     for _ in range(num_children):
         proposal = searcher.propose()
         assert proposal is not None
-        searcher.observe(Outcome(proposal, "completed", reward_of(proposal)))
+        searcher.observe(Outcome(proposal, "completed", rewards(proposal)))
         proposals.append(proposal)
     return proposals
 
