@@ -110,16 +110,15 @@ class KeepProgress(pl.Callback):
         self.start: RandomState | None = None
         """Where training starts where Lightning would reset the generators: with several ranks."""
         self._has_ended = False
+        self._is_restored = False
         self._is_checked = False
         self._written_s = time.monotonic()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        start = self.start
         if self.progress is not None:
-            start = self.progress.random[trainer.global_rank]
             trainer.should_stop = self.progress.should_stop
-        if start is not None:
-            set_random_state(start, trainer.strategy.root_device)
+        elif self.start is not None:
+            set_random_state(self.start, trainer.strategy.root_device)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._written_s = time.monotonic()
@@ -129,8 +128,16 @@ class KeepProgress(pl.Callback):
             # pass over what is left of it: a whole epoch.
             trainer.fit_loop._restarting = False
             trainer.fit_loop.epoch_loop.restarting = False
+            # The epoch's iterator is made after its start, as each epoch's but the first; Lightning
+            # would go on with one made before samplers were told the epoch.
+            trainer.fit_loop._resuming_from_checkpoint = False
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.progress is not None and not self._is_restored:
+            # Where they were taken: loaders that Lightning has set up since have drawn from them.
+            state = self.progress.random[trainer.global_rank]
+            set_random_state(state, trainer.strategy.root_device)
+            self._is_restored = True
         if self.every_s is None or trainer.current_epoch == 0:
             return
         is_due = time.monotonic() - self._written_s >= self.every_s

@@ -113,6 +113,7 @@ def slow(*overrides, **arguments):
         ),
         slow(data=LOADER),
         slow(data=NOISY_LOADER),
+        slow(data=NOISY_LOADER, scheduler="one_cycle"),  # it asks for the length of training
         slow("trainer.val_check_interval=0.5"),
         slow(scheduler="warmup_cosine"),
         slow("trainer.max_steps=40"),
