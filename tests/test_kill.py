@@ -30,7 +30,13 @@ def start(folder: Path, *overrides: str) -> subprocess.Popen[bytes]:
             stdout=subprocess.DEVNULL,
             stderr=errors,
             start_new_session=True,
+            preexec_fn=_hear_signals,
         )
+
+
+def _hear_signals() -> None:
+    for signum in (signal.SIGINT, signal.SIGHUP):  # ignored below nohup, or behind a script's &
+        signal.signal(signum, signal.SIG_DFL)
 
 
 def assert_ends(process: subprocess.Popen[bytes], code: int, folder: Path, timeout_s: int) -> None:

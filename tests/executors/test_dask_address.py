@@ -149,6 +149,7 @@ def test_a_cluster_without_workers_is_an_error_after_a_while(scheduler: Path) ->
             built.wait()
 
 
+@pytest.mark.slow  # Dask tries for 20 s to reach it again
 def test_a_scheduler_that_ends_is_an_error(
     scheduler: Path, start_worker: StartWorker, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from nasrunner.export.errors import ExportError
 from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
 from tests.export.blocks import Undecided
 from tests.export.networks import SPACES, in_shape_of, possible, shipped, trained, written
+from tests.searchers.worlds import WIDE_SPACES
 
 
 def check(name: str, count: int, path: Path) -> None:
@@ -32,7 +33,8 @@ def test_a_network_computes_the_same_in_onnxruntime(tmp_path: Path) -> None:
 def test_networks_of_every_shipped_space_compute_the_same_in_onnxruntime(
     name: str, tmp_path: Path
 ) -> None:
-    check(name, 3, tmp_path / "network.onnx")
+    # The wide ones differ from each other in numbers only.
+    check(name, 1 if name in WIDE_SPACES else 2, tmp_path / "network.onnx")
 
 
 def test_what_has_no_graph_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -9,12 +9,20 @@ from tests.searchers.worlds import GOLDEN_SPACES
 QUICK = {
     "gp": GOLDEN_SPACES,  # Gaussian processes take seconds for what others do at once
     "ppo": (*GOLDEN_SPACES, "nasrl_conv_small"),  # reinforce's controller with another objective
+    "smbo_ngrams": (*GOLDEN_SPACES, "deepconv_hyperparameters", "nasbench_macro"),
 }
 """Searchers whose contract is tested by default on these spaces only."""
 
 SLOW = {
     "gp": ("small_cnn", "deepconv_hyperparameters", "nasrl_cell_small"),  # tpe does the rest
     "ppo": (),
+    "smbo_ngrams": (
+        "nasbench201",
+        "nasrl_cell_small",
+        "nasrl_conv",
+        "nasrl_conv_small",
+        "small_cnn",
+    ),
 }
 """Spaces on which their tests are slow; on all others they are not tested."""
 
