@@ -35,6 +35,7 @@ def test_it_is_scikit_learns_own_on_the_same_examples(tmp_path, on, num_trained)
     assert outcome.metrics["parameters"] == 4 * 100 + 100 + 100 * 3 + 3
     tested = json.loads((tmp_path / "mlp_classifier-seed1" / "tested.json").read_text())
     assert tested["examples"] == 60
+    assert tested["epoch"] + 1 == outcome.metrics["epochs"] > 1
     assert tested["is_converged"] is (tested["epoch"] + 1 < MAX_ITER)
 
 

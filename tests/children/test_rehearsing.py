@@ -147,6 +147,7 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
             r"milestones=\[18\]: training steps the scheduler 18 times and never comes to the last",
         ),
         (["scheduler.milestones=[0.5,2]"], {"scheduler": "warmup_cosine"}, r"must list 1 places"),
+        (["scheduler.milestones=[0]"], {"scheduler": "warmup_cosine"}, r"increasing whole numbers"),
         ([], {"space": broken("raise")}, r"space: the network that was tried breaks in its first"),
     ],
 )

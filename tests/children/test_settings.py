@@ -80,6 +80,14 @@ def test_a_reference_to_what_is_not_there_is_refused() -> None:
         applied(BASE, [("scheduler.T_max", "${trainer.epochs}")])
 
 
+@pytest.mark.parametrize("key", ["optimizer.betas.2", "optimizer.betas.first", "optimizer.lr.x"])
+def test_a_key_that_is_not_there_is_refused(key: str) -> None:
+    base = {"optimizer": {**ADAM, "betas": [0.9, 0.99]}}
+    assert applied(base, [("optimizer.betas.1", 0.5)])["optimizer"]["betas"] == [0.9, 0.5]
+    with pytest.raises(ConfigError, match=rf"configuration has no '{key}'"):
+        applied(base, [(key, 0.5)])
+
+
 def test_every_option_is_tried_with_the_first_of_the_others() -> None:
     nested = OneOf(({**SGD, "nesterov": OneOf((False, True))}, ADAM))
     settings = [("optimizer.lr", OneOf((0.1, 0.2))), ("optimizer", nested)]

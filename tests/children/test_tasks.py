@@ -3,7 +3,7 @@ import torch
 import torchmetrics
 
 from nasrunner.children.reward import Reward
-from nasrunner.children.tasks import Classification, Regression
+from nasrunner.children.tasks import Classification, Regression, are_within
 from nasrunner.core import ConfigError
 
 
@@ -47,6 +47,20 @@ def test_label_smoothing_spreads_the_target():
 def test_huber_is_linear_above_its_delta():
     loss = regression("huber", huber_delta=1.0).loss(torch.tensor([[3.0]]), torch.tensor([[0.0]]))
     assert loss.item() == pytest.approx(2.5)
+
+
+def test_squared_errors_are_the_mean_and_those_of_each_example():
+    task, predicted = regression("mse", num_outputs=2), torch.tensor([[3.0, 1.0], [0.0, 0.0]])
+    assert task.loss(predicted, torch.zeros(2, 2)).item() == 2.5
+    assert task.losses(predicted, torch.zeros(2, 2)).tolist() == [5.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("labels", "fits"),
+    [([], True), ([0], True), ([2], True), ([3], False), ([-1], False), ([0, 1, 3], False)],
+)
+def test_labels_are_those_of_so_many_classes(labels, fits):
+    assert are_within(torch.tensor(labels, dtype=torch.long), 3) is fits
 
 
 def test_regression_refuses_targets_that_would_broadcast():
