@@ -24,6 +24,9 @@ from nasrunner.core.text import printable
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
 
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+"""What OmegaConf calls a type, in words."""
+
 
 def sentence(error: Exception) -> str:
     """An error on one line; Hydra says what is wrong in its cause."""
@@ -32,6 +35,12 @@ def sentence(error: Exception) -> str:
     called = re.search(r"Error parsing override '(\S+?)=.* Unknown function '(\w+)'", text)
     if called is not None and (form := written(called[2])):
         return f"{called[1]}: a decision {called[2]!r} is written {form}"
+    converted = re.search(
+        r"Value '(.*)' of type '\w+' could not be converted to (\w+) full_key: (\S+)", text
+    )
+    if converted is not None:
+        value, kind, key = converted.groups()
+        return f"{key} must be {_KINDS.get(kind, kind)}, got {value!r}"
     missing = re.search(
         r"Could not find '(\S+)/(\S+)' Available options in '\1': (.*?)( Config |$)", text
     )

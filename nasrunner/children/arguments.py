@@ -217,7 +217,7 @@ def check_ranks(config: Mapping[str, Any], batch_size: Any, trainer: pl.Trainer)
             "legal: auto, ddp, ddp_find_unused_parameters_true"
         )
     is_divided = not config["batch_size_per_device"] and isinstance(batch_size, int)
-    if is_divided and batch_size < num_ranks:
+    if is_divided and 1 <= batch_size < num_ranks:
         raise ConfigError(
             f"data.batch_size={batch_size} leaves some of the child's {num_ranks} devices without "
             f"an example in every step; legal: >= {num_ranks}, or "

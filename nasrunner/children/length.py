@@ -82,6 +82,25 @@ def limited(name: str, limit: int | float | None, num_batches: int | None) -> in
     return left
 
 
+def check_least(settings: Mapping[str, Any], length: Length) -> None:
+    """Refuses a training that has to be longer than it may be: Lightning would end it silently.
+
+    Args:
+        settings: the ``trainer`` part of the child's configuration.
+        length: of the training.
+
+    Raises:
+        ConfigError: ``min_steps`` or ``min_epochs`` is more than its limits leave.
+    """
+    for unit, most in (("steps", length.steps), ("epochs", length.epochs)):
+        least = settings.get(f"min_{unit}")
+        if least is not None and most is not None and least > most:
+            raise ConfigError(
+                f"trainer.min_{unit}={least} must be at most the {most} {unit} that "
+                "trainer.max_epochs and max_steps leave"
+            )
+
+
 def check_validated(settings: Mapping[str, Any], length: Length, metric: str, key: str) -> None:
     """Refuses a training that ends before its first validation.
 

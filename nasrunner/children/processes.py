@@ -96,9 +96,9 @@ def train_in_ranks(task: LightningTask, proposal: Proposal, num_ranks: int) -> O
                 return outcome
             if code in (TERMINATED, -signal.SIGTERM):
                 raise SIGTERMException
-            error = _reason(files.folder, code, said)
             if code == FAULT:
-                raise MachineError(error.splitlines()[-1])
+                raise MachineError(_fault(said))
+            error = _reason(files.folder, code, said)
         outcome = Outcome(proposal, "failed", cost_s=time.perf_counter() - started_s, error=error)
         files.write_outcome(outcome)
     except OSError as failure:
@@ -157,10 +157,21 @@ def _environment(inherited: Mapping[str, str], num_ranks: int) -> dict[str, str]
     return {**kept, "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)}
 
 
+def _fault(said: IO[bytes]) -> str:
+    """The sentence of a command that the machine has interrupted; other ranks may speak after."""
+    lines = _lines(said)
+    own = [line for line in lines if line.startswith(f"{MODULE}: ")]
+    return (own or lines or [f"{MODULE}: a fault of the machine"])[-1].removeprefix(f"{MODULE}: ")
+
+
+def _lines(said: IO[bytes]) -> list[str]:
+    said.seek(0)
+    return said.read().decode(errors="replace").rstrip().splitlines()
+
+
 def _reason(folder: Path, code: int, said: IO[bytes]) -> str:
     """Why a command left no outcome."""
-    said.seek(0)
-    lines = said.read().decode(errors="replace").rstrip().splitlines()[-_LAST_LINES:]
+    lines = _lines(said)[-_LAST_LINES:]
     told = failures(folder, wait_s=0)
     # The others notice that rank 0 was killed, and may say so before they end. An abort is torch's
     # own, and comes of their failures.

@@ -102,7 +102,13 @@ class Reward:
         ]
         if not measured:
             seen = sorted({name for line in curves for name in line})
-            raise ValueError(f"metric {self.metric!r} was never logged; logged metrics are {seen}")
+            is_validated = any(name.startswith("val_") for name in seen)
+            why = (
+                f"logged metrics are {seen}"
+                if is_validated or not self.is_of_validation
+                else "training ended before its first validation"
+            )
+            raise ValueError(f"metric {self.metric!r} was never logged; {why}")
         sign = 1 if self.mode == "max" else -1
         epochs = list(dict.fromkeys(epoch for epoch, _ in measured))
         looked_at = measured

@@ -37,6 +37,8 @@ MODULES: dict[str, type[Space]] = {
 }
 """The modules of the language by name."""
 
+_SETTINGS = "hyperparameters"
+
 MAX_MODULES = 10_000
 """An architecture of more is refused before one is drawn: each module is an object."""
 
@@ -52,10 +54,10 @@ def parse_space(config: object, key: str = "space") -> SearchSpace:
         SpaceError: the configuration is no space; names the key, the value and what is legal.
     """
     hyperparameters: object = {}
-    if isinstance(config, Mapping) and "hyperparameters" in config:
-        hyperparameters = config["hyperparameters"] or {}
-        config = {name: value for name, value in config.items() if name != "hyperparameters"}
-    settings = parse_settings(hyperparameters, f"{key}.hyperparameters")
+    if isinstance(config, Mapping) and _SETTINGS in config:
+        hyperparameters = config[_SETTINGS] or {}
+        config = {name: value for name, value in config.items() if name != _SETTINGS}
+    settings = parse_settings(hyperparameters, f"{key}.{_SETTINGS}")
     network = _parse_module(config, key)
     if (count := network.most_modules()) > MAX_MODULES:
         raise SpaceError(
@@ -93,10 +95,18 @@ def _parse_module(node: object, key: str) -> Space:
     if isinstance(node, Mapping) and len(node) == 1:
         ((name, arguments),) = node.items()
         return _parse_named(str(name), arguments, key)
-    raise SpaceError(
-        f"{key} must be one module: a name, 'name: arguments' or a mapping with _target_, "
-        f"got {node!r}"
-    )
+    legal = "a name, 'name: arguments' or a mapping with _target_"
+    if isinstance(node, Mapping) and len(node) > 1:
+        names = [str(name) for name in node]
+        meant = {name: suggest(name, [_SETTINGS]) for name in names if name not in MODULES}
+        hints = [
+            f"{name!r}: {hint.partition(' Legal')[0]}"
+            for name, hint in meant.items()
+            if "did you mean" in hint
+        ]
+        got = f"{len(names)} keys: {', '.join(names)}"
+        raise SpaceError("; ".join([f"{key} must be one module: {legal}, got {got}", *hints]))
+    raise SpaceError(f"{key} must be one module: {legal}, got {node!r}")
 
 
 def _parse_named(name: str, arguments: object, key: str) -> Space:

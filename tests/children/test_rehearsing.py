@@ -92,6 +92,12 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         ),
         (["trainer.gradient_clip_val=-1"], {}, r"gradient_clip_val must be null or >= 0, got -1"),
         (["trainer.gradient_clip_algorithm=value"], {}, r"clips nothing without trainer.gradient"),
+        (["trainer.min_steps=19"], {}, r"min_steps=19 must be at most the 18 steps that trainer"),
+        (
+            ["trainer.min_epochs=3", "trainer.max_epochs=-1", "trainer.max_steps=12"],
+            {},
+            r"min_epochs=3 must be at most the 2 epochs that trainer.max_epochs and max_steps",
+        ),
         (
             ["trainer.min_epochs=5", "trainer.max_epochs=2"],
             {},

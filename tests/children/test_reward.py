@@ -71,6 +71,13 @@ def test_a_metric_that_was_never_logged_is_named_with_those_that_were():
         reward("val_f1")(CURVES)
 
 
+def test_a_training_that_was_never_validated_is_said_to_be():
+    with pytest.raises(ValueError, match=r"never logged; training ended before its first valida"):
+        reward("val_loss", "min")([{"epoch": 0, "train_loss": 1.0}])
+    with pytest.raises(ValueError, match=r"'train_f1' was never logged; logged metrics are \['ep"):
+        reward("train_f1")([{"epoch": 0, "train_loss": 1.0}])
+
+
 @pytest.mark.parametrize("changes", [{"power": 2}, {"scale": 1e200}])
 def test_a_reward_beyond_all_numbers_is_an_error(changes):
     with pytest.raises(ValueError, match=r"the reward is -inf: the metric 'val_loss' is 1e\+200"):

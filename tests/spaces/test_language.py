@@ -215,6 +215,10 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
             r"repeat takes no 'tims', did you mean 'times'\?",
         ),
         ({"relu": None, "tanh": None}, "space must be one module: a name, 'name: arguments' or"),
+        (
+            {"concat": ["relu"], "hyperparameter": {"optimizer.lr": {"oneof": [0.1]}}},
+            "got 2 keys: concat, hyperparameter; 'hyperparameter': did you mean 'hyperparameters'?",
+        ),
         ({}, "space must be one module"),
         (None, "space must be one module"),
         ({"hyperparameters": [1], "relu": None}, "space.hyperparameters maps configuration keys"),
