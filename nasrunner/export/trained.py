@@ -19,7 +19,7 @@ from nasrunner.core.space import Shape
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study
 from nasrunner.tracked import OUTPUTS, folder_of_run
-from nasrunner.trust import check_targets
+from nasrunner.trust import check_targets, is_own
 
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""
@@ -36,12 +36,14 @@ class Trained:
         study: the study it comes from.
         proposal: its genotype, and the number of the child.
         config: what it was trained with: data, task, optimizer, scheduler and trainer.
+        trusted: configurations whose packages may have objects in a checkpoint.
     """
 
     folder: Path
     study: RecordedStudy
     proposal: Proposal
     config: Mapping[str, Any]
+    trusted: Mapping[str, Any]
 
     @property
     def frozen(self) -> SearchSpace:
@@ -148,7 +150,7 @@ def read_weights(trained: Trained) -> Weights | None:
         if not path.is_file():
             continue
         try:
-            with allowed_classes(trained.config, path):
+            with allowed_classes(trained.trusted, path):
                 kept = torch.load(path, map_location="cpu", weights_only=True)
             state, epoch = kept["state_dict"], int(kept["epoch"])
         except Exception as error:  # damaged files raise nearly anything
@@ -197,7 +199,12 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
             check_targets(config, _BUILT, study.config)
         except ConfigError as error:
             raise ConfigError(f"{folder / 'config.yaml'}: {error}") from error
-    return Trained(folder, study, proposal, config)
+    trusted: dict[str, Any] = {"built": {group: config.get(group) for group in _BUILT}}
+    if trust:
+        trusted |= {"trained with": config}
+    if trust or is_own(study.folder):  # else what is not built of it was not looked at
+        trusted |= {"study": study.config}
+    return Trained(folder, study, proposal, config, trusted)
 
 
 def _study_around(folder: Path) -> Path:
