@@ -386,10 +386,14 @@ def test_a_network_of_ones_own_study_is_not_exported_with_a_strangers_data(
     child.mkdir(parents=True)
     (child / "proposal.json").write_text(PROPOSAL)
     config = OmegaConf.load(study / "config.yaml")
-    OmegaConf.save({"data": config.data, "trainer": config.trainer}, child / "config.yaml")
+    OmegaConf.save(
+        {group: config[group] for group in ("data", "task", "trainer")}, child / "config.yaml"
+    )
     assert find(str(child), None).proposal.index == 0
     OmegaConf.update(config, f"{what}._target_", "joblib.load")
-    OmegaConf.save({"data": config.data, "trainer": config.trainer}, child / "config.yaml")
+    OmegaConf.save(
+        {group: config[group] for group in ("data", "task", "trainer")}, child / "config.yaml"
+    )
     if what == "trainer":  # an export builds no trainer
         assert find(str(child), None).proposal.index == 0
     else:
@@ -411,7 +415,9 @@ def test_an_export_reads_objects_of_those_packages_alone_that_are_trusted(
     if whose == "own":
         save_config(saved_config(study, trust=True), study)
     config = OmegaConf.load(study / "config.yaml")
-    OmegaConf.save({"data": config.data, "trainer": config.trainer}, child / "config.yaml")
+    OmegaConf.save(
+        {group: config[group] for group in ("data", "task", "trainer")}, child / "config.yaml"
+    )
     torch.save({"state_dict": {}, "epoch": 0, "kept": Kept()}, child / "best.ckpt")
     trained = find(str(child), None, trust=whose == "trusted")
     if whose == "a stranger's":

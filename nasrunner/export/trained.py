@@ -188,7 +188,7 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     try:
         record = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
         proposal = Proposal.from_json(record)
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = _read_config(folder / "config.yaml")
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
@@ -205,6 +205,21 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     if trust or is_own(study.folder):  # else what is not built of it was not looked at
         trusted |= {"study": study.config}
     return Trained(folder, study, proposal, config, trusted)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """What a network was trained with.
+
+    Raises:
+        ValueError: the file does not hold all of it.
+    """
+    text = path.read_text(encoding="utf-8")
+    config = yaml.safe_load(text)
+    if not isinstance(config, dict) or not text.endswith("\n"):
+        raise ValueError(f"{path.name} is {'cut off' if text else 'empty'}")
+    if missing := [group for group in ("data", "task", "trainer") if group not in config]:
+        raise ValueError(f"{path.name} lacks {', '.join(missing)}")
+    return config
 
 
 def _study_around(folder: Path) -> Path:
