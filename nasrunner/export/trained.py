@@ -17,7 +17,7 @@ from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
 from nasrunner.export.source.construction import Constructions, build
-from nasrunner.recorded import RecordedStudy, is_grid, read_study
+from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
 from nasrunner.tracked import OUTPUTS, folder_of_run
 from nasrunner.trust import check_targets, is_own
 
@@ -62,11 +62,13 @@ class Trained:
 
     @property
     def joins_validation(self) -> bool:
-        """Whether it was retrained on the validation examples, too."""
+        """Whether it was retrained on the validation examples, too.
+
+        Raises:
+            ConfigError: the file that says so is damaged.
+        """
         settings = self.folder.parent / "retrain.yaml"
-        return settings.is_file() and (
-            yaml.safe_load(settings.read_text(encoding="utf-8")).get("on") == "train_and_validation"
-        )
+        return settings.is_file() and retrain_settings(settings).get("on") == "train_and_validation"
 
     def record(self, name: str) -> dict[str, Any]:
         """A JSON file of its folder; empty where there is none, or a damaged one."""
