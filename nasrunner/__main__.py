@@ -26,6 +26,7 @@ from nasrunner.core.faults import machine_fault
 from nasrunner.core.text import printable
 from nasrunner.launch import run_study
 from nasrunner.resuming import Resumed, resume
+from nasrunner.saved import sign_multirun
 from nasrunner.searched import resolved
 from nasrunner.study_folder import StudyFolder
 
@@ -75,6 +76,8 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
             is_queued_again = is_multirun and multirun.is_job(runtime)
             folder.claim(config, may_go_on=resumed is not None or is_queued_again)
             folder.note_call(composed, runtime)
+            if is_multirun:
+                sign_multirun(whole)
         summary = run_study(config, folder.path)
         if summary.failure is not None and is_multirun:
             raise NasRunnerError(summary.failure)

@@ -7,6 +7,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
+
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.events import sessions, times
@@ -166,6 +170,29 @@ def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
 def is_grid(folder: Path) -> bool:
     """Whether a folder is that of a grid of a retraining: ``<retraining>/grid/0007``."""
     return folder.parent.name == "grid" and (folder.parent.parent / "retrain.yaml").is_file()
+
+
+def retrain_settings(path: Path) -> dict[str, Any]:
+    """How the networks beside a ``retrain.yaml`` were trained.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = OmegaConf.to_container(OmegaConf.create(text))
+    except (UnicodeDecodeError, YAMLError, OmegaConfBaseException) as error:
+        raise _damaged(path, " ".join(str(error).split())) from error
+    if not isinstance(found, dict) or not text.endswith("\n"):
+        raise _damaged(path, "it is cut off" if text else "it is empty")
+    return {str(key): value for key, value in found.items()}
+
+
+def _damaged(path: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        f"{path} is damaged: {reason}. How the networks beside it were trained is not known: put "
+        "back a copy, or train them again with another folder="
+    )
 
 
 def study_folders(places: Iterable[Path]) -> list[Path]:

@@ -47,12 +47,20 @@ def save_config(config: dict[str, Any], folder: Path) -> None:
     """
     text = OmegaConf.to_yaml(OmegaConf.create(without_passwords(config)))
     keep_file(folder / "config.yaml", signed(text))
-    sweep = folder.parent / "multirun.yaml"  # Hydra's, which resume= reads, too
-    text = sweep.read_text(encoding="utf-8") if sweep.is_file() else ""
+
+
+def sign_multirun(folder: Path) -> None:
+    """Signs what Hydra has noted down of a multirun, which ``resume=`` reads; without passwords.
+
+    Only its own studies call this while it runs: whoever resumes one of a stranger's multirun does
+    not take over the others.
+    """
+    path = folder / "multirun.yaml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if text and why_not_own(text) is not None:
-        unfinished = sweep.with_name(f"{sweep.name}.{os.getpid()}.unfinished")  # several studies
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.unfinished")  # several studies
         keep_file(unfinished, signed(without_password(text)))
-        os.replace(unfinished, sweep)
+        os.replace(unfinished, path)
 
 
 def saved_config(
@@ -82,9 +90,10 @@ def saved_config(
             f"{path} is damaged: {error}. Put back a copy of the file: MLflow keeps one with the "
             "study's run"
         ) from error
-    if not trust:  # before anything of the user's folders is found
+    if trust or why_not_own(content.decode()) is None:
+        find_user_modules(saved, lambda: [Path.cwd(), *started_in(folder)])
+    else:  # what it may name lies in no folder; other files there would be imported, too
         check_trusted(saved, folder, builds, content.decode())
-    find_user_modules(saved, lambda: [Path.cwd(), *started_in(folder)])
     return as_built(saved)
 
 

@@ -95,6 +95,11 @@ def check_multirun(folder: Path) -> None:
         ConfigError: names the folder.
     """
     noted = folder / "multirun.yaml"
+    if (folder / "ledger.jsonl").is_file():
+        raise ConfigError(
+            f"hydra.sweep.dir={folder} is a study's folder, which cannot hold a multirun, too; "
+            f"nothing was changed. Give another folder, or continue it: {resume_command(folder)}"
+        )
     if studies := sorted(path.parent for path in folder.glob("*/ledger.jsonl")):
         raise ConfigError(
             f"hydra.sweep.dir={folder} holds {len(studies)} studies already, {studies[0].name} for "
@@ -137,7 +142,8 @@ class StudyFolder:
             if may_go_on and not found:
                 return
             raise ConfigError(self._told(named_differences(found)))
-        there = [name for name in self._own if os.path.lexists(self.path / name)]
+        foreign = (*self._own, "multirun.yaml")  # with it, the study could not be resumed
+        there = [name for name in foreign if os.path.lexists(self.path / name)]
         if there and not may_go_on:
             raise ConfigError(
                 f"hydra.run.dir={self.path} holds {', '.join(there)} already, which a study would "

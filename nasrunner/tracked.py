@@ -6,8 +6,8 @@ from omegaconf import OmegaConf
 
 from nasrunner.config import config_dir
 from nasrunner.recorded import RecordedStudy
-from nasrunner.signature import why_not_own
 from nasrunner.trackers.mlflow_file import recall
+from nasrunner.trust import is_own
 
 OUTPUTS = Path("outputs")
 """Where studies lie unless the user wants them elsewhere."""
@@ -28,7 +28,7 @@ def own_tracking_uri(study: RecordedStudy) -> str | None:
     uri = study.config["tracker"].get("tracking_uri")
     if uri is None:
         return None
-    if why_not_own((study.folder / "config.yaml").read_text(encoding="utf-8")) is not None:
+    if not is_own(study.folder):
         return usual_tracking_uri()
     kept, meant = str(recall(study.folder).get("tracking_uri", uri)), str(uri)
     path = meant.removeprefix("sqlite:///")

@@ -61,7 +61,10 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     "baseline": _SEARCHERS,
     "data": (_Kind("nasrunner.data", "pytorch_lightning.LightningDataModule"),),
     "task": (
-        _Kind("nasrunner.children"),
+        *(
+            _Kind(f"nasrunner.children.{each}")  # other classes there open files
+            for each in ("language_model", "mean_loss", "reward", "tasks")
+        ),
         _Kind("torch.nn", "torch.nn.Module"),
         # Others of torchmetrics fetch models, whose weights are pickles.
         *(
@@ -75,7 +78,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         _Kind("nasrunner.children.schedulers"),
     ),
     "trainer": (
-        _Kind("nasrunner.children"),
+        *(_Kind(f"nasrunner.children.{each}") for each in ("cost", "lightning", "tabular")),
         _Kind("pytorch_lightning.callbacks", "pytorch_lightning.Callback", "pytorch_lightning"),
         # Other loggers send what they are given to a server, with the user's credentials.
         _Kind("pytorch_lightning.loggers.csv_logs", way="pytorch_lightning.loggers"),
@@ -102,11 +105,22 @@ _SEARCHED = "space.hyperparameters."
 _REFERENCE = re.compile(r"\$\{(" + "|".join(CHILD_GROUPS) + r")[\w.]*\}")
 """A hyperparameter may be what another key of the child's configuration is."""
 
-_PLACES = ("default_root_dir", "dirpath", "root_dir", "save_dir")
+_PLACES = {"default_root_dir", "dirpath", "root_dir", "save_dir"}
 """Arguments of Lightning's Trainer, callbacks and loggers that say where to write."""
+
+_NAMES = {"filename", "name", "sub_dir", "version"}
+"""Those that say what a file or folder in such a place is called."""
+
+_NAME = re.compile(r"(?!\.+$)([\w .=+-]|\{\w+(:[\d.]*[defg])?\})+")
+"""A name that leads to no other folder, whatever numbers are filled in."""
 
 _PRELOADED = ("hydra", "nasrunner", "pytorch_lightning", "torch", "torchmetrics")
 """Packages whose modules may be imported for the children."""
+
+
+def is_own(folder: Path) -> bool:
+    """Whether this user began the study in a folder."""
+    return why_not_own((folder / "config.yaml").read_text(encoding="utf-8")) is None
 
 
 def check_trusted(
@@ -171,10 +185,9 @@ def _untrusted(config: Mapping[str, Any], builds: Collection[str]) -> Iterator[t
     """(Key, what is wrong with it), of a stranger's configuration."""
     yield from _references(config)  # all of it is resolved, whatever is built
     yield from _foreign(config, builds, known=())
+    yield from _nameless({group: config.get(group) for group in builds})
     if "trainer" in builds:
-        for key, value in _leaves(config.get("trainer"), "trainer"):
-            if key.rpartition(".")[2] in _PLACES and value is not None:
-                yield key, f"is a place to write to, {value!r}; legal is null"
+        yield from _places(config)
     if "executor" in builds:
         yield from _untrusted_modules(config.get("executor"))
     if "tracker" in builds:
@@ -200,6 +213,26 @@ def _foreign(
             if target not in known and not (is_plain and any(k.has(str(target)) for k in kinds)):
                 legal = ", ".join(map(str, kinds)) or "a plain value"
                 yield key, f"names {target!r}, which could run any code; legal is {legal}"
+
+
+def _nameless(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Arguments without names, which are not looked at one by one."""
+    for key, value in _leaves(config, ""):
+        if "_args_" in key.split("."):
+            yield key, f"gives {value!r} without an argument's name; legal are named arguments"
+
+
+def _places(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Where a trainer would write, but for the folder of each child; also what is searched."""
+    for top in ("trainer", "space"):
+        for key, value in _leaves(config.get(top), top):
+            if _group_of(key) != "trainer" or value is None:
+                continue
+            arguments = set(key.split("."))
+            if arguments & _PLACES:
+                yield key, f"is a place to write to, {value!r}; legal is null"
+            elif arguments & _NAMES and isinstance(value, str) and not _NAME.fullmatch(value):
+                yield key, f"is the name of a file, {value!r}; legal are names without a folder"
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -163,6 +163,10 @@ def test_a_multirun_never_writes_over_another_or_a_file_of_the_users(tmp_path: P
     begun(sweep / "0")
     with pytest.raises(ConfigError, match=r"holds 1 studies already.*resume=\S*sweep$"):
         check_multirun(sweep)
+    with pytest.raises(ConfigError, match=r"0 is a study's folder.*resume=\S*sweep/0$"):
+        check_multirun(sweep / "0")
+    with pytest.raises(ConfigError, match=r"sweep holds multirun.yaml already"):
+        place(sweep).claim(CONFIG)
     own = tmp_path / "own"
     own.mkdir()
     (own / "multirun.yaml").write_text("mine: 1\n")

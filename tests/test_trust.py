@@ -21,8 +21,8 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.executors.slurm.job import read_result
 from nasrunner.launch import build_space, run_study
 from nasrunner.recorded import read_study
-from nasrunner.saved import saved_config
-from nasrunner.signature import key_path
+from nasrunner.saved import save_config, saved_config
+from nasrunner.signature import key_path, why_not_own
 from nasrunner.trust import GROUPS
 from tests.children.studies import make_study
 from tests.report.recordings import recorded
@@ -116,6 +116,17 @@ def resumed(study: Path) -> None:
         "executor.preload=[evil_module]",
         "tracker={{_target_: nasrunner.trackers.mlflow.MlflowTracker, tracking_uri: http://evil}}",
         "tracker={{_target_: nasrunner.trackers.none.NoTracker, artifact_uri: /}}",
+        "executor={{_target_: nasrunner.executors.local.LocalExecutor, _args_: [[evil_module]]}}",
+        "tracker={{_target_: nasrunner.trackers.mlflow.MlflowTracker, _args_: ['http://evil']}}",
+        "trainer.callbacks=[{{_target_: pytorch_lightning.callbacks.Timer, _args_: [/]}}]",
+        "trainer.callbacks=[{{_target_: nasrunner.children.files._LogFile, filename: x, mode: w}}]",
+        "trainer.profiler={{_target_: pytorch_lightning.profilers.SimpleProfiler, filename: ../x}}",
+        "trainer.profiler={{_target_: pytorch_lightning.profilers.SimpleProfiler, filename: /x}}",
+        "trainer.profiler={{_target_: pytorch_lightning.profilers.SimpleProfiler, filename: ..}}",
+        "trainer.logger={{_target_: pytorch_lightning.loggers.CSVLogger, version: '{{epoch:c}}'}}",
+        "space.hyperparameters={{trainer.default_root_dir: {{oneof: [/]}}}}",
+        "space.hyperparameters={{trainer.callbacks: {{oneof: [[{{dirpath: /}}]]}}}}",
+        "space.hyperparameters={{trainer.profiler: {{filename: {{oneof: [a, ../x]}}}}}}",
     ],
 )
 def test_a_strangers_study_names_what_could_run_code_and_runs_nothing(
@@ -136,6 +147,36 @@ def test_what_is_exchanged_or_not_built_is_not_asked_about(
     assert saved_config(study, builds=others)["study"] == "test"
     with pytest.raises(ConfigError, match=rf"{group}\._target_ names 'joblib.load'.*; legal is a "):
         saved_config(study, builds=[group])
+
+
+def test_files_of_a_strangers_study_are_called_as_people_call_them(tmp_path: Path) -> None:
+    names = "{filename: 'best-{epoch:02d}-{val_loss:.2f}', name: null, dirpath: null, version: 1}"
+    study = of_a_stranger(make_study(tmp_path / "study"), f"trainer.callbacks=[{names}]")
+    assert saved_config(study)["trainer"]["callbacks"][0]["version"] == 1
+
+
+def test_nothing_is_imported_from_where_a_strangers_study_says_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "absent_module.py").touch()
+    study = make_study(tmp_path / "study")
+    (study / ".hydra").mkdir()
+    began = {"hydra": {"runtime": {"cwd": str(tmp_path / "theirs")}}}
+    OmegaConf.save(OmegaConf.create(began), study / ".hydra" / "hydra.yaml")
+    of_a_stranger(study, "data={_target_: absent_module.Data}")
+    saved_config(study, builds=["space"])
+    assert str(tmp_path / "theirs") not in sys.path
+    saved_config(study, trust=True)
+    assert str(tmp_path / "theirs") in sys.path
+
+
+def test_going_on_with_one_study_of_a_strangers_multirun_does_not_sign_it(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "theirs" / "0")
+    (tmp_path / "theirs" / "multirun.yaml").write_text("hydra: {}\n")
+    save_config(saved_config(study), study)
+    assert why_not_own((tmp_path / "theirs" / "multirun.yaml").read_text()) is not None
 
 
 def test_a_hyperparameter_may_be_what_another_one_is(tmp_path: Path) -> None:
@@ -345,15 +386,45 @@ def test_a_network_of_ones_own_study_is_not_exported_with_a_strangers_data(
     child.mkdir(parents=True)
     (child / "proposal.json").write_text(PROPOSAL)
     config = OmegaConf.load(study / "config.yaml")
-    OmegaConf.save({"data": config.data, "trainer": config.trainer}, child / "config.yaml")
+    OmegaConf.save(
+        {group: config[group] for group in ("data", "task", "trainer")}, child / "config.yaml"
+    )
     assert find(str(child), None).proposal.index == 0
     OmegaConf.update(config, f"{what}._target_", "joblib.load")
-    OmegaConf.save({"data": config.data, "trainer": config.trainer}, child / "config.yaml")
+    OmegaConf.save(
+        {group: config[group] for group in ("data", "task", "trainer")}, child / "config.yaml"
+    )
     if what == "trainer":  # an export builds no trainer
         assert find(str(child), None).proposal.index == 0
     else:
         with pytest.raises(ConfigError, match=r"0000/config.yaml: data._target_ names 'joblib"):
             find(str(child), None)
+
+
+@pytest.mark.parametrize("whose", ["own", "a stranger's", "trusted"])
+def test_an_export_reads_objects_of_those_packages_alone_that_are_trusted(
+    whose: str, tmp_path: Path
+) -> None:
+    from nasrunner.export.trained import find, read_weights
+
+    study = recorded(tmp_path / "study", [0.5])
+    child = child_folder(study, 0)
+    child.mkdir(parents=True)
+    (child / "proposal.json").write_text(PROPOSAL)
+    of_a_stranger(study, "trainer.callbacks=[{_target_: tests.test_trust.Kept}]")
+    if whose == "own":
+        save_config(saved_config(study, trust=True), study)
+    config = OmegaConf.load(study / "config.yaml")
+    OmegaConf.save(
+        {group: config[group] for group in ("data", "task", "trainer")}, child / "config.yaml"
+    )
+    torch.save({"state_dict": {}, "epoch": 0, "kept": Kept()}, child / "best.ckpt")
+    trained = find(str(child), None, trust=whose == "trusted")
+    if whose == "a stranger's":
+        with pytest.raises(ConfigError, match=r"it holds tests\.test_trust\.Kept; legal are"):
+            read_weights(trained)
+    else:
+        assert read_weights(trained).file == "best.ckpt"
 
 
 def test_a_space_is_read_from_a_study_without_its_other_classes(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def machine_fault(error: BaseException | None) -> MachineError | None:
 def _said(error: BaseException) -> str | None:
     """What the system said, and of which file; None: it is not the machine's fault."""
     if isinstance(error, OSError) and error.errno is not None and error.errno in _ERRNOS:
-        where = "" if error.filename is None else f": {error.filename}"
+        file = error.filename2 or error.filename  # where to, of one that is moved or copied
+        where = "" if file is None else f": {file}"
         return f"{os.strerror(error.errno)}{where}"
     if found := _QUOTED.search(str(error)):
         return found[0]

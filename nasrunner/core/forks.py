@@ -1,6 +1,10 @@
-"""Ends copies of a process that a user's code makes with ``os.fork`` and does not end itself."""
+"""Keeps a user's code from copying or ending the process that it runs in."""
 
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
 
 
 def end_copy(pid: int) -> None:
@@ -11,3 +15,23 @@ def end_copy(pid: int) -> None:
     """
     if os.getpid() != pid:
         os._exit(1)
+
+
+@contextlib.contextmanager
+def outlives_exits() -> Iterator[None]:
+    """Makes an exception of ``os._exit``, as ``sys.exit`` is one, where the main thread calls it.
+
+    Copies of the process, such as loaders' workers, end as they were told to.
+    """
+    leave, pid = os._exit, os.getpid()
+
+    def raise_or_leave(status: int) -> NoReturn:
+        if os.getpid() != pid or threading.current_thread() is not threading.main_thread():
+            leave(status)
+        raise SystemExit(f"os._exit({status}) was called, which would have ended the study")
+
+    os._exit = raise_or_leave
+    try:
+        yield
+    finally:
+        os._exit = leave

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from nasrunner.core import Outcome, Proposal, Train
 from nasrunner.core.annotations import Within
+from nasrunner.core.forks import outlives_exits
 from nasrunner.core.threads import torch_threads
 from nasrunner.executors.running import run_child
 
@@ -33,7 +34,7 @@ class SerialExecutor:
     def wait(self) -> list[Outcome]:
         assert self._queue, "wait() before submit(): nothing could ever end"
         train, proposal = self._queue.popleft()
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), outlives_exits():
             return [run_child(train, proposal)]
 
     def close(self) -> None:

@@ -17,9 +17,9 @@ from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
 from nasrunner.export.source.construction import Constructions, build
-from nasrunner.recorded import RecordedStudy, is_grid, read_study
+from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
 from nasrunner.tracked import OUTPUTS, folder_of_run
-from nasrunner.trust import check_targets
+from nasrunner.trust import check_targets, is_own
 
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""
@@ -36,12 +36,14 @@ class Trained:
         study: the study it comes from.
         proposal: its genotype, and the number of the child.
         config: what it was trained with: data, task, optimizer, scheduler and trainer.
+        trusted: configurations whose packages may have objects in a checkpoint.
     """
 
     folder: Path
     study: RecordedStudy
     proposal: Proposal
     config: Mapping[str, Any]
+    trusted: Mapping[str, Any]
 
     @property
     def frozen(self) -> SearchSpace:
@@ -60,11 +62,13 @@ class Trained:
 
     @property
     def joins_validation(self) -> bool:
-        """Whether it was retrained on the validation examples, too."""
+        """Whether it was retrained on the validation examples, too.
+
+        Raises:
+            ConfigError: the file that says so is damaged.
+        """
         settings = self.folder.parent / "retrain.yaml"
-        return settings.is_file() and (
-            yaml.safe_load(settings.read_text(encoding="utf-8")).get("on") == "train_and_validation"
-        )
+        return settings.is_file() and retrain_settings(settings).get("on") == "train_and_validation"
 
     def record(self, name: str) -> dict[str, Any]:
         """A JSON file of its folder; empty where there is none, or a damaged one."""
@@ -148,7 +152,7 @@ def read_weights(trained: Trained) -> Weights | None:
         if not path.is_file():
             continue
         try:
-            with allowed_classes(trained.config, path):
+            with allowed_classes(trained.trusted, path):
                 kept = torch.load(path, map_location="cpu", weights_only=True)
             state, epoch = kept["state_dict"], int(kept["epoch"])
         except Exception as error:  # damaged files raise nearly anything
@@ -186,7 +190,7 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     try:
         record = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
         proposal = Proposal.from_json(record)
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = _read_config(folder / "config.yaml")
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
@@ -197,7 +201,27 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
             check_targets(config, _BUILT, study.config)
         except ConfigError as error:
             raise ConfigError(f"{folder / 'config.yaml'}: {error}") from error
-    return Trained(folder, study, proposal, config)
+    trusted: dict[str, Any] = {"built": {group: config.get(group) for group in _BUILT}}
+    if trust:
+        trusted |= {"trained with": config}
+    if trust or is_own(study.folder):  # else what is not built of it was not looked at
+        trusted |= {"study": study.config}
+    return Trained(folder, study, proposal, config, trusted)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """What a network was trained with.
+
+    Raises:
+        ValueError: the file does not hold all of it.
+    """
+    text = path.read_text(encoding="utf-8")
+    config = yaml.safe_load(text)
+    if not isinstance(config, dict) or not text.endswith("\n"):
+        raise ValueError(f"{path.name} is {'cut off' if text else 'empty'}")
+    if missing := [group for group in ("data", "task", "trainer") if group not in config]:
+        raise ValueError(f"{path.name} lacks {', '.join(missing)}")
+    return config
 
 
 def _study_around(folder: Path) -> Path:

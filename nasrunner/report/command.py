@@ -25,7 +25,7 @@ def main() -> None:
     given = sys.argv[1:]
     if is_answered(given, HELP):
         return
-    with one_sentence("nasrunner-report", "stopped; the page stands as it was last written"):
+    with one_sentence("nasrunner-report", "stopped; a page that was there stands as it was"):
         _report(parse(given))
 
 

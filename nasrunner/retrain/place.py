@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from nasrunner.config import leaves
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.files import keep_file
+from nasrunner.recorded import retrain_settings
 
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
 """Settings that change no network."""
@@ -62,7 +63,7 @@ class Place:
         if not self._path.is_file():
             self._check_empty()
             return
-        before = dict(leaves(OmegaConf.to_container(OmegaConf.load(self._path))))
+        before = dict(leaves(retrain_settings(self._path)))
         now = dict(leaves(settings))
         for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key) and key not in _NOT_COMPARED:

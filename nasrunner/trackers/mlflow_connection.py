@@ -1,9 +1,11 @@
 """MLflow's client for one study: connecting, searching, uploading, and MLflow's own types."""
 
+import atexit
 import contextlib
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,11 @@ _ENVIRONMENT = {
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
+_importing = threading.Lock()
+# A thread that loads extension modules aborts an interpreter that ends meanwhile (SIGABRT).
+atexit.register(_importing.acquire, timeout=10)
+
+
 def import_early(is_database: bool) -> None:
     """Does so in the background, where nobody hears of a failure: connecting meets it again."""
     with contextlib.suppress(Exception):
@@ -39,7 +46,7 @@ def import_early(is_database: bool) -> None:
 def import_mlflow(is_database: bool) -> None:
     """Imports what a connection needs, for seconds, without connecting."""
     _prepare_environment()
-    with quick_imports():
+    with _importing, quick_imports():
         import mlflow
 
         if is_database:

@@ -46,6 +46,10 @@ READ_ONLY = OSError(errno.EROFS, "Read-only file system")
     ("error", "said"),
     [
         (FULL, "No space left on device: /data/x"),
+        (
+            OSError(errno.ENOSPC, "full", "/tmp/x", None, "/data/x"),
+            "No space left on device: /data/x",
+        ),
         (READ_ONLY, "Read-only file system"),
         (OSError(errno.EDQUOT, "any text"), "Disk quota exceeded"),
         (OSError(errno.EMFILE, "any text"), "Too many open files"),

@@ -54,6 +54,24 @@ def test_whatever_a_child_raises_is_its_failure(error: type[BaseException]) -> N
     assert f"{error.__name__}: the child's" in str(outcome.error)
 
 
+def test_a_child_that_ends_the_process_at_once_is_a_failed_one() -> None:
+    copies: list[int] = []
+
+    def train(proposal: Proposal) -> Outcome:
+        copies.append(os.fork())
+        os._exit(3)
+
+    leave = os._exit
+    executor = SerialExecutor(threads=1)
+    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of threads and fork
+        (outcome,) = executor.wait()
+    assert "os._exit(3) was called" in str(outcome.error)
+    assert os.waitstatus_to_exitcode(os.waitpid(copies[0], 0)[1]) == 3
+    assert os._exit is leave
+
+
 @pytest.mark.parametrize("raises", [False, True])
 def test_a_copy_of_the_process_that_a_child_made_ends_with_it(raises: bool) -> None:
     copies: list[int] = []

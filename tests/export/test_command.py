@@ -238,6 +238,14 @@ def test_weights_of_another_architecture_are_refused(
     assert "best.ckpt does not hold the weights of this architecture" in error
     (child / "best.ckpt").write_text("damaged")
     assert "best.ckpt is no checkpoint of a child" in refused(command, capsys, f"from={child}")
+    config = (child / "config.yaml").read_text()
+    for text, reason in (
+        ("", "config.yaml is empty"),
+        (config.rstrip(), "config.yaml is cut off"),
+        (config[: config.index("trainer:")], "config.yaml lacks trainer"),
+    ):
+        (child / "config.yaml").write_text(text)
+        assert f"is damaged: {reason}" in refused(command, capsys, f"from={child}")
     (child / "proposal.json").write_text("{")
     assert "proposal.json or config.yaml is damaged" in refused(command, capsys, f"from={child}")
 

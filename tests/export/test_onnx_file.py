@@ -1,5 +1,8 @@
 """ONNX files, run by onnxruntime on batches of one and of several."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,21 @@ def check(name: str, count: int, path: Path) -> None:
 
 def test_a_network_computes_the_same_in_onnxruntime(tmp_path: Path) -> None:
     check("small_cnn", 1, tmp_path / "network.onnx")
+
+
+@pytest.mark.slow  # a process of its own
+def test_onnxruntime_collects_nothing_to_send(tmp_path: Path) -> None:
+    path, home = tmp_path / "network.onnx", tmp_path / "home"
+    home.mkdir()
+    write_onnx(nn.Linear(4, 2).eval(), (4,), path)
+    program = (
+        "from pathlib import Path\n"
+        "from nasrunner.export.onnx_file import OnnxNetwork\n"
+        f"OnnxNetwork(Path({str(path)!r}))"
+    )
+    environ = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", program], env={**environ, "HOME": str(home)}, check=True)
+    assert not list(home.rglob("*onnxruntime*"))
 
 
 @pytest.mark.slow

@@ -138,6 +138,23 @@ def test_the_results_hold_every_network_and_failed_ones_are_no_part_of_the_mean(
     assert sum(",failed," in line for line in lines) == 2
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "it is empty"),
+        (b"'on': train\nseed: 0\ndata", "could not find|is cut off"),
+        (b"'on': train\nseed: 0", "it is cut off"),
+        (b"\xf9\x00", "can't decode byte"),
+    ],
+)
+def test_damaged_settings_of_a_retraining_are_told(
+    content: bytes, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "retrain.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"retrain.yaml is damaged: .*({reason})"):
+        Place(tmp_path).check({"on": "train"})
+
+
 def test_a_folder_is_for_one_retraining_at_a_time(tmp_path: Path) -> None:
     place = Place(tmp_path / "networks")
     message = "is in use: its networks are still being trained"

@@ -3,6 +3,8 @@
 import http.server
 import logging
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -89,6 +91,27 @@ def test_an_mlflow_that_cannot_be_imported_is_told_before_the_first_child(tmp_pa
         ConfigError, match=r"^tracker=mlflow: MLflow cannot be imported: .*protobuf'\. Legal: "
     ):
         opened(tmp_path, f"sqlite:///{tmp_path}/x.db")
+
+
+@pytest.mark.slow  # a process of its own
+def test_a_process_that_ends_while_mlflow_is_imported_waits_for_that(tmp_path):
+    """The interpreter would end under a thread that loads extension modules, and abort."""
+    (tmp_path / "mlflow.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path('begun').touch()\n"
+        "time.sleep(0.5)\n"
+        "pathlib.Path('ended').touch()\n"
+    )
+    program = (
+        "import pathlib, sys, threading, time\n"
+        "from nasrunner.trackers.mlflow_connection import import_early\n"
+        "threading.Thread(target=import_early, args=(False,), daemon=True).start()\n"
+        "while not pathlib.Path('begun').exists(): time.sleep(0.01)\n"
+        "sys.exit(3)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=False)
+    assert ended.returncode == 3
+    assert (tmp_path / "ended").exists()
 
 
 def test_a_database_of_another_mlflow_is_told_before_the_first_child(database, tmp_path):

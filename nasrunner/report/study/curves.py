@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from nasrunner.core.errors import ConfigError
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.scales import log_axis
@@ -67,13 +68,29 @@ def curves_section(study: RecordedStudy) -> Section | None:
 
 
 def read_curve(child: RecordedChild) -> Curve:
-    """A child's epochs; empty where it has none. A line that is being written is left out."""
+    """A child's epochs; empty where it has none. A line that is being written is left out.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = child.folder / "curves.jsonl"
     try:
-        text = (child.folder / "curves.jsonl").read_text(encoding="utf-8")
+        whole, _, _ = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError:
         return ()
-    whole, _, _ = text.rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    curve = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            point = json.loads(line)
+            if not isinstance(point, dict) or "epoch" not in point:
+                raise ValueError("it is no epoch")
+        except ValueError as error:
+            raise ConfigError(
+                f"{path} is damaged in line {number}: {error}. Without the file, the report leaves "
+                "this child's curve out"
+            ) from error
+        curve.append(point)
+    return curve
 
 
 def _others(study: RecordedStudy, best: set[int]) -> list[RecordedChild]:

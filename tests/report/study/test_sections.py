@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nasrunner.core import Outcome
+from nasrunner.core.errors import ConfigError
 from nasrunner.recorded import read_study
 from nasrunner.report.page.files import write_page
 from nasrunner.report.page.parts import Drawing
@@ -282,6 +283,15 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     path = study.children[0].folder / "curves.jsonl"
     path.write_text(path.read_text() + '{"epoch": 3, "val_l')
     assert [line["epoch"] for line in read_curve(study.children[0])] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("damaged", [b"\xaf\x00", b'{"epoch": 1', b"[1, 2]", b'{"val_loss": 1}'])
+def test_damaged_curves_are_told_with_their_line(damaged, tmp_path):
+    study = read_study(with_curves(tmp_path / "s", num_epochs=3).end())
+    path = study.children[0].folder / "curves.jsonl"
+    path.write_bytes(path.read_bytes() + damaged + b"\n")
+    with pytest.raises(ConfigError, match=r"0000/curves.jsonl is damaged in line 4: .*curve out"):
+        read_curve(study.children[0])
 
 
 def test_validations_within_an_epoch_stand_where_they_were(tmp_path):
