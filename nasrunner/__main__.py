@@ -24,6 +24,7 @@ from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.faults import machine_fault
 from nasrunner.core.text import printable
+from nasrunner.core.user_modules import find_user_modules
 from nasrunner.launch import run_study
 from nasrunner.resuming import Resumed, resume
 from nasrunner.saved import sign_multirun
@@ -169,20 +170,25 @@ def _explain(error: Exception) -> str:
 
 
 def _composed_node(key: str) -> Mapping[Any, Any]:
-    """A node of the configuration composed from the overrides that are legal."""
+    """A node of the configuration composed from the overrides that are legal.
+
+    Modules that the configuration names can be imported from then on.
+    """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    overrides: list[str] = []
+    arguments = read_arguments(sys.argv[1:])
+    overrides = [] if arguments.own_dir is None else [skeleton.search_path(arguments.own_dir)]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        composed = compose("config")
-        for argument in (a for a in sys.argv[1:] if "=" in a and not a.startswith("-")):
+        composed = compose("config", overrides=overrides)
+        for argument in arguments.overrides:
             try:
                 composed = compose("config", overrides=[*overrides, argument])
                 overrides.append(argument)
             except HydraException:
                 continue  # the one to be told about, or one after it
+    find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
     node = OmegaConf.select(composed, key) if key else composed
     return node if isinstance(node, DictConfig) else {}
 

@@ -29,7 +29,7 @@ from nasrunner.core.decision import (
 )
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.space import Shape, Space, argument_names
+from nasrunner.core.space import Shape, Space
 from nasrunner.core.text import printable
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.launch import build_space, in_shape_of
@@ -132,8 +132,7 @@ def tree(space: SearchSpace) -> Tree:
 
 def _grow(parent: Tree, module: Space) -> None:
     leaves, submodules, fixed = [], [], []
-    for name in argument_names(type(module)):
-        value = getattr(module, name)
+    for name, value in module.shown_arguments():
         if isinstance(value, Space):
             submodules.append(value)
         elif isinstance(value, tuple) and any(isinstance(item, Space) for item in value):
@@ -142,7 +141,7 @@ def _grow(parent: Tree, module: Space) -> None:
             leaves.append(f"{name} {_leaf(value)}")
         elif isinstance(value, str | int | float):
             fixed.append(f"{name} {_leaf(value)}")
-    title = module.name() if submodules or leaves else _shown(module.text())
+    title = module.title() if submodules or leaves else _shown(module.text())
     leaves = [*fixed, *leaves] if submodules else leaves
     size = module.size()
     note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""

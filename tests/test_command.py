@@ -428,6 +428,24 @@ def test_a_module_beside_the_user_is_found_and_remembered_wherever_the_study_goe
     assert [outcome["status"] for outcome in outcomes(study)] == ["completed"] * 4
 
 
+def test_a_key_that_a_users_own_class_takes_is_offered_with_a_plus(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "keyed_corners.py").write_text(OWN_DATA)
+    (tmp_path / "conf" / "data" / "corners.yaml").write_text(
+        "_target_: keyed_corners.Corners\nin_shape: [2]\nnum_outputs: 2\n"
+    )
+    with pytest.raises(SystemExit):
+        command("--config-dir", "conf", "data=corners", "data.batch_size=8")
+    error = capsys.readouterr().err
+    assert "the configuration has no 'data.batch_size' yet: +data.batch_size=8 adds it" in error
+
+
 def test_the_configuration_of_a_resumed_study_is_its_own(
     command: Command, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

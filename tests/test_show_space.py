@@ -39,6 +39,13 @@ def test_a_module_with_others_inside_shows_its_own_arguments(config: object, lin
     assert line in shown(config)
 
 
+def test_a_users_module_shows_its_own_name_and_arguments() -> None:
+    sizes = {"in_channels": 8, "kernel_size": 3}
+    arguments = {**sizes, "out_channels": {"oneof": [4, 8]}, "stride": {"oneof": [1, 2]}}
+    text = shown({"concat": [{"_target_": "torch.nn.Conv2d", **arguments}, "relu"]})
+    assert "Conv2d out_channels ∈ {4, 8} stride ∈ {1, 2} (4)" in text
+
+
 def test_a_schedule_shows_when_it_goes_on() -> None:
     schedule = {"start": 6, "step": 2, "end": 20, "every": 1600}
     text = shown({"repeat": {"times": {"schedule": schedule}, "body": "relu"}})

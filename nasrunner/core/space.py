@@ -53,6 +53,14 @@ class Space(ABC):
         """The module's name in the space language: its class name in snake case."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
+    def title(self) -> str:
+        """What a person reads as the module's name."""
+        return self.name()
+
+    def shown_arguments(self) -> Iterator[tuple[str, Any]]:
+        """The arguments as a person wrote them, each with its name."""
+        yield from self._arguments()
+
     def walk(self, choose: Choose) -> Genotype:
         """Asks ``choose`` at each active decision, depth first, and returns the answers.
 
@@ -136,9 +144,9 @@ class Space(ABC):
         Raises:
             SpaceError: a decision is still open, or the shapes do not fit; names the path.
         """
-        for name, value in self._arguments():
+        for name, value in self.shown_arguments():
             if is_open(value):
-                raise SpaceError(f"{name!r} of {self.name()!r} is still open: freeze it first")
+                raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
         try:
             return self.make(in_shape)
         except SpaceError:
@@ -146,7 +154,7 @@ class Space(ABC):
         except Exception as error:  # a user's module may raise anything
             reason = " ".join(str(error).split())
             raise SpaceError(
-                f"{self.path or self.name()!r}: no {self.name()} on an input of shape "
+                f"{self.path or self.title()!r}: no {self.title()} on an input of shape "
                 f"{tuple(in_shape)}: {reason}"
             ) from error
 

@@ -13,7 +13,6 @@ from nasrunner.core.order import Key, key_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
     Space,
-    argument_names,
     argument_types,
     is_module_type,
     is_modules_type,
@@ -126,9 +125,7 @@ def basic_modules(module: Space) -> Iterator[str]:
         module = module.network
     holding = _holding(type(module))
     if not holding:
-        values = [getattr(module, name) for name in argument_names(type(module))]
-        wrapped = [value for value in values if isinstance(value, type)]
-        yield wrapped[0].__name__ if wrapped else module.name()
+        yield module.title()
     for name in holding:
         held = getattr(module, name)
         for inner in held if isinstance(held, tuple) else (held,):

@@ -15,7 +15,6 @@ from nasrunner.core.decision import Address, Choose, Decision, most, options_of,
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
 from nasrunner.spaces.basic import Empty
-from nasrunner.spaces.external import External
 from nasrunner.spaces.named import Named
 
 # B = batch
@@ -223,7 +222,7 @@ def _label(module: Space) -> str:
         return module.label
     if isinstance(module, Concat) and module.modules:
         return " → ".join(map(_label, module.modules))
-    return module.module.__name__ if isinstance(module, External) else module.name()
+    return module.title()
 
 
 def _labels(modules: tuple[Space, ...]) -> tuple[str, ...]:

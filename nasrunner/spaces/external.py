@@ -44,6 +44,12 @@ class External(Space):
     module: type[nn.Module]
     arguments: tuple[tuple[str, Any], ...] = ()
 
+    def title(self) -> str:
+        return self.module.__name__
+
+    def shown_arguments(self) -> Iterator[tuple[str, Any]]:
+        yield from self.arguments
+
     def resolve(self, ask: Choose, at: Address) -> Space:
         place = self._place_of_class(at)
         arguments = tuple(
@@ -79,11 +85,11 @@ class External(Space):
 
     def text(self) -> str:
         shown = ", ".join(f"{name}={value}" for name, value in self.arguments)
-        return f"{self.module.__name__}({shown})" if shown else self.module.__name__
+        return f"{self.title()}({shown})" if shown else self.title()
 
     def _place_of_class(self, at: Address) -> Address:
         """Paths carry the user's class, not the word ``external``."""
         return Address(
-            at.path.removesuffix(self.name()) + self.module.__name__,
-            at.kind.removesuffix(self.name()) + self.module.__name__,
+            at.path.removesuffix(self.name()) + self.title(),
+            at.kind.removesuffix(self.name()) + self.title(),
         )

@@ -169,7 +169,7 @@ class ProgressDisplay:
             line.append(f"{outcome.status}: {reason} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as child {outcome.reused_from} ")
-        else:
+        elif outcome.status != "invalid":  # which takes no time
             line.append(f"{outcome.cost_s:.1f} s ")
         return line.append(f" {self._best_text()}")
 

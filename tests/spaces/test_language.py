@@ -261,9 +261,7 @@ def test_a_users_network_is_given_the_shape_of_its_input_if_it_asks() -> None:
 
 def test_a_users_network_with_an_open_argument_is_not_built() -> None:
     space = parse_space({"_target_": f"{HERE}.Scaled", "units": {"oneof": [4, 6]}})
-    with pytest.raises(
-        SpaceError, match="'arguments' of 'external' is still open: freeze it first"
-    ):
+    with pytest.raises(SpaceError, match="'units' of 'Scaled' is still open: freeze it first"):
         space.build((3,))
 
 
@@ -288,7 +286,7 @@ def test_options_that_are_users_networks_are_called_by_their_class() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("Raising", r"'0/Raising': no external on an input of shape \(3,\): KeyError: 'lost'"),
+        ("Raising", r"'0/Raising': no Raising on an input of shape \(3,\): KeyError: 'lost'"),
         ("TwoOutputs", "its forward pass must return one tensor with the batch first"),
     ],
 )

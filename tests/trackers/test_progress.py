@@ -57,7 +57,7 @@ def test_without_a_terminal_each_child_is_one_line(study):
     lines = show(study, console(is_terminal=False)).splitlines()
     assert lines[1] == "child 0    0.63     2.0 s  best 0.63 (child 0)"
     assert lines[4] == "child 3    failed: RuntimeError: loss is nan 1.5 s  best 1 (child 1)"
-    assert lines[6].startswith("child 5    invalid: '0/affine': too large")
+    assert re.fullmatch(r"child 5    invalid: '0/affine': too large  best .*", lines[6])
     assert lines[8] == "child 7    0.09     same as child 4  best 1 (child 1)"
     assert len([line for line in lines if line.startswith("child ")]) == 12
 
