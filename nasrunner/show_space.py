@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +132,8 @@ def tree(space: SearchSpace) -> Tree:
 
 def _grow(parent: Tree, module: Space) -> None:
     leaves, submodules, fixed = [], [], []
-    for name in argument_names(type(module)):
-        value = getattr(module, name)
+    name_of_module, arguments = _named(module)
+    for name, value in arguments:
         if isinstance(value, Space):
             submodules.append(value)
         elif isinstance(value, tuple) and any(isinstance(item, Space) for item in value):
@@ -142,13 +142,23 @@ def _grow(parent: Tree, module: Space) -> None:
             leaves.append(f"{name} {_leaf(value)}")
         elif isinstance(value, str | int | float):
             fixed.append(f"{name} {_leaf(value)}")
-    title = module.name() if submodules or leaves else _shown(module.text())
+    title = _shown(name_of_module if submodules or leaves else module.text())
     leaves = [*fixed, *leaves] if submodules else leaves
     size = module.size()
     note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""
     branch = parent.add(f"[bold]{title}[/] {' '.join(leaves)}".rstrip() + note)
     for each in submodules:
         _grow(branch, each)
+
+
+def _named(module: Space) -> tuple[str, Iterable[tuple[str, Any]]]:
+    """The name of a module and its arguments by name; of a user's own class, those it declares."""
+    from nasrunner.spaces.external import External  # imports torch
+
+    if isinstance(module, External):
+        return module.module.__name__, module.arguments
+    names = argument_names(type(module))
+    return module.name(), ((name, getattr(module, name)) for name in names)
 
 
 def _leaf(value: object) -> str:

@@ -39,6 +39,12 @@ def test_a_module_with_others_inside_shows_its_own_arguments(config: object, lin
     assert line in shown(config)
 
 
+def test_a_module_of_ones_own_shows_its_name_and_its_arguments() -> None:
+    factor = {"oneof": [2, {"uniform": [0.5, 1], "steps": 2}]}
+    own = {"_target_": "torch.nn.Upsample", "scale_factor": factor, "mode": {"oneof": ["a", "b"]}}
+    assert "Upsample scale_factor ∈ {2, {0.5, 1.0}} mode ∈ {a, b} (6)" in shown(own)
+
+
 def test_a_schedule_shows_when_it_goes_on() -> None:
     schedule = {"start": 6, "step": 2, "end": 20, "every": 1600}
     text = shown({"repeat": {"times": {"schedule": schedule}, "body": "relu"}})
