@@ -141,7 +141,7 @@ def _grow(parent: Tree, module: Space) -> None:
             leaves.append(f"{name} {_leaf(value)}")
         elif isinstance(value, str | int | float):
             fixed.append(f"{name} {_leaf(value)}")
-    title = module.title() if submodules or leaves else _shown(module.text())
+    title = _shown(module.title() if submodules or leaves else module.text())
     leaves = [*fixed, *leaves] if submodules else leaves
     size = module.size()
     note = f" [dim]({readable_count(size)})[/]" if size > 1 else ""

@@ -46,6 +46,12 @@ def test_a_users_module_shows_its_own_name_and_arguments() -> None:
     assert "Conv2d out_channels ∈ {4, 8} stride ∈ {1, 2} (4)" in text
 
 
+def test_a_module_of_ones_own_shows_its_name_and_its_arguments() -> None:
+    factor = {"oneof": [2, {"uniform": [0.5, 1], "steps": 2}]}
+    own = {"_target_": "torch.nn.Upsample", "scale_factor": factor, "mode": {"oneof": ["a", "b"]}}
+    assert "Upsample scale_factor ∈ {2, {0.5, 1.0}} mode ∈ {a, b} (6)" in shown(own)
+
+
 def test_a_schedule_shows_when_it_goes_on() -> None:
     schedule = {"start": 6, "step": 2, "end": 20, "every": 1600}
     text = shown({"repeat": {"times": {"schedule": schedule}, "body": "relu"}})

@@ -291,13 +291,20 @@ class ChildModule(pl.LightningModule):
             self._step_scheduler()
 
     def _record_line(self, metrics: Line) -> None:
-        """Records a line of the curves, and with it the validation that it holds."""
+        """Records a line of the curves, and with it the validation that it holds.
+
+        It has what callbacks have logged since the line before, too, but under no name of ours.
+        """
         self._validated = {}
         place = {"epoch": self.current_epoch, "step": self.global_step, "time": time.time()}
         for name in ("train_loss", "val_loss"):
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise FloatingPointError(f"{name} is {metrics[name]} in epoch {self.current_epoch}")
-        self._record({**place, **metrics})
+        # Nothing of this module's own is among them; see _publish.
+        logged = self.trainer.logged_metrics
+        others = {name: float(value) for name, value in logged.items()}
+        logged.clear()
+        self._record({**others, **place, **metrics})
 
     def _publish(self, values: Mapping[str, torch.Tensor]) -> Line:
         """Shows metrics to Lightning's callbacks and loggers; returns them as numbers.

@@ -200,11 +200,15 @@ def label_of(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """``SGD(lr=0.1)`` for an object's configuration; any other value as it is."""
-    if not isinstance(value, Mapping) or "_target_" not in value:
+    """``SGD(lr=0.1)`` for an object's configuration; mappings and lists as YAML writes them."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown, value))}]"
+    if not isinstance(value, Mapping):
         return str(value)
-    given = ", ".join(f"{name}={v}" for name, v in value.items() if not str(name).startswith("_"))
-    return f"{str(value['_target_']).rpartition('.')[2]}({given})"
+    if "_target_" not in value:
+        return f"{{{', '.join(f'{name}: {shown(part)}' for name, part in value.items())}}}"
+    given = [f"{name}={shown(v)}" for name, v in value.items() if not str(name).startswith("_")]
+    return f"{str(value['_target_']).rpartition('.')[2]}({', '.join(given)})"
 
 
 def options_of(value: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from nasrunner.core.decision import OneOf, is_open, label_of
+from nasrunner.core.decision import OneOf, is_open, label_of, shown
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations, basic, images
@@ -247,6 +247,6 @@ def _block(modules: tuple[Space, ...], count: int) -> list[Part]:
 
 def _shown(value: object) -> str:
     if isinstance(value, OneOf):
-        shown = ", ".join(map(_shown, value.options))
-        return value.label if len(value.options) > 8 else f"{{{shown}}}"
-    return "×".join(map(_shown, value)) if isinstance(value, tuple) else str(label_of(value))
+        options = ", ".join(map(_shown, value.options))
+        return value.label if len(value.options) > 8 else f"{{{options}}}"
+    return "×".join(map(_shown, value)) if isinstance(value, tuple) else shown(label_of(value))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision
+from nasrunner.core.decision import Address, Choose, Decision, shown
 from nasrunner.core.space import (
     Shape,
     Space,
@@ -84,8 +84,8 @@ class External(Space):
         return layer, tuple(out.shape[1:])
 
     def text(self) -> str:
-        shown = ", ".join(f"{name}={value}" for name, value in self.arguments)
-        return f"{self.title()}({shown})" if shown else self.title()
+        given = ", ".join(f"{name}={shown(value)}" for name, value in self.arguments)
+        return f"{self.title()}({given})" if given else self.title()
 
     def _place_of_class(self, at: Address) -> Address:
         """Paths carry the user's class, not the word ``external``."""

@@ -277,6 +277,19 @@ class Killed(SIGTERMException):
     """What a test interrupts a training with: no failure of the child."""
 
 
+class Logs(pl.Callback):
+    """Logs something of its own at each end, and once under a name that a child's metric has."""
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        pl_module.log("of_batch", batch_idx)
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log_dict({"own": 10 * trainer.current_epoch, "train_loss": -1})
+
+    def on_validation_epoch_end(self, trainer, pl_module):
+        pl_module.log("own_of_validation", 100 * trainer.current_epoch)
+
+
 class StopOnce(pl.Callback):
     """Interrupts the training at the end of an epoch, where ``path`` does not exist yet."""
 

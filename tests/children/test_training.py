@@ -460,6 +460,18 @@ def test_callbacks_of_a_user_are_built_and_called(tmp_path):
     assert Path(tmp_path).exists()
 
 
+def test_what_callbacks_log_is_in_the_line_of_its_time_alone(tmp_path):
+    logs = "trainer.callbacks=[{_target_: tests.children.blobs.Logs}]"
+    every = "trainer.check_val_every_n_epoch=2"
+    outcome = train(tmp_path, logs, every, "trainer.max_epochs=4", "trainer.limit_train_batches=3")
+    assert outcome.metrics["own"] == 30
+    lines = curves(tmp_path)
+    assert [line["own"] for line in lines] == [0, 10, 20, 30]
+    assert [line["of_batch"] for line in lines] == [2, 2, 2, 2]
+    assert [line.get("own_of_validation") for line in lines] == [None, 100, None, 300]
+    assert all(line["train_loss"] > 0 for line in lines)
+
+
 @pytest.mark.parametrize(("rule", "factor"), [("none", 1), ("linear", 4), ("sqrt", 2)])
 def test_the_learning_rate_scales_with_the_batches_of_a_step(tmp_path, rule, factor):
     train(tmp_path, "trainer.accumulate_grad_batches=4", f"trainer.scale_learning_rate={rule}")

@@ -251,4 +251,5 @@ def test_a_mapping_that_is_no_decision_is_a_value(value: dict[str, Any]) -> None
 
 def test_an_open_value_is_shown_by_its_options() -> None:
     assert OneOf(tuple(range(9))).label == "{0, 1, 2, …, 8}"
-    assert OneOf(({"a": OneOf((1, 2))}, "b")).label == "{{'a': '{1, 2}'}, b}"
+    assert OneOf(({"a": OneOf((1, 2))}, "b")).label == "{{a: {1, 2}}, b}"
+    assert OneOf(([OneOf((1, 2)), "b"], {"c": None})).label == "{[{1, 2}, b], {c: None}}"
