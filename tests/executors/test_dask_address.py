@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
@@ -41,7 +42,10 @@ def start_worker(scheduler: Path) -> Iterator[StartWorker]:
 
 @contextlib.contextmanager
 def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of Dask's, in a session of its own that is killed at the end."""
+    """A command of Dask's that is killed at the end, with all its processes but one.
+
+    Multiprocessing's tracker ends after them, and removes their semaphores.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]],
         stdout=subprocess.DEVNULL,
@@ -51,8 +55,12 @@ def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid)
+            for each in [started, *started.children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if not any("resource_tracker" in word for word in each.cmdline()):
+                        each.kill()
         process.wait()
 
 
