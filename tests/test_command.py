@@ -116,10 +116,14 @@ def test_a_baseline_runs_beside_a_study_and_may_be_asked_for_afterwards(
 
 
 def test_multirun_runs_every_combination_in_a_folder_of_its_own(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command("--multirun", *QUICK, "searcher=random,evolution", "seed=range(0,2)")
     assert len(studies(tmp_path)) == 4
+    (noted,) = tmp_path.rglob("multirun.yaml")
+    place = noted.parent.relative_to(tmp_path)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Compare them: nasrunner-report from={place}"
     assert all(len(outcomes(study)) == 3 for study in studies(tmp_path))
 
 
