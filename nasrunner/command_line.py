@@ -5,6 +5,8 @@ import importlib.metadata
 import logging
 import os
 import re
+import select
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -69,11 +71,16 @@ def one_sentence(
     try:
         with stopped_by_signals():
             yield
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+        _drop_if_unread()
     except MachineError as error:
         fail(program, f"{explain(error)}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
     except OUR_ERRORS as error:
         fail(program, explain(error))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _drop_if_unread():
+            sys.exit(128 + signal.SIGPIPE)
         if fault := machine_fault(error):
             fail(program, f"{fault}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
         if error.filename is None:
@@ -87,6 +94,20 @@ def one_sentence(
         with contextlib.suppress(OSError):
             sys.stderr.write("\n")  # after the terminal's ^C
         fail(program, _then(stopped, when_stopped), 130)
+
+
+def _drop_if_unread() -> bool:
+    """Whether nobody reads the output any more, as of ``| head``; the rest of it goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # no file, or closed
+        number = sys.stdout.fileno()
+        output = select.poll()
+        output.register(number, 0)
+        if any(event & select.POLLERR for _, event in output.poll(0)):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+            return True
+    return False
 
 
 def _then(error: BaseException, when_stopped: str) -> str:

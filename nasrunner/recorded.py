@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.core.commands import resume_command
+from nasrunner.core.commands import resume_command, short
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.events import sessions, times
 from nasrunner.core.records import Outcome, Proposal, child_folder
@@ -128,7 +128,9 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     if len(found) > 1 and not all(_BEGUN.fullmatch(each.name) for each in found):
         listed = "; ".join(resume_command(each) for each in found)
         raise ConfigError(f"resume={folder} holds {len(found)} studies, choose one: {listed}")
-    tell(f"resume: the latest of {len(found)} studies in {folder} is taken, {found[-1].name}")
+    if len(found) > 1:
+        taken = found[-1].name
+        tell(f"resume: the latest of {len(found)} studies in {short(folder)} is taken, {taken}")
     return found[-1]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.command_line import fail
-from nasrunner.core.commands import resume_command
+from nasrunner.core.commands import report_command, resume_command
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.passwords import without_password
 from nasrunner.saved import differences, named_differences, saved_config
@@ -52,7 +53,7 @@ class FoldersBefore(metaclass=Singleton):
 
 
 class LookBefore(Callback):
-    """Hydra's callback that looks for folders before Hydra makes any.
+    """Hydra's callback that looks for folders before Hydra makes any, and tells of a multirun's.
 
     Args:
         goes_on: whether a multirun continues the one in its folder.
@@ -75,6 +76,10 @@ class LookBefore(Callback):
             check_multirun(folder)
         except ConfigError as error:
             fail("nasrunner", str(error))  # Hydra would make a warning of an exception
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Tells how the studies of a multirun are compared, once all have ended."""
+        sys.stdout.write(f"Compare them: {report_command(_place(config, 'hydra.sweep.dir'))}\n")
 
 
 def _place(config: DictConfig, key: str) -> Path:

@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from nasrunner.__main__ import anchor, main
+from nasrunner.recorded import resumable
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -116,10 +117,14 @@ def test_a_baseline_runs_beside_a_study_and_may_be_asked_for_afterwards(
 
 
 def test_multirun_runs_every_combination_in_a_folder_of_its_own(
-    command: Command, tmp_path: Path
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command("--multirun", *QUICK, "searcher=random,evolution", "seed=range(0,2)")
     assert len(studies(tmp_path)) == 4
+    (noted,) = tmp_path.rglob("multirun.yaml")
+    place = noted.parent.relative_to(tmp_path)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Compare them: nasrunner-report from={place}"
     assert all(len(outcomes(study)) == 3 for study in studies(tmp_path))
 
 
@@ -341,6 +346,15 @@ def test_changes_of_a_resumed_study_are_checked_against_its_own_configuration(
     error = capsys.readouterr().err
     assert re.search(message, error), error
     assert (finished / "ledger.jsonl").read_bytes() == before
+
+
+def test_the_only_study_of_a_name_is_taken_without_a_word(tmp_path: Path) -> None:
+    told: list[str] = []
+    for time in ("2026-01-02_03-04-05-678901", "2026-01-02_13-04-05-678901"):
+        (tmp_path / time).mkdir()
+        (tmp_path / time / "ledger.jsonl").touch()
+        assert resumable(str(tmp_path), told.append) == tmp_path / time
+    assert told == [f"resume: the latest of 2 studies in {tmp_path} is taken, {time}"]
 
 
 def test_of_the_studies_of_one_name_the_latest_is_resumed(

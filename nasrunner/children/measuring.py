@@ -81,6 +81,7 @@ class LastValidation(pl.Callback):
 def _validate_once_more(trainer: pl.Trainer, module: ChildModule) -> None:
     """What Lightning's training loop does for a validation, after the last epoch."""
     loop: Any = trainer.fit_loop.epoch_loop.val_loop
+    module.forget_logged()
     trainer.validating = True
     try:
         loop.run()

@@ -201,6 +201,7 @@ class ChildModule(pl.LightningModule):
         self._timer = next(timers, None)
 
     def on_train_epoch_start(self) -> None:
+        self.forget_logged()
         self._learning_rate = self._rate()
         self._reset_states()
 
@@ -301,10 +302,13 @@ class ChildModule(pl.LightningModule):
             if not math.isfinite(metrics.get(name, 0.0)):
                 raise FloatingPointError(f"{name} is {metrics[name]} in epoch {self.current_epoch}")
         # Nothing of this module's own is among them; see _publish.
-        logged = self.trainer.logged_metrics
-        others = {name: float(value) for name, value in logged.items()}
-        logged.clear()
+        others = {name: float(value) for name, value in self.trainer.logged_metrics.items()}
+        self.forget_logged()
         self._record({**others, **place, **metrics})
+
+    def forget_logged(self) -> None:
+        """Drops what callbacks logged before: Lightning shows an epoch's values after its end."""
+        self.trainer.logged_metrics.clear()
 
     def _publish(self, values: Mapping[str, torch.Tensor]) -> Line:
         """Shows metrics to Lightning's callbacks and loggers; returns them as numbers.

@@ -10,6 +10,11 @@ def resume_command(folder: Path) -> str:
     return f"nasrunner {shlex.quote(f'resume={short(folder)}')}"
 
 
+def report_command(folder: Path) -> str:
+    """The command that shows the study in a folder, or compares those in it."""
+    return f"nasrunner-report {shlex.quote(f'from={short(folder)}')}"
+
+
 def short(path: Path) -> str:
     """A path from where the user is, if it lies below; else the whole of it."""
     with contextlib.suppress(ValueError, OSError):

@@ -74,7 +74,8 @@ class ProgressDisplay:
             self._count(outcome)
         self._num_earlier = self._num_spent
         self.listen()
-        resumed = f", {len(recorded)} children recorded before" if recorded else ""
+        noun = "child" if len(recorded) == 1 else "children"
+        resumed = f", {len(recorded)} {noun} recorded before" if recorded else ""
         self._print(Text(f"{info.name} in {short(info.folder)}{resumed}", style="bold"))
         if self.is_live:
             # A new renderable each time: the clock ticks between two children, too.

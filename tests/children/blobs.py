@@ -285,9 +285,19 @@ class Logs(pl.Callback):
 
     def on_train_epoch_end(self, trainer, pl_module):
         pl_module.log_dict({"own": 10 * trainer.current_epoch, "train_loss": -1})
+        if trainer.current_epoch == 0:
+            pl_module.log("first", 1)
 
     def on_validation_epoch_end(self, trainer, pl_module):
         pl_module.log("own_of_validation", 100 * trainer.current_epoch)
+
+
+class ChangesAtEnd(pl.Callback):
+    """Changes the weights when training ends, which are then validated once more."""
+
+    def on_train_end(self, trainer, pl_module):
+        for parameter in pl_module.network.parameters():
+            parameter.data.mul_(0.5)
 
 
 class StopOnce(pl.Callback):

@@ -469,7 +469,22 @@ def test_what_callbacks_log_is_in_the_line_of_its_time_alone(tmp_path):
     assert [line["own"] for line in lines] == [0, 10, 20, 30]
     assert [line["of_batch"] for line in lines] == [2, 2, 2, 2]
     assert [line.get("own_of_validation") for line in lines] == [None, 100, None, 300]
+    assert [line.get("first") for line in lines] == [1, None, None, None]
     assert all(line["train_loss"] > 0 for line in lines)
+
+
+def test_validations_at_other_times_repeat_nothing_that_callbacks_logged(tmp_path):
+    names = ("Logs", "ChangesAtEnd")
+    callbacks = ", ".join(f"{{_target_: tests.children.blobs.{name}}}" for name in names)
+    told = ("trainer.max_epochs=2", "trainer.limit_train_batches=4", "trainer.val_check_interval=2")
+    train(tmp_path, f"trainer.callbacks=[{callbacks}]", *told)
+    lines = curves(tmp_path)
+    ends = ["train_loss" in line for line in lines]
+    assert ends[-1] is False  # the validation after the last epoch
+    assert ends.count(True) == 2
+    assert [line.get("own") for line in lines if "train_loss" in line] == [0, 10]
+    assert not any("own" in line for line in lines if "train_loss" not in line)
+    assert all("own_of_validation" in line for line in lines if "val_loss" in line)
 
 
 @pytest.mark.parametrize(("rule", "factor"), [("none", 1), ("linear", 4), ("sqrt", 2)])

@@ -53,6 +53,13 @@ def show(study, out, num_children=12, recorded=()):
     return out.file.getvalue()
 
 
+@pytest.mark.parametrize(("count", "told"), [(1, "1 child"), (2, "2 children")])
+def test_a_resumed_study_says_how_many_children_it_has(study, count, told):
+    recorded = [Outcome(study.proposal(index), "completed", 0.5) for index in range(count)]
+    first = show(study, console(is_terminal=False), 0, recorded).splitlines()[0]
+    assert first.endswith(f", {told} recorded before")
+
+
 def test_without_a_terminal_each_child_is_one_line(study):
     lines = show(study, console(is_terminal=False)).splitlines()
     assert lines[1] == "child 0    0.63     2.0 s  best 0.63 (child 0)"
