@@ -151,7 +151,11 @@ def read_study(
     """
     folder = folder.resolve()
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl")
+        inside = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
+        choose = f"; choose one in it: {', '.join(map(short, inside[-3:]))}" if inside else ""
+        raise ConfigError(
+            f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl{choose}"
+        )
     return read_ledger(folder, saved_config(folder, builds=builds, trust=trust))
 
 

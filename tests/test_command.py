@@ -367,11 +367,14 @@ def test_of_the_studies_of_one_name_the_latest_is_resumed(
     assert "latest of 2 studies" in told
     first, last = studies(tmp_path)
     assert [len(outcomes(study)) for study in (first, last)] == [1, 2]
+    shutil.rmtree(first)
+    command("resume=smbo-figure1", "max_children=2")
+    assert "latest" not in capsys.readouterr().err
     (tmp_path / "smbo-figure1" / "other").mkdir()
     (tmp_path / "smbo-figure1" / "other" / "ledger.jsonl").touch()
     with pytest.raises(SystemExit):
         command("resume=smbo-figure1")
-    assert re.search("holds 3 studies, choose one: nasrunner resume=", capsys.readouterr().err)
+    assert re.search("holds 2 studies, choose one: nasrunner resume=", capsys.readouterr().err)
 
 
 def test_a_baseline_is_not_exchanged_for_another(

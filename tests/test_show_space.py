@@ -92,6 +92,8 @@ def test_a_found_architecture_is_written_as_a_space(tmp_path: Path) -> None:
     assert best == {"concat": [{"affine": {"units": 2}}, "relu"]}  # child 1 has option 1
     assert last == {"concat": [{"affine": {"units": 4}}, "relu"]}
     assert found_space(folder, None).startswith("# Child 1 of toy, ")
+    with pytest.raises(ConfigError, match=rf"no study's folder.*; choose one in it: {folder}"):
+        found_space(folder.parent, None)
     assert "reward 0.9\n" in found_space(folder, None)
     assert "no reward\n" in found_space(folder, 2)
     with pytest.raises(ConfigError, match=r"study has no child number 4; it has 4 children"):

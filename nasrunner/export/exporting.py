@@ -120,7 +120,10 @@ class Export:
         try:
             return normalization_of(self.trained)
         except UnknownNormalizationError as error:
-            self.notes.append(f"the normalization of the inputs is not known: {error}")
+            self.notes.append(
+                f"the normalization of the inputs is not known: {error}. The exported network "
+                "takes inputs as they are in the batches of its data"
+            )
             return None
 
     def _without_weights(self) -> str:
@@ -171,7 +174,7 @@ class Export:
         task = str(config["task"]["_target_"]).rpartition(".")[2]
         outputs = "logits of classes" if task == "Classification" else "numbers"
         if normalization is None:
-            inputs = "normalized; with what is not known"
+            inputs = "as in the batches of its data"
         elif self.normalizes:
             inputs = "as in the data set; the graph normalizes them"
         else:

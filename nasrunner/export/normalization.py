@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from nasrunner.children.loading import load_data
 from nasrunner.composition import construct
 from nasrunner.core.errors import NasRunnerError
@@ -35,8 +37,27 @@ def normalization_of(trained: Trained) -> Normalization:
     found = getattr(data, "normalization", None)
     if found is None:
         raise UnknownNormalizationError(f"{type(data).__name__} has no attribute normalization")
-    mean, std = (
-        tuple(float(value) for value in getattr(found, name).reshape(-1))
-        for name in ("mean", "std")
-    )
+    return _read(found, type(data).__name__, trained.in_shape[0])
+
+
+def _read(found: Any, owner: str, num_channels: int) -> Normalization:
+    """The numbers of an object with ``mean`` and ``std``: arrays, tensors, lists or tuples.
+
+    Raises:
+        UnknownNormalizationError: it has not both, or not one for each channel or feature.
+    """
+    try:
+        mean, std = (
+            tuple(np.asarray(getattr(found, name), dtype=float).reshape(-1).tolist())
+            for name in ("mean", "std")
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UnknownNormalizationError(
+            f"normalization of {owner} must have numbers mean and std, got {found!r}"
+        ) from error
+    if not len(mean) == len(std) == num_channels:
+        raise UnknownNormalizationError(
+            f"normalization of {owner} must have a mean and a std for each of the {num_channels} "
+            f"channels or features, got {len(mean)} and {len(std)}"
+        )
     return Normalization(mean, std)

@@ -59,7 +59,7 @@ def _facts(
 def _input(trained: Trained, normalization: Normalization | None) -> str:
     shape = ", ".join(map(str, trained.in_shape))
     data = str(trained.config["data"]["_target_"]).rpartition(".")[2]
-    known = "after normalize()" if normalization else "normalized as in training"
+    known = "after normalize()" if normalization else "as in the batches of its data"
     return f"(B, {shape}) float32 {known}; B = batch, examples of {data}"
 
 

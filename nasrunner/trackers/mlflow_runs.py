@@ -97,14 +97,11 @@ class StudyRuns:
     @property
     def page(self) -> str:
         """Where the MLflow UI lists the children, best first; empty while that is not known."""
-        if self._connection is None:
+        if self._connection is None or not self.is_connected:
             return ""
-        condition = (
-            f"tags.`nasrunner.study` = '{self.study_id}' AND tags.`nasrunner.kind` = 'child'"
-        )
         query = {
             "workflowType": "machine_learning",  # or the pages show what language models need
-            "searchFilter": condition,
+            "searchFilter": f"tags.mlflow.parentRunId='{self.parent_id}'",
             "orderByKey": "metrics.`reward`",
             "orderByAsc": "false",
         }

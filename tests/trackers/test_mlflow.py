@@ -194,7 +194,11 @@ def test_the_folder_says_where_the_study_is(tracked):
     kept = recall(study.folder)
     assert kept["run_id"] == records.parent.info.run_id
     assert kept["page"].startswith(f"/#/experiments/{records.experiment_id}/runs?workflowType=mach")
-    assert f"'{records.study}'" in urllib.parse.unquote(kept["page"])
+    shown = urllib.parse.parse_qs(kept["page"].partition("?")[2])["searchFilter"]
+    matching = records.client.search_runs([records.experiment_id], *shown)
+    assert {run.info.run_id for run in matching} == {
+        run.info.run_id for run in records.children().values()
+    }
 
 
 def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):
