@@ -182,7 +182,8 @@ def _composed_node(key: str) -> Mapping[Any, Any]:
     overrides = [] if arguments.own_dir is None else [skeleton.search_path(arguments.own_dir)]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         composed = compose("config", overrides=overrides)
-        for argument in arguments.overrides:
+        # Options of groups come first, as Hydra takes them, wherever they were typed.
+        for argument in sorted(arguments.overrides, key=lambda each: "." in each.partition("=")[0]):
             try:
                 composed = compose("config", overrides=[*overrides, argument])
                 overrides.append(argument)

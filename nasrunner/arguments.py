@@ -109,14 +109,18 @@ def _checked(override: str, own_dir: Path | None) -> Sequence[str]:
         ConfigError: it has no key or value, or is no option of its group.
     """
     key, is_given, text = override.partition("=")
-    if not is_given or key == "resume" or key.startswith("~"):
+    if key.startswith("~"):
         return [override]
+    if not is_given:
+        raise ConfigError(f"{override!r} has no value; overrides are written key=value")
     if not key.lstrip("+").strip():
         raise ConfigError(f"{override} has no key; overrides are written key=value")
     if not text.strip():
         raise ConfigError(
             f"{override} has no value; {key}=null is none, and {key}=\"''\" an empty text"
         )
+    if key == "resume":  # a folder's name, whatever is in it
+        return [override]
     group = key.lstrip("+")
     if "/" not in group and not (config_dir() / group).is_dir():
         return [override]
@@ -131,6 +135,12 @@ def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
     if isinstance(value, dict):  # in the place of an option
         return [override] if override.startswith("+") else [f"~{group}", f"+{override}"]
     for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+        if isinstance(each, list) and group != "experiment":  # Hydra would mix the options
+            names = ",".join(map(str, each))
+            raise ConfigError(
+                f"{group} takes one option, got {each}; a study for each is --multirun "
+                f"{group}={names}"
+            )
         if each is None and "none" in options:
             override = re.sub(r"(?<![^=,])null(?![^,])", "none", override)
         elif each is None or isinstance(each, int | float | dict):

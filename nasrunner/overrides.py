@@ -18,6 +18,11 @@ _NOT_HERE = (
     "({groups}); a study for each value is --multirun {key}=value1,value2"
 )
 
+_NOT_SPREAD = (
+    f"an interval is searched only in the space and in {', '.join(CHILD_GROUPS)}; a study for each "
+    "of some values is --multirun key=value1,value2"
+)
+
 
 def register() -> None:
     """Makes Hydra replace a decision as a whole, for every command that composes.
@@ -110,10 +115,12 @@ def _check_sweeps(
         is_call = "(" in str(override.input_line) and override.is_sweep_override()
         if is_interval or (is_call and run_mode == RunMode.RUN):
             word = str(override.value_type.name).split("_")[0].lower()  # type: ignore[union-attr]
-            form = written(word) or written("oneof")
-            also = "" if is_interval else f"; a study for each: --multirun {override.input_line}"
-            raise ConfigError(
-                f"{override.input_line}: what one study searches is written "
-                f"{override.key_or_group}={form}{also}"
-            )
+            key = str(override.key_or_group)
+            told = []
+            if key.split(".")[0] in (*CHILD_GROUPS, "space"):
+                form = written(word) or written("oneof")
+                told.append(f"what one study searches is written {key}={form}")
+            if not is_interval:
+                told.append(f"a study for each: --multirun {override.input_line}")
+            raise ConfigError(f"{override.input_line}: {'; '.join(told) or _NOT_SPREAD}")
     original(overrides, run_mode, **named)
