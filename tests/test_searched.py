@@ -156,6 +156,47 @@ def test_a_decision_is_replaced_as_a_whole(
 
 
 @pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("loguniform: [1e-3, 1e-1], steps: 3", [1e-3, 1e-2, 1e-1]),
+        ("range: [1, 3, 1]", [1, 2, 3]),
+        ("oneof: [5, 6]", [5, 6]),
+        ("randint: [1, 4]", [1, 2, 3, 4]),
+        ("uniform: [3, 4], steps: 2", [3, 4]),
+    ],
+)
+def test_a_decision_in_an_experiment_replaces_one_of_another_file(
+    tmp_path: Path, written: str, values: list[float]
+) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text(
+        "_target_: torch.optim.SGD\n_partial_: true\nlr: {uniform: [1, 2], steps: 2}\n"
+    )
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: mine\n"
+        f"optimizer:\n  lr: {{{written}}}\n"
+    )
+    found = children(searched("optimizer=mine", own=tmp_path))
+    assert [each["optimizer"]["lr"] for each in found] == [1, 2]
+    found = children(searched("experiment=mine", own=tmp_path))
+    assert [each["optimizer"]["lr"] for each in found] == values
+
+
+def test_a_part_of_a_decision_that_a_later_file_gives_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: mine\noptimizer: {lr: {steps: 3}}"
+    )
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text(
+        "_target_: torch.optim.SGD\n_partial_: true\nlr: {uniform: [1, 2]}\n"
+    )
+    found = children(searched("experiment=mine", own=tmp_path))
+    assert [each["optimizer"]["lr"] for each in found] == [1, 1.5, 2]
+
+
+@pytest.mark.parametrize(
     ("override", "message"),
     [
         (
