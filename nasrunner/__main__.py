@@ -159,6 +159,11 @@ def _explain(error: Exception) -> str:
     unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'. No match", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
+        if key.split(".")[0] == "experiment":
+            return (
+                "the experiment's file must begin with the line '# @package _global_', or its keys "
+                f"are read as {key}.…"
+            )
         parent, _, name = key.rpartition(".")
         node = _composed_node(parent)
         if takes(node, name):

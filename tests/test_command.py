@@ -140,6 +140,10 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["seed=range(0,5)"], r": seed=range\(0,5\): a study for each: --multirun seed=range"),
         (["seed=interval(0,5)"], "an interval is searched only in the space and in data, task"),
         (["optimizer.lr=range(1,5)"], r"written optimizer.lr=\{range: .*; a study for each"),
+        (
+            ["experiment.lr=3"],
+            "the experiment's file must begin with the line '# @package _global_'",
+        ),
         (["+max_childern=3"], r"no key 'max_childern', .*did you mean 'max_children'\?"),
         (
             ["searcher.num_random=3", "searcher=evolution"],
