@@ -35,6 +35,9 @@ def register() -> None:
         _wrap("_apply_overrides_to_config", _apply_each)
         ConfigRepository.load_config = _load_utf8(ConfigRepository.load_config)  # type: ignore[method-assign]
         _wrap("validate_sweep_overrides_legal", _check_sweeps)
+        ConfigLoaderImpl._load_configuration_impl = _name_own(  # type: ignore[method-assign]
+            ConfigLoaderImpl._load_configuration_impl
+        )
         ConfigLoaderImpl._compose_config_from_defaults_list = _merge_files(  # type: ignore[method-assign]
             ConfigLoaderImpl._compose_config_from_defaults_list
         )
@@ -68,6 +71,20 @@ def _load_utf8(original: Callable[..., Any]) -> Callable[..., Any]:
             raise ConfigError(f"{config_path}.yaml must be text in UTF-8: {error}") from error
 
     return load_config
+
+
+def _name_own(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Names what was given in the place of the options that a study is called after."""
+
+    def load(*args: Any, **named: Any) -> DictConfig:
+        composed = original(*args, **named)
+        choices = composed.hydra.runtime.choices
+        for group in ("searcher", "space"):
+            if group not in choices and isinstance(_node(composed, group), DictConfig):
+                OmegaConf.update(choices, group, "own", force_add=True)
+        return composed
+
+    return load
 
 
 def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from nasrunner import config as skeleton
+from nasrunner.arguments import read_arguments
 from nasrunner.children.settings import applied
 from nasrunner.command_line import one_sentence, sentence
 from nasrunner.core import Address, NasRunnerError
@@ -181,6 +182,15 @@ def test_a_decision_in_an_experiment_replaces_one_of_another_file(
     assert [each["optimizer"]["lr"] for each in found] == [1, 2]
     found = children(searched("experiment=mine", own=tmp_path))
     assert [each["optimizer"]["lr"] for each in found] == values
+
+
+def test_a_study_of_a_space_without_a_name_is_not_called_none() -> None:
+    skeleton.register()
+    given = read_arguments(["space={concat: [relu]}"]).overrides
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        whole = compose("config", overrides=list(given), return_hydra_config=True)
+    assert dict(whole.hydra.runtime.choices)["space"] == "own"
+    assert dict(whole.hydra.runtime.choices)["searcher"] == "smbo"
 
 
 def test_a_part_of_a_decision_that_a_later_file_gives_is_not_lost(tmp_path: Path) -> None:
