@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -48,7 +49,9 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
     Raises:
         ConfigError: two flags ask for different things, or an override can have no meaning.
     """
-    given = get_args_parser().parse_intermixed_args(typed)
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # its own prints the usage, too
+    given = parser.parse_intermixed_args(typed)
     _check_flags(given)
     overrides = list(given.overrides)
     left, flags = list(overrides), []
@@ -63,6 +66,10 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
     if given.config_dir == "sweeps" and not Path("sweeps").is_dir():
         arguments = _with_shipped_sweeps(arguments)
     return replace(arguments, overrides=checked(arguments.overrides, arguments.own_dir))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; overrides are written key=value, without dashes")
 
 
 def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ def test_flags_may_stand_between_overrides() -> None:
         ("optimizer.lr=", "optimizer.lr= has no value; optimizer.lr=null is none"),
         ("+trainer.max_steps=", r"\+trainer.max_steps= has no value"),
         ("-m --cfg job", "--multirun and --cfg cannot be given together"),
+        ("--searcher=random", "unrecognized arguments: --searcher=random; .*key=value, without da"),
+        ("-max_children=3", "ignored explicit argument 'ax_children=3'; overrides are written key"),
         ("resume=", "resume= has no value; resume=null is none"),
         ("max_children 3", "'max_children' has no value; overrides are written key=value"),
         ("searcher=[random,mcts]", "takes one option, .* --multirun searcher=random,mcts$"),
