@@ -98,6 +98,8 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
         folder.clear()
         stopped.add_note(_how_to_go_on(whole, is_begun=is_multirun or folder.has_begun))
         raise
+    finally:
+        folder.close()
     if summary.reason == "interrupted":
         if is_multirun:
             sys.stderr.write(f"{_PROGRAM}: go on with all studies: {resume_command(whole)}\n")
