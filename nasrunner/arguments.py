@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import ChoiceSweep
 
 from nasrunner.config import config_dir
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.leaves import LEAVES
 
 _ASK_FOR_OTHERS = ("run", "multirun", "cfg", "info", "shell_completion")
 """Hydra's flags of which each asks for something else."""
@@ -139,6 +140,11 @@ def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
     group, value = parsed.key_or_group, parsed.value()
     if value is None and group == "experiment":
         return []
+    if isinstance(value, dict) and group == "data" and next(iter(value), None) in LEAVES:
+        raise ConfigError(
+            f"{group} is one data set for all children, got {override}; a study for each is "
+            f"--multirun {group}=option1,option2"
+        )
     if isinstance(value, dict):  # in the place of an option
         return [override] if override.startswith("+") else [f"~{group}", f"+{override}"]
     for each in value.list if isinstance(value, ChoiceSweep) else [value]:

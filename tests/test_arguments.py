@@ -31,6 +31,10 @@ def test_flags_may_stand_between_overrides() -> None:
         ("optimizer.lr=", "optimizer.lr= has no value; optimizer.lr=null is none"),
         ("+trainer.max_steps=", r"\+trainer.max_steps= has no value"),
         ("-m --cfg job", "--multirun and --cfg cannot be given together"),
+        (
+            "data={oneof:[digits,mnist]}",
+            "one data set for all children, .* --multirun data=option1",
+        ),
         ("--searcher=random", "unrecognized arguments: --searcher=random; .*key=value, without da"),
         ("-max_children=3", "ignored explicit argument 'ax_children=3'; overrides are written key"),
         ("resume=", "resume= has no value; resume=null is none"),
