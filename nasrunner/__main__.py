@@ -1,16 +1,13 @@
 """The command ``nasrunner``: composes a configuration with Hydra and runs the study."""
 
 import os
-import re
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,13 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrunner import config as skeleton
 from nasrunner import multirun
 from nasrunner.arguments import read_arguments
-from nasrunner.command_line import fail, one_sentence, sentence, version
-from nasrunner.composition import takes
+from nasrunner.command_line import fail, one_sentence, version
 from nasrunner.core.commands import resume_command
-from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.faults import machine_fault
 from nasrunner.core.text import printable
-from nasrunner.core.user_modules import find_user_modules
+from nasrunner.explanation import explain
 from nasrunner.launch import run_study
 from nasrunner.resuming import Resumed, resume
 from nasrunner.saved import sign_multirun
@@ -44,7 +40,7 @@ def main() -> None:
     multirun.register()
     # What it warns of is meant: our file replaces an entry of the same name in Hydra's store.
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against")
-    with one_sentence(_PROGRAM, "stopped at once", _explain):
+    with one_sentence(_PROGRAM, "stopped at once", explain):
         arguments = read_arguments(sys.argv[1:])
         resumed = None if arguments.resumed is None else resume(arguments)
         if resumed is not None:
@@ -85,10 +81,10 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
     except (NasRunnerError, OmegaConfBaseException) as error:
         folder.clear()
         if is_multirun:  # the others run; their launcher tells in the end
-            sys.stderr.write(f"{_PROGRAM}: {folder.path}: {printable(_explain(error))}\n")
-            raise NasRunnerError(f"{folder.path}: {_explain(error)}") from None
+            sys.stderr.write(f"{_PROGRAM}: {folder.path}: {printable(explain(error))}\n")
+            raise NasRunnerError(f"{folder.path}: {explain(error)}") from None
         _end_if_machine_fault(error, folder)
-        fail(_PROGRAM, _explain(error))  # leaves from here: Hydra would add lines of its own
+        fail(_PROGRAM, explain(error))  # leaves from here: Hydra would add lines of its own
     except Exception as error:
         folder.clear()
         if not is_multirun:
@@ -98,6 +94,8 @@ def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
         folder.clear()
         stopped.add_note(_how_to_go_on(whole, is_begun=is_multirun or folder.has_begun))
         raise
+    finally:
+        folder.close()
     if summary.reason == "interrupted":
         if is_multirun:
             sys.stderr.write(f"{_PROGRAM}: go on with all studies: {resume_command(whole)}\n")
@@ -150,47 +148,6 @@ def anchor(config: dict[str, Any], folder: Path) -> None:
             place = value.removeprefix(scheme)
             if "://" not in place:
                 config[group][key] = f"{scheme}{folder / place}"
-
-
-def _explain(error: Exception) -> str:
-    """An error as one sentence, with the legal keys where one was misspelt."""
-    text = sentence(error)
-    text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
-    unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'. No match", text)
-    if isinstance(error, ConfigCompositionException) and unknown:
-        key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
-        parent, _, name = key.rpartition(".")
-        node = _composed_node(parent)
-        if takes(node, name):
-            typed = next((each for each in sys.argv if each.startswith(f"{key}=")), f"{key}=…")
-            return f"the configuration has no {key!r} yet: +{typed} adds it"
-        if legal := [str(each) for each in node]:
-            return f"there is no key {key!r}, {suggest(name, legal)}"
-    return text
-
-
-def _composed_node(key: str) -> Mapping[Any, Any]:
-    """A node of the configuration composed from the overrides that are legal.
-
-    Modules that the configuration names can be imported from then on.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    arguments = read_arguments(sys.argv[1:])
-    overrides = [] if arguments.own_dir is None else [skeleton.search_path(arguments.own_dir)]
-    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        composed = compose("config", overrides=overrides)
-        for argument in arguments.overrides:
-            try:
-                composed = compose("config", overrides=[*overrides, argument])
-                overrides.append(argument)
-            except HydraException:
-                continue  # the one to be told about, or one after it
-    find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
-    node = OmegaConf.select(composed, key) if key else composed
-    return node if isinstance(node, DictConfig) else {}
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,6 +13,7 @@ from hydra.core.override_parser.types import ChoiceSweep
 
 from nasrunner.config import config_dir
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.leaves import LEAVES
 
 _ASK_FOR_OTHERS = ("run", "multirun", "cfg", "info", "shell_completion")
 """Hydra's flags of which each asks for something else."""
@@ -48,7 +50,9 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
     Raises:
         ConfigError: two flags ask for different things, or an override can have no meaning.
     """
-    given = get_args_parser().parse_intermixed_args(typed)
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]  # its own prints the usage, too
+    given = parser.parse_intermixed_args(typed)
     _check_flags(given)
     overrides = list(given.overrides)
     left, flags = list(overrides), []
@@ -63,6 +67,10 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
     if given.config_dir == "sweeps" and not Path("sweeps").is_dir():
         arguments = _with_shipped_sweeps(arguments)
     return replace(arguments, overrides=checked(arguments.overrides, arguments.own_dir))
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ConfigError(f"{message}; overrides are written key=value, without dashes")
 
 
 def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:
@@ -109,14 +117,18 @@ def _checked(override: str, own_dir: Path | None) -> Sequence[str]:
         ConfigError: it has no key or value, or is no option of its group.
     """
     key, is_given, text = override.partition("=")
-    if not is_given or key == "resume" or key.startswith("~"):
+    if key.startswith("~"):
         return [override]
+    if not is_given:
+        raise ConfigError(f"{override!r} has no value; overrides are written key=value")
     if not key.lstrip("+").strip():
         raise ConfigError(f"{override} has no key; overrides are written key=value")
     if not text.strip():
         raise ConfigError(
             f"{override} has no value; {key}=null is none, and {key}=\"''\" an empty text"
         )
+    if key == "resume":  # a folder's name, whatever is in it
+        return [override]
     group = key.lstrip("+")
     if "/" not in group and not (config_dir() / group).is_dir():
         return [override]
@@ -128,9 +140,20 @@ def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
     group, value = parsed.key_or_group, parsed.value()
     if value is None and group == "experiment":
         return []
+    if isinstance(value, dict) and group == "data" and next(iter(value), None) in LEAVES:
+        raise ConfigError(
+            f"{group} is one data set for all children, got {override}; a study for each is "
+            f"--multirun {group}=option1,option2"
+        )
     if isinstance(value, dict):  # in the place of an option
         return [override] if override.startswith("+") else [f"~{group}", f"+{override}"]
     for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+        if isinstance(each, list) and group != "experiment":  # Hydra would mix the options
+            names = ",".join(map(str, each))
+            raise ConfigError(
+                f"{group} takes one option, got {each}; a study for each is --multirun "
+                f"{group}={names}"
+            )
         if each is None and "none" in options:
             override = re.sub(r"(?<![^=,])null(?![^,])", "none", override)
         elif each is None or isinstance(each, int | float | dict):

@@ -11,7 +11,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from nasrunner import overrides
 from nasrunner.core.annotations import check_values
-from nasrunner.core.errors import ConfigError
+from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.rules import Rules
 
 GRID = "grid_of_retraining"
@@ -121,14 +121,24 @@ def rules_from(config: dict[str, Any]) -> Rules:
 
 
 def check_keys(config: DictConfig) -> None:
-    """Refuses a configuration from which a key of the skeleton was removed (``~seed``).
+    """Refuses a configuration that lacks a key of the skeleton (``~seed``), or has one in vain.
+
+    A key that was added (``+width=64``) is for others to refer to.
 
     Raises:
         ConfigError: names the key.
     """
-    for field in fields(StudyConfig):
-        if field.name not in config:
-            raise ConfigError(f"{field.name} is missing, which every study needs")
+    names = [field.name for field in fields(StudyConfig)]
+    for name in names:
+        if name not in config:
+            raise ConfigError(f"{name} is missing, which every study needs")
+    text = OmegaConf.to_yaml(config)
+    for name in (str(each) for each in config if each not in names):
+        if not re.search(rf"\$\{{{re.escape(name)}\b", text):
+            raise ConfigError(
+                f"there is no key {name!r}, and nothing refers to it as ${{{name}}}; "
+                f"{suggest(name, names)}"
+            )
 
 
 def check_data(config: DictConfig) -> None:

@@ -18,18 +18,29 @@ _NOT_HERE = (
     "({groups}); a study for each value is --multirun {key}=value1,value2"
 )
 
+_NOT_SPREAD = (
+    f"an interval is searched only in the space and in {', '.join(CHILD_GROUPS)}; a study for each "
+    "of some values is --multirun key=value1,value2"
+)
+
 
 def register() -> None:
     """Makes Hydra replace a decision as a whole, for every command that composes.
 
-    Hydra has no hook there, and its versions are pinned: two of its functions are wrapped. So is
-    the one that reads files, which does not name one that is no text.
+    Hydra has no hook there, and its versions are pinned: those of its functions that merge are
+    wrapped. So is the one that reads files, which does not name one that is no text.
     """
     if not hasattr(ConfigLoaderImpl, "_nasrunner"):
         ConfigLoaderImpl._nasrunner = True  # type: ignore[attr-defined]
         _wrap("_apply_overrides_to_config", _apply_each)
         ConfigRepository.load_config = _load_utf8(ConfigRepository.load_config)  # type: ignore[method-assign]
         _wrap("validate_sweep_overrides_legal", _check_sweeps)
+        ConfigLoaderImpl._load_configuration_impl = _name_own(  # type: ignore[method-assign]
+            ConfigLoaderImpl._load_configuration_impl
+        )
+        ConfigLoaderImpl._compose_config_from_defaults_list = _merge_files(  # type: ignore[method-assign]
+            ConfigLoaderImpl._compose_config_from_defaults_list
+        )
 
 
 def check_place(key: str, value: object) -> None:
@@ -60,6 +71,64 @@ def _load_utf8(original: Callable[..., Any]) -> Callable[..., Any]:
             raise ConfigError(f"{config_path}.yaml must be text in UTF-8: {error}") from error
 
     return load_config
+
+
+def _name_own(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Names what was given in the place of the options that a study is called after."""
+
+    def load(*args: Any, **named: Any) -> DictConfig:
+        composed = original(*args, **named)
+        choices = composed.hydra.runtime.choices
+        for group in ("searcher", "space"):
+            if group not in choices and isinstance(_node(composed, group), DictConfig):
+                OmegaConf.update(choices, group, "own", force_add=True)
+        return composed
+
+    return load
+
+
+def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Merges the files of a defaults list; a decision in one replaces what others have there."""
+
+    def compose(loader: Any, defaults: Any, repo: Any) -> DictConfig:
+        decisions: dict[tuple[Any, ...], Any] = {}
+        load = loader._load_single_config
+
+        def load_and_note(**named: Any) -> Any:
+            loaded = load(**named)
+            _note_decisions(loaded.config, (), decisions)
+            return loaded
+
+        loader._load_single_config = load_and_note
+        try:
+            merged = original(loader, defaults=defaults, repo=repo)
+        finally:
+            del loader._load_single_config
+        for (*above, last), decision in decisions.items():
+            holder: Any = merged
+            for name in above:
+                holder = holder._get_node(name) if isinstance(holder, DictConfig) else None
+            if isinstance(holder, DictConfig) and isinstance(holder._get_node(last), DictConfig):
+                holder[last] = decision
+        return merged
+
+    return compose
+
+
+def _note_decisions(
+    node: Any, place: tuple[Any, ...], decisions: dict[tuple[Any, ...], Any]
+) -> None:
+    """Notes the decisions of a file, and forgets those that it changes."""
+    decisions.pop(place, None)
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
+        return
+    if node._is_interpolation():
+        return
+    if _is_leaf(node) and place:
+        decisions[place] = node
+        return
+    for name in node:
+        _note_decisions(node._get_node(name), (*place, name), decisions)
 
 
 def _apply_each(
@@ -110,10 +179,12 @@ def _check_sweeps(
         is_call = "(" in str(override.input_line) and override.is_sweep_override()
         if is_interval or (is_call and run_mode == RunMode.RUN):
             word = str(override.value_type.name).split("_")[0].lower()  # type: ignore[union-attr]
-            form = written(word) or written("oneof")
-            also = "" if is_interval else f"; a study for each: --multirun {override.input_line}"
-            raise ConfigError(
-                f"{override.input_line}: what one study searches is written "
-                f"{override.key_or_group}={form}{also}"
-            )
+            key = str(override.key_or_group)
+            told = []
+            if key.split(".")[0] in (*CHILD_GROUPS, "space"):
+                form = written(word) or written("oneof")
+                told.append(f"what one study searches is written {key}={form}")
+            if not is_interval:
+                told.append(f"a study for each: --multirun {override.input_line}")
+            raise ConfigError(f"{override.input_line}: {'; '.join(told) or _NOT_SPREAD}")
     original(overrides, run_mode, **named)

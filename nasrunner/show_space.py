@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space
 from nasrunner.core.text import printable
 from nasrunner.core.user_modules import find_user_modules
+from nasrunner.explanation import explain
 from nasrunner.launch import build_space, in_shape_of
 from nasrunner.recorded import read_study
 from nasrunner.searched import resolved
@@ -49,7 +51,8 @@ def main() -> None:
         )
     skeleton.register()
     console = Console()
-    with one_sentence("nasrunner-space", "stopped"):
+    told = partial(explain, overrides=arguments.overrides, own_dir=arguments.config_dir)
+    with one_sentence("nasrunner-space", "stopped", told):
         if arguments.found is not None:
             sys.stdout.write(found_space(arguments.found, arguments.child, trust=arguments.trust))
             return
@@ -94,6 +97,7 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
+    skeleton.check_keys(config)
     skeleton.check_data(config)
     plain = resolved(config, ["space", "data"])
     find_user_modules(plain, lambda: [Path.cwd()])

@@ -1,25 +1,29 @@
 """The folder of a study: what a run may write in it, and what it removes again."""
 
 import contextlib
+import fcntl
 import logging
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.command_line import fail
 from nasrunner.core.commands import report_command, resume_command
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.passwords import without_password
 from nasrunner.saved import differences, named_differences, saved_config
+from nasrunner.signature import why_not_own
 
 _OWN = (
     ".hydra",
@@ -33,6 +37,9 @@ _OWN = (
     "summary.json",
 )
 """What a study makes in its folder, beside its log."""
+
+_LATER = frozenset(("baseline", "children", "multirun.yaml", "summary.json"))
+"""What of it is not there, or not known to be empty, before a study has recorded anything."""
 
 
 class FoldersBefore(metaclass=Singleton):
@@ -64,11 +71,15 @@ class LookBefore(Callback):
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Called once for a study that runs alone."""
-        FoldersBefore().look(_place(config, "hydra.run.dir"))
+        with contextlib.suppress(OmegaConfBaseException):  # Hydra tells what refers to nothing
+            FoldersBefore().look(_place(config, "hydra.run.dir"))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Called once for a multirun, in the process that launches its studies."""
-        folder = _place(config, "hydra.sweep.dir")
+        try:
+            folder = _place(config, "hydra.sweep.dir")
+        except OmegaConfBaseException:  # Hydra tells what refers to nothing
+            return
         FoldersBefore().look(folder)
         if self.goes_on:
             return
@@ -131,6 +142,7 @@ class StudyFolder:
         self.path = path
         self._own = (*_OWN, log)
         self._is_ours = False
+        self._held: BinaryIO | None = None
 
     def claim(self, config: Mapping[str, Any], *, may_go_on: bool = False) -> None:
         """Takes the folder for a study that begins.
@@ -149,17 +161,54 @@ class StudyFolder:
             raise ConfigError(self._told(named_differences(found)))
         foreign = (*self._own, "multirun.yaml")  # with it, the study could not be resumed
         there = [name for name in foreign if os.path.lexists(self.path / name)]
-        if there and not may_go_on:
+        if there and not may_go_on and not self._was_killed_early(there):
             raise ConfigError(
                 f"hydra.run.dir={self.path} holds {', '.join(there)} already, which a study would "
                 "write over: nothing was changed; give another folder, or move what is there"
             )
         self._is_ours = "children" not in there  # else a study has begun, and its ledger is lost
 
+    def _was_killed_early(self, there: Collection[str]) -> bool:
+        """Whether all that lies here is of a study that was killed before it recorded anything.
+
+        A study writes ``.hydra`` only where nothing of others was.
+        """
+        noted = self.path / ".hydra" / "hydra.yaml"
+        if set(there) & _LATER or self.has_begun or not noted.is_file():
+            return False
+        config = self.path / "config.yaml"
+        try:
+            if config.exists() and why_not_own(config.read_text(encoding="utf-8")) is not None:
+                return False
+            made_in = OmegaConf.select(OmegaConf.load(noted), "hydra.runtime.output_dir")
+        except (OSError, ValueError, YAMLError):  # not as a study writes them
+            return False
+        return made_in == str(self.path.absolute()) and self._lock(noted)
+
+    def _lock(self, noted: Path) -> bool:
+        """Holds the folder until ``close``; False where another process has it."""
+        file = noted.open("rb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self._held = file
+        return True
+
+    def close(self) -> None:
+        """Lets the folder go, as the end of the process would."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
     def note_call(self, composed: DictConfig, runtime: HydraConf) -> None:
         """Writes down how the study was called, as Hydra does."""
         folder = self.path / ".hydra"
         folder.mkdir(exist_ok=True)
+        if self._held is None:
+            (folder / "hydra.yaml").touch()
+            self._lock(folder / "hydra.yaml")
         for name, noted in (
             ("config.yaml", composed),
             ("hydra.yaml", OmegaConf.create({"hydra": runtime})),

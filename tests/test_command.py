@@ -141,6 +141,19 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             r"there is no searcher=radnom, did you mean 'random'\? Legal: cmaes, .*, tpe$",
         ),
         (["seed=abc"], r"^nasrunner: seed must be a whole number, got 'abc'\n$"),
+        (["limits.memory_gb=4GB"], "limits.memory_gb must be a number, got '4GB'$"),
+        (["seed=range(0,5)"], r": seed=range\(0,5\): a study for each: --multirun seed=range"),
+        (["seed=interval(0,5)"], "an interval is searched only in the space and in data, task"),
+        (["optimizer.lr=range(1,5)"], r"written optimizer.lr=\{range: .*; a study for each"),
+        (
+            ["experiment.lr=3"],
+            "the experiment's file must begin with the line '# @package _global_'",
+        ),
+        (["+max_childern=3"], r"no key 'max_childern', .*did you mean 'max_children'\?"),
+        (
+            ["searcher.num_random=3", "searcher=evolution"],
+            "no key 'searcher.num_random', Legal: _target_, population_size, tournament_size$",
+        ),
         (["max_children=0"], "max_children must be int >= 1 or null, got 0"),
         (["limits.parameters=0"], "limits.parameters must be int >= 1 or null, got 0"),
         (

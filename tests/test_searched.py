@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from nasrunner import config as skeleton
+from nasrunner.arguments import read_arguments
 from nasrunner.children.settings import applied
 from nasrunner.command_line import one_sentence, sentence
 from nasrunner.core import Address, NasRunnerError
@@ -153,6 +154,56 @@ def test_a_decision_is_replaced_as_a_whole(
     config = composed("space=figure1", "data=mnist", *overrides)
     found = {d.path: d.options for d in build_space(config).decisions(Address())}
     assert found.get("0/conv2d/filters") == options
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ("loguniform: [1e-3, 1e-1], steps: 3", [1e-3, 1e-2, 1e-1]),
+        ("range: [1, 3, 1]", [1, 2, 3]),
+        ("oneof: [5, 6]", [5, 6]),
+        ("randint: [1, 4]", [1, 2, 3, 4]),
+        ("uniform: [3, 4], steps: 2", [3, 4]),
+    ],
+)
+def test_a_decision_in_an_experiment_replaces_one_of_another_file(
+    tmp_path: Path, written: str, values: list[float]
+) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text(
+        "_target_: torch.optim.SGD\n_partial_: true\nlr: {uniform: [1, 2], steps: 2}\n"
+    )
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: mine\n"
+        f"optimizer:\n  lr: {{{written}}}\n"
+    )
+    found = children(searched("optimizer=mine", own=tmp_path))
+    assert [each["optimizer"]["lr"] for each in found] == [1, 2]
+    found = children(searched("experiment=mine", own=tmp_path))
+    assert [each["optimizer"]["lr"] for each in found] == values
+
+
+def test_a_study_of_a_space_without_a_name_is_not_called_none() -> None:
+    skeleton.register()
+    given = read_arguments(["space={concat: [relu]}"]).overrides
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        whole = compose("config", overrides=list(given), return_hydra_config=True)
+    assert dict(whole.hydra.runtime.choices)["space"] == "own"
+    assert dict(whole.hydra.runtime.choices)["searcher"] == "smbo"
+
+
+def test_a_part_of_a_decision_that_a_later_file_gives_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /optimizer: mine\noptimizer: {lr: {steps: 3}}"
+    )
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text(
+        "_target_: torch.optim.SGD\n_partial_: true\nlr: {uniform: [1, 2]}\n"
+    )
+    found = children(searched("experiment=mine", own=tmp_path))
+    assert [each["optimizer"]["lr"] for each in found] == [1, 1.5, 2]
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,12 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
         (["--child", "3"], "--child needs --found"),
         (["space=1", "--seed", "3", "data=digits"], "space=1 is no option of the group space"),
         (["space=mlp", "data=", "--samples", "1"], "data= has no value"),
+        pytest.param(
+            ["spce=mlp", "--samples", "1"],
+            "there is no key 'spce', did you mean 'space'?",
+            marks=pytest.mark.slow,
+        ),
+        (["+spce=mlp"], "there is no key 'spce', and nothing refers to it"),
         (["space=mlp", "--found", "study"], "neither overrides nor --config-dir"),
     ],
 )

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from nasrunner.config import REQUIRED
 from nasrunner.core.errors import ConfigError
 from nasrunner.saved import differences
+from nasrunner.signature import signed
 from nasrunner.study_folder import FoldersBefore, StudyFolder, check_multirun
 
 CONFIG: dict[str, Any] = {
@@ -133,6 +134,50 @@ def test_nothing_is_logged_into_a_folder_that_was_removed(tmp_path: Path) -> Non
             root.removeHandler(handler)
             handler.close()
     assert names(tmp_path) == ["other.log"]
+
+
+def killed_early(folder: Path) -> Path:
+    """What a study leaves that is killed while it imports."""
+    (folder / ".hydra").mkdir(parents=True)
+    noted = {"hydra": {"runtime": {"output_dir": str(folder)}}}
+    OmegaConf.save(OmegaConf.create(noted), folder / ".hydra" / "hydra.yaml")
+    (folder / "ledger.jsonl").touch()
+    (folder / "config.yaml").write_text(signed("study: toy\n"))
+    return folder
+
+
+def test_a_study_begins_where_one_was_killed_before_it_recorded_anything(tmp_path: Path) -> None:
+    folder = killed_early(tmp_path / "study")
+    first, second = place(folder), place(folder)
+    first.claim(CONFIG)
+    with pytest.raises(ConfigError, match=r"holds \.hydra, config\.yaml, ledger\.jsonl already"):
+        second.claim(CONFIG)  # the first may be importing still
+    second.clear()
+    first.close()
+    assert names(folder) == [".hydra", "config.yaml", "hydra.yaml", "ledger.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.yaml", "study: mine\n"),
+        ("config.yaml", "\ud800"),
+        ("summary.json", "{}"),
+        ("children/0000/outcome.json", "{}"),
+        (".hydra/hydra.yaml", "hydra: {runtime: {output_dir: /elsewhere}}"),
+        (".hydra/hydra.yaml", "[\t"),
+        (".hydra/hydra.yaml", "hydra: {runtime: {output_dir: '${nothing}'}}"),
+    ],
+)
+def test_what_a_killed_study_cannot_have_left_is_kept(tmp_path: Path, name: str, text: str) -> None:
+    folder = killed_early(tmp_path / "study")
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+    study = place(folder)
+    with pytest.raises(ConfigError, match=r"already, which a study would write over"):
+        study.claim(CONFIG)
+    study.clear()
+    assert (folder / name).read_bytes() == text.encode("utf-8", "surrogatepass")
 
 
 def test_children_whose_ledger_was_emptied_are_never_removed(tmp_path: Path) -> None:

@@ -82,6 +82,25 @@ def limited(name: str, limit: int | float | None, num_batches: int | None) -> in
     return left
 
 
+def check_ends(settings: Mapping[str, Any], length: Length) -> None:
+    """Refuses a training that nothing ends.
+
+    Args:
+        settings: the ``trainer`` part of the child's configuration.
+        length: of the training.
+
+    Raises:
+        ConfigError: there is no limit, and nothing that could stop it.
+    """
+    stoppers = ("max_time", "stop_patience", "callbacks", "fast_dev_run")
+    has_stopper = any(settings.get(name) not in (None, False) for name in stoppers)
+    if length.epochs is None and length.steps is None and not has_stopper:
+        raise ConfigError(
+            "trainer.max_epochs=-1 trains every child without end; give max_epochs, max_steps, "
+            "max_time or stop_patience"
+        )
+
+
 def check_least(settings: Mapping[str, Any], length: Length) -> None:
     """Refuses a training that has to be longer than it may be: Lightning would end it silently.
 

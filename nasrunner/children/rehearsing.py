@@ -26,7 +26,7 @@ from nasrunner.children.arguments import has_users_callbacks, make_trainer, rema
 from nasrunner.children.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.batches import BatchCheck, last_batch_size
 from nasrunner.children.fitting import interruptible
-from nasrunner.children.length import Length, check_least, check_validated, limited
+from nasrunner.children.length import Length, check_ends, check_least, check_validated, limited
 from nasrunner.children.loading import LoadedData, is_in_memory
 from nasrunner.children.measuring import LastValidation, Measuring
 from nasrunner.children.memory_format import is_channels_last
@@ -114,6 +114,7 @@ class ChildRehearsal:
             ConfigError: names the keys that do not go together.
             DataError: targets are not what the task needs.
         """
+        check_ends(self.config["trainer"], self.length)
         check_least(self.config["trainer"], self.length)
         self._check_validation()
         self._check_callbacks()

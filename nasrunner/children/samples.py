@@ -57,11 +57,11 @@ def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
     started = time.monotonic()
     is_complete = False
     for place, genotype in enumerate(_genotypes(stage)):
-        elapsed_s = time.monotonic() - started
         if genotype is None:
             is_complete = True
             break
-        if elapsed_s > _LISTING_S or (found and (place >= _MAX_DRAWS or elapsed_s > _DRAWING_S)):
+        limit_s = _DRAWING_S if found else _LISTING_S
+        if time.monotonic() - started > limit_s or (found and place >= _MAX_DRAWS):
             break
         frozen = space.freeze(genotype)
         text = frozen.network.text()
@@ -76,6 +76,8 @@ def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
         least_gb = min(least_gb, needed_gb := least_memory_gb(parameters))
         if needed_gb > there_gb:
             continue
+        if not found:  # a user's module is inspected in a process that takes seconds to start
+            started = time.monotonic()
         found[text] = (parameters, frozen)
         if len(found) == NUM_NETWORKS:
             break

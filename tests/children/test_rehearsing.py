@@ -84,6 +84,11 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
             r"Lightning refuses .*val_acc",
         ),
         (["trainer.max_epochs=0"], {}, r"trainer.max_epochs must be null or -1 or >= 1, got 0"),
+        (
+            ["trainer.max_epochs=-1"],
+            {},
+            r"max_epochs=-1 trains every child without end; give .* or stop_patience",
+        ),
         (["trainer.max_steps=0"], {}, r"trainer.max_steps must be null or -1 or >= 1, got 0"),
         (
             ["trainer.accumulate_grad_batches=0"],

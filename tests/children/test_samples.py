@@ -1,5 +1,6 @@
 import pytest
 
+from nasrunner.children.inspecting import measured
 from nasrunner.children.samples import sampled
 from nasrunner.core import ConfigError
 from nasrunner.spaces.language import parse_space
@@ -41,3 +42,21 @@ def test_a_large_space_without_a_possible_network_is_a_remark():
     assert found.networks == []
     assert found.remark is not None
     assert found.remark.startswith("none of 30 random networks can be built for data.in_shape=[1, ")
+
+
+def test_the_first_network_may_take_long_and_is_not_the_only_one(monkeypatch):
+    """A user's module is inspected in a process that is started for the first one."""
+    clock = [0.0]
+
+    def slow_once(*arguments):
+        clock[0] += 3.0 if clock[0] == 0 else 0.01
+        return measured(*arguments)
+
+    monkeypatch.setattr("nasrunner.children.samples.measured", slow_once)
+    monkeypatch.setattr("nasrunner.children.samples.time.monotonic", lambda: clock[0])
+    space = parse_space({"affine": {"units": 2, "bias": {"oneof": [True, False]}}})
+    found = sampled(space, (3,), 2, "float32").networks
+    assert [each.network.text() for each in found] == [
+        "affine(units=2, bias=False)",
+        "affine(units=2)",
+    ]

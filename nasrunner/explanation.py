@@ -1,0 +1,77 @@
+"""Puts into words what Hydra says of a key that does not exist: the nearest legal ones."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from nasrunner import config as skeleton
+from nasrunner.arguments import read_arguments
+from nasrunner.command_line import sentence
+from nasrunner.composition import takes
+from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.user_modules import find_user_modules
+
+
+def explain(
+    error: Exception, overrides: Sequence[str] | None = None, own_dir: Path | None = None
+) -> str:
+    """An error as one sentence, with the legal keys where one was misspelt.
+
+    Args:
+        error: what a user caused.
+        overrides: that were given; None: those of ``nasrunner``'s command line.
+        own_dir: the user's own configuration folder, where overrides are given.
+    """
+    if overrides is None:
+        with contextlib.suppress(ConfigError):  # one of flags: it is what is told
+            called = read_arguments(sys.argv[1:])
+            overrides, own_dir = called.overrides, called.own_dir
+    given = overrides or ()
+    text = sentence(error)
+    text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
+    unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'. No match", text)
+    if isinstance(error, ConfigCompositionException) and unknown:
+        key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
+        if key.split(".")[0] == "experiment":
+            return (
+                "the experiment's file must begin with the line '# @package _global_', or its keys "
+                f"are read as {key}.…"
+            )
+        parent, _, name = key.rpartition(".")
+        node = _composed_node(parent, given, own_dir)
+        if takes(node, name):
+            typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
+            return f"the configuration has no {key!r} yet: +{typed} adds it"
+        if legal := [str(each) for each in node]:
+            return f"there is no key {key!r}, {suggest(name, legal)}"
+    return text
+
+
+def _composed_node(key: str, given: Sequence[str], own_dir: Path | None) -> Mapping[Any, Any]:
+    """A node of the configuration composed from the overrides that are legal.
+
+    Modules that the configuration names can be imported from then on.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    overrides = [] if own_dir is None else [skeleton.search_path(own_dir)]
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        composed = compose("config", overrides=overrides)
+        # Options of groups come first, as Hydra takes them, wherever they were typed.
+        for argument in sorted(given, key=lambda each: "." in each.partition("=")[0]):
+            try:
+                composed = compose("config", overrides=[*overrides, argument])
+                overrides.append(argument)
+            except HydraException:
+                continue  # the one to be told about, or one after it
+    find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
+    node = OmegaConf.select(composed, key) if key else composed
+    return node if isinstance(node, DictConfig) else {}
