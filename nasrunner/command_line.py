@@ -37,6 +37,15 @@ def sentence(error: Exception) -> str:
     called = re.search(r"Error parsing override '(\S+?)=.* Unknown function '(\w+)'", text)
     if called is not None and (form := written(called[2])):
         return f"{called[1]}: a decision {called[2]!r} is written {form}"
+    if isinstance(error, HydraException) and (unread := _unread(sys.argv[1:])):
+        key, _, value = unread.partition("=")
+        if value.startswith(("[", "{")):
+            return f"{unread} cannot be read: legal are [value, …] and {{key: value, …}}"
+        quoted = value.replace('"', "")
+        return (
+            f"{unread} cannot be read: a value of more than letters a to z, digits and "
+            f"-_./:%+@?| stands in quotes of its own: '{key}=\"{quoted}\"'"
+        )
     converted = re.search(
         r"Value '(.*)' of type '\w+' could not be converted to (\w+) full_key: (\S+)", text
     )
@@ -50,6 +59,19 @@ def sentence(error: Exception) -> str:
         return text
     group, name, options, _ = missing.groups()
     return f"there is no {group}={name}, {suggest(name, options.split())}"
+
+
+def _unread(arguments: Sequence[str]) -> str | None:
+    """The first of a command's overrides that Hydra's grammar does not take."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parser = OverridesParser.create()
+    for argument in (each for each in arguments if "=" in each and not each.startswith("-")):
+        try:
+            parser.parse_override(argument)
+        except HydraException:
+            return argument
+    return None
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ def explain(
         own_dir: the user's own configuration folder, where overrides are given.
     """
     if overrides is None:
-        with contextlib.suppress(ConfigError):  # one of flags: it is what is told
+        with contextlib.suppress(ConfigError, HydraException):  # it is what is told
             called = read_arguments(sys.argv[1:])
             overrides, own_dir = called.overrides, called.own_dir
     given = overrides or ()

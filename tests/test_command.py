@@ -154,6 +154,9 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             ["searcher.num_random=3", "searcher=evolution"],
             "no key 'searcher.num_random', Legal: _target_, population_size, tournament_size$",
         ),
+        (["study=a=b"], r"study=a=b cannot be read: a value .* in quotes .*: 'study=\"a=b\"'"),
+        (["hydra.run.dir=ü/s"], r"hydra.run.dir=ü/s cannot be read: .*: 'hydra.run.dir=\"ü/s\"'"),
+        (["space={concat: [relu}"], r"relu\} cannot be read: legal are \[value, …\] and \{key: "),
         (["max_children=0"], "max_children must be int >= 1 or null, got 0"),
         (["limits.parameters=0"], "limits.parameters must be int >= 1 or null, got 0"),
         (
