@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import SingleDeviceStrategy
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.arguments import has_users_callbacks, make_trainer
@@ -160,7 +161,7 @@ class Fitting:
 
 def _fit(fitted: Fitted, config: Config, progress: Progress | None) -> None:
     path = None if progress is None else progress.path
-    with allowed_classes(config, path):
+    with allowed_classes(config, path), sigterm_first(fitted.trainer):
         # Also where there is no path: Lightning looks for checkpoints of its own in a SLURM job.
         fitted.trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=path, weights_only=True)
 
@@ -173,15 +174,42 @@ def _start_of_rank(seed: int, trainer: pl.Trainer) -> RandomState:
 
 
 @contextmanager
+def sigterm_first(trainer: pl.Trainer) -> Iterator[None]:
+    """Raises what a SIGTERM means to Lightning in the place of errors that come of it.
+
+    SLURM and shells send it to all processes of a job: those that load a child's data end before
+    Lightning looks for the signal, and that they did is an error of torch's.
+
+    Args:
+        trainer: whose fit this is.
+
+    Raises:
+        SIGTERMException: the process was told to stop while it trained.
+    """
+    try:
+        yield
+    except Exception as error:
+        if trainer.received_sigterm:
+            raise SIGTERMException from error
+        raise
+
+
+@contextmanager
 def interruptible() -> Iterator[None]:
-    """Undoes what Lightning 2.6 makes of Ctrl-C: it ignores SIGINT from then on, and exits."""
+    """Undoes what Lightning 2.6 makes of Ctrl-C: it ignores SIGINT from then on, and exits.
+
+    Cleaning up after it may break, too, where it came while loaders were being started.
+    """
     is_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if is_main else None
     try:
         yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            if is_main:
-                signal.signal(signal.SIGINT, handler)
-            raise error.__context__ from None
-        raise
+    except (Exception, SystemExit) as error:
+        before = error.__context__
+        while before is not None and not isinstance(before, KeyboardInterrupt):
+            before = before.__context__
+        if before is None:
+            raise
+        if is_main:
+            signal.signal(signal.SIGINT, handler)
+        raise before from None

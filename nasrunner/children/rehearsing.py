@@ -19,13 +19,14 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
 from nasrunner.children.arguments import has_users_callbacks, make_trainer, remarks
 from nasrunner.children.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.batches import BatchCheck, last_batch_size
-from nasrunner.children.fitting import interruptible
+from nasrunner.children.fitting import interruptible, sigterm_first
 from nasrunner.children.length import Length, check_ends, check_least, check_validated, limited
 from nasrunner.children.loading import LoadedData, is_in_memory
 from nasrunner.children.measuring import LastValidation, Measuring
@@ -260,9 +261,9 @@ class ChildRehearsal:
         module.check = BatchCheck.of(self.config, task, self.data)
         loaded = LoadedData(self.data, is_fast=False).attach(trainer)
         try:
-            with interruptible():
+            with interruptible(), sigterm_first(trainer):
                 trainer.fit(module, datamodule=loaded)
-        except (KeyboardInterrupt, NetworkError, NasRunnerError):
+        except (KeyboardInterrupt, SIGTERMException, NetworkError, NasRunnerError):
             raise
         except (FloatingPointError, torch.OutOfMemoryError):
             return []  # of this network and its first weights

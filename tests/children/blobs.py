@@ -1,7 +1,9 @@
 """A tiny data set in memory, its children, and the composition of their configuration."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
 import time
 import warnings
 from dataclasses import dataclass
@@ -224,6 +226,16 @@ class InterruptAtSetup(pl.Callback):
 
     def setup(self, trainer, pl_module, stage):
         interrupt()
+
+
+class TerminateAll(pl.Callback):
+    """SIGTERM to this process and to those that load its data, as SLURM and shells send it."""
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        loaders = [str(process.pid) for process in multiprocessing.active_children()]
+        assert loaders
+        subprocess.run(["kill", str(os.getpid()), *loaders], check=True)
+        time.sleep(10)  # torch raises before this
 
 
 def broken(how):

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children import arguments
+from nasrunner.children.fitting import interruptible
 from nasrunner.children.length import Length
 from nasrunner.children.loading import LoadedData, load_data
 from nasrunner.children.measuring import Measuring
@@ -26,6 +28,13 @@ BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affi
 DROPOUT = {"concat": [{"affine": {"units": 16}}, {"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
 REGRESSION = {**BLOBS, "num_outputs": 1, "is_regression": True}
 LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
+WORKERS = {
+    **OWN,
+    "_target_": "tests.children.plain.WorkerBlobs",
+    "num_workers": 2,
+    "has_sampler": False,
+    "seeds_workers": False,
+}
 
 
 def curves(folder, index=0):
@@ -410,6 +419,26 @@ def test_ctrl_c_is_not_a_failure_of_the_child(tmp_path, override, space):
 def test_sigterm_is_not_a_failure_of_the_child(tmp_path):
     with pytest.raises(ToldToStop, match="SIGTERM"), stopped_by_signals():
         train(tmp_path, space=broken("terminate"))
+    assert not (child_folder(tmp_path, 0) / "outcome.json").exists()
+
+
+def test_an_error_of_cleaning_up_after_ctrl_c_hides_nothing():
+    def fit():
+        try:
+            raise ToldToStop(signal.SIGTERM)
+        finally:
+            raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+
+    with pytest.raises(ToldToStop, match="SIGTERM"), interruptible():
+        fit()
+
+
+@pytest.mark.parametrize("is_rehearsed", [True, False], ids=["rehearsal", "child"])
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_sigterm_to_the_loaders_of_data_too_is_no_failure(tmp_path, is_rehearsed):
+    callback = "trainer.callbacks=[{_target_: tests.children.blobs.TerminateAll}]"
+    with pytest.raises(SIGTERMException):
+        train(tmp_path, callback, data=WORKERS, is_rehearsed=is_rehearsed)
     assert not (child_folder(tmp_path, 0) / "outcome.json").exists()
 
 
