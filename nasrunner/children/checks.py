@@ -18,6 +18,7 @@ from nasrunner.children.schedulers import Plateau
 from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config, Construct, check_settings, variants
 from nasrunner.children.tasks import make_task
+from nasrunner.children.telling import told_of_data
 from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
 from nasrunner.core.errors import suggest
 
@@ -198,8 +199,10 @@ def _load_data(config: Config, in_shape: Shape, construct: Construct) -> pl.Ligh
             raise DataError(f"data.{name} is {expected}, but the data module says {found}")
     if getattr(data, "needs_one_device", False):
         _check_one_device(config["trainer"], type(data).__name__, construct)
-    data.prepare_data()
-    data.setup("fit")
+    with told_of_data(data, "prepare_data() fails"):
+        data.prepare_data()
+    with told_of_data(data, 'setup("fit") fails'):
+        data.setup("fit")
     return data
 
 

@@ -10,10 +10,21 @@ from nasrunner.children.module import ChildModule
 Weights = dict[str, torch.Tensor]
 """A copy of a network's weights and buffers."""
 
+_ORIGINAL, _MASK = "_orig", "_mask"  # of torch.nn.utils.prune
+
 
 def copied(module: ChildModule) -> Weights:
-    """The network's weights as they are now, on their device."""
-    return {name: value.detach().clone() for name, value in module.network.state_dict().items()}
+    """The network's weights as they are now, on their device.
+
+    While a callback prunes, torch holds ``weight_orig`` and ``weight_mask`` in the place of
+    ``weight``: the copy has their product, as the network has it once pruning is permanent.
+    """
+    found = {name: value.detach().clone() for name, value in module.network.state_dict().items()}
+    for mask_name in [name for name in found if name.endswith(_MASK)]:
+        name = mask_name.removesuffix(_MASK)
+        if f"{name}{_ORIGINAL}" in found:
+            found[name] = found.pop(f"{name}{_ORIGINAL}") * found.pop(mask_name)
+    return found
 
 
 def are_equal(first: Weights, second: Weights) -> bool:

@@ -37,6 +37,7 @@ from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config, Construct
 from nasrunner.children.shortened import on_one_device, shortened
 from nasrunner.children.tasks import Task, make_task
+from nasrunner.children.telling import one_line, told_of_data
 from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
 
 _LOOKING_S = 0.5
@@ -91,7 +92,8 @@ class ChildRehearsal:
         """
         self.data.trainer = self.trainer
         try:
-            loader = getattr(self.data, method)()
+            with told_of_data(self.data, f"{method}() fails"):
+                loader = getattr(self.data, method)()
         finally:
             self.data.trainer = None
         parts = list(loader.values()) if isinstance(loader, Mapping) else loader
@@ -143,7 +145,7 @@ class ChildRehearsal:
         if broken:
             counted = "the network" if len(broken) == 1 else f"each of {len(broken)} networks"
             raise ConfigError(
-                f"space: {counted} that was tried breaks in its first step: {_one_line(broken[0])}"
+                f"space: {counted} that was tried breaks in its first step: {one_line(broken[0])}"
             )
         return []
 
@@ -202,7 +204,10 @@ class ChildRehearsal:
             return  # it has looked at all of them
         check = BatchCheck.of(self.config, self.task, self.data)
         deadline = time.monotonic() + _LOOKING_S
-        with _batches(self.loader) as batches:
+        with (
+            told_of_data(self.data, "a training batch cannot be had"),
+            _batches(self.loader) as batches,
+        ):
             for batch in batches:
                 check.check_targets(batch)
                 if time.monotonic() > deadline:
@@ -226,7 +231,7 @@ class ChildRehearsal:
             except ValueError as error:
                 raise ConfigError(
                     "data.batch_size leaves one example for the last training batch of an epoch, "
-                    f"which batch normalization cannot train on ({_one_line(error)}); legal: "
+                    f"which batch normalization cannot train on ({one_line(error)}); legal: "
                     "another batch size, or data.drop_last=true"
                 ) from error
 
@@ -341,7 +346,7 @@ def _without_traces(trainer: pl.Trainer, folder: Path) -> None:
 
 def _explained(error: BaseException) -> str:
     """A failure of training in one sentence, with the key to change where it is known."""
-    text = _one_line(error)
+    text = one_line(error)
     if "gradient clipping" in text and "fused" in text:
         return (
             "trainer.gradient_clip_val clips no gradients that the optimizer scales itself, as a "
@@ -352,7 +357,3 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, MisconfigurationException):
         where = "trainer: Lightning refuses the configuration"
     return f"{where}: {type(error).__name__}: {text}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

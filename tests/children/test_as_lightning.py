@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from nasrunner.core import child_folder
 from tests.children.blobs import BLOBS, OWN
 from tests.children.plain import childs, lightnings_own
 
@@ -191,3 +192,18 @@ def test_a_stochastic_average_is_validated(tmp_path, space):
         space=space,
         num_extra=0 if has_batch_norm else 1,
     )
+
+
+@pytest.mark.parametrize("amount", [0.3, 2])
+def test_what_is_pruned_is_kept_as_it_was_validated(tmp_path, amount):
+    prune = "_target_: pytorch_lightning.callbacks.ModelPruning, pruning_fn: l1_unstructured"
+    compare(
+        tmp_path,
+        f"trainer.callbacks=[{{{prune}, amount: {amount}}}]",
+        data=LOADER,
+        space={"affine": {"units": 3}},
+    )
+    best = torch.load(child_folder(tmp_path, 0) / "best.ckpt", weights_only=True)["state_dict"]
+    network = torch.nn.Linear(4, 3)
+    network.load_state_dict({name.split(".")[-1]: value for name, value in best.items()})
+    assert (network.weight == 0).sum() > 0
