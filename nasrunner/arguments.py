@@ -145,6 +145,9 @@ def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
             f"{group} is one data set for all children, got {override}; a study for each is "
             f"--multirun {group}=option1,option2"
         )
+    text = override.partition("=")[2].strip()
+    if text in options and not isinstance(value, str | dict):  # named as a number is, 2024 or inf
+        return [f"{override.partition('=')[0]}='{text}'"]
     if isinstance(value, dict):  # in the place of an option
         return [override] if override.startswith("+") else [f"~{group}", f"+{override}"]
     for each in value.list if isinstance(value, ChoiceSweep) else [value]:

@@ -26,7 +26,11 @@ from nasrunner.core.text import printable
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""
 
-_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+_KINDS = {
+    "Integer": "a whole number in digits alone",
+    "Float": "a number without a unit",
+    "Boolean": "true or false",
+}
 """What OmegaConf calls a type, in words."""
 
 
@@ -46,12 +50,16 @@ def sentence(error: Exception) -> str:
             f"{unread} cannot be read: a value of more than letters a to z, digits and "
             f"-_./:%+@?| stands in quotes of its own: '{key}=\"{quoted}\"'"
         )
-    converted = re.search(
-        r"Value '(.*)' of type '\w+' could not be converted to (\w+) full_key: (\S+)", text
-    )
-    if converted is not None:
-        value, kind, key = converted.groups()
-        return f"{key} must be {_KINDS.get(kind, kind)}, got {value!r}"
+    if found := re.search(r"full_key: (\S+)", text):
+        key = found[1]
+        typed = re.search(rf"override {re.escape(key)}=(.*?) (?:Value|Invalid)", text)
+        if wrong := re.search(r"Value '(.*?)' of type '\w+' could not be converted to (\w+)", text):
+            given = typed[1] if typed else wrong[1]
+            return f"{key} must be {_KINDS.get(wrong[2], wrong[2])}, got {given}"
+        if "is not Optional" in text:
+            return f"{key} cannot be null"
+        if wrong := re.search(r"\w+ is not a subclass of \w+Config\. value: (.*?) full_key", text):
+            return f"{key} holds keys of its own, got {wrong[1]}"
     missing = re.search(
         r"Could not find '(\S+)/(\S+)' Available options in '\1': (.*?)( Config |$)", text
     )

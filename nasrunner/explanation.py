@@ -3,9 +3,8 @@
 import contextlib
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -44,19 +43,29 @@ def explain(
                 f"are read as {key}.…"
             )
         parent, _, name = key.rpartition(".")
-        node = _composed_node(parent, given, own_dir)
+        composed = _composed(given, own_dir)
+        found = OmegaConf.select(composed, parent) if parent else composed
+        node = found if isinstance(found, DictConfig) else {}
         if takes(node, name):
             typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
             return f"the configuration has no {key!r} yet: +{typed} adds it"
+        if elsewhere := _keys_named(name, composed):
+            return f"there is no key {key!r}, did you mean {' or '.join(map(repr, elsewhere))}?"
         if legal := [str(each) for each in node]:
             return f"there is no key {key!r}, {suggest(name, legal)}"
     return text
 
 
-def _composed_node(key: str, given: Sequence[str], own_dir: Path | None) -> Mapping[Any, Any]:
-    """A node of the configuration composed from the overrides that are legal.
+def _keys_named(name: str, composed: DictConfig) -> list[str]:
+    """The keys of this name, wherever in the groups they stand: ``lr`` is ``optimizer.lr``."""
+    keys = [key.split(".") for key, _ in skeleton.leaves(OmegaConf.to_container(composed))]
+    return [".".join(each) for each in keys if len(each) == 2 and each[1] == name]
 
-    Modules that the configuration names can be imported from then on.
+
+def _composed(given: Sequence[str], own_dir: Path | None) -> DictConfig:
+    """The configuration composed from the overrides that are legal.
+
+    Modules that it names can be imported from then on.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -73,5 +82,4 @@ def _composed_node(key: str, given: Sequence[str], own_dir: Path | None) -> Mapp
             except HydraException:
                 continue  # the one to be told about, or one after it
     find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
-    node = OmegaConf.select(composed, key) if key else composed
-    return node if isinstance(node, DictConfig) else {}
+    return composed

@@ -52,6 +52,10 @@ def resume(arguments: Arguments) -> Resumed:
     if arguments.is_multirun:
         raise ConfigError("resume= continues what was begun, so --multirun cannot be given with it")
     folder = resumable(arguments.resumed, _warn)
+    if "${" in str(folder):
+        raise ConfigError(
+            f"resume={folder}: Hydra takes ${{…}} in a name for a reference; rename it"
+        )
     given = [each for each in arguments.overrides if not each.startswith(("resume=", "trust="))]
     trust = _is_trusted(each for each in arguments.overrides if each.startswith("trust="))
     parsed, paths = parse_overrides(given)

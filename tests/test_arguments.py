@@ -88,6 +88,14 @@ def test_a_group_of_the_users_own_options_names_them(tmp_path: Path) -> None:
         read_arguments(["--config-dir", str(tmp_path), "searcher=1"])
 
 
+@pytest.mark.parametrize("name", ["2024", "1e3", "inf", "null", "true"])
+def test_an_option_may_be_named_as_another_value_is_written(name: str, tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / f"{name}.yaml").touch()
+    read = read_arguments(["--config-dir", str(tmp_path), f"space={name}"])
+    assert read.overrides == (f"space='{name}'",)
+
+
 def test_the_shipped_sweeps_are_found_where_there_is_no_such_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

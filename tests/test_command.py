@@ -134,14 +134,22 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["sercher=random"], r"no key 'sercher', did you mean 'searcher'\? Legal: .*seed"),
         (["trainer.max_epoch=3"], r"'trainer.max_epoch', did you mean 'max_epochs'\?"),
         (["optimizer.lrr=3"], r"no key 'optimizer.lrr', did you mean 'lr'\?"),
+        (["optimizer.learning_rate=3"], r"'optimizer.learning_rate', did you mean 'lr'\?"),
+        (["trainer.epochs=3"], r"'trainer.epochs', did you mean 'max_epochs' or 'min_epochs'\?"),
+        (["max_epochs=3"], r"no key 'max_epochs', did you mean 'trainer.max_epochs'\?$"),
+        (["optimizer.batch_size=3"], r"'optimizer.batch_size', did you mean 'data.batch_size'\?$"),
         (["space.concat.0.conv2d.filters=[8,16]"], r"is a decision, .*\{oneof: \[8, 16\]\}"),
         (["limits.parameter=3"], r"no key 'limits.parameter', did you mean 'parameters'\?"),
         (
             ["searcher=radnom"],
             r"there is no searcher=radnom, did you mean 'random'\? Legal: cmaes, .*, tpe$",
         ),
-        (["seed=abc"], r"^nasrunner: seed must be a whole number, got 'abc'\n$"),
-        (["limits.memory_gb=4GB"], "limits.memory_gb must be a number, got '4GB'$"),
+        (["seed=abc"], r"^nasrunner: seed must be a whole number in digits alone, got abc$"),
+        (["limits.parameters=1e6"], r": limits.parameters must be a whole number .*, got 1e6$"),
+        (["max_hours=01:30:00"], "max_hours must be a number without a unit, got 01:30:00$"),
+        (["study=null"], "study cannot be null$"),
+        (["limits=100"], "limits holds keys of its own, got 100$"),
+        (["limits.memory_gb=4GB"], "limits.memory_gb must be a number without a unit, got 4GB$"),
         (["seed=range(0,5)"], r": seed=range\(0,5\): a study for each: --multirun seed=range"),
         (["seed=interval(0,5)"], "an interval is searched only in the space and in data, task"),
         (["optimizer.lr=range(1,5)"], r"written optimizer.lr=\{range: .*; a study for each"),
@@ -343,7 +351,7 @@ def test_a_study_is_resumed_whatever_its_folder_is_called(
         (["executor=seriel"], "there is no executor=seriel, did you mean 'serial'"),
         (["executor.threads={oneof: [1, 2]}"], "executor.threads: oneof is a decision, which only"),
         (["executor=local", "executor.thread=2"], "no key 'executor.thread', did you mean"),
-        (["max_children=many"], "max_children must be a whole number, got 'many'"),
+        (["max_children=many"], "max_children must be a whole number in digits alone, got many$"),
         (["max_children=1,2"], "max_children=1,2: legal are key=value and"),
         (["--multirun"], "resume= continues what was begun"),
     ],
@@ -371,6 +379,15 @@ def test_the_only_study_of_a_name_is_taken_without_a_word(tmp_path: Path) -> Non
         (tmp_path / time / "ledger.jsonl").touch()
         assert resumable(str(tmp_path), told.append) == tmp_path / time
     assert told == [f"resume: the latest of 2 studies in {tmp_path} is taken, {time}"]
+
+
+def test_a_folder_that_is_named_as_a_reference_is_not_resumed(
+    command: Command, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "${x}")
+    with pytest.raises(SystemExit):
+        command("resume=${x}", "max_children=4")
+    assert capsys.readouterr().err.endswith("${…} in a name for a reference; rename it\n")
 
 
 def test_of_the_studies_of_one_name_the_latest_is_resumed(

@@ -1,7 +1,7 @@
 """Errors a user can cause. Every message names the rule, the value, what is legal, and where."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class NasRunnerError(Exception):
@@ -32,8 +32,16 @@ class MachineError(NasRunnerError):
 
 
 def suggest(name: str, legal: Iterable[str]) -> str:
-    """Returns the end of an error message: the nearest legal name, then all of them, sorted."""
+    """Returns the end of an error message: the nearest legal names, then all of them, sorted."""
     names = sorted(legal)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    initials = "".join(word[:1] for word in name.lower().split("_"))  # learning_rate: lr
+    near = [initials] if initials in names else _nearest(name, names)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{hint}Legal: {', '.join(names)}"
+
+
+def _nearest(name: str, names: Sequence[str]) -> list[str]:
+    """The most similar name, or both where two are equally similar."""
+    near = difflib.get_close_matches(name, names, n=2)
+    ratios = [difflib.SequenceMatcher(None, each, name).ratio() for each in near]
+    return sorted(near) if len(set(ratios)) == 1 else near[:1]

@@ -97,7 +97,7 @@ def test_networks_of_other_settings_are_not_mixed(
             ["top=2", "optimizer=sdg"],
             r"there is no optimizer=sdg, did you mean 'sgd'\? Legal: adam, adamw, sgd$",
         ),
-        (["top=2", "optimizer.lr=[1"], "no viable alternative at input"),
+        (["top=2", "optimizer.lr=[1"], r"optimizer.lr=\[1 cannot be read: legal are"),
         (["from=runs:/1", "tracking_uri=sqlite:///no.db"], "there is no file .*no.db"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
