@@ -145,7 +145,12 @@ CONVOLUTIONS = [
     ("batches", "groups"),
     [
         # 1,150 examples to train on, 287 to validate
-        pytest.param(["data.batch_size=383", "data.eval_batch_size=286"], {}, id="a last one of 1"),
+        pytest.param(
+            ["data.batch_size=383", "data.eval_batch_size=286"],
+            {},
+            id="a last one of 1",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(["data.batch_size=64"], {}, id="64 and 62", marks=pytest.mark.slow),
         pytest.param(
             ["data.batch_size=64", "trainer.max_epochs=1"],

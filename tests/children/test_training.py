@@ -433,6 +433,7 @@ def test_an_error_of_cleaning_up_after_ctrl_c_hides_nothing():
         fit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_rehearsed", [True, False], ids=["rehearsal", "child"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_sigterm_to_the_loaders_of_data_too_is_no_failure(tmp_path, is_rehearsed):
