@@ -132,10 +132,10 @@ def _checked(override: str, own_dir: Path | None) -> Sequence[str]:
     group = key.lstrip("+")
     if "/" not in group and not (config_dir() / group).is_dir():
         return [override]
-    return _checked_option(override, options_of(group, own_dir))
+    return _checked_option(override, options_of(group, own_dir), own_dir)
 
 
-def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
+def _checked_option(override: str, options: Sequence[str], own_dir: Path | None) -> Sequence[str]:
     parsed = OverridesParser.create().parse_override(override)
     group, value = parsed.key_or_group, parsed.value()
     if value is None and group == "experiment":
@@ -150,6 +150,8 @@ def _checked_option(override: str, options: Sequence[str]) -> Sequence[str]:
         return [f"{override.partition('=')[0]}='{text}'"]
     if isinstance(value, dict):  # in the place of an option
         return [override] if override.startswith("+") else [f"~{group}", f"+{override}"]
+    if own_dir is not None and (own_dir / group / f"{text}.yml").is_file() and text not in options:
+        raise ConfigError(f"{override}: {own_dir / group / text}.yml must be named {text}.yaml")
     for each in value.list if isinstance(value, ChoiceSweep) else [value]:
         if isinstance(each, list) and group != "experiment":  # Hydra would mix the options
             names = ",".join(map(str, each))

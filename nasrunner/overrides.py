@@ -66,9 +66,14 @@ def _wrap(name: str, wrapper: Callable[..., None]) -> None:
 def _load_utf8(original: Callable[..., Any]) -> Callable[..., Any]:
     def load_config(repository: ConfigRepository, config_path: str) -> Any:
         try:
-            return original(repository, config_path)
+            result = original(repository, config_path)
         except UnicodeDecodeError as error:
             raise ConfigError(f"{config_path}.yaml must be text in UTF-8: {error}") from error
+        if result is not None and OmegaConf.is_list(result.config):
+            raise ConfigError(
+                f"{config_path}.yaml must hold keys, got a list; modules in series are concat: […]"
+            )
+        return result
 
     return load_config
 

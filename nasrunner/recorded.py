@@ -36,7 +36,6 @@ class RecordedChild:
         outcome: None while it is in flight.
         proposed_s: when it was proposed, Unix seconds.
         ended_s: when its outcome was recorded, Unix seconds; None while it is in flight.
-        is_changed: whether it was trained after the user's source or data had changed.
         folder: where it keeps its files, if it was trained.
     """
 
@@ -45,7 +44,6 @@ class RecordedChild:
     proposed_s: float
     ended_s: float | None
     folder: Path
-    is_changed: bool = False
 
     @property
     def is_evaluation(self) -> bool:
@@ -258,12 +256,7 @@ def _study(
         if event["event"] == "outcome":
             child = children[event["index"]]
             outcome = Outcome.from_json(event, child.proposal)
-            children[event["index"]] = replace(
-                child,
-                outcome=outcome,
-                ended_s=time_s,
-                is_changed=event.get("changed", False),
-            )
+            children[event["index"]] = replace(child, outcome=outcome, ended_s=time_s)
     last = events[-1]
     return RecordedStudy(
         folder=folder,

@@ -309,8 +309,8 @@ class Study:
     def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Ledger first, then trackers, then the searcher."""
         is_new = outcome.reused_from is None and outcome.status != "invalid"
-        mark = {"changed": True} if self._is_changed and is_new else {}
-        self.ledger.append("outcome", {**outcome.to_json(), **mark})
+        outcome = dataclasses.replace(outcome, is_changed=self._is_changed and is_new)
+        self.ledger.append("outcome", outcome.to_json())
         for tracker in self.trackers:
             tracker.recorded(outcome, blueprint)
         with self._one_thread.held():

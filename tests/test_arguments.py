@@ -96,6 +96,15 @@ def test_an_option_may_be_named_as_another_value_is_written(name: str, tmp_path:
     assert read.overrides == (f"space='{name}'",)
 
 
+def test_a_file_that_does_not_end_in_yaml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "mine.yml").touch()
+    with pytest.raises(
+        ConfigError, match=r"space=mine: \S+/space/mine.yml must be named mine.yaml"
+    ):
+        read_arguments(["--config-dir", str(tmp_path), "space=mine"])
+
+
 def test_the_shipped_sweeps_are_found_where_there_is_no_such_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -287,3 +287,10 @@ def test_a_configuration_that_is_nested_too_deeply_is_one_sentence(
     assert said == (
         "nasrunner: the configuration is nested too deeply; 40 modules in one another are legal\n"
     )
+
+
+def test_a_file_that_holds_a_list_is_named(tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "mine.yaml").write_text("- relu\n- tanh\n")
+    with pytest.raises(NasRunnerError, match=r"^space/mine.yaml must hold keys, got a list"):
+        composed("space=mine", own=tmp_path)

@@ -76,7 +76,7 @@ def on_meta(
     if out_shape != legal:
         raise SpaceError(
             f"the network's output has the shape {out_shape} but must have {legal}: "
-            "end the space with affine: {units: ${data.num_outputs}}"
+            'end the space with affine: {units: "${data.num_outputs}"}'
         )
     return network
 

@@ -35,9 +35,10 @@ def suggest(name: str, legal: Iterable[str]) -> str:
     """Returns the end of an error message: the nearest legal names, then all of them, sorted."""
     names = sorted(legal)
     initials = "".join(word[:1] for word in name.lower().split("_"))  # learning_rate: lr
-    near = [initials] if initials in names else _nearest(name, names)
+    below = [each for each in names if each.endswith(f".{name}")]  # lr: optimizer.lr
+    near = [initials] if initials in names else below[:2] or _nearest(name, names)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"{hint}Legal: {', '.join(names)}"
+    return f"{hint}Legal: {', '.join(names) or 'none'}"
 
 
 def _nearest(name: str, names: Sequence[str]) -> list[str]:

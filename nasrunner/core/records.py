@@ -77,6 +77,7 @@ class Outcome:
         error: for ``failed`` and ``invalid``: the reason, readable; the middle of a long one is
             cut out.
         reused_from: index of the child with the same genotype whose outcome this repeats.
+        is_changed: whether it was trained after the user's source or data had changed.
     """
 
     proposal: Proposal
@@ -86,6 +87,7 @@ class Outcome:
     cost_s: float = 0.0
     error: str | None = None
     reused_from: int | None = None
+    is_changed: bool = False
 
     def __post_init__(self) -> None:
         if self.error is not None and len(self.error) > _MAX_ERROR:
@@ -106,6 +108,7 @@ class Outcome:
             "cost_s": round(self.cost_s, 4),
             "error": self.error,
             "reused_from": self.reused_from,
+            **({"changed": True} if self.is_changed else {}),
         }
 
     @classmethod
@@ -118,6 +121,7 @@ class Outcome:
             record["cost_s"],
             record["error"],
             record["reused_from"],
+            record.get("changed", False),
         )
 
 

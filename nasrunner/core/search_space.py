@@ -64,5 +64,10 @@ class SearchSpace(Space):
         return self.network.build(in_shape)
 
     def text(self) -> str:
-        settings = ", ".join(f"{key}={shown(value)}" for key, value in self.hyperparameters)
+        values = dict(self.hyperparameters)
+        referred = {f"${{{key}}}": value for key, value in values.items()}
+        settings = ", ".join(
+            f"{key}={shown(referred.get(value, value) if isinstance(value, str) else value)}"
+            for key, value in values.items()
+        )
         return f"{self.network.text()} | {settings}" if settings else self.network.text()

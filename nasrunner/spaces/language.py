@@ -111,6 +111,8 @@ def _parse_module(node: object, key: str) -> Space:
 
 def _parse_named(name: str, arguments: object, key: str) -> Space:
     if name not in MODULES:
+        if "." in name:
+            raise SpaceError(f"{key}: a class of your own or of torch is written _target_: {name}")
         raise SpaceError(f"{key}: there is no module {name!r}, {suggest(name, MODULES)}")
     return _parse_arguments(MODULES[name], arguments, f"{key}.{name}")
 

@@ -134,6 +134,8 @@ class ChildRuns:
         }
         if outcome.reused_from is not None:
             known["nasrunner.reused_from"] = str(outcome.reused_from)
+        if outcome.is_changed:
+            known["nasrunner.changed"] = "true"
         if outcome.error:
             known["nasrunner.error"] = text.clipped(outcome.error, text.MAX_TAG)
         if run is None:

@@ -76,6 +76,8 @@ def test_a_mistake_in_the_configuration_is_named_before_training(overrides, argu
     ("settings", "message"),
     [
         ({"optimizer.lrr": {"oneof": [1, 2]}}, r"has no 'optimizer.lrr', did you mean 'optimizer"),
+        ({"lr": 0.1}, r"has no 'lr', did you mean 'optimizer.lr'\?"),
+        ({"optimizer.amsgrad": True}, r"no 'optimizer.amsgrad' yet: \+optimizer.amsgrad=… adds"),
         ({"optimiser.lr": 0.1}, r"has no 'optimiser.lr', did you mean 'optimizer.lr'"),
         (
             {"optimizer.lr": {"oneof": [0.1, -0.1]}},

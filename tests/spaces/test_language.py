@@ -221,6 +221,8 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
         ),
         ({}, "space must be one module"),
         (None, "space must be one module"),
+        ({"torch.nn.ReLU": None}, "space: a class .* is written _target_: torch.nn.ReLU"),
+        ({"relu": {"inplace": True}}, "relu takes no 'inplace', Legal: none$"),
         ({"hyperparameters": [1], "relu": None}, "space.hyperparameters maps configuration keys"),
         ({"_target_": "nowhere.Net"}, "space._target_: cannot import 'nowhere.Net': No module"),
         ({"_target_": "torch.nn.Net"}, "space._target_: cannot import 'torch.nn.Net': .* no attri"),
@@ -341,6 +343,13 @@ def test_an_object_among_the_hyperparameters_reads_like_its_call():
     assert space.text() == (
         "affine(units=2) | optimizer=SGD(lr=0.1, momentum=0.9), trainer.max_epochs=3"
     )
+
+
+def test_a_reference_among_the_hyperparameters_reads_as_the_value_it_refers_to():
+    epochs = {"trainer.max_epochs": {"oneof": [2, 8]}, "scheduler.T_max": "${trainer.max_epochs}"}
+    space = parse_space({"hyperparameters": epochs, "affine": {"units": 2}})
+    frozen = space.freeze({"hyperparameters/trainer.max_epochs": 1})
+    assert frozen.text() == "affine(units=2) | trainer.max_epochs=8, scheduler.T_max=8"
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), SystemExit("why"), GeneratorExit(), ValueError()])

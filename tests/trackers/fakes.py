@@ -25,6 +25,7 @@ from nasrunner.trackers.mlflow import MlflowTracker
 
 UNITS = list(range(1, 2001))
 EPOCHS = 3
+CHANGED = 11  # trained after the user's source had changed
 FAILED, INVALID, REUSED = 3, 5, 7  # what becomes of the children with these indices
 
 
@@ -109,7 +110,10 @@ class FakeStudy:
         reused = FAILED + 1 if index == REUSED else None
         source = index if reused is None else reused
         cost_s = 0.0 if reused else 2.0
-        return Outcome(proposal, "completed", reward(source), metrics, cost_s, None, reused)
+        is_changed = index == CHANGED
+        return Outcome(
+            proposal, "completed", reward(source), metrics, cost_s, None, reused, is_changed
+        )
 
     def record(self, tracker: Tracker, index: int) -> None:
         """One child, from its proposal to the tracker."""

@@ -120,6 +120,7 @@ def test_a_final_value_that_its_curve_does_not_end_with_has_its_own_name(tracked
         ("tags.`nasrunner.status` = 'failed'", [3]),
         ("tags.`nasrunner.status` = 'invalid'", [5]),
         ("tags.`nasrunner.reused_from` = '4'", [7]),
+        ("tags.`nasrunner.changed` = 'true'", [11]),
         ("tags.`nasrunner.parent_child` = '8'", [9]),
         ("tags.`nasrunner.index` = '11'", [11]),
         ("tags.`nasrunner.searcher` = 'RegularizedEvolution' AND metrics.reward > 0.9", [1, 9]),

@@ -38,7 +38,8 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
 
 def _changed(study: RecordedStudy) -> str:
     """That children before and after a change cannot be compared; empty without one."""
-    marked = [child.proposal.index for child in study.children if child.is_changed]
+    ended = [child.outcome for child in study.children if child.outcome is not None]
+    marked = [outcome.proposal.index for outcome in ended if outcome.is_changed]
     if not marked:
         return ""
     return (
