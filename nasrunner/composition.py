@@ -7,8 +7,9 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from nasrunner.core.annotations import check_values
+from nasrunner.core.annotations import annotations_of, check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.leaves import meant
 
 _DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
@@ -57,11 +58,22 @@ def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     given = {name: value for name, value in config.items() if not name.startswith("_")}
     _check_names(found, given, key)
     if wrong := check_values(found, given):
-        raise ConfigError(f"{key}.{wrong[0]} {wrong[1]}")
+        name, text = wrong
+        raise ConfigError(f"{key}.{name} {text}{_hint(found, f'{key}.{name}', given[name])}")
     if config.get("_recursive_", True):
         for name, value in given.items():
             _check_within(value, f"{key}.{name}")
     return config
+
+
+def _hint(target: Any, key: str, value: Any) -> str:
+    """What a value of the wrong kind is likely to have been meant as."""
+    if form := meant(value):
+        return f"; a decision is written {form}"
+    annotation, _ = annotations_of(target)[key.rpartition(".")[2]]
+    is_ours = getattr(annotation, "__module__", "").startswith("nasrunner.")
+    names = [f"{key}.{name}" for name in annotations_of(annotation)] if is_ours else []
+    return f"; it has keys of its own: {', '.join(names)}" if names else ""
 
 
 def _check_within(value: Any, key: str) -> None:
@@ -71,18 +83,6 @@ def _check_within(value: Any, key: str) -> None:
         parts = value.items() if isinstance(value, Mapping) else enumerate(value)
         for name, part in parts:
             _check_within(part, f"{key}.{name}")
-
-
-def takes(config: Mapping[str, Any], name: str) -> bool:
-    """Whether the target of a configuration takes an argument of this name."""
-    try:
-        target = get_object(str(config["_target_"]))
-        parameters = inspect.signature(target).parameters
-    except Exception:  # told where the object is built
-        return False
-    legal = getattr(target, "legal_arguments", None)  # those of its ** arguments
-    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    return name in parameters or (is_open and (legal is None or name in legal()))
 
 
 def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapping[str, Any]:

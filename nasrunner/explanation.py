@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from nasrunner import config as skeleton
 from nasrunner.arguments import read_arguments
 from nasrunner.command_line import sentence
-from nasrunner.composition import takes
+from nasrunner.core.annotations import takes
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.user_modules import find_user_modules
 
@@ -34,7 +34,7 @@ def explain(
     given = overrides or ()
     text = sentence(error)
     text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
-    unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'. No match", text)
+    unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'\.", text)
     if isinstance(error, ConfigCompositionException) and unknown:
         key = re.sub(r"\[(\d+)\]", r".\1", unknown.group(1) or unknown.group(2))
         if key.split(".")[0] == "experiment":
@@ -46,20 +46,20 @@ def explain(
         composed = _composed(given, own_dir)
         found = OmegaConf.select(composed, parent) if parent else composed
         node = found if isinstance(found, DictConfig) else {}
+        if parent and found == {}:  # baseline: none
+            return f"there is no key {key!r}, as {parent} is off: {parent}=… comes first"
+        if isinstance(found, str | int | float):
+            return f"there is no key {key!r}: {parent} is {found}"
         if takes(node, name):
             typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
             return f"the configuration has no {key!r} yet: +{typed} adds it"
-        if elsewhere := _keys_named(name, composed):
+        keys = [each for each, _ in skeleton.leaves(OmegaConf.to_container(composed))]
+        # Wherever in the groups it stands: lr is optimizer.lr.
+        if elsewhere := [k for k in keys if k.count(".") == 1 and k.endswith(f".{name}")]:
             return f"there is no key {key!r}, did you mean {' or '.join(map(repr, elsewhere))}?"
         if legal := [str(each) for each in node]:
             return f"there is no key {key!r}, {suggest(name, legal)}"
     return text
-
-
-def _keys_named(name: str, composed: DictConfig) -> list[str]:
-    """The keys of this name, wherever in the groups they stand: ``lr`` is ``optimizer.lr``."""
-    keys = [key.split(".") for key, _ in skeleton.leaves(OmegaConf.to_container(composed))]
-    return [".".join(each) for each in keys if len(each) == 2 and each[1] == name]
 
 
 def _composed(given: Sequence[str], own_dir: Path | None) -> DictConfig:

@@ -7,14 +7,14 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
-from nasrunner.core.annotations import AtLeast, fits, readable
+from nasrunner.core.annotations import Count, fits, readable
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.memory import memory_gb
@@ -29,8 +29,6 @@ from nasrunner.ledger import Ledger
 from nasrunner.saved import check_same_study, save_config, started_in
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
-
-_Count = Annotated[int, AtLeast(1)]
 
 
 def run_study(config: dict[str, Any], folder: Path) -> Summary:
@@ -147,7 +145,7 @@ def in_shape_of(data: Mapping[str, Any]) -> Shape:
     Raises:
         ConfigError: it is none, or ``data.num_outputs`` is no number of outputs.
     """
-    for name, annotation in (("in_shape", Sequence[_Count]), ("num_outputs", _Count)):
+    for name, annotation in (("in_shape", Sequence[Count]), ("num_outputs", Count)):
         value = data.get(name)
         if not fits(value, annotation) or value == []:
             raise ConfigError(f"data.{name} must be {readable(annotation)}, got {value!r}")

@@ -212,6 +212,10 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["optimizer.amsgrad=true"], r"yet: \+optimizer.amsgrad=true adds it"),
         (["~seed"], "seed is missing, which every study needs"),
         (["searcher=1"], "searcher=1 is no option of the group searcher"),
+        (["baseline.seed=1"], "no key 'baseline.seed', as baseline is off: baseline=… comes first"),
+        (["optimizer.lr.x=1"], "no key 'optimizer.lr.x': optimizer.lr is 0.001"),
+        (["data.batch_size={logspace: [8, 64, 5]}"], r"whole.*rounded: \{8, 13, 23, 38, 64\}"),
+        (["task.reward=val_loss"], "must be Reward, .* keys of its own: task.reward.metric, "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

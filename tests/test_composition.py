@@ -1,6 +1,7 @@
 """Arguments from a configuration, checked against the annotations of what takes them."""
 
 import math
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -126,6 +127,23 @@ def test_an_argument_of_a_wrong_type_or_range_is_named_before_anything_is_built(
     with pytest.raises(ConfigError) as refused:
         construct(config.option, key)
     assert str(refused.value) == f"{key}.{name} must be {legal}, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("value", "form"),
+    [
+        ({"min": 1e-5, "max": 1e-2}, "{uniform: [low, high]}"),
+        ({"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2}, "{loguniform: [low, h"),
+        ({"low": 1e-5, "high": 1e-2, "log": True}, "{loguniform: [low, high]}"),
+        ({"low": 1e-5, "high": 1e-2, "log": False}, "{uniform: [low, high]}"),
+        ({"values": [1e-5, 1e-2]}, "{oneof: […]}"),
+    ],
+)
+def test_a_decision_in_the_words_of_wandb_or_optuna_is_told_ours(value: object, form: str) -> None:
+    config = shipped("optimizer/adam")
+    OmegaConf.update(config.option, "lr", value, merge=False)
+    with pytest.raises(ConfigError, match=re.escape(f"; a decision is written {form}")):
+        construct(config.option, "optimizer")
 
 
 RULES = {

@@ -164,16 +164,17 @@ def test_a_decision_is_replaced_as_a_whole(
         ("oneof: [5, 6]", [5, 6]),
         ("randint: [1, 4]", [1, 2, 3, 4]),
         ("uniform: [3, 4], steps: 2", [3, 4]),
+        ("steps: 3", [1, 1.5, 2]),  # of the other file's uniform
     ],
 )
 def test_a_decision_in_an_experiment_replaces_one_of_another_file(
     tmp_path: Path, written: str, values: list[float]
 ) -> None:
-    (tmp_path / "optimizer").mkdir()
+    for folder in ("optimizer", "experiment"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "optimizer" / "mine.yaml").write_text(
         "_target_: torch.optim.SGD\n_partial_: true\nlr: {uniform: [1, 2], steps: 2}\n"
     )
-    (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(
         "# @package _global_\ndefaults:\n  - override /optimizer: mine\n"
         f"optimizer:\n  lr: {{{written}}}\n"
@@ -191,19 +192,6 @@ def test_a_study_of_a_space_without_a_name_is_not_called_none() -> None:
         whole = compose("config", overrides=list(given), return_hydra_config=True)
     assert dict(whole.hydra.runtime.choices)["space"] == "own"
     assert dict(whole.hydra.runtime.choices)["searcher"] == "smbo"
-
-
-def test_a_part_of_a_decision_that_a_later_file_gives_is_not_lost(tmp_path: Path) -> None:
-    (tmp_path / "experiment").mkdir()
-    (tmp_path / "experiment" / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /optimizer: mine\noptimizer: {lr: {steps: 3}}"
-    )
-    (tmp_path / "optimizer").mkdir()
-    (tmp_path / "optimizer" / "mine.yaml").write_text(
-        "_target_: torch.optim.SGD\n_partial_: true\nlr: {uniform: [1, 2]}\n"
-    )
-    found = children(searched("experiment=mine", own=tmp_path))
-    assert [each["optimizer"]["lr"] for each in found] == [1, 1.5, 2]
 
 
 @pytest.mark.parametrize(

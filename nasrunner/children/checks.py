@@ -21,6 +21,7 @@ from nasrunner.children.tasks import make_task
 from nasrunner.children.telling import told_of_data
 from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
 from nasrunner.core.errors import suggest
+from nasrunner.core.values import whole_numbers
 
 
 def check_child(
@@ -68,6 +69,9 @@ def check_child(
                 trains = variant is base or not _differ_in_numbers(base, variant)
                 said += tried(variant, trains=trains)
         except NasRunnerError as error:
+            for key, value in settings:
+                if str(error).startswith(f"{key} must be int"):
+                    whole_numbers(value, key)  # raises with the rounded list
             where = f" (with {named.format(option)})" if option else ""
             raise type(error)(f"{error}{where}") from error
     return list(dict.fromkeys(said))

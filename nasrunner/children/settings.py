@@ -1,13 +1,12 @@
 """Training hyperparameters that a space searches: dotted keys of the child's configuration."""
 
 import copy
-import inspect
 import itertools
-import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from nasrunner.core import ConfigError
+from nasrunner.core.annotations import takes
 from nasrunner.core.decision import parts_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.values import alternatives
@@ -122,20 +121,12 @@ def _entry(node: Any, name: str, config: Config, key: str) -> Any:
 
 def _unknown(key: str, config: Config, where: str = "space.hyperparameters") -> ConfigError:
     group, _, name = key.partition(".")
-    if _takes(config.get(group), name):
+    if takes(config.get(group), name):
         return ConfigError(
             f"{where}: the child's configuration has no {key!r} yet: +{key}=… adds one for it"
         )
     legal = {k for k in keys_of(config) if not k.rpartition(".")[2].startswith("_")}
     return ConfigError(f"{where}: the child's configuration has no {key!r}, {suggest(key, legal)}")
-
-
-def _takes(group: Any, name: str) -> bool:
-    """Whether the class of a group has an argument of this name, which its YAML does not give."""
-    try:
-        return name in inspect.signature(pkgutil.resolve_name(group["_target_"])).parameters
-    except Exception:  # no group, or one whose class does not import: told where it is built
-        return False
 
 
 def plain(value: Any) -> Any:

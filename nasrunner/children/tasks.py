@@ -221,6 +221,11 @@ class Classification(Task):
         metrics: Metrics,
         reward: Reward,
     ) -> None:
+        if num_outputs < 2:
+            raise ConfigError(
+                f"task: classification needs data.num_outputs >= 2, got {num_outputs}; what "
+                "predicts numbers is task=regression"
+            )
         if not 0 <= label_smoothing < 1:
             raise ConfigError(f"task.label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing

@@ -4,11 +4,12 @@ import enum
 import inspect
 import math
 import os
+import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ def Above(low: float) -> Within:
 
 FINITE = Within("(-inf, inf)")
 """The range of all finite numbers."""
+
+Count = Annotated[int, AtLeast(1)]
+"""A number of things of which there is at least one."""
 
 
 def check_values(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -91,6 +95,18 @@ def annotations_of(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
         if is_named:
             found[name] = (hints[name], parameters[name].default)
     return found
+
+
+def takes(config: Any, name: str) -> bool:
+    """Whether the ``_target_`` of a configuration takes an argument of this name."""
+    try:
+        target = pkgutil.resolve_name(str(config["_target_"]))
+        parameters = inspect.signature(target).parameters
+    except Exception:  # told where the object is built
+        return False
+    legal = getattr(target, "legal_arguments", None)  # those of its ** arguments
+    is_open = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return name in parameters or (is_open and (legal is None or name in legal()))
 
 
 def describes_objects(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Errors a user can cause. Every message names the rule, the value, what is legal, and where."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 
 class NasRunnerError(Exception):
@@ -34,15 +34,19 @@ class MachineError(NasRunnerError):
 def suggest(name: str, legal: Iterable[str]) -> str:
     """Returns the end of an error message: the nearest legal names, then all of them, sorted."""
     names = sorted(legal)
-    initials = "".join(word[:1] for word in name.lower().split("_"))  # learning_rate: lr
-    below = [each for each in names if each.endswith(f".{name}")]  # lr: optimizer.lr
-    near = [initials] if initials in names else below[:2] or _nearest(name, names)
+    near = nearest(name, names)
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return f"{hint}Legal: {', '.join(names) or 'none'}"
 
 
-def _nearest(name: str, names: Sequence[str]) -> list[str]:
-    """The most similar name, or both where two are equally similar."""
+def nearest(name: str, legal: Iterable[str]) -> list[str]:
+    """Returns the one or two legal names that a misspelt one may mean; none where none is near."""
+    names = sorted(legal)
+    initials = "".join(word[:1] for word in name.lower().split("_"))  # learning_rate: lr
+    if initials in names:
+        return [initials]
+    if below := [each for each in names if each.endswith(f".{name}")]:  # lr: optimizer.lr
+        return below[:2]
     near = difflib.get_close_matches(name, names, n=2)
     ratios = [difflib.SequenceMatcher(None, each, name).ratio() for each in near]
     return sorted(near) if len(set(ratios)) == 1 else near[:1]

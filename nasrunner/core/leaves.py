@@ -185,6 +185,21 @@ def written(word: str) -> str | None:
     return None if form is None else f"{{{form}}}"
 
 
+def meant(value: object) -> str | None:
+    """How the decision is written that a mapping may be meant as where a plain value must stand.
+
+    Those of W&B's sweeps and of Optuna's arguments: ``{min: …, max: …}``, ``{values: […]}``.
+    """
+    if not isinstance(value, Mapping):
+        return None
+    if "values" in value:
+        return written("oneof")
+    if {"min", "max"} <= set(value) or {"low", "high"} <= set(value):
+        is_log = value.get("log") is True or "log" in str(value.get("distribution"))
+        return written("loguniform" if is_log else "uniform")
+    return None
+
+
 def _refuse_foreign(value: Mapping[Any, Any], key: str) -> None:
     """Refuses a mapping that can only be meant as a decision."""
     if "_type" in value and "_value" in value:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import (
     Address,
     Choose,
@@ -147,6 +148,12 @@ class Space(ABC):
         for name, value in self.shown_arguments():
             if is_open(value):
                 raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
+        for name, annotation in argument_types(type(self)).items():
+            if not fits(value := getattr(self, name), annotation):
+                raise SpaceError(
+                    f"{self.path or self.title()!r}: {name} must be {readable(annotation)}, "
+                    f"got {value!r}"
+                )
         try:
             return self.make(in_shape)
         except SpaceError:
@@ -284,7 +291,7 @@ def argument_names(module: type[Space]) -> tuple[str, ...]:
 @functools.cache
 def argument_types(module: type[Space]) -> dict[str, Any]:
     """The annotated type of each argument, evaluated."""
-    hints = typing.get_type_hints(module)
+    hints = typing.get_type_hints(module, include_extras=True)
     return {name: hints[name] for name in argument_names(module)}
 
 

@@ -2,13 +2,18 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
 
+from nasrunner.core.annotations import Above, Count, Within
 from nasrunner.core.space import Shape, Space
 
 # B = batch
+
+Probability = Annotated[float, Within("[0, 1)")]
+"""How often something is zero while training."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,14 @@ class Affine(Space):
     """Dense affine transformation; an image is flattened first.
 
     Args:
-        units: number of outputs, >= 1.
+        units: number of outputs.
         bias: whether a bias is added.
     """
 
-    units: int
+    units: Count
     bias: bool = True
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        require("units", self.units, 1)
         layer = nn.Linear(math.prod(in_shape), self.units, bias=self.bias)
         return (layer if len(in_shape) == 1 else nn.Sequential(nn.Flatten(), layer)), (self.units,)
 
@@ -64,11 +68,9 @@ class Affine(Space):
 class Dropout(Space):
     """Zeroes each input with probability ``p`` while training. DeepArchitect counts 1 - p."""
 
-    p: float
+    p: Probability
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        if not 0 <= self.p < 1:
-            raise ValueError(f"p must be in [0, 1), got {self.p}")
         return nn.Dropout(self.p), in_shape
 
 
@@ -76,8 +78,8 @@ class Dropout(Space):
 class BatchNorm(Space):
     """Batch normalization of each channel (of each feature, for vectors)."""
 
-    momentum: float = 0.1
-    eps: float = 1e-5
+    momentum: Annotated[float, Within("[0, 1]")] = 0.1
+    eps: Annotated[float, Above(0)] = 1e-5
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         norm = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}.get(len(in_shape))
@@ -90,13 +92,7 @@ class BatchNorm(Space):
 class LayerNorm(Space):
     """Layer normalization over every dimension of an example."""
 
-    eps: float = 1e-5
+    eps: Annotated[float, Above(0)] = 1e-5
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return nn.LayerNorm(in_shape, eps=self.eps), in_shape
-
-
-def require(name: str, value: int, low: int) -> None:
-    """Refuses an argument below what is legal."""
-    if value < low:
-        raise ValueError(f"{name} must be >= {low}, got {value}")

@@ -7,10 +7,11 @@ appendix B.2).
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import nn
 
+from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
@@ -157,7 +158,7 @@ class MaybeSwap(Space):
 
 @dataclass(frozen=True)
 class _Repetition(Space):
-    times: int
+    times: Annotated[int, AtLeast(0)]
     body: Space
 
     def __post_init__(self) -> None:

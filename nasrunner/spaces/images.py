@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.basic import require
 from nasrunner.spaces.window import Padding, Pair, Window, image_shape, pair_of, window_over
 
 # B = batch, C = channels, H, W = height and width
 
-Filters = int | Literal["same"]
+Filters = Count | Literal["same"]
 """A number of output channels; ``same``: as many as come in."""
 
 
@@ -21,12 +21,12 @@ class Conv2d(Space):
     """Two-dimensional convolution.
 
     Args:
-        filters: number of output channels, >= 1; ``same``: as many as come in.
+        filters: number of output channels; ``same``: as many as come in.
         kernel_size: height and width of a filter.
         stride: step in height and width.
         padding: ``same``: the output has ceil(size / stride) rows and columns, as if the zeros
             were added evenly with the odd one at the end; ``valid``: none are added.
-        dilation: spacing of the filter's taps, >= 1.
+        dilation: spacing of the filter's taps.
         groups: blocks of channels that are convolved apart.
         bias: whether a bias is added.
     """
@@ -36,15 +36,14 @@ class Conv2d(Space):
     stride: Pair = 1
     padding: Padding = "same"
     dilation: Pair = 1
-    groups: int = 1
+    groups: Count = 1
     bias: bool = True
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = image_shape(in_shape)
         filters = channels if self.filters == "same" else self.filters
-        require("filters", filters, 1)
-        kernel, stride = pair_of("kernel_size", self.kernel_size), pair_of("stride", self.stride)
-        dilation = pair_of("dilation", self.dilation)
+        kernel, stride = pair_of(self.kernel_size), pair_of(self.stride)
+        dilation = pair_of(self.dilation)
         window = window_over(in_shape, kernel, stride, dilation, self.padding)
         conv = nn.Conv2d(
             channels,
@@ -122,7 +121,7 @@ class _Pool(Space):
     padded_with: ClassVar[float]
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        kernel, stride = pair_of("kernel_size", self.kernel_size), pair_of("stride", self.stride)
+        kernel, stride = pair_of(self.kernel_size), pair_of(self.stride)
         window = window_over(in_shape, kernel, stride, (1, 1), self.padding)
         pool = self.layer(kernel, stride, window)
         return window.padded(pool, self.padded_with), (in_shape[0], *window.out_size)

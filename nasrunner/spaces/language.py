@@ -17,7 +17,7 @@ from torch import nn
 import nasrunner.spaces as modules
 from nasrunner.core.annotations import fits
 from nasrunner.core.decision import readable_count
-from nasrunner.core.errors import SpaceError, suggest
+from nasrunner.core.errors import SpaceError, nearest, suggest
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
     Space,
@@ -98,11 +98,10 @@ def _parse_module(node: object, key: str) -> Space:
     legal = "a name, 'name: arguments' or a mapping with _target_"
     if isinstance(node, Mapping) and len(node) > 1:
         names = [str(name) for name in node]
-        meant = {name: suggest(name, [_SETTINGS]) for name in names if name not in MODULES}
         hints = [
-            f"{name!r}: {hint.partition(' Legal')[0]}"
-            for name, hint in meant.items()
-            if "did you mean" in hint
+            f"{name!r}: did you mean {_SETTINGS!r}?"
+            for name in names
+            if name not in MODULES and nearest(name, [_SETTINGS])
         ]
         got = f"{len(names)} keys: {', '.join(names)}"
         raise SpaceError("; ".join([f"{key} must be one module: {legal}, got {got}", *hints]))

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.recurrent import Embedding, SequenceDropout, require_probability
+from nasrunner.spaces.basic import Probability
+from nasrunner.spaces.recurrent import Embedding, SequenceDropout
 
 # B = batch, T = time steps, V = vocabulary, I = size of an embedding
 
@@ -34,12 +36,12 @@ class LanguageModel(Space):
     """
 
     body: Space
-    vocabulary: int
+    vocabulary: Count
     tied: bool
-    units: int | None = None
-    parameters: int | None = None
-    embedding_dropout: float = 0.0
-    dropout: float = 0.0
+    units: Count | None = None
+    parameters: Count | None = None
+    embedding_dropout: Probability = 0.0
+    dropout: Probability = 0.0
 
     def __post_init__(self) -> None:
         if (self.units is None) == (self.parameters is None):
@@ -49,7 +51,6 @@ class LanguageModel(Space):
             )
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        require_probability("dropout", self.dropout)
         units = self._largest_units(in_shape) if self.units is None else self.units
         return self._network(units, in_shape), (*in_shape, self.vocabulary)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
 
 # B = batch, C, D = input and output channels, H, W = height and width
@@ -18,26 +19,23 @@ class InvertedResidual(Space):
     input is added where it has the shape of the output.
 
     Args:
-        filters: number of output channels, >= 1.
-        expansion: hidden channels for each input channel, >= 1; t in the paper.
+        filters: number of output channels.
+        expansion: hidden channels for each input channel; t in the paper.
         kernel_size: height and width of the filters, odd.
-        stride: of the filters, >= 1; the output has ceil(size / stride) rows and columns.
+        stride: of the filters; the output has ceil(size / stride) rows and columns.
 
     Differs from the paper: ReLU instead of ReLU6, as in NAS-Bench-Macro (Su et al. 2021,
     arXiv:2103.11922), and the 1x1 convolution stays where ``expansion`` is 1.
     """
 
-    filters: int
-    expansion: int
-    kernel_size: int
-    stride: int = 1
+    filters: Count
+    expansion: Count
+    kernel_size: Count
+    stride: Count = 1
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 3:
             raise ValueError("it takes (channels, height, width)")
-        for name in ("filters", "expansion", "kernel_size", "stride"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
         if self.kernel_size % 2 == 0:
             raise ValueError(f"kernel_size must be odd, got {self.kernel_size}")
         channels, *size = in_shape

@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.decision import most
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.basic import require
+from nasrunner.spaces.basic import Probability
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrence import RecurrentLayer, keep_mask
 from nasrunner.spaces.recurrent_cell import Cell
@@ -24,22 +25,19 @@ class Embedding(Space):
     """A learnt vector for each token: (T,) to (T, units).
 
     Args:
-        vocabulary: number of different tokens, >= 1.
-        units: size of a vector, >= 1.
+        vocabulary: number of different tokens.
+        units: size of a vector.
         dropout: how often a word is zero, wherever it stands in an example. Gal & Ghahramani
             2016, arXiv:1512.05287, section 4.2.
     """
 
-    vocabulary: int
-    units: int
-    dropout: float = 0.0
+    vocabulary: Count
+    units: Count
+    dropout: Probability = 0.0
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 1:
             raise ValueError("it takes tokens, (time steps,)")
-        require("vocabulary", self.vocabulary, 1)
-        require("units", self.units, 1)
-        require_probability("dropout", self.dropout)
         return WordVectors(self.vocabulary, self.units, self.dropout), (*in_shape, self.units)
 
 
@@ -51,18 +49,18 @@ class Recurrent(Space):
 
     Args:
         cell: recurrent_cell, tree_cell, rnn_cell, lstm_cell or gru_cell.
-        layers: how many, >= 1.
-        units: size of h, >= 1; ``same``: the size of the vectors that come in.
+        layers: how many.
+        units: size of h; ``same``: the size of the vectors that come in.
         dropout: how often an element is zero between layers, in all time steps of an example.
         state_dropout: the same for h_{t-1} in the products of the next step. Both: Gal &
             Ghahramani 2016, arXiv:1512.05287, eq. 7.
     """
 
     cell: Space
-    layers: int = 1
-    units: int | Literal["same"] = "same"
-    dropout: float = 0.0
-    state_dropout: float = 0.0
+    layers: Count = 1
+    units: Count | Literal["same"] = "same"
+    dropout: Probability = 0.0
+    state_dropout: Probability = 0.0
 
     def most_modules(self) -> int:
         return 1 + most(self.layers) * self.cell.most_modules()
@@ -74,10 +72,6 @@ class Recurrent(Space):
         if not isinstance(cell, Cell):
             raise ValueError(f"cell must be a recurrent cell, got {self.cell.name()}")
         units = in_shape[1] if self.units == "same" else self.units
-        require("layers", self.layers, 1)
-        require("units", units, 1)
-        require_probability("dropout", self.dropout)
-        require_probability("state_dropout", self.state_dropout)
         layers: list[nn.Module] = []
         for position in range(self.layers):
             if position and self.dropout:
@@ -121,9 +115,3 @@ class SequenceDropout(nn.Module):
     def forward(self, x_BTI: torch.Tensor) -> torch.Tensor:
         mask_B1I = keep_mask(x_BTI[:, :1], self.p) if self.training else None
         return x_BTI if mask_B1I is None else x_BTI * mask_B1I
-
-
-def require_probability(name: str, value: float) -> None:
-    """Refuses a probability of dropout that is not in [0, 1)."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value}")

@@ -6,11 +6,11 @@ from typing import Literal
 
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape
-from nasrunner.spaces.basic import require
 
 Padding = Literal["same", "valid"]
-Pair = int | tuple[int, int]
+Pair = Count | tuple[Count, Count]
 """One size for height and width, or (height, width)."""
 
 
@@ -72,11 +72,6 @@ def image_shape(in_shape: Shape) -> Shape:
     return in_shape
 
 
-def pair_of(name: str, value: Pair) -> tuple[int, int]:
-    """(height, width) of the argument ``name``; refuses sizes below 1."""
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2:
-        raise ValueError(f"{name} is one number or (height, width), got {value}")
-    for number in pair:
-        require(name, number, 1)
-    return pair
+def pair_of(value: Pair) -> tuple[int, int]:
+    """Returns (height, width) of an argument that gives both or one number for both."""
+    return (value, value) if isinstance(value, int) else value

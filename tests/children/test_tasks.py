@@ -114,6 +114,7 @@ def test_which_values_are_better_is_known_of_the_metric(name, better):
         (lambda: classification({"accuracy": {"averge": 1}}), r"metrics\.accuracy: .*averge"),
         (lambda: classification({}, metric="val_acc"), r"'val_acc' is never logged.*val_loss"),
         (lambda: classification({}, label_smoothing=1.0), r"must be in \[0, 1\), got 1.0"),
+        (lambda: classification({}, num_outputs=1), r"num_outputs >= 2, got 1; .* task=regression"),
         (lambda: regression("mae"), "task.loss must be mse or huber, got 'mae'"),
         (lambda: regression(huber_delta=0.0), "huber_delta must be > 0, got 0.0"),
         (lambda: classification({"roc": {}}).rehearse(), r"metrics\.roc must give one number"),

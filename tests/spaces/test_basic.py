@@ -135,12 +135,12 @@ def test_flatten_and_norms_keep_or_multiply_the_shape() -> None:
 @pytest.mark.parametrize(
     ("module", "in_shape", "message"),
     [
-        (Affine(0), (3,), r"'affine': no affine on an input of shape \(3,\): units must be >= 1"),
-        (Dropout(1.0), (3,), r"p must be in \[0, 1\), got 1.0"),
-        (Dropout(-0.1), (3,), r"p must be in \[0, 1\), got -0.1"),
-        (Conv2d(0, 3), (1, 4, 4), "filters must be >= 1, got 0"),
-        (Conv2d(4, 0), (1, 4, 4), "kernel_size must be >= 1, got 0"),
-        (Conv2d(4, 3, 0), (1, 4, 4), "stride must be >= 1, got 0"),
+        (Affine(0), (3,), "'affine': units must be int >= 1, got 0"),
+        (Dropout(1.0), (3,), r"p must be float in \[0, 1\), got 1.0"),
+        (Dropout(-0.1), (3,), r"p must be float in \[0, 1\), got -0.1"),
+        (Conv2d(0, 3), (1, 4, 4), "filters must be int >= 1 or same, got 0"),
+        (Conv2d(4, 0), (1, 4, 4), r"kernel_size must be int >= 1 or \[int >= 1, int >= 1\], got 0"),
+        (Conv2d(4, 3, 0), (1, 4, 4), r"stride must be int >= 1 or \[int >= 1, int >= 1\], got 0"),
         (Conv2d(4, 3), (16,), r"no conv2d .* shape \(16,\): it takes \(channels, height, width\)"),
         (Conv2d(4, 5, 1, "valid"), (1, 4, 9), r"window of \(5, 5\) does not fit into \(4, 9\)"),
         (Conv2d(4, 3, 1, "valid", 2), (1, 4, 4), r"window of \(5, 5\) does not fit into \(4, 4\)"),

@@ -109,7 +109,7 @@ def test_filters_same_keeps_the_channels_that_come_in() -> None:
             network, shape = space.build((channels, 4, 4))
             assert shape == (channels, 4, 4)
             assert network(torch.zeros(2, channels, 4, 4)).shape == (2, *shape)
-    with pytest.raises(SpaceError, match=r"conv2d.filters must be int or same, got 'all'"):
+    with pytest.raises(SpaceError, match=r"conv2d.filters must be int >= 1 or same, got 'all'"):
         parse_space({"conv2d": {"filters": "all", "kernel_size": 3}})
 
 

@@ -158,9 +158,15 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
         ("affine", "space.affine: affine needs 'units'"),
         ({"affine": 10}, "space.affine takes arguments by name, got 10. Legal: units, bias"),
         ({"relu": {"slope": 1}}, "space.relu: relu takes no 'slope', Legal: "),
-        ({"affine": {"units": "ten"}}, "space.affine.units must be int, got 'ten'"),
-        ({"affine": {"units": True}}, "space.affine.units must be int, got True"),
-        ({"affine": {"units": [1, 2]}}, r"space.affine.units must be int, got \(1, 2\)"),
+        ({"affine": {"units": "ten"}}, "space.affine.units must be int >= 1, got 'ten'"),
+        (
+            {"affine": {"units": {"oneof": [8, -8]}}},
+            "space.affine.units.oneof must be int >= 1, got -8",
+        ),
+        ({"affine": {"units": 0}}, "space.affine.units must be int >= 1, got 0"),
+        ({"dropout": {"p": 1.5}}, r"space.dropout.p must be float in \[0, 1\), got 1.5"),
+        ({"affine": {"units": True}}, "space.affine.units must be int >= 1, got True"),
+        ({"affine": {"units": [1, 2]}}, r"space.affine.units must be int >= 1, got \(1, 2\)"),
         (
             {"affine": {"units": {"linspace": [1, 2, 3]}}},
             r"space.affine.units.linspace must be whole numbers, got 1.5; rounded: \{1, 2\}",
@@ -205,10 +211,13 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
         ({"fork": {"branches": ["relu"], "merge": "add"}}, "space.fork: fork needs at least two"),
         ({"fork": ["relu", "tanh"]}, "space.fork: fork needs 'merge'"),
         ({"optional": ["relu", "tanh"]}, "space.optional must be one module"),
-        ({"repeat": {"times": 2.5, "body": "relu"}}, "space.repeat.times must be int, got 2.5"),
+        (
+            {"repeat": {"times": 2.5, "body": "relu"}},
+            "space.repeat.times must be int >= 0, got 2.5",
+        ),
         (
             {"repeat": {"times": {"oneof": [1, -1]}, "body": "relu"}},
-            "space.repeat: times of repeat must be a whole number >= 0, got -1",
+            "space.repeat.times.oneof must be int >= 0, got -1",
         ),
         (
             {"repeat": {"tims": 2, "body": "relu"}},
@@ -331,7 +340,7 @@ def test_a_list_with_decisions_needs_as_many_places_as_the_argument(kernel: list
 
 
 def test_a_decision_in_a_place_is_checked_for_its_type() -> None:
-    with pytest.raises(SpaceError, match=r"kernel_size.1.oneof must be int, got 'wide'"):
+    with pytest.raises(SpaceError, match=r"kernel_size.1.oneof must be int >= 1, got 'wide'"):
         parse_space({"conv2d": {"filters": 4, "kernel_size": [3, {"oneof": [1, "wide"]}]}})
 
 

@@ -96,9 +96,13 @@ def test_either_the_size_or_the_budget_is_given(given: dict[str, int]) -> None:
     ("config", "in_shape", "message"),
     [
         (model(), (7, 3), r"it takes tokens, \(time steps,\)"),
-        (model("rnn_cell", dropout=1.0), (7,), r"dropout must be in \[0, 1\), got 1.0"),
-        (model("rnn_cell", embedding_dropout=-0.1), (7,), r"dropout must be in \[0, 1\), got -0.1"),
-        (model({"recurrent": {"cell": "rnn_cell", "layers": 0}}), (7,), "layers must be >= 1"),
+        (model("rnn_cell", dropout=1.0), (7,), r"dropout must be float in \[0, 1\), got 1.0"),
+        (
+            model("rnn_cell", embedding_dropout=-0.1),
+            (7,),
+            r"dropout must be float in \[0, 1\), got -0.1",
+        ),
+        (model({"recurrent": {"cell": "rnn_cell", "layers": 0}}), (7,), "layers must be int >= 1"),
         (model({"affine": {"units": 8}}), (7,), r"its body must make a vector of each one"),
         ({"recurrent": "rnn_cell"}, (7,), "it takes sequences of vectors"),
     ],

@@ -37,10 +37,10 @@ def test_the_middle_is_wider_and_looks_at_each_channel_alone() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 1, 3), "filters must be >= 1, got 0"),
-        ((1, 0, 3), "expansion must be >= 1, got 0"),
-        ((1, 1, -1), "kernel_size must be >= 1, got -1"),
-        ((1, 1, 3, 0), "stride must be >= 1, got 0"),
+        ((0, 1, 3), "filters must be int >= 1, got 0"),
+        ((1, 0, 3), "expansion must be int >= 1, got 0"),
+        ((1, 1, -1), "kernel_size must be int >= 1, got -1"),
+        ((1, 1, 3, 0), "stride must be int >= 1, got 0"),
         ((1, 1, 4), "kernel_size must be odd, got 4"),
     ],
 )
