@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 
+from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome, last_line
 
 _NUMBER = re.compile(r"\d[\d.,]*")
@@ -18,7 +19,7 @@ class History:
         self.counts: Counter[str] = Counter()
         self.cost_s = 0.0
         self.worst_reward = math.inf
-        self.best_reward = -math.inf
+        self.ranking = Ranking()
         self._evaluated: dict[str, Outcome] = {}
 
     def add(self, outcome: Outcome) -> None:
@@ -30,7 +31,7 @@ class History:
             self._evaluated.setdefault(outcome.proposal.hash, outcome)
         if outcome.reward is not None:
             self.worst_reward = min(self.worst_reward, outcome.reward)
-            self.best_reward = max(self.best_reward, outcome.reward)
+        self.ranking.add(outcome)
 
     def evaluated(self, genotype_hash: str) -> Outcome | None:
         """The first outcome of this genotype, if it has one."""
@@ -61,12 +62,6 @@ class History:
         most = max(reasons.values(), key=len)
         why = "because" if len(reasons) == 1 else f"most often ({len(most):,}) because"
         return f"no child was completed: {named}, {why}: {most[0]}"
-
-    def best(self, count: int) -> list[Outcome]:
-        """The best completed children, best first, each genotype once."""
-        completed = [o for o in self._evaluated.values() if o.reward is not None]
-        completed.sort(key=lambda o: (-(o.reward or 0.0), o.proposal.index))
-        return completed[:count]
 
 
 _FREE = ("invalid", "repeated", "duplicate")

@@ -9,8 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
@@ -21,11 +19,12 @@ from nasrunner.core.memory import memory_gb
 from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
+from nasrunner.core.seeds import baseline_seed
 from nasrunner.core.space import Shape
 from nasrunner.core.stopping import stopped_by_signals
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.fingerprints import fingerprints
-from nasrunner.ledger import Ledger
+from nasrunner.ledger import Ledger, read_events
 from nasrunner.saved import check_same_study, save_config, started_in
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
@@ -68,9 +67,10 @@ def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) ->
         progress.warn(f"the ledger's last line was cut off: {repaired} bytes were removed")
     if config.get("baseline") is None:
         return study
-    beside = _baseline_config(config)
     trackers: list[Tracker] = [construct(config["tracker"], "tracker")]
-    baseline = _build_study(beside, folder / "baseline", executor, trackers, stack)
+    own = folder / "baseline"
+    beside = _baseline_config(config, own)
+    baseline = _build_study(beside, own, executor, trackers, stack)
     progress.beside = lambda: f"{baseline.history.num_spent} of the baseline"
     return SideBySide(study, baseline, executor)
 
@@ -86,7 +86,9 @@ def _build_study(
     if rules.max_memory_gb is None and executor.is_on_this_machine:
         rules = replace(rules, max_memory_gb=memory_gb())
     space = build_space(config)
-    searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=rules.seed)
+    given = config["searcher"]
+    own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": rules.seed}
+    searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
     trainer = build_trainer(config, space)
     ledger = stack.enter_context(open_ledger(folder))
     check_same_study(ledger, config, folder)
@@ -103,16 +105,21 @@ def _build_study(
     )
 
 
-def _baseline_config(config: dict[str, Any]) -> dict[str, Any]:
+def _baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The configuration of the search that runs beside a study.
 
-    Its seed is another one, or a searcher that starts at random would propose the same children.
+    Only its searcher draws from another seed, or one that starts at random would propose the same
+    children. The data are split, and a child that both propose is trained, as in the study. (In a
+    baseline that an earlier version began all has the other seed, and keeps it.)
     """
+    seed = baseline_seed(config["seed"])
+    begun = read_events(folder / "ledger.jsonl")[0] if (folder / "ledger.jsonl").is_file() else []
+    is_earlier = bool(begun) and begun[0]["seed"] == seed
     return {
         **config,
         "study": f"{config['study']}-baseline",
-        "seed": int(np.random.SeedSequence([config["seed"], 1]).generate_state(1)[0]),
-        "searcher": config["baseline"],
+        "seed": seed if is_earlier else config["seed"],
+        "searcher": config["baseline"] if is_earlier else {"seed": seed, **config["baseline"]},
         "target_reward": None,
         "baseline": None,
     }

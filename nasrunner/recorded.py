@@ -14,6 +14,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 from nasrunner.core.commands import resume_command, short
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.events import sessions, times
+from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.launch import build_space
@@ -37,6 +38,7 @@ class RecordedChild:
         proposed_s: when it was proposed, Unix seconds.
         ended_s: when its outcome was recorded, Unix seconds; None while it is in flight.
         folder: where it keeps its files, if it was trained.
+        num_trainings: over how many trainings its reward is a mean; 1 but for ``best``.
     """
 
     proposal: Proposal
@@ -44,6 +46,7 @@ class RecordedChild:
     proposed_s: float
     ended_s: float | None
     folder: Path
+    num_trainings: int = 1
 
     @property
     def is_evaluation(self) -> bool:
@@ -95,13 +98,20 @@ class RecordedStudy:
         return tuple(sorted(ended, key=lambda child: child.ended_s or 0.0))
 
     def best(self, count: int) -> list[RecordedChild]:
-        """The best children with a reward, best first, each genotype once."""
-        found: dict[str, RecordedChild] = {}
-        for child in self.recorded:
-            if child.outcome is not None and child.outcome.reward is not None:
-                found.setdefault(child.proposal.hash, child)
-        ranked = sorted(found.values(), key=lambda c: (-_reward(c), c.proposal.index))
-        return ranked[:count]
+        """The best children with a reward, best first, each genotype once.
+
+        One that was trained several times is its first, with the mean of all its rewards.
+        """
+        outcomes = (child.outcome for child in self.recorded if child.outcome is not None)
+        by_index = {child.proposal.index: child for child in self.children}
+        return [
+            replace(
+                by_index[ranked.index],
+                outcome=replace(ranked.outcome, reward=ranked.reward),
+                num_trainings=len(ranked.rewards),
+            )
+            for ranked in Ranking(outcomes).best(count)
+        ]
 
 
 def resumable(typed: str, tell: Callable[[str], object]) -> Path:
@@ -280,9 +290,3 @@ def _proposed(events: Sequence[Mapping[str, Any]], folder: Path) -> Iterable[Rec
             proposal = Proposal.from_json(event)
             place = child_folder(folder, proposal.index)
             yield RecordedChild(proposal, None, time_s, None, place)
-
-
-def _reward(child: RecordedChild) -> float:
-    assert child.outcome is not None
-    assert child.outcome.reward is not None
-    return child.outcome.reward

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from nasrunner.core.annotations import FINITE, Above, AtLeast, Within
+from nasrunner.core.annotations import FINITE, Above, AtLeast, Seed
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.memory import least_memory_gb
 from nasrunner.core.ports import Blueprint
@@ -22,7 +22,7 @@ class Rules:
         seed: seed of the searcher and, with their index, of the children; Lightning takes 32 bits.
         max_children: children to train or reuse; None: no limit.
         max_hours: hours to run, all sessions of the study together; children that run then end.
-        target_reward: ends the study once a child reaches it.
+        target_reward: ends the study once an architecture reaches it.
         max_failures: ends the study when more children than this have failed in training.
         max_fruitless: ends the study when so many proposals in a row, in one session, were known
             or invalid, unless the searcher proposes nothing twice.
@@ -35,7 +35,7 @@ class Rules:
         max_memory_gb: children whose weights and their gradients take more are invalid.
     """
 
-    seed: Annotated[int, Within("[0, 4294967295]")]
+    seed: Seed
     max_children: Annotated[int, AtLeast(1)] | None
     max_hours: Annotated[float, Above(0)] | None
     target_reward: Annotated[float, FINITE] | None
@@ -52,7 +52,8 @@ class Rules:
         failed = history.counts["failed"]
         if self.max_failures is not None and failed > self.max_failures:
             return f"{failed} children failed, more than max_failures={self.max_failures}"
-        if self.target_reward is not None and history.best_reward >= self.target_reward:
+        best = history.ranking.top()
+        if self.target_reward is not None and best and best.reward >= self.target_reward:
             return f"target_reward={self.target_reward} is reached"
         if self.max_children is not None and history.num_spent >= self.max_children:
             return f"max_children={self.max_children} is spent"

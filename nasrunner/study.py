@@ -5,6 +5,7 @@ import functools
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -26,6 +27,7 @@ from nasrunner.core.ports import (
 from nasrunner.core.records import Outcome, Proposal, child_folder, found_outcome
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
+from nasrunner.core.seeds import child_seed
 from nasrunner.header import check_header, fingerprint_changes, header
 from nasrunner.history import History
 from nasrunner.in_flight import InFlight
@@ -80,7 +82,8 @@ class Study:
         self._size = space.size()
         self._in_flight = InFlight(shares=rules.duplicates != "retrain")
         self._one_thread = OneThread()
-        self._known: set[Key] = set()
+        self._known: Counter[Key] = Counter()
+        self._has_seeds = True
         self._num_known = 0  # duplicates in a row
         self._fruitless = 0
         self._is_changed = False
@@ -128,8 +131,10 @@ class Study:
             match event["event"]:
                 case "proposed":
                     proposal = Proposal.from_json(event)
+                    self._has_seeds = proposal.seed is not None
                     self._register(proposal)
-                    self._add(proposal)
+                    self._known[key_of(proposal.genotype)] += 1
+                    self._in_flight.add(proposal)
                 case "outcome":
                     proposed = self._in_flight.of(event["index"])
                     assert proposed is not None, "an outcome follows its proposal"
@@ -210,6 +215,8 @@ class Study:
         if proposal is None:
             self.stop("the space is exhausted")
             return False
+        proposal = self._seeded(proposal)
+        self._known[key_of(proposal.genotype)] += 1
         self.ledger.append("proposed", proposal.to_json(), must_last=False)
         self._dispatch(proposal)
         return True
@@ -263,9 +270,13 @@ class Study:
             return f"max_fruitless={limit} proposals in a row were invalid or known"
         return None
 
-    def _add(self, proposal: Proposal) -> None:
-        self._in_flight.add(proposal)
-        self._known.add(key_of(proposal.genotype))
+    def _seeded(self, proposal: Proposal) -> Proposal:
+        """The proposal with its training's seed; a study keeps the rule that it began with."""
+        if not self._has_seeds:
+            return proposal
+        repetition = self._known[key_of(proposal.genotype)]
+        seed = child_seed(self.rules.seed, proposal.genotype, repetition)
+        return dataclasses.replace(proposal, seed=seed)
 
     def _unseen(self) -> Proposal | None:
         """An architecture that was never proposed, where the searcher keeps to those that were."""
@@ -275,14 +286,14 @@ class Study:
         space = self.searcher.space_at(index)
         if len(self._known) >= space.size():
             return None  # a schedule's stage may be used up before the space is
-        rng = np.random.default_rng([self.rules.seed, index, 1])  # the searcher draws from no such
+        rng = np.random.default_rng([self.searcher.seed, index, 1])  # it draws from no such
         proposal = Proposal(index, untaken(space, self._known, rng))
         self.searcher.register(proposal)
         return proposal
 
     def _dispatch(self, proposal: Proposal) -> None:
         """Sends a proposal to a worker, or finds its outcome without one."""
-        self._add(proposal)
+        self._in_flight.add(proposal)
         if self.rules.duplicates != "retrain":
             if earlier := self.history.evaluated(proposal.hash):
                 self._record(self._repeat(earlier, proposal), self._blueprint(proposal))
@@ -348,13 +359,14 @@ class Study:
     def _summary(self, baseline: BaselineComparison | None) -> Summary:
         best = [
             {
-                "index": outcome.proposal.index,
-                "reward": outcome.reward,
-                "parameters": outcome.metrics.get("parameters"),
-                "architecture": self.inspect(outcome.proposal.genotype).text,
-                "hash": outcome.proposal.hash,
+                "index": ranked.index,
+                "reward": ranked.reward,
+                "trainings": len(ranked.rewards),
+                "parameters": ranked.outcome.metrics.get("parameters"),
+                "architecture": self.inspect(ranked.outcome.proposal.genotype).text,
+                "hash": ranked.outcome.proposal.hash,
             }
-            for outcome in self.history.best(5)
+            for ranked in self.history.ranking.best(5)
         ]
         return Summary(
             reason=self._stop_reason or "nothing was left to do",

@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from nasrunner.core import (
     StudyInfo,
     Summary,
 )
+from nasrunner.core.seeds import child_seed
 from nasrunner.history import History
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
@@ -422,6 +424,55 @@ def test_what_a_searcher_is_told_for_a_failure(
     rules = with_rules(max_children=4, failed_reward=failed_reward)
     Run(tmp_path, space, rules, Listener, trainer=Scripted(space)).run()
     assert learnt == told
+
+
+def test_a_childs_seed_follows_from_the_studys_the_child_and_how_often_it_was_proposed(
+    tmp_path: Path,
+) -> None:
+    space = chain()
+    rules = with_rules(max_children=40, duplicates="retrain")
+    for name, searcher in (("random", RandomSearch), ("evolution", evolution)):
+        (tmp_path / name).mkdir()
+        Run(tmp_path / name, space, rules, searcher).run()
+    found: dict[tuple[str, int], int] = {}
+    for name in ("random", "evolution"):
+        times: Counter[str] = Counter()
+        for event in events(tmp_path / name, "proposed"):
+            child = json.dumps(event["genotype"], sort_keys=True)
+            seed = found.setdefault((child, times[child]), event["seed"])
+            assert event["seed"] == seed == child_seed(rules.seed, event["genotype"], times[child])
+            times[child] += 1
+    assert len(set(found.values())) == len(found) > 40
+    assert child_seed(rules.seed + 1, {"a": 1}, 0) != child_seed(rules.seed, {"a": 1}, 0)
+
+
+def test_a_study_that_began_without_seeds_of_children_goes_on_without(tmp_path: Path) -> None:
+    space = chain()
+    Run(tmp_path, space, with_rules(max_children=3)).run()
+    ledger = tmp_path / "ledger.jsonl"
+    earlier = [json.loads(line) for line in ledger.read_text().splitlines()]
+    for event in earlier:
+        if event["event"] == "proposed":
+            del event["seed"]
+    ledger.write_text("".join(json.dumps(event) + "\n" for event in earlier))
+    Run(tmp_path, space, with_rules(max_children=6)).run()
+    assert not any("seed" in event for event in events(tmp_path, "proposed"))
+
+
+def test_an_architecture_that_was_trained_again_counts_with_its_mean(tmp_path: Path) -> None:
+    rewards = [0.5, 0.9, 0.4]
+
+    class Scripted(ToyTrainer):
+        def task(self, folder: Path, seed: int) -> Any:
+            return lambda proposal: Outcome(proposal, "completed", rewards[proposal.index])
+
+    space = chain()
+    rules = with_rules(max_children=3, duplicates="retrain", target_reward=0.8)
+    summary = Run(tmp_path, space, rules, Stubborn, trainer=Scripted(space)).run()
+    assert summary.reason == "max_children=3 is spent"
+    assert [(b["index"], b["reward"], b["trainings"]) for b in summary.best] == [
+        (0, pytest.approx(0.6), 3)
+    ]
 
 
 def evolution(**arguments: Any) -> Searcher:

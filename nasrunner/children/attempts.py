@@ -4,8 +4,9 @@ import gc
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from statistics import fmean
 
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
@@ -95,6 +96,31 @@ def final_metrics(curves: list[Line]) -> dict[str, float]:
     last = {name: value for line in curves for name, value in line.items()}
     metrics = {name: value for name, value in last.items() if name not in _NO_METRICS}
     return metrics | {"epochs": float(num_epochs(curves))}
+
+
+def rewarded_metrics(curves: list[Line], places: Collection[int]) -> dict[str, float]:
+    """The metrics of the epochs that a reward is of: the mean where these are several.
+
+    Args:
+        curves: of the whole training.
+        places: of the lines that the reward is the mean of.
+
+    Returns:
+        each metric as it was last measured at these lines; the number of epochs that were trained,
+        and ``reward_epoch`` where the reward is of one.
+    """
+    known: dict[str, float] = {}
+    measured: dict[str, list[float]] = {}
+    for place, line in enumerate(curves):
+        known |= {name: value for name, value in line.items() if name not in _NO_METRICS}
+        if place in places:
+            for name, value in known.items():
+                measured.setdefault(name, []).append(value)
+    metrics = {name: fmean(values) for name, values in measured.items()}
+    metrics["epochs"] = float(num_epochs(curves))
+    if len(places) == 1:
+        metrics["reward_epoch"] = float(next(curves[place]["epoch"] for place in places))
+    return metrics
 
 
 def num_epochs(curves: list[Line]) -> int:

@@ -1,4 +1,4 @@
-"""Keeps the weights of a child: of its best epoch, of its last one, both or neither."""
+"""Keeps the weights of a child: those its reward is of, those of its end, both or neither."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ import torch
 from nasrunner.children.files import LAST
 from nasrunner.children.measuring import copied
 from nasrunner.children.module import ChildModule, Line
-from nasrunner.children.reward import Reward
+from nasrunner.children.reward import Reward, diverged_loss
 from nasrunner.core.files import replace_file
 
 Keep = Literal["best", "last", "all", "none"]
@@ -21,16 +21,18 @@ class KeepWeights(pl.Callback):
     """Writes ``best.ckpt`` and ``last.ckpt`` when training ends.
 
     ``best.ckpt`` holds what a later run or a user needs: ``state_dict`` of the network, ``epoch``
-    and ``metrics`` of the validation whose reward metric was best. They are those that were
-    validated, averages of weights too, copied in memory whenever they improve, on their device, and
-    written once: a write for every improvement would cost tiny children as much as an epoch.
+    and ``metrics`` of the validation that the reward is of: with ``reduce=best`` the best of all,
+    with ``max_last`` that of the last epochs, with ``last`` and ``mean_last`` the last. They are
+    those that were validated, averages of weights too, copied in memory, on their device, and
+    written once: a write for every improvement would cost tiny children as much as an epoch. A
+    child that counts with the reward of chance keeps none.
     ``last.ckpt`` is Lightning's own checkpoint, with the optimizer's state, so that training can go
     on from it.
 
     Args:
         folder: the child's folder.
         keep: which of them.
-        reward: whose metric says which epoch is best.
+        reward: whose metric and reduction say which validation it is.
     """
 
     def __init__(self, folder: Path, keep: Keep, reward: Reward) -> None:
@@ -38,50 +40,68 @@ class KeepWeights(pl.Callback):
         self.keeps_best = keep in ("best", "all")
         self.keeps_last = keep in ("last", "all")
         self.reward = reward
-        self._best: dict[str, Any] | None = None
+        self._kept: list[dict[str, Any]] = []
+        """What may be wanted, best first: each came after those before it, and is worse."""
+        self._epochs: list[int] = []  # the last with a value, where a reduction looks at so many
         self._is_measured = False  # by a validation whose line is not complete
 
     def consider(self, line: Line, module: ChildModule) -> None:
-        """Copies the weights if what was just measured of them is the best so far."""
+        """Copies the weights if the reward may be of what was just measured of them."""
         value = line.get(self.reward.metric)
-        if not self.keeps_best or value is None or not math.isfinite(value):
+        if not self.keeps_best or value is None or not math.isfinite(value) or diverged_loss(line):
             return
-        best = self._best["metrics"][self.reward.metric] if self._best else None
-        if self.reward.is_better(value, best):
-            self._best = {
-                "epoch": int(line["epoch"]),
-                "metrics": line,
-                "state_dict": copied(module),
-            }
-            self._is_measured = True
+        epoch = int(line["epoch"])
+        if self.reward.reduce in ("last", "mean_last"):
+            self._kept = []
+        elif self.reward.reduce == "max_last":
+            self._forget_before(epoch)
+            while self._kept and self.reward.is_better(value, self._value(self._kept[-1])):
+                self._kept.pop()
+        elif self._kept and not self.reward.is_better(value, self._value(self._kept[0])):
+            return
+        else:
+            self._kept = []
+        self._kept.append({"epoch": epoch, "metrics": line, "state_dict": copied(module)})
+        self._is_measured = True
+
+    def _forget_before(self, epoch: int) -> None:
+        """Drops what is older than the last epochs, of which this is one."""
+        if self._epochs[-1:] != [epoch]:
+            self._epochs = [*self._epochs, epoch][-self.reward.last_epochs :]
+        self._kept = [each for each in self._kept if each["epoch"] >= self._epochs[0]]
+
+    def _value(self, kept: dict[str, Any]) -> float:
+        return float(kept["metrics"][self.reward.metric])
 
     def recorded(self, line: Line, module: ChildModule) -> None:
-        """Completes the metrics of what is best with the line that its validation is part of.
+        """Completes the metrics of what was kept with the line that its validation is part of.
 
         A reward metric of training examples is known only now.
         """
-        if self._is_measured and self._best is not None:
-            self._best["metrics"] = line
+        if self._is_measured:
+            self._kept[-1]["metrics"] = line
         elif not self.reward.is_of_validation:
             self.consider(line, module)
         self._is_measured = False
 
     def put_back(self, module: ChildModule) -> int | None:
-        """Gives the network the weights of its best epoch back, and tells which that was.
+        """Gives the network the weights back that its reward is of, and tells their epoch.
 
         None: they are not kept, and the network has those of its last epoch.
         """
-        if self._best is None:
+        if not self._kept:
             return None
-        module.network.load_state_dict(self._best["state_dict"])
-        return int(self._best["epoch"])
+        module.network.load_state_dict(self._kept[0]["state_dict"])
+        return int(self._kept[0]["epoch"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The best weights so far: part of a checkpoint that training goes on from."""
-        return {"best": self._best}
+        """The weights so far: part of a checkpoint that training goes on from."""
+        return {"kept": self._kept, "epochs": self._epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._best = state_dict["best"]
+        best = state_dict.get("best")  # of an earlier version
+        self._kept = state_dict.get("kept", [best] if best else [])
+        self._epochs = state_dict.get("epochs", [])
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.keeps_last:
@@ -89,6 +109,7 @@ class KeepWeights(pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Also where nothing was left to train of a child that goes on: its time was up.
-        if self._best is not None and trainer.is_global_zero:
-            write = functools.partial(torch.save, self._best)
+        is_chance = self.reward.diverged == "chance" and pl_module.diverged is not None
+        if self._kept and not is_chance and trainer.is_global_zero:
+            write = functools.partial(torch.save, self._kept[0])
             replace_file(self.folder / "best.ckpt", write)  # torch's own writer hides a full disk

@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.arguments import has_users_callbacks, make_trainer
-from nasrunner.children.attempts import Attempt
+from nasrunner.children.attempts import Attempt, Result, num_epochs, rewarded_metrics
 from nasrunner.children.batch_norm import set_epsilon
 from nasrunner.children.checkpoints import KeepWeights
 from nasrunner.children.continuing import KeepProgress, Progress, identity_of, read_progress
@@ -157,6 +157,25 @@ class Fitting:
             is_fast=data.is_fast,
         )
         return Fitted(module, trainer, data, task, keep), ranks
+
+
+def rewarded(fitted: Fitted, curves: list[Line]) -> Result:
+    """The reward of a training that has ended, and the metrics of the epochs that it is of.
+
+    Raises:
+        FloatingPointError: training diverged before anything was measured.
+        ValueError: there is no reward, as of ``Reward``.
+    """
+    task, diverged = fitted.task, fitted.module.diverged
+    metric = task.reward.metric
+    if diverged is not None and task.reward.diverged == "chance":
+        value = task.by_chance(metric)
+        assert value is not None, "the task has looked"
+        return task.reward.of_value(value), {metric: value, "epochs": float(num_epochs(curves))}
+    if diverged is not None and not any(metric in line for line in curves):
+        raise FloatingPointError(f"{diverged}, before {metric} was measured")
+    places = task.reward.chosen(curves)
+    return task.reward(curves), rewarded_metrics(curves, places)
 
 
 def _fit(fitted: Fitted, config: Config, progress: Progress | None) -> None:

@@ -70,6 +70,12 @@ class LanguageModel(Task):
             found["bits_per_character"] = loss / math.log(2)
         return found
 
+    def by_chance(self, name: str) -> float | None:
+        loss = math.log(self.num_outputs)
+        following = self.following(torch.tensor(loss, dtype=torch.float64))
+        of_loss = {"loss": loss} | {each: value.item() for each, value in following.items()}
+        return of_loss.get(name.removeprefix("val_"))
+
     def mode_of(self, name: str) -> Mode | None:
         is_of_loss = name.removeprefix("val_") in self.following(torch.zeros(()))
         return "min" if is_of_loss else super().mode_of(name)

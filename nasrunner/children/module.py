@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 from nasrunner.children.length import Length
 from nasrunner.children.mean_loss import MeanLoss
 from nasrunner.children.memory_format import laid_out
+from nasrunner.children.reward import diverged_loss
 from nasrunner.children.schedulers import Plateau
 from nasrunner.children.scheduling import Schedule
 from nasrunner.children.tasks import Task
@@ -60,6 +62,7 @@ class ChildModule(pl.LightningModule):
     Attributes:
         tested: the metrics of the test part, once the network was tested.
         num_tested: the targets they were measured on.
+        diverged: why training ended early, where a loss was no number any more; None: it was not.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class ChildModule(pl.LightningModule):
         self._validated: Line = {}
         self.tested: Line = {}
         self.num_tested = 0
+        self.diverged: str | None = None
         self._learning_rate = math.nan
         self._timer: Timer | None = None
 
@@ -298,13 +302,23 @@ class ChildModule(pl.LightningModule):
         """
         self._validated = {}
         place = {"epoch": self.current_epoch, "step": self.global_step, "time": time.time()}
-        for name in ("train_loss", "val_loss"):
-            if not math.isfinite(metrics.get(name, 0.0)):
-                raise FloatingPointError(f"{name} is {metrics[name]} in epoch {self.current_epoch}")
+        if wrong := diverged_loss(metrics):
+            self._diverge(f"{wrong} is {metrics[wrong]} in epoch {self.current_epoch}")
+            return
         # Nothing of this module's own is among them; see _publish.
         others = {name: float(value) for name, value in self.trainer.logged_metrics.items()}
         self.forget_logged()
         self._record({**others, **place, **metrics})
+
+    def _diverge(self, reason: str) -> None:
+        """Ends the training of a network that is broken: what comes after is not recorded."""
+        if self.task.reward.diverged == "failed":
+            raise FloatingPointError(reason)
+        if self.diverged is None:
+            warnings.warn(f"training ends, as {reason}", stacklevel=1)
+        self.diverged = self.diverged or reason
+        self.trainer.should_stop = True
+        self.forget_logged()
 
     def forget_logged(self) -> None:
         """Drops what callbacks logged before: Lightning shows an epoch's values after its end."""

@@ -13,7 +13,7 @@ from nasrunner.children.arguments import make_trainer, needs_ranks
 from nasrunner.children.attempts import Attempt, Result, attempted, final_metrics, num_epochs
 from nasrunner.children.checks import check_child
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.fitting import Fitted, Fitting
+from nasrunner.children.fitting import Fitted, Fitting, rewarded
 from nasrunner.children.loading import join_validation, make_data
 from nasrunner.children.quiet import quiet
 from nasrunner.children.retraining import (
@@ -67,9 +67,13 @@ class TrainNetwork:
         )
         curves = attempt.curves
         with fitting.run(files, attempt) as fitted:
+            if fitted.module.diverged is not None:
+                raise FloatingPointError(fitted.module.diverged)
             metrics = _tested(fitted, files, num_epochs(curves))
-        reward = fitted.task.reward(curves) if self.task.on == "train" else None
-        return reward, final_metrics(curves) | metrics
+        if self.task.on != "train":
+            return None, final_metrics(curves) | metrics
+        reward, measured = rewarded(fitted, curves)
+        return reward, measured | metrics
 
 
 def config_of(task: RetrainTask, genotype: Genotype) -> Config:

@@ -276,6 +276,8 @@ class ChildRehearsal:
             raise ConfigError(_explained(error)) from error
         finally:
             self.data.trainer = None
+        if module.diverged is not None:
+            return []  # likewise
         measured = {name for line in lines for name in line}
         if self.is_rewarded and task.reward.metric not in measured:
             raise ConfigError(

@@ -1,9 +1,9 @@
 """How one number, higher is better, comes from a child's learning curves."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from nasrunner.core import ConfigError
 from nasrunner.core.errors import suggest
@@ -12,6 +12,9 @@ Reduce = Literal["last", "best", "mean_last", "max_last"]
 
 Mode = Literal["max", "min"]
 """Which values of a metric are better."""
+
+Diverged = Literal["failed", "keep", "chance"]
+"""What becomes of a child whose loss is no number any more."""
 
 Curves = Sequence[Mapping[str, float]]
 """Metrics of a child: one mapping an epoch, and one for each validation at another time.
@@ -37,6 +40,11 @@ class Reward:
         power: what the metric, which must not be negative then, is raised to; not 0. Below 0,
             for ``min`` only: lower is better without a sign, and the reward is positive.
         scale: what all this is multiplied by, > 0.
+        diverged: the reward of a child whose training or validation loss was NaN or infinite,
+            which ends its training. ``failed``: none, the child has failed; ``keep``: that of
+            what was measured before, whatever comes after; ``chance``: that of a network that
+            guesses, as in the experiments of DeepArchitect (arXiv:1704.08792), which count a
+            diverged network with the accuracy of chance.
 
     Raises:
         ConfigError: an argument is not legal.
@@ -48,12 +56,13 @@ class Reward:
     last_epochs: int
     power: float
     scale: float = 1.0
+    diverged: Diverged = "failed"
 
     def __post_init__(self) -> None:
         if self.mode not in ("max", "min"):
             raise ConfigError(f"task.reward.mode must be max or min, got {self.mode!r}")
-        if self.reduce not in _REDUCTIONS:
-            legal = suggest(str(self.reduce), _REDUCTIONS)
+        if self.reduce not in get_args(Reduce):
+            legal = suggest(str(self.reduce), get_args(Reduce))
             raise ConfigError(f"task.reward.reduce={self.reduce!r} is no reduction, {legal}")
         if isinstance(self.last_epochs, bool) or not (
             isinstance(self.last_epochs, int) and self.last_epochs >= 1
@@ -61,6 +70,9 @@ class Reward:
             raise ConfigError(
                 f"task.reward.last_epochs must be a whole number >= 1, got {self.last_epochs!r}"
             )
+        if self.diverged not in get_args(Diverged):
+            legal = suggest(str(self.diverged), get_args(Diverged))
+            raise ConfigError(f"task.reward.diverged={self.diverged!r} is no rule, {legal}")
         is_power = _is_number(self.power) and (self.power > 0 or self._is_inverse)
         if not is_power:
             legal = "> 0" if self.mode == "max" else "other than 0"
@@ -92,11 +104,20 @@ class Reward:
         """The reward of a child that has ended.
 
         Raises:
-            ValueError: the metric was never logged, it or the reward is not finite, or it is
-                negative while ``power`` is not 1, or 0 while it is below 0.
+            ValueError: as of ``chosen`` and ``of_value``.
+        """
+        values = [curves[place][self.metric] for place in self.chosen(curves)]
+        return self.of_value(sum(values) / len(values))
+
+    def chosen(self, curves: Curves) -> list[int]:
+        """The places of the lines whose mean the reward is of: one, but for ``mean_last``.
+
+        Raises:
+            ValueError: the metric was never logged, or is nowhere finite; with
+                ``diverged=failed`` also if it is not finite in one of the lines.
         """
         measured = [
-            (line.get("epoch", place), line[self.metric])
+            (place, line.get("epoch", place), line[self.metric])
             for place, line in enumerate(curves)
             if self.metric in line
         ]
@@ -109,14 +130,28 @@ class Reward:
                 else "training ended before its first validation"
             )
             raise ValueError(f"metric {self.metric!r} was never logged; {why}")
-        sign = 1 if self.mode == "max" else -1
-        epochs = list(dict.fromkeys(epoch for epoch, _ in measured))
-        looked_at = measured
+        finite = [each for each in measured if math.isfinite(each[2])]
+        if not finite or (self.diverged == "failed" and finite != measured):
+            wrong = next(value for _, _, value in measured if not math.isfinite(value))
+            raise ValueError(f"the reward's metric {self.metric!r} is {wrong}")
+        if self.reduce == "last":
+            return [finite[-1][0]]
         if self.reduce in ("mean_last", "max_last"):
-            looked_at = [each for each in measured if each[0] in epochs[-self.last_epochs :]]
-        value = sign * _REDUCTIONS[self.reduce]([sign * value for _, value in looked_at])
-        if not math.isfinite(value):
-            raise ValueError(f"the reward's metric {self.metric!r} is {value}")
+            last = list(dict.fromkeys(epoch for _, epoch, _ in finite))[-self.last_epochs :]
+            finite = [each for each in finite if each[1] in last]
+        if self.reduce == "mean_last":
+            return [place for place, _, _ in finite]
+        best = max if self.mode == "max" else min
+        return [best(finite, key=lambda each: each[2])[0]]  # of equal ones the first
+
+    def of_value(self, value: float) -> float:
+        """The reward of one value of the metric.
+
+        Raises:
+            ValueError: the reward is not finite, or the value is negative while ``power`` is not
+                1, or 0 while it is below 0.
+        """
+        sign = 1 if self.mode == "max" else -1
         if (self.power != 1 and value < 0) or (self.power < 0 and value == 0):
             raise ValueError(
                 f"task.reward.power={self.power} needs a metric {'>' if self.power < 0 else '>='} "
@@ -136,14 +171,11 @@ class Reward:
         return than is None or (value > than if self.mode == "max" else value < than)
 
 
+def diverged_loss(line: Mapping[str, float]) -> str | None:
+    """The loss of a line of curves that is no finite number, whatever its metrics say."""
+    losses = ("train_loss", "val_loss")
+    return next((name for name in losses if not math.isfinite(line.get(name, 0.0))), None)
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-_REDUCTIONS: Mapping[Reduce, Callable[[Sequence[float]], float]] = {
-    "last": lambda values: values[-1],
-    "best": max,
-    "mean_last": lambda values: sum(values) / len(values),
-    "max_last": max,
-}
-"""Reductions of a curve, or of its last epochs, whose higher values are better."""

@@ -1,6 +1,7 @@
 """Tasks: what a child's outputs mean, its loss, its metrics, and how its reward comes from them."""
 
 import inspect
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -67,6 +68,15 @@ class Task(ABC):
         """The metrics by the name they are logged under, without ``val_``."""
         reward.check_logged(self.logged_names())
         self.check_mode("task.reward.mode", reward.metric, reward.mode)
+        if reward.diverged == "chance" and self.by_chance(reward.metric) is None:
+            raise ConfigError(
+                f"task.reward.diverged=chance: what {reward.metric} a guess has is not known; "
+                "legal: failed, keep"
+            )
+
+    def by_chance(self, name: str) -> float | None:
+        """The value of a logged metric of a network that guesses; None: it is not known."""
+        return None
 
     def logged_names(self) -> list[str]:
         """The metrics that every child logs."""
@@ -231,6 +241,14 @@ class Classification(Task):
         self.label_smoothing = label_smoothing
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
 
+    def by_chance(self, name: str) -> float | None:
+        metric = self.metrics.get(name.removeprefix("val_"))
+        if name == "val_loss":
+            return math.log(self.num_outputs)
+        if isinstance(metric, torchmetrics.classification.MulticlassAccuracy) and metric.top_k == 1:
+            return 1 / self.num_outputs
+        return None
+
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(predicted_BK, target, label_smoothing=self.label_smoothing)
 
@@ -296,6 +314,10 @@ class Regression(Task):
         else:
             losses_BK = functional.mse_loss(predicted_BK, target, reduction="none")
         return losses_BK.mean(dim=1)
+
+    def by_chance(self, name: str) -> float | None:
+        metric = self.metrics.get(name.removeprefix("val_"))
+        return 0.0 if isinstance(metric, torchmetrics.regression.R2Score) else None  # the mean's
 
     def needs(self) -> str:
         return f"numbers float32 (batch, {self.num_outputs})"

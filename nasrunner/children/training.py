@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nasrunner.children.attempts import Attempt, Result, attempted, final_metrics
+from nasrunner.children.attempts import Attempt, Result, attempted
 from nasrunner.children.files import ChildFiles, RankFiles
-from nasrunner.children.fitting import Fitting
+from nasrunner.children.fitting import Fitting, rewarded
 from nasrunner.children.lightning import LightningTask
 from nasrunner.children.settings import applied
 from nasrunner.core import Outcome, Proposal, child_folder
@@ -41,8 +41,10 @@ class TrainChild:
         fitting = Fitting(self.task, proposal, frozen, config, self._seed_of(proposal))
         with fitting.run(files, attempt) as fitted:
             pass
-        return fitted.task.reward(attempt.curves), final_metrics(attempt.curves)
+        return rewarded(fitted, attempt.curves)
 
     def _seed_of(self, proposal: Proposal) -> int:
-        """32 bits that depend on the study's seed and the proposal's index."""
+        """The proposal's own; of an older study, 32 bits that depend on its seed and the index."""
+        if proposal.seed is not None:
+            return proposal.seed
         return int(np.random.SeedSequence([self.task.seed, proposal.index]).generate_state(1)[0])

@@ -48,6 +48,9 @@ def Above(low: float) -> Within:
 FINITE = Within("(-inf, inf)")
 """The range of all finite numbers."""
 
+Seed = Annotated[int, Within("[0, 4294967295]")]
+"""A seed of random draws: 32 bits, as Lightning takes them."""
+
 Count = Annotated[int, AtLeast(1)]
 """A number of things of which there is at least one."""
 

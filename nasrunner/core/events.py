@@ -26,9 +26,8 @@ class EventOrder:
                 "the study begins a second time" if self._has_begun else "it is no study's first"
             )
         self._has_begun = True
-        _check_fields(event, {"time": _is_number, **_FIELDS.get(kind, {})})
-        if "monotonic_s" in event:
-            _check_fields(event, {"monotonic_s": _is_number})
+        known = {name: check for name, check in _MAY_HOLD.items() if name in event}
+        _check_fields(event, {"time": _is_number, **known, **_FIELDS.get(kind, {})})
         if kind == "proposed":
             self._propose(event["index"])
         elif kind == "outcome":
@@ -123,6 +122,9 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "ended": {"reason": _is_text},
 }
 """Kind of event -> what it holds. Of a kind that a later version adds nothing is known."""
+
+_MAY_HOLD: Mapping[str, Callable[[object], bool]] = {"monotonic_s": _is_number, "seed": _is_whole}
+"""What the events of earlier versions lack."""
 
 
 def _check_fields(event: Mapping[str, Any], fields: Mapping[str, Callable[[object], bool]]) -> None:

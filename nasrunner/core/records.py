@@ -44,11 +44,13 @@ class Proposal:
         genotype: its answers, decision path -> option index.
         notes: numbers of the searcher's own, returned to it with the outcome (``parent``: the
             index of the child this one was mutated from).
+        seed: of its training; None: it follows from its index, as in studies of earlier versions.
     """
 
     index: int
     genotype: Genotype
     notes: Mapping[str, float] = field(default_factory=dict)
+    seed: int | None = None
 
     @cached_property
     def hash(self) -> str:
@@ -56,11 +58,13 @@ class Proposal:
         return genotype_hash(self.genotype)
 
     def to_json(self) -> dict[str, Any]:
-        return {"index": self.index, "genotype": self.genotype, "notes": dict(self.notes)}
+        seed = {} if self.seed is None else {"seed": self.seed}
+        return {"index": self.index, "genotype": self.genotype, "notes": dict(self.notes), **seed}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Proposal":
-        return cls(record["index"], dict(record["genotype"]), dict(record["notes"]))
+        genotype, notes = dict(record["genotype"]), dict(record["notes"])
+        return cls(record["index"], genotype, notes, record.get("seed"))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from nasrunner.core.annotations import Seed
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.space import Space
 
@@ -24,13 +25,14 @@ class Searcher(ABC):
 
     Args:
         space: what may be built.
-        seed: together with the proposal's index it fixes every random draw.
+        seed: together with the proposal's index it fixes every random draw; the study's, unless
+            ``searcher.seed`` is given.
     """
 
     repeats: ClassVar[bool] = True
     """Whether it may propose an architecture again; one that never does ends by itself."""
 
-    def __init__(self, *, space: Space, seed: int) -> None:
+    def __init__(self, *, space: Space, seed: Seed) -> None:
         self.space = space
         self.seed = seed
         self.num_proposed = 0

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
-from nasrunner.core.annotations import AtLeast
+from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -39,7 +39,7 @@ class RegularizedEvolution(Searcher):
         population_size: Annotated[int, AtLeast(1)],
         tournament_size: Annotated[int, AtLeast(1)],
         space: Space,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
         if tournament_size > population_size:

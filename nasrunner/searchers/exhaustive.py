@@ -1,5 +1,6 @@
 """Exhaustive search."""
 
+from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.order import after, first
 from nasrunner.core.records import Proposal
@@ -19,7 +20,7 @@ class ExhaustiveSearch(Searcher):
 
     repeats = False
 
-    def __init__(self, *, space: Space, seed: int) -> None:
+    def __init__(self, *, space: Space, seed: Seed) -> None:
         super().__init__(space=space, seed=seed)
         self.last: Genotype | None = None
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 import numpy as np
 
+from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -41,7 +42,7 @@ class LocalSearch(Searcher):
     known to be better, it is taken, else passed over.
     """
 
-    def __init__(self, *, improvement: Literal["first", "best"], space: Space, seed: int) -> None:
+    def __init__(self, *, improvement: Literal["first", "best"], space: Space, seed: Seed) -> None:
         super().__init__(space=space, seed=seed)
         self.improvement = improvement
         self.incumbent: Evaluated | None = None

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import numpy as np
 
-from nasrunner.core.annotations import AtLeast
+from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -78,7 +78,7 @@ class MonteCarloTreeSearch(Searcher):
         exploration: Annotated[float, AtLeast(0)],
         branching_factor: Annotated[int, AtLeast(2)] | None,
         space: Space,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
         self.exploration = exploration

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from nasrunner.core.annotations import Above, AtLeast, Within
+from nasrunner.core.annotations import Above, AtLeast, Seed, Within
 from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -76,7 +76,7 @@ class PolicyGradient(Searcher):
         entropy_bonus: Annotated[float, AtLeast(0)],
         objective: Objective,
         space: Space,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
         self.children_per_update = children_per_replica * batches_per_update

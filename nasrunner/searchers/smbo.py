@@ -7,7 +7,7 @@ from typing import Annotated, Protocol
 
 import numpy as np
 
-from nasrunner.core.annotations import AtLeast
+from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.records import Proposal
@@ -78,7 +78,7 @@ class Smbo(Searcher):
         acquisition: Acquisition,
         candidates: Candidates,
         space: Space,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
         if not callable(surrogate):

@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from nasrunner.core.annotations import AtLeast
+from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
@@ -52,7 +52,7 @@ class Tpe(Searcher):
         max_history: Annotated[int, AtLeast(4)] | None,
         sampler: Callable[..., BaseSampler],
         space: Space,
-        seed: int,
+        seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
         optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -229,13 +229,16 @@ class ChildRuns:
 def _single_metrics(
     outcome: Outcome, blueprint: Blueprint | None, latest: Mapping[str, float]
 ) -> dict[str, float]:
-    """What is no curve: reward, cost, size, and final values that their curve does not end with."""
+    """What is no curve: reward, cost, size, and the metrics of the epochs that the reward is of.
+
+    These are ``at_reward/val_accuracy`` and so on, as MLflow's table shows the ends of curves.
+    """
     facts: dict[str, float | None] = {"cost_s": outcome.cost_s, "reward": outcome.reward}
     if blueprint is not None:
         facts |= {"parameters": blueprint.parameters, "flops": blueprint.flops}
     for name, value in outcome.metrics.items():
         if name not in latest:
             facts[name] = value
-        elif repr(latest[name]) != repr(value):  # as text, because nan is not nan
-            facts[f"final/{name}"] = value
+        elif outcome.reward is not None:
+            facts[f"at_reward/{name}"] = value
     return {name: float(value) for name, value in facts.items() if value is not None}

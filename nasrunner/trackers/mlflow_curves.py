@@ -1,12 +1,12 @@
 """Reads what a study leaves in its folder: learning curves, while they are written, and times."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome
 
 _NOT_METRICS = ("epoch", "step", "time")
@@ -88,18 +88,16 @@ def _point(line: bytes) -> Point | None:
 class BestSoFar:
     """The best reward over the number of recorded children; nothing before the first reward."""
 
-    best: float | None = None
+    _ranking: Ranking = field(default_factory=Ranking)
     _num_recorded: int = 0
     _points: list[tuple[int, float, float]] = field(default_factory=list)
 
     def add(self, outcome: Outcome, time_s: float) -> None:
         """Takes the next outcome in the ledger's order."""
         self._num_recorded += 1
-        reward = outcome.reward
-        if reward is not None and not math.isnan(reward):
-            self.best = reward if self.best is None else max(self.best, reward)
-        if self.best is not None:
-            self._points.append((self._num_recorded, time_s, self.best))
+        self._ranking.add(outcome)
+        if (best := self._ranking.top()) is not None:
+            self._points.append((self._num_recorded, time_s, best.reward))
 
     def after(self, step: int) -> list[tuple[int, float, float]]:
         """(number of recorded children, Unix seconds, best) beyond a step; forgets the others."""

@@ -134,7 +134,7 @@ class StudyRuns:
         counts = {f"children/{name}": float(count) for name, count in summary.counts.items()}
         counts |= {"cost_s": summary.cost_s, "wall_s": summary.wall_s}
         if summary.baseline is not None and summary.baseline.best is not None:
-            counts["best_minus_baseline"] = summary.baseline.best[0]
+            counts["best_minus_baseline"] = summary.baseline.best
         known = {
             "nasrunner.reason": summary.reason,
             "mlflow.note.content": text.study_note(self.study_id, summary),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nasrunner.core.ports import Blueprint, Summary
+from nasrunner.core.ranking import mean_of
 from nasrunner.core.records import Outcome
 
 # MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000
@@ -111,8 +112,8 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     if summary is not None and summary.best:
         rows = ["| child | reward | parameters | architecture |", "|---|---|---|---|"]
         rows += [
-            f"| {best['index']:04d} | {best['reward']:.4g} | {_count(best.get('parameters'))} | "
-            f"{_cell(best['architecture'])} |"
+            f"| {best['index']:04d} | {best['reward']:.4g}{mean_of(best['trainings'])} | "
+            f"{_count(best.get('parameters'))} | {_cell(best['architecture'])} |"
             for best in summary.best
         ]
         parts.append("\n".join(rows))

@@ -3,7 +3,6 @@
 import atexit
 import contextlib
 import logging
-import math
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from rich.text import Text
 
 from nasrunner.core.commands import resume_command, short
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
+from nasrunner.core.ranking import Ranking, mean_of
 from nasrunner.core.records import Outcome, Proposal, child_folder, last_line
 from nasrunner.core.text import printable
 
@@ -60,7 +60,7 @@ class ProgressDisplay:
         self._counts: Counter[str] = Counter()
         self._num_earlier = 0
         self._running: set[int] = set()
-        self._best: Outcome | None = None
+        self._ranking = Ranking()
         self._first_failed: int | None = None
         self._first_with: dict[str, int] = {}
         self._warned: set[str] = set()
@@ -152,13 +152,7 @@ class ProgressDisplay:
         self._counts["repeated" if is_repeated else outcome.status] += 1
         if outcome.status == "failed" and self._first_failed is None:
             self._first_failed = outcome.proposal.index
-        if outcome.reward is None or math.isnan(outcome.reward):
-            return False
-        best = self._best.reward if self._best is not None else None
-        if best is None or outcome.reward > best:
-            self._best = outcome
-            return True
-        return False
+        return self._ranking.add(outcome)
 
     def _line(self, outcome: Outcome, is_better: bool) -> Text:
         """``child 7  0.9812  3.1 s  best 0.9834 (child 4)``."""
@@ -223,9 +217,10 @@ class ProgressDisplay:
         return f"about {_clock(elapsed_s / done * remaining)} left"
 
     def _best_text(self) -> str:
-        if self._best is None:
+        best = self._ranking.top()
+        if best is None:
             return "no reward yet"
-        return f"best {self._best.reward:.5g} (child {self._best.proposal.index})"
+        return f"best {best.reward:.5g}{mean_of(len(best.rewards))} (child {best.index})"
 
     def _print(self, what: RenderableType) -> None:
         if isinstance(what, Text):
@@ -286,7 +281,7 @@ def _best_table(summary: Summary) -> Table:
         table.add_row(
             f"{rank}",
             f"{best['index']:04d}",  # how its MLflow run and its folder begin
-            f"{best['reward']:.5g}",
+            f"{best['reward']:.5g}{mean_of(best['trainings'])}",
             "–" if parameters is None else f"{parameters:,.0f}",
             Text(printable(str(best["architecture"]))),
         )

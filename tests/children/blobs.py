@@ -155,11 +155,15 @@ class Broken(nn.Module):
     def __init__(self, how):
         super().__init__()
         self.how = how
+        self.num_steps = 0
         self.scale = nn.Parameter(torch.ones(1))
 
     def forward(self, x):
         if self.training and x.device.type != "meta":
+            self.num_steps += 1
             match self.how:
+                case "nan in step 15":
+                    return x * self.scale * (float("nan") if self.num_steps == 15 else 1.0)
                 case "nan":
                     return x * self.scale * float("nan")
                 case "raise":

@@ -13,8 +13,8 @@ CURVES = [
 ]
 
 
-def reward(metric="val_accuracy", mode="max", reduce="last", last_epochs=3, power=1, scale=1):
-    return Reward(metric, mode, reduce, last_epochs, power, scale)
+def reward(metric="val_accuracy", mode="max", reduce="last", last_epochs=3, **others):
+    return Reward(metric, mode, reduce, last_epochs, **{"power": 1, **others})
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,23 @@ def test_a_metric_that_is_not_finite_is_no_reward(value):
         reward("val_loss", reduce="last")([{"val_loss": value}])
 
 
+@pytest.mark.parametrize("reduce", ["last", "best", "mean_last", "max_last"])
+@pytest.mark.parametrize("values", [[0.5, math.nan], [math.nan, 0.5], [0.5, math.inf, math.nan]])
+def test_what_is_not_finite_is_one_rule_in_every_order(reduce, values):
+    curves = [{"val_accuracy": value} for value in values]
+    assert Reward("val_accuracy", "max", reduce, 5, 1, 1, diverged="keep")(curves) == 0.5
+    with pytest.raises(ValueError, match=r"the reward's metric 'val_accuracy' is (nan|inf)"):
+        reward(reduce=reduce)(curves)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "places"),
+    [("last", [3]), ("best", [0]), ("mean_last", [1, 2, 3]), ("max_last", [2])],
+)
+def test_the_lines_that_a_reward_is_of_are_known(reduce, places):
+    assert reward(reduce=reduce).chosen(CURVES) == places
+
+
 @pytest.mark.parametrize(("mode", "better"), [("max", 0.6), ("min", 0.4)])
 def test_a_value_is_better_than_none_and_never_than_itself(mode, better):
     judge = reward(mode=mode)
@@ -115,6 +132,7 @@ def test_a_value_is_better_than_none_and_never_than_itself(mode, better):
         ({"power": 0, "mode": "min"}, "power must be a number other than 0, got 0"),
         ({"power": math.inf}, "power must be a number > 0, got inf"),
         ({"scale": 0}, "scale must be a number > 0, got 0"),
+        ({"diverged": "best"}, "diverged='best' is no rule, Legal: chance, failed, keep"),
     ],
 )
 def test_an_illegal_argument_is_refused(arguments, message):

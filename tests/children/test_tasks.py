@@ -16,13 +16,13 @@ def classification(metrics, metric="val_loss", num_outputs=3, label_smoothing=0.
     )
 
 
-def regression(loss="mse", metrics=None, num_outputs=1, huber_delta=1.0):
+def regression(loss="mse", metrics=None, num_outputs=1, huber_delta=1.0, diverged="failed"):
     return Regression(
         num_outputs=num_outputs,
         loss=loss,
         huber_delta=huber_delta,
         metrics=metrics or {},
-        reward=Reward("val_loss", "min", "last", 1, 1),
+        reward=Reward("val_loss", "min", "last", 1, 1, diverged=diverged),
     )
 
 
@@ -53,6 +53,16 @@ def test_squared_errors_are_the_mean_and_those_of_each_example():
     task, predicted = regression("mse", num_outputs=2), torch.tensor([[3.0, 1.0], [0.0, 0.0]])
     assert task.loss(predicted, torch.zeros(2, 2)).item() == 2.5
     assert task.losses(predicted, torch.zeros(2, 2)).tolist() == [5.0, 0.0]
+
+
+def test_a_guess_has_the_metrics_of_chance():
+    task = classification({"accuracy": {}, "f1_score": {}}, num_outputs=4)
+    logits, target = torch.zeros(400, 4), torch.arange(400) % 4
+    assert task.by_chance("val_loss") == pytest.approx(task.loss(logits, target).item())
+    assert task.by_chance("val_accuracy") == 1 / 4
+    assert task.by_chance("val_f1_score") is None
+    assert regression(metrics={"r2_score": {}}).by_chance("val_r2_score") == 0.0
+    assert regression().by_chance("val_loss") is None
 
 
 @pytest.mark.parametrize(
@@ -115,6 +125,10 @@ def test_which_values_are_better_is_known_of_the_metric(name, better):
         (lambda: classification({}, metric="val_acc"), r"'val_acc' is never logged.*val_loss"),
         (lambda: classification({}, label_smoothing=1.0), r"must be in \[0, 1\), got 1.0"),
         (lambda: classification({}, num_outputs=1), r"num_outputs >= 2, got 1; .* task=regression"),
+        (
+            lambda: regression(diverged="chance"),
+            "what val_loss a guess has is not",
+        ),
         (lambda: regression("mae"), "task.loss must be mse or huber, got 'mae'"),
         (lambda: regression(huber_delta=0.0), "huber_delta must be > 0, got 0.0"),
         (lambda: classification({"roc": {}}).rehearse(), r"metrics\.roc must give one number"),

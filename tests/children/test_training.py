@@ -59,6 +59,7 @@ def test_a_child_learns_and_says_how(tmp_path):
         "val_accuracy",
         "learning_rate",
         "epochs",
+        "reward_epoch",
     }
 
 
@@ -367,7 +368,7 @@ def test_trainer_and_task_travel_by_pickle(tmp_path):
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ("nan", "train_loss is nan in epoch 0"),
+        ("nan", "train_loss is nan in epoch 0, before val_accuracy was measured"),
         ("raise", "RuntimeError: the user's module broke"),
         ("memory", "OutOfMemoryError: CUDA out of memory. Tried to allocate 20 GiB"),
         ("exit", "SystemExit: 3"),
@@ -393,12 +394,52 @@ def test_a_copy_of_the_process_ends_and_writes_nothing(tmp_path):
     assert [line["epoch"] for line in curves(tmp_path)] == [0, 1, 2]
 
 
-def test_a_loss_that_explodes_later_keeps_the_epochs_before(tmp_path):
+@pytest.mark.parametrize("fast_loop", [True, False])
+@pytest.mark.parametrize("reduce", ["best", "last", "max_last", "mean_last"])
+def test_a_child_that_diverges_keeps_what_was_measured_before(tmp_path, fast_loop, reduce):
+    given = (f"trainer.fast_loop={fast_loop}", f"task.reward.reduce={reduce}")
+    outcome = train(tmp_path / "a", *given, "trainer.max_epochs=9", space=broken("nan in step 15"))
+    before = train(tmp_path / "b", *given, "trainer.max_epochs=2", space=broken("nothing"))
+    assert (outcome.status, outcome.error) == ("completed", None)
+    assert outcome.reward == before.reward  # there are 6 steps an epoch
+    assert outcome.metrics == before.metrics
+    assert curves(tmp_path / "a") == curves(tmp_path / "b")
+    assert weights(tmp_path / "a")["epoch"] == weights(tmp_path / "b")["epoch"]
+    log = (child_folder(tmp_path / "a", 0) / "log.txt").read_text()
+    assert "training ends, as train_loss is nan in epoch 2" in log
+
+
+def test_a_child_that_diverges_counts_with_chance_or_fails_where_that_is_the_rule(tmp_path):
+    space = broken("nan in step 15")
+    outcome = train(tmp_path / "chance", "task.reward.diverged=chance", space=space)
+    assert (outcome.status, outcome.reward) == ("completed", 1 / 3)
+    assert outcome.metrics == {"val_accuracy": 1 / 3, "epochs": 2}
+    assert not (child_folder(tmp_path / "chance", 0) / "best.ckpt").exists()
+    outcome = train(tmp_path / "failed", "task.reward.diverged=failed", space=space)
+    assert (outcome.status, outcome.reward) == ("failed", None)
+    assert "train_loss is nan in epoch 2" in outcome.error
+    assert outcome.metrics["epochs"] == 2
+
+
+@pytest.mark.parametrize("reduce", ["best", "last", "max_last"])
+@pytest.mark.parametrize("rate", [0.001, 0.3])
+def test_reward_weights_and_metrics_are_of_the_same_epoch(tmp_path, reduce, rate):
     outcome = train(
-        tmp_path, "trainer.max_epochs=200", "optimizer.lr=1e37", optimizer="sgd", space=BATCH_NORM
+        tmp_path,
+        "trainer.max_epochs=8",
+        f"optimizer.lr={rate}",
+        f"task.reward.reduce={reduce}",
+        "task.reward.last_epochs=3",
     )
-    assert outcome.status == "failed"
-    assert "loss is" in outcome.error
+    kept, lines = weights(tmp_path), curves(tmp_path)
+    accuracies = [line["val_accuracy"] for line in lines]
+    looked_at = {"best": accuracies, "last": accuracies[-1:], "max_last": accuracies[-3:]}[reduce]
+    place = len(accuracies) - len(looked_at) + looked_at.index(max(looked_at))
+    assert outcome.reward == max(looked_at)
+    assert kept["epoch"] == outcome.metrics["reward_epoch"] == place
+    for name in ("val_accuracy", "val_loss", "train_loss", "learning_rate"):
+        assert outcome.metrics[name] == kept["metrics"][name] == lines[place][name]
+    assert outcome.metrics["epochs"] == 8
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ class FakeStudy:
                 "architecture": self.space.freeze(o.proposal.genotype).text(),
                 "parameters": 100 + o.proposal.index,
                 "hash": o.proposal.hash,
+                "trainings": 1,
             }
             for o in best[:5]
         ]

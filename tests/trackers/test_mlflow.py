@@ -103,15 +103,15 @@ def test_curves_and_final_figures_are_metrics(tracked):
     assert child.data.metrics["cost_s"] == 2.0
     assert child.data.metrics["parameters"] == 109
     assert child.data.metrics["flops"] == 7
-    assert "final/val_loss" not in child.data.metrics
+    assert child.data.metrics["at_reward/val_loss"] == 1 / 3
 
 
-def test_a_final_value_that_its_curve_does_not_end_with_has_its_own_name(tracked):
+def test_the_metrics_of_a_reused_outcome_are_its_own_and_a_failed_child_has_no_reward(tracked):
     _, records = tracked
     reused = records.children()[7]
     assert records.curve(reused, "val_loss") == [(0, 1 / EPOCHS)]
     failed = records.children()[3]
-    assert "final/val_loss" not in failed.data.metrics
+    assert "at_reward/val_loss" not in failed.data.metrics
 
 
 @pytest.mark.parametrize(

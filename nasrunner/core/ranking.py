@@ -1,0 +1,87 @@
+"""The architectures of a search by reward; one that was trained several times has the mean."""
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+from nasrunner.core.records import Outcome
+
+
+def mean_of(num_trainings: int) -> str:
+    """What stands behind a reward that is a mean: " (mean of 3)"."""
+    return f" (mean of {num_trainings})" if num_trainings > 1 else ""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An architecture that has a reward.
+
+    Attributes:
+        outcome: of its first training that has one.
+        rewards: of all its trainings that have one, in the order they were recorded.
+    """
+
+    outcome: Outcome
+    rewards: tuple[float, ...]
+
+    @property
+    def reward(self) -> float:
+        """The mean of its rewards."""
+        return fmean(self.rewards)
+
+    @property
+    def index(self) -> int:
+        """The number of the child it was first."""
+        return self.outcome.proposal.index
+
+
+class Ranking:
+    """Every architecture with a reward, each once: what is called best anywhere is best here.
+
+    The mean of n trainings favours nobody who repeats himself, as the best of n would.
+
+    Args:
+        outcomes: recorded ones, in their order.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
+        self._found: dict[str, Ranked] = {}
+        self._top: Ranked | None = None
+        for outcome in outcomes:
+            self.add(outcome)
+
+    def add(self, outcome: Outcome) -> bool:
+        """Takes the next outcome; returns whether it makes its architecture the best, or keeps it.
+
+        One that repeats another's outcome without a training changes nothing.
+        """
+        reward, name = outcome.reward, outcome.proposal.hash
+        if reward is None or math.isnan(reward) or outcome.reused_from is not None:
+            return False
+        before = self._found.get(name)
+        if before is None:
+            now = Ranked(outcome, (reward,))
+        else:
+            now = Ranked(before.outcome, (*before.rewards, reward))
+        self._found[name] = now
+        was_top = self._top is not None and self._top.outcome.proposal.hash == name
+        if self._top is None or (now.reward > self._top.reward and not was_top):
+            self._top = now
+        elif was_top:
+            self._top = now if now.reward >= self._top.reward else self.best(1)[0]
+        return self._top is now
+
+    def top(self) -> Ranked | None:
+        """The best architecture; None while none has a reward."""
+        return self._top
+
+    def best(self, count: int) -> list[Ranked]:
+        """The best architectures, best first; of equal ones the first proposed."""
+        return heapq.nsmallest(count, self._found.values(), key=lambda r: (-r.reward, r.index))
+
+    def mean_of_best(self, count: int) -> float | None:
+        """The mean reward of the best ``count`` architectures; None where there are fewer."""
+        best = self.best(count)
+        return fmean(each.reward for each in best) if len(best) == count else None

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasrunner.core import Outcome, Proposal
+from nasrunner.core.ranking import Ranking
+
+
+def outcome(index: int, units: int, reward: float | None, reused_from: int | None = None):
+    status = "failed" if reward is None else "completed"
+    return Outcome(Proposal(index, {"units": units}), status, reward, reused_from=reused_from)
+
+
+def test_an_architecture_has_the_mean_of_its_trainings():
+    ranking = Ranking(
+        [outcome(0, 0, 0.9), outcome(1, 1, 0.8), outcome(2, 0, 0.5), outcome(3, 0, None)]
+    )
+    best = [(each.index, each.reward, each.rewards) for each in ranking.best(5)]
+    assert best == [(1, 0.8, (0.8,)), (0, pytest.approx(0.7), (0.9, 0.5))]
+    assert ranking.top() == ranking.best(1)[0]
+
+
+def test_one_that_failed_before_stands_with_its_first_reward():
+    ranking = Ranking([outcome(0, 0, None), outcome(1, 0, 0.6)])
+    assert [each.index for each in ranking.best(5)] == [1]
+
+
+def test_an_outcome_that_is_reused_is_no_training():
+    ranking = Ranking([outcome(0, 0, 0.6), outcome(1, 1, 0.6), outcome(2, 0, 0.6, reused_from=0)])
+    assert [each.rewards for each in ranking.best(5)] == [(0.6,), (0.6,)]
+
+
+def test_nothing_is_best_where_nothing_has_a_reward():
+    ranking = Ranking([outcome(0, 0, None), outcome(1, 1, math.nan)])
+    assert ranking.top() is None
+    assert ranking.best(3) == []
+    assert ranking.mean_of_best(1) is None
+
+
+def test_the_mean_of_the_best_needs_so_many_architectures():
+    ranking = Ranking([outcome(0, 0, 0.6), outcome(1, 0, 0.8), outcome(2, 1, 0.1)])
+    assert ranking.mean_of_best(1) == pytest.approx(0.7)
+    assert ranking.mean_of_best(2) == pytest.approx(0.4)
+    assert ranking.mean_of_best(3) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 0.1, 0.4, 0.5, 0.9]))))
+def test_the_top_is_the_best_after_each_outcome_and_add_says_whether_it_is_this_one(children):
+    ranking = Ranking()
+    for index, (units, reward) in enumerate(children):
+        is_top = ranking.add(outcome(index, units, reward))
+        best = ranking.best(1)
+        top = ranking.top()
+        assert (top.reward if top else None) == (best[0].reward if best else None)
+        if is_top:
+            assert top is not None
+            assert top.outcome.proposal.genotype == {"units": units}
