@@ -28,6 +28,14 @@ class LimitsConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """A child's reward is the mean over these trainings."""
+
+    repeats: int = MISSING
+    folds: int | None = MISSING
+
+
+@dataclass
 class StudyConfig:
     """The top level of the configuration. Groups stay open: each names its own class."""
 
@@ -41,6 +49,7 @@ class StudyConfig:
     duplicates: str = MISSING
     failed_reward: Any = MISSING
     limits: LimitsConfig = MISSING
+    evaluation: EvaluationConfig = MISSING
     resume: str | None = MISSING
     trust: bool = False
     space: Any = MISSING

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from nasrunner.baseline import SideBySide
 from nasrunner.composition import construct
 from nasrunner.config import rules_from
-from nasrunner.core.annotations import Count, fits, readable
+from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.memory import memory_gb
@@ -28,6 +28,8 @@ from nasrunner.ledger import Ledger, read_events
 from nasrunner.saved import check_same_study, save_config, started_in
 from nasrunner.study import Study
 from nasrunner.trackers.progress import ProgressDisplay
+
+_ONE_TRAINING = {"repeats": 1, "folds": None}
 
 
 def run_study(config: dict[str, Any], folder: Path) -> Summary:
@@ -69,7 +71,7 @@ def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) ->
         return study
     trackers: list[Tracker] = [construct(config["tracker"], "tracker")]
     own = folder / "baseline"
-    beside = _baseline_config(config, own)
+    beside = baseline_config(config, own)
     baseline = _build_study(beside, own, executor, trackers, stack)
     progress.beside = lambda: f"{baseline.history.num_spent} of the baseline"
     return SideBySide(study, baseline, executor)
@@ -105,7 +107,7 @@ def _build_study(
     )
 
 
-def _baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The configuration of the search that runs beside a study.
 
     Only its searcher draws from another seed, or one that starts at random would propose the same
@@ -160,9 +162,19 @@ def in_shape_of(data: Mapping[str, Any]) -> Shape:
 
 
 def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
-    """The child trainer of a configuration, which checks all it is given."""
+    """The child trainer of a configuration, which checks all it is given.
+
+    Raises:
+        ConfigError: it cannot be built, or cannot train a child several times.
+    """
     from nasrunner.spaces.drawing import draw
 
+    evaluation = config.get("evaluation", _ONE_TRAINING)
+    is_single = evaluation == _ONE_TRAINING
+    if not is_single and not takes(config["trainer"], "evaluation"):
+        raise ConfigError(
+            f"evaluation: {config['trainer'].get('_target_')} trains no child several times"
+        )
     trainer: ChildTrainer = construct(
         config["trainer"],
         "trainer",
@@ -171,6 +183,7 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
         in_shape=in_shape_of(config["data"]),
         construct=construct,
         draw=draw,
+        **({} if is_single else {"evaluation": evaluation}),
     )
     return trainer
 

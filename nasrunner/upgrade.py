@@ -21,7 +21,7 @@ _RENAMED = {"nasrunner.searchers.reinforce.Reinforce": {"batch_size": "children_
 """Former ``_target_`` -> arguments that have another name now."""
 
 
-_ADDED = {"max_fruitless": 10000}
+_ADDED = {"max_fruitless": 10000, "evaluation": {"repeats": 1, "folds": None}}
 """Keys of the top level that earlier versions lacked."""
 
 

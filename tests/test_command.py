@@ -109,11 +109,27 @@ def test_a_baseline_runs_beside_a_study_and_may_be_asked_for_afterwards(
     assert re.search(r"Baseline: against RandomSearch with 3 children: ", capsys.readouterr().out)
     assert [outcome["index"] for outcome in outcomes(study / "baseline")] == [0, 1, 2]
     first, beside = (
-        json.loads((folder / "ledger.jsonl").read_text().splitlines()[0])
+        [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
         for folder in (study, study / "baseline")
     )
-    assert first["space"] == beside["space"]
-    assert first["seed"] != beside["seed"]
+    assert first[0]["space"] == beside[0]["space"]
+    assert first[0]["seed"] == beside[0]["seed"]  # which splits the data, and trains children
+    drawn = [[e["genotype"] for e in each if e["event"] == "proposed"] for each in (first, beside)]
+    assert drawn[0] != drawn[1]  # though both are random search
+
+
+def test_a_searchers_own_seed_changes_what_it_proposes_and_nothing_else(
+    command: Command, tmp_path: Path
+) -> None:
+    for seed in ("", "+searcher.seed=0", "+searcher.seed=7"):
+        command(*QUICK, *filter(None, [seed]))
+    found = [
+        [json.loads(line) for line in (study / "ledger.jsonl").read_text().splitlines()]
+        for study in sorted(studies(tmp_path))
+    ]
+    assert [events[0]["seed"] for events in found] == [0, 0, 0]
+    drawn = [[e["genotype"] for e in events if e["event"] == "proposed"] for events in found]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_multirun_runs_every_combination_in_a_folder_of_its_own(

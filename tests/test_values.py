@@ -11,7 +11,8 @@ STATE = {
     "Attempt",  # to train a child: what it has reached so far
     "Batch",  # rewards that arrive
     "Canvas",  # SVG elements as they are painted
-    "LimitsConfig",  # OmegaConf fills it
+    "EvaluationConfig",  # OmegaConf fills it
+    "LimitsConfig",  # the same
     "StudyConfig",  # the same
     "Node",  # visits and rewards of MCTS
 }

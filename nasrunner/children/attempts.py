@@ -45,6 +45,10 @@ class Attempt:
         """Seconds that were spent on the child so far."""
         return self.earlier_s + time.perf_counter() - self.started_s
 
+    def set_cost_s(self, cost_s: float) -> None:
+        """Makes what was spent so far this many seconds, as others have counted them."""
+        self.earlier_s += cost_s - self.cost_s()
+
 
 def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], Result]) -> Outcome:
     """The outcome of a training, whatever becomes of it; it stands in the child's folder.

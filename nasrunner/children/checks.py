@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nasrunner.children.arguments import check_ranks, make_trainer, needs_ranks
+from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.loading import make_data
 from nasrunner.children.quiet import quiet
 from nasrunner.children.rehearsing import ChildRehearsal
@@ -20,6 +21,7 @@ from nasrunner.children.settings import Config, Construct, check_settings, varia
 from nasrunner.children.tasks import make_task
 from nasrunner.children.telling import told_of_data
 from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
+from nasrunner.core.annotations import takes
 from nasrunner.core.errors import suggest
 from nasrunner.core.values import whole_numbers
 
@@ -75,6 +77,29 @@ def check_child(
             where = f" (with {named.format(option)})" if option else ""
             raise type(error)(f"{error}{where}") from error
     return list(dict.fromkeys(said))
+
+
+def check_evaluation(evaluation: Evaluation, config: Config, construct: Construct) -> Config:
+    """Returns the configuration of the first training of a child's evaluation.
+
+    Raises:
+        ConfigError: a child cannot be trained several times with this trainer or these data.
+    """
+    if evaluation.is_single:
+        return config
+    settings = config["trainer"]
+    if needs_ranks(settings, lambda: make_trainer(settings, Path(), construct, [])):
+        raise ConfigError(
+            f"evaluation.repeats={evaluation.repeats}, folds={evaluation.folds}: the trainings of "
+            "a child follow one another on one device; trainer.devices and num_nodes must be 1"
+        )
+    if evaluation.folds and not all(takes(config["data"], name) for name in ("fold", "folds")):
+        raise ConfigError(
+            f"evaluation.folds={evaluation.folds} needs data that can be split so: "
+            f"{config['data']['_target_']} takes no fold and folds"
+        )
+    first, _ = next(evaluation.trainings(config, 0))
+    return first
 
 
 class _Tried:

@@ -22,6 +22,9 @@ LAST = "last.ckpt"
 OUTCOME = "outcome.json"
 """What became of the child."""
 
+TRAININGS = "trainings"
+"""Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
+
 _KEPT = ("proposal.json", "config.yaml", "curves.jsonl", LAST)
 """What lasts once the outcome does, besides what is synced as it is written."""
 
@@ -132,6 +135,11 @@ class ChildFiles:
             return Outcome.from_json(record, proposal)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def read_curves(self) -> list[dict[str, float]]:
+        """The lines of the learning curves of a training that has ended."""
+        text = (self.folder / "curves.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
 
     def write_whole(self, name: str, record: Mapping[str, Any]) -> None:
         """Writes a JSON file so that a reader finds all of it or none."""

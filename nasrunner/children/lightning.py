@@ -1,14 +1,24 @@
 """The child trainer: networks of a space, trained with Lightning."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from nasrunner.children.evaluating import ONE_TRAINING, Evaluation
 from nasrunner.children.inspecting import draw_up
 from nasrunner.children.settings import Config, Construct
-from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, Shape, Space
-from nasrunner.core.annotations import Above, AtLeast
+from nasrunner.core import (
+    Blueprint,
+    ConfigError,
+    Genotype,
+    Outcome,
+    Proposal,
+    SearchSpace,
+    Shape,
+    Space,
+)
+from nasrunner.core.annotations import Above, AtLeast, check_values
 from nasrunner.core.imports import quick_imports
 
 
@@ -40,6 +50,7 @@ class LightningTrainer:
         in_shape: shape of one example.
         construct: builds an object from its configuration; picklable.
         draw: draws a frozen space as SVG.
+        evaluation: ``repeats`` and ``folds``, see ``Evaluation``; None: one training.
         lightning: arguments of Lightning's Trainer, by its own names.
     """
 
@@ -60,6 +71,7 @@ class LightningTrainer:
         in_shape: Shape,
         construct: Construct,
         draw: Callable[[Space], str],
+        evaluation: Mapping[str, Any] | None = None,
         **lightning: Any,
     ) -> None:
         own = {
@@ -78,6 +90,10 @@ class LightningTrainer:
         self.in_shape = tuple(in_shape)
         self.construct = construct
         self.draw = draw
+        evaluation = evaluation or {}
+        if wrong := check_values(Evaluation, evaluation):
+            raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
+        self.evaluation = Evaluation(**evaluation)
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -98,11 +114,19 @@ class LightningTrainer:
         )
 
     def rehearsal(self) -> "LightningRehearsal":
-        return LightningRehearsal(self.space, self.config, self.in_shape, self.construct)
+        return LightningRehearsal(
+            self.space, self.config, self.in_shape, self.construct, self.evaluation
+        )
 
     def task(self, folder: Path, seed: int) -> "LightningTask":
         return LightningTask(
-            self.space, self.config, self.in_shape, self.construct, Path(folder), seed
+            self.space,
+            self.config,
+            self.in_shape,
+            self.construct,
+            Path(folder),
+            seed,
+            self.evaluation,
         )
 
 
@@ -114,17 +138,19 @@ class LightningRehearsal:
     config: Config
     in_shape: Shape
     construct: Construct
+    evaluation: Evaluation
 
     def __call__(self) -> list[str]:
         with quick_imports():
-            from nasrunner.children.checks import check_child
+            from nasrunner.children.checks import check_child, check_evaluation
             from nasrunner.children.samples import sampled
 
         data = self.config["data"]
         in_dtype = data.get("in_dtype", "float32")
         found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
         settings = self.space.hyperparameters
-        said = check_child(self.config, settings, self.in_shape, self.construct, found.networks)
+        config = check_evaluation(self.evaluation, self.config, self.construct)
+        said = check_child(config, settings, self.in_shape, self.construct, found.networks)
         return [*said, *([found.remark] if found.remark else [])]
 
 
@@ -143,6 +169,7 @@ class LightningTask:
         construct: builds an object from its configuration.
         folder: the study's folder.
         seed: the study's seed.
+        evaluation: how often a child is trained.
     """
 
     space: SearchSpace
@@ -151,6 +178,7 @@ class LightningTask:
     construct: Construct
     folder: Path
     seed: int
+    evaluation: Evaluation = ONE_TRAINING
 
     def __call__(self, proposal: Proposal) -> Outcome:
         from nasrunner.children.processes import num_processes, train_in_ranks

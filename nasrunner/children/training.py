@@ -1,16 +1,22 @@
 """Trains one child in the process it is called in: what executors send to their workers."""
 
 import functools
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from nasrunner.children.attempts import Attempt, Result, attempted
-from nasrunner.children.files import ChildFiles, RankFiles
+from nasrunner.children.evaluating import mean_curves, mean_outcome
+from nasrunner.children.files import OUTCOME, TRAININGS, ChildFiles, RankFiles
 from nasrunner.children.fitting import Fitting, rewarded
 from nasrunner.children.lightning import LightningTask
+from nasrunner.children.module import Line
 from nasrunner.children.settings import applied
 from nasrunner.core import Outcome, Proposal, child_folder
+from nasrunner.core.records import found_outcome, last_line
 
 
 @dataclass(frozen=True)
@@ -19,7 +25,9 @@ class TrainChild:
 
     The network's first weights, the order of the examples and dropout depend on the study's seed
     and the proposal's index alone. A child that was interrupted goes on from its ``last.ckpt``
-    and becomes what it would have been without the interruption.
+    and becomes what it would have been without the interruption. One whose reward is the mean of
+    several trainings keeps each in a folder of its own, ``trainings/0`` and so on, and goes on
+    with the first that has not ended; it has the weights of training 0.
 
     Attributes:
         task: what to train it with, and where its folder goes.
@@ -32,19 +40,60 @@ class TrainChild:
     def __call__(self, proposal: Proposal) -> Outcome:
         folder = child_folder(self.task.folder, proposal.index)
         files = RankFiles(folder, self.rank) if self.rank else ChildFiles(folder)
+        if (folder / OUTCOME).exists():
+            shutil.rmtree(folder / TRAININGS, ignore_errors=True)  # all of it is trained anew
         files.forget_outcome()
         return attempted(proposal, files, functools.partial(self._train, proposal, files))
 
     def _train(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
         frozen = self.task.space.freeze(proposal.genotype)
         config = applied(self.task.config, frozen.hyperparameters)
-        fitting = Fitting(self.task, proposal, frozen, config, self._seed_of(proposal))
-        with fitting.run(files, attempt) as fitted:
-            pass
-        return rewarded(fitted, attempt.curves)
+        seed, evaluation = self._seed_of(proposal), self.task.evaluation
+        if evaluation.is_single:
+            return _trained(Fitting(self.task, proposal, frozen, config, seed), files, attempt)
+        trainings = list(evaluation.trainings(config, seed))
+        fittings = [Fitting(self.task, proposal, frozen, *each) for each in trainings]
+        outcomes, curves = _trained_each(fittings, files.folder / TRAININGS)
+        with files:
+            files.start(proposal, config, mean_curves(curves))
+        for path in (files.folder / TRAININGS / "0").glob("*.ckpt"):
+            shutil.copyfile(path, files.folder / path.name)
+        attempt.keeps_last = True
+        attempt.curves.extend(mean_curves(curves))
+        attempt.set_cost_s(sum(outcome.cost_s for outcome in outcomes))
+        return mean_outcome(outcomes)
 
     def _seed_of(self, proposal: Proposal) -> int:
         """The proposal's own; of an older study, 32 bits that depend on its seed and the index."""
         if proposal.seed is not None:
             return proposal.seed
         return int(np.random.SeedSequence([self.task.seed, proposal.index]).generate_state(1)[0])
+
+
+class TrainingError(Exception):
+    """One of a child's trainings has failed; its folder has the whole reason."""
+
+
+def _trained(fitting: Fitting, files: ChildFiles, attempt: Attempt) -> Result:
+    with fitting.run(files, attempt) as fitted:
+        pass
+    return rewarded(fitted, attempt.curves)
+
+
+def _trained_each(
+    fittings: Sequence[Fitting], folder: Path
+) -> tuple[list[Outcome], list[list[Line]]]:
+    """The outcomes and curves of several trainings, each in a folder of its own."""
+    outcomes, curves = [], []
+    for number, fitting in enumerate(fittings):
+        files = ChildFiles(folder / f"{number}")
+        outcome = found_outcome(files.folder, fitting.proposal)
+        if outcome is None:
+            train = functools.partial(_trained, fitting, files)
+            outcome = attempted(fitting.proposal, files, train)
+        if outcome.status != "completed":
+            reason = last_line(outcome.error)
+            raise TrainingError(f"training {number} of {len(fittings)} failed: {reason}")
+        outcomes.append(outcome)
+        curves.append(files.read_curves())
+    return outcomes, curves

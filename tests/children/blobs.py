@@ -259,7 +259,7 @@ def configured(*overrides, space=MLP, data=BLOBS, task="classification", **group
     return parse_space(space), OmegaConf.to_container(config, resolve=True)
 
 
-def make_trainer(*overrides, is_rehearsed=True, **arguments):
+def make_trainer(*overrides, is_rehearsed=True, evaluation=None, **arguments):
     """A child trainer on one CPU device, three epochs unless overridden."""
     defaults = ("trainer.accelerator=cpu", "trainer.max_epochs=3", "optimizer.lr=0.01")
     space, config = configured(*defaults, *overrides, **arguments)
@@ -271,6 +271,7 @@ def make_trainer(*overrides, is_rehearsed=True, **arguments):
         in_shape=tuple(config["data"]["in_shape"]),
         construct=construct,
         draw=drawing,
+        **({} if evaluation is None else {"evaluation": evaluation}),
     )
     if is_rehearsed:
         trainer.rehearsal()()

@@ -1,0 +1,125 @@
+import json
+import statistics
+
+import pytest
+import torch
+
+from nasrunner.children.attempts import Attempt
+from nasrunner.children.evaluating import Evaluation, mean_curves
+from nasrunner.core import ConfigError, child_folder
+from nasrunner.core.seeds import derived_seed
+from tests.children.blobs import OWN, broken, make_trainer, train
+
+
+def outcome_of(folder):
+    return json.loads((folder / "outcome.json").read_text())
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+
+
+def trainings(folder):
+    return sorted((child_folder(folder, 0) / "trainings").iterdir())
+
+
+def test_a_reward_is_the_mean_of_repeated_trainings(tmp_path):
+    outcome = train(tmp_path, "trainer.max_epochs=2", evaluation={"repeats": 3})
+    each = [outcome_of(folder) for folder in trainings(tmp_path)]
+    rewards = [record["reward"] for record in each]
+    assert len(rewards) == 3
+    assert len({record["metrics"]["val_loss"] for record in each}) == 3
+    assert outcome.reward == pytest.approx(statistics.fmean(rewards))
+    assert outcome.metrics["trainings"] == 3
+    assert outcome.metrics["reward_std"] == pytest.approx(statistics.stdev(rewards))
+    losses = [record["metrics"]["val_loss"] for record in each]
+    assert outcome.metrics["val_loss"] == pytest.approx(statistics.fmean(losses))
+    assert outcome.cost_s == pytest.approx(sum(record["cost_s"] for record in each), abs=0.5)
+    curves = [line["val_loss"] for line in lines_of(child_folder(tmp_path, 0))]
+    by_training = [[line["val_loss"] for line in lines_of(f)] for f in trainings(tmp_path)]
+    assert curves == pytest.approx(
+        [statistics.fmean(each) for each in zip(*by_training, strict=True)]
+    )
+
+
+def test_the_first_training_is_that_of_a_child_of_one_training(tmp_path):
+    once = train(tmp_path / "once", "trainer.max_epochs=2")
+    train(tmp_path / "twice", "trainer.max_epochs=2", evaluation={"repeats": 2})
+    first = outcome_of(trainings(tmp_path / "twice")[0])
+    assert (first["reward"], first["metrics"]) == (once.reward, once.metrics)
+    kept = [
+        torch.load(child_folder(tmp_path / name, 0) / "best.ckpt", weights_only=True)["state_dict"]
+        for name in ("once", "twice")
+    ]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+
+
+def test_a_child_that_was_interrupted_does_not_train_again_what_had_ended(tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", "trainer.max_epochs=2", evaluation={"repeats": 3})
+    kept = Attempt.cost_s
+    ended = []
+
+    def interrupt(self):
+        ended.append(self)
+        if len(ended) == 2:  # when the second training has ended, but not been written
+            raise KeyboardInterrupt
+        return kept(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "cost_s", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "parts", "trainer.max_epochs=2", evaluation={"repeats": 3})
+    first = trainings(tmp_path / "parts")[0] / "outcome.json"
+    before = first.stat().st_mtime_ns
+    again = train(tmp_path / "parts", "trainer.max_epochs=2", evaluation={"repeats": 3})
+    assert first.stat().st_mtime_ns == before
+    assert (again.reward, again.metrics) == (whole.reward, whole.metrics)
+    train(tmp_path / "parts", "trainer.max_epochs=2", evaluation={"repeats": 3})
+    assert first.stat().st_mtime_ns != before  # a child that has ended is trained anew
+
+
+def test_a_training_that_fails_fails_the_child_and_says_which(tmp_path):
+    outcome = train(tmp_path, space=broken("raise"), evaluation={"repeats": 2}, is_rehearsed=False)
+    assert outcome.status == "failed"
+    assert outcome.error.endswith(
+        "TrainingError: training 0 of 2 failed: RuntimeError: the user's module broke"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "overrides", "message"),
+    [
+        ({"repeats": 0}, None, (), r"evaluation.repeats must be int >= 1, got 0"),
+        ({"folds": 1}, None, (), r"evaluation.folds must be int >= 2 or null, got 1"),
+        ({"folds": 3}, OWN, (), r"evaluation.folds=3 needs .*OwnBlobs takes no fold and folds"),
+        ({"repeats": 2}, None, ("trainer.devices=2",), r"num_nodes must be 1"),
+    ],
+)
+def test_what_cannot_be_evaluated_so_is_refused_before_training(given, data, overrides, message):
+    chosen = {} if data is None else {"data": data}
+    with pytest.raises(ConfigError, match=message):
+        make_trainer(*overrides, evaluation=given, **chosen)
+
+
+def test_each_repetition_has_a_seed_of_its_own_and_each_fold_another_part():
+    config = {"data": {"batch_size": 4}, "task": {}}
+    found = list(Evaluation(repeats=2, folds=3).trainings(config, 7))
+    assert [seed for _, seed in found] == [7] * 3 + [derived_seed(7, 1, kind=3)] * 3
+    assert [each["data"]["fold"] for each, _ in found] == [0, 1, 2] * 2
+    assert all(
+        each["data"] == {"batch_size": 4, "fold": f, "folds": 3}
+        for f, (each, _) in zip([0, 1, 2] * 2, found, strict=True)
+    )
+    assert config == {"data": {"batch_size": 4}, "task": {}}
+
+
+def test_a_curve_is_the_mean_of_those_that_have_come_so_far():
+    long = [
+        {"epoch": 0, "step": 5, "time": 1.0, "val_loss": 1.0},
+        {"epoch": 1, "step": 10, "time": 2.0, "val_loss": 0.5},
+    ]
+    short = [{"epoch": 0, "step": 5, "time": 3.0, "val_loss": 2.0}]
+    assert mean_curves([long, short]) == [
+        {"epoch": 0, "step": 5, "time": 3.0, "val_loss": 1.5},
+        {"epoch": 1, "step": 10, "time": 2.0, "val_loss": 0.5},
+    ]
