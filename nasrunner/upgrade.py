@@ -55,12 +55,18 @@ def upgraded(
 
 
 def as_built(config: dict[str, Any]) -> dict[str, Any]:
-    """A saved configuration whose space builds the networks that it built when it was saved.
+    """A saved configuration that builds the networks and splits that it built when it was saved.
 
-    Before ``limits.memory_gb`` and ``shortcut`` of ``residual`` were there, shortcuts were padded.
+    Before ``limits.memory_gb`` and ``shortcut`` of ``residual`` were there, shortcuts were padded;
+    before ``data.equal_inputs`` was there, each example was drawn for itself.
     """
-    is_earlier = "memory_gb" not in config.get("limits", {})
-    return {**config, "space": _padded(config.get("space"))} if is_earlier else config
+    if "memory_gb" not in config.get("limits", {}):
+        config = {**config, "space": _padded(config.get("space"))}
+    data = config.get("data") or {}
+    is_ours = str(data.get("_target_")).startswith("nasrunner.data.")
+    if is_ours and "split_seed" in data and "equal_inputs" not in data:
+        config = {**config, "data": {**data, "equal_inputs": "apart"}}
+    return config
 
 
 def _padded(node: Any) -> Any:

@@ -106,3 +106,22 @@ def test_a_residual_of_an_earlier_study_is_still_padded() -> None:
     assert space.freeze({}).text() == "2×[residual[pad](relu → residual[pad](tanh))]"
     saved_now = {**earlier, "limits": {"flops": None, "memory_gb": None}}
     assert as_built(saved_now) == saved_now
+
+
+@pytest.mark.parametrize("name", ["wine_quality", "digits", "mnist", "cifar10"])
+def test_an_earlier_study_keeps_its_split(name: str) -> None:
+    config = saved(f"data={name}")
+    assert as_built(config) == config
+    earlier = as_built(without(config, "data.equal_inputs"))
+    assert earlier["data"] == {**config["data"], "equal_inputs": "apart"}
+
+
+@pytest.mark.parametrize("data", [{"_target_": "mine.Own", "split_seed": 0}, None])
+def test_the_split_of_an_own_data_module_is_left_to_it(data: object) -> None:
+    config = {**saved(), "data": data}
+    assert as_built(config) == config
+
+
+def test_texts_are_not_split_by_inputs() -> None:
+    config = saved("data=ptb", "task=language_model")
+    assert as_built(config) == config

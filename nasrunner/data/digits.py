@@ -36,7 +36,8 @@ class Digits(TensorDataModule):
         table_NF = np.loadtxt(_bundled_file(), delimiter=",", dtype=np.float32)
         x_NCHW, y_N = table_NF[:, :-1].reshape(-1, 1, 8, 8), table_NF[:, -1].astype(np.int64)
         num_test = count_of("test_examples", self.test_examples, len(y_N))
-        rows, test_rows = hold_out(y_N, num_test, self.split_seed)
+        groups_N = self.groups_of(x_NCHW)
+        rows, test_rows = hold_out(y_N, num_test, self.split_seed, groups_N)
         return (x_NCHW[rows], y_N[rows]), (x_NCHW[test_rows], y_N[test_rows])
 
 

@@ -1,5 +1,6 @@
-"""Splits that keep the share of each class, and depend on their own seed alone."""
+"""Splits that keep the share of each class, cut no group, and depend on their own seed alone."""
 
+import hashlib
 import math
 
 import numpy as np
@@ -7,30 +8,103 @@ import torch
 
 from nasrunner.core.errors import ConfigError
 
-# N = number of examples
+# N = number of examples, G = number of groups, ... = the shape of one example
 
 
 def hold_out(
-    strata_N: np.ndarray, num_held_out: int, split_seed: int
+    strata_N: np.ndarray,
+    num_held_out: int,
+    split_seed: int,
+    groups_N: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws ``num_held_out`` examples so that each stratum gives its share, to within one.
+    """Draws ``num_held_out`` examples so that each stratum gives its share, and no group is cut.
+
+    Without groups the count is exact and the shares are to within one example. With groups the same
+    holds where each stratum has enough examples that are a group of their own to make up for the
+    larger groups; if not, the count is off by less than the largest group, and the share of a
+    stratum by less than twice that. A group whose examples are of several strata is drawn with the
+    stratum of its first.
 
     Args:
         strata_N: what to keep the shares of, usually the classes.
         num_held_out: how many examples the second part has, 0 <= num_held_out <= N.
         split_seed: fixes the draw; torch's global generator is neither used nor changed.
+        groups_N: examples of the same number stay together; None: each is drawn for itself.
 
     Returns:
         The rows that stay and the rows held out, disjoint and each in increasing order.
+
+    Raises:
+        ConfigError: all examples are one group, of which a part was to be held out.
     """
     generator = torch.Generator().manual_seed(split_seed)
-    drawn_N = torch.randperm(len(strata_N), generator=generator).numpy()
-    # Systematic sampling: sorted by stratum, in random order within one, at even distances.
-    sorted_N = drawn_N[np.argsort(strata_N[drawn_N], kind="stable")]
-    steps = (np.arange(num_held_out) + 0.5) * len(strata_N) / max(num_held_out, 1)
-    is_held_out_N = np.zeros(len(strata_N), dtype=bool)
-    is_held_out_N[sorted_N[steps.astype(int)]] = True
+    total = len(strata_N)
+    drawn_N = torch.randperm(total, generator=generator).numpy()
+    if groups_N is None:
+        groups_N = np.arange(total)
+    _, first_G, group_N, size_G = np.unique(
+        groups_N, return_index=True, return_inverse=True, return_counts=True
+    )
+    turn_N = np.empty(total, dtype=np.int64)
+    turn_N[drawn_N] = np.arange(total)
+    # Systematic sampling: sorted by stratum, in random order within one, at even distances. Large
+    # groups come first in their stratum, for the small ones to make up for what these leave.
+    order_G = np.lexsort((turn_N[first_G], -size_G, strata_N[first_G]))
+    # Half of a group must be due before it is held out. For larger groups another part, drawn once:
+    # of each stratum's largest group half would never be due.
+    due_part = float(torch.rand((), generator=generator))
+    is_held_out_G = np.zeros(len(size_G), dtype=bool)
+    due = 0  # examples that should have been held out by now but were not, times their total
+    for group, size in zip(order_G.tolist(), size_G[order_G].tolist(), strict=True):
+        due += size * num_held_out
+        if due > size * total * (0.5 if size == 1 else due_part):
+            is_held_out_G[group] = True
+            due -= size * total
+    if 0 < num_held_out < total:
+        _leave_none_empty(is_held_out_G, size_G)
+    is_held_out_N = is_held_out_G[group_N]
     return np.flatnonzero(~is_held_out_N), np.flatnonzero(is_held_out_N)
+
+
+def _leave_none_empty(is_held_out_G: np.ndarray, size_G: np.ndarray) -> None:
+    """Moves the smallest group to the part that got none."""
+    if len(size_G) == 1:
+        raise ConfigError(
+            f"data: all {size_G[0]:,} examples are one group, by equal inputs or by what the data "
+            "set says, and cannot be split; data.equal_inputs=apart draws each for itself where "
+            "inputs are equal"
+        )
+    if is_held_out_G.all() or not is_held_out_G.any():
+        is_held_out_G[size_G.argmin()] ^= True
+
+
+def equal_inputs(x: np.ndarray) -> np.ndarray:
+    """Numbers the examples (N, ...) so that those with equal inputs, bit for bit, share one."""
+    if x.dtype.kind == "f":
+        x = x + 0.0  # minus zero is zero
+    numbers: dict[bytes, int] = {}
+    rows = np.ascontiguousarray(x).reshape(len(x), -1)
+    return np.array([numbers.setdefault(_digest(row), len(numbers)) for row in rows], np.int64)
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+
+
+def joined(groups_N: np.ndarray, others_N: np.ndarray) -> np.ndarray:
+    """Numbers the examples so that those that share either group, or a chain of them, share one."""
+    (_, one_N), (_, other_N) = (
+        np.unique(each, return_inverse=True) for each in (groups_N, others_N)
+    )
+    joined_N = one_N
+    while True:
+        before_N = joined_N
+        for group_N in (other_N, one_N):
+            lowest_G = np.full(len(group_N), len(group_N))
+            np.minimum.at(lowest_G, group_N, joined_N)
+            joined_N = lowest_G[group_N]
+        if np.array_equal(joined_N, before_N):
+            return joined_N
 
 
 def count_of(name: str, wanted: int | float, total: int) -> int:

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,12 +14,21 @@ from nasrunner.data.files import DataFile, check_files
 from nasrunner.data.kept import Identity, check_count, device_of, identity_of, kept
 from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
 from nasrunner.data.normalize import Normalization
-from nasrunner.data.split import check_count_or_share, count_of, hold_out
+from nasrunner.data.split import (
+    check_count_or_share,
+    count_of,
+    equal_inputs,
+    hold_out,
+    joined,
+)
 
 # N = number of examples, ... = the shape of one example
 
 Arrays = tuple[np.ndarray, np.ndarray]
 """Inputs (N, ...) and targets: (N,) class indices, or (N, outputs) numbers; tensors will do."""
+
+Grouped = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Such arrays, and a number or name (N,) for each example: those of the same stay together."""
 
 _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
 """Arguments that the tensors of a data set do not depend on."""
@@ -51,14 +60,18 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 return make_spirals(self.noise, seed=1)
 
     Integer targets (N,) are classes, 0 to num_outputs - 1; float targets (N, num_outputs) are for
-    regression and stay as they are. ``files`` lets ``prepare_data`` check what it reads;
-    ``augmentation`` changes training batches; ``hold_out`` and ``count_of`` of
-    ``nasrunner.data.split`` make a test part where the data set has none. A class that is no
-    dataclass works too, if it keeps each constructor argument as an attribute of the same name.
+    regression and stay as they are. A third array (N,) from ``read_fit`` names the group of each
+    example, such as the patient whose measurement it is: no group stands in both the training and
+    the validation part. ``files`` lets ``prepare_data`` check what it reads; ``augmentation``
+    changes training batches; ``hold_out`` and ``count_of`` of ``nasrunner.data.split`` make a test
+    part where the data set has none, and ``groups_of`` says what must not be cut in doing so. A
+    class that is no dataclass works too, if it keeps each constructor argument as an attribute of
+    the same name.
 
     Inputs are normalized with the mean and standard deviation of the training part: of each
     channel for images, of each feature for vectors. The validation part is drawn from what
-    ``read_fit`` returns, so that classes keep their shares. ``setup("fit")`` never reads the
+    ``read_fit`` returns, so that classes keep their shares, as near as the groups that must not be
+    cut allow (``hold_out`` says how near). ``setup("fit")`` never reads the
     test part. Tensors are made once a process, shared by data modules that differ in batching
     only, and moved once to the device of the trainer.
 
@@ -74,6 +87,9 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         validation_examples: how many of the examples that are not for the test are kept for
             validation, or their share in (0, 1).
         split_seed: fixes the split, independently of the study's seed.
+        equal_inputs: ``together``: examples whose inputs are equal, bit for bit, stand in one part,
+            since a network that has seen one of them in training knows the others; ``apart``: each
+            is drawn for itself, as in published splits.
 
     Raises:
         ConfigError: an argument is out of its range.
@@ -86,6 +102,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     drop_last: bool
     validation_examples: int | float
     split_seed: int
+    equal_inputs: Literal["together", "apart"] = "together"  # your own YAML need not say it
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -96,9 +113,13 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
             check_count(name, getattr(self, name))
         check_count_or_share("validation_examples", self.validation_examples)
+        if self.equal_inputs not in ("together", "apart"):
+            raise ConfigError(
+                f"data.equal_inputs must be one of together, apart, got {self.equal_inputs!r}"
+            )
 
     @abstractmethod
-    def read_fit(self) -> Arrays:
+    def read_fit(self) -> Arrays | Grouped:
         """Examples for training and validation, as they are: not normalized.
 
         Raises:
@@ -108,6 +129,20 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     @abstractmethod
     def read_test(self) -> Arrays:
         """Examples for the test. Only ``setup("test")`` calls it."""
+
+    def groups_of(self, x: np.ndarray, own_N: np.ndarray | None = None) -> np.ndarray | None:
+        """Numbers examples so that those of the same number must not be cut by a split.
+
+        Args:
+            x: their inputs, (N, ...).
+            own_N: groups that the data set has of its own; None: it has none.
+
+        Returns:
+            (N,) for ``hold_out``; None: each is drawn for itself.
+        """
+        if self.equal_inputs == "apart":
+            return own_N
+        return equal_inputs(x) if own_N is None else joined(equal_inputs(x), own_N)
 
     def files(self) -> Sequence[DataFile]:
         """The files that the data set is read from."""
@@ -217,7 +252,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return (*identity_of(self, _BATCHING), self._is_joined)
 
     def _load_fit(self, device: torch.device) -> _FitTensors:
-        x, y = self._arrays(self.read_fit())
+        x, y, own_N = self._arrays(self.read_fit())
         num_outputs = self._num_outputs(x, y)
         if num_outputs != self.num_outputs:
             what = "classes" if y.ndim == 1 else "targets of an example"
@@ -227,7 +262,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             )
         num_validation = count_of("validation_examples", self.validation_examples, len(x))
         strata_N = y if y.ndim == 1 else np.zeros(len(y))
-        rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed)
+        groups_N = self.groups_of(x, own_N)
+        rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed, groups_N)
         if self._is_joined:
             rows, validation_rows = np.arange(len(x)), validation_rows[:0]
         normalization = Normalization.of(x[rows])
@@ -237,25 +273,31 @@ class TensorDataModule(pl.LightningDataModule, ABC):
 
     def _load_test(self, device: torch.device) -> Batch:
         assert self._fit is not None
-        x, y = self._arrays(self.read_test())
+        x, y, _ = self._arrays(self.read_test())
         if self._num_outputs(x, y) > self.num_outputs:
             raise DataError(
                 f"the test part of {type(self).__name__} has classes that training lacks"
             )
         return _tensors(self._fit.normalization, x, y, device)
 
-    def _arrays(self, examples: Any) -> Arrays:
-        """Inputs and targets as arrays, of which tensors and lists are as good."""
-        if not isinstance(examples, tuple | list) or len(examples) != 2:
+    def _arrays(self, examples: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Inputs, targets and groups as arrays, of which tensors and lists are as good."""
+        if not isinstance(examples, tuple | list) or len(examples) not in (2, 3):
+            got = f"{len(examples)} parts" if isinstance(examples, tuple | list) else repr(examples)
             raise DataError(
-                f"{type(self).__name__} must read (inputs, targets), got "
-                f"{f'{len(examples)} parts' if isinstance(examples, tuple | list) else examples!r}"
+                f"{type(self).__name__} must read (inputs, targets) or (inputs, targets, groups), "
+                f"got {got}"
             )
-        x, y = (
+        x, y, *groups = (
             each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else np.asarray(each)
             for each in examples
         )
-        return x, y
+        if groups and groups[0].shape != (len(x),):
+            raise DataError(
+                f"the {len(x)} examples of {type(self).__name__} need groups (N,), got "
+                f"{groups[0].shape}"
+            )
+        return x, y, groups[0] if groups else None
 
     def _num_outputs(self, x: np.ndarray, y: np.ndarray) -> int:
         """How many outputs the data has; refuses arrays that are no examples of ``in_shape``."""

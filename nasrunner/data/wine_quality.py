@@ -44,7 +44,9 @@ class WineQuality(TensorDataModule):
 
     Cortez et al. 2009, Decision Support Systems 47(4): the median mark, 3 to 9, of at least three
     tasters, and 11 measurements of each wine. The data set has no split of its own: the test
-    examples are held out so that each mark keeps its share.
+    examples are held out so that each mark keeps its share. Of the 6,497 rows 1,177 repeat the
+    measurements of others, each with the same mark; ``equal_inputs`` says whether these may
+    stand in training and in what is measured after it.
 
     Args:
         root: folder of ``winequality-red.csv`` and ``winequality-white.csv``.
@@ -103,5 +105,5 @@ class WineQuality(TensorDataModule):
         else:
             y = quality_N[:, None].astype(np.float32)
         num_test = count_of("test_examples", self.test_examples, len(table))
-        rows, test_rows = hold_out(quality_N, num_test, self.split_seed)
+        rows, test_rows = hold_out(quality_N, num_test, self.split_seed, self.groups_of(x_NF))
         return (x_NF[rows], y[rows]), (x_NF[test_rows], y[test_rows])

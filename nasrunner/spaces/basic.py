@@ -9,6 +9,7 @@ from torch import nn
 
 from nasrunner.core.annotations import Above, Count, Within
 from nasrunner.core.space import Shape, Space
+from nasrunner.spaces.initialization import Init, initialize
 
 # B = batch
 
@@ -54,13 +55,16 @@ class Affine(Space):
     Args:
         units: number of outputs.
         bias: whether a bias is added.
+        init: how the weights begin; see ``Init``.
     """
 
     units: Count
     bias: bool = True
+    init: Init = "default"
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layer = nn.Linear(math.prod(in_shape), self.units, bias=self.bias)
+        initialize(layer, self.init)
         return (layer if len(in_shape) == 1 else nn.Sequential(nn.Flatten(), layer)), (self.units,)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
+from nasrunner.spaces.initialization import Init, initialize
 from nasrunner.spaces.window import Padding, Pair, Window, image_shape, pair_of, window_over
 
 # B = batch, C = channels, H, W = height and width
@@ -29,6 +30,7 @@ class Conv2d(Space):
         dilation: spacing of the filter's taps.
         groups: blocks of channels that are convolved apart.
         bias: whether a bias is added.
+        init: how the weights begin; see ``Init``.
     """
 
     filters: Filters
@@ -38,6 +40,7 @@ class Conv2d(Space):
     dilation: Pair = 1
     groups: Count = 1
     bias: bool = True
+    init: Init = "default"
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = image_shape(in_shape)
@@ -55,6 +58,7 @@ class Conv2d(Space):
             self.groups,
             self.bias,
         )
+        initialize(conv, self.init)
         return window.padded(conv), (filters, *window.out_size)
 
 
@@ -62,7 +66,7 @@ class Conv2d(Space):
 class SeparableConv2d(Space):
     """Depthwise convolution of each channel, then a 1x1 convolution across them.
 
-    Arguments as for ``conv2d``.
+    Arguments as for ``conv2d``; ``init`` is of both.
     """
 
     filters: Filters
@@ -71,6 +75,7 @@ class SeparableConv2d(Space):
     padding: Padding = "same"
     dilation: Pair = 1
     bias: bool = True
+    init: Init = "default"
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = image_shape(in_shape)
@@ -82,8 +87,9 @@ class SeparableConv2d(Space):
             self.dilation,
             groups=channels,
             bias=False,
+            init=self.init,
         ).make(in_shape)
-        pointwise, shape = Conv2d(self.filters, 1, bias=self.bias).make(shape)
+        pointwise, shape = Conv2d(self.filters, 1, bias=self.bias, init=self.init).make(shape)
         return nn.Sequential(depthwise, pointwise), shape
 
 
@@ -100,6 +106,7 @@ class DilatedConv2d(Space):
     stride: Pair = 1
     padding: Padding = "same"
     bias: bool = True
+    init: Init = "default"
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return Conv2d(
@@ -109,6 +116,7 @@ class DilatedConv2d(Space):
             self.padding,
             self.dilation,
             bias=self.bias,
+            init=self.init,
         ).make(in_shape)
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
+from nasrunner.spaces.initialization import Init, initialize
 
 # B = batch, C, D = input and output channels, H, W = height and width
 
@@ -23,6 +24,7 @@ class InvertedResidual(Space):
         expansion: hidden channels for each input channel; t in the paper.
         kernel_size: height and width of the filters, odd.
         stride: of the filters; the output has ceil(size / stride) rows and columns.
+        init: how the weights of its convolutions begin; see ``Init``.
 
     Differs from the paper: ReLU instead of ReLU6, as in NAS-Bench-Macro (Su et al. 2021,
     arXiv:2103.11922), and the 1x1 convolution stays where ``expansion`` is 1.
@@ -32,6 +34,7 @@ class InvertedResidual(Space):
     expansion: Count
     kernel_size: Count
     stride: Count = 1
+    init: Init = "default"
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 3:
@@ -43,6 +46,9 @@ class InvertedResidual(Space):
         block = _InvertedResidual(
             channels, self.filters, self.expansion, self.kernel_size, self.stride
         )
+        for layer in block.layers:
+            if isinstance(layer, nn.Conv2d):
+                initialize(layer, self.init)
         return block, (self.filters, height, width)
 
 

@@ -13,6 +13,7 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.decision import most
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Probability
+from nasrunner.spaces.initialization import Init, initialize
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrence import RecurrentLayer, keep_mask
 from nasrunner.spaces.recurrent_cell import Cell
@@ -54,6 +55,7 @@ class Recurrent(Space):
         dropout: how often an element is zero between layers, in all time steps of an example.
         state_dropout: the same for h_{t-1} in the products of the next step. Both: Gal &
             Ghahramani 2016, arXiv:1512.05287, eq. 7.
+        init: how W and U of each gate begin; see ``Init``.
     """
 
     cell: Space
@@ -61,6 +63,7 @@ class Recurrent(Space):
     units: Count | Literal["same"] = "same"
     dropout: Probability = 0.0
     state_dropout: Probability = 0.0
+    init: Init = "default"
 
     def most_modules(self) -> int:
         return 1 + most(self.layers) * self.cell.most_modules()
@@ -77,12 +80,16 @@ class Recurrent(Space):
             if position and self.dropout:
                 layers.append(SequenceDropout(self.dropout))
             in_units = units if position else in_shape[1]
-            layers.append(RecurrentLayer(in_units, units, cell.program(), self.state_dropout))
+            layer = RecurrentLayer(in_units, units, cell.program(), self.state_dropout)
+            for product in (layer.from_input, layer.from_state):
+                initialize(product, self.init, layer.program.gates)
+            layers.append(layer)
         return (layers[0] if len(layers) == 1 else nn.Sequential(*layers)), (in_shape[0], units)
 
     def text(self) -> str:
         shown = [self.cell.text(), f"layers={self.layers}"]
-        for name, default in (("units", "same"), ("dropout", 0.0), ("state_dropout", 0.0)):
+        defaults = {"units": "same", "dropout": 0.0, "state_dropout": 0.0, "init": "default"}
+        for name, default in defaults.items():
             if getattr(self, name) != default:
                 shown.append(f"{name}={getattr(self, name)}")
         return f"recurrent({', '.join(shown)})"

@@ -25,6 +25,7 @@ def cifar10(root: Path, pad: int | None = 4) -> Cifar10:
         drop_last=True,
         validation_examples=5000,
         split_seed=0,
+        equal_inputs="apart",
         root=str(root),
         pad=pad,
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasrunner.core import ConfigError
-from nasrunner.data.split import count_of, hold_out
+from nasrunner.data.split import count_of, equal_inputs, hold_out, joined
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.floats(0, 1), st.integers(0, 99))
@@ -22,6 +22,87 @@ def test_each_stratum_gives_its_share_to_within_one(
     for stratum in set(strata):
         exact = (strata_N == stratum).sum() * num_held_out / len(strata)
         assert abs((strata_N[held_out] == stratum).sum() - exact) < 1 + 1e-9
+
+
+# G = number of groups, each of one stratum
+TABLES = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 8)), min_size=2, max_size=60)
+
+
+@given(TABLES, st.floats(0, 1), st.integers(0, 99))
+def test_no_group_is_cut_and_shares_are_as_near_as_groups_allow(
+    table: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    strata_G, sizes_G = map(list, zip(*table, strict=True))
+    groups_N = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(table)), sizes_G))
+    strata_N = np.array(strata_G)[groups_N]
+    total, largest = len(groups_N), max(sizes_G)
+    wanted = max(1, int(share * (total - 1)))
+    kept, held_out = hold_out(strata_N, wanted, seed, groups_N)
+    assert sorted([*kept, *held_out]) == list(range(total))
+    assert not {*groups_N[kept]} & {*groups_N[held_out]}
+    assert len(kept)
+    assert len(held_out)
+    assert abs(len(held_out) - wanted) <= largest
+    for stratum in set(strata_G):
+        exact = (strata_N == stratum).sum() * wanted / total
+        assert abs((strata_N[held_out] == stratum).sum() - exact) < 2 * largest
+    again = hold_out(strata_N, wanted, seed, groups_N)
+    np.testing.assert_array_equal(held_out, again[1])
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=200), st.floats(0, 1), st.integers(0, 99))
+def test_groups_of_one_are_drawn_as_without_groups(
+    strata: list[int], share: float, seed: int
+) -> None:
+    strata_N = np.array(strata)
+    names_N = np.random.default_rng(seed).permutation(len(strata))
+    wanted = int(share * len(strata))
+    alone, grouped = (hold_out(strata_N, wanted, seed, each)[1] for each in (None, names_N))
+    np.testing.assert_array_equal(alone, grouped)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_examples_alone_make_up_for_groups_so_that_shares_are_to_within_one(seed: int) -> None:
+    """Of each stratum 400 alone, 40 pairs and 5 groups of 8."""
+    sizes_G = np.tile(np.repeat([1, 2, 8], [400, 40, 5]), 3)
+    groups_N = np.repeat(np.arange(len(sizes_G)), sizes_G)
+    strata_N = np.repeat([0, 1, 2], 520)
+    _, held_out = hold_out(strata_N, 312, seed, groups_N)
+    assert len(held_out) == 312
+    assert set(np.bincount(strata_N[held_out])) <= {103, 104, 105}
+
+
+def test_large_groups_are_held_out_as_often_as_their_share() -> None:
+    """One group of 8 among 92 examples alone is held out with a fifth of the seeds."""
+    groups_N = np.concatenate([np.zeros(8, int), np.arange(1, 93)])
+    num_held_out = sum(
+        0 in groups_N[hold_out(np.zeros(100), 20, seed, groups_N)[1]] for seed in range(500)
+    )
+    assert 65 <= num_held_out <= 135  # binomial: 100 ± 9
+
+
+def test_of_few_large_groups_each_part_gets_one_and_a_single_one_is_refused() -> None:
+    groups_N = np.repeat([0, 1], 4)
+    for seed in range(20):
+        assert [len(part) for part in hold_out(np.zeros(8), 1, seed, groups_N)] == [4, 4]
+        assert [len(part) for part in hold_out(np.zeros(8), 7, seed, groups_N)] == [4, 4]
+    with pytest.raises(ConfigError, match=r"all 8 examples are one group.*equal_inputs=apart"):
+        hold_out(np.zeros(8), 1, 0, np.zeros(8))
+
+
+def test_equal_inputs_share_a_number_bit_for_bit() -> None:
+    x = np.array([[0.1, 2.0], [0.1 + 1e-18, 2.0], [0.1 + 1e-16, 2.0], [0.0, 2.0], [-0.0, 2.0]])
+    assert equal_inputs(x).tolist() == [0, 0, 1, 2, 2]
+    images = np.array([0, 1, 0], dtype=np.uint8)[:, None, None, None] * np.ones((1, 1, 2, 2))
+    assert equal_inputs(images).tolist() == [0, 1, 0]
+    assert equal_inputs(x[:, ::-1]).tolist() == [0, 0, 1, 2, 2]
+
+
+def test_a_chain_of_groups_is_one() -> None:
+    ours = np.array([0, 0, 1, 1, 2, 2, 3])
+    theirs = np.array(["a", "b", "b", "c", "c", "d", "e"])
+    assert joined(ours, theirs).tolist() == [0, 0, 0, 0, 0, 0, joined(ours, theirs)[6]]
+    assert joined(ours, theirs)[6] != 0
 
 
 def test_the_split_depends_on_its_seed_and_not_on_the_global_generator() -> None:

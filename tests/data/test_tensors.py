@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from nasrunner.core import ConfigError, DataError
-from nasrunner.data.tensors import Arrays, TensorDataModule
+from nasrunner.data.tensors import Arrays, Grouped, TensorDataModule
 
 COMMON = {
     "in_shape": [2],
@@ -238,9 +239,81 @@ def test_targets_of_no_known_form_are_refused(y: np.ndarray) -> None:
 
 
 def test_a_class_that_only_the_test_part_has_is_refused() -> None:
-    module = Broken(**{**COMMON, "batch_size": 2}, x=np.zeros((8, 2)), y=np.arange(8) % 2)
+    x = np.arange(16.0).reshape(8, 2)
+    module = Broken(**{**COMMON, "batch_size": 2}, x=x, y=np.arange(8) % 2)
     with pytest.raises(DataError, match="test part of Broken has classes that training lacks"):
         module.setup("test")
+
+
+def parts(module: TensorDataModule) -> tuple[torch.Tensor, torch.Tensor]:
+    module.setup("fit")
+    return module.train_dataloader().x, module.val_dataloader().x
+
+
+def test_equal_inputs_are_in_one_part_unless_they_are_to_be_apart() -> None:
+    x = np.repeat(np.arange(20.0), 2)[:, None] * [1, 2]
+    x[1] = -0.0  # equals its neighbour's zeros
+    y = np.arange(40) % 2
+    settings = {**COMMON, "validation_examples": 0.4}
+    train, validation = parts(Broken(**settings, x=x, y=y))
+    assert not {*train[:, 0].tolist()} & {*validation[:, 0].tolist()}
+    assert len(validation) == 16
+    train, validation = parts(Broken(**settings, x=x, y=y, equal_inputs="apart"))
+    assert {*train[:, 0].tolist()} & {*validation[:, 0].tolist()}
+
+
+@dataclass(kw_only=True, eq=False)
+class Patients(Broken):
+    """Names a group of each example, as tensors, arrays or lists."""
+
+    patient: object
+
+    def read_fit(self) -> Grouped:
+        return self.x, self.y, self.patient  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("equal_inputs", ["together", "apart"])
+@pytest.mark.parametrize("form", [np.array, torch.tensor, list])
+def test_groups_of_a_data_set_are_in_one_part(
+    equal_inputs: str, form: Callable[[list[int]], object]
+) -> None:
+    patients = [number % 10 for number in range(40)]
+    module = Patients(
+        **{**COMMON, "validation_examples": 0.3},
+        x=np.arange(80.0).reshape(40, 2),
+        y=np.arange(40) // 20,
+        equal_inputs=equal_inputs,
+        patient=form(patients),
+    )
+    train, validation = (
+        {patients[number // 2] for number in raw(module, x)} for x in parts(module)
+    )
+    assert not train & validation
+    assert (len(train), len(validation)) == (7, 3)
+
+
+def test_equal_inputs_of_two_groups_join_them() -> None:
+    x = np.arange(24.0).reshape(12, 2)
+    x[1] = x[2]
+    names = np.array(list("aabbccddeeff"))
+    settings = {**COMMON, "batch_size": 2, "validation_examples": 4}
+    module = Patients(**settings, x=x, y=np.arange(12) % 2, patient=names)
+    groups = module.groups_of(x, names)
+    assert groups is not None
+    assert [len({*groups[rows]}) for rows in ([0, 1, 2, 3], [4, 5], range(12))] == [1, 1, 5]
+
+
+def test_groups_of_another_length_are_refused() -> None:
+    module = Patients(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, patient=[1, 2])
+    with pytest.raises(
+        DataError, match=r"the 8 examples of Patients need groups \(N,\), got \(2,\)"
+    ):
+        module.setup("fit")
+
+
+def test_an_unknown_way_with_equal_inputs_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.equal_inputs must be one of together, apart, got"):
+        Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, equal_inputs="none")
 
 
 class Plain(Numbered):

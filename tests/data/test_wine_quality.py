@@ -17,6 +17,7 @@ def wine(root: Path, **changes: object) -> WineQuality:
         "drop_last": False,
         "validation_examples": 0.2,
         "split_seed": 0,
+        "equal_inputs": "together",
         "root": str(root),
         "colour": "both",
         "target": "class",
@@ -38,6 +39,43 @@ def test_three_classes_have_the_sizes_that_the_quality_counts_give() -> None:
     assert np.bincount(whole(wine(root, colour="red"))[1]).tolist() == [744, 638, 217]
     assert np.bincount(whole(wine(root, colour="white"))[1]).tolist() == [1640, 2198, 1060]
     assert np.bincount(whole(wine(root))[1]).tolist() == [2384, 2836, 1277]
+
+
+def rows_of(module: WineQuality) -> list[list[bytes]]:
+    """Each row's measurements, of the training, validation and test part."""
+    module.setup("test")
+    loaders = (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
+    return [[row.numpy().tobytes() for row in loader.x] for loader in loaders]
+
+
+@pytest.mark.parametrize("target", ["class", "quality"])
+@pytest.mark.parametrize("split_seed", [0, 1, 2])
+def test_no_row_that_is_measured_stands_in_training(target: str, split_seed: int) -> None:
+    settings: dict[str, object] = {"target": target, "split_seed": split_seed}
+    if target == "quality":
+        settings |= {"num_outputs": 1, "class_edges": None}
+    train, validation, test = rows_of(wine(files_of("wine_quality"), **settings))
+    assert not set(validation) & set(train)
+    assert not set(test) & {*train, *validation}
+    assert [len(train), len(validation), len(test)] == [4158, 1040, 1299]
+
+
+def test_apart_a_quarter_of_what_is_measured_stands_in_training() -> None:
+    train, validation, test = rows_of(wine(files_of("wine_quality"), equal_inputs="apart"))
+    trained = set(train)
+    assert round(100 * sum(row in trained for row in validation) / len(validation)) == 23
+    trained |= set(validation)
+    assert round(100 * sum(row in trained for row in test) / len(test)) == 30
+
+
+def test_each_mark_and_class_keeps_its_share_though_rows_stay_together() -> None:
+    module = wine(files_of("wine_quality"))
+    (_, y), (_, test_y) = module.read_fit(), module.read_test()
+    exact = np.bincount(np.concatenate([y, test_y])) / 5
+    assert np.abs(np.bincount(test_y) - exact).max() < 2
+    module.setup("fit")
+    validation = module.val_dataloader().y.bincount().numpy()
+    assert np.abs(validation - np.bincount(y) / 5).max() < 1
 
 
 def test_the_colour_is_an_input_where_both_are_read() -> None:

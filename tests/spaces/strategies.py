@@ -9,7 +9,7 @@ IN_SHAPE = (2, 6, 5)
 """Every random space takes images of this shape, and keeps them images."""
 
 
-def one_of(values: st.SearchStrategy[int]) -> st.SearchStrategy[Any]:
+def one_of(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """A value, or a decision between one to three of them, the last one maybe inside another."""
     options = st.lists(values, min_size=1, max_size=3, unique=True)
     flat = options.map(lambda given: {"oneof": given})
@@ -24,7 +24,8 @@ BASIC: st.SearchStrategy[Config] = st.one_of(
             "filters": one_of(st.integers(1, 4)) | st.just("same"),
             "kernel_size": one_of(st.integers(1, 4)),
             "stride": one_of(st.integers(1, 3)),
-        }
+        },
+        optional={"init": one_of(st.sampled_from(["default", "he", "xavier", "orthogonal"]))},
     ).map(lambda arguments: {"conv2d": arguments}),
     one_of(st.integers(1, 3)).map(
         lambda size: {"max_pool": {"kernel_size": size, "padding": "same"}}
