@@ -88,7 +88,9 @@ def check_evaluation(evaluation: Evaluation, config: Config, construct: Construc
     if evaluation.is_single:
         return config
     settings = config["trainer"]
-    if needs_ranks(settings, lambda: make_trainer(settings, Path(), construct, [])):
+    with quiet():  # Lightning says which devices it found
+        is_divided = needs_ranks(settings, lambda: make_trainer(settings, Path(), construct, []))
+    if is_divided:
         raise ConfigError(
             f"evaluation.repeats={evaluation.repeats}, folds={evaluation.folds}: the trainings of "
             "a child follow one another on one device; trainer.devices and num_nodes must be 1"

@@ -66,6 +66,45 @@ def hold_out(
     return np.flatnonzero(~is_held_out_N), np.flatnonzero(is_held_out_N)
 
 
+def hold_out_fold(
+    strata_N: np.ndarray,
+    folds: int,
+    fold: int,
+    split_seed: int,
+    groups_N: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Holds out one of ``folds`` parts that together are all examples, for cross-validation.
+
+    Args:
+        strata_N, split_seed, groups_N: as of ``hold_out``, which draws one part after the other
+            from what is left.
+        folds: how many parts, >= 2.
+        fold: which of them, from 0.
+
+    Returns:
+        As of ``hold_out``.
+
+    Raises:
+        ConfigError: there are fewer groups than parts.
+    """
+    groups_N = np.arange(len(strata_N)) if groups_N is None else groups_N
+    if (num_groups := len(np.unique(groups_N))) < folds:
+        raise ConfigError(
+            f"evaluation.folds={folds} needs as many groups of examples, which are {num_groups}"
+        )
+    left = np.arange(len(strata_N))
+    for part in range(fold):
+        count = round(len(left) / (folds - part))
+        stay, _ = hold_out(strata_N[left], count, split_seed, groups_N[left])
+        left = left[stay]
+    if fold == folds - 1:
+        held_out = left
+    else:
+        count = round(len(left) / (folds - fold))
+        held_out = left[hold_out(strata_N[left], count, split_seed, groups_N[left])[1]]
+    return np.setdiff1d(np.arange(len(strata_N)), held_out), held_out
+
+
 def _leave_none_empty(is_held_out_G: np.ndarray, size_G: np.ndarray) -> None:
     """Moves the smallest group to the part that got none."""
     if len(size_G) == 1:

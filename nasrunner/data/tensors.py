@@ -19,6 +19,7 @@ from nasrunner.data.split import (
     count_of,
     equal_inputs,
     hold_out,
+    hold_out_fold,
     joined,
 )
 
@@ -90,6 +91,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         equal_inputs: ``together``: examples whose inputs are equal, bit for bit, stand in one part,
             since a network that has seen one of them in training knows the others; ``apart``: each
             is drawn for itself, as in published splits.
+        folds: into how many parts the examples that are not for the test are split, one of which
+            is for validation, in the place of ``validation_examples``; None: they are not.
+            ``evaluation.folds`` sets it and trains on each.
+        fold: which of these parts, from 0.
 
     Raises:
         ConfigError: an argument is out of its range.
@@ -103,6 +108,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     validation_examples: int | float
     split_seed: int
     equal_inputs: Literal["together", "apart"] = "together"  # your own YAML need not say it
+    folds: int | None = None
+    fold: int = 0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -113,6 +120,13 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         for name in ("num_outputs", "batch_size", "eval_batch_size"):
             check_count(name, getattr(self, name))
         check_count_or_share("validation_examples", self.validation_examples)
+        if self.folds is not None:
+            check_count("folds", self.folds)
+            if self.folds < 2 or not 0 <= self.fold < self.folds:
+                raise ConfigError(
+                    f"data.folds must be >= 2 and data.fold from 0 to folds - 1, got "
+                    f"folds={self.folds} and fold={self.fold}"
+                )
         if self.equal_inputs not in ("together", "apart"):
             raise ConfigError(
                 f"data.equal_inputs must be one of together, apart, got {self.equal_inputs!r}"
@@ -263,7 +277,12 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         num_validation = count_of("validation_examples", self.validation_examples, len(x))
         strata_N = y if y.ndim == 1 else np.zeros(len(y))
         groups_N = self.groups_of(x, own_N)
-        rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed, groups_N)
+        if self.folds is None:
+            rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed, groups_N)
+        else:
+            rows, validation_rows = hold_out_fold(
+                strata_N, self.folds, self.fold, self.split_seed, groups_N
+            )
         if self._is_joined:
             rows, validation_rows = np.arange(len(x)), validation_rows[:0]
         normalization = Normalization.of(x[rows])

@@ -8,7 +8,7 @@ from nasrunner.children.attempts import Attempt
 from nasrunner.children.evaluating import Evaluation, mean_curves
 from nasrunner.core import ConfigError, child_folder
 from nasrunner.core.seeds import derived_seed
-from tests.children.blobs import OWN, broken, make_trainer, train
+from tests.children.blobs import BLOBS, OWN, broken, make_trainer, train
 
 
 def outcome_of(folder):
@@ -40,6 +40,18 @@ def test_a_reward_is_the_mean_of_repeated_trainings(tmp_path):
     assert curves == pytest.approx(
         [statistics.fmean(each) for each in zip(*by_training, strict=True)]
     )
+
+
+def test_each_fold_is_validated_on_once(tmp_path):
+    outcome = train(tmp_path, "trainer.max_epochs=2", evaluation={"folds": 3, "repeats": 2})
+    each = [outcome_of(folder) for folder in trainings(tmp_path)]
+    assert outcome.metrics["trainings"] == len(each) == 6
+    assert outcome.reward == pytest.approx(statistics.fmean(record["reward"] for record in each))
+    for fold, record in enumerate(each[:3]):
+        data = {**BLOBS, "fold": fold, "folds": 3}
+        alone = train(tmp_path / f"fold{fold}", "trainer.max_epochs=2", data=data)
+        assert (record["reward"], record["metrics"]) == (alone.reward, alone.metrics)
+    assert len({record["metrics"]["val_loss"] for record in each}) == 6
 
 
 def test_the_first_training_is_that_of_a_child_of_one_training(tmp_path):

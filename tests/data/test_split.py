@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasrunner.core import ConfigError
-from nasrunner.data.split import count_of, equal_inputs, hold_out, joined
+from nasrunner.data.split import count_of, equal_inputs, hold_out, hold_out_fold, joined
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.floats(0, 1), st.integers(0, 99))
@@ -142,3 +142,40 @@ def test_a_fifth_of_uneven_classes_is_a_fifth_of_each() -> None:
     kept, held_out = hold_out(strata_N, 20, 3)
     assert np.bincount(strata_N[held_out]).tolist() == [14, 4, 2]
     assert np.bincount(strata_N[kept]).tolist() == [56, 16, 8]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+@given(
+    strata=st.lists(st.integers(0, 2), min_size=12, max_size=80),
+    size=st.integers(1, 3),
+    seed=st.integers(0, 5),
+)
+def test_folds_are_all_examples_once_and_cut_no_group(
+    folds: int, strata: list[int], size: int, seed: int
+) -> None:
+    strata_N, groups_N = np.array(strata), np.arange(len(strata)) // size
+    if len(np.unique(groups_N)) < folds:
+        return
+    held_out = []
+    for fold in range(folds):
+        rows, fold_rows = hold_out_fold(strata_N, folds, fold, seed, groups_N)
+        assert sorted([*rows, *fold_rows]) == list(range(len(strata)))
+        assert not set(groups_N[rows]) & set(groups_N[fold_rows])
+        assert len(fold_rows) > 0
+        held_out.extend(fold_rows.tolist())
+        if size == 1:
+            assert abs(len(fold_rows) - len(strata) / folds) <= 1
+    assert sorted(held_out) == list(range(len(strata)))
+
+
+def test_classes_keep_their_shares_in_each_fold() -> None:
+    strata_N = np.repeat([0, 1, 2], [50, 30, 20])
+    for fold in range(5):
+        _, rows = hold_out_fold(strata_N, 5, fold, 0)
+        counts = np.bincount(strata_N[rows])
+        assert np.abs(counts - [10, 6, 4]).max() <= 1
+
+
+def test_fewer_groups_than_folds_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evaluation.folds=5 needs as many groups .* are 2"):
+        hold_out_fold(np.zeros(10), 5, 0, 0, np.arange(10) // 5)
