@@ -29,7 +29,8 @@ Differs from DeepArchitect's code: its ``kaiming2015delving_initializer_conv`` h
 def initialize(layer: nn.Linear | nn.Conv2d, init: Init, gates: int = 1) -> None:
     """Gives a new layer the weights it begins with.
 
-    On the meta device, where networks are counted, nothing is drawn.
+    On the meta device, where networks are counted, nothing is done: torch would import a thousand
+    modules, in a second, to draw a normal distribution there.
 
     Args:
         layer: as torch has made it; ``default`` leaves it so, and draws no random numbers.
