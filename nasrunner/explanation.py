@@ -42,8 +42,10 @@ def explain(
                 "the experiment's file must begin with the line '# @package _global_', or its keys "
                 f"are read as {key}.…"
             )
-        parent, _, name = key.rpartition(".")
         composed = _composed(given, own_dir)
+        while (parent := key.rpartition(".")[0]) and _is_missing(composed, parent):
+            key = parent  # trainer.callbacks.tel of trainer.callbacks.tel.every
+        name = key.rpartition(".")[2]
         found = OmegaConf.select(composed, parent) if parent else composed
         node = found if isinstance(found, DictConfig) else {}
         if parent and found == {}:  # baseline: none
@@ -60,6 +62,13 @@ def explain(
         if legal := [str(each) for each in node]:
             return f"there is no key {key!r}, {suggest(name, legal)}"
     return text
+
+
+def _is_missing(composed: DictConfig, key: str) -> bool:
+    """Whether nothing stands there, not even null."""
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(composed, parent) if parent else composed
+    return node is None or (isinstance(node, DictConfig) and name not in node)
 
 
 def _composed(given: Sequence[str], own_dir: Path | None) -> DictConfig:

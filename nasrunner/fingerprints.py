@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasrunner.config import leaves
 from nasrunner.core.user_modules import targets
 
 _MAX_FILES = 1000
@@ -24,15 +23,28 @@ def fingerprints(config: Mapping[str, Any]) -> dict[str, str]:
     Args:
         config: the study's resolved configuration. Looked at are the modules of the user's that
             its ``_target_`` values name, with those they import, and the files and folders that
-            its ``data`` names. What a module reads without being told is not known.
+            its ``data`` names, or a decision about it. What a module reads without being told is
+            not known.
     """
     found: dict[str, str] = {}
     for target in sorted(set(targets(config))):
         _look_at_module(target.partition(".")[0], found)
-    for key, value in leaves(config["data"], "data"):
-        if isinstance(value, str) and not key.endswith("._target_"):
-            found |= _looked_at(key, Path(value))
+    searched = config["space"].get("hyperparameters") or {}
+    of_data = {key: value for key, value in searched.items() if key.startswith("data.")}
+    for key, text in _texts({"data": config["data"], **of_data}):
+        found |= _looked_at(key, Path(text))
     return found
+
+
+def _texts(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted keys of all texts in a configuration, those in its lists, too."""
+    if isinstance(value, str):
+        yield prefix, value
+    elif isinstance(value, Mapping | list):
+        named = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, inside in named:
+            if name != "_target_":
+                yield from _texts(inside, f"{prefix}.{name}" if prefix else str(name))
 
 
 def _look_at_module(root: str, found: dict[str, str]) -> None:
@@ -55,13 +67,14 @@ def _user_files(root: str) -> Iterator[Path]:
         spec = importlib.util.find_spec(root)
     except (ImportError, ValueError):
         return
-    origin = Path(spec.origin) if spec is not None and spec.origin is not None else None
-    if origin is None or not origin.is_file() or _is_installed(origin):
+    if spec is None:
         return
-    if origin.name == "__init__.py":
-        yield from sorted(origin.parent.rglob("*.py"))[:_MAX_FILES]
-    else:
-        yield origin
+    packages = spec.submodule_search_locations  # also of a folder without an __init__.py
+    places = [Path(place) for place in ([spec.origin or ""] if packages is None else packages)]
+    for place in places:
+        if not _is_installed(place):
+            files = [place] if packages is None else sorted(place.rglob("*.py"))
+            yield from (path for path in files[:_MAX_FILES] if path.is_file())
 
 
 def _is_installed(path: Path) -> bool:

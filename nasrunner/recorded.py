@@ -130,9 +130,11 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     folder = next((place for place in places if place.is_dir()), places[1]).resolve()
     if (folder / "ledger.jsonl").is_file() or (folder / "multirun.yaml").is_file():
         return folder
-    found = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
+    found = _resumable_in(folder, "*")
     if not found:
-        raise ConfigError(f"resume={folder} is no study's folder: there is no ledger.jsonl")
+        inside = _resumable_in(folder, "*/*")
+        choose = f"; choose one in it: {', '.join(map(short, inside[-3:]))}" if inside else ""
+        raise ConfigError(f"resume={folder} is no study's folder: there is no ledger.jsonl{choose}")
     if len(found) > 1 and not all(_BEGUN.fullmatch(each.name) for each in found):
         listed = "; ".join(resume_command(each) for each in found)
         raise ConfigError(f"resume={folder} holds {len(found)} studies, choose one: {listed}")
@@ -140,6 +142,12 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
         taken = found[-1].name
         tell(f"resume: the latest of {len(found)} studies in {short(folder)} is taken, {taken}")
     return found[-1]
+
+
+def _resumable_in(folder: Path, depth: str) -> list[Path]:
+    """The folders of studies and multiruns so deep in a folder."""
+    files = [*folder.glob(f"{depth}/ledger.jsonl"), *folder.glob(f"{depth}/multirun.yaml")]
+    return sorted({file.parent for file in files})
 
 
 def read_study(

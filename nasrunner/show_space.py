@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,10 @@ from nasrunner.explanation import explain
 from nasrunner.launch import build_space, in_shape_of
 from nasrunner.recorded import read_study
 from nasrunner.searched import resolved
+
+_CHECKED = 200
+_PATIENCE_S = 20.0
+"""So long random architectures are built where nobody said how many: some have 3,000 layers."""
 
 
 def main() -> None:
@@ -82,14 +87,28 @@ def _parser() -> argparse.ArgumentParser:
         "layer's outputs are written ${data.num_outputs}"
     )
     parser.add_argument("--found", type=Path, metavar="STUDY", help=found)
-    parser.add_argument("--child", type=int, help="for --found: this child instead of the best")
+    child = "for --found: this child instead of the best"
+    parser.add_argument("--child", type=_at_least(0), help=child)
     trust = "for --found: also of a stranger's study that names classes which could run any code"
     parser.add_argument("--trust", action="store_true", help=trust)
-    parser.add_argument("--samples", type=int, default=5, help="random architectures to print")
-    parser.add_argument("--checked", type=int, default=200, help="random ones to build and count")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the random architectures")
+    samples = "random architectures to print"
+    parser.add_argument("--samples", type=_at_least(0), default=5, help=samples)
+    built = f"random ones to build and count; {_CHECKED}, or what {_PATIENCE_S:.0f} s suffice for"
+    parser.add_argument("--checked", type=_at_least(1), help=built)
+    seed = "seed of the random architectures"
+    parser.add_argument("--seed", type=_at_least(0), default=0, help=seed)
     parser.add_argument("--config-dir", type=Path, help="a configuration folder of your own")
     return parser
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be >= {least}, got {value}")
+        return value
+
+    number.__name__ = "int"  # what argparse calls a text that is no number
+    return number
 
 
 def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
@@ -178,8 +197,12 @@ def print_samples(
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}
     rng = np.random.default_rng(arguments.seed)
-    valid = 0
-    for index in track(range(arguments.checked), "building", console=console, transient=True):
+    wanted = max(arguments.checked or _CHECKED, arguments.samples)
+    valid = checked = 0
+    ends = time.monotonic() + _PATIENCE_S
+    for index in track(range(wanted), "building", console=console, transient=True):
+        if arguments.checked is None and time.monotonic() > ends and index >= arguments.samples:
+            break
         genotype = space.walk(draw_uniformly(rng))
         try:
             in_dtype = data.get("in_dtype", "float32")
@@ -191,9 +214,11 @@ def print_samples(
             facts = "[red]invalid[/]", ""
         if index < arguments.samples:
             table.add_row(*facts, " → ".join(steps(space.freeze(genotype).network, in_shape)))
+        checked += 1
     console.print(table)
-    checked = arguments.checked
     console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")
+    if checked < wanted:
+        console.print(f"  {_PATIENCE_S:.0f} s were over: --checked {wanted} builds so many")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
         console.print(f"  {count}: {_shown(reason)}")
 

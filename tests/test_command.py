@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from nasrunner.__main__ import anchor, main
+from nasrunner.core import ConfigError
 from nasrunner.recorded import resumable
 
 Command = Callable[..., None]
@@ -155,6 +156,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["max_epochs=3"], r"no key 'max_epochs', did you mean 'trainer.max_epochs'\?$"),
         (["optimizer.batch_size=3"], r"'optimizer.batch_size', did you mean 'data.batch_size'\?$"),
         (["space.concat.0.conv2d.filters=[8,16]"], r"is a decision, .*\{oneof: \[8, 16\]\}"),
+        (["trainer.max_epoch.x.y=3"], r"no key 'trainer.max_epoch', did you mean 'max_epochs'\?"),
         (["limits.parameter=3"], r"no key 'limits.parameter', did you mean 'parameters'\?"),
         (
             ["searcher=radnom"],
@@ -399,6 +401,26 @@ def test_the_only_study_of_a_name_is_taken_without_a_word(tmp_path: Path) -> Non
         (tmp_path / time / "ledger.jsonl").touch()
         assert resumable(str(tmp_path), told.append) == tmp_path / time
     assert told == [f"resume: the latest of 2 studies in {tmp_path} is taken, {time}"]
+
+
+def test_the_latest_multirun_is_taken_and_of_other_folders_what_lies_in_them(
+    tmp_path: Path,
+) -> None:
+    told: list[str] = []
+    for time in ("2026-01-02_03-04-05-678901", "2026-01-02_13-04-05-678901"):
+        (tmp_path / "multirun" / time / "0").mkdir(parents=True)
+        (tmp_path / "multirun" / time / "multirun.yaml").touch()
+        (tmp_path / "multirun" / time / "0" / "ledger.jsonl").touch()
+    assert resumable(str(tmp_path / "multirun"), told.append) == tmp_path / "multirun" / time
+    assert told == [f"resume: the latest of 2 studies in {tmp_path}/multirun is taken, {time}"]
+    own = tmp_path / "smbo-mlp" / time
+    own.mkdir(parents=True)
+    (own / "ledger.jsonl").touch()
+    listed = f"choose one in it: .*/multirun/{time}, .*/smbo-mlp/{time}$"
+    with pytest.raises(ConfigError, match=listed):
+        resumable(str(tmp_path), told.append)
+    with pytest.raises(ConfigError, match=r"smbo-mlp/new is no study's folder: there is no ledger"):
+        resumable(str(own.parent / "new"), told.append)
 
 
 def test_a_folder_that_is_named_as_a_reference_is_not_resumed(

@@ -21,6 +21,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "fp_other.py": "",
         "fp_package/__init__.py": "",
         "fp_package/nets/blocks.py": "from .. import nets\n",
+        "fp_folder/models.py": "import torch\n",
+        "1/part.npy": "6",
+        "2/part.npy": "7",
         "data/train.csv": "1,2\n",
         "data/deep/test.csv": "3,4\n",
         "alone.npy": "5",
@@ -37,8 +40,15 @@ def config(place: Path) -> dict[str, Any]:
             "_target_": "fp_data.Mine",
             "root": f"{place}/data",
             "more": {"file": f"{place}/alone.npy"},
+            "parts": [f"{place}/1/part.npy", f"{place}/2/part.npy"],
         },
-        "space": {"concat": [{"_target_": "fp_package.nets.blocks.Block"}]},
+        "space": {
+            "concat": [
+                {"_target_": "fp_package.nets.blocks.Block"},
+                {"_target_": "fp_folder.models.B"},
+            ],
+            "hyperparameters": {"data.file": {"oneof": [f"{place}/alone.npy", "none"]}},
+        },
         "optimizer": {"_target_": "torch.optim.SGD"},
         "task": {"_target_": "nasrunner.children.tasks.Classification"},
     }
@@ -46,10 +56,14 @@ def config(place: Path) -> dict[str, Any]:
 
 def test_source_of_the_users_own_and_files_of_data_are_looked_at(place: Path) -> None:
     assert sorted(fingerprints(config(place))) == [
+        "data.file.oneof.0 alone.npy",
         "data.more.file alone.npy",
+        "data.parts.0 part.npy",
+        "data.parts.1 part.npy",
         "data.root deep/test.csv",
         "data.root train.csv",
         "module fp_data",
+        "module fp_folder",
         "module fp_helper",
         "module fp_package",
     ]
@@ -65,6 +79,14 @@ def test_source_of_the_users_own_and_files_of_data_are_looked_at(place: Path) ->
         (
             lambda place: (place / "fp_package" / "nets" / "new.py").write_text("1"),
             ["module fp_package is another"],
+        ),
+        (
+            lambda place: (place / "fp_folder" / "models.py").write_text("1"),
+            ["module fp_folder is another"],
+        ),
+        (
+            lambda place: (place / "2" / "part.npy").write_text("8"),
+            ["data.parts.1 part.npy is another"],
         ),
         (
             lambda place: (place / "data" / "train.csv").write_text("1,3\n"),

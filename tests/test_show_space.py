@@ -1,5 +1,6 @@
 """What ``nasrunner-space`` shows of a space."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import yaml
 from rich.console import Console
 
 from nasrunner.core import ConfigError
-from nasrunner.show_space import found_space, main, tree
+from nasrunner.show_space import found_space, main, print_samples, tree
 from nasrunner.spaces.language import parse_space
 from tests.report.recordings import recorded
 
@@ -77,6 +78,11 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
             marks=pytest.mark.slow,
         ),
         (["+spce=mlp"], "there is no key 'spce', and nothing refers to it"),
+        (["--checked", "0"], "argument --checked: must be >= 1, got 0"),
+        (["--samples=-1"], "argument --samples: must be >= 0, got -1"),
+        (["--seed=-1"], "argument --seed: must be >= 0, got -1"),
+        (["--seed", "one"], "argument --seed: invalid int value: 'one'"),
+        (["--found", "study", "--child=-2"], "argument --child: must be >= 0, got -2"),
         (["space=mlp", "--found", "study"], "neither overrides nor --config-dir"),
     ],
 )
@@ -90,6 +96,29 @@ def test_arguments_that_would_be_ignored_are_refused(
     with pytest.raises(SystemExit):
         main()
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("checked", "line"),
+    [
+        (None, "3 of 3 random architectures are valid (100.0%)\n  0 s were over: --checked 200"),
+        (4, "4 of 4 random architectures are valid (100.0%)\n"),
+        (1, "3 of 3 random architectures are valid (100.0%)\n"),  # so many are printed
+    ],
+)
+def test_as_many_are_built_as_are_asked_for_or_patience_lasts(
+    checked: int | None, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nasrunner.show_space._PATIENCE_S", 0.0)
+    space = parse_space(
+        {"concat": [{"dropout": {"p": {"oneof": [0.1, 0.2]}}}, {"affine": {"units": 3}}]}
+    )
+    console = Console(width=120, no_color=True)
+    arguments = argparse.Namespace(samples=3, checked=checked, seed=0)
+    with console.capture() as capture:
+        print_samples(console, space, {"in_shape": [4], "num_outputs": 3}, arguments)
+    assert line in capture.get()
+    assert ("were over" in capture.get()) == (checked is None)
 
 
 def test_a_found_architecture_is_written_as_a_space(tmp_path: Path) -> None:
