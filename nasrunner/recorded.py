@@ -39,6 +39,7 @@ class RecordedChild:
         ended_s: when its outcome was recorded, Unix seconds; None while it is in flight.
         folder: where it keeps its files, if it was trained.
         num_trainings: over how many trainings its reward is a mean; 1 but for ``best``.
+        spread: the standard deviation of their rewards, where there are several.
     """
 
     proposal: Proposal
@@ -47,6 +48,7 @@ class RecordedChild:
     ended_s: float | None
     folder: Path
     num_trainings: int = 1
+    spread: float | None = None
 
     @property
     def is_evaluation(self) -> bool:
@@ -108,7 +110,8 @@ class RecordedStudy:
             replace(
                 by_index[ranked.index],
                 outcome=replace(ranked.outcome, reward=ranked.reward),
-                num_trainings=len(ranked.rewards),
+                num_trainings=ranked.num_trainings,
+                spread=ranked.spread,
             )
             for ranked in Ranking(outcomes).best(count)
         ]

@@ -361,7 +361,8 @@ class Study:
             {
                 "index": ranked.index,
                 "reward": ranked.reward,
-                "trainings": len(ranked.rewards),
+                "trainings": ranked.num_trainings,
+                "reward_std": ranked.spread,
                 "parameters": ranked.outcome.metrics.get("parameters"),
                 "architecture": self.inspect(ranked.outcome.proposal.genotype).text,
                 "hash": ranked.outcome.proposal.hash,

@@ -4,14 +4,16 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 
 from nasrunner.core.records import Outcome
 
 
-def mean_of(num_trainings: int) -> str:
-    """What stands behind a reward that is a mean: " (mean of 3)"."""
-    return f" (mean of {num_trainings})" if num_trainings > 1 else ""
+def mean_of(num_trainings: int, spread: float | None = None) -> str:
+    """What stands behind a reward that is a mean: " ± 0.012 (mean of 3)"."""
+    if num_trainings < 2:
+        return ""
+    return f"{'' if spread is None else f' ± {spread:.2g}'} (mean of {num_trainings})"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,16 @@ class Ranked:
     def reward(self) -> float:
         """The mean of its rewards."""
         return fmean(self.rewards)
+
+    @property
+    def num_trainings(self) -> int:
+        """How many trainings that is the mean of; a reward may be a mean itself."""
+        return len(self.rewards) * round(self.outcome.metrics.get("trainings", 1))
+
+    @property
+    def spread(self) -> float | None:
+        """The standard deviation of its trainings' rewards; None: of one there is none."""
+        return stdev(self.rewards) if self.rewards[1:] else self.outcome.metrics.get("reward_std")
 
     @property
     def index(self) -> int:

@@ -111,11 +111,12 @@ def study_note(study_id: str, summary: Summary | None) -> str:
         parts.append(f"Baseline: {summary.baseline.text()}.")
     if summary is not None and summary.best:
         rows = ["| child | reward | parameters | architecture |", "|---|---|---|---|"]
-        rows += [
-            f"| {best['index']:04d} | {best['reward']:.4g}{mean_of(best['trainings'])} | "
-            f"{_count(best.get('parameters'))} | {_cell(best['architecture'])} |"
-            for best in summary.best
-        ]
+        for best in summary.best:
+            mean = mean_of(best["trainings"], best["reward_std"])
+            rows.append(
+                f"| {best['index']:04d} | {best['reward']:.4g}{mean} | "
+                f"{_count(best.get('parameters'))} | {_cell(best['architecture'])} |"
+            )
         parts.append("\n".join(rows))
     parts.append(f"All children: search the runs for `tags.\"nasrunner.study\" = '{study_id}'`")
     return clipped("\n\n".join(parts), MAX_TAG)

@@ -220,7 +220,9 @@ class ProgressDisplay:
         best = self._ranking.top()
         if best is None:
             return "no reward yet"
-        return f"best {best.reward:.5g}{mean_of(len(best.rewards))} (child {best.index})"
+        return (
+            f"best {best.reward:.5g}{mean_of(best.num_trainings, best.spread)} (child {best.index})"
+        )
 
     def _print(self, what: RenderableType) -> None:
         if isinstance(what, Text):
@@ -281,7 +283,7 @@ def _best_table(summary: Summary) -> Table:
         table.add_row(
             f"{rank}",
             f"{best['index']:04d}",  # how its MLflow run and its folder begin
-            f"{best['reward']:.5g}{mean_of(best['trainings'])}",
+            f"{best['reward']:.5g}{mean_of(best['trainings'], best['reward_std'])}",
             "–" if parameters is None else f"{parameters:,.0f}",
             Text(printable(str(best["architecture"]))),
         )

@@ -1,11 +1,12 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ranking import Ranking, mean_of
 
 
 def outcome(index: int, units: int, reward: float | None, reused_from: int | None = None):
@@ -30,6 +31,17 @@ def test_one_that_failed_before_stands_with_its_first_reward():
 def test_an_outcome_that_is_reused_is_no_training():
     ranking = Ranking([outcome(0, 0, 0.6), outcome(1, 1, 0.6), outcome(2, 0, 0.6, reused_from=0)])
     assert [each.rewards for each in ranking.best(5)] == [(0.6,), (0.6,)]
+
+
+def test_what_a_mean_is_of_is_known_and_told():
+    alone = Ranking([outcome(0, 0, 0.5)]).best(1)[0]
+    assert (alone.num_trainings, alone.spread, mean_of(1, None)) == (1, None, "")
+    several = replace(outcome(0, 0, 0.5), metrics={"trainings": 3.0, "reward_std": 0.01})
+    mean = Ranking([several]).best(1)[0]
+    assert (mean.num_trainings, mean.spread) == (3, 0.01)
+    assert mean_of(mean.num_trainings, mean.spread) == " ± 0.01 (mean of 3)"
+    again = Ranking([outcome(0, 0, 0.5), outcome(1, 0, 0.7)]).best(1)[0]
+    assert (again.num_trainings, again.spread) == (2, pytest.approx(0.02**0.5))
 
 
 def test_nothing_is_best_where_nothing_has_a_reward():

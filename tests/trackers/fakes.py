@@ -149,6 +149,7 @@ class FakeStudy:
                 "parameters": 100 + o.proposal.index,
                 "hash": o.proposal.hash,
                 "trainings": 1,
+                "reward_std": None,
             }
             for o in best[:5]
         ]

@@ -22,6 +22,8 @@ def leaderboard_section(study: RecordedStudy) -> Section:
                 "rank": rank,
                 "child": name,
                 "reward": child.outcome.reward,
+                "trainings": child.num_trainings if child.num_trainings > 1 else None,
+                "sd of their rewards": child.spread,
                 "parameters": None if parameters is None else round(parameters),
                 "FLOPs": None if flops is None else round(flops),
                 "training (s)": child.outcome.cost_s or None,
@@ -35,8 +37,8 @@ def leaderboard_section(study: RecordedStudy) -> Section:
     # A tabular trainer may not say what a child costs.
     known = tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
     caption = (
-        "Each architecture once. FLOPs are of one example's forward pass, two for each "
-        "multiply-add."
+        "Each architecture once, with the mean reward of its trainings. FLOPs are of one example's "
+        "forward pass, two for each multiply-add."
     )
     table = Table(
         "leaderboard",
