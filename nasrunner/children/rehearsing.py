@@ -44,6 +44,13 @@ from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
 
+_CHANGING_BATCHES = (
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+)
+"""Methods of a data module between its loaders and a step."""
+
 
 class NetworkError(Exception):
     """A network broke in its own forward pass: other networks of the space may not."""
@@ -215,6 +222,8 @@ class ChildRehearsal:
         """Looks at the targets of some batches: the first may not have all that occur."""
         if is_in_memory(self.data):
             return  # it has looked at all of them
+        if any(is_overridden(name, self.data) for name in _CHANGING_BATCHES):
+            return  # the step sees what is made of the first
         self._look_at("training", self.loader, None)
         if next(self._validation_metrics(), None) is not None:
             self._look_at("validation", self.validation_loader, self._num_validated())

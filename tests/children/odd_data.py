@@ -135,6 +135,14 @@ class SeveralValidations(OwnBlobs):
         return [super(SeveralValidations, self).val_dataloader() for _ in range(2)]
 
 
+class Converting(OddBlobs):
+    """Makes of its batches what a child needs, where Lightning asks for that."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        x, y = batch
+        return x.float(), y.long().flatten()
+
+
 class LateValidation(OwnBlobs):
     """The last of its validation examples alone has a class that there is not."""
 

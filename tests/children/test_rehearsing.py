@@ -240,6 +240,12 @@ def test_batches_that_cannot_work_are_told_with_what_is_needed(how, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("how", ["float64", "int32", "column"])
+def test_batches_are_judged_by_what_the_data_module_makes_of_them(tmp_path, how):
+    data = {**odd(how), "_target_": "tests.children.odd_data.Converting"}
+    assert train(tmp_path, data=data).error is None
+
+
 LATE = {**OWN, "_target_": "tests.children.odd_data.LateValidation"}
 
 
