@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.comparison.baselines import Baselines, compared, name_of, within_spaces
+from nasrunner.report.comparison.baselines import Baselines, name_of, within_spaces
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.plots import best_plots, difference_plots, share_plots
 from nasrunner.report.comparison.spaces import difference_of_spaces
-from nasrunner.report.comparison.statistics import MIN_SEEDS
+from nasrunner.report.comparison.statistics import (
+    MIN_SEEDS,
+    Difference,
+    Verdict,
+    has_verdict,
+    verdicts,
+)
 from nasrunner.report.comparison.tables import (
     budget_table,
+    compared_with,
     cost_table,
     num_duplicates,
     saved_s,
@@ -103,16 +110,32 @@ def _verdict(groups: Sequence[Group], baselines: Baselines) -> str:
         f"The best reward of all, {number(best[0])}, is of {best[1]}.",
         f"All studies that have a reward have {counted(budget, 'evaluation')} or more.",
     ]
-    compared_groups = [group for group in groups if group.label in baselines]
     if budget:
-        sentences += [_against(group, baselines[group.label], budget) for group in compared_groups]
-    return " ".join(filter(None, sentences)) + "\n\n" + _reservations(groups)
+        sentences += _against_baselines(groups, baselines, budget)
+    return " ".join(sentences) + "\n\n" + _reservations(groups)
 
 
-def _against(group: Group, baseline: Group, budget: int) -> str:
-    found = compared(group, baseline, budget)
-    if not min(found.counts):
-        return ""
+def _against_baselines(groups: Sequence[Group], baselines: Baselines, budget: int) -> list[str]:
+    """A sentence on each search that has a baseline, and how many verdicts these are."""
+    each_found = [(group, compared_with(group, budget, baselines)) for group in groups]
+    found = [(group, each) for group, each in each_found if each is not None]
+    differences = [each for _, each in found]
+    sentences = [
+        _against(group, baselines[group.label], budget, each, verdict)
+        for (group, each), verdict in zip(found, verdicts(differences), strict=True)
+    ]
+    number = sum(map(has_verdict, differences))
+    if number > 1:
+        sentences.append(
+            f"These are {number} comparisons: their verdicts and p are corrected for that (Holm "
+            "1979), and each interval is of one comparison alone."
+        )
+    return sentences
+
+
+def _against(
+    group: Group, baseline: Group, budget: int, found: Difference, verdict: Verdict
+) -> str:
     gap, low, high = found.estimate.mean, found.estimate.low, found.estimate.high
     seeds = (
         f"{counted(found.counts[0], 'seed')}, paired"
@@ -120,14 +143,19 @@ def _against(group: Group, baseline: Group, budget: int) -> str:
         else f"{found.counts[0]} and {found.counts[1]} seeds, unpaired"
     )
     interval = "" if low is None or high is None else f" [{low:+.3g}, {high:+.3g}]"
-    verdict = {
+    text = {
         "ahead": f"is ahead of {baseline.label}",
         "behind": f"is behind {baseline.label}",
         "undecided": f"shows no difference from {baseline.label}",
         "too few seeds": f"against {baseline.label}, too few seeds for a verdict",
-    }[found.verdict]
+    }[verdict.text]
     figures = f"{gap:+.3g}{interval}".replace("-", "−")
-    return f"After {budget:,} evaluations {group.label} {verdict}: {figures} ({seeds})."
+    p = "" if verdict.p is None else f", p {_p(verdict.p)}"
+    return f"After {budget:,} evaluations {group.label} {text}: {figures} ({seeds}{p})."
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
 def _reservations(groups: Sequence[Group]) -> str:

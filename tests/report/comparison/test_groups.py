@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from scipy import stats
 
 from nasrunner.core import ConfigError, Outcome, StudyInfo
 from nasrunner.launch import open_ledger
@@ -11,6 +12,7 @@ from nasrunner.report.comparison.averages import average, shares, thresholds
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.progress import progress
+from nasrunner.report.comparison.sections import compare_sections
 from nasrunner.report.comparison.settings import searcher_name
 from nasrunner.report.comparison.tables import (
     budget_table,
@@ -21,6 +23,7 @@ from nasrunner.report.comparison.tables import (
     shared_budget,
     usual_budgets,
 )
+from nasrunner.report.page.parts import Table
 from nasrunner.rules import Rules
 from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
@@ -357,6 +360,35 @@ def test_the_budget_table_compares_at_the_same_seeds(tmp_path):
     assert evolution[2]["mean best reward"] is None
     assert random[1]["verdict"] is None
     assert random[1]["95 % from"] < 0.2 < random[1]["95 % to"]
+
+
+def test_a_page_says_how_many_verdicts_it_makes_and_corrects_them(tmp_path):
+    """Alone, each of the two would be ahead: p is 0.034 and 0.026."""
+    gaps = {5: [0.02, 0.05, 0.09, 0.01, 0.08], 10: [0.03, 0.06, 0.1, 0.01, 0.08]}
+    for seed in range(5):
+        recorded(tmp_path / f"r{seed}", [0.1 + 0.001 * seed**2], seed=seed)
+        for size, by_seed in gaps.items():
+            searcher = {**EVOLUTION, "population_size": size}
+            reward = 0.1 + 0.001 * seed**2 + by_seed[seed]
+            recorded(tmp_path / f"e{size}{seed}", [reward], seed=seed, searcher=searcher)
+    found = groups_of(tmp_path)
+    baselines = find_baselines(found, None)
+    section, at_budgets, _ = compare_sections(found, baselines, (1,))
+    assert section.text.count("shows no difference from random: +0.05") == 2
+    assert "These are 2 comparisons: their verdicts and p are corrected for that" in section.text
+    tables = {part.name: part for part in at_budgets.parts if isinstance(part, Table)}
+    assert "corrected for the 2 comparisons of this table (Holm 1979)" in tables["budgets"].caption
+    rows = [dict(zip(tables["budgets"].columns, r, strict=True)) for r in tables["budgets"].rows]
+    assert [row["verdict"] for row in rows] == ["undecided", "undecided", None]
+    assert all(row["95 % from "] > 0 for row in rows[:2])
+    expected = min(1, 2 * min(stats.ttest_1samp(each, 0).pvalue for each in gaps.values()))
+    assert rows[0]["p, corrected"] == pytest.approx(expected)
+    values = 0.001 * np.arange(5) ** 2
+    correlation = np.corrcoef(values, values + gaps[10])[0, 1]
+    assert rows[0]["correlation"] == pytest.approx(correlation)
+    sections = compare_sections(found[1:], find_baselines(found[1:], None), (1,))
+    assert "is ahead of random: +0.05" in sections[0].text
+    assert "comparisons" not in sections[0].text
 
 
 def test_duplicates_are_counted_with_the_training_they_were_spared(tmp_path):
