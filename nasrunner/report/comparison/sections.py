@@ -1,6 +1,6 @@
 """The sections of a page that compare: which search is ahead, by how much, and at what cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.baselines import Baselines, name_of, within_spaces
@@ -27,6 +27,7 @@ from nasrunner.report.comparison.tables import (
     usual_budgets,
 )
 from nasrunner.report.comparison.tops import top_parts
+from nasrunner.report.comparison.validation import about_validation
 from nasrunner.report.page.parts import Facts, Part, Plot, Section
 from nasrunner.report.study.evaluations import counted, duration, number
 
@@ -110,21 +111,28 @@ def _verdict(groups: Sequence[Group], baselines: Baselines) -> str:
         f"The best reward of all, {number(best[0])}, is of {best[1]}.",
         f"All studies that have a reward have {counted(budget, 'evaluation')} or more.",
     ]
+    gaps: dict[str, float] = {}
     if budget:
-        sentences += _against_baselines(groups, baselines, budget)
-    return " ".join(sentences) + "\n\n" + _reservations(groups)
+        found = {group.label: compared_with(group, budget, baselines) for group in groups}
+        differences = {label: each for label, each in found.items() if each is not None}
+        sentences += _against_baselines(groups, baselines, budget, differences)
+        gaps = {label: each.estimate.mean for label, each in differences.items()}
+    studies = [study for group in groups for study in group.studies]
+    paragraphs = (" ".join(sentences), about_validation(studies, best[0], gaps))
+    return "\n\n".join((*filter(None, paragraphs), _reservations(groups)))
 
 
-def _against_baselines(groups: Sequence[Group], baselines: Baselines, budget: int) -> list[str]:
+def _against_baselines(
+    groups: Sequence[Group], baselines: Baselines, budget: int, found: Mapping[str, Difference]
+) -> list[str]:
     """A sentence on each search that has a baseline, and how many verdicts these are."""
-    each_found = [(group, compared_with(group, budget, baselines)) for group in groups]
-    found = [(group, each) for group, each in each_found if each is not None]
-    differences = [each for _, each in found]
+    given = dict(zip(found, verdicts(list(found.values())), strict=True))
     sentences = [
-        _against(group, baselines[group.label], budget, each, verdict)
-        for (group, each), verdict in zip(found, verdicts(differences), strict=True)
+        _against(group, baselines[group.label], budget, found[group.label], given[group.label])
+        for group in groups
+        if group.label in found
     ]
-    number = sum(map(has_verdict, differences))
+    number = sum(map(has_verdict, found.values()))
     if number > 1:
         sentences.append(
             f"These are {number} comparisons: their verdicts and p are corrected for that (Holm "
