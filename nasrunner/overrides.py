@@ -5,6 +5,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra.core.default_element import GroupDefault
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -93,14 +94,20 @@ def _name_own(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
 
 
 def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """Merges the files of a defaults list; a decision in one replaces what others have there."""
+    """Merges the files of a defaults list; a decision in one replaces what others have there.
+
+    A file that selects a searcher, as an experiment does, has settings of that searcher alone.
+    """
 
     def compose(loader: Any, defaults: Any, repo: Any) -> DictConfig:
         decisions: dict[tuple[Any, ...], Any] = {}
         load = loader._load_single_config
+        searcher = next((d.config_path for d in defaults if d.override_key == "searcher"), None)
 
         def load_and_note(**named: Any) -> Any:
             loaded = load(**named)
+            if _selected(loaded) not in (None, searcher) and "searcher" in loaded.config:
+                del loaded.config["searcher"]
             _note_decisions(loaded.config, (), decisions)
             return loaded
 
@@ -118,6 +125,15 @@ def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfi
         return merged
 
     return compose
+
+
+def _selected(loaded: Any) -> str | None:
+    """The searcher that a file's defaults list selects, as the path of its option."""
+    for each in loaded.defaults_list or ():
+        is_override = isinstance(each, GroupDefault) and each.override and each.package is None
+        if is_override and str(each.group).lstrip("/") == "searcher":
+            return f"searcher/{each.value}"
+    return None
 
 
 def _note_decisions(

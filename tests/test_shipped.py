@@ -20,6 +20,7 @@ from nasrunner.spaces.writing import written
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SEARCHERS = sorted(path.stem for path in (ROOT / "conf" / "searcher").glob("*.yaml"))
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
 
@@ -67,6 +68,66 @@ def test_an_experiment_changes_the_configuration_and_is_built(
     if config["data"]["_target_"].endswith("Cifar10") and not is_tabular(config):
         pytest.skip("CIFAR-10's standard files are not shipped with the tests' data")
     build(config)
+
+
+@pytest.mark.parametrize(
+    "searcher",
+    [s if s in ("random", "ppo") else pytest.param(s, marks=pytest.mark.slow) for s in SEARCHERS],
+)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: str) -> None:
+    config = composed([f"experiment={experiment}", f"searcher={searcher}"])
+    if searcher != own_searcher(experiment):
+        assert config["searcher"] == OmegaConf.load(ROOT / f"conf/searcher/{searcher}.yaml")
+    built = construct(config["searcher"], "searcher", space=build_space(config), seed=0)
+    assert built.propose() is not None
+
+
+def own_searcher(experiment: str) -> str:
+    """The searcher that an experiment selects."""
+    defaults = OmegaConf.load(ROOT / f"conf/experiment/{experiment}.yaml").get("defaults", [])
+    return next((d["override /searcher"] for d in defaults if "override /searcher" in d), "smbo")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings"),
+    [
+        ("mlpnas", {"hidden_units": 128, "learning_rate": 0.01, "children_per_replica": 10}),
+        ("nasrl_cifar10", {"learning_rate": 0.0006, "replicas": 100, "children_per_replica": 8}),
+        ("nasrl_ptb", {"learning_rate": 0.0005, "replicas": 400, "batches_per_update": 10}),
+        ("nasrl_ptb_small", {"learning_rate": 0.02, "children_per_replica": 4}),
+        ("nasrl_mnist_small", {"learning_rate": 0.03, "baseline_decay": 0.9}),
+    ],
+)
+def test_an_experiment_has_settings_of_its_own_searcher(
+    experiment: str, settings: dict[str, float]
+) -> None:
+    config = composed([f"experiment={experiment}", "searcher=reinforce"])
+    assert config == composed([f"experiment={experiment}"])
+    assert config["searcher"].items() >= settings.items()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        (["experiment=mine"], 0.5),
+        (["experiment=mine", "searcher=reinforce"], 0.5),
+        (["experiment=mine", "searcher=ppo"], 0.0006),
+        (["experiment=mine", "searcher=ppo", "searcher.learning_rate=0.1"], 0.1),
+        (["experiment=[mine,nasbench201]"], 0.5),
+        (["experiment=mine", "searcher=random"], None),
+    ],
+)
+def test_a_users_experiment_sets_its_searcher_alone(
+    overrides: list[str], rate: float | None, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [{override /searcher: reinforce}]\n"
+        "searcher: {learning_rate: 0.5}\n"
+    )
+    assert composed(overrides, own=tmp_path)["searcher"].get("learning_rate") == rate
 
 
 def is_tabular(config: dict[str, Any]) -> bool:

@@ -4,6 +4,7 @@ The step is a real one: a network of the space, a batch of the data, the optimiz
 callbacks and loggers of the configuration, a validation batch, and what ends an epoch.
 """
 
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,13 @@ from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, 
 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
+
+_CHANGING_BATCHES = (
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+)
+"""Methods of a data module between its loaders and a step."""
 
 
 class NetworkError(Exception):
@@ -83,6 +91,13 @@ class ChildRehearsal:
     def loader(self) -> Any:
         """The training batches."""
         return self._loader("train_dataloader")
+
+    @cached_property
+    def validation_loader(self) -> Any:
+        """The validation batches; Lightning takes them out of a list or mapping of one loader."""
+        loader = self._loader("val_dataloader")
+        parts = list(loader.values()) if isinstance(loader, Mapping) else loader
+        return parts[0] if isinstance(parts, list | tuple) else loader
 
     def _loader(self, method: str) -> Any:
         """What the data module gives Lightning.
@@ -171,14 +186,19 @@ class ChildRehearsal:
                     f"trainer.limit_val_batches=0 leaves no validation example to measure "
                     f"{key}={metric} on; legal: > 0, or null for all"
                 )
-            validation = _len(self._loader("val_dataloader"))
-            if validation == 0:
+            num_batches = _len(self.validation_loader)
+            if num_batches == 0:
                 raise ConfigError(
                     f"data: {name} has no validation batch, but {key}={metric} is measured on them"
                 )
-            limit = "overfit_batches" if settings.get("overfit_batches") else "limit_val_batches"
-            limited(limit, settings.get(limit), validation)
+            self._num_validated()
             check_validated(settings, self.length, metric, key)
+
+    def _num_validated(self) -> int | None:
+        """The batches of a validation; None: as many as the loader has."""
+        settings = self.config["trainer"]
+        name = "overfit_batches" if settings.get("overfit_batches") else "limit_val_batches"
+        return limited(name, settings.get(name), _len(self.validation_loader))
 
     def _check_callbacks(self) -> None:
         """Refuses callbacks that take the worst values of a metric for the best: Lightning's
@@ -202,13 +222,21 @@ class ChildRehearsal:
         """Looks at the targets of some batches: the first may not have all that occur."""
         if is_in_memory(self.data):
             return  # it has looked at all of them
+        if any(is_overridden(name, self.data) for name in _CHANGING_BATCHES):
+            return  # the step sees what is made of the first
+        self._look_at("training", self.loader, None)
+        if next(self._validation_metrics(), None) is not None:
+            self._look_at("validation", self.validation_loader, self._num_validated())
+
+    def _look_at(self, what: str, loader: Any, num_batches: int | None) -> None:
+        """Looks at the first so many batches; None: at all that there is time for."""
         check = BatchCheck.of(self.config, self.task, self.data)
         deadline = time.monotonic() + _LOOKING_S
         with (
-            told_of_data(self.data, "a training batch cannot be had"),
-            _batches(self.loader) as batches,
+            told_of_data(self.data, f"a {what} batch cannot be had"),
+            _batches(loader) as batches,
         ):
-            for batch in batches:
+            for batch in itertools.islice(batches, num_batches):
                 check.check_targets(batch)
                 if time.monotonic() > deadline:
                     break

@@ -9,15 +9,16 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 class Plateau(ReduceLROnPlateau):
     """Multiplies the learning rate by ``factor`` when a metric has stopped improving.
 
-    DeepArchitect's schedule (arXiv:1704.08792, section 7): ``factor`` is its rate multiplier,
-    ``patience`` its patience.
+    DeepArchitect's schedule (arXiv:1704.08792, section 7), where ``monitor`` is the validation
+    accuracy and ``threshold`` 0: ``factor`` is its rate multiplier, ``patience`` its patience minus
+    1. Its authors' code acts in the p-th epoch without improvement, torch in the one after p.
 
     Args:
         optimizer: whose learning rate to change.
         monitor: name of the metric: ``val_loss``, ``val_accuracy``, ….
         mode: ``min``: lower is better; ``max``: higher is.
         factor: in (0, 1).
-        patience: epochs without improvement that are waited for.
+        patience: epochs without improvement that are waited for; the next one changes the rate.
         threshold: an improvement is a change by more than this share of the best value, >= 0.
         cooldown: epochs after a change that are not counted, >= 0.
         min_lr: the learning rate does not fall below, >= 0.

@@ -3,15 +3,26 @@
 import os
 import re
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from nasrunner.command_line import is_answered, one_sentence, sentence
+from nasrunner.core.text import printable
+
+if TYPE_CHECKING:
+    from nasrunner.retrain.session import Session
+
+_OF_A_SWEEP = ("top=1", "seeds=1", "mlp_classifier=false")
+"""What is asked for of each study of a sweep, unless the user says otherwise."""
 
 HELP = """\
 nasrunner-retrain: trains the best children of a study from scratch and tests each network once
 
   from=STUDY              a study's folder, or runs:/ID of its MLflow run
+  from=SWEEP              a multirun's folder: every study of it, with top=1 seeds=1 unless given;
+                          nasrunner-report then compares their test scores
   top=3                   how many of its best architectures
   seeds=3                 how many networks of each, with first weights of their own
   on=train_and_validation also on the validation examples; the last epoch's weights are tested
@@ -44,6 +55,7 @@ Examples:
   nasrunner-retrain from=outputs/STUDY/TIME scheduler=cosine optimizer.lr=0.01 folder=outputs/cosine
   nasrunner-retrain from=outputs/STUDY/TIME top=1 seeds=1 trainer.max_epochs=50 grid=nasrl
   nasrunner-retrain from=outputs/STUDY/TIME 'grid={optimizer.lr: [0.05, 0.1]}'
+  nasrunner-retrain from=outputs/multirun/TIME trainer.max_epochs=50
   nasrunner-retrain from=runs:/0123456789abcdef0123456789abcdef top=1
 
 The folder holds retrain.json and retrain.csv, and a folder for each network like a child's:
@@ -64,14 +76,29 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> None:
     from nasrunner.retrain.request import parse  # these import torch: seconds that --help saves
-    from nasrunner.retrain.run import run
     from nasrunner.retrain.session import Session
-    from nasrunner.retrain.show import Display
-    from nasrunner.retrain.source import study_of
-    from nasrunner.retrain.tracking import track
+    from nasrunner.retrain.source import is_sweep, study_of, sweep_of
 
     request = parse(arguments)
-    session = Session(study_of(request), request)
+    is_of_sweep = is_sweep(Path(request.source))
+    if is_of_sweep:
+        found = sweep_of(parse([*_OF_A_SWEEP, *arguments]), _warn)
+    else:
+        found = [(study_of(request), request)]
+    sessions = [Session(*each) for each in found]  # all are looked at before any is trained
+    outcomes = [_retrain(session) for session in sessions]
+    if is_of_sweep:
+        sys.stdout.write(f"Compare them: nasrunner-report from={request.source}\n")
+    if not all(outcomes):
+        sys.exit(1)
+
+
+def _retrain(session: "Session") -> bool:
+    """Retrains one study's children; returns whether all networks could be trained."""
+    from nasrunner.retrain.run import run
+    from nasrunner.retrain.show import Display
+    from nasrunner.retrain.tracking import track
+
     display = Display(Console(highlight=False), session.metric)
     for warning in session.warnings():
         display.warn(warning)
@@ -82,8 +109,11 @@ def _run(arguments: list[str]) -> None:
     if results.is_interrupted:
         sys.exit(130)
     is_hopeless = any(tuned.is_hopeless for tuned in results.tuned)
-    if is_hopeless or any(row.num_failed for row in results.rows):
-        sys.exit(1)
+    return not (is_hopeless or any(row.num_failed for row in results.rows))
+
+
+def _warn(message: str) -> None:
+    sys.stderr.write(f"nasrunner-retrain: warning: {printable(message)}\n")
 
 
 def _explain(error: Exception) -> str:

@@ -1,16 +1,61 @@
 """Where a study that is retrained comes from."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from nasrunner.changes import parse_overrides
+from nasrunner.core.commands import resume_command
+from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.recorded import RecordedStudy, read_study
+from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.retrain.request import GROUPS, Request
 from nasrunner.tracked import OUTPUTS, folder_of_run, usual_tracking_uri
 from nasrunner.trackers.mlflow_reading import StudyReader
 
 FETCHED = OUTPUTS / "retrained"
 """Where a study goes that only MLflow has."""
+
+
+def is_sweep(place: Path) -> bool:
+    """Whether a folder is that of a multirun, or holds such."""
+    if (place / "ledger.jsonl").is_file() or not place.is_dir():
+        return False
+    return (place / "multirun.yaml").is_file() or any(place.glob("*/multirun.yaml"))
+
+
+def sweep_of(
+    request: Request, warn: Callable[[str], object]
+) -> list[tuple[RecordedStudy, Request]]:
+    """The studies in a multirun's folder that have ended with a reward, and a request for each.
+
+    Args:
+        request: whose source the folder is.
+        warn: is told of studies that are left out; the best child of one that has not ended may
+            change, and the test set would be used for several.
+
+    Raises:
+        ConfigError: all their networks would go to one folder, or there is none to retrain.
+    """
+    if request.folder is not None:
+        raise ConfigError("folder= is for one study: those of a sweep have a folder each")
+    found = []
+    for folder in study_folders([Path(request.source)]):
+        of_study = replace(request, source=str(folder))
+        try:
+            study = study_of(of_study)
+        except EmptyStudyError as error:
+            warn(f"left out: {error}")
+            continue
+        if study.reason is None:
+            warn(f"left out: {folder} has not ended; {resume_command(folder)} goes on with it")
+        elif not study.best(1):
+            warn(f"left out: {folder} has no child with a reward to retrain")
+        else:
+            found.append((study, of_study))
+    if not found:
+        raise ConfigError(f"{request.source} holds no study that has ended with a reward")
+    return found
 
 
 def study_of(request: Request) -> RecordedStudy:

@@ -32,10 +32,11 @@ class Acquisition(Protocol):
 class ExploreGreedy:
     """The highest prediction, or now and then a candidate at random.
 
-    The rule of DeepArchitect's SMBO. Negrinho & Gordon 2017, arXiv:1704.08792, section 5.3.
+    The rule of DeepArchitect's SMBO. Negrinho & Gordon 2017, arXiv:1704.08792, section 5.4.
 
     Args:
-        exploration: probability of the random candidate, in [0, 1]; the paper uses 0.25.
+        exploration: probability of the random candidate, in [0, 1]; 0.25 in the authors' code, the
+            paper names none.
     """
 
     exploration: Annotated[float, Within("[0, 1]")]

@@ -24,22 +24,23 @@ Ngram = tuple[str, ...]
 
 
 class NgramRidge:
-    """Ridge regression on n-gram counts. Negrinho & Gordon 2017, arXiv:1704.08792, section 5.3.
+    """Ridge regression on n-gram counts. Negrinho & Gordon 2017, arXiv:1704.08792, section 5.4.
 
     The modules of an architecture that hold no other modules, in the order they are applied, are
     a sentence; features are how often each n-gram occurs in it, and its length. The values of the
-    modules' arguments and the training hyperparameters play no part.
+    modules' arguments and the training hyperparameters play no part: children that differ in these
+    alone are one to it. The paper names no numbers; those below are from its authors' code.
 
     Args:
-        max_length: modules in an n-gram, 1 to this, >= 1; 4 in the paper.
+        max_length: modules in an n-gram, 1 to this, >= 1; 4 in the authors' code.
         min_occurrences: an n-gram that occurred less often in all fitted children together is no
-            feature, >= 1; 3 in the paper.
-        penalty: λ, weight of the squared coefficients, > 0; 1e3 in the paper. The intercept is
-            not penalised.
+            feature, >= 1; 3 in the authors' code.
+        penalty: λ, weight of the squared coefficients, > 0; 1e3 in the authors' code. The intercept
+            is not penalised.
         space: what the genotypes are of.
 
     Differs from the paper: branches of a ``fork`` follow one another in the sentence, since the
-    paper's modules have one path.
+    paper's modules have one path. Its authors' code also leaves out the last n-gram of each length.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -41,6 +42,7 @@ class SqliteFile:
     def __init__(self, uri: str, key: str) -> None:
         self._key = key
         self.path = path_of(uri, key)
+        self._check_letters()
         self.has_wal = network_file_system(self.path.parent, MOUNTS) is None
         if "SLURM_JOB_ID" in os.environ:
             self.check_jobs()
@@ -138,6 +140,15 @@ class SqliteFile:
             if not _is_passing(error):
                 raise self.unusable(str(error)) from error
 
+    def _check_letters(self) -> None:
+        """Refuses a path that MLflow, which writes names in UTF-8, would take for another one."""
+        if not _is_utf8(self.path):
+            locale = sys.getfilesystemencoding()
+            raise self.unusable(
+                f"MLflow reads the names of its folders as UTF-8, and this locale ({locale}) does "
+                "not; legal: PYTHONUTF8=1 in the environment, or a path of the letters a to z"
+            )
+
     def _has_tables(self) -> bool:
         if not self.path.exists():
             return False
@@ -199,6 +210,13 @@ def as_mlflow_reads_it(folder: Path) -> Path:
 def has_plain_name(path: Path) -> bool:
     """Whether everybody who reads an address with this path in it reads it alike."""
     return not {"%", "?"} & set(str(path))
+
+
+def _is_utf8(path: Path) -> bool:
+    try:
+        return os.fsencode(path) == str(path).encode("utf-8")
+    except UnicodeEncodeError:  # bytes that are no letters
+        return False
 
 
 def _is_passing(error: Exception) -> bool:

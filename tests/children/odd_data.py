@@ -135,6 +135,30 @@ class SeveralValidations(OwnBlobs):
         return [super(SeveralValidations, self).val_dataloader() for _ in range(2)]
 
 
+class Converting(OddBlobs):
+    """Makes of its batches what a child needs, where Lightning asks for that."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        x, y = batch
+        return x.float(), y.long().flatten()
+
+
+class LateValidation(OwnBlobs):
+    """The last of its validation examples alone has a class that there is not."""
+
+    def val_dataloader(self):
+        x, y = self.validation
+        last = torch.arange(len(y)) == len(y) - 1
+        return DataLoader(TensorDataset(x, torch.where(last, 3, y)), 10)
+
+
+class ListedValidation(OwnBlobs):
+    """Validates on a list of one data set, in several batches."""
+
+    def val_dataloader(self):
+        return [DataLoader(TensorDataset(*self.validation), 10)]
+
+
 class NoLoader(OwnBlobs):
     """Forgets to return its loader."""
 

@@ -240,6 +240,30 @@ def test_batches_that_cannot_work_are_told_with_what_is_needed(how, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("how", ["float64", "int32", "column"])
+def test_batches_are_judged_by_what_the_data_module_makes_of_them(tmp_path, how):
+    data = {**odd(how), "_target_": "tests.children.odd_data.Converting"}
+    assert train(tmp_path, data=data).error is None
+
+
+LATE = {**OWN, "_target_": "tests.children.odd_data.LateValidation"}
+
+
+def test_the_targets_of_all_validation_batches_are_looked_at():
+    with pytest.raises(DataError, match=r"targets int64 \(5,\) from 0 to 3, but .* from 0 to 2"):
+        make_trainer(data=LATE)
+
+
+def test_validation_batches_that_are_never_reached_may_have_any_targets(tmp_path):
+    assert train(tmp_path, "trainer.limit_val_batches=1", data=LATE).error is None
+
+
+def test_the_batches_of_a_list_of_one_validation_loader_are_counted(tmp_path):
+    data = {**OWN, "_target_": "tests.children.odd_data.ListedValidation"}
+    assert train(tmp_path, "trainer.limit_val_batches=0.5", data=data).error is None
+    assert all("val_accuracy" in line for line in curves(tmp_path))
+
+
 def test_a_regression_of_classes_is_told():
     with pytest.raises(DataError, match=r"targets int64 .* needs .* numbers float32 \(batch, 1\)"):
         make_trainer(

@@ -153,8 +153,10 @@ def test_a_study_with_a_baseline_has_a_page_of_its_own_with_the_differences(run,
     page = (folder / "report" / "report.html").read_text()
     assert "<h1>toy</h1>" in page
     assert "evolution, seed 0" in page
-    assert "Against random with 20 children: best reward +0.05 (95 % over children: " in page
-    assert "There is none over seeds" in page
+    assert "Against random with 20 children: best reward +0.05, mean of the best 5" in page
+    assert "in one run of each; what of it is chance shows over seeds" in page
+    assert "95 % over children" not in page
+    assert "The interval is over children" not in page
     assert "Best study" not in page
     assert (folder / "report" / "difference_of_top_children.png").stat().st_size > 5000
     with (folder / "report" / "top_children.csv").open() as file:

@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from nasrunner.recorded import find_studies
+from nasrunner.report.comparison.groups import groups
+from nasrunner.report.comparison.tested import scores_section
 from nasrunner.retrain import run
 from tests.retrain.conftest import run_study
 
@@ -62,6 +66,43 @@ def test_a_second_run_neither_trains_nor_tests_and_says_the_same(
     retrain(*given[:2], "seeds=3", *given[3:])
     assert folders(study) == ["0001-seed0", "0001-seed1", "0001-seed2"]
     assert before.items() <= stamps(study).items()
+
+
+def test_the_chosen_child_of_each_study_of_a_sweep_is_tested_once(
+    retrain: Retrain, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "multirun.yaml").touch()
+    for seed in range(3):
+        folder = Path(shutil.copytree(study, sweep / str(seed)))
+        first, *rest = (folder / "ledger.jsonl").read_text().splitlines(keepends=True)
+        header = json.dumps({**json.loads(first), "seed": seed}) + "\n"
+        ended = rest if seed < 2 else rest[:-1]
+        (folder / "ledger.jsonl").write_text("".join([header, *ended]))
+    retrain(f"from={sweep}")
+    assert [folders(sweep / each) for each in "012"] == [["0001-seed0"], ["0001-seed0"], []]
+    shown = capsys.readouterr()
+    assert f"left out: {sweep / '2'} has not ended" in shown.err
+    assert f"nasrunner-report from={sweep}" in shown.out
+    before = [stamps(sweep / each) for each in "01"]
+    retrain(f"from={sweep}")
+    assert [stamps(sweep / each) for each in "01"] == before
+    capsys.readouterr()
+    with pytest.raises(SystemExit, match="2"):
+        retrain(f"from={sweep}", "folder=x")
+    assert "folder= is for one study: those of a sweep have" in capsys.readouterr().err
+    studies = find_studies([sweep])
+    section = scores_section(groups(studies, "settings"), {})
+    assert section is not None
+    (row,) = section.parts[0].rows
+    scores = [
+        json.loads((sweep / each / "retrained/0001-seed0/tested.json").read_text())["metrics"]
+        for each in "01"
+    ]
+    values = [each["test_accuracy"] for each in scores]
+    assert row[1] == 2
+    assert row[3] == pytest.approx(sum(values) / 2)
 
 
 def test_networks_of_other_settings_are_not_mixed(

@@ -24,8 +24,9 @@ from tests.searchers.worlds import (
 )
 
 every_searcher = pytest.mark.parametrize("name", SEARCHERS)
-# deepconv_hyperparameters has all that these have, and more.
-IMPLIED = ("deepconv", "deepconv_digits")
+# deepconv_hyperparameters has all that these have, and more; cnn_baselines is one decision, and its
+# nine networks are fewer than the proposals below.
+IMPLIED = ("deepconv", "deepconv_digits", "cnn_baselines")
 QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIED)]
 # The other wide spaces differ from this one in numbers only.
 wide = pytest.param("nasrl_conv", marks=pytest.mark.slow)

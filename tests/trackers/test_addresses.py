@@ -1,6 +1,8 @@
 """Addresses of trackers: honoured whatever stands in them, or refused in one sentence."""
 
+import os
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,19 @@ def test_a_blank_in_an_address_may_be_written_as_in_any_uri(tmp_path):
     for name in ("my data", "my%20data"):
         address = tracker(f"sqlite:///{tmp_path}/{name}/x.db").address
         assert address.database == tmp_path / "my data" / "x.db"
+
+
+@pytest.mark.parametrize(
+    "read", ["Ã¶", "\udcc3\udcb6", "\udcf6"], ids=["as Latin-1", "as ASCII", "no letter of UTF-8"]
+)
+def test_a_folder_that_mlflow_would_look_for_elsewhere_is_refused(tmp_path, monkeypatch, read):
+    """MLflow reads names as UTF-8, whatever the locale made of their bytes."""
+    encoding = {"Ã": "latin-1"}.get(read[0], "ascii")
+    monkeypatch.setattr(os, "fsencode", lambda path: str(path).encode(encoding, "surrogateescape"))
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: encoding)
+    message = rf"this locale \({encoding}\) does not; legal: PYTHONUTF8=1"
+    with pytest.raises(ConfigError, match=message):
+        tracker(f"sqlite:///{tmp_path}/{read}/x.db")
 
 
 def test_a_home_is_not_a_folder_called_tilde(tmp_path, monkeypatch):

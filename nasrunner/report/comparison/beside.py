@@ -27,10 +27,8 @@ def beside_section(mine: Group, theirs: Group, budgets: Sequence[int] | None) ->
     told = re.sub(r"-(?=[0-9])", "−", compare(theirs.label, one, other).text())
     text = (
         f"{told[:1].upper()}{told[1:]}.\n\n"
-        "The interval is over children. There is none over seeds, since each search has one: what "
-        "others would give is seen in several studies, such as those of "
-        "--multirun 'seed=range(0,5)'. Both share the workers: where the timeline of this study "
-        "calls one idle, it may have worked for the other."
+        "Both share the workers: where the timeline of this study calls one idle, it may have "
+        "worked for the other."
     )
     pair = [mine, theirs]
     plots = [*best_plots(pair, ("evaluations",)), *top_plots(pair, {mine.label: theirs})]

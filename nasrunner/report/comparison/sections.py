@@ -1,15 +1,22 @@
 """The sections of a page that compare: which search is ahead, by how much, and at what cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.comparison.baselines import Baselines, compared, name_of, within_spaces
+from nasrunner.report.comparison.baselines import Baselines, name_of, within_spaces
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.plots import best_plots, difference_plots, share_plots
 from nasrunner.report.comparison.spaces import difference_of_spaces
-from nasrunner.report.comparison.statistics import MIN_SEEDS
+from nasrunner.report.comparison.statistics import (
+    MIN_SEEDS,
+    Difference,
+    Verdict,
+    has_verdict,
+    verdicts,
+)
 from nasrunner.report.comparison.tables import (
     budget_table,
+    compared_with,
     cost_table,
     num_duplicates,
     saved_s,
@@ -19,7 +26,9 @@ from nasrunner.report.comparison.tables import (
     study_table,
     usual_budgets,
 )
+from nasrunner.report.comparison.tested import scores_section
 from nasrunner.report.comparison.tops import top_parts
+from nasrunner.report.comparison.validation import about_validation
 from nasrunner.report.page.parts import Facts, Part, Plot, Section
 from nasrunner.report.study.evaluations import counted, duration, number
 
@@ -48,6 +57,7 @@ def compare_sections(
     return [
         Section("Comparison", text, [_facts(groups), *plots]),
         Section("At equal budgets", _how_compared(groups, baselines), at_budgets),
+        *filter(None, [scores_section(groups, within_spaces(groups, baselines))]),
         Section("Searchers and studies", "", tables_of_all),
     ]
 
@@ -103,16 +113,39 @@ def _verdict(groups: Sequence[Group], baselines: Baselines) -> str:
         f"The best reward of all, {number(best[0])}, is of {best[1]}.",
         f"All studies that have a reward have {counted(budget, 'evaluation')} or more.",
     ]
-    compared_groups = [group for group in groups if group.label in baselines]
+    gaps: dict[str, float] = {}
     if budget:
-        sentences += [_against(group, baselines[group.label], budget) for group in compared_groups]
-    return " ".join(filter(None, sentences)) + "\n\n" + _reservations(groups)
+        found = {group.label: compared_with(group, budget, baselines) for group in groups}
+        differences = {label: each for label, each in found.items() if each is not None}
+        sentences += _against_baselines(groups, baselines, budget, differences)
+        gaps = {label: each.estimate.mean for label, each in differences.items()}
+    studies = [study for group in groups for study in group.studies]
+    paragraphs = (" ".join(sentences), about_validation(studies, best[0], gaps))
+    return "\n\n".join((*filter(None, paragraphs), _reservations(groups)))
 
 
-def _against(group: Group, baseline: Group, budget: int) -> str:
-    found = compared(group, baseline, budget)
-    if not min(found.counts):
-        return ""
+def _against_baselines(
+    groups: Sequence[Group], baselines: Baselines, budget: int, found: Mapping[str, Difference]
+) -> list[str]:
+    """A sentence on each search that has a baseline, and how many verdicts these are."""
+    given = dict(zip(found, verdicts(list(found.values())), strict=True))
+    sentences = [
+        _against(group, baselines[group.label], budget, found[group.label], given[group.label])
+        for group in groups
+        if group.label in found
+    ]
+    number = sum(map(has_verdict, found.values()))
+    if number > 1:
+        sentences.append(
+            f"These are {number} comparisons: their verdicts and p are corrected for that (Holm "
+            "1979), and each interval is of one comparison alone."
+        )
+    return sentences
+
+
+def _against(
+    group: Group, baseline: Group, budget: int, found: Difference, verdict: Verdict
+) -> str:
     gap, low, high = found.estimate.mean, found.estimate.low, found.estimate.high
     seeds = (
         f"{counted(found.counts[0], 'seed')}, paired"
@@ -120,14 +153,19 @@ def _against(group: Group, baseline: Group, budget: int) -> str:
         else f"{found.counts[0]} and {found.counts[1]} seeds, unpaired"
     )
     interval = "" if low is None or high is None else f" [{low:+.3g}, {high:+.3g}]"
-    verdict = {
+    text = {
         "ahead": f"is ahead of {baseline.label}",
         "behind": f"is behind {baseline.label}",
         "undecided": f"shows no difference from {baseline.label}",
         "too few seeds": f"against {baseline.label}, too few seeds for a verdict",
-    }[found.verdict]
+    }[verdict.text]
     figures = f"{gap:+.3g}{interval}".replace("-", "−")
-    return f"After {budget:,} evaluations {group.label} {verdict}: {figures} ({seeds})."
+    p = "" if verdict.p is None else f", p {_p(verdict.p)}"
+    return f"After {budget:,} evaluations {group.label} {text}: {figures} ({seeds}{p})."
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
 def _reservations(groups: Sequence[Group]) -> str:

@@ -10,7 +10,12 @@ from nasrunner.report.comparison.baselines import Baselines, compared, name_of
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.progress import TOP_COUNTS
 from nasrunner.report.comparison.statistics import Array
-from nasrunner.report.comparison.tables import against, difference_columns, how_sure
+from nasrunner.report.comparison.tables import (
+    against,
+    compared_with,
+    difference_columns,
+    how_sure,
+)
 from nasrunner.report.page.parts import Plot, Table
 from nasrunner.report.page.style import (
     Look,
@@ -23,7 +28,7 @@ from nasrunner.report.page.style import (
 )
 from nasrunner.report.study.evaluations import clipped, reward_label
 
-_NUM_PLACES = 40  # of a line: each has a bootstrap of its own
+_NUM_PLACES = 40  # of a line
 _MAX_COLUMNS, _MAX_TITLE = 3, 44
 
 
@@ -107,19 +112,24 @@ def top_plots(groups: Sequence[Group], baselines: Baselines) -> list[Plot]:
 
 def _table(groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines) -> Table:
     columns = ("evaluations", "searcher", "best children", "mean reward", "of the baseline")
-    rows = [
-        [budget, group.label, count]
-        + [_mean(each, budget, count) for each in (group, baselines[group.label])]
-        + against(group, budget, baselines, count)
+    places = [
+        (budget, group, count)
         for budget in budgets
         for group in groups
         if group.label in baselines
         for count in TOP_COUNTS
         if count <= budget
     ]
+    found = [compared_with(group, budget, baselines, count) for budget, group, count in places]
+    rows = [
+        [budget, group.label, count]
+        + [_mean(each, budget, count) for each in (group, baselines[group.label])]
+        + cells
+        for (budget, group, count), cells in zip(places, against(found, baselines), strict=True)
+    ]
     caption = (
         "The mean reward of so many of the best children, each genotype once, mean over seeds; a "
-        f"study in which fewer have a reward is left out. {how_sure(baselines)}"
+        f"study in which fewer have a reward is left out. {how_sure(baselines, found)}"
     )
     title = "Best different children at budgets"
     return Table("top_children", title, caption, (*columns, *difference_columns(baselines)), rows)

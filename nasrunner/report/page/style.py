@@ -1,5 +1,6 @@
 """The house style of the figures: colours, marks, letters, and axes that look alike."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,7 +127,9 @@ def themed_colours() -> dict[str, tuple[str, str, str]]:
 @contextmanager
 def house_style() -> Iterator[None]:
     """Within the block matplotlib's defaults are the house style's."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # In an SVG letters stay letters, and the browser has fonts for them; a PNG shows a box.
+        warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)
         matplotlib.rcdefaults()  # a matplotlibrc of the user's would show in some figures
         matplotlib.rcParams.update(_SETTINGS)
         yield

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
+from scipy import stats
 
 from nasrunner.core import ConfigError, Outcome, StudyInfo
 from nasrunner.launch import open_ledger
@@ -11,6 +12,7 @@ from nasrunner.report.comparison.averages import average, shares, thresholds
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.progress import progress
+from nasrunner.report.comparison.sections import compare_sections
 from nasrunner.report.comparison.settings import searcher_name
 from nasrunner.report.comparison.tables import (
     budget_table,
@@ -21,6 +23,8 @@ from nasrunner.report.comparison.tables import (
     shared_budget,
     usual_budgets,
 )
+from nasrunner.report.comparison.validation import worth_of_one
+from nasrunner.report.page.parts import Table
 from nasrunner.rules import Rules
 from nasrunner.searchers.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
@@ -357,6 +361,77 @@ def test_the_budget_table_compares_at_the_same_seeds(tmp_path):
     assert evolution[2]["mean best reward"] is None
     assert random[1]["verdict"] is None
     assert random[1]["95 % from"] < 0.2 < random[1]["95 % to"]
+
+
+def test_a_page_says_how_many_verdicts_it_makes_and_corrects_them(tmp_path):
+    """Alone, each of the two would be ahead: p is 0.034 and 0.026."""
+    gaps = {5: [0.02, 0.05, 0.09, 0.01, 0.08], 10: [0.03, 0.06, 0.1, 0.01, 0.08]}
+    for seed in range(5):
+        recorded(tmp_path / f"r{seed}", [0.1 + 0.001 * seed**2], seed=seed)
+        for size, by_seed in gaps.items():
+            searcher = {**EVOLUTION, "population_size": size}
+            reward = 0.1 + 0.001 * seed**2 + by_seed[seed]
+            recorded(tmp_path / f"e{size}{seed}", [reward], seed=seed, searcher=searcher)
+    found = groups_of(tmp_path)
+    baselines = find_baselines(found, None)
+    section, at_budgets, _ = compare_sections(found, baselines, (1,))
+    assert section.text.count("shows no difference from random: +0.05") == 2
+    assert "These are 2 comparisons: their verdicts and p are corrected for that" in section.text
+    tables = {part.name: part for part in at_budgets.parts if isinstance(part, Table)}
+    assert "corrected for the 2 comparisons of this table (Holm 1979)" in tables["budgets"].caption
+    rows = [dict(zip(tables["budgets"].columns, r, strict=True)) for r in tables["budgets"].rows]
+    assert [row["verdict"] for row in rows] == ["undecided", "undecided", None]
+    assert all(row["95 % from "] > 0 for row in rows[:2])
+    expected = min(1, 2 * min(stats.ttest_1samp(each, 0).pvalue for each in gaps.values()))
+    assert rows[0]["p, corrected"] == pytest.approx(expected)
+    values = 0.001 * np.arange(5) ** 2
+    correlation = np.corrcoef(values, values + gaps[10])[0, 1]
+    assert rows[0]["correlation"] == pytest.approx(correlation)
+    sections = compare_sections(found[1:], find_baselines(found[1:], None), (1,))
+    assert "is ahead of random: +0.05" in sections[0].text
+    assert "comparisons" not in sections[0].text
+
+
+def test_the_page_says_what_a_validation_example_is_worth_and_names_small_differences(tmp_path):
+    gaps = {5: 2 / 287, 10: 4 / 287}
+    for seed in range(3):
+        recorded(tmp_path / f"r{seed}", [0.9], seed=seed)
+        for size, gap in gaps.items():
+            searcher = {**EVOLUTION, "population_size": size}
+            recorded(tmp_path / f"e{size}{seed}", [0.9 + gap], seed=seed, searcher=searcher)
+    found = groups_of(tmp_path)
+    text = compare_sections(found, find_baselines(found, None), (1,))[0].text
+    assert "One of the 287 validation examples is worth 0.0034843 of reward." in text
+    assert "All seeds share one split" in text
+    small = "The difference of evolution, population_size=5 is below 3 examples."
+    assert small in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "worth"),
+    [
+        ({}, 1 / 287),
+        ({"task__reward__power": 3}, 3 * 0.5 ** (2 / 3) / 287),  # d(a³) at a³ = 0.5
+        ({"data__validation_examples": 0.2}, None),
+        ({"trainer__limit_val_batches": 2}, None),
+        ({"evaluation": {"repeats": 1, "folds": 5}}, None),
+        ({"task__reward__metric": "val_loss"}, None),
+        ({"task__metrics": {"accuracy": {"average": "macro"}}}, None),
+    ],
+)
+def test_what_an_example_is_worth_is_said_only_where_it_is_known(tmp_path, changes, worth):
+    found = read_study(recorded(tmp_path / "a", [0.5], **changes))
+    assert worth_of_one(found, 0.5) == (None if worth is None else pytest.approx(worth))
+
+
+def test_seeds_with_splits_of_their_own_share_none(tmp_path):
+    for seed in range(2):
+        recorded(tmp_path / f"r{seed}", [0.9], seed=seed, data__split_seed=seed)
+    found = groups_of(tmp_path)
+    assert len(found) == 1
+    text = compare_sections(found, {}, (1,))[0].text
+    assert "One of the 287 validation examples" in text
+    assert "share one split" not in text
 
 
 def test_duplicates_are_counted_with_the_training_they_were_spared(tmp_path):

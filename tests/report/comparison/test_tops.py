@@ -10,7 +10,7 @@ from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import compared, find_baselines
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.progress import progress
-from nasrunner.report.comparison.statistics import best_so_far, top_so_far
+from nasrunner.report.comparison.statistics import best_so_far, top_so_far, verdicts
 from nasrunner.report.comparison.tops import lead, top_parts
 from tests.report.recordings import EVOLUTION, Recording, recorded
 
@@ -110,7 +110,7 @@ def test_a_difference_is_of_different_children_at_the_same_seeds(tmp_path):
     assert found.counts == (5, 5)
     assert found.estimate.mean == pytest.approx(0.3)
     assert (found.estimate.low, found.estimate.high) == pytest.approx((0.3, 0.3))
-    assert found.verdict == "ahead"
+    assert [each.text for each in verdicts([found])] == ["ahead"]
     assert compared(evolution, random, 15, 15).counts == (0, 0)
 
 

@@ -55,6 +55,15 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_signs_that_the_figures_font_lacks_are_left_to_the_browser(tmp_path):
+    """Options of a space may be words of any language, or a tab: no warning is printed."""
+    made, axes = figure(xlabel="op", ylabel="reward", width_in=HALF_IN)
+    axes.bar(["卷积", "a\tb"], [1, 2])
+    text = write(tmp_path, [Plot("words", "Words", "", made)])
+    assert "卷积" in text
+    assert (tmp_path / "words.png").stat().st_size > 0
+
+
 def test_the_page_loads_nothing_and_runs_no_script(tmp_path):
     parts = [plot("a"), table(), Drawing("A child", "", "<svg viewBox='0 0 1 1'></svg>")]
     text = write(tmp_path, parts)

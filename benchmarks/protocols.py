@@ -1,0 +1,326 @@
+"""Each shipped experiment beside the paper whose name it carries, and beside the authors' code.
+
+    python benchmarks/protocols.py
+    python benchmarks/protocols.py deeparchitect_cifar10 nasrl_cifar10
+
+``ours`` is read from the composed experiment. A row without a reason is the same as the paper's, or
+as the code's where the paper is silent; one that differs says why. tests/test_protocols.py holds
+both. [mem] marks what is remembered of a paper whose text was not at hand.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nasrunner import config as skeleton
+
+CONF = Path(__file__).parents[1] / "conf"
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting of an experiment.
+
+    Attributes:
+        setting: what it is, in words.
+        ours: where it stands in the composed configuration, or how it is read from there.
+        paper: the paper's value; None: it does not say.
+        code: that of the authors' code; None: it has none, or was not at hand.
+        differs: why ours is another, or whose it is where neither says; "": it is the same.
+    """
+
+    setting: str
+    ours: str | Callable[[Config], Any]
+    paper: Any = None
+    code: Any = None
+    differs: str = ""
+
+    def value(self, config: Config) -> Any:
+        """Ours."""
+        if not isinstance(self.ours, str):
+            return self.ours(config)
+        return plain(OmegaConf.select(OmegaConf.create(config), self.ours, throw_on_missing=True))
+
+    def is_same(self, config: Config) -> bool:
+        """Whether ours is the paper's, or the code's where the paper does not say."""
+        theirs = self.code if self.paper is None else self.paper
+        return theirs is not None and self.value(config) == theirs
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """An experiment and its rows.
+
+    Attributes:
+        source: the paper, and the code that was read.
+        rows: the settings, one each.
+    """
+
+    source: str
+    rows: tuple[Row, ...]
+
+
+def hyperparameter(name: str) -> Callable[[Config], Any]:
+    """Reads a decision of the space's ``hyperparameters``, whose names have dots."""
+    return lambda config: config["space"]["hyperparameters"][name]
+
+
+def momentum(config: Config) -> float:
+    """Reads the momentum of the optimizer that is searched beside Adam."""
+    return float(config["space"]["hyperparameters"]["optimizer"]["oneof"][1]["momentum"])
+
+
+def rate_patience(config: Config) -> list[int]:
+    """Reads in which epochs without progress the rate may fall; torch counts those before."""
+    low, high, step = config["space"]["hyperparameters"]["scheduler.patience"]["range"]
+    return [patience + 1 for patience in range(low, high + 1, step)]
+
+
+def kept(config: Config) -> list[float]:
+    """Reads the probabilities with which dropout of either repeat keeps a unit."""
+    bodies = [config["space"]["concat"][place]["repeat_tied"]["body"] for place in (1, 3)]
+    dropped = [body["concat"][2]["optional"]["dropout"]["p"]["oneof"] for body in bodies]
+    assert dropped[0] == dropped[1]
+    return [round(1 - p, 9) for p in dropped[0]]
+
+
+def built_in(value: Any) -> Callable[[Config], Any]:
+    """What no setting says: the program has it so."""
+    return lambda config: value
+
+
+SMALL = "children of seconds on a CPU"
+NOT_SAID = "ours: the paper does not say"
+
+DEEPARCHITECT = (
+    "Negrinho & Gordon 2017, arXiv:1704.08792, section 7 and appendix A; code: "
+    "github.com/negrinho/deep_architect_legacy, experiments.py, search_spaces.py and darch/"
+)
+NASRL = "Zoph & Le 2017, arXiv:1611.01578, sections 3 and 4; no code was published"
+MLPNAS = (
+    "the survey 'Neural Architecture Search: An Overview', sections 4 and 5; code: "
+    "github.com/codeaway23/MLPNAS, which the survey's grew from; its own was not at hand"
+)
+
+ITS_EVALUATOR = (
+    Row("optimizers", lambda c: len(hyperparameter("optimizer")(c)["oneof"]), 2, 2),
+    Row("momentum of SGD", momentum, None, 0.99),
+    Row("first learning rates", hyperparameter("optimizer.lr"),
+        {"logspace": [1e-2, 1e-7, 32]}, {"logspace": [1e-2, 1e-7, 32]}),
+    Row("rate multipliers", hyperparameter("scheduler.factor"),
+        {"logspace": [1e-2, 0.9, 8]}, {"logspace": [1e-2, 0.9, 8]}),
+    Row("rate falls when this stops to improve", "scheduler.monitor", None, "val_accuracy"),
+    Row("what is an improvement", "scheduler.threshold", None, 0.0),
+    Row("lowest rate", "scheduler.min_lr", 1e-9, 1e-9),
+    Row("epsilon of batch normalization", "trainer.batch_norm_epsilon", None, 1e-3),
+    Row("convolutions begin", "space.concat[0].conv2d.init", "he", "he, over √filters"),
+    Row("affine layers begin", lambda c: c["space"]["concat"][-1]["affine"]["init"], "xavier",
+        "xavier"),
+    Row("a diverged network counts as", "task.reward.diverged", None, "chance"),
+    Row("evaluations", "max_children", 64, 64),
+    Row("dropout keeps", kept, [0.5, 0.9], [0.5, 0.9]),
+    Row("score", "task.reward.reduce", None, "last, or of saved weights",
+        "best epoch: what the code's description says it keeps"),
+)  # fmt: skip
+
+CONTROLLER = (
+    Row("layers of the controller", "searcher.num_layers", 2),
+    Row("units of each", "searcher.hidden_units", 35),
+    Row("its weights begin in ±", "searcher.init_range", 0.08),
+)
+
+PROTOCOLS: dict[str, Protocol] = {
+    "deeparchitect_cifar10": Protocol(DEEPARCHITECT, (
+        *ITS_EVALUATOR,
+        Row("rate falls in this epoch without progress", rate_patience,
+            list(range(4, 33, 4)), list(range(4, 33, 4))),
+        Row("stops after so many", "trainer.stop_patience", 64, 64),
+        Row("minutes a child", "trainer.max_time.minutes", 30, 30),
+        Row("batch", "data.batch_size", None, 64),
+        Row("padding before the crop", "data.pad", 4, 4),
+        Row("validation images", "data.validation_examples", None, 10000),
+        Row("which", built_in("random"), None, "the fifth file",
+            "our data set has one split, drawn by data.split_seed"),
+        Row("pixels are normalized", built_in("by channel"), None, "by pixel",
+            "as all of our image data"),
+        Row("batch normalization scales", built_in(True), None, False,
+            "ours has weight and bias, as in Ioffe & Szegedy 2015"),
+        Row("n-gram length", "searcher.surrogate.max_length", None, 4),
+        Row("occurrences", "searcher.surrogate.min_occurrences", None, 3),
+        Row("penalty", "searcher.surrogate.penalty", None, 1000.0),
+        Row("exploration", "searcher.acquisition.exploration", None, 0.25),
+        Row("rollouts", "searcher.candidates.num_rollouts", None, 50),
+    )),
+    "deeparchitect_digits": Protocol(DEEPARCHITECT, (
+        *ITS_EVALUATOR,
+        Row("rate falls in this epoch without progress", rate_patience,
+            list(range(4, 33, 4)), list(range(4, 33, 4)), SMALL),
+        Row("epochs", "trainer.max_epochs", "30 minutes", "30 minutes", SMALL),
+        Row("stops after so many without progress", "trainer.stop_patience", 64, 64, SMALL),
+        Row("batch", "data.batch_size", None, 64, SMALL),
+    )),
+    "mlpnas": Protocol(MLPNAS, (
+        Row("controller's LSTM layers", "searcher.num_layers", 1, 1),
+        Row("its units", "searcher.hidden_units", 128, 100),
+        Row("its learning rate", "searcher.learning_rate", 0.01, 0.01),
+        Row("decay of that", built_in(0.0), 0.1, 0.1, "our policy gradient has none"),
+        Row("gradient clipping of the controller", built_in(None), None, 1.0, "ours has none"),
+        Row("baseline", built_in("moving average"), 0.5, 0.5,
+            "Zoph & Le's; the survey gives 0.5 as an example"),
+        Row("children an epoch of the controller", "searcher.children_per_replica", 10, 10),
+        Row("children", "max_children", 100, 10000),
+        Row("repeated architectures", "duplicates", "resample", "resample"),
+        Row("epochs of a child", "trainer.max_epochs", 10, 5),
+        Row("early stopping", "trainer.stop_patience", 3, None),
+        Row("learning rate of a child", "optimizer.lr", 0.001, 0.01),
+        Row("batch", "data.batch_size", None, 32),
+        Row("reward", "task.reward.reduce", None, "mean weighted by the epoch",
+            "best epoch, as in all our experiments but Zoph & Le's"),
+        Row("two classes end in", built_in("2 softmax"), "1 sigmoid", "1 sigmoid",
+            "classification of any number of classes is one task here"),
+        Row("bigrams share weights", built_in(False), True, True, "not built yet"),
+        Row("accuracy predictor", built_in(False), True, True, "not built yet"),
+        Row("data", lambda c: c["data"]["_target_"].rpartition(".")[2], "Mnist, wine, speakers",
+            "wine", "Digits is there without a download: data=mnist, data=wine_quality"),
+    )),
+    "nasrl_cifar10": Protocol(NASRL, (
+        *CONTROLLER,
+        Row("controller's learning rate", "searcher.learning_rate", 6e-4),
+        Row("replicas K", "searcher.replicas", 100),
+        Row("children of each m", "searcher.children_per_replica", 8),
+        Row("decay of the moving-average baseline", "searcher.baseline_decay", None, None,
+            NOT_SAID),
+        Row("epochs of a child", "trainer.max_epochs", 50),
+        Row("learning rate of a child", "optimizer.lr", 0.1),
+        Row("momentum", "optimizer.momentum", 0.9),
+        Row("Nesterov", "optimizer.nesterov", True),
+        Row("weight decay", "optimizer.weight_decay", 1e-4),
+        Row("batch", "data.batch_size", "as in Huang et al. 2016 [mem], 64", None,
+            "128: the sentence could not be checked"),
+        Row("validation images", "data.validation_examples", 5000),
+        Row("reward: epochs looked at", "task.reward.last_epochs", 5),
+        Row("reward: of them", "task.reward.reduce", "max_last"),
+        Row("reward: power", "task.reward.power", 3),
+        Row("first depth, step, children for a step",
+            lambda c: [c["space"]["concat"][0]["skip_layers"]["times"]["schedule"][key]
+                       for key in ("start", "step", "every")], [6, 2, 1600]),
+        Row("children", "max_children", 12800),
+        Row("augmentation: padding before the crop", "data.pad",
+            "crop of an upsampled image [mem]", None, "4, as in the networks compared with"),
+    )),
+    "nasrl_mnist_small": Protocol(NASRL, (
+        *CONTROLLER,
+        Row("controller's learning rate", "searcher.learning_rate", 6e-4, None,
+            "made for 200 children instead of thousands"),
+        Row("children of a batch m", "searcher.children_per_replica", 8, None, SMALL),
+        Row("epochs of a child", "trainer.max_epochs", 50, None, SMALL),
+        Row("learning rate of a child", "optimizer.lr", 0.1),
+        Row("Nesterov", "optimizer.nesterov", True),
+        Row("weight decay", "optimizer.weight_decay", 1e-4),
+        Row("reward: of the last epochs", "task.reward.reduce", "max_last"),
+        Row("reward: power", "task.reward.power", 3),
+        Row("layers", "space.concat[1].skip_layers.times", 15, None, SMALL),
+        Row("children", "max_children", 12800, None, SMALL),
+    )),
+    "nasrl_ptb": Protocol(NASRL, (
+        *CONTROLLER,
+        Row("controller's learning rate", "searcher.learning_rate", 5e-4),
+        Row("replicas K", "searcher.replicas", 400),
+        Row("children of each m", "searcher.children_per_replica", 1),
+        Row("gradients of an update", "searcher.batches_per_update", "10 [mem]", None,
+            "10, as remembered"),
+        Row("base", "space.language_model.body.recurrent.cell.recurrent_cell.base", 8),
+        Row("combinations",
+            "space.language_model.body.recurrent.cell.recurrent_cell.combinations",
+            ["add", "elem_mult"]),
+        Row("activations",
+            "space.language_model.body.recurrent.cell.recurrent_cell.activations",
+            ["identity", "tanh", "sigmoid", "relu"]),
+        Row("layers", "space.language_model.body.recurrent.layers", 2),
+        Row("parameters", "space.language_model.parameters", 20_000_000),
+        Row("epochs", "trainer.max_epochs", 35),
+        Row("reward: c", "task.reward.scale", 80),
+        Row("reward: power of the perplexity", "task.reward.power", -2),
+        Row("dropout between layers", "space.language_model.dropout", None, None,
+            "0.5 is the medium LSTM's of Zaremba et al. 2014; the paper does not say"),
+        Row("learning rate of a child", "optimizer.lr", None, None, "Zaremba et al. 2014's"),
+        Row("clipping", "trainer.gradient_clip_val", None, None, "Zaremba et al. 2014's"),
+        Row("children", "max_children", "15,000 [mem]", None, "as many as for CIFAR-10"),
+    )),
+    "nasrl_ptb_small": Protocol(NASRL, (
+        *CONTROLLER,
+        Row("controller's learning rate", "searcher.learning_rate", 5e-4, None,
+            "made for 64 children instead of thousands"),
+        Row("base", "space.language_model.body.recurrent.cell.recurrent_cell.base", 8, None, SMALL),
+        Row("parameters", "space.language_model.parameters", 20_000_000, None, SMALL),
+        Row("words", "data.train_tokens", 929_589, None, SMALL),
+        Row("epochs", "trainer.max_epochs", 35, None, SMALL),
+        Row("reward: c", "task.reward.scale", 80),
+        Row("reward: power of the perplexity", "task.reward.power", -2),
+        Row("children", "max_children", "15,000 [mem]", None, SMALL),
+    )),
+    "nasrl_transfer": Protocol(NASRL, (
+        Row("text", "data.unit", "character"),
+        Row("parameters", "space.language_model.parameters", 16_000_000, None, SMALL),
+        Row("characters", "data.train_tokens", "all", None, SMALL),
+        Row("epochs", "trainer.max_epochs", None, None, SMALL),
+    )),
+    "nasbench201": Protocol("Dong & Yang 2020, arXiv:2001.00326; the table's columns", (
+        Row("searchers see", "trainer.reward", "c10_valid_12"),
+        Row("evaluations", "max_children", None, None, "as in benchmarks/searcher_curves.py"),
+    )),
+    "nasbench_macro": Protocol("Su et al. 2021, arXiv:2103.11922; the table's columns", (
+        Row("searchers see: test accuracy, for the table has no other", "trainer.reward",
+            "mean_acc"),
+        Row("evaluations", "max_children", None, None, "as in benchmarks/searcher_curves.py"),
+    )),
+}  # fmt: skip
+"""Every experiment in conf/experiment, with what its paper and the authors' code say."""
+
+
+def plain(value: Any) -> Any:
+    """A value without OmegaConf's containers."""
+    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+
+
+def composed(experiment: str) -> Config:
+    """The configuration of an experiment as ``nasrunner experiment=…`` has it."""
+    skeleton.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", [f"experiment={experiment}", "study=protocols"])
+    return {str(key): value for key, value in OmegaConf.to_container(config, resolve=True).items()}
+
+
+def show(experiment: str) -> None:
+    """Prints the table of one experiment as markdown."""
+    protocol, config = PROTOCOLS[experiment], composed(experiment)
+    print(f"\n### {experiment}\n{protocol.source}.\n")
+    print("| setting | paper | code | ours | |\n|---|---|---|---|---|")
+    for row in protocol.rows:
+        cells = [row.paper, row.code, row.value(config)]
+        shown = ["–" if cell is None else str(cell) for cell in cells]
+        print(f"| {row.setting} | {' | '.join(shown)} | {row.differs or 'same'} |")
+
+
+def main(experiments: Sequence[str] | None = None) -> None:
+    """Prints the tables that are asked for, or all."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("experiments", nargs="*", metavar="experiment", help="default: all")
+    arguments = parser.parse_args(experiments)
+    for experiment in arguments.experiments or PROTOCOLS:
+        if experiment not in PROTOCOLS:
+            parser.error(f"there is no experiment={experiment}; legal: {', '.join(PROTOCOLS)}")
+        show(experiment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Test scores of the chosen children, compared over seeds."""
+
+import json
+
+import pytest
+from scipy import stats
+
+from nasrunner.core import ConfigError
+from nasrunner.recorded import find_studies
+from nasrunner.report.comparison.baselines import find_baselines
+from nasrunner.report.comparison.groups import groups
+from nasrunner.report.comparison.tested import scores_section
+from tests.report.recordings import EVOLUTION, recorded
+
+RANDOM = [0.90, 0.91, 0.92, 0.90, 0.93]
+BETTER = [0.95, 0.97, 0.96, 0.95, 0.96]
+
+
+def retrained(folder, score, metric="test_accuracy", epochs=10):
+    """What nasrunner-retrain writes of the best child, here the second, and of another."""
+    place = folder / "retrained"
+    place.mkdir()
+    rows = [
+        {"name": name, "metrics": {metric: {"mean": value, "values": [value]}}}
+        for name, value in (("0001", score), ("0000", 0.1))
+    ]
+    (place / "retrain.json").write_text(json.dumps({"metric": metric, "architectures": rows}))
+    settings = f"data: {{split_seed: {score}}}\ntrainer: {{max_epochs: {epochs}}}\nseed: {score}\n"
+    (place / "retrain.yaml").write_text(settings)
+
+
+def section_of(tmp_path):
+    found = groups(find_studies([tmp_path]), "settings")
+    return scores_section(found, find_baselines(found, None))
+
+
+def pairs(tmp_path, **changes):
+    for seed in range(5):
+        yield recorded(tmp_path / f"r{seed}", [0.5, 0.6], seed=seed, **changes), RANDOM[seed]
+        searcher = {"seed": seed, "searcher": EVOLUTION}
+        yield recorded(tmp_path / f"e{seed}", [0.5, 0.99], **searcher, **changes), BETTER[seed]
+
+
+def rows_of(section):
+    (table,) = section.parts
+    return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+
+
+def test_scores_of_the_best_children_are_compared_by_seed(tmp_path):
+    for folder, score in pairs(tmp_path):
+        retrained(folder, score)
+    evolution, random = rows_of(section_of(tmp_path))
+    assert (evolution["searcher"], evolution["seeds"]) == ("evolution", 5)
+    assert evolution["mean best reward"] == pytest.approx(0.99)
+    assert evolution["mean test accuracy"] == pytest.approx(0.958)
+    assert evolution["minus random"] == pytest.approx(0.046)
+    assert evolution["p, corrected"] == pytest.approx(stats.ttest_rel(BETTER, RANDOM).pvalue)
+    assert evolution["verdict"] == "ahead"
+    assert random["verdict"] is None
+
+
+def test_a_metric_that_is_better_when_lower_counts_negative(tmp_path):
+    for folder, score in pairs(tmp_path, task__reward__mode="min"):
+        retrained(folder, score)
+    section = section_of(tmp_path)
+    evolution, _ = rows_of(section)
+    assert evolution["mean test accuracy"] == pytest.approx(-0.958)
+    assert evolution["verdict"] == "behind"
+    assert "counts negative" in section.parts[0].caption
+
+
+def test_studies_that_were_retrained_differently_are_not_compared(tmp_path):
+    for number, (folder, score) in enumerate(pairs(tmp_path)):
+        retrained(folder, score, epochs=10 + number % 2)
+    section = section_of(tmp_path)
+    assert "different settings" in section.text
+    assert not section.parts
+
+
+def test_without_retrained_children_there_is_no_section(tmp_path):
+    assert len(list(pairs(tmp_path))) == 10
+    assert section_of(tmp_path) is None
+
+
+def test_a_damaged_record_is_told_with_its_path(tmp_path):
+    for folder, score in pairs(tmp_path):
+        retrained(folder, score)
+        (folder / "retrained" / "retrain.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"retrained/retrain\.json is damaged"):
+        section_of(tmp_path)
