@@ -39,7 +39,7 @@ def average(group: Group, axis: Axis) -> Average:
     studies = group.rewarded
     places = [_places(study, axis) for study in studies]
     ends = [_end(study, axis) for study in studies]
-    changes = [at_E[_is_better(study.best_E)] for at_E, study in zip(places, studies, strict=True)]
+    changes = [at_E[_is_other(study.best_E)] for at_E, study in zip(places, studies, strict=True)]
     places_X = np.unique(np.concatenate([*changes, ends]))
     values_SX = np.stack(
         [stepped(at_E, s.best_E, places_X) for at_E, s in zip(places, studies, strict=True)]
@@ -65,10 +65,10 @@ def thresholds(groups: Sequence[Group], count: int) -> Array:
     return np.linspace(start, high, count)
 
 
-def _is_better(best_E: Array) -> NDArray[np.bool_]:
-    """Where the best reward so far is a new one."""
+def _is_other(best_E: Array) -> NDArray[np.bool_]:
+    """Where the best reward so far changes: it grows, or the best child is trained again."""
     known_E = np.where(np.isnan(best_E), -np.inf, best_E)
-    return known_E > np.concatenate(([-np.inf], known_E[:-1]))
+    return np.not_equal(known_E, np.concatenate(([-np.inf], known_E[:-1])))
 
 
 def _places(study: Progress, axis: Axis) -> Array:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from nasrunner.recorded import RecordedChild, RecordedStudy
-from nasrunner.report.comparison.statistics import Array, best_so_far, top_so_far
+from nasrunner.report.comparison.statistics import Array, top_so_far
 
 TOP_COUNTS = (1, 5, 15)
 """How many of the best different children are averaged: those of Zoph & Le 2017, figure 6."""
@@ -23,8 +23,10 @@ class Progress:
 
     Attributes:
         rewards_E: NaN where an evaluation has none.
+        trained_rewards_E: NaN also where it is that of an earlier evaluation, used again.
         children_E: the hash of the genotype of each.
-        best_E: the best reward so far; NaN before the first.
+        best_E: the best reward so far, of a child that was trained several times the mean; NaN
+            before the first.
         elapsed_s_E: seconds the study had run when each was recorded, pauses left out.
         trained_s_E: seconds its children had trained by then, all together; a child on several
             devices counts for each of them.
@@ -36,6 +38,7 @@ class Progress:
     """
 
     rewards_E: Array
+    trained_rewards_E: Array
     children_E: tuple[str, ...]
     best_E: Array
     elapsed_s_E: Array
@@ -58,7 +61,7 @@ class Progress:
     @cached_property
     def tops_E(self) -> Mapping[int, Array]:
         """Of the best 1, 5 and 15 different children so far the mean reward; NaN before them."""
-        return {n: top_so_far(self.rewards_E, self.children_E, n) for n in TOP_COUNTS}
+        return {n: top_so_far(self.trained_rewards_E, self.children_E, n) for n in TOP_COUNTS}
 
     def has_top(self, count: int) -> bool:
         """Whether so many different children have a reward."""
@@ -97,11 +100,15 @@ def progress(study: RecordedStudy) -> Progress:
     trained_s = num_devices * np.cumsum([_cost_s(child) for child in recorded])
     chosen = [place for place, child in enumerate(recorded) if child.is_evaluation]
     rewards_E = np.array([_reward(recorded[place]) for place in chosen], dtype=np.float64)
+    children_E = tuple(recorded[place].proposal.hash for place in chosen)
+    is_reused_E = np.array([_is_reused(recorded[place]) for place in chosen], dtype=bool)
+    trained_rewards_E = np.where(is_reused_E, np.nan, rewards_E)
     elapsed_s = [elapsed(study.sessions, recorded[place].ended_s or 0.0) for place in chosen]
     return Progress(
         rewards_E=rewards_E,
-        children_E=tuple(recorded[place].proposal.hash for place in chosen),
-        best_E=best_so_far(rewards_E),
+        trained_rewards_E=trained_rewards_E,
+        children_E=children_E,
+        best_E=top_so_far(trained_rewards_E, children_E, 1),
         elapsed_s_E=np.array(elapsed_s, dtype=np.float64),
         trained_s_E=trained_s[chosen] if chosen else np.zeros(0),
         elapsed_s=elapsed(study.sessions, study.sessions[-1][1]),
@@ -119,6 +126,11 @@ def elapsed(sessions: Sequence[tuple[float, float]], time_s: float) -> float:
 def _reward(child: RecordedChild) -> float:
     assert child.outcome is not None
     return float("nan") if child.outcome.reward is None else child.outcome.reward
+
+
+def _is_reused(child: RecordedChild) -> bool:
+    assert child.outcome is not None
+    return child.outcome.reused_from is not None
 
 
 def _cost_s(child: RecordedChild) -> float:

@@ -1,8 +1,10 @@
 """What a comparison of searchers computes: best-so-far curves, intervals and differences."""
 
+import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -16,32 +18,29 @@ MIN_SEEDS = 5
 """For a verdict: fewer do not show whether rewards are anything like normally distributed."""
 
 
-def best_so_far(rewards_E: Array) -> Array:
-    """The best reward of the first 1, 2, … evaluations; NaN before the first reward.
-
-    Args:
-        rewards_E: in the order they were recorded, NaN where an evaluation has none.
-    """
-    return np.fmax.accumulate(rewards_E) if len(rewards_E) else rewards_E
-
-
 def top_so_far(rewards_E: Array, children_E: Sequence[str], count: int) -> Array:
     """The mean reward of the best ``count`` different children of the first 1, 2, … evaluations.
 
-    Zoph & Le 2017 (arXiv:1611.01578), figure 6. A child that was evaluated again counts once,
-    with its best reward, so that of one child this is ``best_so_far``.
+    Zoph & Le 2017 (arXiv:1611.01578), figure 6. A child that was trained again counts once, with
+    the mean of its rewards, so that what was best may fall behind.
 
     Args:
-        rewards_E: in the order they were recorded, NaN where an evaluation has none.
+        rewards_E: in the order they were recorded, NaN where an evaluation has none of its own.
         children_E: which child each evaluation is of.
         count: how many to average; NaN before so many have a reward.
     """
     mean_E = np.full(len(rewards_E), np.nan)
-    top: dict[str, float] = {}
+    rewards_of: dict[str, list[float]] = {}
+    ranked: list[float] = []  # the mean of each child, ascending
     mean = math.nan
     for place, (reward, child) in enumerate(zip(rewards_E.tolist(), children_E, strict=True)):
-        if not math.isnan(reward) and _enters(top, child, reward, count):
-            mean = float(np.mean(list(top.values()))) if len(top) == count else math.nan
+        if not math.isnan(reward):
+            rewards = rewards_of.setdefault(child, [])
+            if rewards:
+                del ranked[bisect.bisect_left(ranked, fmean(rewards))]
+            rewards.append(reward)
+            bisect.insort(ranked, fmean(rewards))
+            mean = fmean(ranked[-count:]) if len(ranked) >= count else math.nan
         mean_E[place] = mean
     return mean_E
 
@@ -246,17 +245,3 @@ def _p(mean: float, squared_error: float, degrees: float) -> float:
     if squared_error == 0:
         return float(mean == 0)
     return 2 * float(stdtr(degrees, -abs(mean) / math.sqrt(squared_error)))
-
-
-def _enters(top: dict[str, float], child: str, reward: float, count: int) -> bool:
-    """Puts a child among the best ``count``, if it belongs there; returns whether they changed."""
-    if child in top or len(top) < count:
-        is_better = reward > top.get(child, -math.inf)
-    else:
-        worst = min(top, key=lambda each: top[each])
-        is_better = reward > top[worst]
-        if is_better:
-            del top[worst]
-    if is_better:
-        top[child] = reward
-    return is_better

@@ -308,8 +308,8 @@ def test_a_study_that_has_seen_the_whole_space_does_not_end_the_mean(tmp_path):
 
 def test_a_mean_over_time_changes_when_a_better_child_is_recorded(tmp_path):
     first = Recording(tmp_path / "0", start_s=100.0, seed=0)
-    for reward, at_s in ((0.2, 110.0), (0.1, 120.0), (0.4, 130.0)):
-        first.record(Outcome(first.propose(1), "completed", reward), at_s)
+    for units, (reward, at_s) in enumerate(((0.2, 110.0), (0.1, 120.0), (0.4, 130.0)), start=1):
+        first.record(Outcome(first.propose(units), "completed", reward), at_s)
     second = Recording(tmp_path / "1", start_s=500.0, seed=1)
     second.record(Outcome(second.propose(1), "completed", 0.6), 525.0)
     found = average(groups_of(tmp_path)[0], "elapsed_s")

@@ -12,12 +12,12 @@ from nasrunner.report.comparison.statistics import (
     Difference,
     Estimate,
     Verdict,
-    best_so_far,
     difference,
     estimate,
     mean_and_error,
     share_above,
     stepped,
+    top_so_far,
     verdicts,
 )
 
@@ -42,12 +42,19 @@ def alone(found):
 def test_the_best_so_far_is_undefined_before_the_first_reward_and_kept_through_failures():
     rewards = np.array([nan, nan, 0.5, nan, 0.3, 0.7, nan])
     expected = [nan, nan, 0.5, 0.5, 0.5, 0.7, 0.7]
-    np.testing.assert_array_equal(best_so_far(rewards), expected)
-    assert len(best_so_far(np.zeros(0))) == 0
+    np.testing.assert_array_equal(top_so_far(rewards, list("abcdefg"), 1), expected)
+    assert len(top_so_far(np.zeros(0), [], 1)) == 0
 
 
 def test_negative_rewards_have_a_best():
-    np.testing.assert_array_equal(best_so_far(np.array([-3.0, -5.0, -1.0])), [-3, -3, -1])
+    found = top_so_far(np.array([-3.0, -5.0, -1.0]), list("abc"), 1)
+    np.testing.assert_array_equal(found, [-3, -3, -1])
+
+
+def test_whoever_trains_a_child_again_and_again_is_not_favoured():
+    rewards = np.array([0.5, 0.4, 0.9, 0.1, 0.6])
+    # a: 0.5, then 0.7 with 0.9, then 0.5 with 0.1
+    np.testing.assert_allclose(top_so_far(rewards, list("abaac"), 1), [0.5, 0.5, 0.7, 0.5, 0.6])
 
 
 def test_a_stepped_curve_keeps_each_value_until_the_next_place():

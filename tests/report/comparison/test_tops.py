@@ -10,7 +10,7 @@ from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import compared, find_baselines
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.progress import progress
-from nasrunner.report.comparison.statistics import best_so_far, top_so_far, verdicts
+from nasrunner.report.comparison.statistics import top_so_far, verdicts
 from nasrunner.report.comparison.tops import lead, top_parts
 from tests.report.recordings import EVOLUTION, Recording, recorded
 
@@ -41,10 +41,12 @@ def test_the_mean_of_the_best_two_different_children_by_hand():
     np.testing.assert_allclose(top_so_far(rewards, children, 2), expected)
 
 
-def test_a_child_trained_again_counts_once_with_its_best_reward():
+def test_a_child_trained_again_counts_once_with_the_mean_of_its_rewards():
     rewards = np.array([0.5, 0.4, 0.8, 0.6, 0.7])
     children = ["a", "b", "a", "a", "b"]
-    np.testing.assert_allclose(top_so_far(rewards, children, 2), [nan, 0.45, 0.6, 0.6, 0.75])
+    # a: 0.5, 0.65, 1.9 / 3; b: 0.4, 0.55
+    expected = [nan, 0.45, 0.525, (1.9 / 3 + 0.4) / 2, (1.9 / 3 + 0.55) / 2]
+    np.testing.assert_allclose(top_so_far(rewards, children, 2), expected)
 
 
 @pytest.mark.parametrize("count", [1, 5, 15])
@@ -53,18 +55,12 @@ def test_it_is_what_sorting_all_children_gives(count):
     rewards = np.where(rng.random(200) < 0.2, nan, rng.normal(size=200))
     children = [str(child) for child in rng.integers(40, size=200)]
     for place, found in enumerate(top_so_far(rewards, children, count), start=1):
-        best: dict[str, float] = {}
-        for child, reward in zip(children[:place], rewards[:place], strict=True):
+        rewards_of: dict[str, list[float]] = {}
+        for reward, child in zip(rewards[:place], children[:place], strict=True):
             if not math.isnan(reward):
-                best[child] = max(reward, best.get(child, -math.inf))
-        ranked = sorted(best.values())[-count:]
+                rewards_of.setdefault(child, []).append(reward)
+        ranked = sorted(map(np.mean, rewards_of.values()))[-count:]
         assert found == pytest.approx(np.mean(ranked) if len(ranked) == count else nan, nan_ok=True)
-
-
-def test_the_best_one_is_the_best_so_far():
-    rewards = np.array([nan, -3.0, nan, -5.0, -1.0, -1.0])
-    found = top_so_far(rewards, ["a", "b", "b", "c", "b", "d"], 1)
-    np.testing.assert_array_equal(found, best_so_far(rewards))
 
 
 def test_repeated_outcomes_are_one_child_and_failed_ones_none(tmp_path):
@@ -79,6 +75,14 @@ def test_repeated_outcomes_are_one_child_and_failed_ones_none(tmp_path):
     assert found.best_after(9, 5) == pytest.approx(0.3)
     assert math.isnan(found.best_after(9, 15))
     assert found.best_after(10, 5) is None
+
+
+def test_the_best_reward_of_a_study_is_that_of_its_leaderboard(tmp_path):
+    retrained = [(1, 0.9), (2, 0.6), (1, 0.1), (1, 0.2)]  # 0.4 is the mean of the first
+    found = read_study(study(tmp_path / "a", retrained, duplicates="retrain"))
+    assert progress(found).best_E.tolist() == pytest.approx([0.9, 0.9, 0.6, 0.6])
+    assert found.best(1)[0].proposal.index == 1
+    assert found.best(1)[0].outcome.reward == progress(found).best_E[-1]
 
 
 @pytest.mark.parametrize(
