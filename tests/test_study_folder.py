@@ -21,6 +21,7 @@ CONFIG: dict[str, Any] = {
     "resume": None,
     "executor": {"threads": 1},
     "optimizer": {"lr": 0.1},
+    "evaluation": {"repeats": 1, "folds": None},
 }
 
 

@@ -174,8 +174,10 @@ def rewarded(fitted: Fitted, curves: list[Line]) -> Result:
         return task.reward.of_value(value), {metric: value, "epochs": float(num_epochs(curves))}
     if diverged is not None and not any(metric in line for line in curves):
         raise FloatingPointError(f"{diverged}, before {metric} was measured")
-    places = task.reward.chosen(curves)
-    return task.reward(curves), rewarded_metrics(curves, places)
+    metrics = rewarded_metrics(curves, task.reward.chosen(curves))
+    if fitted.module.num_validated:
+        metrics["val_targets"] = float(fitted.module.num_validated)
+    return task.reward(curves), metrics
 
 
 def _fit(fitted: Fitted, config: Config, progress: Progress | None) -> None:

@@ -62,6 +62,7 @@ class ChildModule(pl.LightningModule):
     Attributes:
         tested: the metrics of the test part, once the network was tested.
         num_tested: the targets they were measured on.
+        num_validated: the targets of a validation; 0 before the first.
         diverged: why training ended early, where a loss was no number any more; None: it was not.
     """
 
@@ -96,6 +97,8 @@ class ChildModule(pl.LightningModule):
         self._validated: Line = {}
         self.tested: Line = {}
         self.num_tested = 0
+        self.num_validated = 0
+        self._num_measured = 0
         self.diverged: str | None = None
         self._learning_rate = math.nan
         self._timer: Timer | None = None
@@ -211,6 +214,7 @@ class ChildModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._reset_states()
+        self._num_measured = 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._measure(batch)
@@ -223,8 +227,15 @@ class ChildModule(pl.LightningModule):
         self._reset_states()  # training may go on in the middle of its epoch
         values = self._measured("val")
         if not self.trainer.sanity_checking:
+            self.num_validated = self.num_validated or self._of_all_ranks(self._num_measured)
             self._validated = self._publish(values)
             self._note_measured({"epoch": self.current_epoch, **self._validated})
+
+    def _of_all_ranks(self, count: int) -> int:
+        """The sum of what each of the child's processes has counted."""
+        strategy = self.trainer.strategy
+        total = strategy.reduce(torch.tensor(count, device=strategy.root_device), reduce_op="sum")
+        return int(total)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.record_validation()  # it was in the middle of the epoch
@@ -256,6 +267,7 @@ class ChildModule(pl.LightningModule):
         x, target, *third = batch
         if len(x) == 0:
             return
+        self._num_measured += self.task.num_targets(target)
         predicted_BK = self.forward(x)
         weights_B = [each for each in third if not isinstance(each, int)]
         self._eval_loss.add(*self._loss(predicted_BK, target, *weights_B))

@@ -298,14 +298,18 @@ class ChildRehearsal:
                 trainer.fit(module, datamodule=loaded)
         except (KeyboardInterrupt, SIGTERMException, NetworkError, NasRunnerError):
             raise
-        except (FloatingPointError, torch.OutOfMemoryError):
-            return []  # of this network and its first weights
+        except torch.OutOfMemoryError:
+            return []  # of this network
+        except FloatingPointError as error:
+            module.diverged = str(error)
         except BaseException as error:
             raise ConfigError(_explained(error)) from error
         finally:
             self.data.trainer = None
+        if module.diverged is not None and module.holds_nan:
+            raise DataError(f"data: a batch holds NaN, and so does its loss: {module.diverged}")
         if module.diverged is not None:
-            return []  # likewise
+            return []  # of this network and its first weights
         measured = {name for line in lines for name in line}
         if self.is_rewarded and task.reward.metric not in measured:
             raise ConfigError(
@@ -320,14 +324,19 @@ class _FirstStep(ChildModule):
     """Looks at each batch before it is trained on."""
 
     check: BatchCheck
+    holds_nan = False
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor | None:
-        self.check(batch)
+        self._look_at(batch)
         return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.check(batch)
+        self._look_at(batch)
         super().validation_step(batch, batch_idx)
+
+    def _look_at(self, batch: Any) -> None:
+        self.check(batch)
+        self.holds_nan |= any(bool(part.isnan().any()) for part in batch[:2])
 
 
 class _Traced(nn.Module):

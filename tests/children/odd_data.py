@@ -53,6 +53,10 @@ class OddBlobs(OwnBlobs):
                 return TensorDataset(x, torch.nn.functional.one_hot(y, 3).float())
             case "wide":
                 return TensorDataset(torch.cat([x, x], dim=1), y)
+            case "nan":
+                return TensorDataset(
+                    torch.where(torch.arange(len(x))[:, None] == 3, torch.nan, x), y
+                )
             case "alone":
                 return TensorDataset(x)
 

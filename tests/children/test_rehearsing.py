@@ -231,6 +231,7 @@ def test_a_fast_development_run_is_one(tmp_path):
         ("one-hot", r"targets float32 \(16, 3\), but .* class indices int64"),
         ("wide", r"gives inputs float32 \(16, 8\), .* needs inputs float32 \(batch, 4\)"),
         ("alone", r"gives 1 parts: float32 \(16, 4\), but a child needs \(inputs, targets\)"),
+        ("nan", r"^data: a batch holds NaN, and so does its loss: train_loss is nan in epoch 0$"),
         ("negative weights", r"weights float32 \(16,\), .* finite, >= 0 and not all 0"),
     ],
 )

@@ -60,7 +60,9 @@ def test_a_child_learns_and_says_how(tmp_path):
         "learning_rate",
         "epochs",
         "reward_epoch",
+        "val_targets",
     }
+    assert outcome.metrics["val_targets"] == 45
 
 
 def test_the_same_proposal_and_seed_give_the_same_child_to_the_bit(tmp_path):

@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -118,15 +118,21 @@ class Recording:
     def record(self, outcome: Outcome, at_s: float | None = None) -> None:
         self._append("outcome", outcome.to_json(), at_s)
 
-    def child(self, reward: float | None, cost_s: float = 0.0, units: int | None = None) -> None:
+    def child(
+        self,
+        reward: float | None,
+        cost_s: float = 0.0,
+        units: int | None = None,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
         """One child, one second: with a reward, or failed."""
         proposal = self.propose(self.num_proposed % 100 if units is None else units)
         self.clock.now_s += 1.0
         if reward is None:
             self.record(Outcome(proposal, "failed", error="ValueError: bad luck", cost_s=cost_s))
         else:
-            metrics = {"val_accuracy": reward, "parameters": 100.0, "flops": 200.0}
-            self.record(Outcome(proposal, "completed", reward, metrics, cost_s))
+            known = {"val_accuracy": reward, "parameters": 100.0, "flops": 200.0, **(metrics or {})}
+            self.record(Outcome(proposal, "completed", reward, known, cost_s))
 
     def end(self, reason: str = "max_children=100 is spent") -> Path:
         self._append("ended", {"reason": reason})

@@ -82,6 +82,13 @@ def test_the_best_so_far_starts_with_the_first_reward_and_never_falls():
     rewards = [None, 0.5, float("nan"), 0.4, 0.9]
     for index, reward in enumerate(rewards):
         status = "failed" if reward is None else "completed"
-        best.add(Outcome(Proposal(index, {}), status, reward), float(index))
+        best.add(Outcome(Proposal(index, {"units": index}), status, reward), float(index))
     assert best.after(-1) == [(2, 1.0, 0.5), (3, 2.0, 0.5), (4, 3.0, 0.5), (5, 4.0, 0.9)]
     assert best.after(4) == [(5, 4.0, 0.9)]
+
+
+def test_the_best_so_far_falls_where_the_best_is_worse_when_trained_again():
+    best = BestSoFar()
+    for index, (units, reward) in enumerate([(0, 0.9), (1, 0.6), (0, 0.5)]):
+        best.add(Outcome(Proposal(index, {"units": units}), "completed", reward), float(index))
+    assert best.after(0) == [(1, 0.0, 0.9), (2, 1.0, 0.9), (3, 2.0, 0.7)]

@@ -14,8 +14,7 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
     """By how much one more validation example that is right raises a reward.
 
     None where that is not known: the reward is no accuracy of all examples, or it is not recorded
-    how many are validated on, which the configuration says where ``data.validation_examples`` is a
-    number.
+    how many are validated on, or not all children are on as many.
 
     Args:
         study: whose reward and data it is.
@@ -23,7 +22,7 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
     """
     config = study.config
     given = (config.get("task") or {}).get("reward") or {}
-    count = _num_examples(config)
+    count = _num_examples(study)
     if count is None or not _is_accuracy(config["task"], given):
         return None
     power, scale = float(given.get("power", 1)), float(given.get("scale", 1.0))
@@ -46,7 +45,7 @@ def about_validation(
     worths = [worth_of_one(study, reward) for study in studies]
     if worths[0] is None or len(set(worths)) > 1:
         return ""
-    one, count = worths[0], _num_examples(studies[0].config)
+    one, count = worths[0], _num_examples(studies[0])
     sentences = [f"One of the {count:,} validation examples is worth {number(one)} of reward."]
     num_splits = len({study.config["data"].get("split_seed") for study in studies})
     if num_splits == 1 and len({study.seed for study in studies}) > 1:
@@ -62,13 +61,17 @@ def about_validation(
     return " ".join(sentences)
 
 
-def _num_examples(config: Mapping[str, Any]) -> int | None:
-    """How many examples validate each child, where the configuration says so."""
-    count = config["data"].get("validation_examples")
-    trainer = config["trainer"]
+def _num_examples(study: RecordedStudy) -> int | None:
+    """How many examples validate each child, as they say, or in older studies the configuration."""
+    if (study.config.get("evaluation") or {}).get("folds"):
+        return None
+    outcomes = (child.outcome for child in study.recorded if child.outcome is not None)
+    told = {o.metrics["val_targets"] for o in outcomes if "val_targets" in o.metrics}
+    if told:
+        return int(told.pop()) if len(told) == 1 else None
+    count, trainer = study.config["data"].get("validation_examples"), study.config["trainer"]
     is_part = trainer.get("limit_val_batches") or trainer.get("overfit_batches")
-    is_split_anew = (config.get("evaluation") or {}).get("folds")
-    return count if type(count) is int and not is_part and not is_split_anew else None
+    return count if type(count) is int and not is_part else None
 
 
 def _is_accuracy(task: Mapping[str, Any], reward: Mapping[str, Any]) -> bool:

@@ -424,6 +424,17 @@ def test_what_an_example_is_worth_is_said_only_where_it_is_known(tmp_path, chang
     assert worth_of_one(found, 0.5) == (None if worth is None else pytest.approx(worth))
 
 
+def test_what_children_say_they_were_validated_on_counts_before_the_configuration(tmp_path):
+    study = Recording(tmp_path / "a", data__validation_examples=0.2)
+    study.child(0.5, metrics={"val_targets": 50.0})
+    study.child(0.6, metrics={"val_targets": 50.0})
+    assert worth_of_one(read_study(study.end()), 0.5) == pytest.approx(1 / 50)
+    study = Recording(tmp_path / "b")
+    study.child(0.5, metrics={"val_targets": 50.0})
+    study.child(0.6, metrics={"val_targets": 60.0})
+    assert worth_of_one(read_study(study.end()), 0.5) is None
+
+
 def test_seeds_with_splits_of_their_own_share_none(tmp_path):
     for seed in range(2):
         recorded(tmp_path / f"r{seed}", [0.9], seed=seed, data__split_seed=seed)
