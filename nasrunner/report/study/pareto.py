@@ -1,6 +1,7 @@
 """Which children no other beats in both reward and size."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 
@@ -48,8 +49,13 @@ def front(known: Sequence[Evaluation], metric: str) -> list[Evaluation]:
 
 
 def _distinct(study: RecordedStudy) -> list[Evaluation]:
-    """The trained children with a reward: a repeated outcome would lie on its original."""
-    return [e for e in evaluations(study) if e.is_trained and e.has_reward]
+    """Each architecture with a reward once, where it was first trained, with its mean."""
+    means = {child.proposal.index: child.outcome for child in study.best(len(study.children))}
+    return [
+        replace(each, outcome=mean)
+        for each in evaluations(study)
+        if (mean := means.get(each.index)) is not None
+    ]
 
 
 def _plot(

@@ -1,10 +1,11 @@
 """The reward of every child, and the best so far."""
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 
+from nasrunner.core.ranking import Ranked, Ranking, mean_of
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.style import colour_of, figure, legend, whole_numbers
@@ -19,12 +20,15 @@ def rewards_section(study: RecordedStudy) -> Section:
     rewarded = [e for e in spent if e.has_reward]
     _points(axes, [e for e in rewarded if e.is_trained], "trained", filled=True)
     _points(axes, [e for e in rewarded if not e.is_trained], "repeated", filled=False)
-    best = np.maximum.accumulate([e.reward for e in rewarded])
+    ranking, best = Ranking(), []
+    for each in rewarded:
+        ranking.add(each.outcome)
+        best.append(top.reward if (top := ranking.top()) else math.nan)
     ends = [*(e.number for e in rewarded), len(spent)]
     axes.step(ends, [*best, best[-1]], where="post", color=colour_of("ink"), label="best so far")
     num_below = focus(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
     _failed(axes, [e.number for e in spent if e.outcome.status == "failed"])
-    _name_best(axes, rewarded)
+    _name_best(axes, rewarded, ranking.best(1)[0])
     axes.set_xlim(1 - 0.015 * len(spent), len(spent) * 1.015 + 1)
     whole_numbers(axes)
     legend(axes)
@@ -61,12 +65,13 @@ def _failed(axes: Axes, numbers: Sequence[int]) -> None:
         mark_at_end(axes, numbers, label="failed", **look)
 
 
-def _name_best(axes: Axes, rewarded: Sequence[Evaluation]) -> None:
-    best = max(rewarded, key=lambda e: (e.reward, -e.number))
-    is_late = best.number > max(5, 0.8 * rewarded[-1].number)
+def _name_best(axes: Axes, rewarded: Sequence[Evaluation], best: Ranked) -> None:
+    """Marks the best architecture where it was first trained, at the mean of its trainings."""
+    place = next(e.number for e in rewarded if e.index == best.index)
+    is_late = place > max(5, 0.8 * rewarded[-1].number)
     axes.annotate(
-        f"child {best.index:04d}: {number(best.reward)}",
-        (best.number, best.reward),
+        f"child {best.index:04d}: {number(best.reward)}{mean_of(len(best.rewards))}",
+        (place, best.reward),
         xytext=(-4 if is_late else 4, 6),
         textcoords="offset points",
         ha="right" if is_late else "left",
@@ -74,7 +79,5 @@ def _name_best(axes: Axes, rewarded: Sequence[Evaluation]) -> None:
         color=colour_of("ink"),
         fontsize=8.5,
     )
-    axes.scatter(
-        [best.number], [best.reward], s=55, color=colour_of("vermillion"), marker="*", zorder=4
-    )
+    axes.scatter([place], [best.reward], s=55, color=colour_of("vermillion"), marker="*", zorder=4)
     axes.margins(y=0.1)

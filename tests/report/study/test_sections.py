@@ -188,6 +188,26 @@ def test_the_leaderboard_lists_ten_and_draws_three(tmp_path):
     assert "units=15" in drawings[0].svg
 
 
+def test_an_architecture_that_was_trained_again_stands_with_its_mean(tmp_path):
+    study = Recording(tmp_path / "s")
+    for units, reward in [(4, 0.9), (5, 0.8), (4, 0.5)]:
+        study.child(reward, units=units)
+    found = read_study(study.end())
+    table = leaderboard_section(found).parts[0]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [(row["child"], row["reward"], row["trainings"]) for row in rows] == [
+        ("0001", 0.8, None),
+        ("0000", pytest.approx(0.7), 2),
+    ]
+    assert rows[1]["sd of their rewards"] == pytest.approx(0.2 * 2**0.5)
+    axes = rewards_section(found).parts[0].figure.axes[0]
+    line = next(line for line in axes.get_lines() if line.get_label() == "best so far")
+    assert line.get_ydata().tolist() == pytest.approx([0.9, 0.9, 0.8, 0.8])
+    assert [text.get_text() for text in axes.texts] == ["child 0001: 0.8"]
+    on_front = pareto_section(found).parts[-1]
+    assert [row[on_front.columns.index("child")] for row in on_front.rows] == ["0001"]
+
+
 # Rewards.
 
 
