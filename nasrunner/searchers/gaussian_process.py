@@ -24,6 +24,7 @@ class _Kernel:
 
     Attributes:
         decay: θ.
+        noise: ν.
         log_likelihood: of the targets, up to a constant, with the likeliest s².
         variance: that s².
         factor_NN: L of L Lᵀ = K + ν I, in units of s².
@@ -31,6 +32,7 @@ class _Kernel:
     """
 
     decay: float
+    noise: float
     log_likelihood: float
     variance: float
     factor_NN: np.ndarray
@@ -58,7 +60,9 @@ class GaussianProcess:
 
     Args:
         decays: θ times the largest |x - x'|² / 2 of the children fitted, each > 0.
-        noises: ν, variance of the noise relative to that of the function, each > 0.
+        noises: ν, variance of the noise relative to that of the function, each > 0. Where ``noise``
+            is known of repeated trainings (``evaluation.repeats``), that alone, but no less than
+            the least of these.
         space: what the genotypes are of.
 
     Raises:
@@ -78,6 +82,7 @@ class GaussianProcess:
         self.decays = decays
         self.noises = noises
         self.encoding = Encoding(space)
+        self.noise: float | None = None
         self._rows_NF = np.zeros((0, 0))
         self._mixture: list[_Posterior] = []
 
@@ -89,10 +94,11 @@ class GaussianProcess:
         self._rows_NF = self.encoding.transform(genotypes)
         distances_NN = _distances(self._rows_NF, self._rows_NF)
         largest = max(float(distances_NN.max()), 1e-12)
+        noises = self.noises if self.noise is None else [max(self.noise, min(self.noises))]
         kernels = [
             _factored(decay / largest, noise, distances_NN, targets_N)
             for decay in self.decays
-            for noise in self.noises
+            for noise in noises
         ]
         likelihoods_K = np.array([kernel.log_likelihood for kernel in kernels])
         shares_K = np.exp(likelihoods_K - likelihoods_K.max())
@@ -133,7 +139,7 @@ def _factored(
     variance = max(float(whitened_N @ whitened_N) / num_children, 1e-12)
     log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
     log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
-    return _Kernel(decay, float(log_likelihood), variance, factor_NN, whitened_N)
+    return _Kernel(decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
 
 
 def _distances(left_NF: np.ndarray, right_CF: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.order import Key, key_of, untaken
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.acquisition import Acquisition
@@ -21,7 +21,11 @@ from nasrunner.searchers.outliers import without_outliers
 
 
 class Surrogate(Protocol):
-    """Predicts rewards from genotypes; made with ``space=``."""
+    """Predicts rewards from genotypes; made with ``space=``.
+
+    One that has an attribute ``noise`` is told by it, before each fit, the variance of a reward's
+    noise relative to that of what is predicted, where the children's trainings show it, else None.
+    """
 
     def fit(
         self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
@@ -92,6 +96,7 @@ class Smbo(Searcher):
         self.candidates = candidates
         self.genotypes: list[Genotype] = []
         self.rewards: list[float] = []
+        self._squared_errors: list[float] = []  # of rewards that are means of trainings
         self._taken: defaultdict[tuple[int, ...], set[Key]] = defaultdict(set)  # of each stage
         self._num_to_fit = 0
         self._in_flight_then: list[Genotype] = []
@@ -101,6 +106,12 @@ class Smbo(Searcher):
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
         self._taken[self.stage(proposal.index)].add(key_of(proposal.genotype))
+
+    def observe(self, outcome: Outcome) -> None:
+        spread, num_trainings = (outcome.metrics.get(n) for n in ("reward_std", "trainings"))
+        if outcome.status == "completed" and spread is not None and num_trainings:
+            self._squared_errors.append(spread**2 / num_trainings)
+        super().observe(outcome)
 
     def learn(self, proposal: Proposal, reward: float) -> None:
         self.genotypes.append(proposal.genotype)
@@ -151,6 +162,8 @@ class Smbo(Searcher):
         chosen = choose_history(rewards_N, self.max_history)
         genotypes = [self.genotypes[i] for i in chosen] + self._in_flight_then
         lies_N = np.zeros(len(self._in_flight_then))
+        if hasattr(self.surrogate, "noise"):
+            self.surrogate.noise = self._noise(without_outliers(rewards_N))
         self.surrogate.fit(
             genotypes,
             np.concatenate([targets_N[chosen], lies_N]),
@@ -158,6 +171,13 @@ class Smbo(Searcher):
         )
         self._best_target = float(targets_N.max())
         self._num_fitted = self._num_to_fit
+
+    def _noise(self, rewards_N: np.ndarray) -> float | None:
+        """The noise of rewards, which is about the same for all, relative to what differs."""
+        if not self._squared_errors:
+            return None
+        noise = float(np.mean(self._squared_errors))
+        return noise / max(float(rewards_N.var()) - noise, 0.1 * noise, 1e-12)
 
 
 def choose_history(rewards_N: np.ndarray, max_history: int) -> np.ndarray:

@@ -296,3 +296,36 @@ def test_a_budget_within_the_random_start_is_pointed_out() -> None:
     assert "random search" in str(searcher.advice(3))
     assert searcher.advice(4) is None
     assert searcher.advice(None) is None
+
+
+def told_of_repeats(spread: float | None, num_children: int = 20) -> Any:
+    """The surrogate of ``searcher=smbo`` after children whose trainings differed so much."""
+    searcher = make_searcher("smbo", load_space("mlp"), seed=0)
+    rng = np.random.default_rng(0)
+    rewards = rng.permutation(np.linspace(0.1, 0.9, num_children))
+    for reward in rewards:
+        proposal = searcher.propose()
+        assert proposal is not None
+        known = {} if spread is None else {"reward_std": spread, "trainings": 4.0}
+        searcher.observe(Outcome(proposal, "completed", float(reward), known))
+    searcher.suggest(num_children)
+    assert isinstance(searcher, Smbo)
+    return searcher.surrogate, float(rewards.var())
+
+
+def test_the_noise_that_repeated_trainings_show_is_the_surrogates() -> None:
+    surrogate, variance = told_of_repeats(spread=0.2)
+    assert surrogate.noise == pytest.approx(0.01 / (variance - 0.01))
+    known = {one.kernel.noise for one in surrogate._mixture}
+    assert known == {surrogate.noise}
+    surrogate, _ = told_of_repeats(spread=1e-6)
+    assert {one.kernel.noise for one in surrogate._mixture} == {min(surrogate.noises)}
+    surrogate, _ = told_of_repeats(spread=None)
+    assert surrogate.noise is None
+    assert {one.kernel.noise for one in surrogate._mixture} <= set(surrogate.noises)
+
+
+def test_noise_as_large_as_the_rewards_differ_leaves_little_to_learn() -> None:
+    surrogate, variance = told_of_repeats(spread=10.0)
+    assert surrogate.noise == pytest.approx(10)
+    assert variance < 1
