@@ -16,13 +16,21 @@ from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.memory import memory_gb
-from nasrunner.core.ports import ChildTrainer, Executor, PublicTracker, StudyInfo, Summary, Tracker
+from nasrunner.core.ports import (
+    ChildTrainer,
+    Executor,
+    PublicTracker,
+    StudyInfo,
+    Summary,
+    Tracker,
+)
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import baseline_seed
 from nasrunner.core.space import Shape
 from nasrunner.core.stopping import stopped_by_signals
 from nasrunner.core.user_modules import find_user_modules
+from nasrunner.doubts import doubt_of_limits, doubt_of_target
 from nasrunner.fingerprints import fingerprints
 from nasrunner.ledger import Ledger, read_events
 from nasrunner.saved import check_same_study, save_config, started_in
@@ -63,8 +71,9 @@ def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) ->
         tracker.prepare()  # until the workers are up; in one process it would compete
     if advice := study.searcher.advice(rules.max_children):
         progress.warn(advice)
-    if doubt := doubt_of_target(config):
-        progress.warn(doubt)
+    for doubt in (doubt_of_target(config), doubt_of_limits(study.space, study.inspect, rules)):
+        if doubt:
+            progress.warn(doubt)
     if repaired := study.ledger.repaired_bytes:
         progress.warn(f"the ledger's last line was cut off: {repaired} bytes were removed")
     if config.get("baseline") is None:
@@ -125,20 +134,6 @@ def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "target_reward": None,
         "baseline": None,
     }
-
-
-def doubt_of_target(config: Mapping[str, Any]) -> str | None:
-    """One sentence where ``target_reward`` was probably meant as a value of a minimised metric."""
-    target, task = config["target_reward"], config["task"]
-    reward = task.get("reward") if isinstance(task, Mapping) else None
-    if target is None or target <= 0 or not isinstance(reward, Mapping):
-        return None
-    if reward.get("mode") != "min" or not reward.get("power", 1) > 0:
-        return None
-    return (
-        f"target_reward={target} is above 0, but with task.reward.mode=min a reward is minus "
-        f"{reward.get('metric')}: the study ends early only where that is negative"
-    )
 
 
 def build_space(config: dict[str, Any]) -> SearchSpace:

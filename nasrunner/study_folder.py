@@ -174,7 +174,10 @@ class StudyFolder:
         A study writes ``.hydra`` only where nothing of others was.
         """
         noted = self.path / ".hydra" / "hydra.yaml"
-        if set(there) & _LATER or self.has_begun or not noted.is_file():
+        later = set(there) & _LATER
+        if self._has_empty_baseline():
+            later.discard("baseline")
+        if later or self.has_begun or not noted.is_file():
             return False
         config = self.path / "config.yaml"
         try:
@@ -184,6 +187,14 @@ class StudyFolder:
         except (OSError, ValueError, YAMLError):  # not as a study writes them
             return False
         return made_in == str(self.path.absolute()) and self._lock(noted)
+
+    def _has_empty_baseline(self) -> bool:
+        """Whether a search was made ready beside the study, and nothing more."""
+        made = [each.name for each in (self.path / "baseline").glob("*")]
+        begun = self.path / "baseline" / "ledger.jsonl"
+        return set(made) <= {"config.yaml", "ledger.jsonl"} and not (
+            begun.is_file() and begun.stat().st_size > 0
+        )
 
     def _lock(self, noted: Path) -> bool:
         """Holds the folder until ``close``; False where another process has it."""

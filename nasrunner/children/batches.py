@@ -94,7 +94,8 @@ def described(batch: Any) -> str:
     if not isinstance(batch, list | tuple):
         return _part(batch)
     if len(batch) not in (2, 3):
-        return f"{len(batch)} parts: {', '.join(map(_part, batch))}"
+        count = f"{len(batch)} part{'' if len(batch) == 1 else 's'}"
+        return f"{count}: {', '.join(map(_part, batch))}"
     names = ("inputs", "targets", "weights")
     return ", ".join(f"{name} {_part(each)}" for name, each in zip(names, batch, strict=False))
 

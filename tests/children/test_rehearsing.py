@@ -230,7 +230,7 @@ def test_a_fast_development_run_is_one(tmp_path):
         ("late", r"targets int64 \(10,\) from 0 to 3, but .* from 0 to 2"),
         ("one-hot", r"targets float32 \(16, 3\), but .* class indices int64"),
         ("wide", r"gives inputs float32 \(16, 8\), .* needs inputs float32 \(batch, 4\)"),
-        ("alone", r"gives 1 parts: float32 \(16, 4\), but a child needs \(inputs, targets\)"),
+        ("alone", r"gives 1 part: float32 \(16, 4\), but a child needs \(inputs, targets\)"),
         ("nan", r"^data: a batch holds NaN, and so does its loss: train_loss is nan in epoch 0$"),
         ("negative weights", r"weights float32 \(16,\), .* finite, >= 0 and not all 0"),
     ],
