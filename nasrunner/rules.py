@@ -19,7 +19,7 @@ class Rules:
     """When a study ends, and how it treats children that are special.
 
     Attributes:
-        seed: seed of the searcher and, with their index, of the children; Lightning takes 32 bits.
+        seed: of the searcher, unless it has one of its own, and with the child of its training.
         max_children: children to train or reuse; None: no limit.
         max_hours: hours to run, all sessions of the study together; children that run then end.
         target_reward: ends the study once an architecture reaches it.

@@ -23,8 +23,8 @@ from nasrunner.core.records import found_outcome, last_line
 class TrainChild:
     """Trains a proposal and returns its outcome; a child's failure is an outcome, too.
 
-    The network's first weights, the order of the examples and dropout depend on the study's seed
-    and the proposal's index alone. A child that was interrupted goes on from its ``last.ckpt``
+    The network's first weights, the order of the examples and dropout depend on the proposal's
+    seed alone. A child that was interrupted goes on from its ``last.ckpt``
     and becomes what it would have been without the interruption. One whose reward is the mean of
     several trainings keeps each in a folder of its own, ``trainings/0`` and so on, and goes on
     with the first that has not ended; it has the weights of training 0.
