@@ -151,7 +151,12 @@ CONVOLUTIONS = [
             id="a last one of 1",
             marks=pytest.mark.slow,
         ),
-        pytest.param(["data.batch_size=64"], {}, id="64 and 62", marks=pytest.mark.slow),
+        pytest.param(
+            ["data.batch_size=64", "trainer.max_epochs=1"],
+            {},
+            id="64 and 62",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             ["data.batch_size=64", "trainer.max_epochs=1"],
             {"space": {"concat": CONVOLUTIONS}},

@@ -12,6 +12,8 @@ from torch import nn
 from nasrunner.export.checks import max_difference
 from nasrunner.export.errors import ExportError
 from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
+from nasrunner.export.source.construction import build
+from nasrunner.spaces.language import parse_space
 from tests.export.blocks import Undecided
 from tests.export.networks import SPACES, in_shape_of, possible, shipped, trained, written
 from tests.searchers.worlds import WIDE_SPACES
@@ -28,6 +30,17 @@ def check(name: str, count: int, path: Path) -> None:
 
 def test_a_network_computes_the_same_in_onnxruntime(tmp_path: Path) -> None:
     check("small_cnn", 1, tmp_path / "network.onnx")
+
+
+def test_a_module_of_torch_computes_the_same_in_onnxruntime(tmp_path: Path) -> None:
+    normalized = {"_target_": "torch.nn.LocalResponseNorm", "size": 5}  # of cnn_baselines
+    conv = {"conv2d": {"filters": 8, "kernel_size": 3}}
+    space = parse_space({"concat": [conv, normalized, "relu", {"affine": {"units": 10}}]})
+    network, calls = build(space.freeze({}), (3, 8, 8))
+    code = written(network, calls, (3, 8, 8))
+    write_onnx(code.load(code.state(network)).eval(), (3, 8, 8), tmp_path / "network.onnx")
+    reader = OnnxNetwork(tmp_path / "network.onnx")
+    max_difference("network.onnx", network.eval(), reader, (3, 8, 8))
 
 
 @pytest.mark.slow  # a process of its own

@@ -104,7 +104,7 @@ def test_networks_of_random_spaces_compute_the_same(config: Config) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
 @given(modules)
 def test_networks_of_many_random_spaces_compute_the_same(config: Config) -> None:
     check_random_space(config)
