@@ -108,8 +108,9 @@ def check_complete(folder: Path, failed: Collection[int] = ()) -> None:
         assert index in failed or outcome["reward"] == toy_reward(genotypes[index])
 
 
-def starts_of(index: int, all_starts: list[Start]) -> list[Start]:
-    return [start for start in all_starts if start.index == index]
+def starts_of_first(all_starts: list[Start]) -> list[Start]:
+    """Those of the child that was started first, whichever of those in flight that was."""
+    return [start for start in all_starts if start.index == all_starts[0].index]
 
 
 def no_jobs(slurm: Cluster) -> bool:
@@ -135,7 +136,7 @@ def test_a_worker_process_that_is_killed_is_started_again_in_its_allocation(
         os.kill(first[0].pid, signal.SIGKILL)
         assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(study_folder, kill))
+    again = starts_of_first(run_study(study_folder, kill))
     check_complete(study_folder)
     assert len(again) == 2
     assert again[0].job == again[1].job
@@ -147,7 +148,7 @@ def test_a_worker_whose_job_is_cancelled_is_replaced(slurm: Cluster, study_folde
         slurm.run("scancel", first[0].job)
         assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(study_folder, cancel))
+    again = starts_of_first(run_study(study_folder, cancel))
     check_complete(study_folder)
     assert again[0].job != again[1].job
 
@@ -159,8 +160,8 @@ def test_the_children_of_a_node_that_is_lost_go_to_others(
         slurm.crash_node(first[0].node)
         assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(
-        0, run_study(study_folder, crash, job={"job_extra_directives": ["--exclusive"]})
+    again = starts_of_first(
+        run_study(study_folder, crash, job={"job_extra_directives": ["--exclusive"]})
     )
     check_complete(study_folder)
     assert again[0].node != again[1].node
@@ -179,7 +180,7 @@ def test_a_child_whose_allocation_ends_goes_to_the_next(slurm: Cluster, study_fo
         slurm.run("scontrol", "update", f"jobid={first[0].job}", "endtime=now")
         assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(study_folder, end))
+    again = starts_of_first(run_study(study_folder, end))
     check_complete(study_folder)
     assert again[0].job != again[1].job
 
@@ -191,11 +192,12 @@ def test_a_child_that_may_not_be_retried_fails_with_what_slurm_says(
         slurm.run("scontrol", "update", f"jobid={first[0].job}", "endtime=now")
         assert happens(lambda: bool(failures(study_folder)), WITHIN_S)
 
-    job = run_study(study_folder, end, retries=0)[0].job
-    check_complete(study_folder, failed=[0])
+    first = run_study(study_folder, end, retries=0)[0]
+    check_complete(study_folder, failed=[first.index])
     (error,) = failures(study_folder)
     assert error.startswith("the worker process died once while it trained this child, the last")
-    assert f"SLURM says TIMEOUT (TimeLimit) on n1 of job {job}; its log ends: " in error
+    told = f"SLURM says TIMEOUT (TimeLimit) on {first.node} of job {first.job}; its log ends: "
+    assert told in error
     assert "DUE TO TIME LIMIT" in error  # from the worker's log
 
 
@@ -217,7 +219,7 @@ def test_a_node_that_is_drained_finishes_its_child_and_gets_no_other_worker(
 
     all_starts = run_study(study_folder, drain, job={"job_extra_directives": ["--exclusive"]})
     check_complete(study_folder)
-    assert starts_of(0, all_starts)[1].node != drained[0]
+    assert starts_of_first(all_starts)[1].node != drained[0]
 
 
 def test_workers_are_replaced_once_the_controller_is_back(
@@ -230,7 +232,7 @@ def test_workers_are_replaced_once_the_controller_is_back(
         slurm.start_controller()
         assert happens(lambda: len(starts(study_folder)) == 4, WITHIN_S)
 
-    again = starts_of(0, run_study(study_folder, restart))
+    again = starts_of_first(run_study(study_folder, restart))
     check_complete(study_folder)
     assert again[0].pid != again[1].pid
 
