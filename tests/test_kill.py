@@ -177,8 +177,9 @@ def test_ctrl_c_in_a_multirun_says_how_all_of_its_studies_go_on(tmp_path: Path, 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("executor", ["serial", "local"])
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("executor", "signum"), [("serial", signal.SIGTERM), ("local", signal.SIGHUP)]
+)
 def test_a_signal_stops_at_once_and_resume_trains_what_was_in_flight(
     tmp_path: Path, executor: str, signum: signal.Signals
 ) -> None:
@@ -216,13 +217,12 @@ def mounted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("executor", ["serial", "local"])
 @pytest.mark.parametrize(
-    ("mounted", "checkpoint"),
+    ("mounted", "checkpoint", "executor"),
     [
-        pytest.param("size=400k", "none", id="ledger"),
-        pytest.param("size=2m", "best", id="checkpoints"),
-        pytest.param("size=20m,nr_inodes=90", "best", id="inodes"),
+        pytest.param("size=400k", "none", "serial", id="ledger"),
+        pytest.param("size=2m", "best", "local", id="checkpoints"),
+        pytest.param("size=20m,nr_inodes=90", "best", "local", id="inodes"),
     ],
     indirect=["mounted"],
 )
