@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from nasrunner.children.lightning import LightningTask
 from nasrunner.core import Genotype, OneOf, Outcome, Proposal
 from nasrunner.core.imports import quick_imports
+from nasrunner.core.seeds import derived_seed
 
 On = Literal["train", "train_and_validation"]
 """What a network is trained on; the test part is never among it."""
@@ -30,8 +29,7 @@ def repetition_of(proposal: Proposal) -> int:
 
 def repetition_seed(seed: int, repetition: int) -> int:
     """32 bits that depend on the study's seed and the repetition, and that no child had."""
-    sequence = np.random.SeedSequence([seed, repetition], spawn_key=(1,))
-    return int(sequence.generate_state(1)[0])
+    return derived_seed(seed, repetition, kind=1)
 
 
 @dataclass(frozen=True)
