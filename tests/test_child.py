@@ -16,6 +16,7 @@ from nasrunner import child
 from nasrunner.core import ConfigError, Outcome
 from tests.children.blobs import OWN
 from tests.children.studies import (
+    assert_all_end,
     first_child,
     folder_of,
     make_study,
@@ -176,7 +177,7 @@ def test_two_ranks_take_the_steps_of_one_process_with_the_same_batches(tmp_path,
     train(make_study(tmp_path / "one", *overrides, **groups))
     outcome = train(make_study(tmp_path / "two", "trainer.devices=2", *overrides, **groups))
     assert outcome.error is None
-    assert not processes_below(tmp_path)
+    assert_all_end(tmp_path)
     one, two = curves(tmp_path / "one"), curves(tmp_path / "two")
     assert [line["step"] for line in one] == [line["step"] for line in two]
     for first, second in zip(one, two, strict=True):
@@ -228,7 +229,7 @@ def test_a_rank_that_is_not_like_the_others_fails_the_child(tmp_path, how, messa
     assert outcome.status == "failed"
     assert start in outcome.error
     assert end in outcome.error
-    assert not processes_below(tmp_path)
+    assert_all_end(tmp_path)
     assert json.loads((folder_of(study) / "outcome.json").read_text())["status"] == "failed"
 
 
@@ -244,7 +245,7 @@ def test_kill_9_of_a_rank_fails_the_child_and_leaves_no_process(tmp_path, rank):
     assert outcome.error.splitlines()[-1] == (
         f"rank {rank} failed: its process was killed by SIGKILL"
     )
-    assert not processes_below(tmp_path)
+    assert_all_end(tmp_path)
 
 
 def kill_rank(study: Path, rank: int) -> None:
@@ -268,7 +269,7 @@ def test_the_death_of_the_worker_leaves_no_process_and_the_child_goes_on(tmp_pat
     wait_until(last.exists)
     worker.send_signal(signum)
     worker.wait()
-    wait_until(lambda: not processes_below(study), timeout_s=10)
+    assert_all_end(study)
     killed_s = time.time()
     assert 0 < len(curves(study)) < 16
     assert not (folder_of(study) / "outcome.json").exists()
@@ -313,4 +314,4 @@ def test_a_command_told_to_stop_is_no_failure_of_the_child(tmp_path):
     process.terminate()
     assert process.wait() == 143
     assert not (folder / "outcome.json").exists()
-    wait_until(lambda: not processes_below(folder), timeout_s=30)
+    assert_all_end(folder)

@@ -121,7 +121,7 @@ def end_with_stdin() -> None:
 
 
 def _run(folder: Path, num_ranks: int, said: IO[bytes]) -> int:
-    """The exit code of rank 0; the others have ended, too."""
+    """The exit code of rank 0; the others have ended, or been told to by SIGKILL."""
     process = subprocess.Popen(
         [sys.executable, "-m", MODULE, str(folder.resolve()), LEASH, TRUST],
         env=_environment(os.environ, num_ranks),

@@ -66,6 +66,11 @@ def processes_below(folder: Path) -> dict[int, str]:
     return found
 
 
+def assert_all_end(folder: Path) -> None:
+    """Checks that no process of a folder stays; one that was just killed takes a moment to go."""
+    wait_until(lambda: not processes_below(folder), timeout_s=30)
+
+
 def wait_until(is_true, timeout_s: float = 60.0) -> None:
     """Waits for something that happens in another process."""
     deadline = time.monotonic() + timeout_s

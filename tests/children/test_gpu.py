@@ -5,7 +5,7 @@ import torch
 
 from nasrunner.core import child_folder
 from tests.children.blobs import IMAGES, train
-from tests.children.studies import make_study, processes_below
+from tests.children.studies import assert_all_end, make_study
 from tests.children.studies import train as train_in
 from tests.children.test_continuing import (
     EVERY_EPOCH,
@@ -84,5 +84,5 @@ def test_two_ranks_take_the_steps_of_one_process(tmp_path):
     for name, num_devices in (("one", 1), ("two", 2)):
         study = make_study(tmp_path / name, f"trainer.devices={num_devices}", *settings)
         assert train_in(study).error is None
-    assert not processes_below(tmp_path)
+    assert_all_end(tmp_path)
     assert_alike(without_times(tmp_path / "two"), without_times(tmp_path / "one"), 1e-3)
