@@ -7,12 +7,15 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from nasrunner.core.errors import SpaceError
 
 Genotype = dict[str, int]
 """The answers that make one architecture: decision path -> option index."""
+
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,49 @@ Choose = Callable[[Decision], int]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a part of the space stands: its path, and the same path for decisions of its kind."""
+    """Where a part of the space stands: its path, and the same path for decisions of its kind.
+
+    An address keeps those below it, and what was made there, so that the second walk through a
+    space makes neither again.
+    """
 
     path: str = ""
     kind: str = ""
+    _below: dict[Any, "Address"] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _made: dict[int, tuple[object, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __truediv__(self, segment: str | int) -> "Address":
-        return Address(
-            f"{self.path}/{segment}" if self.path else str(segment),
-            f"{self.kind}/{segment}" if self.kind else str(segment),
-        )
+        if (found := self._below.get(segment)) is None:
+            found = self._below[segment] = Address(
+                f"{self.path}/{segment}" if self.path else str(segment),
+                f"{self.kind}/{segment}" if self.kind else str(segment),
+            )
+        return found
 
-    def repetition(self, position: int) -> "Address":
+    def __reduce__(self) -> tuple[type["Address"], tuple[str, str]]:
+        return Address, (self.path, self.kind)
+
+    def repetition(self, position: int | str) -> "Address":
         """The address of one repetition; all repetitions share a kind."""
-        return Address((self / position).path, (self / "*").kind)
+        key = (position,)
+        if (found := self._below.get(key)) is None:
+            found = self._below[key] = Address((self / position).path, (self / "*").kind)
+        return found
+
+    def keep(self, owner: object, make: Callable[[], Made]) -> Made:
+        """What an owner has made at this address, made the first time it is asked for."""
+        found = self._made.get(id(owner))
+        if found is None:
+            found = self._made[id(owner)] = (
+                owner,
+                make(),
+            )  # with its owner, whose id lasts as long
+        made: Made = found[1]
+        return made
 
 
 def _are_ordered(options: tuple[Any, ...]) -> bool:
@@ -116,6 +148,10 @@ class OneOf:
         return any(map(is_open, self.options))
 
     def decision(self, at: Address) -> Decision:
+        """The question that this is at an address."""
+        return at.keep(self, lambda: self._decision(at))
+
+    def _decision(self, at: Address) -> Decision:
         return Decision(at.path, at.kind, self._labels, self.is_ordered)
 
     @functools.cached_property
@@ -164,8 +200,8 @@ class Schedule(OneOf):
         """The index of the option that proposal number ``index`` has."""
         return min(index // self.every, len(self.options) - 1)
 
-    def decision(self, at: Address) -> Decision:
-        return replace(super().decision(at), forced=self.now)
+    def _decision(self, at: Address) -> Decision:
+        return replace(super()._decision(at), forced=self.now)
 
 
 def parts_of(value: Any) -> Iterable[tuple[str | int, Any]]:

@@ -11,6 +11,7 @@ from nasrunner.core.space import (
     Space,
     decisions_of_value,
     enter,
+    resolve_module,
     resolve_value,
     size_of_value,
 )
@@ -43,7 +44,7 @@ class SearchSpace(Space):
         settings = tuple(
             (key, resolve_value(value, ask, place / key)) for key, value in self.hyperparameters
         )
-        network = self.network.resolve(ask, enter(self.network, at))
+        network = resolve_module(self.network, ask, enter(self.network, at))
         return SearchSpace(settings, network, path=at.path)
 
     def size(self) -> int:

@@ -81,7 +81,7 @@ class Space(ABC):
             genotype[decision.path] = index
             return index
 
-        self.resolve(ask, enter(self))
+        resolve_module(self, ask, self._root)
         return genotype
 
     def at_proposal(self, index: int) -> "Space":
@@ -118,7 +118,7 @@ class Space(ABC):
                 )
             return index
 
-        frozen = self.resolve(ask, enter(self))
+        frozen = resolve_module(self, ask, self._root)
         if unknown := sorted(set(genotype) - used):
             raise SpaceError(f"the genotype answers {unknown[0]!r}, which is no active decision")
         return frozen
@@ -173,7 +173,7 @@ class Space(ABC):
         """The same module with every decision asked, in field order, and replaced by its value."""
         resolved = {
             name: resolve_value(value, ask, self._place(name, at))
-            for name, value in self._arguments()
+            for name, value in self._unresolved
         }
         return dataclasses.replace(self, **resolved, path=at.path)
 
@@ -199,6 +199,20 @@ class Space(ABC):
         ]
         return f"{self.name()}({', '.join(shown)})" if shown else self.name()
 
+    @functools.cached_property
+    def is_closed(self) -> bool:
+        """Whether nothing can be asked in it."""
+        return next(self.decisions(Address()), None) is None
+
+    @functools.cached_property
+    def _root(self) -> Address:
+        return enter(self)
+
+    @functools.cached_property
+    def _unresolved(self) -> tuple[tuple[str, Any], ...]:
+        """The arguments that hold a module or a decision; the others are as they are."""
+        return tuple((name, value) for name, value in self._arguments() if _holds_parts(value))
+
     def _arguments(self) -> Iterator[tuple[str, Any]]:
         for name in argument_names(type(self)):
             yield name, getattr(self, name)
@@ -220,10 +234,40 @@ def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
     """
     if isinstance(value, OneOf):
         index = ask(value.decision(at))
-        return resolve_value(value.options[index], ask, at / index)
+        option = value.options[index]
+        return resolve_value(option, ask, at / index) if value.is_nested else option
     if isinstance(value, Space):
-        return value.resolve(ask, enter(value, at))
+        return resolve_module(value, ask, enter(value, at))
     return with_parts(value, lambda place, part: resolve_value(part, ask, at / place))
+
+
+def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
+    """The module with every decision asked, as of ``resolve``; made once where nothing is.
+
+    Args:
+        module: it.
+        ask: answers its decisions.
+        at: where it stands, its own name included.
+
+    Raises:
+        SpaceError: it asks what its ``decisions`` does not list.
+    """
+    if not module.is_closed:
+        return module.resolve(ask, at)
+
+    def refuse(decision: Decision) -> int:
+        raise SpaceError(
+            f"{module.title()!r} asks {decision.path!r}, which its method decisions must list"
+        )
+
+    return at.keep(module, lambda: module.resolve(refuse, at))
+
+
+def _holds_parts(value: Any) -> bool:
+    """Whether an argument holds a module or a decision, however deep."""
+    if isinstance(value, Space | OneOf):
+        return True
+    return any(_holds_parts(part) for _, part in parts_of(value))
 
 
 def value_at_proposal(value: Any, index: int) -> Any:

@@ -9,7 +9,14 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
+from nasrunner.core.space import (
+    Shape,
+    Space,
+    decisions_of_value,
+    enter,
+    resolve_module,
+    resolve_value,
+)
 from nasrunner.spaces.branches import largest, pad_to
 
 
@@ -37,7 +44,7 @@ class Cell(Space):
 
     def resolve(self, ask: Choose, at: Address) -> Space:
         nodes = resolve_value(self.nodes, ask, at / "nodes")
-        edges = (self.edge.resolve(ask, place) for place in self._places(at, nodes))
+        edges = (resolve_module(self.edge, ask, place) for place in self._places(at, nodes))
         return Graph(tuple(edges), path=at.path)
 
     def size(self) -> int:
@@ -55,7 +62,7 @@ class Cell(Space):
 
     def _places(self, at: Address, nodes: int) -> Iterator[Address]:
         for source, target in edges_of(nodes):
-            yield enter(self.edge, Address((at / f"{source}-{target}").path, (at / "*").kind))
+            yield enter(self.edge, at.repetition(f"{source}-{target}"))
 
 
 @dataclass(frozen=True)

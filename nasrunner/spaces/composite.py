@@ -14,7 +14,14 @@ from torch import nn
 from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, decisions_of_value, enter, resolve_value
+from nasrunner.core.space import (
+    Shape,
+    Space,
+    decisions_of_value,
+    enter,
+    resolve_module,
+    resolve_value,
+)
 from nasrunner.spaces.basic import Empty
 from nasrunner.spaces.named import Named
 
@@ -65,9 +72,9 @@ class Or(Space):
             raise SpaceError("or needs at least one module, got []")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        index = ask(self._decision(at))
+        index = ask(at.keep(self, lambda: self._decision(at)))
         module = self.modules[index]
-        return module.resolve(ask, self._branch(at, index, module))
+        return resolve_module(module, ask, self._branch(at, index, module))
 
     def size(self) -> int:
         return sum(module.size() for module in self.modules)
@@ -101,8 +108,8 @@ class Optional(Space):
     module: Space
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if ask(self._decision(at)):
-            return self.module.resolve(ask, enter(self.module, at))
+        if ask(at.keep(self, lambda: self._decision(at))):
+            return resolve_module(self.module, ask, enter(self.module, at))
         return Empty(path=at.path)
 
     def size(self) -> int:
@@ -130,9 +137,9 @@ class MaybeSwap(Space):
     modules: tuple[Space, Space]
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        is_swapped = ask(self._decision(at))
+        is_swapped = ask(at.keep(self, lambda: self._decision(at)))
         first, second = (
-            module.resolve(ask, enter(module, at / position))
+            resolve_module(module, ask, enter(module, at / position))
             for position, module in enumerate(self.modules)
         )
         return Concat((second, first) if is_swapped else (first, second), path=at.path)
@@ -182,7 +189,8 @@ class Repeat(_Repetition):
     def resolve(self, ask: Choose, at: Address) -> Space:
         times = resolve_value(self.times, ask, at / "times")
         repetitions = (enter(self.body, at.repetition(position)) for position in range(times))
-        return Concat(tuple(self.body.resolve(ask, one) for one in repetitions), path=at.path)
+        bodies = tuple(resolve_module(self.body, ask, one) for one in repetitions)
+        return Concat(bodies, path=at.path)
 
     def size(self) -> int:
         each = self.body.size()
@@ -205,7 +213,8 @@ class RepeatTied(_Repetition):
         times = resolve_value(self.times, ask, at / "times")
         if times == 0:
             return Empty(path=at.path)
-        return Concat((self.body.resolve(ask, enter(self.body, at)),) * times, path=at.path)
+        body = resolve_module(self.body, ask, enter(self.body, at))
+        return Concat((body,) * times, path=at.path)
 
     def size(self) -> int:
         each = self.body.size()

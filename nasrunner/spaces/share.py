@@ -9,7 +9,7 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, argument_names, enter
+from nasrunner.core.space import Shape, Space, argument_names, enter, resolve_module
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class Share(Space):
             raise SpaceError(f"label of share must not be its body's name, got {self.label!r}")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        module = self.module.resolve(ask, self._place_of_module(at))
-        body = self.body.resolve(ask, enter(self.body, at))
+        module = resolve_module(self.module, ask, self._place_of_module(at))
+        body = resolve_module(self.body, ask, enter(self.body, at))
         return dataclasses.replace(self, module=module, body=body, path=at.path)
 
     def size(self) -> int:

@@ -23,6 +23,7 @@ from nasrunner.core.space import (
     Space,
     decisions_of_value,
     enter,
+    resolve_module,
     resolve_value,
 )
 from nasrunner.spaces.basic import Empty
@@ -105,10 +106,11 @@ class SkipLayers(Space):
         raise ValueError("its layers and their inputs have to be chosen: freeze it first")
 
     def _resolved_layer(self, ask: Choose, at: Address, number: int) -> Space:
-        layer = self.layer.resolve(ask, self._place_of_layer(at, number))
+        layer = resolve_module(self.layer, ask, self._place_of_layer(at, number))
         if number not in self.pool_after:
             return layer
-        return Concat((layer, self.pool.resolve(ask, self._place_of_pool(at, number))))
+        pool = resolve_module(self.pool, ask, self._place_of_pool(at, number))
+        return Concat((layer, pool))
 
     def _size_of(self, times: int) -> int:
         num_pools = sum(number <= times for number in self.pool_after)
