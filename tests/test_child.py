@@ -260,32 +260,33 @@ WORKER = "import sys, pathlib; from tests.children.studies import train; train(p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_the_death_of_the_worker_leaves_no_process_and_the_child_goes_on(tmp_path, signum):
+def test_the_death_of_the_worker_leaves_no_process_and_the_child_goes_on(tmp_path):
     overrides = ("trainer.devices=2", "trainer.max_epochs=16", *CHECKPOINTS)
-    study = make_study(tmp_path / "killed", *overrides)
-    worker = subprocess.Popen([sys.executable, "-c", WORKER.format(str(study))])
-    last = folder_of(study) / "last.ckpt"
-    wait_until(last.exists)
-    worker.send_signal(signum)
-    worker.wait()
-    assert_all_end(study)
-    killed_s = time.time()
-    assert 0 < len(curves(study)) < 16
-    assert not (folder_of(study) / "outcome.json").exists()
-
-    outcome = train(study)
-    lines = (folder_of(study) / "curves.jsonl").read_text().splitlines()
-    assert json.loads(lines[0])["time"] < killed_s  # it went on, not anew
     whole = make_study(tmp_path / "whole", *overrides)
-    assert outcome.metrics == train(whole).metrics
-    assert curves(study) == curves(whole)
-    for name in ("best.ckpt", "last.ckpt"):
-        first, second = (
-            torch.load(folder_of(each) / name, weights_only=True)["state_dict"]
-            for each in (study, whole)
-        )
-        assert all(torch.equal(first[key], second[key]) for key in first)
+    expected = train(whole)
+    for signum in (signal.SIGKILL, signal.SIGTERM):
+        study = make_study(tmp_path / signum.name, *overrides)
+        worker = subprocess.Popen([sys.executable, "-c", WORKER.format(str(study))])
+        last = folder_of(study) / "last.ckpt"
+        wait_until(last.exists)
+        worker.send_signal(signum)
+        worker.wait()
+        assert_all_end(study)
+        killed_s = time.time()
+        assert 0 < len(curves(study)) < 16
+        assert not (folder_of(study) / "outcome.json").exists()
+
+        outcome = train(study)
+        lines = (folder_of(study) / "curves.jsonl").read_text().splitlines()
+        assert json.loads(lines[0])["time"] < killed_s  # it went on, not anew
+        assert outcome.metrics == expected.metrics
+        assert curves(study) == curves(whole)
+        for name in ("best.ckpt", "last.ckpt"):
+            first, second = (
+                torch.load(folder_of(each) / name, weights_only=True)["state_dict"]
+                for each in (study, whole)
+            )
+            assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ def test_a_study_killed_at_random_moments_ends_with_every_child_once(
     (ledger,) = wait_for(tmp_path / "ledger.jsonl", process)
     study = ledger.parent
     kills = 0
-    while kills < 3:
+    while kills < 2:
         time.sleep(randomness.uniform(0.5, 4))
         if process.poll() is not None:
             break

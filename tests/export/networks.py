@@ -17,7 +17,13 @@ from tests.spaces.enumeration import draw
 CONFIG = Path(__file__).parents[2] / "conf"
 OF_TOKENS = ("nasrl_cell", "nasrl_cell_small", "rnn_baselines")
 """Networks that take tokens: what is written is checked with random vectors, which they refuse."""
-OF_THE_SAME = ("cnn_baselines", "deepconv_digits", "deepconv_hyperparameters")
+OF_THE_SAME = (
+    "cnn_baselines",
+    "deepconv_digits",
+    "deepconv_hyperparameters",
+    "nasrl_conv",
+    "nasrl_conv_schedule",
+)
 """Large networks of modules that the other spaces have, too."""
 SPACES = sorted(
     {path.stem for path in (CONFIG / "space").glob("*.yaml")} - {*OF_TOKENS, *OF_THE_SAME}

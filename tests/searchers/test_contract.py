@@ -24,9 +24,9 @@ from tests.searchers.worlds import (
 )
 
 every_searcher = pytest.mark.parametrize("name", SEARCHERS)
-# deepconv_hyperparameters has all that these have, and more; cnn_baselines is one decision, and its
-# nine networks are fewer than the proposals below.
-IMPLIED = ("deepconv", "deepconv_digits", "cnn_baselines")
+# deepconv_hyperparameters has all that the first two have, and more, nasrl_cell_small all of
+# nasrl_cell; cnn_baselines is one decision, and its nine networks are fewer than the proposals below.
+IMPLIED = ("deepconv", "deepconv_digits", "nasrl_cell", "cnn_baselines")
 QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIED)]
 # The other wide spaces differ from this one in numbers only.
 wide = pytest.param("nasrl_conv", marks=pytest.mark.slow)
@@ -51,7 +51,7 @@ def test_proposals_follow_from_the_seed_freeze_count_up_and_survive_json(
 ) -> None:
     proposals = first_proposals(name, space, seed=3)
     assert first_proposals(name, space, seed=3) == proposals
-    is_alike = first_proposals(name, space, seed=4) == proposals
+    is_alike = first_proposals(name, space, seed=4, num_children=3) == proposals[:3]
     assert is_alike == (name == "exhaustive")
     assert [proposal["index"] for proposal in proposals] == list(range(12))
     for proposal in proposals:

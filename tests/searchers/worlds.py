@@ -70,10 +70,14 @@ def load_space(name: str) -> SearchSpace:
 
 
 def make_searcher(name: str, space: str | SearchSpace, seed: int = 0) -> Searcher:
-    config = OmegaConf.load(CONF / "searcher" / f"{name}.yaml")
-    config = OmegaConf.merge(config, HURRY.get(name, {}))
     space = load_space(space) if isinstance(space, str) else space
-    return construct(config, "searcher", space=space, seed=seed)
+    return construct(_searcher_config(name), "searcher", space=space, seed=seed)
+
+
+@functools.cache
+def _searcher_config(name: str) -> dict[str, Any]:
+    config = OmegaConf.load(CONF / "searcher" / f"{name}.yaml")
+    return OmegaConf.to_container(OmegaConf.merge(config, HURRY.get(name, {})), resolve=True)
 
 
 def reward_of(proposal: Proposal) -> float:

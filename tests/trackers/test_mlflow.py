@@ -442,7 +442,7 @@ def session(uri, folder, first=0, last=NUM_CHILDREN):
 @pytest.mark.slow
 def test_studies_that_start_at_once_share_a_fresh_database(tmp_path):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
-    folders = [tmp_path / "outputs" / f"{number}" / "2026" for number in range(12)]
+    folders = [tmp_path / "outputs" / f"{number}" / "2026" for number in range(6)]
     sessions = [session(uri, folder) for folder in folders]
     assert {s.wait(280) for s in sessions} == {0}
     for folder in folders:
