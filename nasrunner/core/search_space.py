@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasrunner.core.decision import Address, Choose, Decision, shown
+from nasrunner.core.questions import Question
 from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
     enter,
+    questions_of,
+    questions_of_value,
     resolve_module,
     resolve_value,
     size_of_value,
@@ -46,6 +49,12 @@ class SearchSpace(Space):
         )
         network = resolve_module(self.network, ask, enter(self.network, at))
         return SearchSpace(settings, network, path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        place = at / "hyperparameters"
+        for key, value in self.hyperparameters:
+            yield from questions_of_value(value, place / key)
+        yield from questions_of(self.network, enter(self.network, at))
 
     def size(self) -> int:
         settings = math.prod(size_of_value(value) for _, value in self.hyperparameters)

@@ -6,7 +6,7 @@ import math
 import re
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,7 @@ from nasrunner.core.decision import (
     with_parts,
 )
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.questions import Asked, Question, Unlisted
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,7 +82,8 @@ class Space(ABC):
             genotype[decision.path] = index
             return index
 
-        resolve_module(self, ask, self._root)
+        for question in self._program:
+            question.ask(ask)
         return genotype
 
     def at_proposal(self, index: int) -> "Space":
@@ -177,6 +179,14 @@ class Space(ABC):
         }
         return dataclasses.replace(self, **resolved, path=at.path)
 
+    def questions(self, at: Address) -> Iterator[Question]:
+        """What ``resolve`` asks, in the same order, without what it makes of the answers.
+
+        A module that overrides ``resolve`` alone is resolved in every walk instead.
+        """
+        for name, value in self._unresolved:
+            yield from questions_of_value(value, self._place(name, at))
+
     def size(self) -> int:
         """The exact number of architectures, counted without enumerating them."""
         return math.prod(size_of_value(value) for _, value in self._arguments())
@@ -207,6 +217,14 @@ class Space(ABC):
     @functools.cached_property
     def _root(self) -> Address:
         return enter(self)
+
+    @functools.cached_property
+    def _program(self) -> tuple[Question, ...]:
+        return tuple(questions_of(self, self._root))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The module without what its walks have made, which a process makes for itself."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "_program")}
 
     @functools.cached_property
     def _unresolved(self) -> tuple[tuple[str, Any], ...]:
@@ -261,6 +279,59 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         )
 
     return at.keep(module, lambda: module.resolve(refuse, at))
+
+
+def questions_of(module: Space, at: Address) -> Iterator[Question]:
+    """The questions of a module that stands at ``at``, its own name included."""
+    if module.is_closed:
+        return
+    if _asks_by_resolving(type(module)):
+        yield Unlisted(module, at)
+    else:
+        yield from module.questions(at)
+
+
+def questions_of_value(value: Any, at: Address) -> Iterator[Question]:
+    """The questions of an argument."""
+    if isinstance(value, Space):
+        yield from questions_of(value, enter(value, at))
+    elif isinstance(value, OneOf):
+        yield from questions_opened(value, at, lambda option: ())
+    else:
+        for place, part in parts_of(value):
+            yield from questions_of_value(part, at / place)
+
+
+def questions_opened(
+    value: Any, at: Address, then: Callable[[Any], Iterable[Question]]
+) -> Iterator[Question]:
+    """The questions of an argument that is one value, and those that follow from this value.
+
+    Args:
+        value: the argument, open or not.
+        at: where it stands.
+        then: what its value opens.
+    """
+    if not isinstance(value, OneOf):
+        yield from questions_of_value(value, at)
+        yield from then(value)
+        return
+
+    def opens(index: int) -> Iterator[Question]:
+        yield from questions_opened(value.options[index], at / index, then)
+
+    yield Asked(value.decision(at), opens)
+
+
+@functools.cache
+def _asks_by_resolving(kind: type[Space]) -> bool:
+    """Whether a class has a ``resolve`` of its own, and the ``questions`` of a class before it."""
+    order = kind.__mro__
+    resolves, lists = (
+        next(place for place, each in enumerate(order) if name in vars(each))
+        for name in ("resolve", "questions")
+    )
+    return resolves < lists
 
 
 def _holds_parts(value: Any) -> bool:

@@ -9,11 +9,14 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.questions import Question
 from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
     enter,
+    questions_of,
+    questions_opened,
     resolve_module,
     resolve_value,
 )
@@ -46,6 +49,13 @@ class Cell(Space):
         nodes = resolve_value(self.nodes, ask, at / "nodes")
         edges = (resolve_module(self.edge, ask, place) for place in self._places(at, nodes))
         return Graph(tuple(edges), path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        def opens(nodes: int) -> Iterator[Question]:
+            for place in self._places(at, nodes):
+                yield from questions_of(self.edge, place)
+
+        yield from questions_opened(self.nodes, at / "nodes", opens)
 
     def size(self) -> int:
         return sum(self.edge.size() ** num_edges(count) for count in values_of(self.nodes))

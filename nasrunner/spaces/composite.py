@@ -14,11 +14,14 @@ from torch import nn
 from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
     enter,
+    questions_of,
+    questions_opened,
     resolve_module,
     resolve_value,
 )
@@ -72,9 +75,16 @@ class Or(Space):
             raise SpaceError("or needs at least one module, got []")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        index = ask(at.keep(self, lambda: self._decision(at)))
+        index = ask(self._decision(at))
         module = self.modules[index]
         return resolve_module(module, ask, self._branch(at, index, module))
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        def opens(index: int) -> Iterator[Question]:
+            module = self.modules[index]
+            yield from questions_of(module, self._branch(at, index, module))
+
+        yield Asked(self._decision(at), opens)
 
     def size(self) -> int:
         return sum(module.size() for module in self.modules)
@@ -108,9 +118,16 @@ class Optional(Space):
     module: Space
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if ask(at.keep(self, lambda: self._decision(at))):
+        if ask(self._decision(at)):
             return resolve_module(self.module, ask, enter(self.module, at))
         return Empty(path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        def opens(index: int) -> Iterator[Question]:
+            if index:
+                yield from questions_of(self.module, enter(self.module, at))
+
+        yield Asked(self._decision(at), opens)
 
     def size(self) -> int:
         return 1 + self.module.size()
@@ -137,12 +154,16 @@ class MaybeSwap(Space):
     modules: tuple[Space, Space]
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        is_swapped = ask(at.keep(self, lambda: self._decision(at)))
+        is_swapped = ask(self._decision(at))
         first, second = (
             resolve_module(module, ask, enter(module, at / position))
             for position, module in enumerate(self.modules)
         )
         return Concat((second, first) if is_swapped else (first, second), path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        yield Asked(self._decision(at))
+        yield from super().questions(at)
 
     def size(self) -> int:
         return 2 * super().size()
@@ -192,6 +213,13 @@ class Repeat(_Repetition):
         bodies = tuple(resolve_module(self.body, ask, one) for one in repetitions)
         return Concat(bodies, path=at.path)
 
+    def questions(self, at: Address) -> Iterator[Question]:
+        def opens(times: int) -> Iterator[Question]:
+            for position in range(times):
+                yield from questions_of(self.body, enter(self.body, at.repetition(position)))
+
+        yield from questions_opened(self.times, at / "times", opens)
+
     def size(self) -> int:
         each = self.body.size()
         return sum(each**times for times in values_of(self.times))
@@ -215,6 +243,13 @@ class RepeatTied(_Repetition):
             return Empty(path=at.path)
         body = resolve_module(self.body, ask, enter(self.body, at))
         return Concat((body,) * times, path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        def opens(times: int) -> Iterator[Question]:
+            if times:
+                yield from questions_of(self.body, enter(self.body, at))
+
+        yield from questions_opened(self.times, at / "times", opens)
 
     def size(self) -> int:
         each = self.body.size()

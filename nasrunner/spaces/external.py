@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision, shown
+from nasrunner.core.questions import Question
 from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
+    questions_of_value,
     resolve_value,
     size_of_value,
 )
@@ -56,6 +58,11 @@ class External(Space):
             (name, resolve_value(value, ask, place / name)) for name, value in self.arguments
         )
         return External(self.module, arguments, path=place.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        place = self._place_of_class(at)
+        for name, value in self.arguments:
+            yield from questions_of_value(value, place / name)
 
     def size(self) -> int:
         return math.prod(size_of_value(value) for _, value in self.arguments)

@@ -1,11 +1,13 @@
 """A name for a block of modules, wherever people read of it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
 from nasrunner.core.decision import Address, Choose
+from nasrunner.core.questions import Question
 from nasrunner.core.space import Shape, Space
 
 
@@ -29,6 +31,9 @@ class Named(Space):
         resolved = super().resolve(ask, at)
         assert isinstance(resolved, Named)
         return resolved if self.size() == 1 else resolved.module
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        yield from super().questions(at)  # what resolve asks, too
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return self.module.build(in_shape)

@@ -8,6 +8,7 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError, suggest
+from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.recurrent_program import Operation, Program
 
@@ -69,6 +70,12 @@ class RecurrentCell(Cell):
         inject = label(at / "inject")
         memory, injected = (ask(decision) for decision in self._indices(at))
         return TreeCell(nodes, inject, memory, injected, path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        for node in range(self._num_nodes):
+            yield from map(Asked, self._label(at.repetition(node)))
+        yield from map(Asked, self._label(at / "inject"))
+        yield from map(Asked, self._indices(at))
 
     def size(self) -> int:
         labels = len(self.combinations) * len(self.activations)

@@ -9,7 +9,8 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space, argument_names, enter, resolve_module
+from nasrunner.core.questions import Question
+from nasrunner.core.space import Shape, Space, argument_names, enter, questions_of, resolve_module
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,10 @@ class Share(Space):
         module = resolve_module(self.module, ask, self._place_of_module(at))
         body = resolve_module(self.body, ask, enter(self.body, at))
         return dataclasses.replace(self, module=module, body=body, path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        yield from questions_of(self.module, self._place_of_module(at))
+        yield from questions_of(self.body, enter(self.body, at))
 
     def size(self) -> int:
         return self.module.size() * self.body.size()

@@ -18,11 +18,14 @@ from nasrunner.core.decision import (
     values_of,
 )
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
     enter,
+    questions_of,
+    questions_opened,
     resolve_module,
     resolve_value,
 )
@@ -84,6 +87,16 @@ class SkipLayers(Space):
             answers = map(ask, _selecting(at, number))
             inputs.append(tuple(one for one, is_taken in enumerate(answers, start=1) if is_taken))
         return SkipGraph(tuple(layers), tuple(inputs), path=at.path)
+
+    def questions(self, at: Address) -> Iterator[Question]:
+        def opens(times: int) -> Iterator[Question]:
+            for number in range(1, times + 1):
+                yield from questions_of(self.layer, self._place_of_layer(at, number))
+                if number in self.pool_after:
+                    yield from questions_of(self.pool, self._place_of_pool(at, number))
+                yield from map(Asked, _selecting(at, number))
+
+        yield from questions_opened(self.times, at / "times", opens)
 
     def size(self) -> int:
         return sum(map(self._size_of, values_of(self.times)))

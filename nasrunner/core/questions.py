@@ -1,0 +1,63 @@
+"""A space as a program of its decisions: what a walk asks, without the parts that are fixed."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
+
+from nasrunner.core.decision import Address, Choose, Decision
+
+if TYPE_CHECKING:
+    from nasrunner.core.space import Space
+
+
+class Question(Protocol):
+    """A step of the program."""
+
+    def ask(self, choose: Choose) -> None:
+        """Asks a decision, and what its answer opens."""
+
+
+class Asked:
+    """A decision of a space, and the questions that each of its answers opens.
+
+    Args:
+        decision: it.
+        opens: the questions that an option's index opens; None: no option opens any. Called once
+            for each option that is chosen.
+    """
+
+    __slots__ = ("_made", "_opens", "decision")
+
+    def __init__(
+        self, decision: Decision, opens: Callable[[int], Iterable[Question]] | None = None
+    ) -> None:
+        self.decision = decision
+        self._opens = opens
+        self._made: dict[int, tuple[Question, ...]] = {}
+
+    def ask(self, choose: Choose) -> None:
+        index = choose(self.decision)
+        if self._opens is None:
+            return
+        opened = self._made.get(index)
+        if opened is None:
+            opened = self._made[index] = tuple(self._opens(index))
+        for question in opened:
+            question.ask(choose)
+
+
+class Unlisted:
+    """A module that says what it asks only by being resolved, as a user's own may.
+
+    Args:
+        module: it.
+        at: where it stands.
+    """
+
+    __slots__ = ("at", "module")
+
+    def __init__(self, module: "Space", at: Address) -> None:
+        self.module = module
+        self.at = at
+
+    def ask(self, choose: Choose) -> None:
+        self.module.resolve(choose, self.at)
