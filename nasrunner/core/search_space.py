@@ -1,5 +1,6 @@
 """The root of what a study searches: training hyperparameters beside a network."""
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -57,6 +58,10 @@ class SearchSpace(Space):
         yield from questions_of(self.network, enter(self.network, at))
 
     def size(self) -> int:
+        return self._size
+
+    @functools.cached_property
+    def _size(self) -> int:
         settings = math.prod(size_of_value(value) for _, value in self.hyperparameters)
         return settings * self.network.size()
 
