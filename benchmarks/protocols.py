@@ -91,11 +91,17 @@ def kept(config: Config) -> list[float]:
     return [round(1 - p, 9) for p in dropped[0]]
 
 
+def most_layers(config: Config) -> int:
+    """Reads how many hidden layers a network of the MLP space has at most."""
+    return 1 + int(config["space"]["concat"][2]["repeat"]["times"]["range"][1])
+
+
 def built_in(value: Any) -> Callable[[Config], Any]:
     """What no setting says: the program has it so."""
     return lambda config: value
 
 
+A_LAYER = "space.concat[0].skip_layers.layer.concat[0].conv2d"
 SMALL = "children of seconds on a CPU"
 NOT_SAID = "ours: the paper does not say"
 
@@ -105,8 +111,9 @@ DEEPARCHITECT = (
 )
 NASRL = "Zoph & Le 2017, arXiv:1611.01578, sections 3 and 4; no code was published"
 MLPNAS = (
-    "the survey 'Neural Architecture Search: An Overview', sections 4 and 5; code: "
-    "github.com/codeaway23/MLPNAS, which the survey's grew from; its own was not at hand"
+    "the survey 'Neural Architecture Search: An Overview', sections 4, 5 and 7.1; its code, "
+    "github.com/ResonantFilter/AMLProject-NAS, was not at hand: code is that of "
+    "github.com/codeaway23/MLPNAS, which has the same space and the same parts"
 )
 
 ITS_EVALUATOR = (
@@ -174,8 +181,18 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("gradient clipping of the controller", built_in(None), None, 1.0, "ours has none"),
         Row("baseline", built_in("moving average"), 0.5, 0.5,
             "Zoph & Le's; the survey gives 0.5 as an example"),
+        Row("rewards are discounted and standardized", built_in(False), "discounted", True,
+            "our policy gradient does neither"),
+        Row("the controller learns from", built_in("the last 10, once"), "all so far",
+            "the last 10, ten times", "our policy gradient takes each batch once"),
         Row("children an epoch of the controller", "searcher.children_per_replica", 10, 10),
         Row("children", "max_children", 100, 10000),
+        Row("hidden layers at most", most_layers, 9, 2),
+        Row("their units", "space.concat[0].affine.units.oneof",
+            [8, 16, 32, 64, 128, 256, 512], [8, 16, 32, 64, 128, 256, 512]),
+        Row("their activations", "space.concat[1].or", ["sigmoid", "tanh", "relu", "elu"],
+            ["sigmoid", "tanh", "relu", "elu"]),
+        Row("dropout", "space.concat[2].repeat.body.or[1].dropout.p", 0.2, 0.2),
         Row("repeated architectures", "duplicates", "resample", "resample"),
         Row("epochs of a child", "trainer.max_epochs", 10, 5),
         Row("early stopping", "trainer.stop_patience", 3, None),
@@ -212,6 +229,11 @@ PROTOCOLS: dict[str, Protocol] = {
             lambda c: [c["space"]["concat"][0]["skip_layers"]["times"]["schedule"][key]
                        for key in ("start", "step", "every")], [6, 2, 1600]),
         Row("children", "max_children", 12800),
+        Row("filters", f"{A_LAYER}.filters.oneof", [24, 36, 48, 64]),
+        Row("their heights and widths", f"{A_LAYER}.kernel_size",
+            [{"oneof": [1, 3, 5, 7]}, {"oneof": [1, 3, 5, 7]}]),
+        Row("pixels are normalized", built_in("by channel"), "whitened [mem]", None,
+            "as all of our image data"),
         Row("augmentation: padding before the crop", "data.pad",
             "crop of an upsampled image [mem]", None, "4, as in the networks compared with"),
     )),

@@ -42,7 +42,7 @@ def explain(
                 "the experiment's file must begin with the line '# @package _global_', or its keys "
                 f"are read as {key}.…"
             )
-        composed = _composed(given, own_dir)
+        composed, missing_with = _composed(given, own_dir, key)
         while (parent := key.rpartition(".")[0]) and _is_missing(composed, parent):
             key = parent  # trainer.callbacks.tel of trainer.callbacks.tel.every
         name = key.rpartition(".")[2]
@@ -60,7 +60,9 @@ def explain(
         if elsewhere := [k for k in keys if k.count(".") == 1 and k.endswith(f".{name}")]:
             return f"there is no key {key!r}, did you mean {' or '.join(map(repr, elsewhere))}?"
         if legal := [str(each) for each in node]:
-            return f"there is no key {key!r}, {suggest(name, legal)}"
+            group = missing_with.get(key.split(".")[0])
+            of_one = "" if group is None else f" with {group}"
+            return f"there is no key {key!r}{of_one}, {suggest(name, legal)}"
     return text
 
 
@@ -71,24 +73,53 @@ def _is_missing(composed: DictConfig, key: str) -> bool:
     return node is None or (isinstance(node, DictConfig) and name not in node)
 
 
-def _composed(given: Sequence[str], own_dir: Path | None) -> DictConfig:
+def _composed(
+    given: Sequence[str], own_dir: Path | None, key: str
+) -> tuple[DictConfig, dict[str, str]]:
     """The configuration composed from the overrides that are legal.
 
-    Modules that it names can be imported from then on.
+    Of the values of a multirun the first is taken with which the key is missing, as in the study
+    that cannot be composed. Modules that the configuration names can be imported from then on.
+
+    Returns:
+        it, and group -> the option that was taken of several.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     overrides = [] if own_dir is None else [skeleton.search_path(own_dir)]
+    taken: dict[str, str] = {}
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         composed = compose("config", overrides=overrides)
         # Options of groups come first, as Hydra takes them, wherever they were typed.
         for argument in sorted(given, key=lambda each: "." in each.partition("=")[0]):
-            try:
-                composed = compose("config", overrides=[*overrides, argument])
-                overrides.append(argument)
-            except HydraException:
-                continue  # the one to be told about, or one after it
+            legal = []
+            values = _values(argument)
+            for each in values:
+                try:
+                    legal.append((compose("config", overrides=[*overrides, each]), each))
+                except (ConfigError, HydraException):
+                    continue  # the one to be told about, or one after it
+                if _is_missing(legal[-1][0], key):
+                    break
+            if legal:
+                composed, chosen = legal[-1]
+                overrides.append(chosen)
+                if len(values) > 1:
+                    taken[chosen.partition("=")[0]] = chosen
     find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
-    return composed
+    return composed, taken
+
+
+def _values(argument: str) -> list[str]:
+    """An override, or one for each value where a multirun has several."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        override = OverridesParser.create().parse_override(argument)
+        if not override.is_sweep_override():
+            return [argument]
+        return [f"{override.get_key_element()}={each}" for each in override.sweep_string_iterator()]
+    except HydraException:
+        return [argument]

@@ -307,6 +307,19 @@ def test_a_misspelt_key_does_not_hide_behind_another(
     assert "did you mean 'population_size'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("searchers", ["random,evolution", "evolution,random"])
+def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
+    command: Command, capsys: pytest.CaptureFixture[str], searchers: str
+) -> None:
+    keys = ["searcher.population_size=10", "seed=range(0,2)"]
+    with pytest.raises(SystemExit):
+        command("--multirun", *QUICK, f"searcher={searchers}", *keys)
+    error = capsys.readouterr().err
+    told = "nasrunner: there is no key 'searcher.population_size' with searcher=random, Legal: _"
+    assert error.splitlines()[-1].startswith(told)
+    assert "Traceback" not in error
+
+
 def test_a_folder_with_files_of_the_users_own_keeps_them_when_a_study_does_not_start(
     command: Command, tmp_path: Path
 ) -> None:
