@@ -52,7 +52,7 @@ def explain(
             return f"there is no key {key!r}, as {parent} is off: {parent}=… comes first"
         if isinstance(found, str | int | float):
             return f"there is no key {key!r}: {parent} is {found}"
-        if takes(node, name):
+        if takes(node, name) or _is_argument(key):
             typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
             return f"the configuration has no {key!r} yet: +{typed} adds it"
         keys = [each for each, _ in skeleton.leaves(OmegaConf.to_container(composed))]
@@ -64,6 +64,18 @@ def explain(
             of_one = "" if group is None else f" with {group}"
             return f"there is no key {key!r}{of_one}, {suggest(name, legal)}"
     return text
+
+
+def _is_argument(key: str) -> bool:
+    """Whether a key is an argument that a module of the space language takes."""
+    module, _, name = key.rpartition(".")
+    module = module.rpartition(".")[2]
+    if not key.startswith("space."):
+        return False
+    from nasrunner.core.space import argument_names  # imports torch, where it is needed
+    from nasrunner.spaces.language import MODULES
+
+    return module in MODULES and name in argument_names(MODULES[module])
 
 
 def _is_missing(composed: DictConfig, key: str) -> bool:

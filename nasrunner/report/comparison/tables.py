@@ -46,23 +46,25 @@ def budget_table(groups: Sequence[Group], budgets: Sequence[int], baselines: Bas
     columns += ("95 % from", "95 % to", *difference_columns(baselines))
     places = [(budget, group) for budget in budgets for group in groups]
     found = [compared_with(group, budget, baselines) for budget, group in places]
-    caption = (
-        f"The best reward of the first evaluations, mean over seeds. {how_sure(baselines, found)}"
-    )
+    caption = f"The best reward of the first evaluations, mean over seeds. {how_sure(baselines)}"
     rows = [
         [budget, *_at_budget(group, budget), *cells]
-        for (budget, group), cells in zip(places, against(found, baselines), strict=True)
+        for (budget, group), cells in zip(places, differences(found, baselines), strict=True)
     ]
     return Table("budgets", "Best reward at budgets", caption, columns, rows)
 
 
 def difference_columns(baselines: Baselines) -> tuple[str, ...]:
-    """The columns of ``against``; none where there is no baseline."""
+    """The columns of ``differences``; none where there is no baseline."""
     if not baselines:
         return ()
     ends = ("95 % from ", "95 % to ")
-    seeds = ("seeds ahead", "correlation")
-    return f"minus {name_of(baselines)}", *ends, *seeds, "p, corrected", "verdict"
+    return f"minus {name_of(baselines)}", *ends, "seeds ahead", "correlation"
+
+
+def verdict_columns(baselines: Baselines) -> tuple[str, ...]:
+    """The columns of ``judged``; none where there is no baseline."""
+    return ("p, corrected", "verdict") if baselines else ()
 
 
 def compared_with(
@@ -75,45 +77,56 @@ def compared_with(
     return found if min(found.counts) else None
 
 
-def how_sure(baselines: Baselines, found: Sequence[Difference | None]) -> str:
-    """What the caption of a table says of its intervals, differences and verdicts."""
+def how_sure(baselines: Baselines) -> str:
+    """What the caption of a table says of its intervals and differences."""
     if not baselines:
         return _INTERVAL
-    number = sum(each is not None and has_verdict(each) for each in found)
-    corrected = (
-        f" The verdicts are corrected for the {number} comparisons of this table (Holm 1979): if "
-        "no search differed from its baseline, one of them at all would be given in 5 % of such "
-        "tables. An interval is of one comparison alone, and may leave out 0 where the verdict is "
-        "undecided."
-    )
     return (
         f"{_INTERVAL} The difference from {name_of(baselines)} is the mean of those at the same "
         "seeds (paired) where half of them or more are in both, else that of the means (unpaired, "
         "Welch's interval). Paired intervals are right whatever the correlation at equal seeds "
         "is, and narrower than unpaired ones where it is above 0.31 (5 seeds) or 0.14 (10 seeds); "
-        "of few seeds it is itself a rough figure. A verdict needs "
-        f"{MIN_SEEDS} seeds.{corrected if number > 1 else ''}"
+        "of few seeds it is itself a rough figure. Each interval is of one comparison alone: of "
+        "many, some leave out 0 by chance, which verdicts are corrected for."
     )
 
 
-def against(found: Sequence[Difference | None], baselines: Baselines) -> list[list[object]]:
-    """For each row of a table the cells of its difference; the verdicts are given together."""
+def how_judged(baselines: Baselines, found: Sequence[Difference | None]) -> str:
+    """What the caption of a table says of its verdicts; empty without a baseline."""
     if not baselines:
-        return [[] for _ in found]
+        return ""
+    number = sum(each is not None and has_verdict(each) for each in found)
+    corrected = (
+        f" They are corrected for the {number} comparisons of this table (Holm 1979): if no search "
+        "differed from its baseline, one of them at all would be given in 5 % of such tables."
+    )
+    return f"A verdict needs {MIN_SEEDS} seeds.{corrected if number > 1 else ''}"
+
+
+def differences(found: Sequence[Difference | None], baselines: Baselines) -> list[list[object]]:
+    """For each row of a table the cells of its difference."""
+    none = [None] * len(difference_columns(baselines))
+    return [[*none] if each is None else _cells(each) for each in found]
+
+
+def judged(found: Sequence[Difference | None], baselines: Baselines) -> list[list[object]]:
+    """For each row of a table the cells of its verdict; all of them are given together."""
     given = iter(verdicts([each for each in found if each is not None]))
-    return [
-        [None] * len(difference_columns(baselines)) if each is None else _cells(each, next(given))
-        for each in found
-    ]
+    none = [None] * len(verdict_columns(baselines))
+    return [[*none] if each is None else _verdict_cells(next(given)) for each in found]
 
 
-def _cells(found: Difference, verdict: Verdict) -> list[object]:
+def _cells(found: Difference) -> list[object]:
     if found.is_paired:
         ahead = f"{found.num_ahead} of {found.counts[0]}"
     else:
         ahead = f"unpaired, {found.counts[0]} and {found.counts[1]}"
     ends = (found.estimate.low, found.estimate.high)
-    return [found.estimate.mean, *ends, ahead, found.correlation, verdict.p, verdict.text]
+    return [found.estimate.mean, *ends, ahead, found.correlation]
+
+
+def _verdict_cells(verdict: Verdict) -> list[object]:
+    return [verdict.p, verdict.text]
 
 
 def study_budget_table(study: Progress, budgets: Sequence[int]) -> Table:

@@ -10,7 +10,14 @@ from nasrunner.recorded import RecordedStudy, retrain_settings
 from nasrunner.report.comparison.baselines import Baselines
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.statistics import Difference, difference, estimate
-from nasrunner.report.comparison.tables import against, difference_columns, how_sure
+from nasrunner.report.comparison.tables import (
+    difference_columns,
+    differences,
+    how_judged,
+    how_sure,
+    judged,
+    verdict_columns,
+)
 from nasrunner.report.page.parts import Section, Table
 
 _TEXT = (
@@ -32,8 +39,10 @@ def scores_section(groups: Sequence[Group], baselines: Baselines) -> Section | N
         return Section(title, f"{text}compared.", [])
     found = [_difference(group, scores, baselines) for group in groups]
     rows = [
-        [group.label, *_cells(group, scores[group.label]), *cells]
-        for group, cells in zip(groups, against(found, baselines), strict=True)
+        [group.label, *_cells(group, scores[group.label]), *cells, *verdict]
+        for group, cells, verdict in zip(
+            groups, differences(found, baselines), judged(found, baselines), strict=True
+        )
         if scores[group.label]
     ]
     metric, is_lower_better = _metric(groups)
@@ -42,9 +51,10 @@ def scores_section(groups: Sequence[Group], baselines: Baselines) -> Section | N
     columns = ("searcher", "seeds", "mean best reward", f"mean {metric}", *ends)
     caption = (
         "Each search's best child of all its evaluations; where it has several networks, their "
-        f"mean counts. Means over seeds.{negative} {how_sure(baselines, found)}"
-    )
-    table_columns = (*columns, *difference_columns(baselines))
+        f"mean counts. Means over seeds.{negative} {how_sure(baselines)} "
+        f"{how_judged(baselines, found)}"
+    ).rstrip()
+    table_columns = (*columns, *difference_columns(baselines), *verdict_columns(baselines))
     return Section(
         title, _TEXT, [Table("test_scores", "Chosen children", caption, table_columns, rows)]
     )

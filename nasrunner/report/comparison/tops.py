@@ -11,9 +11,9 @@ from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.progress import TOP_COUNTS
 from nasrunner.report.comparison.statistics import Array
 from nasrunner.report.comparison.tables import (
-    against,
     compared_with,
     difference_columns,
+    differences,
     how_sure,
 )
 from nasrunner.report.page.parts import Plot, Table
@@ -125,11 +125,11 @@ def _table(groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines
         [budget, group.label, count]
         + [_mean(each, budget, count) for each in (group, baselines[group.label])]
         + cells
-        for (budget, group, count), cells in zip(places, against(found, baselines), strict=True)
+        for (budget, group, count), cells in zip(places, differences(found, baselines), strict=True)
     ]
     caption = (
         "The mean reward of so many of the best children, each genotype once, mean over seeds; a "
-        f"study in which fewer have a reward is left out. {how_sure(baselines, found)}"
+        f"study in which fewer have a reward is left out. {how_sure(baselines)}"
     )
     title = "Best different children at budgets"
     return Table("top_children", title, caption, (*columns, *difference_columns(baselines)), rows)
