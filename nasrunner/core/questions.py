@@ -1,12 +1,9 @@
 """A space as a program of its decisions: what a walk asks, without the parts that are fixed."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from nasrunner.core.decision import Address, Choose, Decision
-
-if TYPE_CHECKING:
-    from nasrunner.core.space import Space
+from nasrunner.core.decision import Choose, Decision
 
 
 class Question(Protocol):
@@ -43,21 +40,3 @@ class Asked:
             opened = self._made[index] = tuple(self._opens(index))
         for question in opened:
             question.ask(choose)
-
-
-class Unlisted:
-    """A module that says what it asks only by being resolved, as a user's own may.
-
-    Args:
-        module: it.
-        at: where it stands.
-    """
-
-    __slots__ = ("at", "module")
-
-    def __init__(self, module: "Space", at: Address) -> None:
-        self.module = module
-        self.at = at
-
-    def ask(self, choose: Choose) -> None:
-        self.module.resolve(choose, self.at)

@@ -23,7 +23,7 @@ from nasrunner.core.decision import (
     with_parts,
 )
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.questions import Asked, Question, Unlisted
+from nasrunner.core.questions import Asked, Question
 
 if TYPE_CHECKING:
     from torch import nn
@@ -286,7 +286,7 @@ def questions_of(module: Space, at: Address) -> Iterator[Question]:
     if module.is_closed:
         return
     if _asks_by_resolving(type(module)):
-        yield Unlisted(module, at)
+        yield _Unlisted(module, at)
     else:
         yield from module.questions(at)
 
@@ -321,6 +321,24 @@ def questions_opened(
         yield from questions_opened(value.options[index], at / index, then)
 
     yield Asked(value.decision(at), opens)
+
+
+class _Unlisted:
+    """A module that says what it asks only by being resolved, as a user's own may.
+
+    Args:
+        module: it.
+        at: where it stands.
+    """
+
+    __slots__ = ("at", "module")
+
+    def __init__(self, module: Space, at: Address) -> None:
+        self.module = module
+        self.at = at
+
+    def ask(self, choose: Choose) -> None:
+        self.module.resolve(choose, self.at)
 
 
 @functools.cache
