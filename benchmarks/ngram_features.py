@@ -6,7 +6,8 @@
 Of a study of random children, some are drawn to fit a regression and the others are ranked by it,
 200 times: Spearman's rank correlation of prediction and reward, its mean, and the mean reward of
 the child that is predicted best among 50, as SMBO proposes one. ``n-grams`` is
-nasrunner.searchers.ngrams with the penalty given; the others are ridge regressions with penalty 1
+nasrunner.searchers.surrogates.ngrams with the penalty given; the others are ridge regressions with
+penalty 1
 on the decisions' answers and their squares: of the training settings, of the network, of both.
 
 The rewards' scale has no part in any of it: predictions of a ridge regression are linear in them.
@@ -23,7 +24,7 @@ from scipy.stats import spearmanr
 from nasrunner.core import Genotype, SearchSpace
 from nasrunner.launch import build_space
 from nasrunner.ledger import read_events
-from nasrunner.searchers.ngrams import NgramRidge, ridge
+from nasrunner.searchers.surrogates.ngrams import NgramRidge, ridge
 
 Fitted = Callable[[Sequence[Genotype], np.ndarray, Sequence[Genotype]], np.ndarray]
 """Predictions for the third, from genotypes and their rewards."""

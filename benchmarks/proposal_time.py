@@ -23,7 +23,7 @@ from omegaconf import OmegaConf
 from nasrunner.composition import construct
 from nasrunner.config import config_dir
 from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, SearchSpace
-from nasrunner.searchers.random import RandomSearch
+from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.spaces.language import parse_space
 
 LEFT_OUT = ("cmaes", "gp", "exhaustive")

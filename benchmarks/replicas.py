@@ -1,6 +1,7 @@
 """What replicas of a controller cost in waiting and staleness, on a cluster with a virtual clock.
 
-K replicas draw m children each, on K m workers; see ``nasrunner/searchers/replicas.py``. Children
+K replicas draw m children each, on K m workers; see ``nasrunner/searchers/policy/replicas.py``.
+Children
 are looked up in NAS-Bench-Macro, and hold a worker for a log-normal time. Prints, for each K and
 each spread of the times (standard deviation of their logarithm; 1 is heavy-tailed): how busy the
 workers were until the last child started, how many updates the weights had got since a child was
@@ -23,7 +24,7 @@ from nasrunner.core import Blueprint, Outcome, Proposal, StudyInfo
 from nasrunner.executors.simulated import SimulatedExecutor
 from nasrunner.launch import build_space, build_trainer
 from nasrunner.ledger import Ledger
-from nasrunner.searchers.policy_gradient import PolicyGradient
+from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.study import Study
 from nasrunner.trackers.none import NoTracker
 

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 from nasrunner.core.annotations import annotations_of, check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.leaves import meant
+from nasrunner.moved import with_present_targets
 
 _DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
@@ -31,7 +32,7 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
     """
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    config = _checked(config, key)
+    config = _checked(with_present_targets(config), key)
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
         return factory(*args, **runtime)

@@ -16,6 +16,7 @@ from nasrunner.core.passwords import without_password, without_passwords
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.ledger import Ledger
+from nasrunner.moved import with_present_targets
 from nasrunner.signature import signed, why_not_own
 from nasrunner.trust import GROUPS, check_trusted
 from nasrunner.upgrade import as_built, upgraded
@@ -126,7 +127,7 @@ def _read_config(content: bytes) -> dict[str, Any]:
     empty -= {"scheduler"} & found.keys()  # the only one that may be null
     if missing := [key for key in REQUIRED if key in empty]:
         raise ValueError(f"it ends in line {num_lines - 1} without {', '.join(missing)}")
-    return {str(key): value for key, value in found.items()}
+    return {str(key): with_present_targets(value) for key, value in found.items()}
 
 
 def differences(

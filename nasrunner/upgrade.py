@@ -8,11 +8,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.config import config_dir
+from nasrunner.moved import with_present_targets
 
 _MOVED: Mapping[str, Mapping[str, Any]] = {
     "nasrunner.searchers.reinforce.Reinforce": {
-        "_target_": "nasrunner.searchers.policy_gradient.PolicyGradient",
-        "objective": {"_target_": "nasrunner.searchers.objectives.Reinforce"},
+        "_target_": "nasrunner.searchers.policy.policy_gradient.PolicyGradient",
+        "objective": {"_target_": "nasrunner.searchers.policy.objectives.Reinforce"},
     }
 }
 """What a configuration with a former ``_target_`` says now."""
@@ -40,7 +41,7 @@ def upgraded(
         groups: those something is built from.
         tell: is given a sentence for each argument that is filled in.
     """
-    config = {**_ADDED, **config}
+    config = {**_ADDED, **with_present_targets(config)}
     config = {key: _moved(node) if key in groups else node for key, node in config.items()}
     tree = OmegaConf.create(dict(config))
     for group in (each for each in groups if each in config):

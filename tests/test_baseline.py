@@ -8,8 +8,8 @@ from nasrunner.baseline import SideBySide, compare
 from nasrunner.core import Outcome, Proposal, StudyInfo, Summary
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
-from nasrunner.searchers.evolution import RegularizedEvolution
-from nasrunner.searchers.random import RandomSearch
+from nasrunner.searchers.evolution.evolution import RegularizedEvolution
+from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study import Study
 from tests.toys import RULES as RULES_OF_20
 from tests.toys import ToyExecutor, ToyTrainer, chain

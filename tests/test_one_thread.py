@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from nasrunner.core import Proposal
 from nasrunner.one_thread import OneThread
-from nasrunner.searchers.random import RandomSearch
+from nasrunner.searchers.sampling.random import RandomSearch
 from tests.test_study import Run, with_rules
 from tests.toys import ToyExecutor, ToyTrainer, chain
 

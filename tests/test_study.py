@@ -25,9 +25,9 @@ from nasrunner.core.seeds import child_seed
 from nasrunner.history import History
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
-from nasrunner.searchers.evolution import RegularizedEvolution
-from nasrunner.searchers.exhaustive import ExhaustiveSearch
-from nasrunner.searchers.random import RandomSearch
+from nasrunner.searchers.evolution.evolution import RegularizedEvolution
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study import MAX_KNOWN, Study
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain, figure1, toy_reward
 

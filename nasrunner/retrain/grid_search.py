@@ -18,7 +18,7 @@ from nasrunner.ledger import Ledger
 from nasrunner.recorded import EmptyStudyError, RecordedChild, RecordedStudy, read_ledger
 from nasrunner.retrain.grid import Grid
 from nasrunner.rules import Rules
-from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
 
 

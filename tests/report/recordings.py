@@ -30,7 +30,7 @@ CONFIG: dict[str, Any] = {
     "limits": {"parameters": None, "flops": None},
     "resume": None,
     "space": SPACE,
-    "searcher": {"_target_": "nasrunner.searchers.random.RandomSearch"},
+    "searcher": {"_target_": "nasrunner.searchers.sampling.random.RandomSearch"},
     "data": {
         "_target_": "nasrunner.data.digits.Digits",
         "in_shape": [64],
@@ -55,7 +55,7 @@ CONFIG: dict[str, Any] = {
 }
 
 EVOLUTION = {
-    "_target_": "nasrunner.searchers.evolution.RegularizedEvolution",
+    "_target_": "nasrunner.searchers.evolution.evolution.RegularizedEvolution",
     "population_size": 10,
     "tournament_size": 3,
 }

@@ -169,7 +169,9 @@ def test_a_study_with_a_baseline_has_a_page_of_its_own_with_the_differences(run,
 
 
 def test_a_baseline_of_the_same_searcher_is_still_another_search(run, tmp_path):
-    folder = beside(tmp_path / "study", {"_target_": "nasrunner.searchers.random.RandomSearch"})
+    folder = beside(
+        tmp_path / "study", {"_target_": "nasrunner.searchers.sampling.random.RandomSearch"}
+    )
     assert run(f"from={folder}")[0] == 0
     page = (folder / "report" / "report.html").read_text()
     assert "<h2>Against random, beside it</h2>" in page

@@ -21,11 +21,11 @@ from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # shi
 from nasrunner.core import Searcher, SearchSpace, StudyInfo
 from nasrunner.ledger import Ledger, read_events
 from nasrunner.one_thread import OneThread
-from nasrunner.searchers.forest import Forest
-from nasrunner.searchers.policy_gradient import PolicyGradient
-from nasrunner.searchers.random import RandomSearch
-from nasrunner.searchers.smbo import Smbo
-from nasrunner.searchers.tpe import Tpe
+from nasrunner.searchers.optuna import Tpe
+from nasrunner.searchers.policy.policy_gradient import PolicyGradient
+from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.surrogates.forest import Forest
+from nasrunner.searchers.surrogates.smbo import Smbo
 from nasrunner.study import Study
 from tests.searchers.worlds import SEARCHERS, load_space, make_searcher
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain

@@ -20,7 +20,7 @@ from nasrunner.composition import construct
 from nasrunner.core import NasRunnerError, StudyInfo
 from nasrunner.launch import graceful_stop
 from nasrunner.ledger import Ledger
-from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
 from tests.slurm.daemons import happens
 from tests.slurm.recorded import outcomes_of, tracker

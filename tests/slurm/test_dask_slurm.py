@@ -18,7 +18,7 @@ import yaml
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, StudyInfo
 from nasrunner.ledger import Ledger, read_events
-from nasrunner.searchers.random import RandomSearch
+from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study import Study
 from tests.executors import trains
 from tests.slurm.cluster import Cluster

@@ -67,7 +67,9 @@ class FakeStudy:
         config = {
             "study": self.name,
             "seed": 3,
-            "searcher": {"_target_": "nasrunner.searchers.evolution.RegularizedEvolution"},
+            "searcher": {
+                "_target_": "nasrunner.searchers.evolution.evolution.RegularizedEvolution"
+            },
             "space": {"concat": []},
         }
         return StudyInfo(self.name, self.folder, config, 12)

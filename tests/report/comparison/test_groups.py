@@ -26,7 +26,7 @@ from nasrunner.report.comparison.tables import (
 from nasrunner.report.comparison.validation import worth_of_one
 from nasrunner.report.page.parts import Table
 from nasrunner.rules import Rules
-from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.study import Study
 from tests.report.recordings import CONFIG, EVOLUTION, Recording, config, recorded
 from tests.toys import ToyExecutor, ToyTrainer, figure1
@@ -124,7 +124,9 @@ def test_studies_that_differ_by_seed_budget_and_places_are_one_group(tmp_path):
             seed=seed,
             study=f"run-{seed}",
             max_children=10 + seed,
-            baseline={"_target_": "nasrunner.searchers.random.RandomSearch"} if seed else None,
+            baseline={"_target_": "nasrunner.searchers.sampling.random.RandomSearch"}
+            if seed
+            else None,
             data__split_seed=seed,
             tracker={"_target_": "nasrunner.trackers.none.NoTracker", "note": seed},
         )
@@ -157,18 +159,18 @@ def test_names_group_what_settings_do_not_tell_apart(tmp_path):
 @pytest.mark.parametrize(
     ("searcher", "name"),
     [
-        ({"_target_": "nasrunner.searchers.random.RandomSearch"}, "random"),
+        ({"_target_": "nasrunner.searchers.sampling.random.RandomSearch"}, "random"),
         (EVOLUTION, "evolution"),
         (
             {
-                "_target_": "nasrunner.searchers.tpe.Tpe",
+                "_target_": "nasrunner.searchers.optuna.Tpe",
                 "sampler": {"_target_": "optuna.samplers.CmaEsSampler", "popsize": 4},
             },
             "cmaes",
         ),
         (
             {
-                "_target_": "nasrunner.searchers.tpe.Tpe",
+                "_target_": "nasrunner.searchers.optuna.Tpe",
                 "sampler": {"_target_": "optuna.samplers.NSGAIISampler"},
             },
             "tpe (NSGAIISampler)",

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from nasrunner.core import Outcome, Proposal, SearchSpace
-from nasrunner.searchers.evolution import RegularizedEvolution
+from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import load_space, reward_of
 

@@ -14,7 +14,7 @@ from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.outliers import without_outliers
+from nasrunner.searchers.surrogates.outliers import without_outliers
 
 Answers = list[tuple[int, int]]
 """The branch taken at each node from the root to a leaf, and how many branches there were."""

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from nasrunner.core import SearchSpace
-from nasrunner.searchers.acquisition import (
+from nasrunner.searchers.surrogates.acquisition import (
     ExpectedImprovement,
     ExploreGreedy,
     Portfolio,
     ThompsonSampling,
 )
-from nasrunner.searchers.encoding import Encoding
-from nasrunner.searchers.forest import Forest
-from nasrunner.searchers.gaussian_process import GaussianProcess
-from nasrunner.searchers.ngrams import NgramRidge, basic_modules, ngrams, ridge
+from nasrunner.searchers.surrogates.encoding import Encoding
+from nasrunner.searchers.surrogates.forest import Forest
+from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
+from nasrunner.searchers.surrogates.ngrams import NgramRidge, basic_modules, ngrams, ridge
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import load_space
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from nasrunner.core.decision import Decision
-from nasrunner.searchers.controller import Controller
-from nasrunner.searchers.transcript import Transcript
+from nasrunner.searchers.policy.controller import Controller
+from nasrunner.searchers.policy.transcript import Transcript
 
 # A = anchor points so far, H = hidden units, L = LSTM layers, R = rows: one for each
 # (decision kind, option), Q = R + 1: with the walk's start

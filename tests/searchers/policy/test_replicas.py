@@ -10,11 +10,11 @@ from hypothesis import given
 
 from nasrunner.core import Outcome, Proposal, StudyInfo
 from nasrunner.ledger import Ledger
-from nasrunner.searchers.objectives import Ppo, Reinforce
-from nasrunner.searchers.policy_gradient import PolicyGradient
+from nasrunner.searchers.policy.objectives import Ppo, Reinforce
+from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.study import Study
+from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.test_contract import few_examples, schedules
-from tests.searchers.test_policy_gradient import reinforce
 from tests.searchers.worlds import Loop, load_space, reward_of
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain
 

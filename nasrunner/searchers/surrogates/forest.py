@@ -8,7 +8,7 @@ import numpy as np
 from nasrunner.core.annotations import AtLeast, Within
 from nasrunner.core.decision import Genotype
 from nasrunner.core.space import Space
-from nasrunner.searchers.encoding import Encoding
+from nasrunner.searchers.surrogates.encoding import Encoding
 
 # N = genotypes to fit, C = candidates, T = trees
 

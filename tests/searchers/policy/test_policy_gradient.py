@@ -7,12 +7,12 @@ import torch
 
 from nasrunner.core import Decision, Outcome, Proposal, SearchSpace
 from nasrunner.core.space import enter
-from nasrunner.searchers.controller import Controller
-from nasrunner.searchers.objectives import Objective, Ppo, Reinforce
-from nasrunner.searchers.policy_gradient import PolicyGradient
-from nasrunner.searchers.replicas import Arrivals
-from nasrunner.searchers.rollout import Policy, Rollout
-from nasrunner.searchers.transcript import Transcript, Vocabulary
+from nasrunner.searchers.policy.controller import Controller
+from nasrunner.searchers.policy.objectives import Objective, Ppo, Reinforce
+from nasrunner.searchers.policy.policy_gradient import PolicyGradient
+from nasrunner.searchers.policy.replicas import Arrivals
+from nasrunner.searchers.policy.rollout import Policy, Rollout
+from nasrunner.searchers.policy.transcript import Transcript, Vocabulary
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import load_space, run
 

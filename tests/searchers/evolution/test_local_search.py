@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from nasrunner.core import Genotype, Outcome, Proposal, SearchSpace
-from nasrunner.searchers.local_search import LocalSearch
+from nasrunner.searchers.evolution.local_search import LocalSearch
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import Loop, load_space, one_by_one, reward_of
 

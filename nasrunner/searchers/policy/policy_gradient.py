@@ -13,12 +13,12 @@ from nasrunner.core.decision import Decision
 from nasrunner.core.records import Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
-from nasrunner.searchers.controller import Controller
-from nasrunner.searchers.objectives import Objective
-from nasrunner.searchers.outliers import without_outliers
-from nasrunner.searchers.replicas import Arrivals, Batch, Batches, Replicas, Weights
-from nasrunner.searchers.rollout import Policy, Rollout
-from nasrunner.searchers.transcript import Transcript
+from nasrunner.searchers.policy.controller import Controller
+from nasrunner.searchers.policy.objectives import Objective
+from nasrunner.searchers.policy.replicas import Arrivals, Batch, Batches, Replicas, Weights
+from nasrunner.searchers.policy.rollout import Policy, Rollout
+from nasrunner.searchers.policy.transcript import Transcript
+from nasrunner.searchers.surrogates.outliers import without_outliers
 
 # B = children of a batch, N = rewards
 

@@ -8,10 +8,10 @@ import pytest
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.core.order import key_of
-from nasrunner.searchers.acquisition import ExploreGreedy
-from nasrunner.searchers.candidates import Candidates
-from nasrunner.searchers.random import RandomSearch
-from nasrunner.searchers.smbo import Smbo, choose_history, normal_scores, standardised
+from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.surrogates.acquisition import ExploreGreedy
+from nasrunner.searchers.surrogates.candidates import Candidates
+from nasrunner.searchers.surrogates.smbo import Smbo, choose_history, normal_scores, standardised
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one, run
 
@@ -264,21 +264,21 @@ def test_there_must_be_candidates() -> None:
 
 def test_a_mistake_in_a_part_names_its_key() -> None:
     config = {
-        "_target_": "nasrunner.searchers.smbo.Smbo",
+        "_target_": "nasrunner.searchers.surrogates.smbo.Smbo",
         "num_random": 1,
         "max_history": 3,
         "refit_growth": 0,
         "use_ranks": True,
         "surrogate": {
-            "_target_": "nasrunner.searchers.forest.Forest",
+            "_target_": "nasrunner.searchers.surrogates.forest.Forest",
             "_partial_": True,
             "num_trees": 1,
             "max_features": 1.0,
             "min_leaf": 1,
         },
-        "acquisition": {"_target_": "nasrunner.searchers.acquisition.ThompsonSampling"},
+        "acquisition": {"_target_": "nasrunner.searchers.surrogates.acquisition.ThompsonSampling"},
         "candidates": {
-            "_target_": "nasrunner.searchers.candidates.Candidates",
+            "_target_": "nasrunner.searchers.surrogates.candidates.Candidates",
             "num_rollouts": 1,
             "num_mutations": 0,
             "num_parents": 1,

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from nasrunner.core import Outcome, Proposal
-from nasrunner.searchers.objectives import Ppo, Reinforce
+from nasrunner.searchers.policy.objectives import Ppo, Reinforce
 from nasrunner.spaces.language import parse_space
-from tests.searchers.test_policy_gradient import reinforce
+from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.worlds import load_space
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
-from nasrunner.searchers.mcts import MonteCarloTreeSearch, Node, scale_of, split
+from nasrunner.searchers.sampling.mcts import MonteCarloTreeSearch, Node, scale_of, split
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import Loop, load_space, one_by_one, reward_of
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nasrunner.core import Outcome, Proposal, Searcher
-from nasrunner.searchers.ngrams import basic_modules
-from nasrunner.searchers.outliers import without_outliers
+from nasrunner.searchers.surrogates.ngrams import basic_modules
+from nasrunner.searchers.surrogates.outliers import without_outliers
 from tests.searchers.worlds import SEARCHERS, Loop, load_space, make_searcher, reward_of, run
 from tests.toys import chain
 

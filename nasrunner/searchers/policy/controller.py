@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid
 
-from nasrunner.searchers.transcript import Transcript, Vocabulary
+from nasrunner.searchers.policy.transcript import Transcript, Vocabulary
 
 # B = batch of architectures, T = steps of the longest, A = anchor points of the one with most,
 # H = hidden units, K = kinds of decisions, R = rows: one for each (kind, option)

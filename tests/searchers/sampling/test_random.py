@@ -1,6 +1,6 @@
 from collections import Counter
 
-from nasrunner.searchers.random import RandomSearch
+from nasrunner.searchers.sampling.random import RandomSearch
 from tests.searchers.worlds import load_space
 
 

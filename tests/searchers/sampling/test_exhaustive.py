@@ -1,5 +1,5 @@
 from nasrunner.core import Proposal
-from nasrunner.searchers.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import load_space
 

@@ -10,9 +10,9 @@ from optuna.trial import TrialState
 
 from nasrunner.composition import construct
 from nasrunner.core import Address, ConfigError, Outcome, Searcher
-from nasrunner.searchers.encoding import Encoding
-from nasrunner.searchers.random import RandomSearch
-from nasrunner.searchers.tpe import Tpe, _distribution
+from nasrunner.searchers.optuna import Tpe, _distribution
+from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.surrogates.encoding import Encoding
 from nasrunner.spaces.language import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one
 
@@ -139,7 +139,7 @@ def test_experimental_samplers_do_not_warn() -> None:
 
 def test_a_sampler_that_takes_no_seed_is_refused() -> None:
     config = {
-        "_target_": "nasrunner.searchers.tpe.Tpe",
+        "_target_": "nasrunner.searchers.optuna.Tpe",
         "max_history": None,
         "sampler": {"_target_": "optuna.samplers.TPESampler"},
     }

@@ -1,0 +1,44 @@
+"""Modules of ours that lay elsewhere: studies of then, and a user's own files, name them so."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_ROOMS: Mapping[str, Mapping[str, str]] = {
+    "nasrunner.searchers": {
+        **dict.fromkeys(("random", "exhaustive", "mcts"), "sampling"),
+        **dict.fromkeys(("evolution", "local_search"), "evolution"),
+        **dict.fromkeys(("smbo", "acquisition", "candidates", "forest"), "surrogates"),
+        **dict.fromkeys(("gaussian_process", "ngrams"), "surrogates"),
+        **dict.fromkeys(("policy_gradient", "objectives"), "policy"),
+    },
+}
+"""Package -> a module that lay in it -> the room of the package that it lies in now."""
+
+_MOVED: Mapping[str, str] = {
+    **{
+        f"{package}.{module}": f"{package}.{room}.{module}"
+        for package, rooms in _ROOMS.items()
+        for module, room in rooms.items()
+    },
+    "nasrunner.searchers.tpe": "nasrunner.searchers.optuna",
+}
+
+
+def present(target: str) -> str:
+    """The dotted path by which a class of ours is found now; any other as it is."""
+    module, _, name = target.rpartition(".")
+    return f"{_MOVED[module]}.{name}" if module in _MOVED else target
+
+
+def with_present_targets(node: Any) -> Any:
+    """A configuration with every ``_target_`` in it as of ``present``."""
+    if isinstance(node, list):
+        return [with_present_targets(each) for each in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {
+        name: present(value)
+        if str(name).rpartition(".")[2] == "_target_" and isinstance(value, str)
+        else with_present_targets(value)
+        for name, value in node.items()
+    }

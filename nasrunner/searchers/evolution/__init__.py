@@ -1,0 +1,1 @@
+"""Searchers that change what was good: evolution and local search."""

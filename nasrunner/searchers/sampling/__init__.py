@@ -1,0 +1,1 @@
+"""Searchers that draw or count: at random, in order, down a tree."""

@@ -1,0 +1,1 @@
+"""Sequential model-based optimisation: surrogates, acquisitions and candidates."""
