@@ -411,6 +411,19 @@ def test_a_child_that_diverges_keeps_what_was_measured_before(tmp_path, fast_loo
     assert "training ends, as train_loss is nan in epoch 2" in log
 
 
+@pytest.mark.parametrize("reduce", ["best", "last", "max_last"])
+def test_what_follows_a_diverged_epoch_counts_for_nothing(tmp_path, reduce):
+    given = (f"task.reward.reduce={reduce}", "trainer.max_epochs=6")
+    lost = "trainer.callbacks=[{_target_: tests.children.blobs.LosesEpoch, epoch: 2}]"
+    outcome = train(tmp_path, *given, lost, "+trainer.min_epochs=5")
+    assert outcome.error is None
+    assert [line["epoch"] for line in curves(tmp_path)] == [0, 1]
+    kept = weights(tmp_path)
+    assert kept["epoch"] == outcome.metrics["reward_epoch"]
+    assert kept["metrics"]["val_accuracy"] == outcome.reward
+    assert all(value.any() for value in kept["state_dict"].values())
+
+
 def test_a_child_that_diverges_counts_with_chance_or_fails_where_that_is_the_rule(tmp_path):
     space = broken("nan in step 15")
     outcome = train(tmp_path / "chance", "task.reward.diverged=chance", space=space)
