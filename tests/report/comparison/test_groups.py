@@ -407,6 +407,17 @@ def test_the_page_says_what_a_validation_example_is_worth_and_names_small_differ
     assert small in text
 
 
+def test_seeds_of_data_that_name_no_split_are_not_said_to_share_one(tmp_path):
+    data = {"_target_": "mine.Data", "in_shape": [64], "num_outputs": 10}
+    for seed in range(3):
+        study = Recording(tmp_path / f"{seed}", seed=seed, data=data)
+        study.child(0.5, metrics={"val_targets": 50.0})
+        study.end()
+    text = compare_sections(groups_of(tmp_path), {}, (1,))[0].text
+    assert "One of the 50 validation examples" in text
+    assert "split" not in text
+
+
 @pytest.mark.parametrize(
     ("changes", "worth"),
     [
@@ -417,6 +428,10 @@ def test_the_page_says_what_a_validation_example_is_worth_and_names_small_differ
         ({"evaluation": {"repeats": 1, "folds": 5}}, None),
         ({"task__reward__metric": "val_loss"}, None),
         ({"task__metrics": {"accuracy": {"average": "macro"}}}, None),
+        (
+            {"trainer": {"_target_": "nasrunner.children.tabular.TabularTrainer", "reward": "acc"}},
+            None,
+        ),
     ],
 )
 def test_what_an_example_is_worth_is_said_only_where_it_is_known(tmp_path, changes, worth):
