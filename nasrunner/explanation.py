@@ -88,7 +88,7 @@ def _composed(given: Sequence[str], own_dir: Path | None) -> DictConfig:
             try:
                 composed = compose("config", overrides=[*overrides, argument])
                 overrides.append(argument)
-            except HydraException:
+            except (HydraException, ConfigError):
                 continue  # the one to be told about, or one after it
     find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
     return composed

@@ -228,6 +228,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["hydra.run.dir=a/b/c", "+trainer.dummy=1"], "trainer.dummy"),
         (["trainer.overfit_batches=1"], r"has no 'trainer.overfit_batches' yet: \+trainer.overf"),
         (["optimizer.amsgrad=true"], r"yet: \+optimizer.amsgrad=true adds it"),
+        (["--multirun", "seed=range(0,2)", "searcher.foo=1"], "no key 'searcher.foo'"),
         (["~seed"], "seed is missing, which every study needs"),
         (["searcher=1"], "searcher=1 is no option of the group searcher"),
         (["baseline.seed=1"], "no key 'baseline.seed', as baseline is off: baseline=… comes first"),
