@@ -249,6 +249,21 @@ def test_random_search_is_the_baseline_where_it_is_there(tmp_path):
     assert find_baselines(found, "evolution") == {"random": found[0]}
 
 
+def test_baselines_beside_the_studies_of_a_sweep_are_one_search(tmp_path):
+    for seed in range(5):
+        recorded(tmp_path / f"{seed}", [0.5, 0.6 + seed / 100], seed=seed, searcher=EVOLUTION)
+        searcher = {"_target_": "nasrunner.searchers.random.RandomSearch", "seed": 1000 + seed}
+        recorded(tmp_path / f"{seed}" / "baseline", [0.5, 0.5], seed=seed, searcher=searcher)
+    found = groups_of(tmp_path)
+    assert sorted((group.label, len(group.studies)) for group in found) == [
+        ("evolution", 5),
+        ("random", 5),
+    ]
+    sections = compare_sections(found, find_baselines(found, None), (2,))
+    assert "evolution is ahead of random: +0.12" in sections[0].text
+    assert "(5 seeds, paired" in sections[0].text
+
+
 def test_a_baseline_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     recorded(tmp_path / "a", [0.5], searcher=EVOLUTION)
     recorded(tmp_path / "b", [0.5])
