@@ -147,7 +147,7 @@ class LightningRehearsal:
 
     def __call__(self) -> list[str]:
         with quick_imports():
-            from nasrunner.children.checks import check_child, check_evaluation
+            from nasrunner.children.checks import check_child, check_evaluation, check_folds
             from nasrunner.children.samples import sampled
 
         data = self.config["data"]
@@ -156,6 +156,7 @@ class LightningRehearsal:
         settings = self.space.hyperparameters
         config = check_evaluation(self.evaluation, self.config, self.construct)
         said = check_child(config, settings, self.in_shape, self.construct, found.networks)
+        check_folds(self.evaluation, self.config, self.in_shape, self.construct)
         return [*said, *([found.remark] if found.remark else [])]
 
 

@@ -6,7 +6,7 @@ import torch
 
 from nasrunner.children.attempts import Attempt
 from nasrunner.children.evaluating import Evaluation, mean_curves, mean_outcome
-from nasrunner.core import ConfigError, Outcome, Proposal, child_folder
+from nasrunner.core import ConfigError, DataError, Outcome, Proposal, child_folder
 from nasrunner.core.records import found_outcome
 from nasrunner.core.seeds import derived_seed
 from tests.children.blobs import BLOBS, OWN, broken, make_trainer, train
@@ -166,3 +166,10 @@ def test_the_mean_of_different_epochs_is_no_epoch(epochs, expected):
         for each in epochs
     ]
     assert mean_outcome(outcomes)[1].get("reward_epoch") == expected
+
+
+def test_data_of_every_fold_are_looked_at_before_training():
+    data = {"_target_": "tests.children.odd_data.ShortFolds"}
+    chosen = {key: OWN[key] for key in OWN if key != "_target_"}
+    with pytest.raises(DataError, match=r"ShortFolds: .*nothing in fold 2.*\(in fold 2 of eval"):
+        make_trainer(evaluation={"folds": 4}, data={**chosen, **data})
