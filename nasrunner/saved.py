@@ -91,11 +91,12 @@ def saved_config(
             f"{path} is damaged: {error}. Put back a copy of the file: MLflow keeps one with the "
             "study's run"
         ) from error
-    if trust or why_not_own(content.decode()) is None:
+    is_own = trust or why_not_own(content.decode()) is None
+    if is_own:
         find_user_modules(saved, lambda: [Path.cwd(), *started_in(folder)])
     else:  # what it may name lies in no folder; other files there would be imported, too
         check_trusted(saved, folder, builds, content.decode())
-    return as_built(saved)
+    return as_built(saved, may_import=is_own)
 
 
 def _read_config(content: bytes) -> dict[str, Any]:

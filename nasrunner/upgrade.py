@@ -8,6 +8,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.config import config_dir
+from nasrunner.core.annotations import takes
 from nasrunner.moved import with_present_targets
 
 _MOVED: Mapping[str, Mapping[str, Any]] = {
@@ -55,19 +56,34 @@ def upgraded(
     return config
 
 
-def as_built(config: dict[str, Any]) -> dict[str, Any]:
+def as_built(config: dict[str, Any], *, may_import: bool) -> dict[str, Any]:
     """A saved configuration that builds the networks and splits that it built when it was saved.
 
     Before ``limits.memory_gb`` and ``shortcut`` of ``residual`` were there, shortcuts were padded;
     before ``data.equal_inputs`` was there, each example was drawn for itself.
+
+    Args:
+        config: as it was saved.
+        may_import: whether a class of the user's own may be looked at.
     """
     if "memory_gb" not in config.get("limits", {}):
         config = {**config, "space": _padded(config.get("space"))}
     data = config.get("data") or {}
-    is_ours = str(data.get("_target_")).startswith("nasrunner.data.")
-    if is_ours and "split_seed" in data and "equal_inputs" not in data:
+    if _drew_each_apart(config, data, may_import=may_import):
         config = {**config, "data": {**data, "equal_inputs": "apart"}}
     return config
+
+
+def _drew_each_apart(
+    config: Mapping[str, Any], data: Mapping[str, Any], *, may_import: bool
+) -> bool:
+    """Whether a study is of a time when ``TensorDataModule`` knew no ``equal_inputs``."""
+    if "equal_inputs" in data or "split_seed" not in data:
+        return False
+    if str(data.get("_target_")).startswith("nasrunner.data."):
+        return True
+    # What a user derives from it need not say equal_inputs; evaluation came with it.
+    return may_import and "evaluation" not in config and takes(data, "equal_inputs")
 
 
 def _padded(node: Any) -> Any:

@@ -232,6 +232,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             ["space=small_cnn", "space.concat.0.conv2d.init=he"],
             r"yet: \+space.concat.0.conv2d.init=he adds it",
         ),
+        (["--multirun", "seed=range(0,2)", "searcher.foo=1"], "no key 'searcher.foo'"),
         (["~seed"], "seed is missing, which every study needs"),
         (["searcher=1"], "searcher=1 is no option of the group searcher"),
         (["baseline.seed=1"], "no key 'baseline.seed', as baseline is off: baseline=… comes first"),

@@ -102,26 +102,35 @@ def test_groups_that_nothing_is_built_from_are_left_alone() -> None:
 def test_a_residual_of_an_earlier_study_is_still_padded() -> None:
     residual = {"residual": {"concat": ["relu", {"residual": {"body": "tanh"}}]}}
     earlier = {"limits": {"flops": None}, "space": {"repeat": {"times": 2, "body": residual}}}
-    space = parse_space(as_built(earlier)["space"])
+    space = parse_space(as_built(earlier, may_import=True)["space"])
     assert space.freeze({}).text() == "2×[residual[pad](relu → residual[pad](tanh))]"
     saved_now = {**earlier, "limits": {"flops": None, "memory_gb": None}}
-    assert as_built(saved_now) == saved_now
+    assert as_built(saved_now, may_import=True) == saved_now
 
 
 @pytest.mark.parametrize("name", ["wine_quality", "digits", "mnist", "cifar10"])
 def test_an_earlier_study_keeps_its_split(name: str) -> None:
     config = saved(f"data={name}")
-    assert as_built(config) == config
-    earlier = as_built(without(config, "data.equal_inputs"))
+    assert as_built(config, may_import=True) == config
+    earlier = as_built(without(config, "data.equal_inputs"), may_import=True)
     assert earlier["data"] == {**config["data"], "equal_inputs": "apart"}
 
 
 @pytest.mark.parametrize("data", [{"_target_": "mine.Own", "split_seed": 0}, None])
 def test_the_split_of_an_own_data_module_is_left_to_it(data: object) -> None:
     config = {**saved(), "data": data}
-    assert as_built(config) == config
+    assert as_built(config, may_import=True) == config
 
 
 def test_texts_are_not_split_by_inputs() -> None:
     config = saved("data=ptb", "task=language_model")
-    assert as_built(config) == config
+    assert as_built(config, may_import=True) == config
+
+
+def test_data_derived_from_ours_keep_the_split_of_an_earlier_study() -> None:
+    config = saved()
+    config["data"] = {"_target_": "tests.children.blobs.Blobs", "split_seed": 0}
+    assert as_built(config, may_import=True) == config  # it has evaluation, and is of now
+    del config["evaluation"]
+    assert as_built(config, may_import=True)["data"]["equal_inputs"] == "apart"
+    assert as_built(config, may_import=False) == config  # it may be a stranger's

@@ -44,12 +44,15 @@ class KeepWeights(pl.Callback):
         """What may be wanted, best first: each came after those before it, and is worse."""
         self._epochs: list[int] = []  # the last with a value, where a reduction looks at so many
         self._is_measured = False  # by a validation whose line is not complete
+        self._before: tuple[list[dict[str, Any]], list[int]] = ([], [])  # that validation
 
     def consider(self, line: Line, module: ChildModule) -> None:
         """Copies the weights if the reward may be of what was just measured of them."""
         value = line.get(self.reward.metric)
         if not self.keeps_best or value is None or not math.isfinite(value) or diverged_loss(line):
             return
+        if not self._is_measured:
+            self._before = (list(self._kept), list(self._epochs))
         epoch = int(line["epoch"])
         if self.reward.reduce in ("last", "mean_last"):
             self._kept = []
@@ -82,7 +85,7 @@ class KeepWeights(pl.Callback):
             self._kept[-1]["metrics"] = line
         elif not self.reward.is_of_validation:
             self.consider(line, module)
-        self._is_measured = False
+        self._is_measured, self._before = False, ([], [])
 
     def put_back(self, module: ChildModule) -> int | None:
         """Gives the network the weights back that its reward is of, and tells their epoch.
@@ -108,6 +111,8 @@ class KeepWeights(pl.Callback):
             trainer.save_checkpoint(self.folder / LAST)  # all ranks take part, and rank 0 writes
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._is_measured:  # and then the loss of its epoch was no number
+            self._kept, self._epochs = self._before
         # Also where nothing was left to train of a child that goes on: its time was up.
         is_chance = self.reward.diverged == "chance" and pl_module.diverged is not None
         if self._kept and not is_chance and trainer.is_global_zero:

@@ -104,6 +104,23 @@ def check_evaluation(evaluation: Evaluation, config: Config, construct: Construc
     return first
 
 
+def check_folds(
+    evaluation: Evaluation, config: Config, in_shape: Shape, construct: Construct
+) -> None:
+    """Loads the data of each fold but the first, with which everything else is tried.
+
+    Raises:
+        ConfigError, DataError: as of ``check_child``; names the fold.
+    """
+    for fold in range(1, evaluation.folds or 0):
+        data = {**config["data"], "fold": fold, "folds": evaluation.folds}
+        try:
+            with quiet():
+                _load_data({**config, "data": data}, in_shape, construct)
+        except NasRunnerError as error:
+            raise type(error)(f"{error} (in fold {fold} of evaluation.folds)") from error
+
+
 class _Tried:
     """Tries configurations of one study's children; each part of them once."""
 

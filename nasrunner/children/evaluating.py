@@ -1,6 +1,7 @@
 """What a child's reward is the mean of: trainings with other seeds, or of other folds."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -55,7 +56,8 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
 
     Returns:
         The mean reward; the mean of each metric, and beside them ``trainings``, how many there
-        were, and ``reward_std``, the standard deviation of their rewards, with n - 1.
+        were, and ``reward_std``, the standard deviation of their rewards, with n - 1. There is a
+        ``reward_epoch`` only where it is the same of all.
     """
     rewards = [outcome.reward for outcome in outcomes if outcome.reward is not None]
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.metrics)
@@ -63,21 +65,29 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
         name: statistics.fmean(o.metrics[name] for o in outcomes if name in o.metrics)
         for name in names
     }
+    if len({outcome.metrics.get("reward_epoch") for outcome in outcomes}) > 1:
+        metrics.pop("reward_epoch")
     metrics |= {"trainings": float(len(rewards)), "reward_std": statistics.stdev(rewards)}
     return statistics.fmean(rewards), metrics
 
 
 def mean_curves(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
-    """The curves of several trainings as one: each point is the mean of those that have it."""
-    points: dict[tuple[float, float], list[Mapping[str, float]]] = {}
+    """The curves of several trainings as one: each point is the mean of those that have it.
+
+    The first, second, … points of an epoch belong together, whatever their steps are: a fold with
+    more examples has more of them. The mean has the largest.
+    """
+    points: dict[tuple[float, int], list[Mapping[str, float]]] = {}
     for lines in curves:
+        of_epoch: Counter[float] = Counter()
         for line in lines:
-            points.setdefault((line["epoch"], line["step"]), []).append(line)
+            points.setdefault((line["epoch"], of_epoch[line["epoch"]]), []).append(line)
+            of_epoch[line["epoch"]] += 1
     return [_mean_line(points[place]) for place in sorted(points)]
 
 
 def _mean_line(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = dict.fromkeys(name for line in lines for name in line)
     mean = {n: statistics.fmean(line[n] for line in lines if n in line) for n in names}
-    place = {name: lines[0][name] for name in ("epoch", "step")}
-    return {**mean, **place, "time": max(line["time"] for line in lines)}
+    latest = {name: max(line[name] for line in lines) for name in ("epoch", "step", "time")}
+    return {**mean, **latest}

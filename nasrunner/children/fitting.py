@@ -1,6 +1,7 @@
 """Trains one network with Lightning, from its first epoch or from where it was interrupted."""
 
 import functools
+import math
 import signal
 import threading
 from collections.abc import Iterator
@@ -171,13 +172,23 @@ def rewarded(fitted: Fitted, curves: list[Line]) -> Result:
     if diverged is not None and task.reward.diverged == "chance":
         value = task.by_chance(metric)
         assert value is not None, "the task has looked"
-        return task.reward.of_value(value), {metric: value, "epochs": float(num_epochs(curves))}
+        return _finite(task.reward.of_value(value)), {
+            metric: value,
+            "epochs": float(num_epochs(curves)),
+        }
     if diverged is not None and not any(metric in line for line in curves):
         raise FloatingPointError(f"{diverged}, before {metric} was measured")
     metrics = rewarded_metrics(curves, task.reward.chosen(curves))
     if fitted.module.num_validated:
         metrics["val_targets"] = float(fitted.module.num_validated)
-    return task.reward(curves), metrics
+    return _finite(task.reward(curves)), metrics
+
+
+def _finite(reward: float) -> float:
+    """The reward as it is; a user's own class may give anything."""
+    if not (isinstance(reward, int | float) and math.isfinite(reward)):
+        raise ValueError(f"task.reward must give a finite number, got {reward!r}")
+    return reward
 
 
 def _fit(fitted: Fitted, config: Config, progress: Progress | None) -> None:

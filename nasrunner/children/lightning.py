@@ -1,7 +1,7 @@
 """The child trainer: networks of a space, trained with Lightning."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from nasrunner.core import (
     Space,
 )
 from nasrunner.core.annotations import Above, AtLeast, check_values
+from nasrunner.core.errors import suggest
 from nasrunner.core.imports import quick_imports
 
 
@@ -91,6 +92,10 @@ class LightningTrainer:
         self.construct = construct
         self.draw = draw
         evaluation = evaluation or {}
+        legal = [field.name for field in fields(Evaluation)]
+        if unknown := next((key for key in evaluation if key not in legal), None):
+            name = f"evaluation.{unknown}"
+            raise ConfigError(f"there is no key {name!r}, {suggest(unknown, legal)}")
         if wrong := check_values(Evaluation, evaluation):
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
@@ -142,7 +147,7 @@ class LightningRehearsal:
 
     def __call__(self) -> list[str]:
         with quick_imports():
-            from nasrunner.children.checks import check_child, check_evaluation
+            from nasrunner.children.checks import check_child, check_evaluation, check_folds
             from nasrunner.children.samples import sampled
 
         data = self.config["data"]
@@ -151,6 +156,7 @@ class LightningRehearsal:
         settings = self.space.hyperparameters
         config = check_evaluation(self.evaluation, self.config, self.construct)
         said = check_child(config, settings, self.in_shape, self.construct, found.networks)
+        check_folds(self.evaluation, self.config, self.in_shape, self.construct)
         return [*said, *([found.remark] if found.remark else [])]
 
 

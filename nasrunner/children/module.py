@@ -313,6 +313,8 @@ class ChildModule(pl.LightningModule):
         It has what callbacks have logged since the line before, too, but under no name of ours.
         """
         self._validated = {}
+        if self.diverged is not None:
+            return
         place = {"epoch": self.current_epoch, "step": self.global_step, "time": time.time()}
         if wrong := diverged_loss(metrics):
             self._diverge(f"{wrong} is {metrics[wrong]} in epoch {self.current_epoch}")
@@ -326,10 +328,11 @@ class ChildModule(pl.LightningModule):
         """Ends the training of a network that is broken: what comes after is not recorded."""
         if self.task.reward.diverged == "failed":
             raise FloatingPointError(reason)
-        if self.diverged is None:
-            warnings.warn(f"training ends, as {reason}", stacklevel=1)
-        self.diverged = self.diverged or reason
+        warnings.warn(f"training ends, as {reason}", stacklevel=1)
+        self.diverged = reason
         self.trainer.should_stop = True
+        loop = self.trainer.fit_loop  # it goes on until it has had what it needs at least
+        loop.min_epochs, loop.epoch_loop.min_steps = 0, None
         self.forget_logged()
 
     def forget_logged(self) -> None:

@@ -51,6 +51,8 @@ class TrainChild:
         seed, evaluation = self._seed_of(proposal), self.task.evaluation
         if evaluation.is_single:
             return _trained(Fitting(self.task, proposal, frozen, config, seed), files, attempt)
+        with files:  # a child whose training fails is known by them, too
+            files.start(proposal, config)
         trainings = list(evaluation.trainings(config, seed))
         fittings = [Fitting(self.task, proposal, frozen, *each) for each in trainings]
         outcomes, curves = _trained_each(fittings, files.folder / TRAININGS)

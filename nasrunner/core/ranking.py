@@ -4,7 +4,7 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from nasrunner.core.records import Outcome
 
@@ -22,11 +22,13 @@ class Ranked:
 
     Attributes:
         outcome: of its first training that has one.
-        rewards: of all its trainings that have one, in the order they were recorded.
+        rewards: of all its evaluations that have one, in the order they were recorded.
+        deviations: the standard deviation within each evaluation, of one training 0.
     """
 
     outcome: Outcome
     rewards: tuple[float, ...]
+    deviations: tuple[float, ...]
 
     @property
     def reward(self) -> float:
@@ -36,12 +38,21 @@ class Ranked:
     @property
     def num_trainings(self) -> int:
         """How many trainings that is the mean of; a reward may be a mean itself."""
-        return len(self.rewards) * round(self.outcome.metrics.get("trainings", 1))
+        return len(self.rewards) * self._trainings_each
+
+    @property
+    def _trainings_each(self) -> int:
+        return round(self.outcome.metrics.get("trainings", 1))
 
     @property
     def spread(self) -> float | None:
         """The standard deviation of its trainings' rewards; None: of one there is none."""
-        return stdev(self.rewards) if self.rewards[1:] else self.outcome.metrics.get("reward_std")
+        if self.num_trainings < 2:
+            return None
+        each = self._trainings_each
+        within = sum((each - 1) * deviation**2 for deviation in self.deviations)
+        between = sum(each * (reward - self.reward) ** 2 for reward in self.rewards)
+        return math.sqrt((within + between) / (self.num_trainings - 1))
 
     @property
     def index(self) -> int:
@@ -72,11 +83,10 @@ class Ranking:
         reward, name = outcome.reward, outcome.proposal.hash
         if reward is None or math.isnan(reward) or outcome.reused_from is not None:
             return False
-        before = self._found.get(name)
-        if before is None:
-            now = Ranked(outcome, (reward,))
-        else:
-            now = Ranked(before.outcome, (*before.rewards, reward))
+        before = self._found.get(name, Ranked(outcome, (), ()))
+        rewards = (*before.rewards, reward)
+        deviations = (*before.deviations, outcome.metrics.get("reward_std", 0.0))
+        now = Ranked(before.outcome, rewards, deviations)
         self._found[name] = now
         was_top = self._top is not None and self._top.outcome.proposal.hash == name
         if self._top is None or (now.reward > self._top.reward and not was_top):

@@ -92,17 +92,25 @@ def hold_out_fold(
         raise ConfigError(
             f"evaluation.folds={folds} needs as many groups of examples, which are {num_groups}"
         )
-    left = np.arange(len(strata_N))
-    for part in range(fold):
-        count = round(len(left) / (folds - part))
-        stay, _ = hold_out(strata_N[left], count, split_seed, groups_N[left])
-        left = left[stay]
-    if fold == folds - 1:
+    left = held_out = np.arange(len(strata_N))
+    for part in range(fold + 1):
         held_out = left
-    else:
-        count = round(len(left) / (folds - fold))
-        held_out = left[hold_out(strata_N[left], count, split_seed, groups_N[left])[1]]
+        if (num_parts := folds - part) > 1:
+            count = round(len(left) / num_parts)
+            held_out = left[hold_out(strata_N[left], count, split_seed, groups_N[left])[1]]
+            held_out = _leaving_groups(num_parts - 1, left, held_out, groups_N)
+        left = np.setdiff1d(left, held_out)
     return np.setdiff1d(np.arange(len(strata_N)), held_out), held_out
+
+
+def _leaving_groups(
+    count: int, left: np.ndarray, held_out: np.ndarray, groups_N: np.ndarray
+) -> np.ndarray:
+    """Gives small groups back until as many are left as there are parts still to be drawn."""
+    drawn_G, size_G = np.unique(groups_N[held_out], return_counts=True)
+    num_missing = count + len(drawn_G) - len(np.unique(groups_N[left]))
+    given_back_G = drawn_G[np.argsort(size_G, kind="stable")[: max(0, num_missing)]]
+    return held_out[~np.isin(groups_N[held_out], given_back_G)]
 
 
 def _leave_none_empty(is_held_out_G: np.ndarray, size_G: np.ndarray) -> None:

@@ -127,6 +127,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                     f"data.folds must be >= 2 and data.fold from 0 to folds - 1, got "
                     f"folds={self.folds} and fold={self.fold}"
                 )
+        elif self.fold != 0:
+            raise ConfigError(f"data.fold={self.fold} needs data.folds, of which it is one")
         if self.equal_inputs not in ("together", "apart"):
             raise ConfigError(
                 f"data.equal_inputs must be one of together, apart, got {self.equal_inputs!r}"

@@ -41,14 +41,18 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     yield "architecture", blueprint.text
     yield "hash", trained.proposal.hash
-    reward = trained.record("outcome.json").get("reward")
+    outcome = trained.record("outcome.json")
+    reward = outcome.get("reward")
     metric = trained.config["task"].get("reward", {}).get("metric")
-    yield "reward", f"{reward:.6g} ({metric})" if reward is not None else ""
+    num_trainings = round(outcome.get("metrics", {}).get("trainings", 1))
+    several = f", mean of {num_trainings} trainings" if num_trainings > 1 else ""
+    yield "reward", f"{reward:.6g} ({metric}{several})" if reward is not None else ""
     tested = trained.record("tested.json").get("metrics", {})
     yield "test", ", ".join(f"{name} {value:.6g}" for name, value in tested.items())
+    of_first = " of the first training" if several else ""
     yield (
         "weights",
-        f"of epoch {weights.epoch} (the first is 0), {weights.file}"
+        f"of epoch {weights.epoch} (the first is 0){of_first}, {weights.file}"
         if weights
         else "were not kept",
     )

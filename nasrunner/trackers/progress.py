@@ -159,6 +159,8 @@ class ProgressDisplay:
         line = Text(f"child {outcome.proposal.index:<4} ")
         if outcome.reward is not None:
             line.append(f"{outcome.reward:<8.5g} ", style="bold" if is_better else "")
+        elif outcome.status == "duplicate":
+            line.append("duplicate: ")
         else:
             reason = self._reason(outcome) or f"as child {self._first_with[_why(outcome)]}"
             line.append(f"{outcome.status}: {reason} ", style="red")

@@ -1,5 +1,6 @@
 """A tiny data set in memory, its children, and the composition of their configuration."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -315,6 +316,25 @@ class ChangesAtEnd(pl.Callback):
     def on_train_end(self, trainer, pl_module):
         for parameter in pl_module.network.parameters():
             parameter.data.mul_(0.5)
+
+
+class LosesEpoch(pl.Callback):
+    """Trains one epoch with weights that are no numbers, and has zeros validated after it."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self._fill(trainer, pl_module, math.nan)
+
+    def on_validation_start(self, trainer, pl_module):
+        self._fill(trainer, pl_module, 0.0)
+
+    def _fill(self, trainer, module, value):
+        if trainer.current_epoch == self.epoch:
+            with torch.no_grad():
+                for parameter in module.network.parameters():
+                    parameter.fill_(value)
 
 
 class StopOnce(pl.Callback):

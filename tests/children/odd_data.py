@@ -124,6 +124,19 @@ class Curriculum(pl.Callback):
             log.write(f"{trainer.datamodule.data.level}\n")
 
 
+class ShortFolds(OwnBlobs):
+    """Has nothing in its third fold."""
+
+    def __init__(self, fold=0, folds=None, **given):
+        super().__init__(**given)
+        self.fold = fold
+
+    def setup(self, stage):
+        if self.fold == 2:
+            raise ValueError("nothing in fold 2")
+        super().setup(stage)
+
+
 class Uncounted(OwnBlobs):
     """A stream of batches that does not say how many it has."""
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from nasrunner.children.attempts import Attempt
-from nasrunner.children.evaluating import Evaluation, mean_curves
-from nasrunner.core import ConfigError, child_folder
+from nasrunner.children.evaluating import Evaluation, mean_curves, mean_outcome
+from nasrunner.core import ConfigError, DataError, Outcome, Proposal, child_folder
+from nasrunner.core.records import found_outcome
 from nasrunner.core.seeds import derived_seed
 from tests.children.blobs import BLOBS, OWN, broken, make_trainer, train
 
@@ -96,6 +97,8 @@ def test_a_training_that_fails_fails_the_child_and_says_which(tmp_path):
     assert outcome.error.endswith(
         "TrainingError: training 0 of 2 failed: RuntimeError: the user's module broke"
     )
+    assert found_outcome(child_folder(tmp_path, 0), outcome.proposal).error == outcome.error
+    assert (child_folder(tmp_path, 0) / "config.yaml").exists()
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,7 @@ def test_a_training_that_fails_fails_the_child_and_says_which(tmp_path):
     [
         ({"repeats": 0}, None, (), r"evaluation.repeats must be int >= 1, got 0"),
         ({"folds": 1}, None, (), r"evaluation.folds must be int >= 2 or null, got 1"),
+        ({"fold": 2}, None, (), r"there is no key 'evaluation.fold', .*Legal: folds, repeats"),
         ({"folds": 3}, OWN, (), r"evaluation.folds=3 needs .*OwnBlobs takes no fold and folds"),
         ({"repeats": 2}, None, ("trainer.devices=2",), r"num_nodes must be 1"),
     ],
@@ -135,3 +139,37 @@ def test_a_curve_is_the_mean_of_those_that_have_come_so_far():
         {"epoch": 0, "step": 5, "time": 3.0, "val_loss": 1.5},
         {"epoch": 1, "step": 10, "time": 2.0, "val_loss": 0.5},
     ]
+
+
+def test_points_of_a_mean_curve_are_those_of_epochs_whatever_their_steps():
+    small = [
+        {"epoch": 0, "step": 1, "time": 1.0, "val_loss": 1.0},
+        {"epoch": 0, "step": 2, "time": 2.0, "train_loss": 5.0},
+        {"epoch": 1, "step": 4, "time": 3.0, "train_loss": 3.0},
+    ]
+    large = [
+        {"epoch": 0, "step": 1, "time": 4.0, "val_loss": 2.0},
+        {"epoch": 0, "step": 3, "time": 5.0, "train_loss": 7.0},
+        {"epoch": 1, "step": 6, "time": 6.0, "train_loss": 5.0},
+    ]
+    assert mean_curves([small, large]) == [
+        {"epoch": 0, "step": 1, "time": 4.0, "val_loss": 1.5},
+        {"epoch": 0, "step": 3, "time": 5.0, "train_loss": 6.0},
+        {"epoch": 1, "step": 6, "time": 6.0, "train_loss": 4.0},
+    ]
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [((2, 2), 2), ((1, 2), None), ((None, 2), None)])
+def test_the_mean_of_different_epochs_is_no_epoch(epochs, expected):
+    outcomes = [
+        Outcome(Proposal(0, {}), "completed", 0.5, {} if each is None else {"reward_epoch": each})
+        for each in epochs
+    ]
+    assert mean_outcome(outcomes)[1].get("reward_epoch") == expected
+
+
+def test_data_of_every_fold_are_looked_at_before_training():
+    data = {"_target_": "tests.children.odd_data.ShortFolds"}
+    chosen = {key: OWN[key] for key in OWN if key != "_target_"}
+    with pytest.raises(DataError, match=r"ShortFolds: .*nothing in fold 2.*\(in fold 2 of eval"):
+        make_trainer(evaluation={"folds": 4}, data={**chosen, **data})

@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import pickle
 import signal
@@ -18,6 +19,7 @@ from nasrunner.children.loading import LoadedData, load_data
 from nasrunner.children.measuring import Measuring
 from nasrunner.children.module import ChildModule
 from nasrunner.children.quiet import quiet
+from nasrunner.children.reward import Reward
 from nasrunner.children.scheduling import Schedule
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, child_folder
@@ -411,6 +413,19 @@ def test_a_child_that_diverges_keeps_what_was_measured_before(tmp_path, fast_loo
     assert "training ends, as train_loss is nan in epoch 2" in log
 
 
+@pytest.mark.parametrize("reduce", ["best", "last", "max_last"])
+def test_what_follows_a_diverged_epoch_counts_for_nothing(tmp_path, reduce):
+    given = (f"task.reward.reduce={reduce}", "trainer.max_epochs=6")
+    lost = "trainer.callbacks=[{_target_: tests.children.blobs.LosesEpoch, epoch: 2}]"
+    outcome = train(tmp_path, *given, lost, "+trainer.min_epochs=5")
+    assert outcome.error is None
+    assert [line["epoch"] for line in curves(tmp_path)] == [0, 1]
+    kept = weights(tmp_path)
+    assert kept["epoch"] == outcome.metrics["reward_epoch"]
+    assert kept["metrics"]["val_accuracy"] == outcome.reward
+    assert all(value.any() for value in kept["state_dict"].values())
+
+
 def test_a_child_that_diverges_counts_with_chance_or_fails_where_that_is_the_rule(tmp_path):
     space = broken("nan in step 15")
     outcome = train(tmp_path / "chance", "task.reward.diverged=chance", space=space)
@@ -564,3 +579,11 @@ def test_validations_at_other_times_repeat_nothing_that_callbacks_logged(tmp_pat
 def test_the_learning_rate_scales_with_the_batches_of_a_step(tmp_path, rule, factor):
     train(tmp_path, "trainer.accumulate_grad_batches=4", f"trainer.scale_learning_rate={rule}")
     assert curves(tmp_path)[0]["learning_rate"] == pytest.approx(0.01 * factor)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "much"])
+def test_a_reward_that_is_no_finite_number_is_refused(tmp_path, monkeypatch, value):
+    monkeypatch.setattr(Reward, "__call__", lambda self, curves: value)
+    outcome = train(tmp_path)
+    assert (outcome.status, outcome.reward) == ("failed", None)
+    assert f"task.reward must give a finite number, got {value!r}" in outcome.error

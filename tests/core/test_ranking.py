@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given
@@ -38,10 +39,23 @@ def test_what_a_mean_is_of_is_known_and_told():
     assert (alone.num_trainings, alone.spread, mean_of(1, None)) == (1, None, "")
     several = replace(outcome(0, 0, 0.5), metrics={"trainings": 3.0, "reward_std": 0.01})
     mean = Ranking([several]).best(1)[0]
-    assert (mean.num_trainings, mean.spread) == (3, 0.01)
+    assert (mean.num_trainings, mean.spread) == (3, pytest.approx(0.01))
     assert mean_of(mean.num_trainings, mean.spread) == " ± 0.01 (mean of 3)"
     again = Ranking([outcome(0, 0, 0.5), outcome(1, 0, 0.7)]).best(1)[0]
     assert (again.num_trainings, again.spread) == (2, pytest.approx(0.02**0.5))
+
+
+def test_the_spread_of_means_is_that_of_all_their_trainings():
+    rewards = [[0.5, 0.6, 0.9], [0.7, 0.8, 0.2]]
+    outcomes = [
+        replace(
+            outcome(index, 0, fmean(each)), metrics={"trainings": 3.0, "reward_std": stdev(each)}
+        )
+        for index, each in enumerate(rewards)
+    ]
+    best = Ranking(outcomes).best(1)[0]
+    assert best.num_trainings == 6
+    assert best.spread == pytest.approx(stdev([*rewards[0], *rewards[1]]))
 
 
 def test_nothing_is_best_where_nothing_has_a_reward():

@@ -168,6 +168,23 @@ def test_folds_are_all_examples_once_and_cut_no_group(
     assert sorted(held_out) == list(range(len(strata)))
 
 
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=8),
+    data=st.data(),
+    seed=st.integers(0, 20),
+)
+def test_of_few_large_groups_each_fold_gets_one(
+    sizes: list[int], data: st.DataObject, seed: int
+) -> None:
+    folds = data.draw(st.integers(2, len(sizes)))
+    groups_N = np.repeat(np.arange(len(sizes)), sizes)
+    strata_N = np.arange(len(groups_N)) % 3
+    parts = [hold_out_fold(strata_N, folds, fold, seed, groups_N)[1] for fold in range(folds)]
+    assert min(map(len, parts)) > 0
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(groups_N)))
+    assert sum(len(np.unique(groups_N[part])) for part in parts) == len(sizes)
+
+
 def test_classes_keep_their_shares_in_each_fold() -> None:
     strata_N = np.repeat([0, 1, 2], [50, 30, 20])
     for fold in range(5):

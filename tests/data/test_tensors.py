@@ -316,6 +316,11 @@ def test_an_unknown_way_with_equal_inputs_is_refused() -> None:
         Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, equal_inputs="none")
 
 
+def test_a_fold_of_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"data.fold=1 needs data.folds, of which it is one"):
+        Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, fold=1)
+
+
 class Plain(Numbered):
     """No dataclass, and forgets an argument."""
 

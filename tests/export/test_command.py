@@ -187,6 +187,16 @@ def test_the_last_weights_are_taken_where_the_best_were_not_kept(
     assert facts["weights"] == {"file": "last.ckpt", "epoch": 1, "dtype": "float32"}
 
 
+def test_a_reward_of_several_trainings_is_not_taken_for_that_of_the_weights(
+    command: Command, tmp_path: Path
+) -> None:
+    run_search(tmp_path / "study", "evaluation.repeats=2", "max_children=1")
+    command(f"from={tmp_path / 'study'}", f"to={tmp_path / 'out'}")
+    code = (tmp_path / "out" / "network.py").read_text()
+    assert re.search(r"reward +[\d.]+ \(val_accuracy, mean of 2 trainings\)", code)
+    assert "(the first is 0) of the first training, best.ckpt" in code
+
+
 def test_without_weights_only_the_code_is_written(
     command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

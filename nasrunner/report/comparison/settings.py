@@ -13,6 +13,7 @@ from nasrunner.config import config_dir
 _NO_SETTING = (
     "study",
     "seed",
+    "searcher.seed",
     "baseline",
     "resume",
     "tracker",

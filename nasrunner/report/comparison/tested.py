@@ -83,9 +83,13 @@ def _by_seed(group: Group) -> dict[int, float]:
 
 
 def _cells(group: Group, scores: Mapping[int, float]) -> list[object]:
-    rewards = [float(each.best_E[-1]) for each in group.rewarded]
+    rewards: dict[int, list[float]] = {seed: [] for seed in scores}
+    for study, each in zip(group.studies, group.progress, strict=True):
+        if score_of_chosen(study) is not None:
+            rewards[study.seed].append(float(each.best_E[-1]))
     found = estimate(list(scores.values()))
-    return [len(scores), fmean(rewards), found.mean, found.low, found.high]
+    mean_reward = fmean(map(fmean, rewards.values()))
+    return [len(scores), mean_reward, found.mean, found.low, found.high]
 
 
 def _difference(

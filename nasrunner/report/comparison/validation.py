@@ -21,6 +21,8 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
         reward: where it is asked; a power of an accuracy has no single answer.
     """
     config = study.config
+    if isinstance(config["trainer"].get("reward"), str):  # a table's: whatever its column says
+        return None
     given = (config.get("task") or {}).get("reward") or {}
     count = _num_examples(study)
     if count is None or not _is_accuracy(config["task"], given):
@@ -47,8 +49,9 @@ def about_validation(
         return ""
     one, count = worths[0], _num_examples(studies[0])
     sentences = [f"One of the {count:,} validation examples is worth {number(one)} of reward."]
-    num_splits = len({study.config["data"].get("split_seed") for study in studies})
-    if num_splits == 1 and len({study.seed for study in studies}) > 1:
+    splits = {study.config["data"].get("split_seed") for study in studies}
+    # A data module that does not say may split as the study's seed lets it.
+    if len(splits) == 1 and splits != {None} and len({study.seed for study in studies}) > 1:
         sentences.append(
             "All seeds share one split: an interval says what other seeds would give on these "
             "examples, not what other examples would; data.split_seed=${seed} draws a split for "

@@ -251,6 +251,21 @@ def test_random_search_is_the_baseline_where_it_is_there(tmp_path):
     assert find_baselines(found, "evolution") == {"random": found[0]}
 
 
+def test_baselines_beside_the_studies_of_a_sweep_are_one_search(tmp_path):
+    for seed in range(5):
+        recorded(tmp_path / f"{seed}", [0.5, 0.6 + seed / 100], seed=seed, searcher=EVOLUTION)
+        searcher = {"_target_": "nasrunner.searchers.random.RandomSearch", "seed": 1000 + seed}
+        recorded(tmp_path / f"{seed}" / "baseline", [0.5, 0.5], seed=seed, searcher=searcher)
+    found = groups_of(tmp_path)
+    assert sorted((group.label, len(group.studies)) for group in found) == [
+        ("evolution", 5),
+        ("random", 5),
+    ]
+    sections = compare_sections(found, find_baselines(found, None), (2,))
+    assert "evolution is ahead of random: +0.12" in sections[0].text
+    assert "(5 seeds, paired" in sections[0].text
+
+
 def test_a_baseline_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     recorded(tmp_path / "a", [0.5], searcher=EVOLUTION)
     recorded(tmp_path / "b", [0.5])
@@ -407,6 +422,17 @@ def test_the_page_says_what_a_validation_example_is_worth_and_names_small_differ
     assert small in text
 
 
+def test_seeds_of_data_that_name_no_split_are_not_said_to_share_one(tmp_path):
+    data = {"_target_": "mine.Data", "in_shape": [64], "num_outputs": 10}
+    for seed in range(3):
+        study = Recording(tmp_path / f"{seed}", seed=seed, data=data)
+        study.child(0.5, metrics={"val_targets": 50.0})
+        study.end()
+    text = compare_sections(groups_of(tmp_path), {}, (1,))[0].text
+    assert "One of the 50 validation examples" in text
+    assert "split" not in text
+
+
 @pytest.mark.parametrize(
     ("changes", "worth"),
     [
@@ -417,6 +443,10 @@ def test_the_page_says_what_a_validation_example_is_worth_and_names_small_differ
         ({"evaluation": {"repeats": 1, "folds": 5}}, None),
         ({"task__reward__metric": "val_loss"}, None),
         ({"task__metrics": {"accuracy": {"average": "macro"}}}, None),
+        (
+            {"trainer": {"_target_": "nasrunner.children.tabular.TabularTrainer", "reward": "acc"}},
+            None,
+        ),
     ],
 )
 def test_what_an_example_is_worth_is_said_only_where_it_is_known(tmp_path, changes, worth):

@@ -59,6 +59,15 @@ def test_scores_of_the_best_children_are_compared_by_seed(tmp_path):
     assert random["verdict"] is None
 
 
+def test_rewards_beside_scores_are_those_of_the_same_seeds(tmp_path):
+    for best, seed in ((0.6, 0), (0.8, 1), (0.9, 2)):
+        folder = recorded(tmp_path / f"{seed}", [0.5, best], seed=seed)
+        if seed < 2:  # the last was not retrained
+            retrained(folder, RANDOM[seed])
+    (row,) = rows_of(section_of(tmp_path))
+    assert (row["seeds"], row["mean best reward"]) == (2, pytest.approx(0.7))
+
+
 def test_a_metric_that_is_better_when_lower_counts_negative(tmp_path):
     for folder, score in pairs(tmp_path, task__reward__mode="min"):
         retrained(folder, score)
