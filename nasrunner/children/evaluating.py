@@ -11,6 +11,9 @@ from nasrunner.core import Outcome
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.seeds import derived_seed
 
+DIVERGED = "diverged"
+"""The metric that a child with a reward has if it diverged: 1, or the share of its trainings."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -56,7 +59,8 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
 
     Returns:
         The mean reward; the mean of each metric, and beside them ``trainings``, how many there
-        were, and ``reward_std``, the standard deviation of their rewards, with n - 1. There is a
+        were, ``reward_std``, the standard deviation of their rewards, with n - 1, and where some
+        diverged, their share. There is a
         ``reward_epoch`` only where it is the same of all.
     """
     rewards = [outcome.reward for outcome in outcomes if outcome.reward is not None]
@@ -65,6 +69,8 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
         name: statistics.fmean(o.metrics[name] for o in outcomes if name in o.metrics)
         for name in names
     }
+    if DIVERGED in metrics:
+        metrics[DIVERGED] *= sum(DIVERGED in o.metrics for o in outcomes) / len(outcomes)
     if len({outcome.metrics.get("reward_epoch") for outcome in outcomes}) > 1:
         metrics.pop("reward_epoch")
     metrics |= {"trainings": float(len(rewards)), "reward_std": statistics.stdev(rewards)}

@@ -18,6 +18,7 @@ from nasrunner.children.attempts import Attempt, Result, num_epochs, rewarded_me
 from nasrunner.children.batch_norm import set_epsilon
 from nasrunner.children.checkpoints import KeepWeights
 from nasrunner.children.continuing import KeepProgress, Progress, identity_of, read_progress
+from nasrunner.children.evaluating import DIVERGED
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.lightning import LightningTask
 from nasrunner.children.loading import LoadedData, prepared
@@ -163,6 +164,8 @@ class Fitting:
 def rewarded(fitted: Fitted, curves: list[Line]) -> Result:
     """The reward of a training that has ended, and the metrics of the epochs that it is of.
 
+    One that diverged, and has a reward all the same, has a metric ``diverged`` of 1.
+
     Raises:
         FloatingPointError: training diverged before anything was measured.
         ValueError: there is no reward, as of ``Reward``.
@@ -175,10 +178,13 @@ def rewarded(fitted: Fitted, curves: list[Line]) -> Result:
         return _finite(task.reward.of_value(value)), {
             metric: value,
             "epochs": float(num_epochs(curves)),
+            DIVERGED: 1.0,
         }
     if diverged is not None and not any(metric in line for line in curves):
         raise FloatingPointError(f"{diverged}, before {metric} was measured")
     metrics = rewarded_metrics(curves, task.reward.chosen(curves))
+    if diverged is not None:
+        metrics[DIVERGED] = 1.0
     if fitted.module.num_validated:
         metrics["val_targets"] = float(fitted.module.num_validated)
     return _finite(task.reward(curves)), metrics

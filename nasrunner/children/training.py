@@ -55,14 +55,13 @@ class TrainChild:
             files.start(proposal, config)
         trainings = list(evaluation.trainings(config, seed))
         fittings = [Fitting(self.task, proposal, frozen, *each) for each in trainings]
-        outcomes, curves = _trained_each(fittings, files.folder / TRAININGS)
+        outcomes, curves = _trained_each(fittings, files.folder / TRAININGS, attempt)
         with files:
             files.start(proposal, config, mean_curves(curves))
         for path in (files.folder / TRAININGS / "0").glob("*.ckpt"):
             shutil.copyfile(path, files.folder / path.name)
         attempt.keeps_last = True
         attempt.curves.extend(mean_curves(curves))
-        attempt.set_cost_s(sum(outcome.cost_s for outcome in outcomes))
         return mean_outcome(outcomes)
 
     def _seed_of(self, proposal: Proposal) -> int:
@@ -83,16 +82,22 @@ def _trained(fitting: Fitting, files: ChildFiles, attempt: Attempt) -> Result:
 
 
 def _trained_each(
-    fittings: Sequence[Fitting], folder: Path
+    fittings: Sequence[Fitting], folder: Path, attempt: Attempt
 ) -> tuple[list[Outcome], list[list[Line]]]:
-    """The outcomes and curves of several trainings, each in a folder of its own."""
+    """The outcomes and curves of several trainings, each in a folder of its own.
+
+    The attempt has cost what they have, those of earlier attempts among them.
+    """
     outcomes, curves = [], []
+    spent_s = 0.0
     for number, fitting in enumerate(fittings):
         files = ChildFiles(folder / f"{number}")
         outcome = found_outcome(files.folder, fitting.proposal)
         if outcome is None:
             train = functools.partial(_trained, fitting, files)
             outcome = attempted(fitting.proposal, files, train)
+        spent_s += outcome.cost_s
+        attempt.set_cost_s(spent_s)
         if outcome.status != "completed":
             reason = last_line(outcome.error)
             raise TrainingError(f"training {number} of {len(fittings)} failed: {reason}")

@@ -122,6 +122,8 @@ class ProgressDisplay:
         if summary.failure is not None:
             self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
         counts = ", ".join(_counted(name, n) for name, n in summary.counts.items() if n)
+        if self._counts["diverged"]:
+            counts += f"; {self._counts['diverged']} with a reward diverged"
         self._print(Text.assemble(("Children: ", "bold"), counts or "none"))
         spent = (
             f"{_clock(summary.wall_s)}; training, summed over children: {_clock(summary.cost_s)}"
@@ -150,6 +152,7 @@ class ProgressDisplay:
         """Takes an outcome; returns whether it is the best so far."""
         is_repeated = outcome.status == "invalid" and outcome.reused_from is not None
         self._counts["repeated" if is_repeated else outcome.status] += 1
+        self._counts["diverged"] += outcome.reward is not None and "diverged" in outcome.metrics
         if outcome.status == "failed" and self._first_failed is None:
             self._first_failed = outcome.proposal.index
         return self._ranking.add(outcome)
@@ -168,6 +171,8 @@ class ProgressDisplay:
             line.append(f"same as child {outcome.reused_from} ")
         elif outcome.status != "invalid":  # which takes no time
             line.append(f"{outcome.cost_s:.1f} s ")
+        if outcome.reward is not None and outcome.metrics.get("diverged"):
+            line.append("diverged ", style="red")
         return line.append(f" {self._best_text()}")
 
     def _reason(self, outcome: Outcome) -> str:

@@ -168,6 +168,32 @@ def test_the_mean_of_different_epochs_is_no_epoch(epochs, expected):
     assert mean_outcome(outcomes)[1].get("reward_epoch") == expected
 
 
+def test_the_share_of_trainings_that_diverged_is_said_of_a_child():
+    outcomes = [
+        Outcome(Proposal(0, {}), "completed", 0.5, metrics)
+        for metrics in ({"diverged": 1.0}, {}, {}, {"diverged": 1.0})
+    ]
+    assert mean_outcome(outcomes)[1]["diverged"] == 0.5
+    assert "diverged" not in mean_outcome(outcomes[1:3])[1]
+
+
+def test_a_child_that_fails_has_cost_what_its_trainings_of_earlier_attempts_have(
+    tmp_path, monkeypatch
+):
+    """Training 0 has ended in an attempt before, and cost 1,000 s; training 1 fails at once."""
+    outcome = train(tmp_path, evaluation={"repeats": 2})
+    first, second = (child_folder(tmp_path, 0) / "trainings" / number for number in "01")
+    ended = json.loads((first / "outcome.json").read_text())
+    (first / "outcome.json").write_text(json.dumps({**ended, "cost_s": 1000.0}))
+    failed = {**ended, "status": "failed", "reward": None, "error": "it broke", "cost_s": 10.0}
+    (second / "outcome.json").write_text(json.dumps(failed))
+    (child_folder(tmp_path, 0) / "outcome.json").unlink()
+    again = train(tmp_path, evaluation={"repeats": 2}, is_rehearsed=False)
+    assert outcome.status == "completed"
+    assert again.error.endswith("training 1 of 2 failed: it broke")
+    assert 1010 <= again.cost_s < 1060
+
+
 def test_data_of_every_fold_are_looked_at_before_training():
     data = {"_target_": "tests.children.odd_data.ShortFolds"}
     chosen = {key: OWN[key] for key in OWN if key != "_target_"}

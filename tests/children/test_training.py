@@ -406,7 +406,7 @@ def test_a_child_that_diverges_keeps_what_was_measured_before(tmp_path, fast_loo
     before = train(tmp_path / "b", *given, "trainer.max_epochs=2", space=broken("nothing"))
     assert (outcome.status, outcome.error) == ("completed", None)
     assert outcome.reward == before.reward  # there are 6 steps an epoch
-    assert outcome.metrics == before.metrics
+    assert outcome.metrics == {**before.metrics, "diverged": 1}
     assert curves(tmp_path / "a") == curves(tmp_path / "b")
     assert weights(tmp_path / "a")["epoch"] == weights(tmp_path / "b")["epoch"]
     log = (child_folder(tmp_path / "a", 0) / "log.txt").read_text()
@@ -430,7 +430,7 @@ def test_a_child_that_diverges_counts_with_chance_or_fails_where_that_is_the_rul
     space = broken("nan in step 15")
     outcome = train(tmp_path / "chance", "task.reward.diverged=chance", space=space)
     assert (outcome.status, outcome.reward) == ("completed", 1 / 3)
-    assert outcome.metrics == {"val_accuracy": 1 / 3, "epochs": 2}
+    assert outcome.metrics == {"val_accuracy": 1 / 3, "epochs": 2, "diverged": 1}
     assert not (child_folder(tmp_path / "chance", 0) / "best.ckpt").exists()
     outcome = train(tmp_path / "failed", "task.reward.diverged=failed", space=space)
     assert (outcome.status, outcome.reward) == ("failed", None)

@@ -223,3 +223,17 @@ def test_an_interrupted_study_ends_with_the_command_that_continues_it(study, rea
     display.open(study.info, (), study.inspect)
     display.close(study.summary(reason))
     assert ("Go on with: nasrunner resume=" in out.file.getvalue()) == is_told
+
+
+def test_a_child_that_diverged_and_has_a_reward_is_told_and_counted(study):
+    out = console(is_terminal=False)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, (), study.inspect)
+    for index, metrics in enumerate([{}, {"diverged": 1.0}, {"diverged": 1 / 3}]):
+        outcome = Outcome(study.proposal(index), "completed", 0.5, metrics, cost_s=2.0)
+        display.recorded(outcome, None)
+    display.close(dataclasses.replace(study.summary(), counts={"completed": 3}))
+    lines = out.file.getvalue().splitlines()
+    assert lines[1] == "child 0    0.5      2.0 s  best 0.5 (child 0)"
+    assert lines[2] == "child 1    0.5      2.0 s diverged  best 0.5 (child 0)"
+    assert "Children: 3 completed; 2 with a reward diverged" in lines
