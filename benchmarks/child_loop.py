@@ -27,7 +27,7 @@ from torch.nn import functional
 from nasrunner.children.lightning import LightningTask
 from nasrunner.composition import construct
 from nasrunner.core import SearchSpace
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from nasrunner.children.lightning import LightningTrainer
 from nasrunner.children.module import ChildModule
 from nasrunner.composition import construct
 from nasrunner.core import Genotype, Proposal, SearchSpace
-from nasrunner.spaces.drawing import draw
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw
 
 CONFIG = Path(__file__).parent.parent / "conf"
 

@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from nasrunner.composition import construct
 from nasrunner.config import config_dir
 from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 
 def space_of(num_layers: int) -> SearchSpace:

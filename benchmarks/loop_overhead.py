@@ -35,7 +35,7 @@ from nasrunner.core import (
 )
 from nasrunner.ledger import Ledger
 from nasrunner.rules import Rules
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study import Study
 
 

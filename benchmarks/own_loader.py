@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from nasrunner.core import Outcome, Proposal, Train
 from nasrunner.executors.local import LocalExecutor
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 EPOCHS = 3
 SPACE = {"concat": [{"affine": {"units": 64}}, "relu", {"affine": {"units": 4}}]}

@@ -24,7 +24,7 @@ from nasrunner.composition import construct
 from nasrunner.config import config_dir
 from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.searchers.sampling.random import RandomSearch
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 LEFT_OUT = ("cmaes", "gp", "exhaustive")
 """Not by default: minutes for 10,000 children, and none of them is meant for so many."""

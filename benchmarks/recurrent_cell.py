@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from nasrunner.spaces import LstmCell, TreeCell
-from nasrunner.spaces.recurrence import RecurrentLayer
-from nasrunner.spaces.recurrent_cell import Cell
+from nasrunner.spaces.recurrent.cells import Cell
+from nasrunner.spaces.recurrent.recurrence import RecurrentLayer
 
 STEPS, BATCH, UNITS = 35, 20, 650
 LIMIT = {"cpu": 3.0, "cuda": 5.0}

@@ -73,7 +73,7 @@ def _is_argument(key: str) -> bool:
     if not key.startswith("space."):
         return False
     from nasrunner.core.space import argument_names  # imports torch, where it is needed
-    from nasrunner.spaces.language import MODULES
+    from nasrunner.spaces.language.parsing import MODULES
 
     return module in MODULES and name in argument_names(MODULES[module])
 

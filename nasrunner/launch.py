@@ -138,7 +138,9 @@ def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def build_space(config: dict[str, Any]) -> SearchSpace:
     """The search space of a configuration."""
-    from nasrunner.spaces.language import parse_space  # imports torch: seconds that --help saves
+    from nasrunner.spaces.language.parsing import (
+        parse_space,  # imports torch: seconds that --help saves
+    )
 
     return parse_space(config["space"])
 
@@ -162,7 +164,7 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
     Raises:
         ConfigError: it cannot be built, or cannot train a child several times.
     """
-    from nasrunner.spaces.drawing import draw
+    from nasrunner.spaces.pictures.drawing import draw
 
     evaluation = config.get("evaluation", _ONE_TRAINING)
     is_single = evaluation == _ONE_TRAINING

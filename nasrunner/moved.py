@@ -21,6 +21,10 @@ _MOVED: Mapping[str, str] = {
         for module, room in rooms.items()
     },
     "nasrunner.searchers.tpe": "nasrunner.searchers.optuna",
+    "nasrunner.spaces.language_model": "nasrunner.spaces.recurrent.language_model",
+    "nasrunner.spaces.recurrent": "nasrunner.spaces.recurrent.layers",
+    "nasrunner.spaces.recurrent_baselines": "nasrunner.spaces.recurrent.baselines",
+    "nasrunner.spaces.recurrent_cell": "nasrunner.spaces.recurrent.cells",
 }
 
 

@@ -129,7 +129,7 @@ def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
     Raises:
         ConfigError: there is no such child, or the study may be a stranger's and could run code.
     """
-    from nasrunner.spaces.writing import written  # imports torch
+    from nasrunner.spaces.language.writing import written  # imports torch
 
     study = read_study(folder, trust=trust)
     children = study.best(1) if index is None else study.children[index : index + 1]

@@ -34,8 +34,12 @@ FORMER = [
     f"{SEARCHERS}.acquisition.Portfolio",
     f"{SEARCHERS}.acquisition.ExploreGreedy",
     f"{SEARCHERS}.acquisition.ExpectedImprovement",
+    "nasrunner.spaces.language_model.LanguageModel",
+    "nasrunner.spaces.recurrent.Recurrent",
+    "nasrunner.spaces.recurrent_baselines.GruCell",
+    "nasrunner.spaces.recurrent_cell.TreeCell",
 ]
-"""What studies named before searchers had rooms."""
+"""What studies named before these had rooms."""
 
 
 @pytest.mark.parametrize("target", FORMER)

@@ -16,7 +16,7 @@ from nasrunner import config as skeleton
 from nasrunner.composition import construct
 from nasrunner.core import DataError, Searcher
 from nasrunner.launch import build_space, build_trainer
-from nasrunner.spaces.writing import written
+from nasrunner.spaces.language.writing import written
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from nasrunner.core import ConfigError
 from nasrunner.show_space import found_space, main, print_samples, tree
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.report.recordings import recorded
 
 

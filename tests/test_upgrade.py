@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nasrunner import config as skeleton
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.upgrade import as_built
 from nasrunner.upgrade import upgraded as upgraded_of
 

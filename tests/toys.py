@@ -47,7 +47,7 @@ def chain(length: int = 6, width: int = 4) -> SearchSpace:
 
 def _parsed(tree: Mapping[str, Any]) -> SearchSpace:
     # It imports torch: two seconds that a worker of toys need not spend.
-    from nasrunner.spaces.language import parse_space
+    from nasrunner.spaces.language.parsing import parse_space
 
     return parse_space(tree)
 

@@ -15,7 +15,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.space import Shape
 from nasrunner.retrain.request import check_may_change
-from nasrunner.spaces.language import parse_settings
+from nasrunner.spaces.language.parsing import parse_settings
 
 Grid = tuple[tuple[str, OneOf], ...]
 """(Dotted key of the child's configuration, its values) pairs."""

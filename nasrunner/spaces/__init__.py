@@ -16,12 +16,12 @@ from nasrunner.spaces.images import (
     MaxPool,
     SeparableConv2d,
 )
-from nasrunner.spaces.language_model import LanguageModel
 from nasrunner.spaces.mobile import InvertedResidual
 from nasrunner.spaces.named import Named
-from nasrunner.spaces.recurrent import Embedding, Recurrent
-from nasrunner.spaces.recurrent_baselines import GruCell, LstmCell, RnnCell
-from nasrunner.spaces.recurrent_cell import RecurrentCell, TreeCell
+from nasrunner.spaces.recurrent.baselines import GruCell, LstmCell, RnnCell
+from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
+from nasrunner.spaces.recurrent.language_model import LanguageModel
+from nasrunner.spaces.recurrent.layers import Embedding, Recurrent
 from nasrunner.spaces.share import Share, Shared
 from nasrunner.spaces.skip_graph import SkipGraph
 from nasrunner.spaces.skips import SkipLayers

@@ -9,7 +9,14 @@ from torch import nn
 from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.initialization import Init, initialize
-from nasrunner.spaces.window import Padding, Pair, Window, image_shape, pair_of, window_over
+from nasrunner.spaces.recurrent.window import (
+    Padding,
+    Pair,
+    Window,
+    image_shape,
+    pair_of,
+    window_over,
+)
 
 # B = batch, C = channels, H, W = height and width
 

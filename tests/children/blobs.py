@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from nasrunner.composition import construct
 from nasrunner.core import DataError, Proposal
 from nasrunner.data.tensors import TensorDataModule
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 CONFIG = Path(__file__).parents[2] / "conf"
 GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")

@@ -13,7 +13,7 @@ from nasrunner.children.blueprint import measure
 from nasrunner.children.inspecting import measured, runs_own_code
 from nasrunner.children.samples import sampled
 from nasrunner.core import SpaceError
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.children.studies import wait_until
 
 HERE = "tests.children.test_inspecting"

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasrunner.children.blueprint import count_flops
 from nasrunner.core import ConfigError, DataError, Proposal, SpaceError
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import BLOBS, CONFIG, MLP, OWN, broken, make_trainer
 
 IMAGES = {**BLOBS, "in_shape": [3, 32, 32], "num_outputs": 10}

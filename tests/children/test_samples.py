@@ -3,7 +3,7 @@ import pytest
 from nasrunner.children.inspecting import measured
 from nasrunner.children.samples import sampled
 from nasrunner.core import ConfigError
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space
 
 

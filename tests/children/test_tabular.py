@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasrunner.children.tabular import TabularTrainer
 from nasrunner.composition import construct
 from nasrunner.core import ConfigError, DataError, Proposal, SearchSpace, SpaceError
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("NASRUNNER_DATA", ROOT / "../shared/data"))

@@ -4,7 +4,7 @@ import pytest
 
 from nasrunner.children import samples
 from nasrunner.core import ConfigError, memory
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 
 def test_a_limit_of_the_cgroup_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

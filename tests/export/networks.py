@@ -11,7 +11,7 @@ from torch import nn
 from nasrunner.core import SearchSpace, Shape, SpaceError
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.export.source.standalone import StandAlone, write
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import draw
 
 CONFIG = Path(__file__).parents[2] / "conf"

@@ -13,7 +13,7 @@ from nasrunner.export.checks import max_difference
 from nasrunner.export.errors import ExportError
 from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
 from nasrunner.export.source.construction import build
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.export.blocks import Undecided
 from tests.export.networks import SPACES, in_shape_of, possible, shipped, trained, written
 from tests.searchers.worlds import WIDE_SPACES

@@ -14,7 +14,7 @@ from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, Point, best_of
 from nasrunner.retrain.request import Request, changed
 from nasrunner.retrain.session import Session
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.stem for path in (ROOT / "conf" / "grid").glob("*.yaml"))

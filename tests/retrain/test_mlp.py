@@ -1,7 +1,7 @@
 import pytest
 
 from nasrunner.retrain.mlp import is_mlp
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 AFFINE = {"affine": {"units": {"oneof": [4, 8]}}}
 

@@ -13,7 +13,7 @@ from nasrunner.core import Address, ConfigError, Outcome, Searcher
 from nasrunner.searchers.optuna import Tpe, _distribution
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.surrogates.encoding import Encoding
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from nasrunner.core import Outcome, SearchSpace
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.test_contract import every_searcher, few_examples, schedules
 from tests.searchers.worlds import SEARCHERS, Loop, make_searcher, one_by_one
 

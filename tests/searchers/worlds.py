@@ -18,7 +18,7 @@ from optuna.samplers import GPSampler
 
 from nasrunner.composition import construct
 from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace, genotype_hash
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 CONF = Path(__file__).parents[2] / "conf"
 SEARCHERS = sorted(path.stem for path in (CONF / "searcher").glob("*.yaml"))

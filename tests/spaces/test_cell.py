@@ -12,8 +12,8 @@ from nasrunner.children.inspecting import draw_up
 from nasrunner.core import SearchSpace, SpaceError
 from nasrunner.spaces import Affine, Cell, Concat, Conv2d, Empty, Fork, Named, Relu, Zero
 from nasrunner.spaces.cell import Graph, edges_of
-from nasrunner.spaces.drawing import draw as picture
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw as picture
 from tests.spaces.enumeration import draw, enumerate_genotypes
 from tests.spaces.test_shipped import load
 

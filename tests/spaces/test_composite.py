@@ -23,7 +23,7 @@ from nasrunner.spaces import (
     Tanh,
 )
 from nasrunner.spaces.branches import Merge
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 UNITS = OneOf((2, 3))
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from nasrunner.core import SearchSpace
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import enumerate_genotypes
 
 TEXT = (Path(__file__).parents[2] / "conf" / "space" / "cnn_baselines.yaml").read_text("utf-8")

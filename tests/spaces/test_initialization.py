@@ -20,7 +20,7 @@ from nasrunner.spaces import (
     SeparableConv2d,
 )
 from nasrunner.spaces.initialization import Init
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 IMAGE = (24, 8, 8)
 WITH_WEIGHTS = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Decision, Space, SpaceError
 from nasrunner.core.space import argument_names
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import draw, enumerate_genotypes
 from tests.spaces.strategies import IN_SHAPE, Config, modules
 

@@ -12,7 +12,7 @@ from nasrunner.core.decision import Address, Choose
 from nasrunner.core.space import enter
 from nasrunner.spaces.basic import Affine, Empty
 from nasrunner.spaces.composite import Concat, Or
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, load_space
 from tests.spaces.strategies import Config, modules
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nasrunner.core import SearchSpace
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import draw, enumerate_genotypes
 
 FOLDER = Path(__file__).parents[2] / "conf" / "space"

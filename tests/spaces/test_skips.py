@@ -12,11 +12,11 @@ from nasrunner.core import Decision, Genotype, SearchSpace, SpaceError
 from nasrunner.core.decision import Selection
 from nasrunner.export.source.construction import build
 from nasrunner.spaces import Concat, Conv2d, Flatten, MaxPool, Relu, SkipLayers
-from nasrunner.spaces.drawing import draw as picture
-from nasrunner.spaces.language import parse_space
-from nasrunner.spaces.picture import Pill, Series
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw as picture
+from nasrunner.spaces.pictures.picture import Pill, Series
+from nasrunner.spaces.pictures.skip_picture import SkipColumn
 from nasrunner.spaces.skip_graph import SkipGraph
-from nasrunner.spaces.skip_picture import SkipColumn
 from tests.export.networks import difference, disturb, written
 from tests.spaces.enumeration import draw, enumerate_genotypes
 from tests.spaces.test_shipped import load

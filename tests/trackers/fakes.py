@@ -19,8 +19,8 @@ from nasrunner.core import (
     Tracker,
 )
 from nasrunner.core.records import child_folder
-from nasrunner.spaces.drawing import draw
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw
 from nasrunner.trackers.mlflow import MlflowTracker
 
 UNITS = list(range(1, 2001))

@@ -49,7 +49,7 @@ class Drawing:
     Attributes:
         title: whose picture it is.
         caption: how it did.
-        svg: as ``nasrunner.spaces.drawing.draw`` makes it.
+        svg: as ``nasrunner.spaces.pictures.drawing.draw`` makes it.
     """
 
     title: str

@@ -3,7 +3,7 @@
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Drawing, Section, Table
 from nasrunner.report.study.evaluations import number
-from nasrunner.spaces.drawing import draw
+from nasrunner.spaces.pictures.drawing import draw
 
 NUM_LISTED, NUM_DRAWN = 10, 3
 

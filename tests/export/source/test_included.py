@@ -12,7 +12,7 @@ from nasrunner.export.errors import ExportError
 from nasrunner.export.source.construction import build
 from nasrunner.export.source.included import Sources
 from nasrunner.spaces.external import External
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.export.blocks import INNER, Applies, NeedsNumpy, Several
 from tests.export.networks import difference, written
 

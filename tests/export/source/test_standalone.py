@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from nasrunner.core import SpaceError
 from nasrunner.export.source.construction import build
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.export.networks import (
     SPACES,
     difference,

@@ -5,7 +5,7 @@ import pytest
 
 from nasrunner.core import Outcome, Proposal, SearchSpace
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space, reward_of
 
 

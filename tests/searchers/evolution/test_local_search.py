@@ -4,7 +4,7 @@ import pytest
 
 from nasrunner.core import Genotype, Outcome, Proposal, SearchSpace
 from nasrunner.searchers.evolution.local_search import LocalSearch
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, one_by_one, reward_of
 
 

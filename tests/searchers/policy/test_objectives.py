@@ -6,7 +6,7 @@ import torch
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.searchers.policy.objectives import Ppo, Reinforce
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.worlds import load_space
 

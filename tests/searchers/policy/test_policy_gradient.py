@@ -13,7 +13,7 @@ from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.searchers.policy.replicas import Arrivals
 from nasrunner.searchers.policy.rollout import Policy, Rollout
 from nasrunner.searchers.policy.transcript import Transcript, Vocabulary
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space, run
 
 

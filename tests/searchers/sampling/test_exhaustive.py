@@ -1,6 +1,6 @@
 from nasrunner.core import Proposal
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space
 
 

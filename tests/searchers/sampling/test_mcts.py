@@ -6,7 +6,7 @@ import pytest
 
 from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.searchers.sampling.mcts import MonteCarloTreeSearch, Node, scale_of, split
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, one_by_one, reward_of
 
 

@@ -12,7 +12,7 @@ from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.surrogates.acquisition import ExploreGreedy
 from nasrunner.searchers.surrogates.candidates import Candidates
 from nasrunner.searchers.surrogates.smbo import Smbo, choose_history, normal_scores, standardised
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one, run
 
 

@@ -16,7 +16,7 @@ from nasrunner.searchers.surrogates.encoding import Encoding
 from nasrunner.searchers.surrogates.forest import Forest
 from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
 from nasrunner.searchers.surrogates.ngrams import NgramRidge, basic_modules, ngrams, ridge
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space
 
 RNG = np.random.default_rng(0)

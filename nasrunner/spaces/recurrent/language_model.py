@@ -9,7 +9,7 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Probability
-from nasrunner.spaces.recurrent import Embedding, SequenceDropout
+from nasrunner.spaces.recurrent.layers import Embedding, SequenceDropout
 
 # B = batch, T = time steps, V = vocabulary, I = size of an embedding
 

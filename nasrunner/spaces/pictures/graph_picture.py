@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nasrunner.spaces.picture import GAP, Canvas, Merge, Part, Series
+from nasrunner.spaces.pictures.picture import GAP, Canvas, Merge, Part, Series
 
 _BUS, _PAD, _CORNER, _SIDE = 16.0, 18.0, 8.0, 40.0
 

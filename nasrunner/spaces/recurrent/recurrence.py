@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasrunner.spaces.packed import product_with
-from nasrunner.spaces.recurrent_program import Program, differentiate_step, run_step
+from nasrunner.spaces.recurrent.packed import product_with
+from nasrunner.spaces.recurrent.program import Program, differentiate_step, run_step
 
 # T = time steps, B = batch, I = size of a vector that comes in, H = hidden size, G = H * gates
 

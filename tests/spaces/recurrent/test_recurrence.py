@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from nasrunner.spaces import GruCell, LstmCell, RecurrentCell, RnnCell, TreeCell
-from nasrunner.spaces.packed import LEAST, is_packable, product_with
-from nasrunner.spaces.recurrence import Recurrence, RecurrentLayer, keep_mask
-from nasrunner.spaces.recurrent_cell import Cell
+from nasrunner.spaces.recurrent.cells import Cell
+from nasrunner.spaces.recurrent.packed import LEAST, is_packable, product_with
+from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer, keep_mask
 from tests.spaces.enumeration import draw
 
 # B = batch, T = time steps, I = size of a vector that comes in, H = hidden size

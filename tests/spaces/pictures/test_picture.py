@@ -1,8 +1,8 @@
 import pytest
 
-from nasrunner.spaces.drawing import draw
-from nasrunner.spaces.picture import Box, Frame, Series, text_width
-from tests.spaces.pictures import GOLDEN, PICTURES
+from nasrunner.spaces.pictures.drawing import draw
+from nasrunner.spaces.pictures.picture import Box, Frame, Series, text_width
+from tests.spaces.pictures.svg import GOLDEN, PICTURES
 
 
 @pytest.mark.parametrize("name", PICTURES)

@@ -9,9 +9,9 @@ from torch import nn
 from nasrunner.children.inspecting import draw_up
 from nasrunner.core import SpaceError
 from nasrunner.spaces import LanguageModel
-from nasrunner.spaces.language import parse_space
-from nasrunner.spaces.language_model import Predictor
-from nasrunner.spaces.recurrent import SequenceDropout, WordVectors
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.recurrent.language_model import Predictor
+from nasrunner.spaces.recurrent.layers import SequenceDropout, WordVectors
 
 # T = time steps, V = vocabulary
 

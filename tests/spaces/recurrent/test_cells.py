@@ -9,9 +9,9 @@ from torch import nn
 
 from nasrunner.core import SpaceError
 from nasrunner.spaces import RecurrentCell, TreeCell
-from nasrunner.spaces.drawing import draw as picture
-from nasrunner.spaces.language import parse_space
-from nasrunner.spaces.recurrence import RecurrentLayer
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw as picture
+from nasrunner.spaces.recurrent.recurrence import RecurrentLayer
 from tests.spaces.enumeration import draw, enumerate_genotypes
 from tests.spaces.test_shipped import load
 

@@ -1,6 +1,6 @@
 """Architectures that have every part of a picture, and the golden files of their pictures.
 
-    python -m tests.spaces.pictures
+    python -m tests.spaces.pictures.svg
 
 draws the golden files again; do so only where pictures are meant to change, look at them, and say
 why.
@@ -34,8 +34,8 @@ from nasrunner.spaces import (
     Zero,
 )
 from nasrunner.spaces.cell import Graph
-from nasrunner.spaces.drawing import draw
 from nasrunner.spaces.external import External
+from nasrunner.spaces.pictures.drawing import draw
 from nasrunner.spaces.skip_graph import SkipGraph
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from nasrunner.spaces.picture import DETAIL_SIZE, GAP, Canvas, Merge, Part, Series
+from nasrunner.spaces.pictures.picture import DETAIL_SIZE, GAP, Canvas, Merge, Part, Series
 
 _PAD, _LANE, _CORNER, _OUT, _NUMBER = 14.0, 12.0, 6.0, 8.0, 26.0
 _LINE = "#555555"

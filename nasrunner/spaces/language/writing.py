@@ -8,7 +8,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, content_field
 from nasrunner.spaces.external import External
-from nasrunner.spaces.language import MODULES
+from nasrunner.spaces.language.parsing import MODULES
 
 NUM_OUTPUTS = "${data.num_outputs}"
 

@@ -6,7 +6,7 @@ import pytest
 
 from nasrunner.core import SpaceError
 from nasrunner.core.decision import Schedule
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
 
 SCHEDULE = {"schedule": {"start": 1, "step": 2, "end": 5, "every": 10}}
 UNITS = {"affine": {"units": {"oneof": [8, 16]}}}

@@ -8,14 +8,14 @@ import yaml
 from hypothesis import given
 
 from nasrunner.core import SearchSpace, SpaceError
-from nasrunner.spaces.language import parse_space
-from nasrunner.spaces.writing import written
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.language.writing import written
 from tests.spaces.enumeration import draw
 from tests.spaces.strategies import Config, modules
 from tests.spaces.test_properties import relaxed, seeds
 from tests.spaces.test_shipped import PATHS, load
 
-HERE = "tests.spaces.test_language"
+HERE = "tests.spaces.language.test_parsing"
 
 
 def through_yaml(frozen: SearchSpace, num_outputs: int | None = None) -> Any:

@@ -8,7 +8,7 @@ from torch import nn
 from nasrunner.core import Address, OneOf, Shape, Space, SpaceError
 from nasrunner.spaces import Affine, Concat, Conv2d, Optional, Relu
 from nasrunner.spaces.external import External
-from nasrunner.spaces.language import MODULES, parse_space
+from nasrunner.spaces.language.parsing import MODULES, parse_space
 
 HERE = __name__
 

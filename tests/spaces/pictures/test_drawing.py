@@ -26,9 +26,9 @@ from nasrunner.spaces import (
     RepeatTied,
     Residual,
 )
-from nasrunner.spaces.drawing import draw
 from nasrunner.spaces.external import External
-from nasrunner.spaces.language import parse_space
+from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw
 
 SVG = "{http://www.w3.org/2000/svg}"
 SPACES = sorted(Path("conf/space").glob("*.yaml"))

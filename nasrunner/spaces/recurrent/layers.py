@@ -15,8 +15,8 @@ from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Probability
 from nasrunner.spaces.initialization import Init, initialize
 from nasrunner.spaces.named import Named
-from nasrunner.spaces.recurrence import RecurrentLayer, keep_mask
-from nasrunner.spaces.recurrent_cell import Cell
+from nasrunner.spaces.recurrent.cells import Cell
+from nasrunner.spaces.recurrent.recurrence import RecurrentLayer, keep_mask
 
 # B = batch, T = time steps, V = vocabulary, I = size of a vector
 

@@ -10,7 +10,7 @@ from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.recurrent_program import Operation, Program
+from nasrunner.spaces.recurrent.program import Operation, Program
 
 Combination = Literal["add", "elem_mult", "max"]
 Activation = Literal["identity", "tanh", "sigmoid", "relu", "sin"]

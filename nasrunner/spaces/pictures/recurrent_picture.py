@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from nasrunner.spaces.picture import Box, Branches, Part, Pill, Series
-from nasrunner.spaces.recurrent_cell import RecurrentCell, TreeCell, combined
+from nasrunner.spaces.pictures.picture import Box, Branches, Part, Pill, Series
+from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell, combined
 
 _SIGNS = {"add": "+", "elem_mult": "×", "max": "max"}
 

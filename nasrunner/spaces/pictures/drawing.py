@@ -14,9 +14,9 @@ from nasrunner.spaces.cell import Graph as CellGraph
 from nasrunner.spaces.cell import edges_of
 from nasrunner.spaces.composite import Concat, Repeat, RepeatTied
 from nasrunner.spaces.external import External
-from nasrunner.spaces.graph_picture import Graph
 from nasrunner.spaces.named import Named
-from nasrunner.spaces.picture import (
+from nasrunner.spaces.pictures.graph_picture import Graph
+from nasrunner.spaces.pictures.picture import (
     DETAIL_SIZE,
     GAP,
     MARGIN,
@@ -30,11 +30,11 @@ from nasrunner.spaces.picture import (
     Skip,
     text_width,
 )
-from nasrunner.spaces.recurrent_cell import RecurrentCell, TreeCell
-from nasrunner.spaces.recurrent_picture import cell_parts
+from nasrunner.spaces.pictures.recurrent_picture import cell_parts
+from nasrunner.spaces.pictures.skip_picture import SkipColumn
+from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
 from nasrunner.spaces.share import Share
 from nasrunner.spaces.skip_graph import SkipGraph
-from nasrunner.spaces.skip_picture import SkipColumn
 
 _FAMILIES: dict[type, str] = {
     basic.Affine: "dense",

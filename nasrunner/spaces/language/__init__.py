@@ -1,0 +1,1 @@
+"""The space language: YAML to spaces and back."""

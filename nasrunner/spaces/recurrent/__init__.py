@@ -1,0 +1,1 @@
+"""Recurrent cells, layers of them, and language models."""
