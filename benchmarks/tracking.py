@@ -16,9 +16,9 @@ from pathlib import Path
 from unittest import mock
 
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, StudyInfo, Summary
-from nasrunner.trackers.mlflow import MlflowTracker
-from nasrunner.trackers.mlflow_database import with_driver
-from nasrunner.trackers.mlflow_runs import StudyRuns
+from nasrunner.trackers.mlflow.runs import StudyRuns
+from nasrunner.trackers.mlflow.stores.database import with_driver
+from nasrunner.trackers.mlflow.tracker import MlflowTracker
 from tests.trackers.databases import PASSWORD, postgresql, postgresql_programs
 from tests.trackers.servers import free_port, mlflow_server
 

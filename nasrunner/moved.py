@@ -20,6 +20,7 @@ _MOVED: Mapping[str, str] = {
         for package, rooms in _ROOMS.items()
         for module, room in rooms.items()
     },
+    "nasrunner.trackers.mlflow": "nasrunner.trackers.mlflow.tracker",
     "nasrunner.searchers.tpe": "nasrunner.searchers.optuna",
     "nasrunner.spaces.language_model": "nasrunner.spaces.recurrent.language_model",
     "nasrunner.spaces.recurrent": "nasrunner.spaces.recurrent.layers",

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError
-from nasrunner.trackers.mlflow_sqlite import SqliteFile
+from nasrunner.trackers.mlflow.stores.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from submitit import Job

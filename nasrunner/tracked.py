@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.config import config_dir
 from nasrunner.recorded import RecordedStudy
-from nasrunner.trackers.mlflow_file import recall
+from nasrunner.trackers.mlflow.stores.file import recall
 from nasrunner.trust import is_own
 
 OUTPUTS = Path("outputs")

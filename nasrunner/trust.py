@@ -94,7 +94,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         _Kind("nasrunner.executors.serial"),
         _Kind("nasrunner.executors.simulated"),
     ),
-    "tracker": (_Kind("nasrunner.trackers.mlflow"), _Kind("nasrunner.trackers.none")),
+    "tracker": (_Kind("nasrunner.trackers.mlflow.tracker"), _Kind("nasrunner.trackers.none")),
 }
 """What a group's ``_target_`` may be in a study that is not the user's own."""
 

@@ -34,6 +34,7 @@ FORMER = [
     f"{SEARCHERS}.acquisition.Portfolio",
     f"{SEARCHERS}.acquisition.ExploreGreedy",
     f"{SEARCHERS}.acquisition.ExpectedImprovement",
+    "nasrunner.trackers.mlflow.MlflowTracker",
     "nasrunner.spaces.language_model.LanguageModel",
     "nasrunner.spaces.recurrent.Recurrent",
     "nasrunner.spaces.recurrent_baselines.GruCell",

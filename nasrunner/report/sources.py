@@ -7,8 +7,8 @@ from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.report.arguments import Arguments
 from nasrunner.tracked import own_tracking_uri, usual_tracking_uri
-from nasrunner.trackers.mlflow_file import recall
-from nasrunner.trackers.mlflow_reading import NotFetchableError, StudyReader, TrackingError
+from nasrunner.trackers.mlflow.reading import NotFetchableError, StudyReader, TrackingError
+from nasrunner.trackers.mlflow.stores.file import recall
 
 Warn = Callable[[str], None]
 

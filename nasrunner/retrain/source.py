@@ -11,7 +11,7 @@ from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.retrain.request import GROUPS, Request
 from nasrunner.tracked import OUTPUTS, folder_of_run, usual_tracking_uri
-from nasrunner.trackers.mlflow_reading import StudyReader
+from nasrunner.trackers.mlflow.reading import StudyReader
 
 FETCHED = OUTPUTS / "retrained"
 """Where a study goes that only MLflow has."""

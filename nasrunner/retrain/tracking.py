@@ -11,8 +11,8 @@ from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
 from nasrunner.retrain.tuned import Tuned
 from nasrunner.tracked import own_tracking_uri
-from nasrunner.trackers.mlflow import MlflowTracker
-from nasrunner.trackers.mlflow_retrained import RetrainedNetwork, write_retrained
+from nasrunner.trackers.mlflow.retrained import RetrainedNetwork, write_retrained
+from nasrunner.trackers.mlflow.tracker import MlflowTracker
 
 
 def track(session: Session, results: Results) -> str | None:

@@ -14,7 +14,7 @@ from nasrunner.report import command
 from nasrunner.report.arguments import HELP, parse
 from nasrunner.report.watching import watch
 from tests.report.recordings import EVOLUTION, Recording, recorded
-from tests.trackers.test_mlflow_reading import track
+from tests.trackers.mlflow.test_reading import track
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from nasrunner.trackers.mlflow_file import recall
+from nasrunner.trackers.mlflow.stores.file import recall
 
 _RUNS = """
 SELECT kind.value, number.value, what.value, reward.value, runs.status FROM runs

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from nasrunner import multirun
 from nasrunner.__main__ import main
 from nasrunner.core import ConfigError
-from nasrunner.trackers import mlflow_sqlite
+from nasrunner.trackers.mlflow.stores import sqlite as mlflow_sqlite
 
 LAUNCHER = Path(__file__).parents[2] / "conf" / "hydra" / "launcher" / "submitit_slurm.yaml"
 QUICK = ("executor=serial", "trainer.max_epochs=1", "max_children=1")

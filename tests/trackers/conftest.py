@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_connection import Connection
+from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.connection import Connection
 from tests.services import missing
 from tests.trackers import databases
 from tests.trackers.databases import PASSWORD, Postgresql, postgresql_programs

@@ -21,7 +21,7 @@ from nasrunner.core import (
 from nasrunner.core.records import child_folder
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.pictures.drawing import draw
-from nasrunner.trackers.mlflow import MlflowTracker
+from nasrunner.trackers.mlflow.tracker import MlflowTracker
 
 UNITS = list(range(1, 2001))
 EPOCHS = 3

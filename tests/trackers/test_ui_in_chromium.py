@@ -9,11 +9,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from nasrunner.trackers.mlflow_file import recall
+from nasrunner.trackers.mlflow.stores.file import recall
 from tests.services import chromium_programs
 from tests.trackers.fakes import track
+from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
 from tests.trackers.servers import free_port, mlflow_server
-from tests.trackers.test_mlflow import NUM_CHILDREN, Records
 
 pytestmark = [
     pytest.mark.slow,

@@ -179,7 +179,7 @@ def test_shipped_spaces_were_found():
 def test_the_same_architecture_is_the_same_picture_in_another_process():
     space = sample(shipped(SPACES[-1]), 3)
     code = (
-        "import sys; sys.path.insert(0, 'tests/spaces');"
+        "import sys; sys.path.insert(0, 'tests/spaces/pictures');"
         "from test_drawing import *; print(draw(sample(shipped(SPACES[-1]), 3)), end='')"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}

@@ -20,11 +20,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, TEMPORARILY_UNAVAILABLE
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-from nasrunner.trackers import mlflow_writer
-from nasrunner.trackers.mlflow_runs import StudyRuns
+from nasrunner.trackers.mlflow import writer as mlflow_writer
+from nasrunner.trackers.mlflow.runs import StudyRuns
 from tests.trackers.fakes import FakeStudy, track, tracker
+from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records, wait_until
 from tests.trackers.servers import answering, free_port, mlflow_server
-from tests.trackers.test_mlflow import NUM_CHILDREN, Records, wait_until
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -263,7 +263,7 @@ def test_what_is_being_done_is_waited_for_and_only_what_fails_is_given_up(
         real(runs)
 
     monkeypatch.setattr(StudyRuns, "connect", connect)
-    monkeypatch.setattr("nasrunner.trackers.mlflow._FIRST_TRY_S", 0.0)
+    monkeypatch.setattr("nasrunner.trackers.mlflow.tracker._FIRST_TRY_S", 0.0)
     closing = threading.Timer(1.0, may.set)
     closing.start()
     started = time.monotonic()

@@ -13,11 +13,11 @@ from omegaconf import OmegaConf
 
 from nasrunner.core.passwords import without_passwords
 from nasrunner.core.ports import StudyInfo, Summary
-from nasrunner.trackers import mlflow_text as text
-from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_children import ChildRun, ChildRuns
-from nasrunner.trackers.mlflow_connection import Connection, metrics_at, ms, params, tags
-from nasrunner.trackers.mlflow_file import recall, remember
+from nasrunner.trackers.mlflow import text
+from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.children import ChildRun, ChildRuns
+from nasrunner.trackers.mlflow.connection import Connection, metrics_at, ms, params, tags
+from nasrunner.trackers.mlflow.stores.file import recall, remember
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

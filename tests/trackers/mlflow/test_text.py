@@ -7,7 +7,7 @@ from mlflow.utils.validation import _validate_param
 
 from nasrunner.core import Blueprint, Outcome, Proposal, Summary
 from nasrunner.core.passwords import without_passwords
-from nasrunner.trackers.mlflow_text import (
+from nasrunner.trackers.mlflow.text import (
     MAX_PARAM,
     child_note,
     config_params,

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.passwords import without_password
-from nasrunner.trackers.mlflow_address import Address, check_uri
-from nasrunner.trackers.mlflow_connection import import_mlflow
-from nasrunner.trackers.mlflow_database import with_driver
-from nasrunner.trackers.mlflow_file import remember
-from nasrunner.trackers.mlflow_sqlite import as_mlflow_reads_it, path_of
+from nasrunner.trackers.mlflow.address import Address, check_uri
+from nasrunner.trackers.mlflow.connection import import_mlflow
+from nasrunner.trackers.mlflow.stores.database import with_driver
+from nasrunner.trackers.mlflow.stores.file import remember
+from nasrunner.trackers.mlflow.stores.sqlite import as_mlflow_reads_it, path_of
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome, Proposal, child_folder
-from nasrunner.trackers import mlflow_text as text
-from nasrunner.trackers.mlflow_connection import (
+from nasrunner.trackers.mlflow import text
+from nasrunner.trackers.mlflow.connection import (
     Connection,
     curve_metrics,
     metrics_at,
@@ -18,7 +18,7 @@ from nasrunner.trackers.mlflow_connection import (
     params,
     tags,
 )
-from nasrunner.trackers.mlflow_curves import CurveReader
+from nasrunner.trackers.mlflow.curves import CurveReader
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -1,7 +1,7 @@
 import json
 
 from nasrunner.core import Outcome, Proposal
-from nasrunner.trackers.mlflow_curves import BestSoFar, CurveReader, ledger_times
+from nasrunner.trackers.mlflow.curves import BestSoFar, CurveReader, ledger_times
 
 
 def line(epoch, **values):

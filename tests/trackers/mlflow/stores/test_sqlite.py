@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from nasrunner.core import ConfigError
-from nasrunner.trackers import mlflow_sqlite
+from nasrunner.trackers.mlflow.stores import sqlite as mlflow_sqlite
 from tests.trackers.fakes import track, tracker
-from tests.trackers.test_mlflow import NUM_CHILDREN, Records
+from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

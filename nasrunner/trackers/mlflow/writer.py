@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.ports import Blueprint, Inspect, Summary
 from nasrunner.core.records import Outcome, Proposal, child_folder
-from nasrunner.trackers.mlflow_artifacts import Artifacts
-from nasrunner.trackers.mlflow_children import ChildRun
-from nasrunner.trackers.mlflow_curves import BestSoFar, ledger_times
-from nasrunner.trackers.mlflow_faults import is_refusal
-from nasrunner.trackers.mlflow_runs import StudyRuns
+from nasrunner.trackers.mlflow.artifacts import Artifacts
+from nasrunner.trackers.mlflow.children import ChildRun
+from nasrunner.trackers.mlflow.curves import BestSoFar, ledger_times
+from nasrunner.trackers.mlflow.faults import is_refusal
+from nasrunner.trackers.mlflow.runs import StudyRuns
 
 _log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.passwords import without_password
-from nasrunner.trackers.mlflow_database import SCHEMES, Database, check_password, scheme_of
-from nasrunner.trackers.mlflow_sqlite import TIMEOUT_S, SqliteFile, has_plain_name
+from nasrunner.trackers.mlflow.stores.database import SCHEMES, Database, check_password, scheme_of
+from nasrunner.trackers.mlflow.stores.sqlite import TIMEOUT_S, SqliteFile, has_plain_name
 
 _KEY = "tracker.tracking_uri"
 _LEGAL = "sqlite:///outputs/mlflow.db, http://server:5000, postgresql://…, mysql://…"

@@ -12,11 +12,11 @@ from hydra.core.global_hydra import GlobalHydra
 
 from nasrunner.__main__ import main
 from nasrunner.core import ConfigError
-from nasrunner.trackers.mlflow_database import with_driver
+from nasrunner.trackers.mlflow.stores.database import with_driver
 from tests.trackers.databases import PASSWORD
 from tests.trackers.fakes import track, tracker
+from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records, wait_until
 from tests.trackers.servers import free_port, mlflow_server
-from tests.trackers.test_mlflow import NUM_CHILDREN, Records, wait_until
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
-from nasrunner.trackers import mlflow_connection, mlflow_writer
-from nasrunner.trackers.mlflow import MlflowTracker
+from nasrunner.trackers.mlflow import connection, writer
+from nasrunner.trackers.mlflow.tracker import MlflowTracker
 from tests.trackers.fakes import FakeStudy, tracker
 from tests.trackers.servers import answering
 
@@ -68,7 +68,7 @@ def test_what_a_server_refuses_is_told_before_the_first_child(tmp_path, server, 
 def test_a_server_that_is_away_does_not_keep_a_study_from_starting(
     tmp_path, monkeypatch, caplog, is_there
 ):
-    monkeypatch.setattr(mlflow_writer, "_FIRST_TRIES_S", 0.1)
+    monkeypatch.setattr(writer, "_FIRST_TRIES_S", 0.1)
     with answering(Overrun) as uri:
         if is_there:
             tracked = opened(tmp_path, uri)
@@ -85,7 +85,7 @@ def test_an_mlflow_that_cannot_be_imported_is_told_before_the_first_child(tmp_pa
     def broken(is_database):
         raise ImportError("cannot import name 'x' from 'google.protobuf'")
 
-    monkeypatch.setattr(mlflow_connection, "import_mlflow", broken)
+    monkeypatch.setattr(connection, "import_mlflow", broken)
     tracker(f"sqlite:///{tmp_path}/x.db").prepare()  # in a thread, whose traceback is an error here
     with pytest.raises(
         ConfigError, match=r"^tracker=mlflow: MLflow cannot be imported: .*protobuf'\. Legal: "
@@ -104,7 +104,7 @@ def test_a_process_that_ends_while_mlflow_is_imported_waits_for_that(tmp_path):
     )
     program = (
         "import pathlib, sys, threading, time\n"
-        "from nasrunner.trackers.mlflow_connection import import_early\n"
+        "from nasrunner.trackers.mlflow.connection import import_early\n"
         "threading.Thread(target=import_early, args=(False,), daemon=True).start()\n"
         "while not pathlib.Path('begun').exists(): time.sleep(0.01)\n"
         "sys.exit(3)\n"

@@ -17,12 +17,12 @@ from nasrunner.composition import construct
 from nasrunner.core import Tracker
 from nasrunner.ledger import Ledger, read_events
 from nasrunner.study import Study
-from nasrunner.trackers import mlflow_writer
+from nasrunner.trackers.mlflow import writer as mlflow_writer
 from tests.toys import RULES
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy, tracker
 from tests.trackers.looped import FakeSearch, LastingTrainer
+from tests.trackers.mlflow.test_tracker import Records, wait_until
 from tests.trackers.servers import free_port, mlflow_server
-from tests.trackers.test_mlflow import Records, wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,7 +32,7 @@ pytestmark = [
 AWAY_S = 6.0  # beyond the sixth pause, the longest
 CHILD_S = 1.5  # few children: each that ends meanwhile is looked at over HTTP
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 3.0
-LOCAL = Path(__file__).parents[2] / "conf" / "executor" / "local.yaml"
+LOCAL = Path(__file__).parents[3] / "conf" / "executor" / "local.yaml"
 
 
 @contextmanager

@@ -14,9 +14,9 @@ import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
-from nasrunner.trackers import mlflow_writer
-from nasrunner.trackers.mlflow_file import recall, study_id
-from nasrunner.trackers.mlflow_runs import StudyRuns
+from nasrunner.trackers.mlflow import writer as mlflow_writer
+from nasrunner.trackers.mlflow.runs import StudyRuns
+from nasrunner.trackers.mlflow.stores.file import recall, study_id
 from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
 from tests.trackers.servers import Healthy, answering
 

@@ -9,9 +9,9 @@ import pytest
 
 from nasrunner.core import ConfigError
 from nasrunner.core.passwords import without_password
-from nasrunner.trackers.mlflow_reading import StudyReader
+from nasrunner.trackers.mlflow.reading import StudyReader
 from tests.trackers.fakes import FakeStudy, tracker
-from tests.trackers.test_mlflow import NUM_CHILDREN, Records
+from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -6,8 +6,8 @@ from mlflow import MlflowClient
 
 from nasrunner.core import Blueprint, ConfigError, StudyInfo, Summary
 from nasrunner.recorded import read_study
-from nasrunner.trackers.mlflow_file import recall
-from nasrunner.trackers.mlflow_reading import NotFetchableError, StudyReader, TrackingError
+from nasrunner.trackers.mlflow.reading import NotFetchableError, StudyReader, TrackingError
+from nasrunner.trackers.mlflow.stores.file import recall
 from tests.report.recordings import EVOLUTION, Recording
 from tests.trackers.fakes import tracker
 

@@ -10,13 +10,13 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.passwords import without_password
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
-from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_connection import import_early
-from nasrunner.trackers.mlflow_faults import ArtifactError, is_refusal
-from nasrunner.trackers.mlflow_file import study_id
-from nasrunner.trackers.mlflow_runs import StudyRuns
-from nasrunner.trackers.mlflow_text import MAX_EXPERIMENT, clipped
-from nasrunner.trackers.mlflow_writer import Writer
+from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.connection import import_early
+from nasrunner.trackers.mlflow.faults import ArtifactError, is_refusal
+from nasrunner.trackers.mlflow.runs import StudyRuns
+from nasrunner.trackers.mlflow.stores.file import study_id
+from nasrunner.trackers.mlflow.text import MAX_EXPERIMENT, clipped
+from nasrunner.trackers.mlflow.writer import Writer
 
 _log = logging.getLogger(__name__)
 

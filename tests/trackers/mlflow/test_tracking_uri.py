@@ -9,11 +9,11 @@ from nasrunner import config as skeleton
 from nasrunner.core import ConfigError
 from nasrunner.tracked import usual_tracking_uri
 from tests.trackers.fakes import track, tracker
-from tests.trackers.test_mlflow import NUM_CHILDREN, Records
+from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[3] / "conf"
 
 
 @pytest.mark.parametrize(

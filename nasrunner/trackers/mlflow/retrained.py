@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome
-from nasrunner.trackers import mlflow_text as text
-from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_connection import (
+from nasrunner.trackers.mlflow import text
+from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.connection import (
     Connection,
     curve_metrics,
     metrics_at,
@@ -18,8 +18,8 @@ from nasrunner.trackers.mlflow_connection import (
     params,
     tags,
 )
-from nasrunner.trackers.mlflow_curves import CurveReader
-from nasrunner.trackers.mlflow_file import recall
+from nasrunner.trackers.mlflow.curves import CurveReader
+from nasrunner.trackers.mlflow.stores.file import recall
 
 _FILES = ("config.yaml", "tested.json")
 _STAMPS = {"retrained": "nasrunner.tested_s", "grid": "nasrunner.ended_s"}

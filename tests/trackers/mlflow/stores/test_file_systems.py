@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.trackers.file_systems import MOUNTS, network_file_system
+from nasrunner.trackers.mlflow.stores.file_systems import MOUNTS, network_file_system
 
 LISTED = """\
 /dev/sda1 / ext4 rw,relatime 0 0

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from nasrunner.trackers.mlflow_faults import ArtifactError
+from nasrunner.trackers.mlflow.faults import ArtifactError
 
 _log = logging.getLogger(__name__)
 

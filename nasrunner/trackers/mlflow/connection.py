@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.imports import quick_imports
-from nasrunner.trackers import mlflow_text as text
-from nasrunner.trackers.mlflow_address import Address
-from nasrunner.trackers.mlflow_curves import Point
-from nasrunner.trackers.mlflow_faults import ArtifactError, Persistent, at_once, is_refusal
+from nasrunner.trackers.mlflow import text
+from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.curves import Point
+from nasrunner.trackers.mlflow.faults import ArtifactError, Persistent, at_once, is_refusal
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.trackers.file_systems import MOUNTS, network_file_system
+from nasrunner.trackers.mlflow.stores.file_systems import MOUNTS, network_file_system
 
 TIMEOUT_S = 8.0
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from nasrunner.core import StudyInfo
-from nasrunner.trackers.mlflow_database import with_driver
+from nasrunner.trackers.mlflow.stores.database import with_driver
 from tests.trackers.fakes import FakeStudy, tracker
-from tests.trackers.test_mlflow import Records
+from tests.trackers.mlflow.test_tracker import Records
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

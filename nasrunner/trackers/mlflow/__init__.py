@@ -1,0 +1,1 @@
+"""Records studies in MLflow."""
