@@ -25,7 +25,7 @@ from children import configured, run, seconds, timed_fit, trainer_of, validate
 from torch.nn import functional
 
 from nasrunner.children.lightning import LightningTask
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
 

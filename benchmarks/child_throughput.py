@@ -24,7 +24,7 @@ import torch
 from children import configured, drawn, run, shipped_space, timed_epochs, trainer_of, validate
 from torch.nn import functional
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Genotype, SearchSpace
 from nasrunner.data.cifar10 import pad_crop_flip
 

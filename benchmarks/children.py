@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from nasrunner.children.lightning import LightningTrainer
 from nasrunner.children.module import ChildModule
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Genotype, Proposal, SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.pictures.drawing import draw

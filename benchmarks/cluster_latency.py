@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Executor, Outcome, Proposal
 
 SHORT_S = 0.02

@@ -16,13 +16,13 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nasrunner import config as skeleton
-from nasrunner.composition import construct
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.core import StudyInfo
 from nasrunner.executors.simulated import SimulatedExecutor
-from nasrunner.launch import build_space, build_trainer
-from nasrunner.ledger import Ledger
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
 
 LABELS = (
     "searcher, workers, children, seconds a child, busy %, driver ms a child, children/s, "

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from nasrunner.launch import build_space
-from nasrunner.saved import saved_config
+from nasrunner.compose.launch import build_space
+from nasrunner.compose.saved import saved_config
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

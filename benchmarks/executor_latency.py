@@ -24,7 +24,7 @@ from pathlib import Path
 
 import yaml
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Executor, Outcome, Proposal
 
 NUM_WORKERS = 2

@@ -18,7 +18,7 @@ from children import shipped_space
 from torch import nn
 from torch.nn import functional
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.data.cifar10 import pad_crop_flip
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import optuna
 from omegaconf import OmegaConf
 
-from nasrunner.composition import construct
-from nasrunner.config import config_dir
+from nasrunner.compose.config import config_dir
+from nasrunner.compose.construct import construct
 from nasrunner.core import (
     Blueprint,
     Genotype,
@@ -33,10 +33,10 @@ from nasrunner.core import (
     Tracker,
     Train,
 )
-from nasrunner.ledger import Ledger
-from nasrunner.rules import Rules
 from nasrunner.spaces.language.parsing import parse_space
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
+from nasrunner.study.rules import Rules
 
 
 def pretend(proposal: Proposal) -> Outcome:

@@ -43,24 +43,19 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "outputs" / "mutation"
-FOLDERS = ("core", "searchers", "spaces", "children", "data")
-STUDY = (
-    *("study", "ledger", "history", "in_flight", "rules", "rehearsal", "baseline"),
-    *("recorded", "header"),
-)
-ROOMS = {
-    **{room: [f"nasrunner/{room}"] for room in FOLDERS},
-    "study": [f"nasrunner/{name}.py" for name in STUDY],
-}
+FOLDERS = ("core", "study", "searchers", "spaces", "children", "data")
+ROOMS = {room: [f"nasrunner/{room}"] for room in FOLDERS}
 TESTS = [
     "tests/spaces",
     "tests/searchers",
     "tests/children",
     "tests/data",
     "tests/report",
+    "tests/study",
+    "tests/compose",
     *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/test_*.py")),
 ]
-OF_ALL = "tests/test_values.py"
+OF_ALL = "tests/core/test_values.py"
 """It looks at every module, so it is run for each mutant that the others let live."""
 
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "FloorDiv", "Mod", "Pow"}

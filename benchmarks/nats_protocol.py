@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from searcher_curves import SMALL_EVOLUTION, composed, world
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Searcher
 
 TABLE = "nasbench201"

@@ -21,10 +21,10 @@ import numpy as np
 from omegaconf import OmegaConf
 from scipy.stats import spearmanr
 
+from nasrunner.compose.launch import build_space
 from nasrunner.core import Genotype, SearchSpace
-from nasrunner.launch import build_space
-from nasrunner.ledger import read_events
 from nasrunner.searchers.surrogates.ngrams import NgramRidge, ridge
+from nasrunner.study.ledger import read_events
 
 Fitted = Callable[[Sequence[Genotype], np.ndarray, Sequence[Genotype]], np.ndarray]
 """Predictions for the third, from genotypes and their rewards."""

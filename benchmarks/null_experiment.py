@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from searcher_curves import REFERENCES, REINFORCE, SMALL_EVOLUTION, composed, world
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Searcher
 from nasrunner.report.comparison.progress import TOP_COUNTS
 from nasrunner.report.comparison.statistics import (

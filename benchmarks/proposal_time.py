@@ -20,8 +20,8 @@ import time
 import torch
 from omegaconf import OmegaConf
 
-from nasrunner.composition import construct
-from nasrunner.config import config_dir
+from nasrunner.compose.config import config_dir
+from nasrunner.compose.construct import construct
 from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.spaces.language.parsing import parse_space

@@ -4,7 +4,8 @@
     python benchmarks/protocols.py deeparchitect_cifar10 nasrl_cifar10
 
 ``ours`` is read from the composed experiment. A row without a reason is the same as the paper's, or
-as the code's where the paper is silent; one that differs says why. tests/test_protocols.py holds
+as the code's where the paper is silent; one that differs says why.
+tests/packaging/test_protocols.py holds
 both. [mem] marks what is remembered of a paper whose text was not at hand.
 """
 
@@ -17,7 +18,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nasrunner import config as skeleton
+from nasrunner.compose import config as skeleton
 
 CONF = Path(__file__).parents[1] / "conf"
 

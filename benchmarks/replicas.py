@@ -18,14 +18,14 @@ from statistics import mean
 
 from cluster_simulation import composed
 
-from nasrunner.composition import construct
-from nasrunner.config import rules_from
+from nasrunner.compose.config import rules_from
+from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.core import Blueprint, Outcome, Proposal, StudyInfo
 from nasrunner.executors.simulated import SimulatedExecutor
-from nasrunner.launch import build_space, build_trainer
-from nasrunner.ledger import Ledger
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
 from nasrunner.trackers.none import NoTracker
 
 LABELS = (

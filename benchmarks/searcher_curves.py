@@ -30,11 +30,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nasrunner import config as skeleton
 from nasrunner.children.tabular import TabularTrainer
-from nasrunner.composition import construct
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.core import Searcher, SearchSpace
-from nasrunner.launch import build_space, build_trainer
 
 # S = seeds, N = evaluations
 

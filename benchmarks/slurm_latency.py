@@ -23,7 +23,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # for the cluster of the tests
 
-from nasrunner.composition import construct  # noqa: E402
+from nasrunner.compose.construct import construct  # noqa: E402
 from nasrunner.core import Outcome, Proposal, child_folder  # noqa: E402
 from tests.slurm.cluster import Cluster  # noqa: E402
 from tests.slurm.configuration import Lab  # noqa: E402

@@ -19,7 +19,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from sklearn.neighbors import KNeighborsClassifier
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.data.split import equal_inputs
 
 # N = examples of all parts, M = of the part that is measured, F = features

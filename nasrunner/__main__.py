@@ -12,19 +12,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nasrunner import config as skeleton
 from nasrunner import multirun
 from nasrunner.arguments import read_arguments
 from nasrunner.command_line import fail, one_sentence, version
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.launch import run_study
+from nasrunner.compose.saved import sign_multirun
+from nasrunner.compose.searched import resolved
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.faults import machine_fault
 from nasrunner.core.text import printable
 from nasrunner.explanation import explain
-from nasrunner.launch import run_study
 from nasrunner.resuming import Resumed, resume
-from nasrunner.saved import sign_multirun
-from nasrunner.searched import resolved
 from nasrunner.study_folder import StudyFolder
 
 _PROGRAM = "nasrunner"

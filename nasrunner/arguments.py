@@ -11,7 +11,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 
-from nasrunner.config import config_dir
+from nasrunner.compose.config import config_dir
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.leaves import LEAVES
 

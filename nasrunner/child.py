@@ -14,13 +14,13 @@ from typing import NoReturn
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
 from nasrunner.command_line import one_sentence, version
+from nasrunner.compose.launch import build_space, build_trainer
+from nasrunner.compose.saved import saved_config
+from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError, MachineError
 from nasrunner.core.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.launch import build_space, build_trainer
-from nasrunner.saved import saved_config
-from nasrunner.upgrade import upgraded
 
 _PROGRAM = "nasrunner.child"
 

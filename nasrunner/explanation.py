@@ -9,9 +9,9 @@ from pathlib import Path
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from nasrunner import config as skeleton
 from nasrunner.arguments import read_arguments
 from nasrunner.command_line import sentence
+from nasrunner.compose import config as skeleton
 from nasrunner.core.annotations import takes
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.user_modules import find_user_modules

@@ -9,18 +9,18 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from nasrunner import config as skeleton
 from nasrunner.arguments import Arguments
-from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.command_line import truth
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.changes import check_kind, override_config, parse_overrides
+from nasrunner.compose.overrides import check_place
+from nasrunner.compose.saved import MAY_CHANGE, STUDY_GROUPS, saved_config
+from nasrunner.compose.signature import why_not_own
+from nasrunner.compose.trust import GROUPS
+from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.text import printable
-from nasrunner.overrides import check_place
 from nasrunner.recorded import resumable
-from nasrunner.saved import MAY_CHANGE, STUDY_GROUPS, saved_config
-from nasrunner.signature import why_not_own
-from nasrunner.trust import GROUPS
-from nasrunner.upgrade import upgraded
 
 _MAY_BE_EXCHANGED = ("executor", "tracker", "baseline")
 """The groups of which a resumed study may take another option."""

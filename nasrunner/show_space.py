@@ -17,9 +17,11 @@ from rich.progress import track
 from rich.table import Table
 from rich.tree import Tree
 
-from nasrunner import config as skeleton
 from nasrunner.arguments import checked
 from nasrunner.command_line import one_sentence, version
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.launch import build_space, in_shape_of
+from nasrunner.compose.searched import resolved
 from nasrunner.core.decision import (
     Decision,
     OneOf,
@@ -35,9 +37,7 @@ from nasrunner.core.space import Shape, Space
 from nasrunner.core.text import printable
 from nasrunner.core.user_modules import find_user_modules
 from nasrunner.explanation import explain
-from nasrunner.launch import build_space, in_shape_of
 from nasrunner.recorded import read_study
-from nasrunner.searched import resolved
 
 _CHECKED = 200
 _PATIENCE_S = 20.0

@@ -19,11 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.command_line import fail
+from nasrunner.compose.saved import differences, named_differences, saved_config
+from nasrunner.compose.signature import why_not_own
 from nasrunner.core.commands import report_command, resume_command
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.passwords import without_password
-from nasrunner.saved import differences, named_differences, saved_config
-from nasrunner.signature import why_not_own
 
 _OWN = (
     ".hydra",

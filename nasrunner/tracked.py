@@ -4,10 +4,10 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from nasrunner.config import config_dir
+from nasrunner.compose.config import config_dir
+from nasrunner.compose.trust import is_own
 from nasrunner.recorded import RecordedStudy
 from nasrunner.trackers.mlflow.stores.file import recall
-from nasrunner.trust import is_own
 
 OUTPUTS = Path("outputs")
 """Where studies lie unless the user wants them elsewhere."""

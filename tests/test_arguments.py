@@ -6,7 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from nasrunner.arguments import read_arguments
-from nasrunner.config import config_dir, quoted
+from nasrunner.compose.config import config_dir, quoted
 from nasrunner.core.errors import ConfigError
 
 GROUPS = sorted(path.name for path in config_dir().iterdir() if path.is_dir())

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from nasrunner.config import REQUIRED
+from nasrunner.compose.config import REQUIRED
+from nasrunner.compose.saved import differences
+from nasrunner.compose.signature import signed
 from nasrunner.core.errors import ConfigError
-from nasrunner.saved import differences
-from nasrunner.signature import signed
 from nasrunner.study_folder import FoldersBefore, StudyFolder, check_multirun
 
 CONFIG: dict[str, Any] = {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, SpaceError, Train
-from nasrunner.rules import Rules
+from nasrunner.study.rules import Rules
 
 RULES = Rules(
     seed=3,

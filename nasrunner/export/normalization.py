@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nasrunner.children.loading import load_data
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core.errors import NasRunnerError
 from nasrunner.export.source.standalone import Normalization
 from nasrunner.export.trained import Trained

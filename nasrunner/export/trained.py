@@ -12,6 +12,7 @@ from torch import nn
 
 from nasrunner.children.allowed import allowed_classes
 from nasrunner.children.batch_norm import batch_norms, set_epsilon
+from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
@@ -19,7 +20,6 @@ from nasrunner.core.space import Shape
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
 from nasrunner.tracked import OUTPUTS, folder_of_run
-from nasrunner.trust import check_targets, is_own
 
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from nasrunner.changes import option, parse_overrides
 from nasrunner.children.batch_norm import batch_norms
 from nasrunner.children.settings import check_settings, variants
-from nasrunner.config import GRID
+from nasrunner.compose.changes import option, parse_overrides
+from nasrunner.compose.config import GRID
 from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace

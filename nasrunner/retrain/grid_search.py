@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.children.settings import plain
+from nasrunner.compose.launch import build_trainer, open_ledger
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.files import keep_file
 from nasrunner.core.ports import ChildTrainer, Executor, StudyInfo, Tracker
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.launch import build_trainer, open_ledger
-from nasrunner.ledger import Ledger
 from nasrunner.recorded import EmptyStudyError, RecordedChild, RecordedStudy, read_ledger
 from nasrunner.retrain.grid import Grid
-from nasrunner.rules import Rules
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
+from nasrunner.study.rules import Rules
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrunner.config import leaves
+from nasrunner.compose.config import leaves
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.files import keep_file
 from nasrunner.recorded import retrain_settings

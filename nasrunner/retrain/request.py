@@ -9,9 +9,9 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from nasrunner.arguments import checked
-from nasrunner.changes import check_kind, override_config, parse_overrides
 from nasrunner.children.retraining import On
 from nasrunner.command_line import check_folder
+from nasrunner.compose.changes import check_kind, override_config, parse_overrides
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace

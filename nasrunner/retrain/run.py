@@ -2,10 +2,9 @@
 
 import contextlib
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import graceful_stop
 from nasrunner.core.ports import Executor
-from nasrunner.launch import graceful_stop
-from nasrunner.rehearsal import rehearse
 from nasrunner.retrain.grid_search import Tuning
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Retraining
 from nasrunner.retrain.place import Place
@@ -13,6 +12,7 @@ from nasrunner.retrain.results import Results, Row, row_of
 from nasrunner.retrain.session import Session, name_of
 from nasrunner.retrain.show import Display
 from nasrunner.retrain.tuned import Tuned
+from nasrunner.study.rehearsal import rehearse
 
 _SKLEARN = "scikit-learn's MLPClassifier, its defaults but max_iter=2000"
 

@@ -14,17 +14,17 @@ from nasrunner.children.retraining import (
     RetrainTask,
 )
 from nasrunner.children.settings import applied, plain
+from nasrunner.compose.launch import build_trainer
+from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.launch import build_trainer
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Job
 from nasrunner.retrain.request import Request, changed
-from nasrunner.upgrade import upgraded
 
 
 @dataclass(frozen=True)

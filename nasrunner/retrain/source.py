@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from nasrunner.changes import parse_overrides
+from nasrunner.compose.changes import parse_overrides
 from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasrunner.children.retraining import repetition_seed
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.retrain.grid_search import Point
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import DataError, Proposal
 from nasrunner.data.tensors import TensorDataModule
 from nasrunner.spaces.language.parsing import parse_space

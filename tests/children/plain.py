@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from nasrunner.children.arguments import OWN as OWN_ARGUMENTS
 from nasrunner.children.quiet import quiet
 from nasrunner.children.settings import applied
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Proposal, child_folder
 from tests.children.blobs import OwnBlobs, make_trainer
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nasrunner import config as skeleton
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.launch import build_space, build_trainer, open_ledger
+from nasrunner.compose.saved import save_config, saved_config
 from nasrunner.core import Proposal, child_folder
-from nasrunner.launch import build_space, build_trainer, open_ledger
-from nasrunner.saved import save_config, saved_config
 
 
 def make_study(folder: Path, *overrides: str, **groups) -> Path:

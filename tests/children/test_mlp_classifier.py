@@ -8,7 +8,7 @@ from sklearn.neural_network import MLPClassifier
 
 from nasrunner.children.mlp_classifier import MAX_ITER, _measured
 from nasrunner.children.retraining import MlpClassifierTask, repetition_seed
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Proposal
 from tests.children.blobs import configured, make_trainer
 from tests.children.test_network import DATA, TestedBlobs

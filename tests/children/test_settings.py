@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nasrunner.children.settings import applied, variants
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, Genotype, OneOf, SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import MLP, make_trainer, train

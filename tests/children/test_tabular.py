@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasrunner.children.tabular import TabularTrainer
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError, Proposal, SearchSpace, SpaceError
 from nasrunner.spaces.language.parsing import parse_space
 

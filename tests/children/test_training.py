@@ -21,7 +21,7 @@ from nasrunner.children.module import ChildModule
 from nasrunner.children.quiet import quiet
 from nasrunner.children.reward import Reward
 from nasrunner.children.scheduling import Schedule
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, child_folder
 from nasrunner.core.stopping import ToldToStop, stopped_by_signals
 from tests.children.blobs import BLOBS, MLP, OWN, Blobs, broken, make_trainer, train

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import DataError
 from nasrunner.data.tensors import TensorDataModule
 from nasrunner.data.tokens import TokenDataModule

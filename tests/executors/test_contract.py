@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Executor, MachineError, Outcome, Proposal, Train
 from tests.executors import trains
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, Proposal
 from nasrunner.executors.dask.jobs import with_defaults
 from nasrunner.executors.dask.queue import Queue, SlurmQueue

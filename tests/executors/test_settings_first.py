@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError
 from nasrunner.executors import local, machine, warm
 

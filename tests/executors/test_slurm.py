@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, child_folder
 from nasrunner.executors.slurm import executor as slurm_module
 from nasrunner.executors.slurm.child import SlurmChild

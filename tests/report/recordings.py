@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 from omegaconf import OmegaConf
 
+from nasrunner.compose.launch import build_space
+from nasrunner.compose.saved import save_config
 from nasrunner.core import Outcome, Proposal, SearchSpace
-from nasrunner.header import header
-from nasrunner.launch import build_space
-from nasrunner.ledger import Ledger
-from nasrunner.saved import save_config
+from nasrunner.study.header import header
+from nasrunner.study.ledger import Ledger
 
 SPACE = {"concat": [{"affine": {"units": {"oneof": list(range(1, 101))}}}, "relu"]}
 
@@ -151,8 +151,8 @@ class Recording:
     def _ledger(self) -> Iterator[Ledger]:
         path = self.folder / "ledger.jsonl"
         with (
-            patch("nasrunner.ledger.time.time", self.clock),
-            patch("nasrunner.ledger.time.monotonic", self.clock),
+            patch("nasrunner.study.ledger.time.time", self.clock),
+            patch("nasrunner.study.ledger.time.monotonic", self.clock),
             Ledger(path) as ledger,
         ):
             yield ledger

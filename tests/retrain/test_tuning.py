@@ -17,7 +17,7 @@ from nasrunner.export.trained import find
 from nasrunner.recorded import study_folders
 from nasrunner.retrain import run
 from nasrunner.retrain.show import PointLines
-from nasrunner.study import Study
+from nasrunner.study.loop import Study
 from tests.retrain.conftest import run_study
 
 Retrain = Callable[..., None]

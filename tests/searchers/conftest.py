@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 import scipy.linalg  # noqa: F401 - a library that would be limited no more when it is loaded later
 
-from nasrunner.one_thread import OneThread
+from nasrunner.study.one_thread import OneThread
 from tests.searchers.worlds import GOLDEN_SPACES
 
 QUICK = {

@@ -19,14 +19,14 @@ from typing import Any
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import Searcher, SearchSpace, StudyInfo
-from nasrunner.ledger import Ledger, read_events
-from nasrunner.one_thread import OneThread
 from nasrunner.searchers.optuna import Tpe
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.surrogates.forest import Forest
 from nasrunner.searchers.surrogates.smbo import Smbo
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger, read_events
+from nasrunner.study.loop import Study
+from nasrunner.study.one_thread import OneThread
 from tests.searchers.worlds import SEARCHERS, load_space, make_searcher
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from nasrunner.baseline import SideBySide
 from nasrunner.core import Decision, Genotype, Proposal, Searcher, Space, StudyInfo
-from nasrunner.ledger import Ledger, read_events
-from nasrunner.rules import Duplicates
-from nasrunner.study import Study
+from nasrunner.study.baseline import SideBySide
+from nasrunner.study.ledger import Ledger, read_events
+from nasrunner.study.loop import Study
+from nasrunner.study.rules import Duplicates
 from tests.searchers.worlds import SEARCHERS, make_searcher
 from tests.toys import RULES, ToyExecutor, ToyTrainer, toy_reward
 

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Address, ConfigError, Outcome, Searcher
 from nasrunner.searchers.optuna import Tpe, _distribution
 from nasrunner.searchers.sampling.random import RandomSearch

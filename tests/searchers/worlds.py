@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.samplers import GPSampler
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace, genotype_hash
 from nasrunner.spaces.language.parsing import parse_space
 

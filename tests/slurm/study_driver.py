@@ -16,12 +16,12 @@ from typing import Any
 
 import yaml
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import graceful_stop
 from nasrunner.core import NasRunnerError, StudyInfo
-from nasrunner.launch import graceful_stop
-from nasrunner.ledger import Ledger
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
 from tests.slurm.daemons import happens
 from tests.slurm.recorded import outcomes_of, tracker
 from tests.slurm.ticks import TicksTrainer, count, starts

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, StudyInfo
-from nasrunner.ledger import Ledger, read_events
 from nasrunner.searchers.sampling.random import RandomSearch
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger, read_events
+from nasrunner.study.loop import Study
 from tests.executors import trains
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens, is_alive

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, Outcome, Proposal, Train, child_folder
 from nasrunner.executors.slurm.executor import SlurmExecutor
-from nasrunner.rehearsal import rehearse
+from nasrunner.study.rehearsal import rehearse
 from tests.executors import trains
 from tests.slurm.cluster import Cluster
 from tests.slurm.daemons import happens

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nasrunner.config import config_dir
+from nasrunner.compose.config import config_dir
 
 _NO_SETTING = (
     "study",

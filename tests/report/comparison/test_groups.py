@@ -5,8 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
+from nasrunner.compose.launch import open_ledger
 from nasrunner.core import ConfigError, Outcome, StudyInfo
-from nasrunner.launch import open_ledger
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.averages import average, shares, thresholds
 from nasrunner.report.comparison.baselines import find_baselines
@@ -25,9 +25,9 @@ from nasrunner.report.comparison.tables import (
 )
 from nasrunner.report.comparison.validation import worth_of_one
 from nasrunner.report.page.parts import Table
-from nasrunner.rules import Rules
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
-from nasrunner.study import Study
+from nasrunner.study.loop import Study
+from nasrunner.study.rules import Rules
 from tests.report.recordings import CONFIG, EVOLUTION, Recording, config, recorded
 from tests.toys import ToyExecutor, ToyTrainer, figure1
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from nasrunner.core import ConfigError
-from nasrunner.header import header
 from nasrunner.recorded import find_studies
 from nasrunner.report.comparison.baselines import find_baselines, name_of
 from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.sections import compare_sections
 from nasrunner.report.comparison.spaces import difference_of_spaces
+from nasrunner.study.header import header
 from tests.report.recordings import EVOLUTION, SPACE, recorded
 from tests.report.study.test_decisions import study_of
 

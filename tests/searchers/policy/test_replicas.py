@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 
 from nasrunner.core import Outcome, Proposal, StudyInfo
-from nasrunner.ledger import Ledger
 from nasrunner.searchers.policy.objectives import Ppo, Reinforce
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
 from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.test_contract import few_examples, schedules
 from tests.searchers.worlds import Loop, load_space, reward_of

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.core.order import key_of
 from nasrunner.searchers.sampling.random import RandomSearch

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from nasrunner.composition import construct
+from nasrunner.compose.construct import construct
 from nasrunner.core import Tracker
-from nasrunner.ledger import Ledger, read_events
-from nasrunner.study import Study
+from nasrunner.study.ledger import Ledger, read_events
+from nasrunner.study.loop import Study
 from nasrunner.trackers.mlflow import writer as mlflow_writer
 from tests.toys import RULES
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy, tracker

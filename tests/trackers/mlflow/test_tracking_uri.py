@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from nasrunner import config as skeleton
+from nasrunner.compose import config as skeleton
 from nasrunner.core import ConfigError
 from nasrunner.tracked import usual_tracking_uri
 from tests.trackers.fakes import track, tracker

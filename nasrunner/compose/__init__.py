@@ -1,0 +1,1 @@
+"""From configuration to a study: composed, checked, saved, read again, built."""

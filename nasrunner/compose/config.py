@@ -1,0 +1,176 @@
+"""The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from nasrunner.compose import overrides
+from nasrunner.core.annotations import check_values
+from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.study.rules import Rules
+
+GRID = "grid_of_retraining"
+"""The primary configuration of the group ``grid``, which no study has."""
+
+
+@dataclass
+class LimitsConfig:
+    """Children above these are invalid."""
+
+    parameters: int | None = MISSING
+    flops: int | None = MISSING
+    memory_gb: float | None = MISSING
+
+
+@dataclass
+class EvaluationConfig:
+    """A child's reward is the mean over these trainings."""
+
+    repeats: int = MISSING
+    folds: int | None = MISSING
+
+
+@dataclass
+class StudyConfig:
+    """The top level of the configuration. Groups stay open: each names its own class."""
+
+    study: str = MISSING
+    seed: int = MISSING
+    max_children: int | None = MISSING
+    max_hours: float | None = MISSING
+    target_reward: float | None = MISSING
+    max_failures: int | None = MISSING
+    max_fruitless: int | None = MISSING
+    duplicates: str = MISSING
+    failed_reward: Any = MISSING
+    limits: LimitsConfig = MISSING
+    evaluation: EvaluationConfig = MISSING
+    resume: str | None = MISSING
+    trust: bool = False
+    space: Any = MISSING
+    searcher: Any = MISSING
+    baseline: Any = None
+    data: Any = MISSING
+    task: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    trainer: Any = MISSING
+    executor: Any = MISSING
+    tracker: Any = MISSING
+
+
+REQUIRED = (
+    "study",
+    "seed",
+    "limits",
+    "space",
+    "searcher",
+    "data",
+    "task",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "executor",
+    "tracker",
+)
+"""Keys that the configuration of every study has had since the first version, in this order."""
+
+
+def config_dir() -> Path:
+    """Where the shipped configuration lies: in the wheel, or beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def search_path(own_dir: Path) -> str:
+    """The override that makes Hydra look for options in a folder of the user's, too."""
+    return f"hydra.searchpath=[{quoted(f'file://{own_dir.resolve()}')}]"
+
+
+def quoted(text: str) -> str:
+    """A text as Hydra takes it for a value, whatever is in it."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return "'" + escaped.replace("${", "\\${") + "'"
+
+
+def register() -> None:
+    """Makes the skeleton known to Hydra as ``schema``, and ``GRID`` beside it.
+
+    Overrides of decisions work from then on, too.
+    """
+    overrides.register()
+    store = ConfigStore.instance()
+    store.store(name="schema", node=StudyConfig)
+    store.store(name=GRID, node={"defaults": [{"grid": MISSING}, "_self_"]})
+
+
+def rules_from(config: dict[str, Any]) -> Rules:
+    """The rules of a study from its resolved configuration.
+
+    Raises:
+        ConfigError: a budget, limit or policy is not legal.
+    """
+    limits = config["limits"]
+    keys = {f"max_{name}": f"limits.{name}" for name in ("parameters", "flops", "memory_gb")}
+    # Studies of earlier versions lack limits.memory_gb.
+    sizes = {name: limits.get(key.removeprefix("limits.")) for name, key in keys.items()}
+    names = [field.name for field in fields(Rules) if field.name not in keys]
+    values = {name: config[name] for name in names} | sizes
+    if wrong := check_values(Rules, values):
+        name, what = wrong
+        raise ConfigError(f"{keys.get(name, name)} {what}")
+    return Rules(**values)
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuses a configuration that lacks a key of the skeleton (``~seed``), or has one in vain.
+
+    A key that was added (``+width=64``) is for others to refer to.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    names = [field.name for field in fields(StudyConfig)]
+    for name in names:
+        if name not in config:
+            raise ConfigError(f"{name} is missing, which every study needs")
+    text = OmegaConf.to_yaml(config)
+    for name in (str(each) for each in config if each not in names):
+        if not re.search(rf"\$\{{{re.escape(name)}\b", text):
+            raise ConfigError(
+                f"there is no key {name!r}, and nothing refers to it as ${{{name}}}; "
+                f"{suggest(name, names)}"
+            )
+
+
+def check_data(config: DictConfig) -> None:
+    """Refuses a data set that does not say what networks are built for.
+
+    Raises:
+        ConfigError: names what is missing.
+    """
+    for name, meaning in (
+        ("in_shape", "the shape of one example, as in [3, 32, 32]"),
+        ("num_outputs", "the classes, or the numbers to predict"),
+    ):
+        if OmegaConf.select(config, f"data.{name}", throw_on_resolution_failure=False) is None:
+            raise ConfigError(
+                f"data.{name} is missing: {meaning}; write it in the data set's YAML, or give "
+                f"+data.{name}=…"
+            )
+
+
+def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a configuration with their values; a list is one value."""
+    if isinstance(value, Mapping) and value:
+        for name, inside in value.items():
+            yield from leaves(inside, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value

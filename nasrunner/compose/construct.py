@@ -1,0 +1,115 @@
+"""The composition root: the only place that turns configuration into objects."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import get_object, instantiate
+from omegaconf import OmegaConf
+
+from nasrunner.compose.moved import with_present_targets
+from nasrunner.core.annotations import annotations_of, check_values
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.leaves import meant
+
+_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
+"""Key -> what is told of the object there to those who use it, and not necessarily to its class."""
+
+
+def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: object) -> Any:
+    """Builds the object that ``config`` describes with ``_target_`` and its arguments.
+
+    Args:
+        config: the configuration of one object.
+        key: where it stands, for error messages.
+        args: positional arguments known only at run time (an optimizer's parameters).
+        runtime: named arguments known only at run time. They never pass through Hydra, which
+            would turn dataclasses and dicts into config nodes.
+
+    Raises:
+        ConfigError: the target does not import, an argument is not what its annotation asks for, in
+            type or range, or the target refuses it; the same of objects among the arguments.
+    """
+    if OmegaConf.is_config(config):
+        config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    config = _checked(with_present_targets(config), key)
+    try:
+        factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
+        return factory(*args, **runtime)
+    except NasRunnerError:
+        raise  # knows its key
+    except (TypeError, ValueError, ImportError) as error:
+        raise ConfigError(f"{key}: {error}") from error
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ConfigError(f"{key}: {cause}") from error
+
+
+def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """What an object is built from, once nothing of it or of those within cannot be built."""
+    target = config.get("_target_") if isinstance(config, Mapping) else None
+    if not isinstance(target, str):
+        raise ConfigError(f"{key} needs a _target_, the dotted path of a class; got {config!r}")
+    try:
+        found = get_object(target)
+    except Exception as error:
+        reason = str(error).splitlines()[-1]
+        raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
+    config = _without_described(found, config, key)
+    given = {name: value for name, value in config.items() if not name.startswith("_")}
+    _check_names(found, given, key)
+    if wrong := check_values(found, given):
+        name, text = wrong
+        raise ConfigError(f"{key}.{name} {text}{_hint(found, f'{key}.{name}', given[name])}")
+    if config.get("_recursive_", True):
+        for name, value in given.items():
+            _check_within(value, f"{key}.{name}")
+    return config
+
+
+def _hint(target: Any, key: str, value: Any) -> str:
+    """What a value of the wrong kind is likely to have been meant as."""
+    if form := meant(value):
+        return f"; a decision is written {form}"
+    annotation, _ = annotations_of(target)[key.rpartition(".")[2]]
+    is_ours = getattr(annotation, "__module__", "").startswith("nasrunner.")
+    names = [f"{key}.{name}" for name in annotations_of(annotation)] if is_ours else []
+    return f"; it has keys of its own: {', '.join(names)}" if names else ""
+
+
+def _check_within(value: Any, key: str) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        _checked(value, key)
+    elif isinstance(value, Mapping | list):
+        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, part in parts:
+            _check_within(part, f"{key}.{name}")
+
+
+def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Leaves out keys by which a configuration describes an object, where its class takes none."""
+    described = _DESCRIBED.get(key, ())
+    if not any(name in config for name in described):
+        return config
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return config
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return config
+    return {k: value for k, value in config.items() if k in parameters or k not in described}
+
+
+def _check_names(target: Any, given: Mapping[str, Any], key: str) -> None:
+    """Refuses an argument that the target does not take, and lists those it takes."""
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in given:
+        if name not in parameters:
+            raise ConfigError(
+                f"{key}.{name}: {target.__name__} takes no {name!r}, {suggest(name, parameters)}"
+            )

@@ -1,0 +1,227 @@
+"""Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
+
+import contextlib
+import signal
+import sys
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from nasrunner.compose.config import rules_from
+from nasrunner.compose.construct import construct
+from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
+from nasrunner.compose.fingerprints import fingerprints
+from nasrunner.compose.saved import check_same_study, save_config, started_in
+from nasrunner.core.annotations import Count, fits, readable, takes
+from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.imports import quick_imports
+from nasrunner.core.memory import memory_gb
+from nasrunner.core.ports import (
+    ChildTrainer,
+    Executor,
+    PublicTracker,
+    StudyInfo,
+    Summary,
+    Tracker,
+)
+from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.seeds import baseline_seed
+from nasrunner.core.space import Shape
+from nasrunner.core.stopping import stopped_by_signals
+from nasrunner.core.user_modules import find_user_modules
+from nasrunner.study.baseline import SideBySide
+from nasrunner.study.ledger import Ledger, read_events
+from nasrunner.study.loop import Study
+from nasrunner.trackers.progress import ProgressDisplay
+
+_ONE_TRAINING = {"repeats": 1, "folds": None}
+
+
+def run_study(config: dict[str, Any], folder: Path) -> Summary:
+    """Runs a study in its folder, or continues the one whose ledger lies there.
+
+    Args:
+        config: the whole resolved configuration.
+        folder: the study's output folder; created if need be.
+
+    Raises:
+        NasRunnerError: the configuration is not usable; raised before any training starts.
+    """
+    with contextlib.ExitStack() as stack:
+        with quick_imports():
+            study = _build(config, folder, stack)
+        with graceful_stop(study):
+            return study.run()
+
+
+def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study | SideBySide:
+    rules = rules_from(config)
+    find_user_modules(config, lambda: [Path.cwd(), *started_in(folder)])
+    # Workers import for seconds: they start before the driver's own imports.
+    executor: Executor = construct(config["executor"], "executor")
+    stack.callback(executor.close)
+    tracker: PublicTracker = construct(config["tracker"], "tracker")
+    progress = ProgressDisplay(lambda: tracker.ui_command)
+    progress.listen()
+    study = _build_study(config, folder, executor, [tracker, progress], stack)
+    if executor.is_remote:
+        tracker.prepare()  # until the workers are up; in one process it would compete
+    if advice := study.searcher.advice(rules.max_children):
+        progress.warn(advice)
+    for doubt in (doubt_of_target(config), doubt_of_limits(study.space, study.inspect, rules)):
+        if doubt:
+            progress.warn(doubt)
+    if repaired := study.ledger.repaired_bytes:
+        progress.warn(f"the ledger's last line was cut off: {repaired} bytes were removed")
+    if config.get("baseline") is None:
+        return study
+    trackers: list[Tracker] = [construct(config["tracker"], "tracker")]
+    own = folder / "baseline"
+    beside = baseline_config(config, own)
+    baseline = _build_study(beside, own, executor, trackers, stack)
+    progress.beside = lambda: f"{baseline.history.num_spent} of the baseline"
+    return SideBySide(study, baseline, executor)
+
+
+def _build_study(
+    config: dict[str, Any],
+    folder: Path,
+    executor: Executor,
+    trackers: Sequence[Tracker],
+    stack: contextlib.ExitStack,
+) -> Study:
+    rules = rules_from(config)
+    if rules.max_memory_gb is None and executor.is_on_this_machine:
+        rules = replace(rules, max_memory_gb=memory_gb())
+    space = build_space(config)
+    given = config["searcher"]
+    own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": rules.seed}
+    searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
+    trainer = build_trainer(config, space)
+    ledger = stack.enter_context(open_ledger(folder))
+    check_same_study(ledger, config, folder)
+    save_config(config, folder)
+    return Study(
+        space=space,
+        searcher=searcher,
+        trainer=trainer,
+        executor=executor,
+        trackers=trackers,
+        ledger=ledger,
+        rules=rules,
+        info=StudyInfo(config["study"], folder, config, rules.max_children, fingerprints(config)),
+    )
+
+
+def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The configuration of the search that runs beside a study.
+
+    Only its searcher draws from another seed, or one that starts at random would propose the same
+    children. The data are split, and a child that both propose is trained, as in the study. (In a
+    baseline that an earlier version began all has the other seed, and keeps it.)
+    """
+    seed = baseline_seed(config["seed"])
+    begun = read_events(folder / "ledger.jsonl")[0] if (folder / "ledger.jsonl").is_file() else []
+    is_earlier = bool(begun) and begun[0]["seed"] == seed
+    return {
+        **config,
+        "study": f"{config['study']}-baseline",
+        "seed": seed if is_earlier else config["seed"],
+        "searcher": config["baseline"] if is_earlier else {"seed": seed, **config["baseline"]},
+        "target_reward": None,
+        "baseline": None,
+    }
+
+
+def build_space(config: dict[str, Any]) -> SearchSpace:
+    """The search space of a configuration."""
+    from nasrunner.spaces.language.parsing import (
+        parse_space,  # imports torch: seconds that --help saves
+    )
+
+    return parse_space(config["space"])
+
+
+def in_shape_of(data: Mapping[str, Any]) -> Shape:
+    """The shape of one example, from the ``data`` part of a configuration.
+
+    Raises:
+        ConfigError: it is none, or ``data.num_outputs`` is no number of outputs.
+    """
+    for name, annotation in (("in_shape", Sequence[Count]), ("num_outputs", Count)):
+        value = data.get(name)
+        if not fits(value, annotation) or value == []:
+            raise ConfigError(f"data.{name} must be {readable(annotation)}, got {value!r}")
+    return tuple(data["in_shape"])
+
+
+def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
+    """The child trainer of a configuration, which checks all it is given.
+
+    Raises:
+        ConfigError: it cannot be built, or cannot train a child several times.
+    """
+    from nasrunner.spaces.pictures.drawing import draw
+
+    evaluation = config.get("evaluation", _ONE_TRAINING)
+    is_single = evaluation == _ONE_TRAINING
+    if not is_single and not takes(config["trainer"], "evaluation"):
+        raise ConfigError(
+            f"evaluation: {config['trainer'].get('_target_')} trains no child several times"
+        )
+    trainer: ChildTrainer = construct(
+        config["trainer"],
+        "trainer",
+        space=space,
+        config={group: config[group] for group in CHILD_GROUPS},
+        in_shape=in_shape_of(config["data"]),
+        construct=construct,
+        draw=draw,
+        **({} if is_single else {"evaluation": evaluation}),
+    )
+    return trainer
+
+
+def open_ledger(folder: Path) -> Ledger:
+    """The ledger of a study's folder.
+
+    Raises:
+        LedgerError: the folder cannot be written, or as of ``Ledger``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return Ledger(folder / "ledger.jsonl")
+    except OSError as error:
+        raise LedgerError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+class Stoppable(Protocol):
+    """What starts children one after the other, and can be asked to start no more."""
+
+    def stop(self, reason: str) -> None:
+        """Starts nothing more; what runs may end."""
+
+
+@contextlib.contextmanager
+def graceful_stop(study: Stoppable) -> Iterator[None]:
+    """Ctrl-C once lets running children finish; twice, SIGTERM or SIGHUP stop at once."""
+
+    was_asked = False
+
+    def interrupt(signum: int, frame: types.FrameType | None) -> None:
+        nonlocal was_asked
+        if was_asked:
+            raise KeyboardInterrupt
+        was_asked = True
+        study.stop("interrupted")
+        sys.stderr.write("\nwaiting for the running children; Ctrl-C again stops at once\n")
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with stopped_by_signals():  # in a multirun's SLURM job, too, which no command is around
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,1 @@
+"""The study: its loop, its rules, its ledger and what it has seen."""

@@ -1,0 +1,91 @@
+"""A second search beside a study, with the same budget in the same workers, to compare it with."""
+
+from collections.abc import Sequence
+
+from nasrunner.core.ports import BaselineComparison, Executor, Summary
+from nasrunner.core.ranking import Ranking
+from nasrunner.core.records import Outcome
+from nasrunner.study.loop import Study
+
+
+class SideBySide:
+    """Runs a study and its baseline, which never gets ahead by more than the child it is owed.
+
+    Args:
+        study: what the user asked for.
+        baseline: the same space, children and rules with another searcher and ledger.
+        executor: the workers of both.
+    """
+
+    def __init__(self, study: Study, baseline: Study, executor: Executor) -> None:
+        self.study = study
+        self.baseline = baseline
+        self.executor = executor
+
+    def stop(self, reason: str) -> None:
+        """Proposes nothing more; ``run`` returns when the running children have ended."""
+        self.study.stop(reason)
+        self.baseline.stop(reason)
+
+    def run(self) -> Summary:
+        """Runs both to the end of the study's budget; returns the study's summary.
+
+        Raises:
+            LedgerError: as of ``Study.run``, of either.
+            ConfigError: the rehearsal found what would make every child fail.
+        """
+        self.study.replay()
+        self.baseline.replay()
+        self.study.rehearse()
+        self.study.open()
+        self.baseline.open()
+        while True:
+            while self._propose():
+                pass
+            if not (self.study.is_waiting or self.baseline.is_waiting):
+                break
+            for outcome in self.executor.wait():
+                owner = self.study if self.study.owns(outcome) else self.baseline
+                owner.take(outcome)
+        self.baseline.stop("it has as many children as the study")
+        self.baseline.close()
+        return self.study.close(self._comparison())
+
+    def _propose(self) -> bool:
+        """One child of the search that is behind; of the study where they are even."""
+        if self.baseline.num_committed < self.study.num_committed and self.baseline.propose():
+            return True
+        return self.study.propose()
+
+    def _comparison(self) -> BaselineComparison:
+        name = type(self.baseline.searcher).__name__
+        return compare(name, self.study.history.outcomes, self.baseline.history.outcomes)
+
+
+def compare(name: str, mine: Sequence[Outcome], theirs: Sequence[Outcome]) -> BaselineComparison:
+    """A study's outcomes against those of its baseline.
+
+    Zoph & Le 2017 (arXiv:1611.01578), figure 6, compare with random search like this, by the best
+    1, 5 and 15 different children.
+
+    Args:
+        name: the baseline's searcher.
+        mine: of the study, in the order they were recorded.
+        theirs: of the baseline.
+    """
+    first, second = Ranking(mine), Ranking(theirs)
+
+    def difference_of_best(count: int) -> float | None:
+        means = first.mean_of_best(count), second.mean_of_best(count)
+        return None if means[0] is None or means[1] is None else means[0] - means[1]
+
+    return BaselineComparison(
+        name=name,
+        num_children=(_num_evaluations(mine), _num_evaluations(theirs)),
+        best=difference_of_best(1),
+        top_5=difference_of_best(5),
+    )
+
+
+def _num_evaluations(outcomes: Sequence[Outcome]) -> int:
+    return sum(outcome.is_evaluation for outcome in outcomes)

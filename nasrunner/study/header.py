@@ -1,0 +1,44 @@
+"""What a ledger says of the study it belongs to: what it searches, and what else it depends on."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nasrunner.core.errors import LedgerError
+from nasrunner.core.space import Space
+from nasrunner.study.ledger import VERSION
+
+
+def header(space: Space, seed: int) -> dict[str, Any]:
+    """What must stay the same when a study is resumed."""
+    signature = {kind: list(options) for kind, options in space.signature().items()}
+    return {"version": VERSION, "seed": seed, "space": signature}
+
+
+def check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) -> None:
+    """Refuses to continue a ledger that was written for something else."""
+    if recorded.get("version") != VERSION:
+        raise LedgerError(f"{path} has version {recorded.get('version')}, legal: {VERSION}")
+    if recorded["seed"] != current["seed"]:
+        raise LedgerError(f"{path} was written with seed={recorded['seed']}, not {current['seed']}")
+    before, now = recorded["space"], json.loads(json.dumps(current["space"]))
+    for kind in [*before, *(kind for kind in now if kind not in before)]:
+        if before.get(kind) != now.get(kind):
+            raise LedgerError(
+                f"{path} was written for another space: decision {kind!r} had the options "
+                f"{before.get(kind)}, now it has {now.get(kind)}"
+            )
+
+
+def fingerprint_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What has another fingerprint now, in words, sorted."""
+    told = []
+    for name in sorted({*before, *now}):
+        if name not in now:
+            told.append(f"{name} is gone")
+        elif name not in before:
+            told.append(f"{name} is new")
+        elif before[name] != now[name]:
+            told.append(f"{name} is another")
+    return told

@@ -1,0 +1,84 @@
+"""Classes are found by the paths that studies of earlier versions have for them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_object
+
+from nasrunner.compose.construct import construct
+from nasrunner.compose.moved import present, with_present_targets
+from nasrunner.compose.saved import saved_config
+from nasrunner.searchers.sampling.random import RandomSearch
+from tests.children.studies import make_study
+from tests.searchers.worlds import load_space
+
+SEARCHERS = "nasrunner.searchers"
+
+FORMER = [
+    f"{SEARCHERS}.tpe.Tpe",
+    f"{SEARCHERS}.smbo.Smbo",
+    f"{SEARCHERS}.policy_gradient.PolicyGradient",
+    f"{SEARCHERS}.mcts.MonteCarloTreeSearch",
+    f"{SEARCHERS}.candidates.Candidates",
+    f"{SEARCHERS}.random.RandomSearch",
+    f"{SEARCHERS}.objectives.Reinforce",
+    f"{SEARCHERS}.objectives.Ppo",
+    f"{SEARCHERS}.ngrams.NgramRidge",
+    f"{SEARCHERS}.local_search.LocalSearch",
+    f"{SEARCHERS}.gaussian_process.GaussianProcess",
+    f"{SEARCHERS}.forest.Forest",
+    f"{SEARCHERS}.exhaustive.ExhaustiveSearch",
+    f"{SEARCHERS}.evolution.RegularizedEvolution",
+    f"{SEARCHERS}.acquisition.ThompsonSampling",
+    f"{SEARCHERS}.acquisition.Portfolio",
+    f"{SEARCHERS}.acquisition.ExploreGreedy",
+    f"{SEARCHERS}.acquisition.ExpectedImprovement",
+    "nasrunner.trackers.mlflow.MlflowTracker",
+    "nasrunner.spaces.language_model.LanguageModel",
+    "nasrunner.spaces.recurrent.Recurrent",
+    "nasrunner.spaces.recurrent_baselines.GruCell",
+    "nasrunner.spaces.recurrent_cell.TreeCell",
+]
+"""What studies named before these had rooms."""
+
+
+@pytest.mark.parametrize("target", FORMER)
+def test_a_class_is_found_by_its_former_path(target: str) -> None:
+    found = get_object(present(target))
+    assert found.__name__ == target.rpartition(".")[2]
+    assert present(target) != target
+    assert present(present(target)) == present(target)
+
+
+def test_other_paths_stay_as_they_are() -> None:
+    for target in ("mine.searchers.smbo.Smbo", "torch.optim.Adam", f"{SEARCHERS}.smbo2.Smbo"):
+        assert present(target) == target
+
+
+def test_every_target_of_a_configuration_is_looked_at() -> None:
+    node = {"a": [{"_target_": FORMER[0], "b": {"_target_": "torch.optim.Adam"}}], "c._target_": 1}
+    expected = {**node, "a": [{"_target_": present(FORMER[0]), "b": node["a"][0]["b"]}]}
+    assert with_present_targets(node) == expected
+    assert with_present_targets({"x._target_": FORMER[1]}) == {"x._target_": present(FORMER[1])}
+
+
+def test_a_study_that_was_saved_with_former_paths_is_read_with_the_present_ones(
+    tmp_path: Path,
+) -> None:
+    study = make_study(tmp_path / "study", "searcher=smbo")
+    expected = saved_config(study)
+    path = study / "config.yaml"
+    text = path.read_text()
+    former = text.replace(f"{SEARCHERS}.surrogates.", f"{SEARCHERS}.")
+    assert former.count(f"{SEARCHERS}.smbo.Smbo") == 1
+    shutil.copytree(study, tmp_path / "former")
+    (tmp_path / "former" / "config.yaml").write_text(former)
+    assert saved_config(tmp_path / "former", trust=True) == expected
+    assert saved_config(tmp_path / "former") == expected  # a stranger's: it is signed no more
+
+
+def test_a_users_own_file_may_name_a_former_path() -> None:
+    config = {"_target_": f"{SEARCHERS}.random.RandomSearch"}
+    searcher = construct(config, "searcher", space=load_space("figure1"), seed=0)
+    assert isinstance(searcher, RandomSearch)

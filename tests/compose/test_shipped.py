@@ -1,0 +1,177 @@
+"""Every experiment and sweep on disk composes, and is built up to its first proposals."""
+
+import itertools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import build_space, build_trainer
+from nasrunner.core import DataError, Searcher
+from nasrunner.spaces.language.writing import written
+
+ROOT = Path(__file__).parents[2]
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+SEARCHERS = sorted(path.stem for path in (ROOT / "conf" / "searcher").glob("*.yaml"))
+SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
+DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
+
+
+def composed(
+    overrides: list[str], sweep: str | None = None, own: Path | None = None
+) -> dict[str, Any]:
+    skeleton.register()
+    folders = [f"'file://{folder}'" for folder in (ROOT / "conf", own) if folder]
+    search_path = f"hydra.searchpath=[{','.join(folders)}]"
+    with initialize_config_dir(str(ROOT / ("sweeps" if sweep else "conf")), version_base="1.3"):
+        config = compose(sweep or "config", overrides=[*overrides, search_path, "study=test"])
+    return {str(k): v for k, v in OmegaConf.to_container(config, resolve=True).items()}
+
+
+def build(config: dict[str, Any]) -> None:
+    """Everything a study is made of but its workers and records; makes two proposals."""
+    skeleton.rules_from(config)
+    space = build_space(config)
+    searcher: Searcher = construct(config["searcher"], "searcher", space=space, seed=0)
+    try:
+        trainer = build_trainer(config, space)
+    except DataError as error:
+        if DATA.is_dir():
+            raise
+        pytest.skip(f"no data in {DATA}: {error}")
+    for _ in range(min(2, space.size())):
+        proposal = searcher.propose()
+        assert proposal is not None
+        assert trainer.inspect(proposal.genotype).text
+
+
+def test_some_experiments_and_sweeps_are_found() -> None:
+    assert {"mlpnas", "nasbench_macro"} <= set(EXPERIMENTS)
+    assert "searchers" in SWEEPS
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_changes_the_configuration_and_is_built(
+    experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
+    config = composed([f"experiment={experiment}"])
+    assert config != composed([])
+    if config["data"]["_target_"].endswith("Cifar10") and not is_tabular(config):
+        pytest.skip("CIFAR-10's standard files are not shipped with the tests' data")
+    build(config)
+
+
+@pytest.mark.parametrize(
+    "searcher",
+    [s if s in ("random", "ppo") else pytest.param(s, marks=pytest.mark.slow) for s in SEARCHERS],
+)
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: str) -> None:
+    config = composed([f"experiment={experiment}", f"searcher={searcher}"])
+    if searcher != own_searcher(experiment):
+        assert config["searcher"] == OmegaConf.load(ROOT / f"conf/searcher/{searcher}.yaml")
+    built = construct(config["searcher"], "searcher", space=build_space(config), seed=0)
+    assert built.propose() is not None
+
+
+def own_searcher(experiment: str) -> str:
+    """The searcher that an experiment selects."""
+    defaults = OmegaConf.load(ROOT / f"conf/experiment/{experiment}.yaml").get("defaults", [])
+    return next((d["override /searcher"] for d in defaults if "override /searcher" in d), "smbo")
+
+
+@pytest.mark.parametrize(
+    ("experiment", "settings"),
+    [
+        ("mlpnas", {"hidden_units": 128, "learning_rate": 0.01, "children_per_replica": 10}),
+        ("nasrl_cifar10", {"learning_rate": 0.0006, "replicas": 100, "children_per_replica": 8}),
+        ("nasrl_ptb", {"learning_rate": 0.0005, "replicas": 400, "batches_per_update": 10}),
+        ("nasrl_ptb_small", {"learning_rate": 0.02, "children_per_replica": 4}),
+        ("nasrl_mnist_small", {"learning_rate": 0.03, "baseline_decay": 0.9}),
+    ],
+)
+def test_an_experiment_has_settings_of_its_own_searcher(
+    experiment: str, settings: dict[str, float]
+) -> None:
+    config = composed([f"experiment={experiment}", "searcher=reinforce"])
+    assert config == composed([f"experiment={experiment}"])
+    assert config["searcher"].items() >= settings.items()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        (["experiment=mine"], 0.5),
+        (["experiment=mine", "searcher=reinforce"], 0.5),
+        (["experiment=mine", "searcher=ppo"], 0.0006),
+        (["experiment=mine", "searcher=ppo", "searcher.learning_rate=0.1"], 0.1),
+        (["experiment=[mine,nasbench201]"], 0.5),
+        (["experiment=mine", "searcher=random"], None),
+    ],
+)
+def test_a_users_experiment_sets_its_searcher_alone(
+    overrides: list[str], rate: float | None, tmp_path: Path
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [{override /searcher: reinforce}]\n"
+        "searcher: {learning_rate: 0.5}\n"
+    )
+    assert composed(overrides, own=tmp_path)["searcher"].get("learning_rate") == rate
+
+
+def is_tabular(config: dict[str, Any]) -> bool:
+    return str(config["trainer"]["_target_"]).endswith("TabularTrainer")
+
+
+@pytest.mark.parametrize("sweep", SWEEPS)
+def test_every_study_of_a_sweep_composes_and_is_built(
+    sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
+    found = build_space(composed(["space=nasrl_cell_small", "data=ptb"]))
+    frozen = found.freeze(found.walk(lambda decision: 1))
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "found.yaml").write_text(yaml.safe_dump(written(frozen, 10000)))
+    params = OmegaConf.load(ROOT / "sweeps" / f"{sweep}.yaml").hydra.sweeper.params
+    overrides = [f"{key}={value}" for key, value in params.items()]
+    choices = {
+        override.key_or_group: list(override.sweep_string_iterator())
+        for override in OverridesParser.create().parse_overrides(overrides)
+    }
+    seed = choices.pop("seed")[-1]
+    keys, configs = list(choices), []
+    for values in itertools.product(*choices.values()):
+        chosen = [f"{key}={value}" for key, value in zip(keys, values, strict=True)]
+        config = composed([*chosen, f"seed={seed}"], sweep, tmp_path)
+        assert config["seed"] == int(seed)
+        assert config not in configs
+        configs.append(config)
+        build(config)
+    assert configs
+
+
+def test_help_names_every_top_level_key_and_group(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra.core.global_hydra import GlobalHydra
+
+    from nasrunner.__main__ import main
+
+    GlobalHydra.instance().clear()
+    monkeypatch.setattr(sys, "argv", ["nasrunner", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr().out
+    missing = [key for key in skeleton.StudyConfig.__dataclass_fields__ if key not in shown]
+    assert missing == []

@@ -1,0 +1,1 @@
+"""Tests of what is in the package, and of how it is tested."""
