@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -12,7 +13,7 @@ from pytorch_lightning.plugins.environments import ClusterEnvironment  # type: i
 from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, SingleDeviceStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
-from nasrunner.children.lightning import LightningTrainer
+from nasrunner.children.options import ChildOptions
 from nasrunner.children.ranges import check_ranges
 from nasrunner.children.ranks import are_started_by_srun, environment
 from nasrunner.children.settings import Construct
@@ -20,17 +21,7 @@ from nasrunner.core import ConfigError
 from nasrunner.core.annotations import check_values, describes_objects
 from nasrunner.core.errors import suggest
 
-OWN = (
-    "channels_last",
-    "fast_loop",
-    "stop_patience",
-    "stop_min_delta",
-    "checkpoint",
-    "checkpoint_every_s",
-    "batch_size_per_device",
-    "scale_learning_rate",
-    "batch_norm_epsilon",
-)
+OWN = tuple(each.name for each in fields(ChildOptions))
 """Arguments of the trainer's configuration that are not Lightning's."""
 
 SAFE = frozenset(
@@ -77,7 +68,7 @@ def check_names(arguments: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"trainer.{name}: Lightning's Trainer takes no {name!r}, {suggest(name, legal)}"
             )
-    for target, names in ((LightningTrainer, OWN), (pl.Trainer, lightning_defaults())):
+    for target, names in ((ChildOptions, OWN), (pl.Trainer, lightning_defaults())):
         checked = {n: v for n, v in arguments.items() if n in names}
         checked = {n: v for n, v in checked.items() if n not in _COLLECTIONS or not _is_named(v)}
         if wrong := check_values(target, checked):

@@ -20,7 +20,6 @@ from nasrunner.children.checkpoints import KeepWeights
 from nasrunner.children.continuing import KeepProgress, Progress, identity_of, read_progress
 from nasrunner.children.evaluating import DIVERGED
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.lightning import LightningTask
 from nasrunner.children.loading import LoadedData, prepared
 from nasrunner.children.measuring import LastValidation, Measuring
 from nasrunner.children.memory_format import is_channels_last
@@ -28,6 +27,7 @@ from nasrunner.children.module import ChildModule, Line
 from nasrunner.children.patience import patience
 from nasrunner.children.randomness import RandomState, random_state
 from nasrunner.children.ranks import Ranks, seed_of
+from nasrunner.children.recipe import Recipe
 from nasrunner.children.scaling import scaled
 from nasrunner.children.scheduling import Schedule
 from nasrunner.children.settings import Config
@@ -59,7 +59,7 @@ class Fitting:
         joins_validation: whether the validation examples are trained on, too.
     """
 
-    child: LightningTask
+    child: Recipe
     proposal: Proposal
     frozen: SearchSpace
     config: Config

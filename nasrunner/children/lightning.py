@@ -3,10 +3,12 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from nasrunner.children.evaluating import ONE_TRAINING, Evaluation
+from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.inspecting import draw_up
+from nasrunner.children.options import ChildOptions
+from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings import Config, Construct
 from nasrunner.core import (
     Blueprint,
@@ -18,7 +20,7 @@ from nasrunner.core import (
     Shape,
     Space,
 )
-from nasrunner.core.annotations import Above, AtLeast, check_values
+from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.imports import quick_imports
 
@@ -31,61 +33,28 @@ class LightningTrainer:
     Lightning's Trainer, with every option of every hyperparameter.
 
     Args:
-        channels_last: whether images lie in memory with a pixel's channels together, which makes
-            convolutions faster; ``auto``: see ``is_channels_last``.
-        fast_loop: whether small children are spared Lightning's work for each batch, where that
-            changes no step they take; False: always Lightning's own loop.
-        stop_patience: epochs without improvement of the reward's metric after which a child's
-            training stops; None: never.
-        stop_min_delta: what counts as an improvement, in units of the metric.
-        checkpoint: whose weights are kept: ``best`` epoch, ``last`` epoch, ``all`` or ``none``.
-        checkpoint_every_s: seconds after which ``last.ckpt`` is written at the end of an epoch: an
-            interrupted child goes on from it. None: never.
-        batch_size_per_device: of several devices, whether each takes ``data.batch_size`` examples
-            a step; False: all together do.
-        scale_learning_rate: with the examples of a step over ``data.batch_size``: ``none``,
-            ``linear`` or ``sqrt``; see ``scaled``.
-        batch_norm_epsilon: of every batch normalization of a network; None: what the space says.
         space: what is searched.
         config: the child's configuration: data, task, optimizer, scheduler, trainer.
         in_shape: shape of one example.
         construct: builds an object from its configuration; picklable.
         draw: draws a frozen space as SVG.
         evaluation: ``repeats`` and ``folds``, see ``Evaluation``; None: one training.
-        lightning: arguments of Lightning's Trainer, by its own names.
+        arguments: those of ``ChildOptions``, and of Lightning's Trainer, by its own names.
     """
 
+    @takes_fields_of(ChildOptions)
     def __init__(
         self,
         *,
-        channels_last: bool | Literal["auto"],
-        fast_loop: bool,
-        stop_patience: Annotated[int, AtLeast(0)] | None,
-        stop_min_delta: Annotated[float, AtLeast(0)],
-        checkpoint: Literal["best", "last", "all", "none"],
-        checkpoint_every_s: Annotated[float, AtLeast(0)] | None,
-        batch_size_per_device: bool,
-        scale_learning_rate: Literal["none", "linear", "sqrt"],
-        batch_norm_epsilon: Annotated[float, Above(0)] | None,
         space: SearchSpace,
         config: Config,
         in_shape: Shape,
         construct: Construct,
         draw: Callable[[Space], str],
         evaluation: Mapping[str, Any] | None = None,
-        **lightning: Any,
+        **arguments: Any,
     ) -> None:
-        own = {
-            "channels_last": channels_last,
-            "fast_loop": fast_loop,
-            "stop_patience": stop_patience,
-            "stop_min_delta": stop_min_delta,
-            "checkpoint": checkpoint,
-            "checkpoint_every_s": checkpoint_every_s,
-            "batch_size_per_device": batch_size_per_device,
-            "scale_learning_rate": scale_learning_rate,
-            "batch_norm_epsilon": batch_norm_epsilon,
-        }
+        own = {each.name: arguments[each.name] for each in fields(ChildOptions)}
         self.space = space
         self.config = {**config, "trainer": {**config["trainer"], **own}}
         self.in_shape = tuple(in_shape)
@@ -102,7 +71,7 @@ class LightningTrainer:
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
-        """What may be given as ``lightning``."""
+        """What may be given beside our own options."""
         from nasrunner.children.arguments import lightning_defaults  # imports Lightning
 
         return lightning_defaults()
@@ -161,30 +130,13 @@ class LightningRehearsal:
 
 
 @dataclass(frozen=True)
-class LightningTask:
+class LightningTask(Recipe):
     """Trains a proposal where it is called; picklable, see ``TrainChild``.
 
     A child on one device is trained in the process of the call, one on several by processes of
     its own, a rank each; see ``train_in_ranks``. Where SLURM has started the ranks, each of them
     makes this call, and the outcome of rank 0 counts.
-
-    Attributes:
-        space: what the genotype answers.
-        config: the child's configuration, before the hyperparameters that the space searches.
-        in_shape: shape of one example.
-        construct: builds an object from its configuration.
-        folder: the study's folder.
-        seed: the study's seed.
-        evaluation: how often a child is trained.
     """
-
-    space: SearchSpace
-    config: Config
-    in_shape: Shape
-    construct: Construct
-    folder: Path
-    seed: int
-    evaluation: Evaluation = ONE_TRAINING
 
     def __call__(self, proposal: Proposal) -> Outcome:
         from nasrunner.children.processes import num_processes, train_in_ranks

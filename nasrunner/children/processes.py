@@ -18,9 +18,9 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.arguments import make_trainer, needs_ranks
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.lightning import LightningTask
 from nasrunner.children.quiet import quiet
 from nasrunner.children.ranks import failures
+from nasrunner.children.recipe import Recipe
 from nasrunner.core import MachineError, Outcome, Proposal, child_folder
 from nasrunner.core.faults import machine_fault
 from nasrunner.core.stopping import how_it_ended
@@ -56,7 +56,7 @@ _STALE = (
 _LAST_LINES = 8
 
 
-def num_processes(task: LightningTask) -> int:
+def num_processes(task: Recipe) -> int:
     """How many ranks a child needs processes for on this machine; 0: it is trained in this one."""
     config = task.config["trainer"]
 
@@ -67,7 +67,7 @@ def num_processes(task: LightningTask) -> int:
     return trainer().num_devices if needs_ranks(config, trainer) else 0
 
 
-def train_in_ranks(task: LightningTask, proposal: Proposal, num_ranks: int) -> Outcome:
+def train_in_ranks(task: Recipe, proposal: Proposal, num_ranks: int) -> Outcome:
     """Trains a child by ``python -m nasrunner.child`` and waits for it; its failure is an outcome.
 
     The command is a session of its own, of which nothing is left when this returns or raises.

@@ -12,8 +12,8 @@ from nasrunner.children.attempts import Attempt, Result, attempted
 from nasrunner.children.evaluating import mean_curves, mean_outcome
 from nasrunner.children.files import OUTCOME, TRAININGS, ChildFiles, RankFiles
 from nasrunner.children.fitting import Fitting, rewarded
-from nasrunner.children.lightning import LightningTask
 from nasrunner.children.module import Line
+from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings import applied
 from nasrunner.core import Outcome, Proposal, child_folder
 from nasrunner.core.records import found_outcome, last_line
@@ -34,7 +34,7 @@ class TrainChild:
         rank: which of the child's processes this is; rank 0 alone writes its files.
     """
 
-    task: LightningTask
+    task: Recipe
     rank: int = 0
 
     def __call__(self, proposal: Proposal) -> Outcome:

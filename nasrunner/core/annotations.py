@@ -1,5 +1,6 @@
 """Checks values from a configuration against the annotations of what takes them."""
 
+import dataclasses
 import enum
 import inspect
 import math
@@ -9,7 +10,9 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,33 @@ def annotations_of(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
         if is_named:
             found[name] = (hints[name], parameters[name].default)
     return found
+
+
+def takes_fields_of(options: type) -> Callable[[Function], Function]:
+    """Makes known to whoever reads a function's signature that it takes a dataclass's fields.
+
+    Args:
+        options: the dataclass; its fields are given among the function's ``**`` arguments.
+    """
+
+    def marked(function: Function) -> Function:
+        known = inspect.signature(function)
+        *named, others = known.parameters.values()
+        given = [
+            inspect.Parameter(
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=each.default if each.default is not dataclasses.MISSING else others.empty,
+                annotation=each.type,
+            )
+            for each in dataclasses.fields(options)
+        ]
+        signature = known.replace(parameters=[*named, *given, others])
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        function.__annotations__ |= {each.name: each.annotation for each in given}
+        return function
+
+    return marked
 
 
 def takes(config: Any, name: str) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nasrunner.children.retraining import network_folder, repetition_of
 from nasrunner.core.ports import Executor, Train
 from nasrunner.core.records import Outcome, Proposal
+from nasrunner.retrain.training.recipe import network_folder, repetition_of
 
 MLP_CLASSIFIER = "mlp_classifier"
 """The name of the jobs that are no network of the space."""

@@ -9,12 +9,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from nasrunner.arguments import checked
-from nasrunner.children.retraining import On
 from nasrunner.command_line import check_folder
 from nasrunner.compose.changes import check_kind, override_config, parse_overrides
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
+from nasrunner.retrain.training.recipe import On
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
 """The groups that may change; everything else is what the study searched with."""

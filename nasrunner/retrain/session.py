@@ -7,12 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
-from nasrunner.children.retraining import (
-    REPETITION,
-    MlpClassifierTask,
-    RetrainRehearsal,
-    RetrainTask,
-)
 from nasrunner.children.settings import applied, plain
 from nasrunner.compose.launch import build_trainer
 from nasrunner.compose.upgrade import upgraded
@@ -25,6 +19,8 @@ from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Job
 from nasrunner.retrain.request import Request, changed
+from nasrunner.retrain.training.recipe import REPETITION
+from nasrunner.retrain.training.tasks import MlpClassifierTask, RetrainRehearsal, RetrainTask
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nasrunner.children.retraining import repetition_seed
 from nasrunner.compose.construct import construct
 from nasrunner.retrain.grid_search import Point
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
+from nasrunner.retrain.training.recipe import repetition_seed
 from nasrunner.retrain.tuned import Tuned
 from nasrunner.tracked import own_tracking_uri
 from nasrunner.trackers.mlflow.retrained import RetrainedNetwork, write_retrained

@@ -4,9 +4,10 @@ import pytest
 from torch import nn
 
 from nasrunner.children.batch_norm import batch_norms, set_epsilon
-from nasrunner.children.network import TrainNetwork
-from nasrunner.children.retraining import RetrainTask, network_folder
 from nasrunner.core import ConfigError, Proposal, child_folder
+from nasrunner.retrain.training.network import TrainNetwork
+from nasrunner.retrain.training.recipe import network_folder
+from nasrunner.retrain.training.tasks import RetrainTask
 from tests.children.blobs import make_trainer, train
 from tests.children.test_continuing import interrupt, uninterrupted, without_times
 from tests.children.test_network import DATA

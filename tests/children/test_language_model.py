@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from nasrunner.children.language_model import LanguageModel
-from nasrunner.children.network import TrainNetwork
-from nasrunner.children.retraining import RetrainTask, network_folder
 from nasrunner.children.reward import Reward
 from nasrunner.core import ConfigError, Proposal, SpaceError, child_folder
+from nasrunner.retrain.training.network import TrainNetwork
+from nasrunner.retrain.training.recipe import network_folder
+from nasrunner.retrain.training.tasks import RetrainTask
 from tests.children.blobs import Killed, make_trainer
 from tests.children.texts import TEXT, Memory, first_network, model, text_trainer
 from tests.data.texts import digits

@@ -6,10 +6,11 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from sklearn.neural_network import MLPClassifier
 
-from nasrunner.children.mlp_classifier import MAX_ITER, _measured
-from nasrunner.children.retraining import MlpClassifierTask, repetition_seed
 from nasrunner.compose.construct import construct
 from nasrunner.core import Proposal
+from nasrunner.retrain.training.mlp_classifier import MAX_ITER, _measured
+from nasrunner.retrain.training.recipe import repetition_seed
+from nasrunner.retrain.training.tasks import MlpClassifierTask
 from tests.children.blobs import configured, make_trainer
 from tests.children.test_network import DATA, TestedBlobs
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 import yaml
 
-from nasrunner.children.network import TrainNetwork, check_network
-from nasrunner.children.retraining import RetrainTask, network_folder, repetition_seed
 from nasrunner.core import ConfigError, Proposal
+from nasrunner.retrain.training.network import TrainNetwork, check_network
+from nasrunner.retrain.training.recipe import network_folder, repetition_seed
+from nasrunner.retrain.training.tasks import RetrainTask
 from tests.children.blobs import OWN, Batches, Killed, OwnBlobs, broken, make_trainer
 
 DATA = {**OWN, "_target_": "tests.children.test_network.TestedBlobs", "path": None}

@@ -12,15 +12,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from nasrunner.children.attempts import Attempt, Result, attempted
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.loading import load_data
-from nasrunner.children.network import TESTED
-from nasrunner.children.retraining import (
-    MlpClassifierTask,
+from nasrunner.children.tasks import Task
+from nasrunner.core import Outcome, Proposal
+from nasrunner.retrain.training.network import TESTED
+from nasrunner.retrain.training.recipe import (
+    RetrainRecipe,
     network_folder,
     repetition_of,
     repetition_seed,
 )
-from nasrunner.children.tasks import Task
-from nasrunner.core import Outcome, Proposal
 
 # N = number of examples, F = features, K = number of classes
 
@@ -31,7 +31,7 @@ MAX_ITER = 2000
 before is the same with either."""
 
 
-def train_mlp_classifier(given: MlpClassifierTask, proposal: Proposal) -> Outcome:
+def train_mlp_classifier(given: RetrainRecipe, proposal: Proposal) -> Outcome:
     """Fits an MLPClassifier with its defaults but ``max_iter``, and tests it once.
 
     It is given the study's split and normalization, images as vectors and without augmentation,
@@ -44,9 +44,7 @@ def train_mlp_classifier(given: MlpClassifierTask, proposal: Proposal) -> Outcom
     return attempted(proposal, files, functools.partial(_train, given, proposal, files))
 
 
-def _train(
-    given: MlpClassifierTask, proposal: Proposal, files: ChildFiles, attempt: Attempt
-) -> Result:
+def _train(given: RetrainRecipe, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
     child = given.child
     seed = repetition_seed(child.seed, repetition_of(proposal))
     settings = {"max_iter": MAX_ITER, "random_state": seed}

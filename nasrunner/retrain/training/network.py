@@ -16,14 +16,14 @@ from nasrunner.children.files import ChildFiles
 from nasrunner.children.fitting import Fitted, Fitting, rewarded
 from nasrunner.children.loading import join_validation, make_data
 from nasrunner.children.quiet import quiet
-from nasrunner.children.retraining import (
-    RetrainTask,
+from nasrunner.children.settings import Config, applied, variants
+from nasrunner.core import ConfigError, Genotype, NasRunnerError, OneOf, Outcome, Proposal
+from nasrunner.retrain.training.recipe import (
+    RetrainRecipe,
     network_folder,
     repetition_of,
     repetition_seed,
 )
-from nasrunner.children.settings import Config, applied, variants
-from nasrunner.core import ConfigError, Genotype, NasRunnerError, OneOf, Outcome, Proposal
 
 TESTED = "tested.json"
 """The record that a network was tested: it stands there before its outcome does."""
@@ -42,7 +42,7 @@ class TrainNetwork:
     the split is the study's own. A training that was interrupted goes on from its ``last.ckpt``.
     """
 
-    task: RetrainTask
+    task: RetrainRecipe
 
     def __call__(self, proposal: Proposal) -> Outcome:
         repetition = repetition_of(proposal)
@@ -76,7 +76,7 @@ class TrainNetwork:
         return reward, measured | metrics
 
 
-def config_of(task: RetrainTask, genotype: Genotype) -> Config:
+def config_of(task: RetrainRecipe, genotype: Genotype) -> Config:
     """What a network is trained with: without a validation part, nothing may ask for one."""
     config = applied(task.child.config, task.child.space.freeze(genotype).hyperparameters)
     if task.on == "train_and_validation":
@@ -85,7 +85,7 @@ def config_of(task: RetrainTask, genotype: Genotype) -> Config:
     return config
 
 
-def check_network(task: RetrainTask, genotype: Genotype) -> list[str]:
+def check_network(task: RetrainRecipe, genotype: Genotype) -> list[str]:
     """Tries all that a network will need, and trains it a step.
 
     Returns:
@@ -102,7 +102,7 @@ def check_network(task: RetrainTask, genotype: Genotype) -> list[str]:
 
 
 def check_grid(
-    task: RetrainTask, genotype: Genotype, grid: Sequence[tuple[str, OneOf]]
+    task: RetrainRecipe, genotype: Genotype, grid: Sequence[tuple[str, OneOf]]
 ) -> list[str]:
     """Tries what a network and the search for its settings will need, with every value of these.
 
@@ -131,7 +131,7 @@ def check_grid(
 
 
 def _check_child(
-    task: RetrainTask,
+    task: RetrainRecipe,
     genotype: Genotype,
     config: Config,
     settings: Sequence[tuple[str, OneOf]],
@@ -148,7 +148,7 @@ def _check_child(
     )
 
 
-def _check_retraining(task: RetrainTask, config: Config) -> None:
+def _check_retraining(task: RetrainRecipe, config: Config) -> None:
     """Refuses what a network is not trained and tested with, though a child might be."""
     child, settings = task.child, config["trainer"]
     with quiet():  # Lightning says which devices it found

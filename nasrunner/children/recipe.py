@@ -1,0 +1,31 @@
+"""What all children of a study are made by: data alone, below whatever trains them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nasrunner.children.evaluating import ONE_TRAINING, Evaluation
+from nasrunner.children.settings import Config, Construct
+from nasrunner.core import SearchSpace, Shape
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a study's children are made; picklable.
+
+    Attributes:
+        space: what the genotype answers.
+        config: the child's configuration, before the hyperparameters that the space searches.
+        in_shape: shape of one example.
+        construct: builds an object from its configuration.
+        folder: the study's folder.
+        seed: the study's seed.
+        evaluation: how often a child is trained.
+    """
+
+    space: SearchSpace
+    config: Config
+    in_shape: Shape
+    construct: Construct
+    folder: Path
+    seed: int
+    evaluation: Evaluation = ONE_TRAINING

@@ -1,0 +1,1 @@
+"""Networks of a finished search, trained anew and tested once: what workers are given."""
