@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn import functional
 
+from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.lightning import LightningTrainer
-from nasrunner.children.module import ChildModule
 from nasrunner.compose.construct import construct
 from nasrunner.core import Genotype, Proposal, SearchSpace
 from nasrunner.spaces.language.parsing import parse_space

@@ -136,7 +136,7 @@ def main() -> None:
         gpus=[],
         workers_per_gpu=None,
         gpus_per_worker=1,
-        preload=["nasrunner.children.training"],
+        preload=["nasrunner.children.fit.training"],
     )
     ratios = []
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(executor):

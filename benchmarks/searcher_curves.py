@@ -30,7 +30,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nasrunner.children.tabular import TabularTrainer
+from nasrunner.children.tables.tabular import TabularTrainer
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import build_space, build_trainer

@@ -108,9 +108,9 @@ def _task(folder: Path, proposal: Proposal, *, trust: bool) -> LightningTask:
 
 def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoReturn:
     """Trains in a thread of its own: Lightning's signal handlers would wait for other ranks."""
+    from nasrunner.children.fit.training import TrainChild
     from nasrunner.children.processes import FAULT, TERMINATED, end_with_stdin
     from nasrunner.children.ranks import rank_here
-    from nasrunner.children.training import TrainChild
 
     if is_leashed:
         end_with_stdin()

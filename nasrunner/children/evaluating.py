@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from nasrunner.children.settings import Config
+from nasrunner.children.settings.searched import Config
 from nasrunner.core import Outcome
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.seeds import derived_seed

@@ -7,9 +7,9 @@ from typing import Any
 
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.inspecting import draw_up
-from nasrunner.children.options import ChildOptions
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.settings import Config, Construct
+from nasrunner.children.settings.options import ChildOptions
+from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -72,7 +72,7 @@ class LightningTrainer:
     @staticmethod
     def legal_arguments() -> Collection[str]:
         """What may be given beside our own options."""
-        from nasrunner.children.arguments import lightning_defaults  # imports Lightning
+        from nasrunner.children.settings.arguments import lightning_defaults  # imports Lightning
 
         return lightning_defaults()
 
@@ -116,8 +116,12 @@ class LightningRehearsal:
 
     def __call__(self) -> list[str]:
         with quick_imports():
-            from nasrunner.children.checks import check_child, check_evaluation, check_folds
-            from nasrunner.children.samples import sampled
+            from nasrunner.children.rehearsal.checks import (
+                check_child,
+                check_evaluation,
+                check_folds,
+            )
+            from nasrunner.children.rehearsal.samples import sampled
 
         data = self.config["data"]
         in_dtype = data.get("in_dtype", "float32")
@@ -139,9 +143,9 @@ class LightningTask(Recipe):
     """
 
     def __call__(self, proposal: Proposal) -> Outcome:
+        from nasrunner.children.fit.training import TrainChild
         from nasrunner.children.processes import num_processes, train_in_ranks
         from nasrunner.children.ranks import are_started_by_srun, rank_here
-        from nasrunner.children.training import TrainChild
 
         if are_started_by_srun():
             return TrainChild(self, rank_here())(proposal)

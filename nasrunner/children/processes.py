@@ -16,11 +16,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from nasrunner.children.arguments import make_trainer, needs_ranks
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.quiet import quiet
 from nasrunner.children.ranks import failures
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.settings.arguments import make_trainer, needs_ranks
 from nasrunner.core import MachineError, Outcome, Proposal, child_folder
 from nasrunner.core.faults import machine_fault
 from nasrunner.core.stopping import how_it_ended

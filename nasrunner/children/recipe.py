@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasrunner.children.evaluating import ONE_TRAINING, Evaluation
-from nasrunner.children.settings import Config, Construct
+from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.core import SearchSpace, Shape
 
 

@@ -20,6 +20,17 @@ _MOVED: Mapping[str, str] = {
         for package, rooms in _ROOMS.items()
         for module, room in rooms.items()
     },
+    **{
+        f"nasrunner.children.{module}": f"nasrunner.children.{room}.{module}"
+        for module, room in (
+            ("tasks", "tasks"),
+            ("reward", "tasks"),
+            ("language_model", "tasks"),
+            ("tabular", "tables"),
+            ("cost", "tables"),
+            ("schedulers", "settings"),
+        )
+    },
     "nasrunner.trackers.mlflow": "nasrunner.trackers.mlflow.tracker",
     "nasrunner.searchers.tpe": "nasrunner.searchers.optuna",
     "nasrunner.spaces.language_model": "nasrunner.spaces.recurrent.language_model",

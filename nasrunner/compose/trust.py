@@ -75,7 +75,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     "optimizer": (_Kind("torch.optim", "torch.optim.Optimizer"),),
     "scheduler": (
         _Kind("torch.optim", "torch.optim.lr_scheduler.LRScheduler"),
-        _Kind("nasrunner.children.schedulers"),
+        _Kind("nasrunner.children.settings.schedulers"),
     ),
     "trainer": (
         *(_Kind(f"nasrunner.children.{each}") for each in ("cost", "lightning", "tabular")),

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from nasrunner.children.loading import load_data
+from nasrunner.children.fit.loading import load_data
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import NasRunnerError
 from nasrunner.export.source.standalone import Normalization

@@ -10,8 +10,8 @@ import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch import nn
 
-from nasrunner.children.allowed import allowed_classes
-from nasrunner.children.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.fit.allowed import allowed_classes
+from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Proposal

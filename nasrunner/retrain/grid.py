@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from nasrunner.children.batch_norm import batch_norms
-from nasrunner.children.settings import check_settings, variants
+from nasrunner.children.fit.batch_norm import batch_norms
+from nasrunner.children.settings.searched import check_settings, variants
 from nasrunner.compose.changes import option, parse_overrides
 from nasrunner.compose.config import GRID
 from nasrunner.core.decision import OneOf

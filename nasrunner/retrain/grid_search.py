@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nasrunner.children.settings import plain
+from nasrunner.children.settings.searched import plain
 from nasrunner.compose.launch import build_trainer, open_ledger
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.files import keep_file

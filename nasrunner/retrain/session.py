@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
-from nasrunner.children.settings import applied, plain
+from nasrunner.children.settings.searched import applied, plain
 from nasrunner.compose.launch import build_trainer
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError

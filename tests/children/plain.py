@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nasrunner.children.arguments import OWN as OWN_ARGUMENTS
 from nasrunner.children.quiet import quiet
-from nasrunner.children.settings import applied
+from nasrunner.children.settings.arguments import OWN as OWN_ARGUMENTS
+from nasrunner.children.settings.searched import applied
 from nasrunner.compose.construct import construct
 from nasrunner.core import Proposal, child_folder
 from tests.children.blobs import OwnBlobs, make_trainer

@@ -4,8 +4,8 @@ import statistics
 import pytest
 import torch
 
-from nasrunner.children.attempts import Attempt
 from nasrunner.children.evaluating import Evaluation, mean_curves, mean_outcome
+from nasrunner.children.fit.attempts import Attempt
 from nasrunner.core import ConfigError, DataError, Outcome, Proposal, child_folder
 from nasrunner.core.records import found_outcome
 from nasrunner.core.seeds import derived_seed

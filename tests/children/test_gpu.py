@@ -5,9 +5,7 @@ import torch
 
 from nasrunner.core import child_folder
 from tests.children.blobs import IMAGES, train
-from tests.children.studies import assert_all_end, make_study
-from tests.children.studies import train as train_in
-from tests.children.test_continuing import (
+from tests.children.fit.test_continuing import (
     EVERY_EPOCH,
     NOISY,
     curves,
@@ -15,7 +13,9 @@ from tests.children.test_continuing import (
     uninterrupted,
     without_times,
 )
-from tests.children.test_memory_format import LAYERS
+from tests.children.fit.test_memory_format import LAYERS
+from tests.children.studies import assert_all_end, make_study
+from tests.children.studies import train as train_in
 
 NUM_GPUS = torch.cuda.device_count()
 GPU = "trainer.accelerator=gpu"

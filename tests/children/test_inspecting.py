@@ -11,7 +11,7 @@ from torch import nn
 from nasrunner.children import inspecting
 from nasrunner.children.blueprint import measure
 from nasrunner.children.inspecting import measured, runs_own_code
-from nasrunner.children.samples import sampled
+from nasrunner.children.rehearsal.samples import sampled
 from nasrunner.core import SpaceError
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.studies import wait_until

@@ -50,7 +50,7 @@ def config(place: Path) -> dict[str, Any]:
             "hyperparameters": {"data.file": {"oneof": [f"{place}/alone.npy", "none"]}},
         },
         "optimizer": {"_target_": "torch.optim.SGD"},
-        "task": {"_target_": "nasrunner.children.tasks.Classification"},
+        "task": {"_target_": "nasrunner.children.tasks.tasks.Classification"},
     }
 
 

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 
 from nasrunner.arguments import read_arguments
-from nasrunner.children.settings import applied
+from nasrunner.children.settings.searched import applied
 from nasrunner.command_line import one_sentence, sentence
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import build_space

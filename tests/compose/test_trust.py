@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from nasrunner import show_space
-from nasrunner.children.continuing import read_progress
+from nasrunner.children.fit.continuing import read_progress
 from nasrunner.compose.launch import build_space, run_study
 from nasrunner.compose.saved import save_config, saved_config
 from nasrunner.compose.signature import key_path, why_not_own

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.children import samples
+from nasrunner.children.rehearsal import samples
 from nasrunner.core import ConfigError, memory
 from nasrunner.spaces.language.parsing import parse_space
 

@@ -41,7 +41,7 @@ class Counting:
 
 def local() -> LocalExecutor:
     arguments: dict[str, Any] = {"memory_limit_gb": None, "gpus": [], "workers_per_gpu": None}
-    arguments |= {"gpus_per_worker": 1, "preload": ["nasrunner.children.training"]}
+    arguments |= {"gpus_per_worker": 1, "preload": ["nasrunner.children.fit.training"]}
     return LocalExecutor(workers=1, threads_per_worker=1, retries=1, **arguments)
 
 

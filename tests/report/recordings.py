@@ -40,9 +40,9 @@ CONFIG: dict[str, Any] = {
         "split_seed": 0,
     },
     "task": {
-        "_target_": "nasrunner.children.tasks.Classification",
+        "_target_": "nasrunner.children.tasks.tasks.Classification",
         "reward": {
-            "_target_": "nasrunner.children.reward.Reward",
+            "_target_": "nasrunner.children.tasks.reward.Reward",
             "metric": "val_accuracy",
             "mode": "max",
         },

@@ -216,7 +216,8 @@ def test_where_every_point_fails_nothing_is_tested_and_the_exit_code_says_so(
             "scheduler.milestones must be epochs >= 1, got 0",
         ),
         (
-            "{scheduler: [{_target_: nasrunner.children.schedulers.Plateau, _partial_: true, "
+            "{scheduler: [{_target_: nasrunner.children.settings.schedulers.Plateau, "
+            "_partial_: true, "
             "monitor: val_loss, mode: min, factor: 0.1, patience: 1, threshold: 0, cooldown: 0, "
             "min_lr: 0}]}",
             "scheduler.monitor=val_loss is not measured with on=train_and_validation",

@@ -9,10 +9,10 @@ import torch
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with sklearn
 
-from nasrunner.children.attempts import Attempt, Result, attempted
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.loading import load_data
-from nasrunner.children.tasks import Task
+from nasrunner.children.fit.attempts import Attempt, Result, attempted
+from nasrunner.children.fit.loading import load_data
+from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import Outcome, Proposal
 from nasrunner.retrain.training.network import TESTED
 from nasrunner.retrain.training.recipe import (

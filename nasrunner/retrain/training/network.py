@@ -9,14 +9,14 @@ from typing import Any
 
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from nasrunner.children.arguments import make_trainer, needs_ranks
-from nasrunner.children.attempts import Attempt, Result, attempted, final_metrics, num_epochs
-from nasrunner.children.checks import check_child
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.fitting import Fitted, Fitting, rewarded
-from nasrunner.children.loading import join_validation, make_data
+from nasrunner.children.fit.attempts import Attempt, Result, attempted, final_metrics, num_epochs
+from nasrunner.children.fit.fitting import Fitted, Fitting, rewarded
+from nasrunner.children.fit.loading import join_validation, make_data
 from nasrunner.children.quiet import quiet
-from nasrunner.children.settings import Config, applied, variants
+from nasrunner.children.rehearsal.checks import check_child
+from nasrunner.children.settings.arguments import make_trainer, needs_ranks
+from nasrunner.children.settings.searched import Config, applied, variants
 from nasrunner.core import ConfigError, Genotype, NasRunnerError, OneOf, Outcome, Proposal
 from nasrunner.retrain.training.recipe import (
     RetrainRecipe,

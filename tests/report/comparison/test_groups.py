@@ -202,7 +202,12 @@ def test_a_seed_that_occurs_twice_is_known(tmp_path):
             'second; task.reward.mode is "max" in the first, "min" in the second',
         ),
         (
-            {"trainer": {"_target_": "nasrunner.children.tabular.TabularTrainer", "reward": "acc"}},
+            {
+                "trainer": {
+                    "_target_": "nasrunner.children.tables.tabular.TabularTrainer",
+                    "reward": "acc",
+                }
+            },
             "rewards differ: ",
         ),
         ({"data___target_": "nasrunner.data.mnist.Mnist"}, "data differ: data._target_ is"),
@@ -218,7 +223,7 @@ def test_studies_whose_rewards_measure_something_else_are_refused(tmp_path, chan
 
 def test_tables_are_compared_by_their_reward_and_file_name(tmp_path):
     table = {
-        "_target_": "nasrunner.children.tabular.TabularTrainer",
+        "_target_": "nasrunner.children.tables.tabular.TabularTrainer",
         "path": "/here/table.csv",
         "reward": "mean_acc",
     }
@@ -444,7 +449,12 @@ def test_seeds_of_data_that_name_no_split_are_not_said_to_share_one(tmp_path):
         ({"task__reward__metric": "val_loss"}, None),
         ({"task__metrics": {"accuracy": {"average": "macro"}}}, None),
         (
-            {"trainer": {"_target_": "nasrunner.children.tabular.TabularTrainer", "reward": "acc"}},
+            {
+                "trainer": {
+                    "_target_": "nasrunner.children.tables.tabular.TabularTrainer",
+                    "reward": "acc",
+                }
+            },
             None,
         ),
     ],

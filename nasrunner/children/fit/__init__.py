@@ -1,0 +1,1 @@
+"""One child's training, from its data to its outcome."""

@@ -1,0 +1,139 @@
+"""What a batch must be for a child to be trained on it, and what it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import BatchSampler, DataLoader
+
+from nasrunner.children.settings.searched import Config
+from nasrunner.children.tasks.tasks import Task
+from nasrunner.core import DataError
+
+_SHAPE = "(inputs, targets) or (inputs, targets, weights of examples)"
+
+
+@dataclass(frozen=True)
+class BatchCheck:
+    """Refuses batches that no child of a study can be trained on.
+
+    Attributes:
+        task: whose targets they must have.
+        in_shape: shape of one example.
+        in_dtype: torch's name of its type.
+        precision: that children are trained with.
+        name: of the data module, for error messages.
+    """
+
+    task: Task
+    in_shape: tuple[int, ...]
+    in_dtype: str
+    precision: str
+    name: str
+
+    @classmethod
+    def of(cls, config: Config, task: Task, data: Any) -> "BatchCheck":
+        """Of a child's configuration, its task and its data module."""
+        settings = config["data"]
+        return cls(
+            task,
+            tuple(settings["in_shape"]),
+            settings.get("in_dtype", "float32"),
+            str(config["trainer"].get("precision")),
+            type(data).__name__,
+        )
+
+    def __call__(self, batch: Any) -> None:
+        """Looks at a batch as a child is given it.
+
+        Raises:
+            DataError: it says what comes out of the data module, and what is needed.
+        """
+        if not isinstance(batch, list | tuple) or len(batch) not in (2, 3):
+            self._refuse(described(batch), _SHAPE)
+        if not all(isinstance(each, torch.Tensor) for each in batch[:2]):
+            self._refuse(described(batch), f"{_SHAPE} as tensors")
+        x, target, *third = batch
+        if third and isinstance(third[0], int):
+            return  # our own: a rank's part
+        is_input = x.dtype in self._in_dtypes and len(x) == len(target)
+        if self.in_dtype != "int64":  # texts end with fewer steps
+            is_input = is_input and tuple(x.shape[1:]) == self.in_shape
+        if not is_input or not self.task.takes(target):
+            shown = ", ".join(str(size) for size in self.in_shape)
+            needed = self.task.needs() or "a target for each example"
+            self._refuse(described(batch), f"inputs {self.in_dtype} (batch, {shown}) and {needed}")
+        if third and not _are_weights(third[0], len(x)):
+            self._refuse(
+                described(batch), "weights of examples float32 (batch,), finite, >= 0 and not all 0"
+            )
+
+    def check_targets(self, batch: Any) -> None:
+        """Looks at the targets of a batch alone, before anything is done to it."""
+        if isinstance(batch, list | tuple) and len(batch) in (2, 3):
+            target = batch[1]
+            if isinstance(target, torch.Tensor) and not self.task.takes(target):
+                self._refuse(described(batch), f"targets that are {self.task.needs()}")
+
+    @property
+    def _in_dtypes(self) -> tuple[torch.dtype, ...]:
+        if self.in_dtype == "int64":
+            return (torch.int64,)
+        others = {"64": (torch.float64,), "16": (torch.float16,), "bf": (torch.bfloat16,)}
+        return (torch.float32, *others.get(self.precision[:2], ()))
+
+    def _refuse(self, given: str, needed: str) -> None:
+        raise DataError(f"data: {self.name} gives {given}, but a child needs {needed}")
+
+
+def described(batch: Any) -> str:
+    """What a batch holds, in words: types, shapes, and the range of whole numbers."""
+    if isinstance(batch, Mapping):
+        return f"a dict with {', '.join(map(repr, batch))}"
+    if not isinstance(batch, list | tuple):
+        return _part(batch)
+    if len(batch) not in (2, 3):
+        count = f"{len(batch)} part{'' if len(batch) == 1 else 's'}"
+        return f"{count}: {', '.join(map(_part, batch))}"
+    names = ("inputs", "targets", "weights")
+    return ", ".join(f"{name} {_part(each)}" for name, each in zip(names, batch, strict=False))
+
+
+def _part(value: Any) -> str:
+    if not isinstance(value, torch.Tensor):
+        return type(value).__name__
+    shape = f"({', '.join(map(str, value.shape))}{',' if value.ndim == 1 else ''})"
+    found = f"{str(value.dtype).removeprefix('torch.')} {shape}"
+    if value.numel() and not value.dtype.is_floating_point and value.dtype != torch.bool:
+        found += f" from {int(value.min())} to {int(value.max())}"
+    return found
+
+
+def _are_weights(weights: Any, num_examples: int) -> bool:
+    return (
+        isinstance(weights, torch.Tensor)
+        and weights.dtype.is_floating_point
+        and tuple(weights.shape) == (num_examples,)
+        and bool(torch.isfinite(weights).all())
+        and bool((weights >= 0).all() and (weights > 0).any())
+    )
+
+
+def last_batch_size(loader: Any) -> int | None:
+    """The examples of an epoch's last batch; None where the loader does not say so."""
+    if isinstance(loader, DataLoader):
+        batches = loader.batch_sampler
+        if type(batches) is not BatchSampler or batches.drop_last:
+            return None
+        try:
+            num_used: Any = len(batches.sampler)  # type: ignore[arg-type]  # not all have a length
+        except TypeError:
+            return None
+        batch_size: Any = batches.batch_size
+    else:
+        num_used = getattr(loader, "num_used", None)
+        batch_size = getattr(loader, "batch_size", None)
+    if not isinstance(num_used, int) or not isinstance(batch_size, int) or num_used == 0:
+        return None
+    return num_used % batch_size or batch_size

@@ -1,0 +1,205 @@
+"""How a child goes on from where an earlier attempt at it was interrupted: its ``last.ckpt``."""
+
+import json
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from nasrunner.children.fit.allowed import allowed_classes
+from nasrunner.children.fit.attempts import Attempt
+from nasrunner.children.fit.module import Line
+from nasrunner.children.fit.randomness import RandomState, random_state, set_random_state
+from nasrunner.children.settings.searched import Config
+from nasrunner.core.files import unfinished
+
+_KEY = "nasrunner"
+"""What of a checkpoint is ours."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What an interrupted training had come to.
+
+    Attributes:
+        path: the checkpoint.
+        curves: the lines of the epochs that were complete.
+        cost_s: seconds spent up to it, by all attempts together.
+        random: where the random generators of each rank were.
+        metrics: what Lightning's callbacks and schedulers last saw.
+        should_stop: whether training was to stop once ``trainer.min_epochs`` are done.
+    """
+
+    path: Path
+    curves: list[Line]
+    cost_s: float
+    random: list[RandomState]
+    metrics: dict[str, torch.Tensor]
+    should_stop: bool
+
+
+def identity_of(*facts: Any) -> str:
+    """What two attempts must have in common for the second to go on where the first was."""
+    return json.dumps(facts, sort_keys=True, default=repr)
+
+
+def read_progress(path: Path, identity: str, config: Config) -> Progress | None:
+    """The progress that a checkpoint holds; None where training has to start anew.
+
+    Where there is a checkpoint that cannot be used, a warning says why.
+
+    Args:
+        path: the checkpoint.
+        identity: of the child, see ``identity_of``.
+        config: the child's configuration, whose packages a checkpoint may hold objects of.
+    """
+    if not path.exists():
+        return None
+    try:
+        with allowed_classes(config, path):
+            own = torch.load(path, map_location="cpu", weights_only=True)[_KEY]
+        if own["identity"] != identity:
+            reason = "it belongs to another proposal or configuration"
+        elif own["has_ended"]:
+            reason = "training had ended, but not its child"
+        else:
+            fields = ("curves", "cost_s", "random", "metrics", "should_stop")
+            return Progress(path, **{name: own[name] for name in fields})
+    except Exception as error:  # a file that was cut off raises nearly anything
+        reason = f"it cannot be read: {type(error).__name__}: {error}".splitlines()[0]
+    warnings.warn(f"{path} is not used, and training starts anew: {reason}", stacklevel=2)
+    return None
+
+
+class KeepProgress(pl.Callback):
+    """Writes ``last.ckpt`` while a child trains, and puts back what Lightning does not.
+
+    A checkpoint is written between two epochs, where nothing is half done: schedulers have
+    stepped, and callbacks have decided that training goes on. Lightning's own checkpoints hold
+    neither the random generators nor the metrics.
+
+    Args:
+        path: where to.
+        every_s: seconds between two checkpoints, and before the first; None: none is written.
+        identity: of the child, see ``identity_of``.
+        attempt: what the child has come to.
+        progress: what this training goes on from.
+        config: the child's configuration.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        every_s: float | None,
+        identity: str,
+        attempt: Attempt,
+        progress: Progress | None,
+        config: Config,
+    ) -> None:
+        self.path = path
+        self.every_s = every_s
+        self.identity = identity
+        self.attempt = attempt
+        self.progress = progress
+        self.config = config
+        self.start: RandomState | None = None
+        """Where training starts where Lightning would reset the generators: with several ranks."""
+        self._has_ended = False
+        self._is_restored = False
+        self._is_checked = False
+        self._written_s = time.monotonic()
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.progress is not None:
+            trainer.should_stop = self.progress.should_stop
+        elif self.start is not None:
+            set_random_state(self.start, trainer.strategy.root_device)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._written_s = time.monotonic()
+        if self.progress is not None:
+            trainer.callback_metrics.update(self.progress.metrics)
+            # With max_steps Lightning takes every checkpoint for one within an epoch, and would
+            # pass over what is left of it: a whole epoch.
+            trainer.fit_loop._restarting = False
+            trainer.fit_loop.epoch_loop.restarting = False
+            # The epoch's iterator is made after its start, as each epoch's but the first; Lightning
+            # would go on with one made before samplers were told the epoch.
+            trainer.fit_loop._resuming_from_checkpoint = False
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.progress is not None and not self._is_restored:
+            # Where they were taken: loaders that Lightning has set up since have drawn from them.
+            state = self.progress.random[trainer.global_rank]
+            set_random_state(state, trainer.strategy.root_device)
+            self._is_restored = True
+        if self.every_s is None or trainer.current_epoch == 0:
+            return
+        is_due = time.monotonic() - self._written_s >= self.every_s
+        if trainer.strategy.broadcast(is_due):  # clocks differ, and all ranks must take part
+            self._write(trainer)
+            self._written_s = time.monotonic()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._has_ended = True
+
+    def on_save_checkpoint(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        own = {"identity": self.identity, "has_ended": self._has_ended}
+        if not self._has_ended:
+            own |= {
+                "curves": self.attempt.curves,
+                "cost_s": self.attempt.cost_s(),
+                "random": _of_all_ranks(trainer, random_state(trainer.strategy.root_device)),
+                "metrics": dict(trainer.callback_metrics),
+                "should_stop": trainer.should_stop,
+            }
+            _forget_next_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"])
+        checkpoint[_KEY] = own
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        try:
+            # All ranks take part, and rank 0 writes.
+            trainer.save_checkpoint(unfinished(self.path))
+            if trainer.is_global_zero:
+                unfinished(self.path).replace(self.path)
+                self._check()
+        except OSError as error:
+            if trainer.world_size > 1:
+                raise  # the others wait for a rank that did not get as far as they
+            unfinished(self.path).unlink(missing_ok=True)
+            warnings.warn(f"{self.path} could not be written: {error}", stacklevel=1)
+
+    def _check(self) -> None:
+        """Warns, while there is time, of a checkpoint that nothing could go on from."""
+        if self._is_checked:
+            return
+        self._is_checked = True
+        try:
+            with allowed_classes(self.config, self.path):
+                pass
+        except ValueError as error:
+            warnings.warn(f"{self.path} could not be gone on from: {error}", stacklevel=1)
+
+
+def _forget_next_epoch(progress: Mapping[str, dict[str, int]]) -> None:
+    """Lightning has counted the epoch that is about to start; it shall start after a restart."""
+    for counts in progress.values():
+        counts["ready"] = counts["processed"]
+
+
+def _of_all_ranks(trainer: pl.Trainer, state: RandomState) -> list[RandomState]:
+    if trainer.world_size == 1:
+        return [state]
+    states: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(states, state)
+    return states

@@ -1,0 +1,1 @@
+"""Children that were trained before: a benchmark's table."""

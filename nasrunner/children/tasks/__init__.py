@@ -1,0 +1,1 @@
+"""What a child's outputs mean, and how its reward comes from them."""
