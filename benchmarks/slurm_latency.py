@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))  # for the cluster of the tests
 from nasrunner.compose.construct import construct  # noqa: E402
 from nasrunner.core import Outcome, Proposal, child_folder  # noqa: E402
 from tests.slurm.cluster import Cluster  # noqa: E402
-from tests.slurm.configuration import Lab  # noqa: E402
-from tests.slurm.ports import reserve_ports  # noqa: E402
+from tests.slurm.machines.configuration import Lab  # noqa: E402
+from tests.slurm.machines.ports import reserve_ports  # noqa: E402
 
 
 @dataclass(frozen=True)

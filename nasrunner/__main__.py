@@ -19,10 +19,10 @@ from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import run_study
 from nasrunner.compose.saved import sign_multirun
 from nasrunner.compose.searched import resolved
-from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError
-from nasrunner.core.faults import machine_fault
-from nasrunner.core.text import printable
+from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.screen.commands import resume_command
+from nasrunner.core.screen.text import printable
 from nasrunner.explanation import explain
 from nasrunner.resuming import Resumed, resume
 from nasrunner.study_folder import StudyFolder

@@ -13,7 +13,7 @@ from hydra.core.override_parser.types import ChoiceSweep
 
 from nasrunner.compose.config import config_dir
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.core.leaves import LEAVES
+from nasrunner.core.language.leaves import LEAVES
 
 _ASK_FOR_OTHERS = ("run", "multirun", "cfg", "info", "shell_completion")
 """Hydra's flags of which each asks for something else."""

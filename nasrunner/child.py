@@ -18,7 +18,7 @@ from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.compose.saved import saved_config
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError, MachineError
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import CHILD_GROUPS
 

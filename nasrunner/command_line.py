@@ -17,11 +17,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.core.errors import ConfigError, MachineError, NasRunnerError, suggest
-from nasrunner.core.faults import machine_fault
-from nasrunner.core.leaves import written
-from nasrunner.core.stopping import ToldToStop, stopped_by_signals
-from nasrunner.core.terminal import show_what_can_be_shown
-from nasrunner.core.text import printable
+from nasrunner.core.language.leaves import written
+from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.stopping import ToldToStop, stopped_by_signals
+from nasrunner.core.screen.terminal import show_what_can_be_shown
+from nasrunner.core.screen.text import printable
 
 OUR_ERRORS = (NasRunnerError, HydraException, OmegaConfBaseException, YAMLError)
 """What nasrunner raises, and the configuration libraries and a damaged config.yaml."""

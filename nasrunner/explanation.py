@@ -14,7 +14,7 @@ from nasrunner.command_line import sentence
 from nasrunner.compose import config as skeleton
 from nasrunner.core.annotations import takes
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.core.user_modules import find_user_modules
+from nasrunner.core.machine.user_modules import find_user_modules
 
 
 def explain(

@@ -16,8 +16,8 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.screen.commands import resume_command
 from nasrunner.trackers.mlflow.stores.sqlite import SqliteFile
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 
 from nasrunner.compose.launch import build_space
 from nasrunner.compose.saved import saved_config
-from nasrunner.core.commands import resume_command, short
 from nasrunner.core.errors import ConfigError, LedgerError
-from nasrunner.core.events import sessions, times
 from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.search_space import SearchSpace
+from nasrunner.study.events import sessions, times
 from nasrunner.study.ledger import check_begins, read_events
 
 _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")

@@ -19,7 +19,7 @@ from nasrunner.compose.signature import why_not_own
 from nasrunner.compose.trust import GROUPS
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.text import printable
+from nasrunner.core.screen.text import printable
 from nasrunner.recorded import resumable
 
 _MAY_BE_EXCHANGED = ("executor", "tracker", "baseline")

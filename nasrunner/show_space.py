@@ -32,10 +32,10 @@ from nasrunner.core.decision import (
     shown,
 )
 from nasrunner.core.errors import ConfigError, SpaceError
+from nasrunner.core.machine.user_modules import find_user_modules
+from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape, Space
-from nasrunner.core.text import printable
-from nasrunner.core.user_modules import find_user_modules
 from nasrunner.explanation import explain
 from nasrunner.recorded import read_study
 

@@ -21,9 +21,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 from nasrunner.command_line import fail
 from nasrunner.compose.saved import differences, named_differences, saved_config
 from nasrunner.compose.signature import why_not_own
-from nasrunner.core.commands import report_command, resume_command
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.passwords import without_password
+from nasrunner.core.screen.commands import report_command, resume_command
+from nasrunner.core.screen.passwords import without_password
 
 _OWN = (
     ".hydra",

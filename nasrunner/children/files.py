@@ -13,8 +13,8 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 
 from nasrunner.children.quiet import quiet, redirected
 from nasrunner.core import Outcome, Proposal
-from nasrunner.core.files import keep_file, replace_file, sync, sync_way_to, unfinished
-from nasrunner.core.forks import end_copy
+from nasrunner.core.machine.files import keep_file, replace_file, sync, sync_way_to, unfinished
+from nasrunner.core.machine.forks import end_copy
 
 LAST = "last.ckpt"
 """Lightning's checkpoint of the epoch that training goes on after."""

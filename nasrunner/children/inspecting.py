@@ -15,7 +15,7 @@ from typing import Any
 
 from nasrunner.children.blueprint import Size, measure
 from nasrunner.core import Blueprint, Genotype, SearchSpace, Shape, Space, SpaceError
-from nasrunner.core.stopping import how_it_ended
+from nasrunner.core.machine.stopping import how_it_ended
 
 _KNOWN = ("nasrunner", "torch")
 """Packages whose code ends no process."""

@@ -22,7 +22,7 @@ from nasrunner.core import (
 )
 from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.imports import quick_imports
 
 
 class LightningTrainer:

@@ -22,8 +22,8 @@ from nasrunner.children.ranks import failures
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks
 from nasrunner.core import MachineError, Outcome, Proposal, child_folder
-from nasrunner.core.faults import machine_fault
-from nasrunner.core.stopping import how_it_ended
+from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.stopping import how_it_ended
 
 MODULE = "nasrunner.child"
 LEASH = "--end-with-stdin"

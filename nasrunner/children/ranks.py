@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.environments import (  # type: ignore[attr-define
     SLURMEnvironment,
 )
 
-from nasrunner.core.stopping import how_it_ended
+from nasrunner.core.machine.stopping import how_it_ended
 
 VARIABLE = "NASRUNNER_RANKS"
 """``srun``: SLURM has started this process as one rank of several."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasrunner.core.user_modules import targets
+from nasrunner.core.machine.user_modules import targets
 
 _MAX_FILES = 1000
 """Of more files in a folder, sizes and times are looked at, not what is in them."""

@@ -16,8 +16,10 @@ from nasrunner.compose.fingerprints import fingerprints
 from nasrunner.compose.saved import check_same_study, save_config, started_in
 from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError
-from nasrunner.core.imports import quick_imports
-from nasrunner.core.memory import memory_gb
+from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.machine.memory import memory_gb
+from nasrunner.core.machine.stopping import stopped_by_signals
+from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.ports import (
     ChildTrainer,
     Executor,
@@ -30,8 +32,6 @@ from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import baseline_seed
 from nasrunner.core.space import Shape
-from nasrunner.core.stopping import stopped_by_signals
-from nasrunner.core.user_modules import find_user_modules
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study

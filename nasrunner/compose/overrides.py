@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.leaves import LEAVES, leaf_of, written
+from nasrunner.core.language.leaves import LEAVES, leaf_of, written
 from nasrunner.core.search_space import CHILD_GROUPS
 
 _NOT_HERE = (

@@ -15,10 +15,10 @@ from nasrunner.compose.signature import signed, why_not_own
 from nasrunner.compose.trust import GROUPS, check_trusted
 from nasrunner.compose.upgrade import as_built, upgraded
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.files import keep_file
-from nasrunner.core.passwords import without_password, without_passwords
+from nasrunner.core.machine.files import keep_file
+from nasrunner.core.machine.user_modules import find_user_modules
+from nasrunner.core.screen.passwords import without_password, without_passwords
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.core.user_modules import find_user_modules
 from nasrunner.study.ledger import Ledger
 
 STUDY_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")

@@ -9,9 +9,9 @@ from omegaconf.errors import OmegaConfBaseException
 from nasrunner.compose.overrides import check_place
 from nasrunner.core.decision import parts_of
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.leaves import leaf_of
+from nasrunner.core.language.leaves import leaf_of
+from nasrunner.core.language.values import alternatives, flattened, parse_value
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.core.values import alternatives, flattened, parse_value
 
 Place = tuple[Any, ...]
 """Names and numbers that lead from the root of a configuration to a value."""

@@ -10,7 +10,8 @@ import socket
 import subprocess
 from collections.abc import Sequence
 
-from nasrunner.core import ConfigError, NasRunnerError, memory
+from nasrunner.core import ConfigError, NasRunnerError
+from nasrunner.core.machine import memory
 
 _LOOPBACK_TIMEOUT_S = 5
 _NVIDIA_SMI_TIMEOUT_S = 20

@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.imports import quick_imports
 
 VARIABLE = "NASRUNNER_PRELOAD"
 """The environment variable with the modules' names, separated by commas."""

@@ -11,9 +11,9 @@ import traceback
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import MachineError, Outcome, Proposal, Train
-from nasrunner.core.faults import machine_fault
-from nasrunner.core.forks import end_copy
-from nasrunner.core.threads import torch_threads
+from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.forks import end_copy
+from nasrunner.core.machine.threads import torch_threads
 
 OUTCOMES = "nasrunner-outcomes"
 """The Dask topic on which workers publish what became of their children."""

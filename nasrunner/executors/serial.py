@@ -6,8 +6,8 @@ from typing import Annotated
 
 from nasrunner.core import Outcome, Proposal, Train
 from nasrunner.core.annotations import Within
-from nasrunner.core.forks import outlives_exits
-from nasrunner.core.threads import torch_threads
+from nasrunner.core.machine.forks import outlives_exits
+from nasrunner.core.machine.threads import torch_threads
 from nasrunner.executors.running import run_child
 
 

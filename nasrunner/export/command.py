@@ -8,8 +8,8 @@ from pathlib import Path
 
 from nasrunner.command_line import check_folder, is_answered, one_sentence, truth
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.core.imports import quick_imports
-from nasrunner.core.output import OutputFolder
+from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.screen.output import OutputFolder
 
 HELP = """\
 nasrunner-export: writes a trained network so that it can be used without nasrunner

@@ -13,8 +13,8 @@ from torch import nn
 
 from nasrunner.children.inspecting import draw_up
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.output import OutputFolder
 from nasrunner.core.ports import Blueprint
+from nasrunner.core.screen.output import OutputFolder
 from nasrunner.export.checks import BATCHES, max_difference
 from nasrunner.export.errors import ExportError
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of

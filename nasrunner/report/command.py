@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
-from nasrunner.core.text import printable
+from nasrunner.core.screen.text import printable
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import HELP, Arguments, parse
 from nasrunner.report.comparison.baselines import find_baselines

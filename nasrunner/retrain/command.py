@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from nasrunner.command_line import is_answered, one_sentence, sentence
-from nasrunner.core.text import printable
+from nasrunner.core.screen.text import printable
 
 if TYPE_CHECKING:
     from nasrunner.retrain.session import Session

@@ -10,7 +10,7 @@ from typing import Any
 from nasrunner.children.settings.searched import plain
 from nasrunner.compose.launch import build_trainer, open_ledger
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.files import keep_file
+from nasrunner.core.machine.files import keep_file
 from nasrunner.core.ports import ChildTrainer, Executor, StudyInfo, Tracker
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.compose.config import leaves
 from nasrunner.core.errors import ConfigError, NasRunnerError
-from nasrunner.core.files import keep_file
+from nasrunner.core.machine.files import keep_file
 from nasrunner.recorded import retrain_settings
 
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")

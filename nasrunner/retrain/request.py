@@ -12,7 +12,7 @@ from nasrunner.arguments import checked
 from nasrunner.command_line import check_folder
 from nasrunner.compose.changes import check_kind, override_config, parse_overrides
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.core.leaves import leaf_of
+from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.retrain.training.recipe import On
 

@@ -12,8 +12,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from nasrunner.core.files import replace_file
-from nasrunner.core.text import csv_cell
+from nasrunner.core.machine.files import replace_file
+from nasrunner.core.screen.text import csv_cell
 from nasrunner.retrain.networks import Network
 from nasrunner.retrain.training.recipe import On, repetition_seed
 from nasrunner.retrain.tuned import Tuned, written

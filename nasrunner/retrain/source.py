@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nasrunner.compose.changes import parse_overrides
-from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.retrain.request import GROUPS, Request

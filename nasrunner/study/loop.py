@@ -12,8 +12,7 @@ import numpy as np
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import LedgerError, SpaceError
-from nasrunner.core.events import sessions
-from nasrunner.core.files import keep_file
+from nasrunner.core.machine.files import keep_file
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
     BaselineComparison,
@@ -28,6 +27,7 @@ from nasrunner.core.records import Outcome, Proposal, child_folder, found_outcom
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import child_seed
+from nasrunner.study.events import sessions
 from nasrunner.study.header import check_header, fingerprint_changes, header
 from nasrunner.study.history import History
 from nasrunner.study.in_flight import InFlight

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core.threads import torch_threads
+from nasrunner.core.machine.threads import torch_threads
 
 
 class OneThread:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nasrunner.core.errors import ConfigError, NasRunnerError
-from nasrunner.core.faults import machine_fault
+from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.ports import Check, Executor
 from nasrunner.core.records import Outcome, Proposal
 

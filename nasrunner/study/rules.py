@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from nasrunner.core.annotations import FINITE, Above, AtLeast, Seed
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.memory import least_memory_gb
+from nasrunner.core.machine.memory import least_memory_gb
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome
 from nasrunner.study.history import History

@@ -19,11 +19,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from nasrunner.core.commands import resume_command, short
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.ranking import Ranking, mean_of
 from nasrunner.core.records import Outcome, Proposal, child_folder, last_line
-from nasrunner.core.text import printable
+from nasrunner.core.screen.commands import resume_command, short
+from nasrunner.core.screen.text import printable
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full

@@ -155,7 +155,7 @@ def test_workers_cannot_share_gpus_that_this_machine_lacks() -> None:
 
 def test_an_allocation_without_cgroups_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dask.system.cpu_count", lambda: 64)
-    monkeypatch.setattr("nasrunner.core.memory.memory_gb", lambda: 256.0)
+    monkeypatch.setattr("nasrunner.core.machine.memory.memory_gb", lambda: 256.0)
     monkeypatch.setenv("SLURM_CPUS_ON_NODE", "8")
     monkeypatch.setenv("SLURM_MEM_PER_NODE", "4000")
     assert (num_cores(), memory_gb()) == (64, 256)  # no job

@@ -15,9 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.slurm.accounting import start_accounting
-from tests.slurm.configuration import Lab, write_configuration
-from tests.slurm.daemons import (
+from tests.slurm.machines.accounting import start_accounting
+from tests.slurm.machines.configuration import Lab, write_configuration
+from tests.slurm.machines.daemons import (
     Daemons,
     environment_of,
     happens,
@@ -27,7 +27,7 @@ from tests.slurm.daemons import (
     pids,
     send,
 )
-from tests.slurm.ports import reserve_ports
+from tests.slurm.machines.ports import reserve_ports
 
 _UP_WITHIN_S = 60.0
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.services import missing
 from tests.slurm.cluster import Cluster, missing_programs
-from tests.slurm.configuration import Lab
-from tests.slurm.ports import reserve_ports
+from tests.slurm.machines.configuration import Lab
+from tests.slurm.machines.ports import reserve_ports
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from nasrunner.core import NasRunnerError, StudyInfo
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
-from tests.slurm.daemons import happens
+from tests.slurm.machines.daemons import happens
 from tests.slurm.recorded import outcomes_of, tracker
 from tests.slurm.ticks import TicksTrainer, count, starts
 from tests.toys import RULES

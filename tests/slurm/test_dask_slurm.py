@@ -22,9 +22,9 @@ from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study
 from tests.executors import trains
 from tests.slurm.cluster import Cluster
-from tests.slurm.daemons import happens, is_alive
-from tests.slurm.disks import full_disk
-from tests.slurm.held import HeldTrainer, IgnoresTerminate, Start, starts
+from tests.slurm.machines.daemons import happens, is_alive
+from tests.slurm.machines.disks import full_disk
+from tests.slurm.machines.held import HeldTrainer, IgnoresTerminate, Start, starts
 from tests.slurm.recorded import assert_complete, database, outcomes_of, tracker
 from tests.toys import RULES, chain, toy_reward
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.slurm.cluster import Cluster
-from tests.slurm.daemons import happens, is_alive
-from tests.slurm.disks import full_disk
+from tests.slurm.machines.daemons import happens, is_alive
+from tests.slurm.machines.disks import full_disk
 from tests.slurm.recorded import assert_complete, assert_tracked
 from tests.slurm.study_driver import StudyProcess
 from tests.slurm.ticks import starts

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.slurm.cluster import Cluster
-from tests.slurm.daemons import happens
-from tests.slurm.disks import full_disk
+from tests.slurm.machines.daemons import happens
+from tests.slurm.machines.disks import full_disk
 
 pytestmark = [
     pytest.mark.slow,

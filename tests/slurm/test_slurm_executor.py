@@ -16,7 +16,7 @@ from nasrunner.executors.slurm.executor import SlurmExecutor
 from nasrunner.study.rehearsal import rehearse
 from tests.executors import trains
 from tests.slurm.cluster import Cluster
-from tests.slurm.daemons import happens
+from tests.slurm.machines.daemons import happens
 from tests.slurm.recorded import outcomes_of
 from tests.slurm.study_driver import configuration
 from tests.toys import no_mistake

@@ -14,8 +14,8 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.fit.module import Line
 from nasrunner.core import MachineError, Outcome, Proposal
-from nasrunner.core.faults import machine_fault
-from nasrunner.core.forks import end_copy
+from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.forks import end_copy
 from nasrunner.core.records import Status
 
 Result = tuple[float | None, dict[str, float]]

@@ -12,7 +12,7 @@ from nasrunner.children.files import LAST
 from nasrunner.children.fit.measuring import copied
 from nasrunner.children.fit.module import ChildModule, Line
 from nasrunner.children.tasks.reward import Reward, diverged_loss
-from nasrunner.core.files import replace_file
+from nasrunner.core.machine.files import replace_file
 
 Keep = Literal["best", "last", "all", "none"]
 

@@ -16,7 +16,7 @@ from nasrunner.children.fit.attempts import Attempt
 from nasrunner.children.fit.module import Line
 from nasrunner.children.fit.randomness import RandomState, random_state, set_random_state
 from nasrunner.children.settings.searched import Config
-from nasrunner.core.files import unfinished
+from nasrunner.core.machine.files import unfinished
 
 _KEY = "nasrunner"
 """What of a checkpoint is ours."""

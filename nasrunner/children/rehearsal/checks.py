@@ -23,7 +23,7 @@ from nasrunner.children.tasks.tasks import make_task
 from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
 from nasrunner.core.annotations import takes
 from nasrunner.core.errors import suggest
-from nasrunner.core.values import whole_numbers
+from nasrunner.core.language.values import whole_numbers
 
 
 def check_child(

@@ -10,7 +10,7 @@ import numpy as np
 
 from nasrunner.children.inspecting import measured
 from nasrunner.core import ConfigError, Genotype, SearchSpace, Shape, Space, SpaceError
-from nasrunner.core.memory import least_memory_gb, memory_gb
+from nasrunner.core.machine.memory import least_memory_gb, memory_gb
 from nasrunner.core.order import after, first, rollout
 
 NUM_NETWORKS = 8

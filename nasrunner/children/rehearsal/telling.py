@@ -9,7 +9,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from nasrunner.core import DataError, NasRunnerError
-from nasrunner.core.faults import machine_fault
+from nasrunner.core.machine.faults import machine_fault
 
 _IN_WORKER = "Original Traceback (most recent call last):"
 """How torch introduces an error of a process that loads data: its traceback is the message."""

@@ -9,7 +9,7 @@ from nasrunner.core import ConfigError
 from nasrunner.core.annotations import takes
 from nasrunner.core.decision import parts_of
 from nasrunner.core.errors import suggest
-from nasrunner.core.values import alternatives
+from nasrunner.core.language.values import alternatives
 
 Config = dict[str, Any]
 """What a child is trained with: data, task, optimizer, scheduler and trainer, in plain values."""

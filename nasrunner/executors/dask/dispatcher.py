@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from nasrunner.core import MachineError, NasRunnerError, Outcome
-from nasrunner.core.faults import machine_fault
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.imports import quick_imports
 from nasrunner.executors.dask.cluster import Cluster, Demand
 from nasrunner.executors.dask.job import Job
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work

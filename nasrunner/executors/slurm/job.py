@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core import MachineError, Outcome, Proposal
-from nasrunner.core.files import keep_file
+from nasrunner.core.machine.files import keep_file
 from nasrunner.executors.folders import outcome_left
 from nasrunner.executors.running import failed, last_lines
 

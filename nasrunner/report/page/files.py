@@ -8,8 +8,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from nasrunner.core.output import OutputFolder
-from nasrunner.core.text import csv_cell
+from nasrunner.core.screen.output import OutputFolder
+from nasrunner.core.screen.text import csv_cell
 from nasrunner.report.page.html import page_html
 from nasrunner.report.page.parts import Drawing, Facts, Part, Plot, Section, Table
 from nasrunner.report.page.style import PAPER, PNG_DPI, house_style

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nasrunner.core import Genotype, OneOf, Outcome, Proposal
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.imports import quick_imports
 from nasrunner.retrain.training.recipe import RetrainRecipe
 
 

@@ -1,8 +1,8 @@
 """Reads the space language: YAML that says what may be built, as a tree of modules.
 
 A node is ``module_name: arguments``, a bare ``module_name``, or a mapping with ``_target_``. An
-argument is a value, or one of the leaves of ``nasrunner.core.leaves``: ``oneof``, ``range``, …
-Leaves may stand inside a list, a mapping or an option, too.
+argument is a value, or one of the leaves of ``nasrunner.core.language.leaves``: ``oneof``,
+``range``, … Leaves may stand inside a list, a mapping or an option, too.
 """
 
 import importlib
@@ -18,6 +18,7 @@ import nasrunner.spaces as modules
 from nasrunner.core.annotations import fits
 from nasrunner.core.decision import readable_count
 from nasrunner.core.errors import SpaceError, nearest, suggest
+from nasrunner.core.language.values import flattened, parse_value, whole_numbers
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
     Space,
@@ -26,7 +27,6 @@ from nasrunner.core.space import (
     is_module_type,
     is_modules_type,
 )
-from nasrunner.core.values import flattened, parse_value, whole_numbers
 from nasrunner.spaces.external import External
 from nasrunner.spaces.share import check_sharing
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.core.passwords import without_password
+from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.mlflow.stores.database import SCHEMES, Database, check_password, scheme_of
 from nasrunner.trackers.mlflow.stores.sqlite import TIMEOUT_S, SqliteFile, has_plain_name
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.imports import quick_imports
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.address import Address
 from nasrunner.trackers.mlflow.curves import Point

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.core.passwords import without_password
+from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.mlflow.address import Address, check_uri
 from nasrunner.trackers.mlflow.connection import import_mlflow
 from nasrunner.trackers.mlflow.stores.database import with_driver

@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 from omegaconf import OmegaConf
 
-from nasrunner.core.passwords import without_passwords
 from nasrunner.core.ports import StudyInfo, Summary
+from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.address import Address
 from nasrunner.trackers.mlflow.children import ChildRun, ChildRuns

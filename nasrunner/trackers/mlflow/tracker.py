@@ -5,11 +5,11 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from nasrunner.core.commands import resume_command
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.passwords import without_password
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.screen.commands import resume_command
+from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.mlflow.address import Address
 from nasrunner.trackers.mlflow.connection import import_early
 from nasrunner.trackers.mlflow.faults import ArtifactError, is_refusal

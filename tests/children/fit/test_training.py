@@ -23,7 +23,7 @@ from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.tasks.reward import Reward
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, child_folder
-from nasrunner.core.stopping import ToldToStop, stopped_by_signals
+from nasrunner.core.machine.stopping import ToldToStop, stopped_by_signals
 from tests.children.blobs import BLOBS, MLP, OWN, Blobs, broken, make_trainer, train
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}

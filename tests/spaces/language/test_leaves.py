@@ -6,7 +6,7 @@ from torch import nn
 
 from nasrunner.core import Address, Decision, Genotype, OneOf, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import readable_count
-from nasrunner.core.leaves import LEAVES, MAX_OPTIONS
+from nasrunner.core.language.leaves import LEAVES, MAX_OPTIONS
 from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import enumerate_genotypes
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nasrunner.core import ConfigError
-from nasrunner.core.passwords import without_password
+from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.mlflow.reading import StudyReader
 from tests.trackers.fakes import FakeStudy, tracker
 from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param
 
 from nasrunner.core import Blueprint, Outcome, Proposal, Summary
-from nasrunner.core.passwords import without_passwords
+from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.trackers.mlflow.text import (
     MAX_PARAM,
     child_note,

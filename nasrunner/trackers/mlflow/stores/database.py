@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.passwords import without_password
+from nasrunner.core.screen.passwords import without_password
 
 SCHEMES = ("postgresql", "mysql", "mssql")
 _TIMEOUT_S = 8

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from nasrunner.core.files import keep_file
+from nasrunner.core.machine.files import keep_file
 
 _NAME = "mlflow.json"
 

@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from nasrunner.core.imports import quick_imports
+from nasrunner.core.machine.imports import quick_imports
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from nasrunner.core.text import csv_cell, printable
+from nasrunner.core.screen.text import csv_cell, printable
 
 
 @pytest.mark.parametrize(

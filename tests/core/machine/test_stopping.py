@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from nasrunner.core import stopping
-from nasrunner.core.stopping import ToldToStop, stopped_by_signals
+from nasrunner.core.machine import stopping
+from nasrunner.core.machine.stopping import ToldToStop, stopped_by_signals
 
 
 def send(signum: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.output import OutputFolder
+from nasrunner.core.screen.output import OutputFolder
 
 
 def texts(folder: Path) -> dict[str, str]:

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from nasrunner.children.rehearsal import samples
-from nasrunner.core import ConfigError, memory
+from nasrunner.core import ConfigError
+from nasrunner.core.machine import memory
 from nasrunner.spaces.language.parsing import parse_space
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nasrunner.core.terminal import show_what_can_be_shown
+from nasrunner.core.screen.terminal import show_what_can_be_shown
 
 
 @pytest.mark.parametrize(

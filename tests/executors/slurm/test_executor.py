@@ -21,7 +21,7 @@ from nasrunner.executors.slurm.child import SlurmChild
 from nasrunner.executors.slurm.executor import SlurmExecutor
 from nasrunner.executors.slurm.request import Request
 from tests.executors import trains
-from tests.executors.fake_slurm import FakeSlurm, leave_result
+from tests.executors.slurm.fake import FakeSlurm, leave_result
 
 GOLDEN = Path(__file__).parent / "golden"
 SHIPPED = OmegaConf.load("conf/executor/slurm.yaml")

@@ -4,8 +4,8 @@ import getpass
 import subprocess
 from pathlib import Path
 
-from tests.slurm.configuration import Lab
-from tests.slurm.daemons import Daemons, happens
+from tests.slurm.machines.configuration import Lab
+from tests.slurm.machines.daemons import Daemons, happens
 
 _UP_WITHIN_S = 60.0
 

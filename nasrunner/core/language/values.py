@@ -11,7 +11,7 @@ from typing import Any
 from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import OneOf, parts_of, with_parts
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.leaves import decision_of, holds_leaf, leaf_of
+from nasrunner.core.language.leaves import decision_of, holds_leaf, leaf_of
 from nasrunner.core.search_space import CHILD_GROUPS
 
 _MOST_TRIED = 20

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nasrunner.core.events import sessions, times
+from nasrunner.study.events import sessions, times
 
 DAY_S = 24 * 3600.0
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core.user_modules import find_user_modules
+from nasrunner.core.machine.user_modules import find_user_modules
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nasrunner.core import DataError, MachineError
-from nasrunner.core.faults import machine_fault
+from nasrunner.core.machine.faults import machine_fault
 
 
 def raised_from(cause: BaseException) -> Exception:

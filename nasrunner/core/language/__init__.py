@@ -1,0 +1,1 @@
+"""Decisions over values, as they are written in YAML."""

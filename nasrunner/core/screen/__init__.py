@@ -1,0 +1,1 @@
+"""What people read: sentences, commands, and what a terminal shows."""

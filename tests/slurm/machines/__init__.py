@@ -1,0 +1,1 @@
+"""What the SLURM of the tests consists of: its daemons, their files, ports and disks."""
