@@ -61,10 +61,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
     "baseline": _SEARCHERS,
     "data": (_Kind("nasrunner.data", "pytorch_lightning.LightningDataModule"),),
     "task": (
-        *(
-            _Kind(f"nasrunner.children.{each}")  # other classes there open files
-            for each in ("language_model", "mean_loss", "reward", "tasks")
-        ),
+        _Kind("nasrunner.children.tasks"),
         _Kind("torch.nn", "torch.nn.Module"),
         # Others of torchmetrics fetch models, whose weights are pickles.
         *(
@@ -78,7 +75,11 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         _Kind("nasrunner.children.settings.schedulers"),
     ),
     "trainer": (
-        *(_Kind(f"nasrunner.children.{each}") for each in ("cost", "lightning", "tabular")),
+        # Other classes of children open files.
+        *(
+            _Kind(f"nasrunner.children.{each}")
+            for each in ("lightning", "tables.cost", "tables.tabular")
+        ),
         _Kind("pytorch_lightning.callbacks", "pytorch_lightning.Callback", "pytorch_lightning"),
         # Other loggers send what they are given to a server, with the user's credentials.
         _Kind("pytorch_lightning.loggers.csv_logs", way="pytorch_lightning.loggers"),
