@@ -152,7 +152,7 @@ def difference_plots(
     caption = (
         f"Mean difference of the best reward from {name}, the line at 0, with its 95 % "
         "interval: above the line is better. Each interval is of one comparison alone; the table "
-        "has the figures, and verdicts for all together."
+        "has the figures."
     )
     title = f"Best reward at budgets, minus {name}"
     return [Plot("difference_at_budgets", title, caption, made)]
