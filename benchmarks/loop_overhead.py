@@ -57,7 +57,7 @@ class NoTraining:
 
     def inspect(self, genotype: Genotype) -> Blueprint:
         values = self.space.values(genotype)
-        return Blueprint(str(values), "", values, None, None)
+        return Blueprint(str(values), values, None, None)
 
     def rehearsal(self) -> Callable[[], None]:
         return no_mistake

@@ -29,7 +29,7 @@ DRAWING = "<svg>" + 200 * "<path d='M0 0L1 1'/>" + "</svg>"
 def inspect(genotype: Genotype) -> Blueprint:
     """A blueprint of the size that a chain of fourteen decisions has."""
     values = {path: 2.0**choice for path, choice in genotype.items()}
-    return Blueprint(str(values), DRAWING, values, 1000, 2000)
+    return Blueprint(str(values), values, 1000, 2000, lambda: DRAWING)
 
 
 def outcome(index: int) -> Outcome:

@@ -84,7 +84,7 @@ class ToyTrainer:
         if self.invalid(genotype):
             raise SpaceError("'1/max_pool': no max_pool on an input of shape (1,)")
         values = self.space.values(genotype)
-        return Blueprint(str(values), "", values, self.parameters, 2 * self.parameters)
+        return Blueprint(str(values), values, self.parameters, 2 * self.parameters)
 
     def rehearsal(self) -> Callable[[], list[str]]:
         return no_mistake

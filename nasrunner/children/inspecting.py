@@ -64,8 +64,8 @@ def draw_up(
     """
     frozen = space.freeze(genotype)
     size = measured(frozen, in_shape, num_outputs, in_dtype)
-    drawing = draw(frozen)
-    return Blueprint(frozen.text(), drawing, space.values(genotype), size.trained, size.flops)
+    drawn = functools.partial(draw, frozen)
+    return Blueprint(frozen.text(), space.values(genotype), size.trained, size.flops, drawn)
 
 
 def runs_own_code(part: object) -> bool:

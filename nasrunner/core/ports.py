@@ -1,5 +1,6 @@
 """The ports of the study loop: what trains children, runs them somewhere, and records them."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,18 +19,23 @@ class Blueprint:
 
     Attributes:
         text: the architecture in one readable line.
-        drawing: the architecture as an SVG picture; empty where there is no network.
         values: decision path -> the value chosen.
         parameters: trainable parameters; None where unknown.
         flops: floating-point operations of one example's forward pass, two for each
             multiply-add; None where unknown.
+        draw: draws ``drawing``, when somebody looks at it first.
     """
 
     text: str
-    drawing: str
     values: Mapping[str, Any]
     parameters: int | None
     flops: int | None
+    draw: Callable[[], str] = field(default=str, compare=False, repr=False)
+
+    @functools.cached_property
+    def drawing(self) -> str:
+        """The architecture as an SVG picture; empty where there is no network."""
+        return self.draw()
 
 
 Inspect = Callable[[Genotype], Blueprint]

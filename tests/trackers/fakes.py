@@ -80,7 +80,8 @@ class FakeStudy:
         values = self.space.values(given)
         if values["0/affine/units"] == INVALID + 1:
             raise SpaceError("'0/affine': too large")
-        return Blueprint(frozen.text(), draw(frozen), values, 100 + values["0/affine/units"], 7)
+        number = 100 + values["0/affine/units"]
+        return Blueprint(frozen.text(), values, number, 7, lambda: draw(frozen))
 
     def proposal(self, index: int) -> Proposal:
         source = FAILED + 1 if index == REUSED else index

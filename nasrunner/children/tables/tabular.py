@@ -1,5 +1,6 @@
 """Children that were trained before: rewards are looked up in a benchmark's table."""
 
+import functools
 import math
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -144,10 +145,10 @@ class TabularTrainer:
         frozen = self.space.freeze(genotype)
         return Blueprint(
             text=frozen.text(),
-            drawing=self.draw(frozen),
             values=self.space.values(genotype),
             parameters=_counted(row, self.parameters, self.parameters_factor),
             flops=_counted(row, self.flops, self.flops_factor),
+            draw=functools.partial(self.draw, frozen),
         )
 
     def rehearsal(self) -> Check:

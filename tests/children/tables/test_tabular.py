@@ -97,6 +97,16 @@ def test_a_blueprint_has_the_rows_figures_and_the_networks_text(table: Path) -> 
     assert blueprint.values == {"0/affine/units": 16, "1/or": "relu"}
 
 
+def test_an_architecture_is_drawn_when_somebody_looks_and_once(table: Path) -> None:
+    drawn: list[str] = []
+    looked_up = trainer(table)
+    looked_up.draw = lambda frozen: drawn.append(frozen.text()) or "<svg/>"
+    blueprint = looked_up.inspect({"0/affine/units": 1, "1/or": 0})
+    assert drawn == []
+    assert [blueprint.drawing, blueprint.drawing] == ["<svg/>"] * 2
+    assert drawn == [blueprint.text]
+
+
 def test_what_the_table_does_not_say_is_unknown(table: Path, tmp_path: Path) -> None:
     silent = trainer(table, cost_s=None, parameters=None, flops=None)
     blueprint = silent.inspect({"0/affine/units": 0, "1/or": 0})

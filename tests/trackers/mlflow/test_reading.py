@@ -23,7 +23,7 @@ def track(uri: str, folder: Path, **changes) -> str:
     study.end()
     tracked = tracker(uri)
     info = StudyInfo(study.config["study"], folder, study.config, 100)
-    tracked.open(info, (), lambda genotype: Blueprint("", "", {}, None, None))
+    tracked.open(info, (), lambda genotype: Blueprint("", {}, None, None))
     tracked.close(Summary("max_children=100 is spent", {"completed": 2}, [], 1.0, 3.0))
     return recall(folder)["run_id"]
 

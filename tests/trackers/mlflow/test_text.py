@@ -70,7 +70,7 @@ def test_a_run_is_named_by_its_index_and_the_values_of_its_arguments():
 
 def test_notes_tell_what_became_of_a_child():
     proposal = Proposal(5, {})
-    blueprint = Blueprint("affine(units=64) → relu", "", {}, None, None)
+    blueprint = Blueprint("affine(units=64) → relu", {}, None, None)
     failed = Outcome(proposal, "failed", error="Traceback\nRuntimeError: loss is nan")
     assert "RuntimeError: loss is nan" in child_note(failed, blueprint)
     assert "affine(units=64) → relu" in child_note(failed, blueprint)
