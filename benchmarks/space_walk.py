@@ -1,0 +1,142 @@
+"""What a walk through a space costs, beside drawing from an equivalent space of other libraries.
+
+    OMP_NUM_THREADS=1 python benchmarks/space_walk.py
+
+For every shipped space: microseconds of processor time a decision that a walk takes above the
+policy's own time, median of repetitions, and those of a random draw with numpy's generator. Then
+one space of six decisions with five options each, NAS-Bench-201's, drawn at random by nasrunner,
+Optuna (``RandomSampler``, a study in memory: ask and six ``suggest_categorical``), PyGlove
+(``random_dna``) and NePS (its uniform sampler), as a ratio to nasrunner in the same run; a library
+that is not installed is left out: ``pip install pyglove neural-pipeline-search``.
+"""
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nasrunner.compose.config import config_dir
+from nasrunner.core import Decision, SearchSpace
+from nasrunner.core.order import rollout
+from nasrunner.spaces.language.parsing import parse_space
+
+NUM_DECISIONS, OPTIONS = 6, ("none", "skip", "conv1", "conv3", "pool")
+
+
+def load_space(name: str) -> SearchSpace:
+    """A shipped space, for ten classes of small images."""
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose(f"space/{name}", ["+data={num_outputs: 10, in_shape: [1, 8, 8]}"])
+    return parse_space(OmegaConf.to_container(config.space, resolve=True))
+
+
+def cpu_us(call: Callable[[], object], count: int, repetitions: int) -> float:
+    """Microseconds of processor time of a call, the median of repetitions."""
+    call()
+    found = []
+    for _ in range(repetitions):
+        start_s = time.process_time()
+        for _ in range(count):
+            call()
+        found.append(1e6 * (time.process_time() - start_s) / count)
+    return median(found)
+
+
+def walk_us(name: str, count: int, repetitions: int) -> tuple[float, float, float]:
+    """Decisions of an average walk, and microseconds a decision: of the walk alone, drawn."""
+    space, rng = load_space(name), np.random.default_rng(0)
+    draws = itertools.cycle(rng.random(10_007).tolist())
+    asked: list[Decision] = []
+
+    def choose(decision: Decision) -> int:
+        return int(next(draws) * len(decision.options))
+
+    def remember(decision: Decision) -> int:
+        asked.append(decision)
+        return choose(decision)
+
+    for _ in range(500):  # what is made once is made
+        space.walk(remember)
+    num_decisions = len(asked) / 500
+    kept = asked[: max(1, round(num_decisions))]
+    own_us = cpu_us(lambda: [choose(decision) for decision in kept], count, repetitions) / len(kept)
+    walked_us = cpu_us(lambda: space.walk(choose), count, repetitions) / num_decisions
+    drawn_us = cpu_us(lambda: rollout(space, rng), count, repetitions) / num_decisions
+    return num_decisions, walked_us - own_us, drawn_us
+
+
+def ours() -> Callable[[], object]:
+    """Draws cells of NAS-Bench-201."""
+    space, rng = load_space("nasbench201"), np.random.default_rng(0)
+    return lambda: rollout(space, rng)
+
+
+def optunas() -> Callable[[], object]:
+    """Asks a study, and tells it a value."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+
+    def draw() -> object:
+        trial = study.ask()
+        found = {f"{n}": trial.suggest_categorical(f"{n}", OPTIONS) for n in range(NUM_DECISIONS)}
+        study.tell(trial, 0.0)
+        return found
+
+    return draw
+
+
+def pygloves() -> Callable[[], object]:
+    """Draws DNA."""
+    import random
+
+    import pyglove as pg
+
+    space = pg.dna_spec(pg.Dict({f"{n}": pg.oneof(list(OPTIONS)) for n in range(NUM_DECISIONS)}))
+    rng = random.Random(0)
+    return lambda: pg.random_dna(space, rng)
+
+
+def nepss() -> Callable[[], object]:
+    """Samples from the unit cube and decodes."""
+    from neps.sampling import Sampler
+    from neps.space import Categorical, Encoder
+
+    parameters = {f"{n}": Categorical(list(OPTIONS)) for n in range(NUM_DECISIONS)}
+    encoder, sampler = Encoder(parameters), Sampler.uniform(ndim=NUM_DECISIONS)
+    return lambda: encoder.decode(sampler.sample(1, to=encoder.domains))
+
+
+def main() -> None:
+    """Prints both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000, help="walks of each repetition")
+    parser.add_argument("--repetitions", type=int, default=5)
+    given = parser.parse_args()
+    print(f"{'space':26s}{'decisions':>10s}{'walk, us':>10s}{'random, us':>12s}   each")
+    for name in sorted(path.stem for path in (config_dir() / "space").glob("*.yaml")):
+        found = walk_us(name, max(20, given.count // 10), given.repetitions)
+        print(f"{name:26s}{found[0]:10.1f}{found[1]:10.2f}{found[2]:12.2f}")
+    print("\nsix decisions of five options, a random draw")
+    reference_us = 0.0
+    for name, make in (
+        ("nasrunner", ours), ("Optuna", optunas), ("PyGlove", pygloves), ("NePS", nepss)
+    ):  # fmt: skip
+        try:
+            draw = make()
+        except ImportError as error:
+            print(f"{name:12s} left out: {error}")
+            continue
+        found_us = cpu_us(draw, given.count, given.repetitions)
+        reference_us = reference_us or found_us
+        print(f"{name:12s}{found_us:10.1f} us   {found_us / reference_us:8.1f} times nasrunner")
+
+
+if __name__ == "__main__":
+    main()
