@@ -104,13 +104,14 @@ def pygloves() -> Callable[[], object]:
 
 
 def nepss() -> Callable[[], object]:
-    """Samples from the unit cube and decodes."""
+    """Samples the unit cube and decodes."""
     from neps.sampling import Sampler
-    from neps.space import Categorical, Encoder
+    from neps.space import ConfigEncoder, HPOCategorical
 
-    parameters = {f"{n}": Categorical(list(OPTIONS)) for n in range(NUM_DECISIONS)}
-    encoder, sampler = Encoder(parameters), Sampler.uniform(ndim=NUM_DECISIONS)
-    return lambda: encoder.decode(sampler.sample(1, to=encoder.domains))
+    names = map(str, range(NUM_DECISIONS))
+    encoder = ConfigEncoder.from_parameters({name: HPOCategorical(OPTIONS) for name in names})
+    sampler = Sampler.uniform(ndim=NUM_DECISIONS)
+    return lambda: sampler.sample_config(encoder)
 
 
 def main() -> None:
