@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from nasrunner.core import SearchSpace, Shape, SpaceError
+from nasrunner.core import SearchSpace, Shape, Space, SpaceError
+from nasrunner.core.space import overrides_alone
 
 Cost = tuple[tuple[int, ...], int]
 """Shape of a layer's output with the batch first, and the floating-point operations it takes."""
@@ -47,7 +48,47 @@ def measure(
         SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
             ``(*in_shape, num_outputs)``.
     """
-    network = on_meta(frozen, in_shape, num_outputs, in_dtype)
+    if in_dtype == "int64":
+        return _size_of(on_meta(frozen, in_shape, num_outputs, in_dtype), in_shape, in_dtype)
+    size, out_shape = _measured(frozen.network, tuple(in_shape))
+    _check_output(out_shape, (num_outputs,))
+    return size
+
+
+_MOST_KEPT = 10_000
+_kept: dict[tuple[int, Shape], tuple[Space, Size, Shape]] = {}
+"""(id, shape that comes in) -> the part of a space with this id, its size, what comes out of it."""
+
+
+def _measured(part: Space, in_shape: Shape) -> tuple[Size, Shape]:
+    """The size of a part of a frozen space, and the shape that comes out.
+
+    Parts that a space resolves to once are in many of its architectures: they are measured once.
+    """
+    if (found := _kept.get((id(part), in_shape))) is not None:
+        return found[1:]
+    sizes: list[Size] = []
+
+    def measured(inner: Space, shape: Shape) -> Shape:
+        size, out_shape = _measured(inner, shape)
+        sizes.append(size)
+        return out_shape
+
+    out_shape = None
+    if not overrides_alone(type(part), "make", "thread"):
+        out_shape = part.thread(in_shape, measured)
+    if out_shape is None:
+        with torch.device("meta"):
+            network, out_shape = part.build(in_shape)
+        sizes = [_size_of(network, in_shape, "float32")]
+    total = Size(*map(sum, zip(*map(astuple, sizes), strict=True))) if sizes else Size(0, 0, 0)
+    if len(_kept) >= _MOST_KEPT:
+        _kept.clear()
+    _kept[id(part), in_shape] = (part, total, out_shape)  # the part with it: its id lasts as long
+    return total, out_shape
+
+
+def _size_of(network: nn.Module, in_shape: Shape, in_dtype: str) -> Size:
     parameters = sum(p.numel() for p in network.parameters())
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     try:
@@ -72,13 +113,16 @@ def on_meta(
     """
     with torch.device("meta"):
         network, out_shape = frozen.build(in_shape)
-    legal = (*in_shape, num_outputs) if in_dtype == "int64" else (num_outputs,)
+    _check_output(out_shape, (*in_shape, num_outputs) if in_dtype == "int64" else (num_outputs,))
+    return network
+
+
+def _check_output(out_shape: Shape, legal: Shape) -> None:
     if out_shape != legal:
         raise SpaceError(
             f"the network's output has the shape {out_shape} but must have {legal}: "
             'end the space with affine: {units: "${data.num_outputs}"}'
         )
-    return network
 
 
 def count_flops(network: nn.Module, in_shape: Shape, in_dtype: str = "float32") -> int:

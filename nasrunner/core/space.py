@@ -171,6 +171,20 @@ class Space(ABC):
     def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
         """Builds the frozen module; any ValueError becomes a SpaceError with the path."""
 
+    def thread(self, in_shape: Shape, measure: Callable[["Space", Shape], Shape]) -> Shape | None:
+        """Passes a shape through the parts of the frozen module, where it only puts them together.
+
+        For a network's size these are measured one by one, and each once; ``make`` builds the same.
+
+        Args:
+            in_shape: what comes in.
+            measure: measures a part, and returns what comes out of it.
+
+        Returns:
+            What comes out; None: it is built as one.
+        """
+        return None
+
     def resolve(self, ask: Choose, at: Address) -> "Space":
         """The same module with every decision asked, in field order, and replaced by its value."""
         resolved = {
@@ -285,7 +299,7 @@ def questions_of(module: Space, at: Address) -> Iterator[Question]:
     """The questions of a module that stands at ``at``, its own name included."""
     if module.is_closed:
         return
-    if _asks_by_resolving(type(module)):
+    if overrides_alone(type(module), "resolve", "questions"):
         yield _Unlisted(module, at)
     else:
         yield from module.questions(at)
@@ -342,14 +356,14 @@ class _Unlisted:
 
 
 @functools.cache
-def _asks_by_resolving(kind: type[Space]) -> bool:
-    """Whether a class has a ``resolve`` of its own, and the ``questions`` of a class before it."""
+def overrides_alone(kind: type[Space], one: str, other: str) -> bool:
+    """Whether a class has a method of its own, and another that belongs to it from a base."""
     order = kind.__mro__
-    resolves, lists = (
+    places = (
         next(place for place, each in enumerate(order) if name in vars(each))
-        for name in ("resolve", "questions")
+        for name in (one, other)
     )
-    return resolves < lists
+    return next(places) < next(places)
 
 
 def _holds_parts(value: Any) -> bool:

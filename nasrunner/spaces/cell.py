@@ -1,6 +1,6 @@
 """Cells: small graphs with a module on every edge."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -94,6 +94,14 @@ class Graph(Space):
                 f"edges of graph must be as many as a cell has (1, 3, 6, 10, …), got "
                 f"{len(self.edges)}"
             )
+
+    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+        shapes = [in_shape]
+        for target in range(1, self.num_nodes):
+            first = num_edges(target)
+            into = self.edges[first : first + target]
+            shapes.append(largest(list(map(measure, into, shapes))))
+        return shapes[-1]
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layers: list[nn.Module] = []

@@ -5,7 +5,7 @@ appendix B.2).
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -38,6 +38,11 @@ class Concat(Space):
     modules: tuple[Space, ...]
 
     is_transparent: ClassVar[bool] = True
+
+    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+        for module in self.modules:
+            in_shape = measure(module, in_shape)
+        return in_shape
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layers = []

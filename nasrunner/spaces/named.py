@@ -1,6 +1,6 @@
 """A name for a block of modules, wherever people read of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,6 +34,9 @@ class Named(Space):
 
     def questions(self, at: Address) -> Iterator[Question]:
         yield from super().questions(at)  # what resolve asks, too
+
+    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+        return measure(self.module, in_shape)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return self.module.build(in_shape)

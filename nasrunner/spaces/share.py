@@ -1,7 +1,7 @@
 """A module chosen once and used in several places."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +78,9 @@ class Share(Space):
         yield from self.module.decisions(self._place_of_module(at))
         yield from self.body.decisions(enter(self.body, at))
 
+    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+        return measure(self.placed(), in_shape)
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return self.placed().build(in_shape)
 
@@ -138,9 +141,12 @@ def _replaced(space: Space, label: str, module: Space) -> Space:
 
     def put(value: Any) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(put, value))
+            placed = tuple(map(put, value))
+            is_same = all(one is other for one, other in zip(placed, value, strict=True))
+            return value if is_same else placed
         return _replaced(value, label, module) if isinstance(value, Space) else value
 
     before = {name: getattr(space, name) for name in argument_names(type(space))}
     after = {name: put(value) for name, value in before.items()}
-    return space if after == before else dataclasses.replace(space, **after)
+    is_same = all(after[name] is value for name, value in before.items())
+    return space if is_same else dataclasses.replace(space, **after)

@@ -1,9 +1,19 @@
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nasrunner.children.blueprint import count_flops
+from nasrunner.children import blueprint
+from nasrunner.children.blueprint import count_flops, measure, on_meta
+from nasrunner.core import SearchSpace, Shape, Space, SpaceError
+from nasrunner.core.order import rollout
+from nasrunner.spaces.basic import Affine
+from nasrunner.spaces.composite import Concat
+from nasrunner.spaces.language.parsing import parse_space
+from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
 
 
 @pytest.mark.parametrize(
@@ -40,3 +50,76 @@ def test_what_follows_a_layer_costs_what_torch_counts(first: nn.Module) -> None:
         network(torch.empty(1, 2, 7, 9, device="meta"))
     for _ in range(2):  # the second time from what the first has found out
         assert count_flops(network, (2, 7, 9)) == counter.get_total_flops()
+
+
+OF_IMAGES = [
+    name
+    for name in SPACES
+    if name not in (*WIDE_SPACES, "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+]
+
+
+def of_the_whole(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:
+    """Parameters and operations of the network that is built at once, or why there is none."""
+    try:
+        network = on_meta(frozen, in_shape, 10)
+    except SpaceError as error:
+        return str(error)
+    return sum(p.numel() for p in network.parameters()), count_flops(network, in_shape)
+
+
+def of_the_parts(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:
+    try:
+        size = measure(frozen, in_shape, 10)
+    except SpaceError as error:
+        return str(error)
+    return size.parameters, size.flops
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_a_network_has_the_size_of_its_parts(name: str) -> None:
+    space, rng = load_space(name), np.random.default_rng(0)
+    networks = [space.freeze(rollout(space, rng)) for _ in range(12)]
+    wholes = [of_the_whole(frozen, (3, 16, 16)) for frozen in networks]
+    assert sum(isinstance(each, tuple) for each in wholes) > 2
+    for _ in range(2):  # the second time from what the first has found out
+        assert [of_the_parts(frozen, (3, 16, 16)) for frozen in networks] == wholes
+
+
+def test_parts_that_many_architectures_have_are_built_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    space = load_space("nasbench201")
+    first = space.walk(lambda decision: 2)
+    measure(space.freeze(first), (3, 32, 32), 10)
+    built: list[str] = []
+    build = Space.build
+    monkeypatch.setattr(Space, "build", lambda s, shape: built.append(s.title()) or build(s, shape))
+    measure(space.freeze({**first, "normal/cell/2-3/or": 3}), (3, 32, 32), 10)
+    assert sum(name == "conv2d" for name in built) == 3  # of 3x3, with 16, 32 and 64 channels
+    assert len(built) == 9  # with an activation and a normalization each
+
+
+@dataclass(frozen=True)
+class Twofold(Concat):
+    """A user's own: it builds its modules twice."""
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        one, shape = super().make(in_shape)
+        other, shape = super().make(shape)
+        return nn.Sequential(one, other), shape
+
+
+def test_a_module_that_builds_in_its_own_way_is_measured_as_a_whole() -> None:
+    frozen = SearchSpace((), Twofold((Affine(4),)))
+    size = measure(frozen, (4,), 4)
+    assert size.parameters == 2 * (4 * 4 + 4)
+    assert size.flops == 2 * 2 * 4 * 4
+
+
+def test_what_is_kept_of_parts_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blueprint, "_MOST_KEPT", 5)
+    for units in range(3, 20):
+        frozen = parse_space({"concat": [{"affine": {"units": units}}, {"affine": {"units": 2}}]})
+        assert measure(frozen, (7,), 2).parameters == 8 * units + 2 * (units + 1)
+        assert len(blueprint._kept) <= 5
