@@ -3,7 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/space_walk.py
 
 For every shipped space: microseconds of processor time a decision that a walk takes above the
-policy's own time, median of repetitions, and those of a random draw with numpy's generator. Then
+policy's own time, median of repetitions, and those of a random draw with numpy's generator; and the
+milliseconds in which a random architecture for images of 3x32x32 is inspected (size, operations and
+text, without a drawing), mean of 100 after the first 50, valid ones alone. Then
 one space of six decisions with five options each, NAS-Bench-201's, drawn at random by nasrunner,
 Optuna (``RandomSampler``, a study in memory: ask and six ``suggest_categorical``), PyGlove
 (``random_dna``) and NePS (its uniform sampler), as a ratio to nasrunner in the same run; a library
@@ -14,16 +16,18 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
-from statistics import median
+from statistics import fmean, median
 
 import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from nasrunner.children.inspecting import draw_up
 from nasrunner.compose.config import config_dir
-from nasrunner.core import Decision, SearchSpace
+from nasrunner.core import Decision, SearchSpace, SpaceError
 from nasrunner.core.order import rollout
 from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.pictures.drawing import draw
 
 NUM_DECISIONS, OPTIONS = 6, ("none", "skip", "conv1", "conv3", "pool")
 
@@ -68,6 +72,22 @@ def walk_us(name: str, count: int, repetitions: int) -> tuple[float, float, floa
     walked_us = cpu_us(lambda: space.walk(choose), count, repetitions) / num_decisions
     drawn_us = cpu_us(lambda: rollout(space, rng), count, repetitions) / num_decisions
     return num_decisions, walked_us - own_us, drawn_us
+
+
+def inspect_ms(name: str) -> float | None:
+    """Milliseconds to inspect an architecture; None for those of tokens."""
+    space, rng = load_space(name), np.random.default_rng(1)
+    taken_s: list[float] = []
+    for position in range(150):
+        genotype = rollout(space, rng)
+        start_s = time.process_time()
+        try:
+            draw_up(space, genotype, (3, 32, 32), 10, draw)
+        except SpaceError:
+            continue
+        if position >= 50:
+            taken_s.append(time.process_time() - start_s)
+    return 1e3 * fmean(taken_s) if taken_s else None
 
 
 def ours() -> Callable[[], object]:
@@ -120,10 +140,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="walks of each repetition")
     parser.add_argument("--repetitions", type=int, default=5)
     given = parser.parse_args()
-    print(f"{'space':26s}{'decisions':>10s}{'walk, us':>10s}{'random, us':>12s}   each")
+    print(
+        f"{'space':26s}{'decisions':>10s}{'walk, us':>10s}{'random, us':>12s}{'inspect, ms':>13s}"
+    )
     for name in sorted(path.stem for path in (config_dir() / "space").glob("*.yaml")):
         found = walk_us(name, max(20, given.count // 10), given.repetitions)
-        print(f"{name:26s}{found[0]:10.1f}{found[1]:10.2f}{found[2]:12.2f}")
+        inspected = inspect_ms(name)
+        shown = "–" if inspected is None else f"{inspected:.2f}"
+        print(f"{name:26s}{found[0]:10.1f}{found[1]:10.2f}{found[2]:12.2f}{shown:>13s}")
     print("\nsix decisions of five options, a random draw")
     reference_us = 0.0
     for name, make in (
