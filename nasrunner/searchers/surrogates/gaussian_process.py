@@ -1,7 +1,7 @@
 """Gaussian process over the decisions of a genotype."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -96,9 +96,9 @@ class GaussianProcess:
         largest = max(float(distances_NN.max()), 1e-12)
         noises = self.noises if self.noise is None else [max(self.noise, min(self.noises))]
         kernels = [
-            _factored(decay / largest, noise, distances_NN, targets_N)
+            kernel
             for decay in self.decays
-            for noise in noises
+            for kernel in _factored(decay / largest, noises, distances_NN, targets_N)
         ]
         likelihoods_K = np.array([kernel.log_likelihood for kernel in kernels])
         shares_K = np.exp(likelihoods_K - likelihoods_K.max())
@@ -125,21 +125,24 @@ class GaussianProcess:
 
 
 def _factored(
-    decay: float, noise: float, distances_NN: np.ndarray, targets_N: np.ndarray
-) -> _Kernel:
+    decay: float, noises: Sequence[float], distances_NN: np.ndarray, targets_N: np.ndarray
+) -> Iterator[_Kernel]:
+    """The kernel of one decay with each of the noises."""
     num_children = len(targets_N)
     squares = float(targets_N @ targets_N)
     bordered = np.empty((num_children + 1, num_children + 1))
     np.exp(-decay * distances_NN, out=bordered[:-1, :-1])
-    bordered[range(num_children), range(num_children)] += noise
+    diagonal_N = bordered.diagonal()[:-1].copy()
     bordered[-1, :-1] = bordered[:-1, -1] = targets_N
-    bordered[-1, -1] = 2 * squares / noise + 1  # more than yᵀ (K + ν I)⁻¹ y: positive definite
-    factor = np.linalg.cholesky(bordered)  # its last row is L⁻¹ y
-    factor_NN, whitened_N = factor[:-1, :-1], factor[-1, :-1]
-    variance = max(float(whitened_N @ whitened_N) / num_children, 1e-12)
-    log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
-    log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
-    return _Kernel(decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
+    for noise in noises:
+        bordered[range(num_children), range(num_children)] = diagonal_N + noise
+        bordered[-1, -1] = 2 * squares / noise + 1  # more than yᵀ (K + ν I)⁻¹ y: positive definite
+        factor = np.linalg.cholesky(bordered)  # its last row is L⁻¹ y
+        factor_NN, whitened_N = factor[:-1, :-1], factor[-1, :-1]
+        variance = max(float(whitened_N @ whitened_N) / num_children, 1e-12)
+        log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
+        log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
+        yield _Kernel(decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
 
 
 def _distances(left_NF: np.ndarray, right_CF: np.ndarray) -> np.ndarray:
