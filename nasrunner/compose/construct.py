@@ -7,10 +7,10 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from nasrunner.compose.moved import with_present_targets
 from nasrunner.core.annotations import annotations_of, check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.language.leaves import meant
+from nasrunner.core.language.moved import with_present_targets
 
 _DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
