@@ -14,6 +14,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 from nasrunner.compose.launch import build_space
 from nasrunner.compose.saved import saved_config
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.screen.commands import resume_command, short
@@ -210,7 +211,7 @@ def retrain_settings(path: Path) -> dict[str, Any]:
         raise _damaged(path, " ".join(str(error).split())) from error
     if not isinstance(found, dict) or not text.endswith("\n"):
         raise _damaged(path, "it is cut off" if text else "it is empty")
-    return {str(key): value for key, value in found.items()}
+    return {str(key): with_present_targets(value) for key, value in found.items()}
 
 
 def _damaged(path: Path, reason: str) -> ConfigError:

@@ -7,10 +7,10 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from nasrunner.compose.moved import with_present_targets
 from nasrunner.core.annotations import annotations_of, check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.language.leaves import meant
+from nasrunner.core.language.moved import with_present_targets
 
 _DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
@@ -53,7 +53,7 @@ def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     try:
         found = get_object(target)
     except Exception as error:
-        reason = str(error).splitlines()[-1]
+        reason = _why_no_import(error, target)
         raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
     config = _without_described(found, config, key)
     given = {name: value for name, value in config.items() if not name.startswith("_")}
@@ -65,6 +65,15 @@ def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
         for name, value in given.items():
             _check_within(value, f"{key}.{name}")
     return config
+
+
+def _why_no_import(error: Exception, target: str) -> str:
+    """Hydra's question whether it is installed, or what the module itself failed at."""
+    cause = error.__cause__
+    is_missing = isinstance(cause, ModuleNotFoundError) and target.startswith(cause.name or target)
+    if cause is None or is_missing:
+        return str(error).splitlines()[-1]
+    return " ".join(str(cause).split()) or repr(cause)
 
 
 def _hint(target: Any, key: str, value: Any) -> str:

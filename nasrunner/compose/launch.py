@@ -16,6 +16,7 @@ from nasrunner.compose.fingerprints import fingerprints
 from nasrunner.compose.saved import check_same_study, save_config, started_in
 from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.machine.memory import memory_gb
 from nasrunner.core.machine.stopping import stopped_by_signals
@@ -142,7 +143,7 @@ def build_space(config: dict[str, Any]) -> SearchSpace:
         parse_space,  # imports torch: seconds that --help saves
     )
 
-    return parse_space(config["space"])
+    return parse_space(with_present_targets(config["space"]))
 
 
 def in_shape_of(data: Mapping[str, Any]) -> Shape:

@@ -10,11 +10,11 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.compose.config import REQUIRED, leaves
-from nasrunner.compose.moved import with_present_targets
 from nasrunner.compose.signature import signed, why_not_own
 from nasrunner.compose.trust import GROUPS, check_trusted
 from nasrunner.compose.upgrade import as_built, upgraded
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.machine.files import keep_file
 from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.passwords import without_password, without_passwords
@@ -149,7 +149,7 @@ def differences(
             for key, value in leaves(each)
             if key.partition(".")[0] not in (*MAY_CHANGE, *_OF_THE_COMMAND)
         }
-        for each in (upgraded(saved, STUDY_GROUPS), config)
+        for each in (upgraded(saved, STUDY_GROUPS), with_present_targets(config))
     )
     return {
         key: (before.get(key), now.get(key))

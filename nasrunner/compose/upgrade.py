@@ -8,8 +8,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.compose.config import config_dir
-from nasrunner.compose.moved import with_present_targets
 from nasrunner.core.annotations import takes
+from nasrunner.core.language.moved import with_present_targets
 
 _MOVED: Mapping[str, Mapping[str, Any]] = {
     "nasrunner.searchers.reinforce.Reinforce": {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core.errors import LedgerError
+from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.space import Space
 from nasrunner.study.ledger import VERSION
 
@@ -22,7 +23,8 @@ def check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) 
         raise LedgerError(f"{path} has version {recorded.get('version')}, legal: {VERSION}")
     if recorded["seed"] != current["seed"]:
         raise LedgerError(f"{path} was written with seed={recorded['seed']}, not {current['seed']}")
-    before, now = recorded["space"], json.loads(json.dumps(current["space"]))
+    # Options may name classes, and earlier versions found ours by other paths.
+    before, now = with_present_targets(recorded["space"]), json.loads(json.dumps(current["space"]))
     for kind in [*before, *(kind for kind in now if kind not in before)]:
         if before.get(kind) != now.get(kind):
             raise LedgerError(

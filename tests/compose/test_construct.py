@@ -240,3 +240,22 @@ def test_what_a_users_annotations_do_not_tell_is_let_through() -> None:
     assert construct(config, "data").size is None
     with pytest.raises(ConfigError, match=r"data\.size must be int, got 'big'"):
         construct({**config, "size": "big"}, "data")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("import nasrunner.nowhere", "No module named 'nasrunner.nowhere'"),
+        ("raise RuntimeError", r"RuntimeError\(\)"),
+        (None, "Are you sure that module 'users_own_module' is installed\\?"),
+    ],
+)
+def test_what_a_users_module_cannot_import_is_named(
+    text: str | None, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text is not None:
+        (tmp_path / "users_own_module.py").write_text(text + "\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = rf"^data\._target_: cannot import 'users_own_module\.Mine': {reason}$"
+    with pytest.raises(ConfigError, match=expected):
+        construct({"_target_": "users_own_module.Mine"}, "data")

@@ -1,5 +1,6 @@
 """Classes are found by the paths that studies of earlier versions have for them."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import pytest
 from hydra.utils import get_object
 
 from nasrunner.compose.construct import construct
-from nasrunner.compose.moved import present, with_present_targets
-from nasrunner.compose.saved import saved_config
+from nasrunner.compose.launch import build_space
+from nasrunner.compose.saved import differences, saved_config
+from nasrunner.core.language.moved import present, with_present_targets
+from nasrunner.recorded import retrain_settings
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.study.header import check_header, header
 from tests.children.studies import make_study
 from tests.searchers.worlds import load_space
 
@@ -89,3 +93,58 @@ def test_a_users_own_file_may_name_a_former_path() -> None:
     config = {"_target_": f"{SEARCHERS}.random.RandomSearch"}
     searcher = construct(config, "searcher", space=load_space("figure1"), seed=0)
     assert isinstance(searcher, RandomSearch)
+
+
+def test_modules_that_workers_preload_are_those_of_now() -> None:
+    former = ["torch", "nasrunner.children.checks", "nasrunner.children.training"]
+    config = {"_target_": "nasrunner.executors.local.LocalExecutor", "preload": former}
+    found = with_present_targets(config)["preload"]
+    assert found[0] == "torch"
+    for name in found:
+        importlib.import_module(name)
+    assert with_present_targets({"preload": found}) == {"preload": found}
+
+
+PLATEAU = {
+    "scheduler": {
+        "oneof": [
+            {"_target_": "nasrunner.children.schedulers.Plateau", "patience": 2},
+            {"_target_": "torch.optim.lr_scheduler.ConstantLR"},
+        ]
+    }
+}
+
+
+def test_a_ledger_may_have_options_that_name_a_class_by_its_former_path() -> None:
+    """The space was searched for the same options, wherever the class lies now."""
+    space = build_space({"space": {"hyperparameters": PLATEAU, "concat": ["flatten"]}})
+    current = header(space, seed=0)
+    kind = "hyperparameters/scheduler"
+    assert current["space"][kind][0]["_target_"] == present(FORMER[25])
+    recorded = {**current, "space": {**current["space"], kind: PLATEAU["scheduler"]["oneof"]}}
+    check_header(recorded, current, Path("ledger.jsonl"))
+
+
+def test_a_users_space_may_name_a_former_path() -> None:
+    node = {"_target_": "nasrunner.spaces.recurrent.Embedding", "vocabulary": 5, "units": 3}
+    assert build_space({"space": node}).size() == 1
+
+
+def test_retrained_networks_are_found_by_the_settings_of_then(tmp_path: Path) -> None:
+    path = tmp_path / "retrain.yaml"
+    path.write_text("task: {_target_: nasrunner.children.tasks.Classification}\n")
+    found = retrain_settings(path)
+    assert found == {"task": {"_target_": "nasrunner.children.tasks.tasks.Classification"}}
+
+
+def test_a_study_that_names_a_former_path_is_the_one_that_it_saved(tmp_path: Path) -> None:
+    """A job that SLURM queues again composes its configuration from the user's files again."""
+    folder = make_study(tmp_path / "study", "searcher=random")
+    saved = saved_config(folder)
+    composed = {**saved, "searcher": {**saved["searcher"], "_target_": FORMER[5]}}
+    assert differences(saved, composed) == {}
+
+
+def test_a_users_reward_may_import_its_base_from_where_it_lay() -> None:
+    former = importlib.import_module("nasrunner.children.reward")
+    assert former.Reward is get_object(present("nasrunner.children.reward.Reward"))

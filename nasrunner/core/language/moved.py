@@ -29,6 +29,8 @@ _MOVED: Mapping[str, str] = {
             ("tabular", "tables"),
             ("cost", "tables"),
             ("schedulers", "settings"),
+            ("checks", "rehearsal"),
+            ("training", "fit"),
         )
     },
     "nasrunner.trackers.mlflow": "nasrunner.trackers.mlflow.tracker",
@@ -47,14 +49,17 @@ def present(target: str) -> str:
 
 
 def with_present_targets(node: Any) -> Any:
-    """A configuration with every ``_target_`` in it as of ``present``."""
+    """A configuration with every ``_target_`` in it as of ``present``, and modules to preload."""
     if isinstance(node, list):
         return [with_present_targets(each) for each in node]
     if not isinstance(node, Mapping):
         return node
-    return {
-        name: present(value)
-        if str(name).rpartition(".")[2] == "_target_" and isinstance(value, str)
-        else with_present_targets(value)
-        for name, value in node.items()
-    }
+    return {name: _at_present(str(name), value) for name, value in node.items()}
+
+
+def _at_present(name: str, value: Any) -> Any:
+    if name.rpartition(".")[2] == "_target_" and isinstance(value, str):
+        return present(value)
+    if name == "preload" and isinstance(value, list):  # an executor's: modules, not classes
+        return [_MOVED.get(each, each) if isinstance(each, str) else each for each in value]
+    return with_present_targets(value)
