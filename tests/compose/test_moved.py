@@ -145,6 +145,24 @@ def test_a_study_that_names_a_former_path_is_the_one_that_it_saved(tmp_path: Pat
     assert differences(saved, composed) == {}
 
 
-def test_a_users_reward_may_import_its_base_from_where_it_lay() -> None:
-    former = importlib.import_module("nasrunner.children.reward")
-    assert former.Reward is get_object(present("nasrunner.children.reward.Reward"))
+IMPORTED = sorted({target for target in FORMER if not target.endswith("check_child")})
+
+
+@pytest.mark.parametrize("target", IMPORTED)
+def test_a_users_module_imports_a_class_from_where_it_lay(target: str) -> None:
+    module, _, name = target.rpartition(".")
+    code = f"from {module} import {name} as former\n"
+    present_module, _, _ = present(target).rpartition(".")
+    code += f"import {present_module} as there\n"
+    code += f"assert former is there.{name}\n"
+    code += f"assert there.__spec__.name == {present_module!r}"
+    exec(code, {})  # as a module of the user's own would
+
+
+def test_what_never_was_is_not_found() -> None:
+    with pytest.raises(ImportError, match=r"No module named 'nasrunner\.searchers\.never'"):
+        importlib.import_module("nasrunner.searchers.never")
+    for package in ("children.tasks", "searchers.evolution", "spaces.recurrent", "trackers.mlflow"):
+        found = importlib.import_module(f"nasrunner.{package}")
+        assert not hasattr(found, "never")
+        assert not hasattr(found, "Never")

@@ -1,5 +1,6 @@
 """Modules of ours that lay elsewhere: studies of then, and a user's own files, name them so."""
 
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,6 +41,22 @@ _MOVED: Mapping[str, str] = {
     "nasrunner.spaces.recurrent_baselines": "nasrunner.spaces.recurrent.baselines",
     "nasrunner.spaces.recurrent_cell": "nasrunner.spaces.recurrent.cells",
 }
+
+
+def present_module(name: str) -> str:
+    """The dotted path of a module of ours by now; any other as it is."""
+    return _MOVED.get(name, name)
+
+
+def class_in(package: str, name: str) -> Any:
+    """A class that users import from a package, from when the package was the module of its name.
+
+    Raises:
+        AttributeError: there is no such class.
+    """
+    if not name[:1].isupper():  # a module of the package
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MOVED[package]), name)
 
 
 def present(target: str) -> str:

@@ -1,1 +1,10 @@
 """Searchers that change what was good: evolution and local search."""
+
+from typing import Any
+
+from nasrunner.core.language.moved import class_in
+
+
+def __getattr__(name: str) -> Any:
+    """A class that was here when this was a module: users' own modules import it."""
+    return class_in(__name__, name)
