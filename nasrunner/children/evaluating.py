@@ -60,8 +60,7 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
     Returns:
         The mean reward; the mean of each metric, and beside them ``trainings``, how many there
         were, ``reward_std``, the standard deviation of their rewards, with n - 1, and where some
-        diverged, their share. There is a
-        ``reward_epoch`` only where it is the same of all.
+        diverged, their share. There is a ``reward_epoch`` only where it is the same of all.
     """
     rewards = [outcome.reward for outcome in outcomes if outcome.reward is not None]
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.metrics)

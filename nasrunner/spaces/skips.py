@@ -140,7 +140,7 @@ class SkipLayers(Space):
 
 @functools.lru_cache(maxsize=1024)
 def _selecting(at: Address, number: int) -> tuple[Decision, ...]:
-    """For every layer before this one: does this one take it? Kept, for walks ask it again."""
+    """For every layer before this one: does this one take it? Kept, for freezing asks it again."""
     layer = at.repetition(number)
     place, kind = layer / "from", (layer / "from").repetition(1).kind
     return tuple(

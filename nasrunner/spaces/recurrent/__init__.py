@@ -1,10 +1,8 @@
 """Recurrent cells, layers of them, and language models."""
 
-from typing import Any
+from functools import partial
 
 from nasrunner.core.language.moved import class_in
 
-
-def __getattr__(name: str) -> Any:
-    """A class that was here when this was a module: users' own modules import it."""
-    return class_in(__name__, name)
+# Users' own modules import classes from here, where this was the module that holds them.
+__getattr__ = partial(class_in, __name__)
