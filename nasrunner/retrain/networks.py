@@ -87,7 +87,7 @@ class Retraining:
             while queue and self.stop_reason is None and executor.free_slots():
                 running.append(queue.pop())
                 job = running[-1]
-                executor.submit(job.train, job.proposal, job.folder(self.folder))
+                executor.submit(job.train, [job.proposal], [job.folder(self.folder)])
             if not running:
                 return
             for outcome in executor.wait():

@@ -96,7 +96,7 @@ class ProgressDisplay:
             logger.removeHandler(stale)  # of a study in this process that broke off
         logger.addHandler(self._handler)
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         self._running.add(proposal.index)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:

@@ -198,7 +198,7 @@ class ChildRuns:
             "nasrunner.index": str(proposal.index),
             "nasrunner.architecture": proposal.hash,
         }
-        if (parent := proposal.notes.get("parent")) is not None:
+        if (parent := proposal.parent) is not None:
             fixed["nasrunner.parent_child"] = str(int(parent))
         run = self._client.create_run(
             self._connection.experiment_id,
