@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
+from nasrunner.core import ConfigError, NasRunnerError, OneByOne, Outcome, Proposal
 from nasrunner.retrain.networks import Job, Network, Retraining
 from nasrunner.retrain.place import Place
 from nasrunner.retrain.results import Results, Spread, row_of
