@@ -1,6 +1,5 @@
 """What travels between searcher, executor and ledger: proposals go out, outcomes come back."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,18 +20,6 @@ def last_line(error: str | None) -> str:
     """The line of a child's error that says what happened: of a traceback, the last."""
     lines = (error or "").strip().splitlines()
     return lines[-1][:160] if lines else "no reason given"
-
-
-def found_outcome(folder: Path, proposal: "Proposal") -> "Outcome | None":
-    """The outcome that a child's folder holds; None: another child's, damaged, or none."""
-    try:
-        made_for = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
-        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        if made_for["genotype"] != proposal.genotype:
-            return None
-        return Outcome.from_json(outcome, proposal)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from torch import nn
 
 from nasrunner.children.inspecting import draw_up
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.screen.output import OutputFolder
 from nasrunner.export.checks import BATCHES, max_difference
@@ -214,8 +215,8 @@ class Export:
             "child": trained.proposal.index,
             "hash": trained.proposal.hash,
             "architecture": blueprint.text,
-            "reward": trained.record("outcome.json").get("reward"),
-            "test": trained.record("tested.json").get("metrics"),
+            "reward": trained.record(OUTCOME).get("reward"),
+            "test": trained.record(TESTED).get("metrics"),
             "weights": self.weights
             and {
                 "file": self.weights.file,

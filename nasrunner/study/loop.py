@@ -12,6 +12,7 @@ import numpy as np
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import LedgerError, SpaceError
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.machine.files import keep_file
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.ports import (
@@ -23,7 +24,7 @@ from nasrunner.core.ports import (
     Summary,
     Tracker,
 )
-from nasrunner.core.records import Outcome, Proposal, child_folder, found_outcome
+from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import child_seed
@@ -346,7 +347,7 @@ class Study:
 
     def _harvest(self, proposal: Proposal) -> bool:
         """Records a child that ended while no driver was there to see it."""
-        outcome = found_outcome(child_folder(self.info.folder, proposal.index), proposal)
+        outcome = ChildFolder.of(self.info.folder, proposal.index).outcome(proposal)
         if outcome is None:
             return False
         self._in_flight.start(proposal)
