@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from nasrunner.compose import overrides
 from nasrunner.core.annotations import check_values
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.study.keeping import Keeping
 from nasrunner.study.rules import Rules
 
 GRID = "grid_of_retraining"
@@ -48,6 +49,7 @@ class StudyConfig:
     max_fruitless: int | None = MISSING
     duplicates: str = MISSING
     failed_reward: Any = MISSING
+    keep_weights: str = MISSING
     limits: LimitsConfig = MISSING
     evaluation: EvaluationConfig = MISSING
     resume: str | None = MISSING
@@ -127,6 +129,19 @@ def rules_from(config: dict[str, Any]) -> Rules:
         name, what = wrong
         raise ConfigError(f"{keys.get(name, name)} {what}")
     return Rules(**values)
+
+
+def keeping_from(config: dict[str, Any], folder: Path) -> Keeping:
+    """What stays in the folders of a study's ended children, from its resolved configuration.
+
+    Raises:
+        ConfigError: a value is not legal.
+    """
+    kept = config["keep_weights"]
+    best = re.fullmatch(r"best:0*([1-9]\d*)", str(kept))
+    if kept not in ("all", "none") and best is None:
+        raise ConfigError(f"keep_weights must be all, none or best:N with N >= 1, got {kept!r}")
+    return Keeping(folder, int(best[1]) if best else kept)
 
 
 def check_keys(config: DictConfig) -> None:

@@ -30,6 +30,7 @@ MAY_CHANGE = (
     "target_reward",
     "max_failures",
     "max_fruitless",
+    "keep_weights",
     "executor",
     "tracker",
     "baseline",

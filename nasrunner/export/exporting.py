@@ -129,10 +129,9 @@ class Export:
 
     def _without_weights(self) -> str:
         trained = self.trained
-        kept = trained.config["trainer"]["checkpoint"]
         return (
-            f"{trained.folder} holds no weights (trainer.checkpoint={kept}), so only {CODE} was "
-            f"written; nasrunner-retrain from={trained.study.folder} trains its best networks "
+            f"{trained.folder} holds no weights ({trained.kept_by}), so only {CODE} was written; "
+            f"nasrunner-retrain from={trained.study.folder} trains its best networks "
             "again and keeps them"
         )
 

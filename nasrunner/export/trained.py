@@ -61,6 +61,15 @@ class Trained:
         return self.folder.name
 
     @property
+    def kept_by(self) -> str:
+        """The setting by which its weights were kept, or not."""
+        written, kept = self.config["trainer"]["checkpoint"], self.study.config.get("keep_weights")
+        is_child = self.folder.parent == self.study.folder / "children"
+        if is_child and written != "none" and kept not in ("all", None):
+            return f"keep_weights={kept}"
+        return f"trainer.checkpoint={written}"
+
+    @property
     def joins_validation(self) -> bool:
         """Whether it was retrained on the validation examples, too.
 

@@ -32,6 +32,7 @@ from nasrunner.study.events import sessions
 from nasrunner.study.header import check_header, fingerprint_changes, header
 from nasrunner.study.history import History
 from nasrunner.study.in_flight import InFlight
+from nasrunner.study.keeping import Keeping
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.one_thread import OneThread
 from nasrunner.study.rehearsal import rehearse
@@ -55,6 +56,7 @@ class Study:
         ledger: open, new or with the events to continue from.
         rules: budgets and policies.
         info: what trackers are told of the study.
+        keeping: what stays of children that have ended; None: all that they wrote.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Study:
         ledger: Ledger,
         rules: Rules,
         info: StudyInfo,
+        keeping: Keeping | None = None,
     ) -> None:
         self.space = space
         self.searcher = searcher
@@ -76,6 +79,7 @@ class Study:
         self.ledger = ledger
         self.rules = rules
         self.info = info
+        self.keeping = keeping or Keeping(info.folder, "all")
         self.history = History()
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed)
@@ -169,6 +173,7 @@ class Study:
         noted = {"fingerprints": now} if now else {}
         if self.ledger.events:
             self.ledger.append("resumed", {**noted, **self._changed_since(now)})
+            self.keeping.resumed(self.history.outcomes, self.history.ranking)
         else:
             self.ledger.append("study", {**header(self.space, self.rules.seed), **noted})
         for proposal in pending:
@@ -327,6 +332,7 @@ class Study:
             tracker.recorded(outcome, blueprint)
         with self._one_thread.held():
             self._learn(outcome)
+        self.keeping.recorded(outcome, self.history.ranking)
 
     def _learn(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""

@@ -70,6 +70,14 @@ class ChildFolder:
         """Finds the folder of one of several trainings."""
         return ChildFolder(self.trainings / f"{number}")
 
+    def checkpoints(self) -> list[Path]:
+        """Lists the weights that were kept, those of several trainings among them."""
+        return [
+            path
+            for pattern in ("*.ckpt", f"{TRAININGS}/*/*.ckpt")
+            for path in (*self.path.glob(pattern), *self.path.glob(f"{pattern}.unfinished"))
+        ]
+
     def file(self, name: str) -> Path:
         """Says where a file is written; see ``read``, which may find it elsewhere."""
         return self.path / name

@@ -21,12 +21,13 @@ _NO_SETTING = (
     "max_hours",
     "target_reward",
     "max_failures",
+    "keep_weights",
     "data.root",
     "data.split_seed",
     "trainer.path",
     "trainer.source",
 )
-"""Keys in which studies of one group may differ: names, places, seeds, budgets, what ran beside."""
+"""Keys in which studies of one group may differ: names, seeds, budgets, what ran beside or stays."""
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
