@@ -71,9 +71,9 @@ class ChildFiles:
 
     def forget_outcome(self) -> None:
         """Lets a child that has its outcome be trained anew, not gone on with."""
-        if (self.folder / OUTCOME).exists():
+        if self.found.holds(OUTCOME):
             self.forget_progress()  # first: without an outcome it would be used
-            (self.folder / OUTCOME).unlink()
+            (self.folder / OUTCOME).unlink(missing_ok=True)  # else it is packed
 
     def start(
         self,

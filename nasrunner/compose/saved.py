@@ -31,6 +31,7 @@ MAY_CHANGE = (
     "max_failures",
     "max_fruitless",
     "keep_weights",
+    "pack_children_above",
     "executor",
     "tracker",
     "baseline",

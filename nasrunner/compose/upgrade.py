@@ -27,6 +27,7 @@ _ADDED = {
     "max_fruitless": 10000,
     "evaluation": {"repeats": 1, "folds": None},
     "keep_weights": "all",
+    "pack_children_above": None,
 }
 """Keys of the top level that earlier versions lacked."""
 

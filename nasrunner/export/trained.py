@@ -128,7 +128,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     """
     is_run = source.startswith("runs:/")
     place = _folder_of_run(source.removeprefix("runs:/")) if is_run else Path(source)
-    if not place.exists():
+    if not place.exists() and not ChildFolder(place).holds(PROPOSAL):
         raise ConfigError(f"from={place}: there is no such folder")
     place = place.resolve()
     if any(map(is_grid, place.parents)):

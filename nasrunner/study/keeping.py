@@ -1,4 +1,4 @@
-"""What stays in the folders of children that have ended: whose checkpoints, and for how long."""
+"""What stays of children that have ended, and where: whose checkpoints, and in how many files."""
 
 import logging
 from collections.abc import Collection, Iterable
@@ -8,6 +8,7 @@ from typing import Literal
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome
+from nasrunner.study.packing import Packing
 
 Weights = Literal["all", "none"] | int
 """Whose checkpoints stay: every child's, nobody's, or those of so many of the best."""
@@ -16,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Keeping:
-    """Removes the checkpoints of ended children that are not to be kept.
+    """Removes the checkpoints of ended children that are not to be kept, and packs other files.
 
     Only children with a recorded outcome are looked at, so those in flight keep theirs.
 
@@ -24,11 +25,13 @@ class Keeping:
         folder: the study's.
         weights: whose checkpoints stay. Of an architecture that was trained several times the
             best have those of its first training with a reward, which reports and exports name.
+        packing: packs what else they have left; None: it stays where it is.
     """
 
-    def __init__(self, folder: Path, weights: Weights) -> None:
+    def __init__(self, folder: Path, weights: Weights, packing: Packing | None = None) -> None:
         self.folder = folder
         self.weights = weights
+        self.packing = packing
         self._best: list[tuple[float, int, str]] = []
         """(-reward, index, architecture) of those whose rank keeps their checkpoints, best first"""
         self._needed: set[int] = set()
@@ -45,10 +48,12 @@ class Keeping:
             ranking: the architectures in these.
             needs: children whose checkpoints must be kept whatever their rank.
         """
-        if self.weights == "all":
-            return
-        self._rank(ranking)
-        self._remove({each.proposal.index for each in outcomes if _is_trained(each)}, needs)
+        outcomes = list(outcomes)
+        if self.weights != "all":
+            self._rank(ranking)
+            self._remove({each.proposal.index for each in outcomes if _is_trained(each)}, needs)
+        if self.packing is not None:
+            self.packing.resumed(each.proposal.index for each in outcomes)
 
     def recorded(self, outcome: Outcome, ranking: Ranking, needs: Collection[int] = ()) -> None:
         """Takes a child that has just ended; its checkpoints go, or those of one that it surpasses.
@@ -58,12 +63,13 @@ class Keeping:
             ranking: the architectures so far, with this one.
             needs: children whose checkpoints must be kept whatever their rank.
         """
-        if self.weights == "all" or not _is_trained(outcome):
-            return
-        before = {index for _, index, _ in self._best}
-        if self._may_change(outcome):
-            self._rank(ranking)
-        self._remove({outcome.proposal.index, *before, *self._needed}, needs)
+        if self.weights != "all" and _is_trained(outcome):
+            before = {index for _, index, _ in self._best}
+            if self._may_change(outcome):
+                self._rank(ranking)
+            self._remove({outcome.proposal.index, *before, *self._needed}, needs)
+        if self.packing is not None:
+            self.packing.recorded(outcome.proposal.index)
 
     def _rank(self, ranking: Ranking) -> None:
         if isinstance(self.weights, int):
@@ -87,8 +93,7 @@ class Keeping:
 
     def _remove_checkpoints(self, child: ChildFolder) -> None:
         try:
-            for path in child.checkpoints():
-                path.unlink(missing_ok=True)
+            child.remove_checkpoints()
         except OSError as error:
             if not self._has_warned:
                 _log.warning("checkpoints of children could not be removed: %s", error)

@@ -184,8 +184,8 @@ class ProgressDisplay:
     def _traceback(self, folder: Path) -> str:
         """Where the error of the first failed child stands in full."""
         assert self._first_failed is not None
-        child = ChildFolder.of(folder, self._first_failed)
-        where = short(child.file(OUTCOME) if child.holds(OUTCOME) else folder / "ledger.jsonl")
+        kept = ChildFolder.of(folder, self._first_failed).file(OUTCOME)
+        where = short(kept if kept.is_file() else folder / "ledger.jsonl")
         return (
             f"of child {self._first_failed} in {where}; all: nasrunner-report from={short(folder)}"
         )

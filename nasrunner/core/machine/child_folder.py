@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.machine.packed import pack, read_packed, remove_empty
 from nasrunner.core.records import Outcome, Proposal, child_folder
 
 PROPOSAL = "proposal.json"
@@ -36,9 +37,28 @@ TRAININGS = "trainings"
 """Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
 
 
+_SMALL = (PROPOSAL, CONFIG, CURVES, LOG, OUTCOME)
+"""What is packed of a child that has ended."""
+
+
+def pack_children(study_folder: Path, first: int) -> None:
+    """Packs the small files of a group of children; see ``machine/packed.py``.
+
+    Args:
+        study_folder: the study's.
+        first: the number of the group's first child; all must have ended.
+
+    Raises:
+        OSError: a file cannot be read, written or removed.
+    """
+    pack(child_folder(study_folder, first).parent, first, PROPOSAL, _SMALL)
+
+
 @dataclass(frozen=True)
 class ChildFolder:
     """Reads the files of a child, or of a network that was retrained; written by ``ChildFiles``.
+
+    The small ones may be packed with those of other children (``machine/packed.py``).
 
     Attributes:
         path: the folder, which need not be there.
@@ -78,13 +98,30 @@ class ChildFolder:
             for path in (*self.path.glob(pattern), *self.path.glob(f"{pattern}.unfinished"))
         ]
 
+    def remove_checkpoints(self) -> None:
+        """Removes them, and the folders that are left without a file.
+
+        Raises:
+            OSError: one cannot be removed.
+        """
+        for path in self.checkpoints():
+            path.unlink(missing_ok=True)
+        remove_empty(self.path)
+
     def file(self, name: str) -> Path:
-        """Says where a file is written; see ``read``, which may find it elsewhere."""
+        """Says where a file is written; see ``read``, which may find it in a pack."""
         return self.path / name
 
     def holds(self, *names: str) -> bool:
         """Tells whether all of these files are there."""
-        return all((self.path / name).is_file() for name in names)
+        return all((self.path / name).is_file() or self._is_packed(name) for name in names)
+
+    def _is_packed(self, name: str) -> bool:
+        try:
+            read_packed(self.path / name, PROPOSAL)
+        except OSError:
+            return False
+        return True
 
     def read(self, name: str) -> bytes:
         """Reads one of the files.
@@ -93,7 +130,11 @@ class ChildFolder:
             FileNotFoundError: it is not there.
             OSError: it cannot be read.
         """
-        return (self.path / name).read_bytes()
+        path = self.path / name
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return read_packed(path, PROPOSAL)
 
     def read_text(self, name: str) -> str:
         """Reads one of the text files.
@@ -144,7 +185,7 @@ class ChildFolder:
         """Tells when the outcome was written, Unix seconds.
 
         Raises:
-            OSError: there is none.
+            OSError: there is none, or it is packed.
         """
         return self.file(OUTCOME).stat().st_mtime
 
@@ -199,11 +240,17 @@ class GrowingCurves:
         self._offset = self._seen
 
     def _added(self) -> bytes:
-        with self.folder.file(CURVES).open("rb") as file:
-            if file.seek(0, 2) < self._offset:
+        try:
+            with self.folder.file(CURVES).open("rb") as file:
+                if file.seek(0, 2) < self._offset:
+                    self._offset = 0
+                file.seek(self._offset)
+                return file.read()
+        except FileNotFoundError:
+            data = self.folder.read(CURVES)  # the child has ended, and is packed
+            if len(data) < self._offset:
                 self._offset = 0
-            file.seek(self._offset)
-            return file.read()
+            return data[self._offset :]
 
 
 def _legible(lines: list[bytes]) -> Iterator[dict[str, float]]:

@@ -22,12 +22,13 @@ _NO_SETTING = (
     "target_reward",
     "max_failures",
     "keep_weights",
+    "pack_children_above",
     "data.root",
     "data.split_seed",
     "trainer.path",
     "trainer.source",
 )
-"""Keys in which studies of one group may differ: names, seeds, budgets, what ran beside or stays."""
+"""Keys in which studies of one group may differ: names, seeds, budgets, what ran beside or stays"""
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
