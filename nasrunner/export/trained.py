@@ -221,7 +221,7 @@ def _read_config(folder: ChildFolder) -> dict[str, Any]:
     Raises:
         ValueError: the file does not hold all of it.
     """
-    text = folder.read_text(CONFIG)
+    text = folder.text(CONFIG)
     config = yaml.safe_load(text)
     if not isinstance(config, dict) or not text.endswith("\n"):
         raise ValueError(f"{CONFIG} is {'cut off' if text else 'empty'}")

@@ -175,7 +175,7 @@ def test_mlflow_gets_what_it_missed_from_the_pack(tmp_path: Path) -> None:
     config = searched(folder, "pack_children_above=2", num_children=3)
     assert in_children(folder) == ["0000", "0000-0002.zip", "0001", "0002"]
     assert os.listdir(folder / "children" / "0000") == ["best.ckpt"]
-    texts = [ChildFolder.of(folder, index).read_text("config.yaml") for index in range(3)]
+    texts = [ChildFolder.of(folder, index).text("config.yaml") for index in range(3)]
     tracker = {
         "_target_": "nasrunner.trackers.mlflow.tracker.MlflowTracker",
         "tracking_uri": uri,

@@ -136,7 +136,7 @@ class ChildFolder:
         except FileNotFoundError:
             return read_packed(path, PROPOSAL)
 
-    def read_text(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """Reads one of the text files.
 
         Raises:
@@ -161,7 +161,7 @@ class ChildFolder:
             OSError: the file cannot be read.
             ValueError: it is damaged; says how.
         """
-        text = self.read_text(PROPOSAL)
+        text = self.text(PROPOSAL)
         try:
             return Proposal.from_json(json.loads(text))
         except (KeyError, TypeError) as error:

@@ -172,7 +172,7 @@ class ChildRuns:
         if blueprint is not None and blueprint.drawing:
             files["architecture.svg"] = blueprint.drawing
         with contextlib.suppress(FileNotFoundError):  # it was not trained
-            files[CONFIG] = ChildFolder.of(self._folder, proposal.index).read_text(CONFIG)
+            files[CONFIG] = ChildFolder.of(self._folder, proposal.index).text(CONFIG)
         if outcome.error:
             files["error.txt"] = outcome.error
         self._connection.upload(run.artifact_uri, files)

@@ -135,7 +135,7 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         params=params(text.params_of(values)),
         tags=tags({"mlflow.note.content": text.child_note(None, blueprint)}) if blueprint else [],
     )
-    files = {name: folder.read_text(name) for name in _FILES if folder.holds(name)}
+    files = {name: folder.text(name) for name in _FILES if folder.holds(name)}
     if blueprint is not None:
         files["architecture.txt"] = blueprint.text
         files["genotype.json"] = json.dumps(outcome.proposal.genotype, indent=2)

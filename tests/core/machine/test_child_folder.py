@@ -28,7 +28,7 @@ def test_what_a_child_writes_is_read(tmp_path: Path) -> None:
     assert folder.proposal() == CHILD
     assert folder.outcome(CHILD) == outcome
     assert folder.curves() == [{"epoch": 0, "val_loss": 1.0}]
-    assert folder.read_text("config.yaml") == "optimizer:\n  lr: 0.1\n"
+    assert folder.text("config.yaml") == "optimizer:\n  lr: 0.1\n"
 
 
 def test_the_outcome_of_another_architecture_is_none(tmp_path: Path) -> None:

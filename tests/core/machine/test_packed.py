@@ -59,7 +59,7 @@ def everything(study: Path, *indices: int) -> list[object]:
         for child in (ChildFolder.of(study, index), ChildFolder.of(study, index).training(1)):
             assert child.holds("proposal.json", "config.yaml", "curves.jsonl", "outcome.json")
             found += [child.proposal(), child.outcome(proposal(index)), child.curves()]
-            found += [child.read_text("config.yaml"), child.read_text("log.txt")]
+            found += [child.text("config.yaml"), child.text("log.txt")]
             found += [GrowingCurves(child).read()]
     return found
 
