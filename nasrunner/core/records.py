@@ -29,18 +29,6 @@ def last_line(error: str | None) -> str:
     return lines[-1][:160] if lines else "no reason given"
 
 
-def found_outcome(folder: Path, proposal: "Proposal") -> "Outcome | None":
-    """The outcome that a child's folder holds; None: another child's, damaged, or none."""
-    try:
-        made_for = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
-        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        if Proposal.from_json(made_for).evaluation != proposal.evaluation:
-            return None
-        return Outcome.from_json(outcome, proposal)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
 @dataclass(frozen=True)
 class Source:
     """Another child that a proposal takes something over from.

@@ -25,6 +25,7 @@ from nasrunner.core.ledger.events import (
 )
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.machine.files import keep_file
 from nasrunner.core.machine.stop_file import StopFile
 from nasrunner.core.order import untaken
@@ -42,7 +43,6 @@ from nasrunner.core.records import (
     Proposal,
     Report,
     child_folder,
-    found_outcome,
     last_line,
 )
 from nasrunner.core.search_space import SearchSpace
@@ -50,6 +50,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import child_seed
 from nasrunner.study.beginning import beginning, check_same, fingerprint_changes
 from nasrunner.study.in_flight import InFlight
+from nasrunner.study.keeping import Keeping
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.one_thread import OneThread
 from nasrunner.study.rehearsal import rehearse
@@ -73,6 +74,7 @@ class Study:
         ledger: open, new or with the events to continue from.
         rules: budgets and policies.
         info: what trackers are told of the study.
+        keeping: what stays of children that have ended; None: all that they wrote.
 
     Attributes:
         state: what follows from the ledger's events.
@@ -92,6 +94,7 @@ class Study:
         ledger: Ledger,
         rules: Rules,
         info: StudyInfo,
+        keeping: Keeping | None = None,
     ) -> None:
         self.space = space
         self.searcher = searcher
@@ -102,6 +105,7 @@ class Study:
         self.rules = rules
         self.info = info
         self.state = StudyState()
+        self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed)
         self._rehearsal = trainer.rehearsal()
@@ -210,6 +214,7 @@ class Study:
         now = dict(self.info.fingerprints)
         if self.ledger.events:
             self._note(Resumed(now, self._changed_since(now)))
+            self.keeping.resumed(self.history.outcomes, self.history.ranking, self._needs())
         else:
             self._note(beginning(self.space, self.rules.seed, now))
         for proposal in pending:
@@ -454,6 +459,7 @@ class Study:
             tracker.recorded(outcome, blueprint)
         with self._one_thread.held():
             self._learn(outcome)
+        self.keeping.recorded(outcome, self.history.ranking, self._needs())
 
     def _learn(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""
@@ -464,6 +470,11 @@ class Study:
             dataclasses.replace(outcome, reward=self.rules.told_reward(outcome, self.history))
         )
 
+    def _needs(self) -> set[int]:
+        """The children whose checkpoints another one will or may go on with, or borrow from."""
+        sources = (each.child for p in self.state.in_flight.values() for each in p.sources)
+        return {*self.searcher.needs(), *sources}
+
     def _blueprint(self, proposal: Proposal) -> Blueprint | None:
         try:
             return self.inspect(proposal.genotype)
@@ -472,7 +483,7 @@ class Study:
 
     def _harvest(self, proposal: Proposal) -> bool:
         """Records a child that ended while no driver was there to see it."""
-        outcome = found_outcome(child_folder(self.info.folder, proposal.index), proposal)
+        outcome = ChildFolder.of(self.info.folder, proposal.index).outcome(proposal)
         if outcome is None:
             return False
         self._in_flight.start(proposal)

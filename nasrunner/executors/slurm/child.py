@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from nasrunner.core import MachineError, Outcome, Proposal, Train
-from nasrunner.core.records import found_outcome
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.executors.running import failed, run_children
 
 _REQUEUE_INTERVAL_S = 2.0
@@ -62,7 +62,7 @@ class SlurmChild:
         """
         restart = Restart(self)
         signal.signal(signal.SIGUSR2, restart.on_warning)
-        if restart.number and (earlier := found_outcome(self.folder, self.proposal)):
+        if restart.number and (earlier := ChildFolder(self.folder).outcome(self.proposal)):
             return earlier  # it had ended, but its job had not
         if restart.number > self.restarts:
             return failed(self.proposal, restart.reason())
