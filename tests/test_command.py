@@ -214,7 +214,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
         (["+trainer.max_epoch=3"], r"trainer.*'?max_epoch'?.*did you mean 'max_epochs'"),
         (["trainer.max_epochs=three"], "trainer.*max_epochs.*three"),
-        (["data.batch_size=0"], "data.batch_size must be a whole number >= 1, got 0"),
+        (["data.batch_size=0"], "data.batch_size must be int >= 1, got 0"),
         (["data=mnist", "data.root=nowhere"], "nowhere.*train-images-idx3-ubyte"),
         (["executor=local", "executor.workers=0"], "executor.*workers.*0"),
         (["resume=nowhere"], "resume=.*nowhere is no study's folder"),

@@ -46,13 +46,3 @@ def device_of(module: pl.LightningDataModule) -> torch.device:
     if module.trainer is None:
         return torch.device("cpu")
     return module.trainer.strategy.root_device
-
-
-def check_count(name: str, value: object) -> None:
-    """Refuses what is no whole number >= 1.
-
-    Raises:
-        ConfigError: names ``data.<name>``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"data.{name} must be a whole number >= 1, got {value!r}")

@@ -9,9 +9,10 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
-from nasrunner.data.kept import check_count, device_of, identity_of, kept
+from nasrunner.data.kept import device_of, identity_of, kept
 from nasrunner.data.streams import StreamLoader
 
 # N = number of targets, V = size of the vocabulary, T = steps of a batch
@@ -55,13 +56,13 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         ConfigError: an argument is out of its range.
     """
 
-    in_shape: Sequence[int]
+    in_shape: Sequence[Count]
     in_dtype: Literal["int64"]
-    num_outputs: int
-    batch_size: int
-    eval_batch_size: int
-    train_tokens: int | None
-    validation_tokens: int | None
+    num_outputs: Count
+    batch_size: Count
+    eval_batch_size: Count
+    train_tokens: Count | None
+    validation_tokens: Count | None
 
     needs_one_device: ClassVar[bool] = True
     """A batch goes on where the one before ended: no part of it can be another device's."""
@@ -71,18 +72,10 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         self._fit: tuple[torch.Tensor, torch.Tensor] | None = None
         self._test: torch.Tensor | None = None
         self._is_joined = False
-        for name in ("num_outputs", "batch_size", "eval_batch_size"):
-            check_count(name, getattr(self, name))
-        for name in ("train_tokens", "validation_tokens"):
-            if (count := getattr(self, name)) is not None:
-                check_count(name, count)
         if len(self.in_shape) != 1:
             raise ConfigError(
                 f"data.in_shape must be [T], the steps of a batch, got {list(self.in_shape)}"
             )
-        check_count("in_shape.0", self.in_shape[0])
-        if self.in_dtype != "int64":
-            raise ConfigError(f"data.in_dtype must be int64 for tokens, got {self.in_dtype!r}")
 
     @abstractmethod
     def read_fit(self) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,7 @@ class WarmServer:
 
     def __init__(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
         for module in modules:
-            if not isinstance(module, str) or not _exists(module):
+            if not _exists(module):
                 raise ConfigError(
                     f"executor.preload: there is no module {module!r}; legal are modules that "
                     "this Python can import"

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import ConfigError, Hear, NasRunnerError, Outcome, Proposal, Train
-from nasrunner.executors.arguments import check_seconds
+from nasrunner.core.annotations import Above, takes_fields_of
 from nasrunner.executors.folders import touch_folder
 from nasrunner.executors.listening import Listening
 from nasrunner.executors.running import failed
@@ -66,22 +66,17 @@ class SlurmExecutor:
     is_remote = True
     is_on_this_machine = False
 
+    @takes_fields_of(Request, alone=True)
     def __init__(
         self,
         *,
         keep_logs: bool,
-        result_interval_s: float,
-        squeue_interval_s: float,
-        grace_s: float,
+        result_interval_s: Annotated[float, Above(0)],
+        squeue_interval_s: Annotated[float, Above(0)],
+        grace_s: Annotated[float, Above(0)],
         **resources: Any,
     ) -> None:
         self._request = Request.of(resources)
-        for name, value in {
-            "result_interval_s": result_interval_s,
-            "squeue_interval_s": squeue_interval_s,
-            "grace_s": grace_s,
-        }.items():
-            check_seconds(name, value)
         check_installed()
         self._keep_logs = keep_logs
         self._result_interval_s = result_interval_s

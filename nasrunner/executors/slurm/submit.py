@@ -110,7 +110,7 @@ def explained(refusal: str, request: Request) -> NasRunnerError:
     said = f"SLURM says: {refusal}"
     lowered = refusal.lower()
     if "partition" in lowered and "account" not in lowered and request.partition is not None:
-        legal = suggest(request.partition, _asked(["sinfo", "--noheader", "--format=%R"]))
+        legal = suggest(str(request.partition), _asked(["sinfo", "--noheader", "--format=%R"]))
         return ConfigError(f"executor.partition={request.partition} is not legal, {legal}. {said}")
     if "account" in lowered:
         return ConfigError(
