@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import Hear, MachineError, Outcome, Proposal, Train
+from nasrunner.core import Hear, MachineError, Outcome, Proposal, Report, Train
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.forks import end_copy
 from nasrunner.core.machine.threads import torch_threads
@@ -45,12 +45,15 @@ def run_children(
     start_s, pid = time.perf_counter(), os.getpid()
     left = {proposal.index: proposal for proposal in proposals}
     outcomes: Iterator[Outcome] | None = None
+    listener = None if hear is None else _Listener(hear)
     while left:
         try:
-            outcomes = iter(train(proposals, hear)) if outcomes is None else outcomes
+            outcomes = iter(train(proposals, listener)) if outcomes is None else outcomes
             outcome = next(outcomes, None)
         except BaseException as error:
             end_copy(pid)
+            if listener is not None and listener.error is not None:
+                raise listener.error from None
             if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
                 raise
             if fault := machine_fault(error):
@@ -65,6 +68,24 @@ def run_children(
         yield outcome
     for proposal in left.values():
         yield failed(proposal, reason, (time.perf_counter() - start_s) / len(left))
+
+
+class _Listener:
+    """Keeps what goes wrong in who listens, a full disk under its ledger, from being the child's.
+
+    The child is interrupted as by Ctrl-C, which ends no child as a failed one.
+    """
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+        self.error: BaseException | None = None
+
+    def __call__(self, report: Report) -> bool:
+        try:
+            return self._hear(report)
+        except BaseException as error:
+            self.error = error
+            raise KeyboardInterrupt from error
 
 
 def _named(left: Collection[int]) -> str:
