@@ -24,7 +24,7 @@ from typing import Any
 import yaml
 
 from nasrunner.compose.construct import construct
-from nasrunner.core import Executor, Outcome, Proposal
+from nasrunner.core import Executor, OneByOne, Outcome, Proposal
 
 SHORT_S = 0.02
 LONG_S = 10.0
@@ -58,15 +58,17 @@ def opened(name: str, workers: int) -> Iterator[Executor]:
 
 def run(executor: Executor, workers: int, sleeps_s: list[float]) -> list[Outcome]:
     """Runs children as a study does, after every worker has had one."""
-    proposals = (Proposal(index, {"a": index}, {"sleep_s": s}) for index, s in enumerate(sleeps_s))
+    proposals = (
+        Proposal(index, {"a": index}, notes={"sleep_s": s}) for index, s in enumerate(sleeps_s)
+    )
     for proposal in itertools.islice(proposals, workers):
-        executor.submit(sleeps, proposal, FOLDER)
+        executor.submit(OneByOne(sleeps), [proposal], [FOLDER])
     outcomes: list[Outcome] = []
     while len(outcomes) < len(sleeps_s):
         ended = executor.wait()
         outcomes += ended
         for proposal in itertools.islice(proposals, len(ended)):
-            executor.submit(sleeps, proposal, FOLDER)
+            executor.submit(OneByOne(sleeps), [proposal], [FOLDER])
     return outcomes
 
 

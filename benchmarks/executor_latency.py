@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 
 from nasrunner.compose.construct import construct
-from nasrunner.core import Executor, Outcome, Proposal
+from nasrunner.core import Executor, OneByOne, Outcome, Proposal
 
 NUM_WORKERS = 2
 CHILD_S = 0.02
@@ -71,7 +71,7 @@ def first_results_s(preload: Sequence[str]) -> float:
     start_s = time.perf_counter()
     with local(preload) as executor:
         for index in range(NUM_WORKERS):
-            executor.submit(imports_lightning, Proposal(index, {}), FOLDER)
+            executor.submit(OneByOne(imports_lightning), [Proposal(index, {})], [FOLDER])
         num_ended = 0
         while num_ended < NUM_WORKERS:
             num_ended += len(executor.wait())

@@ -24,6 +24,8 @@ from nasrunner.compose.construct import construct
 from nasrunner.core import (
     Blueprint,
     Genotype,
+    Kind,
+    OneByOne,
     Outcome,
     Proposal,
     Searcher,
@@ -62,8 +64,18 @@ class NoTraining:
     def rehearsal(self) -> Callable[[], None]:
         return no_mistake
 
+    @property
+    def reports(self) -> bool:
+        return False
+
+    def check(self, proposal: Proposal) -> None:
+        pass
+
+    def num_at_once(self, kind: Kind) -> int:
+        return 1
+
     def task(self, folder: Path, seed: int) -> Train:
-        return pretend
+        return OneByOne(pretend)
 
 
 class Clock:

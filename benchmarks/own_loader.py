@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core import OneByOne, Outcome, Proposal, Train
 from nasrunner.executors.local import LocalExecutor
 from nasrunner.spaces.language.parsing import parse_space
 
@@ -103,7 +103,7 @@ class Counted:
 
     def __call__(self, proposal: Proposal) -> Outcome:
         before = len(psutil.Process().children(recursive=True))
-        outcome = self.train(proposal)
+        (outcome,) = self.train([proposal])
         left = len(psutil.Process().children(recursive=True)) - before
         return replace(outcome, metrics={**outcome.metrics, "left": left})
 
@@ -142,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(executor):
         train = Counted(trainer_of(parse_space(SPACE), config).task(Path(folder), 0))
         for index in range(rounds + 1):
-            executor.submit(train, Proposal(index, {}), Path(folder))
+            executor.submit(OneByOne(train), [Proposal(index, {})], [Path(folder)])
             while not (outcomes := executor.wait()):
                 pass
             (outcome,) = outcomes

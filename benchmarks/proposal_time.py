@@ -52,7 +52,7 @@ def children(space: SearchSpace, num_children: int) -> list[Outcome]:
     for index in range(num_children):
         genotype = source.suggest(index).genotype
         notes = {"log_probability": log_probability(space, genotype), "update": 0}
-        found.append(outcome(Proposal(index, genotype, notes)))
+        found.append(outcome(Proposal(index, genotype, notes=notes)))
     return found
 
 

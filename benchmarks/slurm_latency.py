@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # for the cluster of the tests
 
 from nasrunner.compose.construct import construct  # noqa: E402
-from nasrunner.core import Outcome, Proposal, child_folder  # noqa: E402
+from nasrunner.core import OneByOne, Outcome, Proposal, child_folder  # noqa: E402
 from tests.slurm.cluster import Cluster  # noqa: E402
 from tests.slurm.machines.configuration import Lab  # noqa: E402
 from tests.slurm.machines.ports import reserve_ports  # noqa: E402
@@ -46,7 +46,8 @@ def of_executor(folder: Path, children: int) -> list[float]:
     ends = []
     with contextlib.closing(construct(config, "executor")) as executor:
         for index in range(children):
-            executor.submit(TellEnd(), Proposal(index, {"a": index}), child_folder(folder, index))
+            child = Proposal(index, {"a": index})
+            executor.submit(OneByOne(TellEnd()), [child], [child_folder(folder, index)])
             (outcome,) = executor.wait()
             assert outcome.status == "completed", outcome.error
             ends.append(outcome.metrics["end"])

@@ -4,7 +4,6 @@ A child on several devices is such a command, which Lightning runs once more for
 """
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.compose.saved import saved_config
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError, MachineError
+from nasrunner.core.machine.child_folder import PROPOSAL, ChildFolder
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.search_space import CHILD_GROUPS
@@ -67,16 +67,16 @@ def _proposal(folder: Path) -> Proposal:
     Raises:
         ConfigError: the folder is no child's.
     """
-    path = folder / "proposal.json"
+    found = ChildFolder(folder)
     try:
-        return Proposal.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return found.proposal()
     except OSError as error:
         raise ConfigError(
-            f"{folder} is no child's folder: {path.name} cannot be read: {error.strerror}; legal "
+            f"{folder} is no child's folder: {PROPOSAL} cannot be read: {error.strerror}; legal "
             "is <study>/children/<index>"
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{found.file(PROPOSAL)} is damaged: {error}") from error
 
 
 def _task(folder: Path, proposal: Proposal, *, trust: bool) -> LightningTask:

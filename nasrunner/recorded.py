@@ -15,11 +15,11 @@ from nasrunner.compose.launch import build_space
 from nasrunner.compose.saved import saved_config
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.language.moved import with_present_targets
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ledger.events import Began
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.records import Outcome, Proposal, child_folder
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.study.events import sessions, times
 from nasrunner.study.ledger import check_begins, read_events
 
 _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
@@ -64,20 +64,28 @@ class RecordedStudy:
     Attributes:
         folder: the study's folder.
         config: its resolved configuration.
-        header: the first event of its ledger.
-        children: in the order they were proposed.
-        sessions: (first, last) event of every session, Unix seconds.
-        reason: why it ended; None while it runs, or where it was killed.
-        changed: what of the user's source and data had changed when it was resumed, in words.
+        state: what follows from the events of its ledger.
     """
 
     folder: Path
     config: Mapping[str, Any]
-    header: Mapping[str, Any]
-    children: tuple[RecordedChild, ...]
-    sessions: tuple[tuple[float, float], ...]
-    reason: str | None
-    changed: tuple[str, ...] = ()
+    state: StudyState
+
+    @cached_property
+    def children(self) -> tuple[RecordedChild, ...]:
+        """Its proposals and what became of them, in the order they were made."""
+        state = self.state
+        outcomes = {outcome.proposal.index: outcome for outcome in state.history.outcomes}
+        return tuple(
+            RecordedChild(
+                proposal,
+                outcomes.get(index),
+                state.proposed_s[index],
+                state.ended_s.get(index),
+                child_folder(self.folder, index),
+            )
+            for index, proposal in state.proposals.items()
+        )
 
     @property
     def name(self) -> str:
@@ -87,7 +95,28 @@ class RecordedStudy:
     @property
     def seed(self) -> int:
         """The study's seed."""
-        return int(self.header["seed"])
+        return self.began.seed
+
+    @property
+    def began(self) -> Began:
+        """The first event of its ledger."""
+        assert self.state.began is not None, "a ledger without events is none of a study"
+        return self.state.began
+
+    @property
+    def sessions(self) -> Sequence[tuple[float, float]]:
+        """When the first and the last event of each session were written, Unix seconds."""
+        return self.state.sessions
+
+    @property
+    def reason(self) -> str | None:
+        """Why it ended; None while it runs, or where it was killed."""
+        return self.state.reason
+
+    @property
+    def changed(self) -> Sequence[str]:
+        """What of the user's source and data had changed when it was resumed, in words."""
+        return self.state.changed
 
     @cached_property
     def space(self) -> SearchSpace:
@@ -103,9 +132,10 @@ class RecordedStudy:
     def best(self, count: int) -> list[RecordedChild]:
         """The best children with a reward, best first, each genotype once.
 
-        One that was trained several times is its first, with the mean of all its rewards.
+        One that was trained several times is its first, with the mean of all its rewards. Where
+        no child was trained to its end, those of the longest rung are compared.
         """
-        outcomes = (child.outcome for child in self.recorded if child.outcome is not None)
+        ranking, _ = self.state.history.shown()
         by_index = {child.proposal.index: child for child in self.children}
         return [
             replace(
@@ -114,7 +144,7 @@ class RecordedStudy:
                 num_trainings=ranked.num_trainings,
                 spread=ranked.spread,
             )
-            for ranked in Ranking(outcomes).best(count)
+            for ranked in ranking.best(count)
         ]
 
 
@@ -190,7 +220,7 @@ def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
     if not events:
         check_begins(folder / "ledger.jsonl")
         raise EmptyStudyError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
-    return _study(folder, config, events)
+    return RecordedStudy(folder, config, StudyState.of(events))
 
 
 def is_grid(folder: Path) -> bool:
@@ -268,37 +298,3 @@ def _is_copy(one: bytes, other: bytes) -> bool:
     """Whether the events of one ledger are the first of the other's; times make them unique."""
     short, long = sorted((one, other), key=len)
     return bool(short) and long.startswith(short)
-
-
-def _study(
-    folder: Path, config: Mapping[str, Any], events: Sequence[Mapping[str, Any]]
-) -> RecordedStudy:
-    children = {c.proposal.index: c for c in _proposed(events, folder)}
-    for event, time_s in zip(events, times(events), strict=True):
-        if event["event"] == "outcome":
-            child = children[event["index"]]
-            outcome = Outcome.from_json(event, child.proposal)
-            children[event["index"]] = replace(child, outcome=outcome, ended_s=time_s)
-    last = events[-1]
-    return RecordedStudy(
-        folder=folder,
-        config=config,
-        header=events[0],
-        children=tuple(children.values()),
-        sessions=tuple(sessions(events)),
-        reason=last["reason"] if last["event"] == "ended" else None,
-        changed=tuple(dict.fromkeys(what for e in events for what in _changed(e))),
-    )
-
-
-def _changed(event: Mapping[str, Any]) -> Sequence[str]:
-    found: Sequence[str] = event.get("changed", ()) if event["event"] == "resumed" else ()
-    return found
-
-
-def _proposed(events: Sequence[Mapping[str, Any]], folder: Path) -> Iterable[RecordedChild]:
-    for event, time_s in zip(events, times(events), strict=True):
-        if event["event"] == "proposed":
-            proposal = Proposal.from_json(event)
-            place = child_folder(folder, proposal.index)
-            yield RecordedChild(proposal, None, time_s, None, place)

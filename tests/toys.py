@@ -2,13 +2,25 @@
 
 import random
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SearchSpace, SpaceError, Train
+from nasrunner.core import (
+    Blueprint,
+    Genotype,
+    Hear,
+    Kind,
+    OneByOne,
+    Outcome,
+    Proposal,
+    SearchSpace,
+    SpaceError,
+    Train,
+)
+from nasrunner.executors.running import run_children
 from nasrunner.study.rules import Rules
 
 RULES = Rules(
@@ -69,8 +81,26 @@ def no_mistake() -> list[str]:
     return []
 
 
+def train_one(train: Train, proposal: Proposal) -> Outcome:
+    """The outcome of one proposal."""
+    (outcome,) = train([proposal])
+    return outcome
+
+
+class TakesAnything:
+    """What a child trainer says that takes every proposal, one at a time, and reports nothing."""
+
+    reports = False
+
+    def check(self, proposal: Proposal) -> None:
+        pass
+
+    def num_at_once(self, kind: Kind) -> int:
+        return 1
+
+
 @dataclass
-class ToyTrainer:
+class ToyTrainer(TakesAnything):
     """Rewards a genotype by its hash; counts what it is asked."""
 
     space: SearchSpace
@@ -90,7 +120,7 @@ class ToyTrainer:
         return no_mistake
 
     def task(self, folder: Path, seed: int) -> Train:
-        return partial(train_toy, failing=self.failing)
+        return OneByOne(partial(train_toy, failing=self.failing))
 
 
 @dataclass
@@ -101,7 +131,7 @@ class ToyExecutor:
     is_on_this_machine = False
     slots: int = 1
     seed: int = 0
-    running: list[tuple[Train, Proposal]] = field(default_factory=list)
+    running: list[tuple[Sequence[Proposal], Iterator[Outcome]]] = field(default_factory=list)
     num_trained: int = 0
     on_wait: Callable[[], None] = lambda: None
 
@@ -111,18 +141,23 @@ class ToyExecutor:
     def free_slots(self) -> int:
         return self.slots - len(self.running)
 
-    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
+    def submit(
+        self,
+        train: Train,
+        proposals: Sequence[Proposal],
+        folders: Sequence[Path],
+        hear: Hear | None = None,
+    ) -> None:
         assert self.free_slots() > 0
-        self.running.append((train, proposal))
+        self.running.append((proposals, run_children(train, proposals, hear)))
 
     def wait(self) -> list[Outcome]:
-        if self.running[0][1].index < 0:
-            train, proposal = self.running.pop()
-            return [train(proposal)]  # the rehearsal
+        if self.running[0][0][0].index < 0:
+            return list(self.running.pop()[1])  # the rehearsal
         self.on_wait()
-        train, proposal = self.running.pop(self.random.randrange(len(self.running)))
-        self.num_trained += 1
-        return [train(proposal)]
+        proposals, outcomes = self.running.pop(self.random.randrange(len(self.running)))
+        self.num_trained += len(proposals)
+        return list(outcomes)
 
     def close(self) -> None:
         self.running.clear()

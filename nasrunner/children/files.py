@@ -13,19 +13,19 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 
 from nasrunner.children.quiet import quiet, redirected
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.machine.child_folder import (
+    CONFIG,
+    CURVES,
+    LAST,
+    LOG,
+    OUTCOME,
+    PROPOSAL,
+    ChildFolder,
+)
 from nasrunner.core.machine.files import keep_file, replace_file, sync, sync_way_to, unfinished
 from nasrunner.core.machine.forks import end_copy
 
-LAST = "last.ckpt"
-"""Lightning's checkpoint of the epoch that training goes on after."""
-
-OUTCOME = "outcome.json"
-"""What became of the child."""
-
-TRAININGS = "trainings"
-"""Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
-
-_KEPT = ("proposal.json", "config.yaml", "curves.jsonl", LAST)
+_KEPT = (PROPOSAL, CONFIG, CURVES, LAST)
 """What lasts once the outcome does, besides what is synced as it is written."""
 
 
@@ -54,13 +54,15 @@ class ChildFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.found = ChildFolder(folder)
+        """What they are read with."""
         self._pid = os.getpid()
         self._curves: TextIO | None = None
 
     @property
     def last(self) -> Path:
         """The checkpoint that training goes on from."""
-        return self.folder / LAST
+        return self.found.last
 
     def forget_progress(self) -> None:
         """Removes the checkpoint that training would go on from."""
@@ -69,9 +71,9 @@ class ChildFiles:
 
     def forget_outcome(self) -> None:
         """Lets a child that has its outcome be trained anew, not gone on with."""
-        if (self.folder / OUTCOME).exists():
+        if self.found.holds(OUTCOME):
             self.forget_progress()  # first: without an outcome it would be used
-            (self.folder / OUTCOME).unlink()
+            (self.folder / OUTCOME).unlink(missing_ok=True)  # else it is packed
 
     def start(
         self,
@@ -81,10 +83,10 @@ class ChildFiles:
     ) -> None:
         """Writes what the child was told, and the epochs that an earlier attempt completed."""
         self.write_proposal(proposal)
-        (self.folder / "config.yaml").write_text(
+        (self.folder / CONFIG).write_text(
             yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False), encoding="utf-8"
         )
-        path = self.folder / "curves.jsonl"
+        path = self.folder / CURVES
         if curves:  # a reader of the running child finds them at any time
             kept = "".join(json.dumps(line) + "\n" for line in curves)
             replace_file(path, kept)
@@ -93,9 +95,7 @@ class ChildFiles:
     def write_proposal(self, proposal: Proposal) -> None:
         """Writes what the child is."""
         self._make_folder()
-        (self.folder / "proposal.json").write_text(
-            json.dumps(proposal.to_json()) + "\n", encoding="utf-8"
-        )
+        (self.folder / PROPOSAL).write_text(json.dumps(proposal.to_json()) + "\n", encoding="utf-8")
 
     def add_line(self, line: Mapping[str, float]) -> None:
         """Appends an epoch to the learning curves, for readers of the running child."""
@@ -128,19 +128,6 @@ class ChildFiles:
         self.write_whole(OUTCOME, outcome.to_json())
         sync(self.folder.parent)
 
-    def read_outcome(self, proposal: Proposal) -> Outcome | None:
-        """The outcome that was written for a proposal; None where there is none."""
-        try:
-            record = json.loads((self.folder / OUTCOME).read_text(encoding="utf-8"))
-            return Outcome.from_json(record, proposal)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def read_curves(self) -> list[dict[str, float]]:
-        """The lines of the learning curves of a training that has ended."""
-        text = (self.folder / "curves.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
-
     def write_whole(self, name: str, record: Mapping[str, Any]) -> None:
         """Writes a JSON file so that a reader finds all of it or none."""
         self._make_folder()
@@ -155,7 +142,7 @@ class ChildFiles:
     @contextmanager
     def log(self) -> Iterator[None]:
         """Puts warnings into ``log.txt`` instead of on the study's terminal."""
-        path = self.folder / "log.txt"
+        path = self.folder / LOG
         if not self.last.exists():
             path.unlink(missing_ok=True)
         handler = _LogFile(path, delay=True, encoding="utf-8")

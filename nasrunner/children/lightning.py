@@ -1,6 +1,6 @@
 """The child trainer: networks of a space, trained with Lightning."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from nasrunner.core import (
     Blueprint,
     ConfigError,
     Genotype,
+    Hear,
+    Kind,
     Outcome,
     Proposal,
     SearchSpace,
@@ -87,6 +89,19 @@ class LightningTrainer:
             data.get("in_dtype", "float32"),
         )
 
+    @property
+    def reports(self) -> bool:
+        return self.evaluation.is_single  # the curves of several trainings are there at the end
+
+    def check(self, proposal: Proposal) -> None:
+        if not proposal.is_plain:
+            raise ConfigError(
+                "trainer: children are trained from their first weights to their ends"
+            )
+
+    def num_at_once(self, kind: Kind) -> int:
+        return 1
+
     def rehearsal(self) -> "LightningRehearsal":
         return LightningRehearsal(
             self.space, self.config, self.in_shape, self.construct, self.evaluation
@@ -137,12 +152,18 @@ class LightningRehearsal:
 class LightningTask(Recipe):
     """Trains a proposal where it is called; picklable, see ``TrainChild``.
 
-    A child on one device is trained in the process of the call, one on several by processes of
-    its own, a rank each; see ``train_in_ranks``. Where SLURM has started the ranks, each of them
-    makes this call, and the outcome of rank 0 counts.
+    Children are trained one after the other. One on one device is trained in the process of the
+    call, one on several by processes of its own, a rank each; see ``train_in_ranks``. Where SLURM
+    has started the ranks, each of them makes this call, and the outcome of rank 0 counts.
     """
 
-    def __call__(self, proposal: Proposal) -> Outcome:
+    def __call__(
+        self, proposals: Sequence[Proposal], hear: Hear | None = None
+    ) -> Iterator[Outcome]:
+        for proposal in proposals:
+            yield self._train(proposal, hear)
+
+    def _train(self, proposal: Proposal, hear: Hear | None) -> Outcome:
         from nasrunner.children.fit.training import TrainChild
         from nasrunner.children.processes import num_processes, train_in_ranks
         from nasrunner.children.ranks import are_started_by_srun, rank_here

@@ -91,7 +91,7 @@ def train_in_ranks(task: Recipe, proposal: Proposal, num_ranks: int) -> Outcome:
         files.write_proposal(proposal)
         with tempfile.TemporaryFile() as said:
             code = _run(files.folder, num_ranks, said)
-            outcome = files.read_outcome(proposal)
+            outcome = files.found.outcome(proposal)
             if outcome is not None:
                 return outcome
             if code in (TERMINATED, -signal.SIGTERM):

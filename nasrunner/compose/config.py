@@ -4,15 +4,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from nasrunner.compose import overrides
-from nasrunner.core.annotations import check_values
+from nasrunner.core.annotations import AtLeast, check_values, fits, readable
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.study.keeping import Keeping
+from nasrunner.study.packing import Packing
 from nasrunner.study.rules import Rules
+
+_ABOVE = Annotated[int, AtLeast(0)] | None
 
 GRID = "grid_of_retraining"
 """The primary configuration of the group ``grid``, which no study has."""
@@ -48,6 +52,8 @@ class StudyConfig:
     max_fruitless: int | None = MISSING
     duplicates: str = MISSING
     failed_reward: Any = MISSING
+    keep_weights: str = MISSING
+    pack_children_above: int | None = MISSING
     limits: LimitsConfig = MISSING
     evaluation: EvaluationConfig = MISSING
     resume: str | None = MISSING
@@ -127,6 +133,23 @@ def rules_from(config: dict[str, Any]) -> Rules:
         name, what = wrong
         raise ConfigError(f"{keys.get(name, name)} {what}")
     return Rules(**values)
+
+
+def keeping_from(config: dict[str, Any], folder: Path) -> Keeping:
+    """What stays in the folders of a study's ended children, from its resolved configuration.
+
+    Raises:
+        ConfigError: a value is not legal.
+    """
+    kept = config["keep_weights"]
+    best = re.fullmatch(r"best:0*([1-9]\d*)", str(kept))
+    if kept not in ("all", "none") and best is None:
+        raise ConfigError(f"keep_weights must be all, none or best:N with N >= 1, got {kept!r}")
+    above = config["pack_children_above"]
+    if not fits(above, _ABOVE):
+        raise ConfigError(f"pack_children_above must be {readable(_ABOVE)}, got {above!r}")
+    packing = None if above is None else Packing(folder, above)
+    return Keeping(folder, int(best[1]) if best else kept, packing)
 
 
 def check_keys(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from nasrunner.compose.config import rules_from
+from nasrunner.compose.config import keeping_from, rules_from
 from nasrunner.compose.construct import construct
 from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
 from nasrunner.compose.fingerprints import fingerprints
@@ -94,7 +94,7 @@ def _build_study(
     trackers: Sequence[Tracker],
     stack: contextlib.ExitStack,
 ) -> Study:
-    rules = rules_from(config)
+    rules, keeping = rules_from(config), keeping_from(config, folder)
     if rules.max_memory_gb is None and executor.is_on_this_machine:
         rules = replace(rules, max_memory_gb=memory_gb())
     space = build_space(config)
@@ -114,6 +114,7 @@ def _build_study(
         ledger=ledger,
         rules=rules,
         info=StudyInfo(config["study"], folder, config, rules.max_children, fingerprints(config)),
+        keeping=keeping,
     )
 
 

@@ -30,6 +30,8 @@ MAY_CHANGE = (
     "target_reward",
     "max_failures",
     "max_fruitless",
+    "keep_weights",
+    "pack_children_above",
     "executor",
     "tracker",
     "baseline",

@@ -23,7 +23,12 @@ _RENAMED = {"nasrunner.searchers.reinforce.Reinforce": {"batch_size": "children_
 """Former ``_target_`` -> arguments that have another name now."""
 
 
-_ADDED = {"max_fruitless": 10000, "evaluation": {"repeats": 1, "folds": None}}
+_ADDED = {
+    "max_fruitless": 10000,
+    "evaluation": {"repeats": 1, "folds": None},
+    "keep_weights": "all",
+    "pack_children_above": None,
+}
 """Keys of the top level that earlier versions lacked."""
 
 

@@ -16,13 +16,15 @@ from nasrunner.core.ports import (
     Blueprint,
     ChildTrainer,
     Executor,
+    Hear,
     Inspect,
+    OneByOne,
     StudyInfo,
     Summary,
     Tracker,
     Train,
 )
-from nasrunner.core.records import Outcome, Proposal, Status, child_folder
+from nasrunner.core.records import Kind, Outcome, Proposal, Report, Source, Status, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Shape, Space
@@ -37,16 +39,21 @@ __all__ = [
     "Decision",
     "Executor",
     "Genotype",
+    "Hear",
     "Inspect",
+    "Kind",
     "LedgerError",
     "MachineError",
     "NasRunnerError",
+    "OneByOne",
     "OneOf",
     "Outcome",
     "Proposal",
+    "Report",
     "SearchSpace",
     "Searcher",
     "Shape",
+    "Source",
     "Space",
     "SpaceError",
     "Status",

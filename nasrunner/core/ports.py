@@ -1,16 +1,51 @@
 """The ports of the study loop: what trains children, runs them somewhere, and records them."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import Kind, Outcome, Proposal, Report
 
-Train = Callable[[Proposal], Outcome]
-"""Trains one proposal, wherever it is called; picklable. Never raises for a child's failure."""
+Hear = Callable[[Report], bool]
+"""Takes what a running child has measured; returns whether the child shall stop."""
+
+
+class Train(Protocol):
+    """Trains proposals, wherever it is called; picklable."""
+
+    def __call__(
+        self, proposals: Sequence[Proposal], hear: Hear | None = None
+    ) -> Iterator[Outcome]:
+        """Trains all of them; never raises for a child's failure.
+
+        Args:
+            proposals: at least one, and at most as many as ``ChildTrainer.num_at_once`` says.
+            hear: called after each epoch of each child, in this thread, where somebody who is in
+                this process wants to know; a child is stopped by its folder, see ``StopFile``.
+
+        Yields:
+            The outcome of each, as soon as it is there, in any order.
+        """
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """Trains proposals one after the other, with a function that trains one.
+
+    Attributes:
+        train: trains one proposal; it reports nothing while it does.
+    """
+
+    train: Callable[[Proposal], Outcome]
+
+    def __call__(
+        self, proposals: Sequence[Proposal], hear: Hear | None = None
+    ) -> Iterator[Outcome]:
+        for proposal in proposals:
+            yield self.train(proposal)
 
 
 @dataclass(frozen=True)
@@ -62,6 +97,20 @@ class ChildTrainer(Protocol):
     def rehearsal(self) -> Check:
         """What runs once where children will run, before the first; picklable."""
 
+    def check(self, proposal: Proposal) -> None:
+        """Looks whether it can do what a searcher proposes, before that is recorded.
+
+        Raises:
+            ConfigError: it cannot: it takes no such kind, fidelity, pause or source.
+        """
+
+    @property
+    def reports(self) -> bool:
+        """Whether its children tell what they measure while they train."""
+
+    def num_at_once(self, kind: Kind) -> int:
+        """How many proposals of a kind one call of the task is best given, >= 1."""
+
     def task(self, folder: Path, seed: int) -> Train:
         """What an executor runs. Children keep their files under ``folder/<index>``."""
 
@@ -80,14 +129,22 @@ class Executor(Protocol):
     def free_slots(self) -> int:
         """How many more children could start now."""
 
-    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
-        """Starts a child, or queues it where no slot is free.
+    def submit(
+        self,
+        train: Train,
+        proposals: Sequence[Proposal],
+        folders: Sequence[Path],
+        hear: Hear | None = None,
+    ) -> None:
+        """Starts children in one slot, or queues them where no slot is free.
 
         Args:
-            train: what trains it; the same object for all children of a study.
-            proposal: the child.
-            folder: the child's own: an executor may keep there what it must find again when the
-                study is resumed while the child still runs.
+            train: what trains them; the same object for all children of a study.
+            proposals: the children.
+            folders: of each the child's own: an executor may keep there what it must find again
+                when the study is resumed while the child still runs.
+            hear: called by ``wait``, in its thread, with each epoch of the children; None: nobody
+                wants to know.
         """
 
     def wait(self) -> list[Outcome]:
@@ -196,8 +253,8 @@ class Tracker(Protocol):
         ``inspect`` gives the blueprint of a recorded child where the tracker still lacks it.
         """
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
-        """A child was handed to the executor."""
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
+        """A child was handed to the executor; a supernet has no blueprint."""
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """An outcome stands in the ledger; no blueprint where the network is impossible."""

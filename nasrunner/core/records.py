@@ -1,7 +1,8 @@
 """What travels between searcher, executor and ledger: proposals go out, outcomes come back."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any, Literal
 
 from nasrunner.core.decision import Genotype, genotype_hash
 
-Status = Literal["completed", "failed", "invalid", "duplicate"]
+Kind = Literal["train", "estimate", "supernet"]
+
+Status = Literal["completed", "paused", "stopped", "failed", "invalid", "duplicate"]
+
+MEASURED = ("completed", "paused", "stopped")
+"""The statuses of proposals that were trained, or estimated, as far as was asked."""
 
 
 def child_folder(study_folder: Path, index: int) -> Path:
@@ -23,48 +29,150 @@ def last_line(error: str | None) -> str:
     return lines[-1][:160] if lines else "no reason given"
 
 
-def found_outcome(folder: Path, proposal: "Proposal") -> "Outcome | None":
-    """The outcome that a child's folder holds; None: another child's, damaged, or none."""
-    try:
-        made_for = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
-        outcome = json.loads((folder / "outcome.json").read_text(encoding="utf-8"))
-        if made_for["genotype"] != proposal.genotype:
-            return None
-        return Outcome.from_json(outcome, proposal)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+@dataclass(frozen=True)
+class Source:
+    """Another child that a proposal takes something over from.
+
+    Attributes:
+        child: its index.
+        what: ``training``: the whole training state, with which training goes on; ``weights``:
+            the weights that fit, with which training begins.
+    """
+
+    child: int
+    what: Literal["training", "weights"]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One child to train. Small, and JSON: it crosses process borders and stands in the ledger.
+    """One child to train, estimate, or share weights from.
+
+    Small, and JSON: it crosses process borders and stands in the ledger.
 
     Attributes:
         index: 0, 1, 2, … in the order the searcher proposed.
         genotype: its answers, decision path -> option index.
-        notes: numbers of the searcher's own, returned to it with the outcome (``parent``: the
-            index of the child this one was mutated from).
+        kind: ``train``: a child; ``estimate``: a cheap measurement, no child of its own;
+            ``supernet``: one network that holds many, whose outcome says which it found.
+        fidelity: dotted keys of the child's configuration -> numbers that they become before it
+            is resolved. Another, cheaper training, which nothing goes on with.
+        until: after how many epochs the full training is paused, so that another proposal can go
+            on with it; None: it is trained to its end.
+        sources: the children it takes something over from: at most one ``training``; ``weights``
+            in order of precedence.
+        parent: the index of the child it was mutated from; None: of none.
         seed: of its training; None: it follows from its index, as in studies of earlier versions.
+        identity: equal for proposals whose evaluations are the same; None: the architecture's
+            hash, as in studies of earlier versions.
+        notes: numbers of the searcher's own, returned to it with the outcome.
+
+    Raises:
+        ValueError: two sources are ``training``, or ``until`` is below 1.
     """
 
     index: int
     genotype: Genotype
-    notes: Mapping[str, float] = field(default_factory=dict)
-    seed: int | None = None
+    kind: Kind = field(default="train", kw_only=True)
+    fidelity: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    until: int | None = field(default=None, kw_only=True)
+    sources: tuple[Source, ...] = field(default=(), kw_only=True)
+    parent: int | None = field(default=None, kw_only=True)
+    seed: int | None = field(default=None, kw_only=True)
+    identity: str | None = field(default=None, kw_only=True)
+    notes: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if sum(source.what == "training" for source in self.sources) > 1:
+            raise ValueError(f"a proposal goes on with one training at most, got {self.sources}")
+        if self.until is not None and self.until < 1:
+            raise ValueError(f"until must be at least 1 epoch, got {self.until}")
 
     @cached_property
     def hash(self) -> str:
         """The architecture hash, equal for proposals of the same genotype."""
         return genotype_hash(self.genotype)
 
+    @property
+    def continues(self) -> int | None:
+        """The child whose training it goes on with; None: it begins one."""
+        return next((each.child for each in self.sources if each.what == "training"), None)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it begins the training of a child, which spends budget."""
+        return self.kind == "train" and self.continues is None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it trains a child from its first weights to its end."""
+        return self.kind == "train" and not (self.fidelity or self.until or self.sources)
+
+    @cached_property
+    def evaluation(self) -> str:
+        """What is equal for proposals that ask for the same: an architecture's hash, and more.
+
+        Of a plain training it is the architecture's hash alone.
+        """
+        if self.is_plain:
+            return self.hash
+        sources = [[each.child, each.what] for each in self.sources]
+        told = [self.kind, self.hash, sorted(self.fidelity.items()), self.until, sources]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+    @property
+    def key(self) -> str:
+        """What duplicates are found by: the identity its study gave it."""
+        return self.identity or self.hash
+
     def to_json(self) -> dict[str, Any]:
-        seed = {} if self.seed is None else {"seed": self.seed}
-        return {"index": self.index, "genotype": self.genotype, "notes": dict(self.notes), **seed}
+        """Its fields; those that are as in most proposals are left out."""
+        sources = [{"child": each.child, "what": each.what} for each in self.sources]
+        others = {
+            "kind": None if self.kind == "train" else self.kind,
+            "fidelity": dict(self.fidelity) or None,
+            "until": self.until,
+            "sources": sources or None,
+            "parent": self.parent,
+            "seed": self.seed,
+            "identity": self.identity,
+        }
+        told = {name: value for name, value in others.items() if value is not None}
+        return {"index": self.index, "genotype": self.genotype, "notes": dict(self.notes), **told}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Proposal":
-        genotype, notes = dict(record["genotype"]), dict(record["notes"])
-        return cls(record["index"], genotype, notes, record.get("seed"))
+        """Reads what ``to_json`` wrote, or an earlier version, whose parents were notes."""
+        notes = dict(record["notes"])
+        parent = record.get("parent", notes.pop("parent", None))
+        return cls(
+            record["index"],
+            dict(record["genotype"]),
+            kind=record.get("kind", "train"),
+            fidelity=dict(record.get("fidelity", {})),
+            until=record.get("until"),
+            sources=tuple(
+                Source(each["child"], each["what"]) for each in record.get("sources", ())
+            ),
+            parent=None if parent is None else int(parent),
+            seed=record.get("seed"),
+            identity=record.get("identity"),
+            notes=notes,
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a running child has measured after one of its epochs.
+
+    Attributes:
+        index: the child's.
+        epoch: how many epochs it has trained, >= 1.
+        metrics: measured in or after the last of them.
+    """
+
+    index: int
+    epoch: int
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -72,16 +180,23 @@ class Outcome:
     """What became of a proposal.
 
     Attributes:
-        status: ``completed`` has a reward; ``failed`` was started and broke; ``invalid`` was
+        status: ``completed`` was trained to its end and has a reward; ``paused`` has that of the
+            epochs until it was told to pause, and can be gone on with; ``stopped`` that of those
+            until its searcher stopped it; ``failed`` was started and broke; ``invalid`` was
             never trained, because its network cannot be built or exceeds a limit; ``duplicate``
             was proposed before and is replaced by another proposal.
         reward: what the searcher maximises. Higher is better.
         metrics: final values under their metric names.
-        cost_s: wall-clock seconds spent in the worker; 0 where nothing was trained.
+        curve: of the metrics that the reward is of, the value after each epoch.
+        objectives: what the study looks at beside the reward, by name.
+        found: the genotypes that a supernet has derived.
+        cost_s: wall-clock seconds spent in the worker, for this proposal and not its sources; 0
+            where nothing was trained.
         error: for ``failed`` and ``invalid``: the reason, readable; the middle of a long one is
             cut out.
-        reused_from: index of the child with the same genotype whose outcome this repeats.
+        reused_from: index of the child of the same identity whose outcome this repeats.
         is_changed: whether it was trained after the user's source or data had changed.
+        lacks: the sources whose weights were gone when it began.
     """
 
     proposal: Proposal
@@ -92,6 +207,10 @@ class Outcome:
     error: str | None = None
     reused_from: int | None = None
     is_changed: bool = False
+    curve: Mapping[str, Sequence[float]] = field(default_factory=dict, kw_only=True)
+    objectives: Mapping[str, float] = field(default_factory=dict, kw_only=True)
+    found: Sequence[Genotype] = field(default=(), kw_only=True)
+    lacks: Sequence[int] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         if self.error is not None and len(self.error) > _MAX_ERROR:
@@ -99,11 +218,30 @@ class Outcome:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether it spends budget: the child was trained, or its outcome was reused."""
-        return self.status in ("completed", "failed")
+        """Whether it spends budget: a child was trained, or its outcome was reused."""
+        return self.proposal.is_root and self.status in (*MEASURED, "failed")
+
+    @property
+    def is_full(self) -> bool:
+        """Whether its reward is that of a child trained to its end, at full fidelity."""
+        plain = self.proposal.kind == "train" and not self.proposal.fidelity
+        return plain and self.status == "completed"
+
+    @property
+    def known_reward(self) -> float:
+        """The reward of an outcome that must have one."""
+        assert self.reward is not None, "it is asked of outcomes with a reward alone"
+        return self.reward
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the proposal, which is named by its index."""
+        others = {
+            "changed": self.is_changed,
+            "curve": {name: list(values) for name, values in self.curve.items()},
+            "objectives": dict(self.objectives),
+            "found": [dict(each) for each in self.found],
+            "lacks": list(self.lacks),
+        }
         return {
             "index": self.proposal.index,
             "status": self.status,
@@ -112,7 +250,7 @@ class Outcome:
             "cost_s": round(self.cost_s, 4),
             "error": self.error,
             "reused_from": self.reused_from,
-            **({"changed": True} if self.is_changed else {}),
+            **{name: value for name, value in others.items() if value},
         }
 
     @classmethod
@@ -126,6 +264,10 @@ class Outcome:
             record["error"],
             record["reused_from"],
             record.get("changed", False),
+            curve=record.get("curve", {}),
+            objectives=record.get("objectives", {}),
+            found=tuple(record.get("found", ())),
+            lacks=tuple(record.get("lacks", ())),
         )
 
 

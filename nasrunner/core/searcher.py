@@ -1,12 +1,13 @@
 """The searcher contract: a policy for ``choose``, resumable by replaying what was recorded."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import ClassVar
 
 import numpy as np
 
 from nasrunner.core.annotations import Seed
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.space import Space
 
 
@@ -64,14 +65,18 @@ class Searcher(ABC):
         return tuple(schedule.stage(index) for schedule in self._schedules)
 
     def propose(self) -> Proposal | None:
-        """The next child to train, registered as pending; None: the space is exhausted.
+        """The next child to train, registered as pending; None: see ``why_done``.
 
         To be called while ``is_ready``.
         """
-        proposal = self.suggest(self.num_proposed)
-        if proposal is not None:
-            self.register(proposal)
-        return proposal
+        return self._registered(self.suggest(self.num_proposed))
+
+    def propose_continuation(self) -> Proposal | None:
+        """The next proposal that goes on with a child, registered; None: none is due now.
+
+        Called in the place of ``propose`` once as many children were begun as the study may have.
+        """
+        return self._registered(self.suggest_continuation(self.num_proposed))
 
     def register(self, proposal: Proposal) -> None:
         """Takes a proposal as made: called by ``propose``, and on resume for recorded ones."""
@@ -79,23 +84,60 @@ class Searcher(ABC):
         self.num_proposed = proposal.index + 1
 
     def observe(self, outcome: Outcome) -> None:
-        """Takes an outcome, once for each proposal; without a reward there is nothing to learn."""
-        self.pending.pop(outcome.proposal.index)
-        if outcome.reward is None:
-            self.forget(outcome.proposal)
+        """Takes an outcome, once for each proposal; of one that measured nothing only that."""
+        proposal = self.pending.pop(outcome.proposal.index)
+        if outcome.reward is None and not outcome.found:
+            self.forget(proposal)
+        elif proposal.continues is None:
+            self.learn(outcome)
         else:
-            self.learn(outcome.proposal, outcome.reward)
+            self.revise(outcome)
 
     @abstractmethod
     def suggest(self, index: int) -> Proposal | None:
         """The proposal number ``index``, from the state as it is; None: nothing is left."""
 
+    def suggest_continuation(self, index: int) -> Proposal | None:
+        """The proposal number ``index``, if one that goes on with a child is due; else None."""
+        return None
+
     @abstractmethod
-    def learn(self, proposal: Proposal, reward: float) -> None:
-        """Updates the state with one reward."""
+    def learn(self, outcome: Outcome) -> None:
+        """Updates the state with an outcome that has a reward, or with what a supernet found.
+
+        The reward is what the study's rules make of it: of a failed child it may be the worst
+        seen.
+        """
+
+    def revise(self, outcome: Outcome) -> None:  # noqa: B027 - most never go on with a child
+        """Updates the state with the outcome of a child that was gone on with."""
 
     def forget(self, proposal: Proposal) -> None:  # noqa: B027 - most keep nothing to drop
         """Drops what is kept of a pending proposal that will have no reward."""
+
+    def report(self, report: Report) -> None:  # noqa: B027 - most learn from outcomes alone
+        """Updates the state with what a running child has measured after an epoch.
+
+        A study listens to its children only for a searcher that overrides this method.
+        """
+
+    def should_stop(self, index: int) -> bool:
+        """Whether a running child shall be stopped; asked after each of its reports."""
+        return False
+
+    def needs(self) -> Collection[int]:
+        """The children whose checkpoints must be kept; those of others may go."""
+        return ()
+
+    @property
+    def listens(self) -> bool:
+        """Whether it wants to know what running children measure."""
+        return type(self).report is not Searcher.report
+
+    @property
+    def why_done(self) -> str:
+        """Why ``propose`` returned None, in words."""
+        return "the space is exhausted"
 
     def advice(self, max_children: int | None) -> str | None:
         """One sentence the user should read before a search of this budget, where there is one.
@@ -104,3 +146,8 @@ class Searcher(ABC):
             max_children: the study's budget; None where it is not limited by number.
         """
         return None
+
+    def _registered(self, proposal: Proposal | None) -> Proposal | None:
+        if proposal is not None:
+            self.register(proposal)
+        return proposal

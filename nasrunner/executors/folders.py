@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from nasrunner.core import Outcome, Proposal
-from nasrunner.core.records import found_outcome
+from nasrunner.core.machine.child_folder import ChildFolder
 
 
 def outcome_left(folder: Path, proposal: Proposal, submitted_s: float) -> Outcome | None:
@@ -19,11 +19,12 @@ def outcome_left(folder: Path, proposal: Proposal, submitted_s: float) -> Outcom
         submitted_s: unix time of its submission; an outcome from before is not of this one.
     """
     touch_folder(folder)
+    found = ChildFolder(folder)
     try:
-        written_s = (folder / "outcome.json").stat().st_mtime
+        written_s = found.outcome_written_s()
     except OSError:
         return None
-    return found_outcome(folder, proposal) if written_s >= submitted_s else None
+    return found.outcome(proposal) if written_s >= submitted_s else None
 
 
 def touch_folder(path: Path) -> None:

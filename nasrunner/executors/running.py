@@ -7,10 +7,11 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Collection, Iterator, Sequence
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import MachineError, Outcome, Proposal, Train
+from nasrunner.core import Hear, MachineError, Outcome, Proposal, Train
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.forks import end_copy
 from nasrunner.core.machine.threads import torch_threads
@@ -24,36 +25,57 @@ _ERROR_LINES = 12
 """How much of a traceback an outcome keeps: the raising frames and the message."""
 
 
-def run_child(train: Train, proposal: Proposal) -> Outcome:
-    """Trains a proposal; whatever it raises, or a wrong return value, is a failed outcome.
+def run_children(
+    train: Train, proposals: Sequence[Proposal], hear: Hear | None = None
+) -> Iterator[Outcome]:
+    """Trains proposals; what they raise, or do not yield, is a failed outcome of each that is left.
 
     ``KeyboardInterrupt`` passes through: it is the user's, not the child's. So does Lightning's
     ``SIGTERMException``: the process was told to stop. A copy of the process that the child has
     made with ``os.fork`` ends here.
 
+    Args:
+        train: what trains them.
+        proposals: the children.
+        hear: see ``Train``.
+
     Raises:
-        MachineError: a full disk or the like; the child has no outcome.
+        MachineError: a full disk or the like; the children that are left have no outcomes.
     """
     start_s, pid = time.perf_counter(), os.getpid()
-    try:
-        outcome = train(proposal)
-    except BaseException as error:
+    left = {proposal.index: proposal for proposal in proposals}
+    outcomes: Iterator[Outcome] | None = None
+    while left:
+        try:
+            outcomes = iter(train(proposals, hear)) if outcomes is None else outcomes
+            outcome = next(outcomes, None)
+        except BaseException as error:
+            end_copy(pid)
+            if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
+                raise
+            if fault := machine_fault(error):
+                raise MachineError(_of_children(left, fault)) from error
+            reason = last_lines(error)
+            break
         end_copy(pid)
-        if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
-            raise
-        if fault := machine_fault(error):
-            raise MachineError(_of_child(proposal, fault)) from error
-        return failed(proposal, last_lines(error), time.perf_counter() - start_s)
-    end_copy(pid)
-    if not isinstance(outcome, Outcome) or outcome.proposal.index != proposal.index:
-        reason = f"training child {proposal.index} must return its Outcome, got {outcome!r:.200}"
-        return failed(proposal, reason, time.perf_counter() - start_s)
-    return outcome
+        if not isinstance(outcome, Outcome) or outcome.proposal.index not in left:
+            reason = f"training {_named(left)} must yield the Outcome of each, got {outcome!r:.200}"
+            break
+        del left[outcome.proposal.index]
+        yield outcome
+    for proposal in left.values():
+        yield failed(proposal, reason, (time.perf_counter() - start_s) / len(left))
 
 
-def _of_child(proposal: Proposal, fault: MachineError) -> str:
-    whose = f"child {proposal.index}" if proposal.index >= 0 else "the rehearsal"
-    return f"{whose} was interrupted by a fault of the machine, {socket.gethostname()}: {fault}"
+def _named(left: Collection[int]) -> str:
+    indices = ", ".join(map(str, left))
+    return f"child {indices}" if len(left) == 1 else f"children {indices}"
+
+
+def _of_children(left: Collection[int], fault: MachineError) -> str:
+    whose = _named(left) if min(left) >= 0 else "the rehearsal"
+    was = "was" if len(left) == 1 else "were"
+    return f"{whose} {was} interrupted by a fault of the machine, {socket.gethostname()}: {fault}"
 
 
 def failed(proposal: Proposal, error: str, cost_s: float = 0.0) -> Outcome:
@@ -67,8 +89,8 @@ def last_lines(error: BaseException) -> str:
     return "\n".join(lines[-_ERROR_LINES:])
 
 
-def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
-    """What a Dask worker runs: one child, whose outcome is published under ``ticket``.
+def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: int) -> None:
+    """What a Dask worker runs: children, whose outcomes are published under ``ticket``.
 
     Where the child was told to stop, the worker ends without an outcome: another takes the child.
     A fault of the machine is published in its place.
@@ -78,8 +100,8 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
 
     Args:
         payload: the pickled ``Train``; unpickled once a process.
-        proposal: the child.
-        ticket: which submission this is, returned with the outcome.
+        proposals: the children.
+        ticket: which submission this is, returned with each outcome.
         threads: CPU threads torch may use.
     """
     from distributed import get_worker
@@ -87,18 +109,26 @@ def work(payload: bytes, proposal: Proposal, ticket: str, threads: int) -> None:
     # A worker inherits the way it was started itself: loaders of a child's data would import all
     # that it has imported again, in processes that outlive it. Python's own default is a script's.
     multiprocessing.set_start_method(None, force=True)
+    left: dict[int | None, Proposal] = {each.index: each for each in proposals}
+
+    def publish(ended: Outcome | MachineError) -> None:
+        index = ended.proposal.index if isinstance(ended, Outcome) else None
+        event = {"ticket": ticket, "index": index, "outcome": cloudpickle.dumps(ended)}
+        get_worker().log_event(OUTCOMES, event)
+        left.pop(index, None)
+
     try:
         train = _unpickle(payload)
         with torch_threads(threads):
-            outcome: Outcome | MachineError = run_child(train, proposal)
-        pickled = cloudpickle.dumps(outcome)
+            for outcome in run_children(train, proposals):
+                publish(outcome)
     except MachineError as fault:
-        pickled = cloudpickle.dumps(MachineError(str(fault)))
+        publish(MachineError(str(fault)))
     except (Exception, KeyboardInterrupt) as error:
-        pickled = cloudpickle.dumps(failed(proposal, last_lines(error)))
+        for proposal in list(left.values()):
+            publish(failed(proposal, last_lines(error)))
     except SystemExit:
         os._exit(128 + signal.SIGTERM)
-    get_worker().log_event(OUTCOMES, {"ticket": ticket, "outcome": pickled})
 
 
 @functools.lru_cache(maxsize=1)

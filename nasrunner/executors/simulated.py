@@ -5,15 +5,16 @@ import math
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core import Hear, Outcome, Proposal, Report, Train
 from nasrunner.core.annotations import Above, AtLeast, Within
-from nasrunner.executors.running import run_child
+from nasrunner.executors.running import run_children
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,23 @@ class Utilisation:
     num_deaths: int
 
 
+@dataclass(eq=False)
+class _Work:
+    """What a worker was sent: children to train one after the other.
+
+    Attributes:
+        train: what answered for them.
+        hear: who listens to them.
+        children: how long each holds the worker, and what becomes of it; the first one runs.
+        started_s: when that began.
+    """
+
+    train: Train
+    hear: Hear | None
+    children: deque[tuple[float, Outcome]] = field(default_factory=deque)
+    started_s: float = 0.0
+
+
 class SimulatedExecutor:
     """Runs the real loop, searcher and ledger against workers that are not there.
 
@@ -42,6 +60,9 @@ class SimulatedExecutor:
     what it takes is not counted. Each child then holds a worker for its duration on a virtual
     clock. Real time that the study takes between two calls passes on that clock too, so a driver
     that cannot keep up shows as idle workers.
+
+    Where somebody listens, a child tells the values of its outcome's curve at equal distances of
+    its time. One that is stopped has the outcome that ``train`` gives for as many epochs.
 
     A worker that dies is replaced after ``restart_s`` and its child goes on from its last
     checkpoint, until it has used up its retries.
@@ -91,9 +112,10 @@ class SimulatedExecutor:
         self.driver_speed = driver_speed
         self.seed = seed
         self.clock_s = 0.0
-        self._running: list[tuple[float, int, Outcome]] = []  # a heap by the moment of ending
-        self._queue: deque[tuple[float, Outcome]] = deque()
-        self._num_submitted = 0
+        self._moments: list[tuple[float, int, _Work, Report | None]] = []  # a heap; None: an end
+        self._running: dict[_Work, None] = {}
+        self._queue: deque[_Work] = deque()
+        self._num_moments = 0
         self._num_ended = 0
         self._num_deaths = 0
         self._busy_s = 0.0
@@ -103,30 +125,41 @@ class SimulatedExecutor:
     def free_slots(self) -> int:
         return max(0, self.workers - len(self._running) - len(self._queue))
 
-    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
+    def submit(
+        self,
+        train: Train,
+        proposals: Sequence[Proposal],
+        folders: Sequence[Path],
+        hear: Hear | None = None,
+    ) -> None:
         self._driver_worked()
-        outcome = run_child(train, proposal)
-        held_s, outcome = self._played(proposal, outcome)
+        work = _Work(train, hear)
+        for outcome in run_children(train, proposals):
+            work.children.append(self._played(outcome.proposal, outcome))
         if len(self._running) < self.workers:
-            self._start(held_s, outcome)
+            self._start(work)
         else:
-            self._queue.append((held_s, outcome))
+            self._queue.append(work)
         self._left_s = time.perf_counter()
 
     def wait(self) -> list[Outcome]:
         assert self._running, "wait() before submit(): nothing could ever end"
         self._driver_worked()
-        self.clock_s = max(self.clock_s, self._running[0][0])
         ended: list[Outcome] = []
-        while self._running and self._running[0][0] <= self.clock_s:
-            ended.append(heapq.heappop(self._running)[2])
-            if self._queue:
-                self._start(*self._queue.popleft())
+        while not ended:
+            self.clock_s = max(self.clock_s, self._moments[0][0])
+            while self._moments and self._moments[0][0] <= self.clock_s:
+                _, _, work, report = heapq.heappop(self._moments)
+                if report is None:
+                    ended.append(self._end(work))
+                else:
+                    self._tell(work, report)
         self._num_ended += sum(outcome.proposal.index >= 0 for outcome in ended)  # no rehearsal
         self._left_s = time.perf_counter()
         return ended
 
     def close(self) -> None:
+        self._moments.clear()
         self._running.clear()
         self._queue.clear()
         if self._num_ended:
@@ -142,7 +175,9 @@ class SimulatedExecutor:
     def utilisation(self) -> Utilisation:
         """How the cluster was used so far."""
         total_s = self.workers * self.clock_s
-        unfinished_s = sum(end_s - self.clock_s for end_s, _, _ in self._running)
+        unfinished_s = sum(
+            work.started_s + work.children[0][0] - self.clock_s for work in self._running
+        )
         busy_s = self._busy_s - unfinished_s
         return Utilisation(
             clock_s=self.clock_s,
@@ -159,10 +194,54 @@ class SimulatedExecutor:
             self._driver_s += worked_s
             self.clock_s += self.driver_speed * worked_s
 
-    def _start(self, held_s: float, outcome: Outcome) -> None:
+    def _start(self, work: _Work) -> None:
+        """Gives a worker what it was sent."""
+        self._running[work] = None
+        self._begin(work)
+
+    def _begin(self, work: _Work) -> None:
+        """The first of the children that are left starts now."""
+        held_s, outcome = work.children[0]
+        work.started_s = self.clock_s
         self._busy_s += held_s
-        self._num_submitted += 1
-        heapq.heappush(self._running, (self.clock_s + held_s, self._num_submitted, outcome))
+        if work.hear is not None:
+            num_epochs = max(map(len, outcome.curve.values()), default=0)
+            for epoch in range(1, num_epochs + 1):
+                measured = {n: v[epoch - 1] for n, v in outcome.curve.items() if epoch <= len(v)}
+                report = Report(outcome.proposal.index, epoch, measured)
+                self._expect(self.clock_s + held_s * (epoch / num_epochs), work, report)
+        self._expect(self.clock_s + held_s, work, None)
+
+    def _expect(self, moment_s: float, work: _Work, report: Report | None) -> None:
+        self._num_moments += 1
+        heapq.heappush(self._moments, (moment_s, self._num_moments, work, report))
+
+    def _tell(self, work: _Work, report: Report) -> None:
+        """Hands a report to who listens, and ends the child where that is wanted."""
+        assert work.hear is not None, "nothing is expected where nobody listens"
+        held_s, outcome = work.children[0]
+        if not work.hear(report) or work.started_s + held_s <= self.clock_s:
+            return
+        (cut,) = run_children(work.train, [replace(outcome.proposal, until=report.epoch)])
+        spent_s = self.clock_s - work.started_s
+        status = "stopped" if cut.status == "paused" else cut.status
+        stopped = replace(cut, proposal=outcome.proposal, status=status, cost_s=spent_s)
+        self._busy_s -= held_s - spent_s
+        work.children[0] = (spent_s, stopped)
+        self._moments = [each for each in self._moments if each[2] is not work]
+        heapq.heapify(self._moments)
+        self._expect(self.clock_s, work, None)
+
+    def _end(self, work: _Work) -> Outcome:
+        """Takes what became of a worker's child, and gives it its next one, or a new worker."""
+        outcome = work.children.popleft()[1]
+        if work.children:
+            self._begin(work)
+            return outcome
+        del self._running[work]
+        if self._queue:
+            self._start(self._queue.popleft())
+        return outcome
 
     def _played(self, proposal: Proposal, outcome: Outcome) -> tuple[float, Outcome]:
         """How long a child holds its worker, and what becomes of it."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from nasrunner.children.inspecting import draw_up
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.screen.output import OutputFolder
 from nasrunner.export.checks import BATCHES, max_difference
@@ -128,10 +129,9 @@ class Export:
 
     def _without_weights(self) -> str:
         trained = self.trained
-        kept = trained.config["trainer"]["checkpoint"]
         return (
-            f"{trained.folder} holds no weights (trainer.checkpoint={kept}), so only {CODE} was "
-            f"written; nasrunner-retrain from={trained.study.folder} trains its best networks "
+            f"{trained.folder} holds no weights ({trained.kept_by}), so only {CODE} was written; "
+            f"nasrunner-retrain from={trained.study.folder} trains its best networks "
             "again and keeps them"
         )
 
@@ -214,8 +214,8 @@ class Export:
             "child": trained.proposal.index,
             "hash": trained.proposal.hash,
             "architecture": blueprint.text,
-            "reward": trained.record("outcome.json").get("reward"),
-            "test": trained.record("tested.json").get("metrics"),
+            "reward": trained.record(OUTCOME).get("reward"),
+            "test": trained.record(TESTED).get("metrics"),
             "weights": self.weights
             and {
                 "file": self.weights.file,

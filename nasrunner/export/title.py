@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.export.source.layout import WIDTH
 from nasrunner.export.source.standalone import Normalization
@@ -41,13 +42,13 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     yield "architecture", blueprint.text
     yield "hash", trained.proposal.hash
-    outcome = trained.record("outcome.json")
+    outcome = trained.record(OUTCOME)
     reward = outcome.get("reward")
     metric = trained.config["task"].get("reward", {}).get("metric")
     num_trainings = round(outcome.get("metrics", {}).get("trainings", 1))
     several = f", mean of {num_trainings} trainings" if num_trainings > 1 else ""
     yield "reward", f"{reward:.6g} ({metric}{several})" if reward is not None else ""
-    tested = trained.record("tested.json").get("metrics", {})
+    tested = trained.record(TESTED).get("metrics", {})
     yield "test", ", ".join(f"{name} {value:.6g}" for name, value in tested.items())
     of_first = " of the first training" if several else ""
     yield (

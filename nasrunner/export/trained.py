@@ -1,6 +1,5 @@
 """Finds the network that is to be exported, and its weights."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from nasrunner.children.fit.allowed import allowed_classes
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.machine.child_folder import BEST, CONFIG, LAST, PROPOSAL, ChildFolder
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
@@ -24,7 +24,7 @@ from nasrunner.tracked import OUTPUTS, folder_of_run
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""
 
-_CHECKPOINTS = ("best.ckpt", "last.ckpt")
+_CHECKPOINTS = (BEST, LAST)
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,15 @@ class Trained:
         return self.folder.name
 
     @property
+    def kept_by(self) -> str:
+        """The setting by which its weights were kept, or not."""
+        written, kept = self.config["trainer"]["checkpoint"], self.study.config.get("keep_weights")
+        is_child = self.folder.parent == self.study.folder / "children"
+        if is_child and written != "none" and kept not in ("all", None):
+            return f"keep_weights={kept}"
+        return f"trainer.checkpoint={written}"
+
+    @property
     def joins_validation(self) -> bool:
         """Whether it was retrained on the validation examples, too.
 
@@ -72,10 +81,7 @@ class Trained:
 
     def record(self, name: str) -> dict[str, Any]:
         """A JSON file of its folder; empty where there is none, or a damaged one."""
-        try:
-            return dict(json.loads((self.folder / name).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return {}
+        return ChildFolder(self.folder).read_record(name) or {}
 
     def build(self) -> tuple[nn.Module, Constructions]:
         """The network with new weights, and what its layers were constructed with."""
@@ -122,7 +128,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     """
     is_run = source.startswith("runs:/")
     place = _folder_of_run(source.removeprefix("runs:/")) if is_run else Path(source)
-    if not place.exists():
+    if not place.exists() and not ChildFolder(place).holds(PROPOSAL):
         raise ConfigError(f"from={place}: there is no such folder")
     place = place.resolve()
     if any(map(is_grid, place.parents)):
@@ -132,7 +138,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
         )
     if (place / "ledger.jsonl").is_file():
         return _best_of(read_study(place, builds=_BUILT, trust=trust), trust)
-    if not (place / "proposal.json").is_file() or not (place / "config.yaml").is_file():
+    if not ChildFolder(place).holds(PROPOSAL, CONFIG):
         raise ConfigError(
             f"from={place} is no folder of a study (ledger.jsonl, config.yaml), of a child or of "
             "a retrained network (proposal.json, config.yaml)"
@@ -158,7 +164,7 @@ def read_weights(trained: Trained) -> Weights | None:
         except Exception as error:  # damaged files raise nearly anything
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{path} is no checkpoint of a child: {reason}") from error
-        if name == "last.ckpt":  # Lightning's own: the network is part of what trains it
+        if name == LAST:  # Lightning's own: the network is part of what trains it
             state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
             epoch -= 1  # it counts the epochs that have ended
         return Weights(name, epoch, state)
@@ -174,7 +180,7 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
     folder = child.folder
     if child.outcome.reused_from is not None:
         folder = folder.parent / f"{child.outcome.reused_from:04d}"
-    if not (folder / "config.yaml").is_file():
+    if not ChildFolder(folder).holds(CONFIG):
         if str(study.config["trainer"]["_target_"]).endswith("TabularTrainer"):
             raise ConfigError(
                 f"from={study.folder}: no network of this study was trained, its rewards are from "
@@ -187,11 +193,11 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
 
 
 def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
+    found = ChildFolder(folder)
     try:
-        record = json.loads((folder / "proposal.json").read_text(encoding="utf-8"))
-        proposal = Proposal.from_json(record)
-        config = _read_config(folder / "config.yaml")
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        proposal = found.proposal()
+        config = _read_config(found)
+    except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(
             f"from={folder}: proposal.json or config.yaml is damaged: {reason}"
@@ -200,7 +206,7 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
         try:
             check_targets(config, _BUILT, study.config)
         except ConfigError as error:
-            raise ConfigError(f"{folder / 'config.yaml'}: {error}") from error
+            raise ConfigError(f"{found.file(CONFIG)}: {error}") from error
     trusted: dict[str, Any] = {"built": {group: config.get(group) for group in _BUILT}}
     if trust:
         trusted |= {"trained with": config}
@@ -209,18 +215,18 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     return Trained(folder, study, proposal, config, trusted)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(folder: ChildFolder) -> dict[str, Any]:
     """What a network was trained with.
 
     Raises:
         ValueError: the file does not hold all of it.
     """
-    text = path.read_text(encoding="utf-8")
+    text = folder.text(CONFIG)
     config = yaml.safe_load(text)
     if not isinstance(config, dict) or not text.endswith("\n"):
-        raise ValueError(f"{path.name} is {'cut off' if text else 'empty'}")
+        raise ValueError(f"{CONFIG} is {'cut off' if text else 'empty'}")
     if missing := [group for group in ("data", "task", "trainer") if group not in config]:
-        raise ValueError(f"{path.name} lacks {', '.join(missing)}")
+        raise ValueError(f"{CONFIG} lacks {', '.join(missing)}")
     return config
 
 

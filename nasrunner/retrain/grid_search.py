@@ -10,6 +10,7 @@ from typing import Any
 from nasrunner.children.settings.searched import plain
 from nasrunner.compose.launch import build_trainer, open_ledger
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.machine.child_folder import PROPOSAL, ChildFolder
 from nasrunner.core.machine.files import keep_file
 from nasrunner.core.ports import ChildTrainer, Executor, StudyInfo, Tracker
 from nasrunner.core.records import Outcome, Proposal
@@ -93,14 +94,13 @@ class GridSearch:
         Raises:
             ConfigError: it does.
         """
-        path = self.folder / "proposal.json"
-        if path.is_file():
-            known = Proposal.from_json(json.loads(path.read_text(encoding="utf-8")))
-            if known.genotype != self.child.proposal.genotype:
-                raise ConfigError(
-                    f"{self.folder} holds the grid of another architecture: give folder= another "
-                    "one, or remove it"
-                )
+        found = ChildFolder(self.folder)
+        genotype = self.child.proposal.genotype
+        if found.holds(PROPOSAL) and found.proposal().genotype != genotype:
+            raise ConfigError(
+                f"{self.folder} holds the grid of another architecture: give folder= another one, "
+                "or remove it"
+            )
 
     def points(self) -> list[Point]:
         """The points that have an outcome, in the order of the grid."""
@@ -123,7 +123,7 @@ class GridSearch:
 
     def started(self, executor: Executor, tracker: Tracker, ledger: Ledger) -> Study:
         """The study that trains what is missing."""
-        keep_file(self.folder / "proposal.json", json.dumps(self.child.proposal.to_json()) + "\n")
+        keep_file(self.folder / PROPOSAL, json.dumps(self.child.proposal.to_json()) + "\n")
         seed, size = self.study.seed, self.space.size()
         return Study(
             space=self.space,

@@ -1,11 +1,11 @@
 """Runs the trainings that are still to be done, and reads those that are."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.machine.child_folder import TESTED, ChildFolder
 from nasrunner.core.ports import Executor, Train
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.retrain.training.recipe import network_folder, repetition_of
@@ -87,33 +87,23 @@ class Retraining:
             while queue and self.stop_reason is None and executor.free_slots():
                 running.append(queue.pop())
                 job = running[-1]
-                executor.submit(job.train, job.proposal, job.folder(self.folder))
+                executor.submit(job.train, [job.proposal], [job.folder(self.folder)])
             if not running:
                 return
             for outcome in executor.wait():
                 job = next(each for each in running if each.proposal is outcome.proposal)
                 running.remove(job)
                 is_tested = outcome.status == "completed"
-                tested = _record(job.folder(self.folder) / "tested.json") if is_tested else None
+                folder = ChildFolder(job.folder(self.folder))
+                tested = folder.read_record(TESTED) if is_tested else None
                 self.networks[job] = Network(job, outcome, tested)
                 self.told(self.networks[job])
 
 
 def read_network(job: Job, parent: Path) -> Network | None:
     """A network that was trained and tested before; None where that is still to be done."""
-    folder = job.folder(parent)
-    made_for = _record(folder / "proposal.json")
-    outcome = _record(folder / "outcome.json")
-    tested = _record(folder / "tested.json")
-    if made_for is None or outcome is None or tested is None:
+    folder = ChildFolder(job.folder(parent))
+    outcome, tested = folder.outcome(job.proposal), folder.read_record(TESTED)
+    if outcome is None or tested is None or outcome.status != "completed":
         return None
-    if made_for["genotype"] != job.proposal.genotype or outcome["status"] != "completed":
-        return None
-    return Network(job, Outcome.from_json(outcome, job.proposal), tested)
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
+    return Network(job, outcome, tested)

@@ -11,6 +11,7 @@ from nasrunner.children.settings.searched import applied, plain
 from nasrunner.compose.launch import build_trainer
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ports import OneByOne
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import RecordedChild, RecordedStudy
@@ -118,15 +119,18 @@ class Session:
         reward.
         """
         repetitions = range(self.request.seeds)
-        tasks = [(child, self._tuned_task(child)) for child in self.children]
+        tasks = [
+            (child, OneByOne(task))
+            for child in self.children
+            if (task := self._tuned_task(child)) is not None
+        ]
         jobs = [
             Job(name_of(child), _repeated(child.proposal, repetition), train)
             for child, train in tasks
             for repetition in repetitions
-            if train is not None
         ]
         if self.has_mlp_classifier:
-            fit = MlpClassifierTask(self._child_task(), self.request.on)
+            fit = OneByOne(MlpClassifierTask(self._child_task(), self.request.on))
             nothing = Proposal(-1, {})
             jobs += [Job(MLP_CLASSIFIER, _repeated(nothing, each), fit) for each in repetitions]
         return jobs
@@ -201,4 +205,6 @@ def name_of(child: RecordedChild) -> str:
 
 
 def _repeated(proposal: Proposal, repetition: int) -> Proposal:
-    return Proposal(proposal.index, proposal.genotype, {**proposal.notes, REPETITION: repetition})
+    return Proposal(
+        proposal.index, proposal.genotype, notes={**proposal.notes, REPETITION: repetition}
+    )

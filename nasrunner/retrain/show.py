@@ -119,7 +119,7 @@ class PointLines:
         text = f"Grid of child {self.search.name}{done}, in {short(info.folder)}"
         self.console.print(Text(text, style="bold"), soft_wrap=True)
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         pass
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:

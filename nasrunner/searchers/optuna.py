@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.outliers import without_outliers
@@ -94,9 +94,10 @@ class Tpe(Searcher):
             number = replay(proposal)
         self._trial_numbers[proposal.index] = number
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
         self._withdraw()
-        self.study.tell(self._trial_numbers.pop(proposal.index), reward)
+        number = self._trial_numbers.pop(outcome.proposal.index)
+        self.study.tell(number, outcome.known_reward)
 
     def forget(self, proposal: Proposal) -> None:
         self._withdraw()

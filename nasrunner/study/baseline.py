@@ -42,6 +42,8 @@ class SideBySide:
         while True:
             while self._propose():
                 pass
+            self.study.submit_gathered()
+            self.baseline.submit_gathered()
             if not (self.study.is_waiting or self.baseline.is_waiting):
                 break
             for outcome in self.executor.wait():

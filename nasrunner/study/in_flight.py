@@ -1,4 +1,4 @@
-"""The children of a study between their proposal and their outcome."""
+"""The children of a study that were sent to workers, and the duplicates that wait for them."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,20 @@ from nasrunner.core.records import Proposal
 
 
 class InFlight:
-    """Proposals without an outcome: those that run, and duplicates that wait for one that runs.
+    """Proposals that run, and duplicates that wait for one that runs.
 
     Args:
-        shares: whether proposals of one genotype share one training; else each runs for itself.
+        shares: whether proposals of one identity share one training; else each runs for itself.
+
+    Attributes:
+        num_plain: how many plain trainings run.
     """
 
     def __init__(self, *, shares: bool) -> None:
         self._shares = shares
-        self._proposals: dict[int, Proposal] = {}
         self._running: set[str] = set()
         self._waiting: dict[str, list[Proposal]] = {}
-
-    def __len__(self) -> int:
-        return len(self._proposals)
-
-    @property
-    def proposals(self) -> Sequence[Proposal]:
-        """All of them, in the order they were proposed."""
-        return tuple(self._proposals.values())
+        self.num_plain = 0
 
     @property
     def num_running(self) -> int:
@@ -36,22 +31,13 @@ class InFlight:
         """How many wait for the outcome of another."""
         return sum(map(len, self._waiting.values()))
 
-    def add(self, proposal: Proposal) -> None:
-        self._proposals[proposal.index] = proposal
-
-    def remove(self, index: int) -> None:
-        del self._proposals[index]
-
-    def of(self, index: int) -> Proposal | None:
-        """The proposal of this index, if it has no outcome yet."""
-        return self._proposals.get(index)
-
     def start(self, proposal: Proposal) -> None:
         """A proposal is sent to a worker."""
         self._running.add(self._key(proposal))
+        self.num_plain += proposal.is_plain
 
     def waits(self, proposal: Proposal) -> bool:
-        """Makes a proposal wait if another of its genotype runs; False if none does."""
+        """Makes a proposal wait if another of its identity runs; False if none does."""
         key = self._key(proposal)
         if key not in self._running:
             return False
@@ -62,7 +48,8 @@ class InFlight:
         """A proposal runs no more; returns those that waited for it."""
         key = self._key(proposal)
         self._running.remove(key)
+        self.num_plain -= proposal.is_plain
         return self._waiting.pop(key, ())
 
     def _key(self, proposal: Proposal) -> str:
-        return proposal.hash if self._shares else str(proposal.index)
+        return proposal.key if self._shares else str(proposal.index)

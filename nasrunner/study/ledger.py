@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from nasrunner.core.errors import LedgerError, MachineError
+from nasrunner.core.ledger.checks import EventOrder
 from nasrunner.core.machine.files import sync_way_to
-from nasrunner.study.events import EventOrder
 
 VERSION = 1
 

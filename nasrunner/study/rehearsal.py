@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.machine.faults import machine_fault
-from nasrunner.core.ports import Check, Executor
+from nasrunner.core.ports import Check, Executor, OneByOne
 from nasrunner.core.records import Outcome, Proposal
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def rehearse(check: Check, executor: Executor, folder: Path) -> None:
     try:
         probe = Probe(own / secrets.token_hex(8))
         probe.path.touch()
-        executor.submit(Rehearsal(probe, check), Proposal(-1, {}), own)
+        executor.submit(OneByOne(Rehearsal(probe, check)), [Proposal(-1, {})], [own])
         while not (outcomes := executor.wait()):
             pass
         if outcomes[0].error is not None:

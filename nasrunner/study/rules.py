@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from nasrunner.core.annotations import FINITE, Above, AtLeast, Seed
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.ledger.history import History
 from nasrunner.core.machine.memory import least_memory_gb
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome
-from nasrunner.study.history import History
 
 Duplicates = Literal["reuse", "resample", "retrain"]
 
@@ -20,7 +20,7 @@ class Rules:
 
     Attributes:
         seed: of the searcher, unless it has one of its own, and with the child of its training.
-        max_children: children to train or reuse; None: no limit.
+        max_children: children to begin or reuse, go on with whoever may; None: no limit.
         max_hours: hours to run, all sessions of the study together; children that run then end.
         target_reward: ends the study once an architecture reaches it.
         max_failures: ends the study when more children than this have failed in training.
@@ -48,15 +48,13 @@ class Rules:
     max_memory_gb: Annotated[float, Above(0)] | None = None
 
     def spent(self, history: History, elapsed_s: float) -> str | None:
-        """Which budget is used up, in words; None while there is some of each left."""
-        failed = history.counts["failed"]
+        """Which budget but ``max_children`` is used up, in words; None: some of each is left."""
+        failed = history.num_failed
         if self.max_failures is not None and failed > self.max_failures:
             return f"{failed} children failed, more than max_failures={self.max_failures}"
         best = history.ranking.top()
         if self.target_reward is not None and best and best.reward >= self.target_reward:
             return f"target_reward={self.target_reward} is reached"
-        if self.max_children is not None and history.num_spent >= self.max_children:
-            return f"max_children={self.max_children} is spent"
         if self.max_hours is not None and elapsed_s >= 3600 * self.max_hours:
             return f"max_hours={self.max_hours} is spent"
         return None

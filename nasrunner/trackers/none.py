@@ -21,7 +21,7 @@ class NoTracker:
     def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
         pass
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         pass
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:

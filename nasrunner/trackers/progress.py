@@ -19,9 +19,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.ranking import Ranking, mean_of
-from nasrunner.core.records import Outcome, Proposal, child_folder, last_line
+from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
 
@@ -96,7 +97,7 @@ class ProgressDisplay:
             logger.removeHandler(stale)  # of a study in this process that broke off
         logger.addHandler(self._handler)
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         self._running.add(proposal.index)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
@@ -183,7 +184,7 @@ class ProgressDisplay:
     def _traceback(self, folder: Path) -> str:
         """Where the error of the first failed child stands in full."""
         assert self._first_failed is not None
-        kept = child_folder(folder, self._first_failed) / "outcome.json"
+        kept = ChildFolder.of(folder, self._first_failed).file(OUTCOME)
         where = short(kept if kept.is_file() else folder / "ledger.jsonl")
         return (
             f"of child {self._first_failed} in {where}; all: nasrunner-report from={short(folder)}"

@@ -22,6 +22,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.core import DataError, Proposal
 from nasrunner.data.tensors import TensorDataModule
 from nasrunner.spaces.language.parsing import parse_space
+from tests.toys import train_one
 
 CONFIG = Path(__file__).parents[2] / "conf"
 GROUPS = ("data", "task", "optimizer", "scheduler", "trainer")
@@ -288,7 +289,7 @@ def train(folder, *overrides, genotype=None, seed=0, index=0, **arguments):
     trainer = make_trainer(*overrides, **arguments)
     if genotype is None:
         genotype = trainer.space.walk(lambda decision: 0)
-    return trainer.task(folder, seed)(Proposal(index, genotype))
+    return train_one(trainer.task(folder, seed), Proposal(index, genotype))
 
 
 class Killed(SIGTERMException):

@@ -14,6 +14,7 @@ from nasrunner.children.settings.searched import applied
 from nasrunner.compose.construct import construct
 from nasrunner.core import Proposal, child_folder
 from tests.children.blobs import OwnBlobs, make_trainer
+from tests.toys import train_one
 
 
 class NoisyPoints(Dataset):
@@ -166,7 +167,9 @@ def lightnings_own(*overrides, schedule=None, **arguments):
 def childs(folder, *overrides, **arguments):
     """The validations and final weights of the same child as nasrunner trains it."""
     trainer = make_trainer(*overrides, "trainer.checkpoint=all", **arguments)
-    outcome = trainer.task(folder, 0)(Proposal(0, trainer.space.walk(lambda decision: 0)))
+    outcome = train_one(
+        trainer.task(folder, 0), Proposal(0, trainer.space.walk(lambda decision: 0))
+    )
     assert outcome.error is None, outcome.error
     lines = (child_folder(folder, 0) / "curves.jsonl").read_text().splitlines()
     validations = [

@@ -11,6 +11,7 @@ from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import build_space, build_trainer, open_ledger
 from nasrunner.compose.saved import save_config, saved_config
 from nasrunner.core import Proposal, child_folder
+from tests.toys import train_one
 
 
 def make_study(folder: Path, *overrides: str, **groups) -> Path:
@@ -42,7 +43,7 @@ def first_child(task, index: int = 0) -> Proposal:
 def train(study: Path, index: int = 0):
     """The outcome of a study's first child."""
     task = task_of(study)
-    return task(first_child(task, index))
+    return train_one(task, first_child(task, index))
 
 
 def rehearse(study: Path) -> None:

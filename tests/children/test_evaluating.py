@@ -7,7 +7,7 @@ import torch
 from nasrunner.children.evaluating import Evaluation, mean_curves, mean_outcome
 from nasrunner.children.fit.attempts import Attempt
 from nasrunner.core import ConfigError, DataError, Outcome, Proposal, child_folder
-from nasrunner.core.records import found_outcome
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.seeds import derived_seed
 from tests.children.blobs import BLOBS, OWN, broken, make_trainer, train
 
@@ -97,7 +97,7 @@ def test_a_training_that_fails_fails_the_child_and_says_which(tmp_path):
     assert outcome.error.endswith(
         "TrainingError: training 0 of 2 failed: RuntimeError: the user's module broke"
     )
-    assert found_outcome(child_folder(tmp_path, 0), outcome.proposal).error == outcome.error
+    assert ChildFolder.of(tmp_path, 0).outcome(outcome.proposal).error == outcome.error
     assert (child_folder(tmp_path, 0) / "config.yaml").exists()
 
 

@@ -1,10 +1,8 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from nasrunner.children.files import ChildFiles
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import Proposal
 
 PROPOSAL = Proposal(0, {})
 
@@ -25,17 +23,3 @@ def test_a_value_that_is_used_twice_is_written_twice(tmp_path: Path) -> None:
         files.start(PROPOSAL, {"first": kernel, "second": kernel})
     text = (tmp_path / "0000" / "config.yaml").read_text()
     assert text == "first:\n- 3\n- 3\nsecond:\n- 3\n- 3\n"
-
-
-@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"index": 0}'])
-def test_only_a_whole_outcome_is_one(tmp_path: Path, text: str | None) -> None:
-    files = ChildFiles(tmp_path)
-    outcome = Outcome(PROPOSAL, "completed", 0.5)
-    files.write_outcome(outcome)
-    assert files.read_outcome(PROPOSAL) == outcome
-    path = tmp_path / "outcome.json"
-    if text is None:
-        path.unlink()
-    else:
-        path.write_text(text)
-    assert files.read_outcome(PROPOSAL) is None

@@ -9,6 +9,7 @@ from nasrunner.children.blueprint import count_flops
 from nasrunner.core import ConfigError, DataError, Proposal, SpaceError
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import BLOBS, CONFIG, MLP, OWN, broken, make_trainer
+from tests.toys import train_one
 
 IMAGES = {**BLOBS, "in_shape": [3, 32, 32], "num_outputs": 10}
 
@@ -208,7 +209,7 @@ def test_inspection_computes_neither_weights_nor_outputs(name):
 
 def test_a_study_folder_is_given_and_children_keep_to_theirs(tmp_path):
     trainer = make_trainer()
-    trainer.task(tmp_path, 0)(Proposal(12345, trainer.space.walk(lambda decision: 0)))
+    train_one(trainer.task(tmp_path, 0), Proposal(12345, trainer.space.walk(lambda decision: 0)))
     assert [path.name for path in tmp_path.iterdir()] == ["children"]
     written = json.loads((tmp_path / "children" / "12345" / "proposal.json").read_text())
     assert written["index"] == 12345

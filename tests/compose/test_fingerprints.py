@@ -9,7 +9,7 @@ import pytest
 
 import nasrunner.compose.fingerprints
 from nasrunner.compose.fingerprints import fingerprints
-from nasrunner.study.header import fingerprint_changes
+from nasrunner.study.beginning import fingerprint_changes
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from nasrunner.compose.saved import differences, saved_config
 from nasrunner.core.language.moved import present, with_present_targets
 from nasrunner.recorded import retrain_settings
 from nasrunner.searchers.sampling.random import RandomSearch
-from nasrunner.study.header import check_header, header
+from nasrunner.study.beginning import beginning, check_same
 from tests.children.studies import make_study
 from tests.searchers.worlds import load_space
 
@@ -118,11 +119,12 @@ PLATEAU = {
 def test_a_ledger_may_have_options_that_name_a_class_by_its_former_path() -> None:
     """The space was searched for the same options, wherever the class lies now."""
     space = build_space({"space": {"hyperparameters": PLATEAU, "concat": ["flatten"]}})
-    current = header(space, seed=0)
+    current = beginning(space, 0, {})
     kind = "hyperparameters/scheduler"
-    assert current["space"][kind][0]["_target_"] == present(FORMER[25])
-    recorded = {**current, "space": {**current["space"], kind: PLATEAU["scheduler"]["oneof"]}}
-    check_header(recorded, current, Path("ledger.jsonl"))
+    assert current.space[kind][0]["_target_"] == present(FORMER[25])
+    space_then = {**current.space, kind: PLATEAU["scheduler"]["oneof"]}
+    recorded = replace(current, space=space_then)
+    check_same(recorded, current, Path("ledger.jsonl"))
 
 
 def test_a_users_space_may_name_a_former_path() -> None:

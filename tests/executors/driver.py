@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nasrunner.core import Proposal
 from nasrunner.executors.local import LocalExecutor
-from tests.executors.trains import Barrier
+from tests.executors.trains import Barrier, submit
 
 
 def main(folder: Path) -> None:
@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     executor = LocalExecutor(2, 1, None, 0, [], None, 1, preload=[])
     with contextlib.suppress(KeyboardInterrupt):
         for index in range(3):
-            executor.submit(Barrier(folder), Proposal(index, {}), folder)
+            submit(executor, Barrier(folder), Proposal(index, {}), folder)
         for _ in range(3):
             for outcome in executor.wait():
                 sys.stdout.write(f"{outcome.proposal.index} {outcome.status} {outcome.error}\n")

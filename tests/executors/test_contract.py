@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nasrunner.compose.construct import construct
 from nasrunner.core import Executor, MachineError, Outcome, Proposal, Train
 from tests.executors import trains
+from tests.executors.trains import submit
 
 FOUND = sorted(Path("conf/executor").glob("*.yaml"))
 NEED_A_CLUSTER = {"dask", "dask_pbs", "dask_slurm", "slurm"}
@@ -47,7 +48,7 @@ def run(executor: Executor, train: Train, proposals: list[Proposal]) -> list[Out
     num_running = 0
     while waiting or num_running:
         while waiting and (executor.free_slots() or num_running < 2):
-            executor.submit(train, waiting.pop(), trains.FOLDER)
+            submit(executor, train, waiting.pop(), trains.FOLDER)
             num_running += 1
         ended = executor.wait()
         assert ended
@@ -71,7 +72,7 @@ NOTES = st.fixed_dictionaries(
 def test_every_child_comes_back_exactly_once(
     executor: Executor, children: list[dict[str, float]]
 ) -> None:
-    proposals = [Proposal(index, {"a": index}, notes) for index, notes in enumerate(children)]
+    proposals = [Proposal(index, {"a": index}, notes=notes) for index, notes in enumerate(children)]
     outcomes = run(executor, trains.by_notes, proposals)
     assert sorted(o.proposal.index for o in outcomes) == list(range(len(children)))
     for outcome in outcomes:
@@ -83,7 +84,7 @@ def test_every_child_comes_back_exactly_once(
 def test_slots_are_taken_by_submit_and_given_back_by_wait(executor: Executor) -> None:
     slots = executor.free_slots()
     assert slots >= 1
-    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     assert executor.free_slots() == slots - 1
     executor.wait()
     assert executor.free_slots() == slots
@@ -93,13 +94,13 @@ def test_slots_are_taken_by_submit_and_given_back_by_wait(executor: Executor) ->
     ("train", "reason"),
     [
         (trains.by_notes, r"in by_notes\n(.*\n)*ValueError: child 7 raises$"),
-        (trains.not_an_outcome, r"child 7 must return its Outcome, got \{'reward': 1.0\}"),
+        (trains.not_an_outcome, r"child 7 must yield the Outcome of each, got \{'reward': 1.0\}"),
     ],
 )
 def test_an_exception_in_training_is_a_failed_outcome(
     executor: Executor, train: Callable[[Proposal], Any], reason: str
 ) -> None:
-    executor.submit(train, Proposal(7, {}, {"raises": 1.0}), trains.FOLDER)
+    submit(executor, train, Proposal(7, {}, notes={"raises": 1.0}), trains.FOLDER)
     (outcome,) = executor.wait()
     assert outcome.status == "failed"
     assert outcome.reward is None

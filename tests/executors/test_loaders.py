@@ -13,6 +13,7 @@ from nasrunner.core import Outcome, Proposal, Train
 from nasrunner.executors.local import LocalExecutor
 from nasrunner.executors.serial import SerialExecutor
 from tests.children.blobs import OWN, make_trainer
+from tests.executors.trains import submit
 
 WORKERS = {
     **OWN,
@@ -31,7 +32,7 @@ class Counting:
 
     def __call__(self, proposal: Proposal) -> Outcome:
         before = psutil.Process().children(recursive=True)
-        outcome = self.train(proposal)
+        (outcome,) = self.train([proposal])
         after = psutil.Process().children(recursive=True)
         default = multiprocessing.get_start_method()
         own = multiprocessing.get_all_start_methods()[0]
@@ -57,7 +58,7 @@ def test_no_loader_outlives_its_child(make_executor: Any, tmp_path: Path) -> Non
     genotype = trainer.space.walk(lambda decision: 0)
     with contextlib.closing(make_executor()) as executor:
         for index in range(2):
-            executor.submit(train, Proposal(index, genotype), tmp_path)
+            submit(executor, train, Proposal(index, genotype), tmp_path)
             outcomes: list[Outcome] = []
             while not outcomes:
                 outcomes = executor.wait()

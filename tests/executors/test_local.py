@@ -21,6 +21,7 @@ from nasrunner.core import NasRunnerError, Outcome, Proposal, child_folder
 from nasrunner.executors.dask.job import Job
 from nasrunner.executors.local import LocalExecutor
 from tests.executors import trains
+from tests.executors.trains import submit
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def wait_for_all(executor: LocalExecutor, count: int) -> dict[int, Outcome]:
 def test_a_child_whose_worker_is_killed_from_outside_is_retried_and_completes(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
-    executor.submit(trains.Barrier(tmp_path), Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.Barrier(tmp_path), Proposal(0, {}), trains.FOLDER)
     started = tmp_path / "0.started"
     while not (started.exists() and started.read_text()):
         time.sleep(0.001)
@@ -61,7 +62,7 @@ def test_a_child_that_kills_every_worker_fails_and_no_other_child_does(
 ) -> None:
     for index in range(8):
         notes = {"dies": 2.0} if index in (0, 3) else {"dies": 1.0} if index == 5 else {}
-        executor.submit(trains.Dies(tmp_path), Proposal(index, {}, notes), trains.FOLDER)
+        submit(executor, trains.Dies(tmp_path), Proposal(index, {}, notes=notes), trains.FOLDER)
     outcomes = wait_for_all(executor, 8)
     assert {i for i, o in outcomes.items() if o.status == "failed"} == {0, 3}
     starts = {i: len((tmp_path / f"{i}.starts").read_text()) for i in range(8)}
@@ -78,8 +79,8 @@ def test_a_child_whose_worker_dies_after_it_wrote_its_outcome_is_not_trained_aga
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     for index in range(2):  # the second worker of child 1 would be the last
-        proposal = Proposal(index, {"a": index}, {"dies": float(index)})
-        executor.submit(trains.EndsThenDies(tmp_path), proposal, child_folder(tmp_path, index))
+        proposal = Proposal(index, {"a": index}, notes={"dies": float(index)})
+        submit(executor, trains.EndsThenDies(tmp_path), proposal, child_folder(tmp_path, index))
     outcomes = wait_for_all(executor, 2)
     for index, outcome in outcomes.items():
         left = json.loads((child_folder(tmp_path, index) / "outcome.json").read_text())
@@ -98,8 +99,8 @@ def test_the_outcome_of_another_child_in_the_folder_is_not_the_one_of_a_worker_t
     files.write_outcome(Outcome(other, "completed", reward=0.125))
     written_s = time.time() + (60 if units else -60)
     os.utime(files.folder / "outcome.json", (written_s, written_s))
-    proposal = Proposal(0, {"a": 0}, {"dies": 1.0})
-    executor.submit(trains.Dies(tmp_path), proposal, files.folder)
+    proposal = Proposal(0, {"a": 0}, notes={"dies": 1.0})
+    submit(executor, trains.Dies(tmp_path), proposal, files.folder)
     (outcome,) = executor.wait()
     assert (outcome.status, outcome.reward) == ("completed", 0.0)
     assert len((tmp_path / "0.starts").read_text()) == 2
@@ -109,10 +110,15 @@ def test_other_children_do_not_wait_while_a_lost_ones_folder_is_looked_at(
     executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(Job, "outcome_left", lambda job: answers.wait(100) and None)
-    executor.submit(trains.Dies(tmp_path), Proposal(0, {}, {"dies": 1.0}), trains.FOLDER)
-    executor.submit(trains.by_notes, Proposal(1, {}), trains.FOLDER)
-    executor.submit(trains.by_notes, Proposal(2, {}), trains.FOLDER)
+
+    def look(job: Job) -> list[Outcome]:
+        answers.wait(100)
+        return []
+
+    monkeypatch.setattr(Job, "outcomes_left", look)
+    submit(executor, trains.Dies(tmp_path), Proposal(0, {}, notes={"dies": 1.0}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(1, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(2, {}), trains.FOLDER)
     assert set(wait_for_all(executor, 2)) == {1, 2}
     answers.set()
     (outcome,) = executor.wait()
@@ -120,20 +126,22 @@ def test_other_children_do_not_wait_while_a_lost_ones_folder_is_looked_at(
 
 
 def test_a_worker_that_dies_idle_is_replaced(executor: LocalExecutor) -> None:
-    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     pid = int(executor.wait()[0].metrics["pid"])
     victim = psutil.Process(pid)
     victim.kill()
     victim.wait(timeout=30)
     for index in range(6):
-        executor.submit(trains.by_notes, Proposal(index, {}, {"sleep_s": 0.02}), trains.FOLDER)
+        submit(
+            executor, trains.by_notes, Proposal(index, {}, notes={"sleep_s": 0.02}), trains.FOLDER
+        )
     outcomes = wait_for_all(executor, 6)
     assert {outcome.status for outcome in outcomes.values()} == {"completed"}
     assert pid not in {outcome.metrics["pid"] for outcome in outcomes.values()}
 
 
 def test_an_outcome_that_cannot_be_pickled_is_a_failed_outcome(executor: LocalExecutor) -> None:
-    executor.submit(trains.unpicklable, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.unpicklable, Proposal(0, {}), trains.FOLDER)
     (outcome,) = executor.wait()
     assert outcome.status == "failed"
     assert "TypeError: CannotCross stays where it is" in (outcome.error or "")
@@ -142,26 +150,29 @@ def test_an_outcome_that_cannot_be_pickled_is_a_failed_outcome(executor: LocalEx
 def test_what_trains_children_must_be_picklable(executor: LocalExecutor) -> None:
     stays = trains.CannotCross()
     with pytest.raises(NasRunnerError, match="must be picklable to be sent to workers: CannotCros"):
-        executor.submit(lambda proposal: stays, Proposal(0, {}), trains.FOLDER)  # type: ignore[arg-type, return-value]
+        submit(executor, lambda proposal: stays, Proposal(0, {}), trains.FOLDER)  # type: ignore[arg-type, return-value]
 
 
 def test_what_trains_children_may_be_defined_anywhere(executor: LocalExecutor) -> None:
-    executor.submit(
-        lambda proposal: Outcome(proposal, "completed", 2.5), Proposal(0, {}), trains.FOLDER
+    submit(
+        executor,
+        lambda proposal: Outcome(proposal, "completed", 2.5),
+        Proposal(0, {}),
+        trains.FOLDER,
     )
     assert executor.wait() == [Outcome(Proposal(0, {}), "completed", 2.5)]
 
 
 def test_workers_stay_while_children_come_and_go(executor: LocalExecutor) -> None:
     for index in range(10):
-        executor.submit(trains.by_notes, Proposal(index, {}), trains.FOLDER)
+        submit(executor, trains.by_notes, Proposal(index, {}), trains.FOLDER)
     pids = {outcome.metrics["pid"] for outcome in wait_for_all(executor, 10).values()}
     assert len(pids) <= 2
     assert os.getpid() not in pids
 
 
 def test_no_port_is_open_beyond_the_loopback_device(executor: LocalExecutor) -> None:
-    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     pids = [os.getpid(), int(executor.wait()[0].metrics["pid"])]
     listening = [
         connection.laddr.ip
@@ -180,7 +191,7 @@ def addresses_of(executor: LocalExecutor) -> list[str]:
 
 
 def test_nothing_listens_without_tls(executor: LocalExecutor) -> None:
-    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     executor.wait()
     addresses = addresses_of(executor)
     assert len(addresses) == 1 + 2 + 2
@@ -228,7 +239,7 @@ def test_another_user_of_the_machine_runs_no_code_as_this_one(
 ) -> None:
     if os.geteuid():
         pytest.skip("only root may start a process of another user")
-    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     executor.wait()
     tmp_path.chmod(0o755)
     mark = tmp_path / "ran"
@@ -244,5 +255,5 @@ def test_another_user_of_the_machine_runs_no_code_as_this_one(
     )
     assert attack.stdout.count("refused") == 2 * 5
     assert not mark.exists()
-    executor.submit(trains.by_notes, Proposal(1, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(1, {}), trains.FOLDER)
     assert executor.wait()[0].proposal.index == 1

@@ -12,6 +12,7 @@ import pytest
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
 from nasrunner.executors.local import LocalExecutor
 from tests.executors import trains
+from tests.executors.trains import submit
 
 ARGUMENTS: dict[str, Any] = {
     "workers": 2,
@@ -45,7 +46,7 @@ def test_one_is_open_at_a_time() -> None:
 def test_no_process_is_left_after_close() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with local() as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
         executor.wait()
         processes = {
             child.pid: child.cmdline() for child in psutil.Process().children(recursive=True)
@@ -64,7 +65,7 @@ def test_it_can_be_closed_before_its_workers_are_up(
     monkeypatch.syspath_prepend(str(tmp_path))
     start_s = time.perf_counter()
     with local(preload=["takes_minutes_to_import"]) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     assert time.perf_counter() - start_s < 30
 
 
@@ -86,8 +87,8 @@ def test_each_worker_has_the_threads_and_the_gpu_it_is_given(
         assert executor.free_slots() == 2
         outcomes: dict[float, Outcome] = {}
         for index in range(20):  # until both workers have had one
-            executor.submit(trains.describe_process, Proposal(index, {}), trains.FOLDER)
-            executor.submit(trains.describe_process, Proposal(index + 100, {}), trains.FOLDER)
+            submit(executor, trains.describe_process, Proposal(index, {}), trains.FOLDER)
+            submit(executor, trains.describe_process, Proposal(index + 100, {}), trains.FOLDER)
             for outcome in wait_for_all(executor, 2).values():
                 outcomes[outcome.metrics["pid"]] = outcome
             if len(outcomes) == 2:
@@ -100,8 +101,8 @@ def test_each_worker_has_the_threads_and_the_gpu_it_is_given(
 @pytest.mark.slow
 def test_a_child_above_the_memory_limit_fails_and_says_so() -> None:
     with local(workers=1, memory_limit_gb=0.6, retries=0) as executor:
-        executor.submit(trains.takes_memory, Proposal(0, {}), trains.FOLDER)
-        executor.submit(trains.by_notes, Proposal(1, {}), trains.FOLDER)
+        submit(executor, trains.takes_memory, Proposal(0, {}), trains.FOLDER)
+        submit(executor, trains.by_notes, Proposal(1, {}), trains.FOLDER)
         outcomes = wait_for_all(executor, 2)
     assert outcomes[1].status == "completed"
     assert re.fullmatch(
@@ -114,7 +115,7 @@ def test_a_child_above_the_memory_limit_fails_and_says_so() -> None:
 
 def test_a_limit_below_what_an_idle_worker_takes_is_an_error() -> None:
     with local(memory_limit_gb=0.02) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
         with pytest.raises(ConfigError, match=r"executor\.memory_limit_gb must be more than 0\.\d"):
             executor.wait()
 
@@ -126,7 +127,7 @@ def test_a_preload_that_crashes_is_an_error_and_not_a_hang(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.syspath_prepend(str(tmp_path))
     with local(preload=["crashes_at_import"]) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
         for _ in range(2):  # not only the first time
             with pytest.raises(NasRunnerError, match=r"no worker can start.*crashes_at_import"):
                 executor.wait()

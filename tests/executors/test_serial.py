@@ -9,11 +9,12 @@ import torch
 from nasrunner.core import Outcome, Proposal
 from nasrunner.executors.serial import SerialExecutor
 from tests.executors import trains
+from tests.executors.trains import submit
 
 
 def test_children_run_in_the_calling_process() -> None:
     executor = SerialExecutor(threads=1)
-    executor.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+    submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     assert executor.wait()[0].metrics == {"pid": os.getpid()}
 
 
@@ -26,7 +27,7 @@ def test_torch_threads_are_limited_while_a_child_trains_only() -> None:
 
     before = torch.get_num_threads()
     executor = SerialExecutor(threads=before + 2)
-    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    submit(executor, train, Proposal(0, {}), trains.FOLDER)
     executor.wait()
     assert seen == [before + 2]
     assert torch.get_num_threads() == before
@@ -37,7 +38,7 @@ def test_ctrl_c_in_a_child_is_the_users_and_not_the_childs() -> None:
         raise KeyboardInterrupt
 
     executor = SerialExecutor(threads=1)
-    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    submit(executor, train, Proposal(0, {}), trains.FOLDER)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         executor.wait()
 
@@ -48,7 +49,7 @@ def test_whatever_a_child_raises_is_its_failure(error: type[BaseException]) -> N
         raise error("the child's")
 
     executor = SerialExecutor(threads=1)
-    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    submit(executor, train, Proposal(0, {}), trains.FOLDER)
     (outcome,) = executor.wait()
     assert outcome.status == "failed"
     assert f"{error.__name__}: the child's" in str(outcome.error)
@@ -63,7 +64,7 @@ def test_a_child_that_ends_the_process_at_once_is_a_failed_one() -> None:
 
     leave = os._exit
     executor = SerialExecutor(threads=1)
-    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    submit(executor, train, Proposal(0, {}), trains.FOLDER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of threads and fork
         (outcome,) = executor.wait()
@@ -85,7 +86,7 @@ def test_a_copy_of_the_process_that_a_child_made_ends_with_it(raises: bool) -> N
         return trains.completed(proposal)
 
     executor = SerialExecutor(threads=1)
-    executor.submit(train, Proposal(0, {}), trains.FOLDER)
+    submit(executor, train, Proposal(0, {}), trains.FOLDER)
     assert len(executor.wait()) == 1
     _, status = os.waitpid(copies[0], 0)
     assert os.waitstatus_to_exitcode(status) == 1

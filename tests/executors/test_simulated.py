@@ -5,7 +5,7 @@ import pytest
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.executors.simulated import SimulatedExecutor
-from tests.executors.trains import FOLDER
+from tests.executors.trains import FOLDER, submit
 
 PLAIN: dict[str, Any] = {
     "workers": 2,
@@ -26,11 +26,11 @@ def train(proposal: Proposal) -> Outcome:
 
 
 def run(executor: SimulatedExecutor, num_children: int, **notes: float) -> list[Outcome]:
-    waiting = [Proposal(index, {}, notes) for index in reversed(range(num_children))]
+    waiting = [Proposal(index, {}, notes=notes) for index in reversed(range(num_children))]
     ended: list[Outcome] = []
     while len(ended) < num_children:
         while waiting and executor.free_slots():
-            executor.submit(train, waiting.pop(), FOLDER)
+            submit(executor, train, waiting.pop(), FOLDER)
         ended += executor.wait()
     return ended
 
@@ -38,7 +38,7 @@ def run(executor: SimulatedExecutor, num_children: int, **notes: float) -> list[
 def test_children_end_when_the_virtual_clock_says():
     executor = SimulatedExecutor(**{**PLAIN, "median_s": None})
     for index, seconds in enumerate([30.0, 10.0, 5.0, 100.0]):
-        executor.submit(train, Proposal(index, {}, {"s": seconds}), FOLDER)
+        submit(executor, train, Proposal(index, {}, notes={"s": seconds}), FOLDER)
     order = [outcome.proposal.index for _ in range(4) for outcome in executor.wait()]
     # Two workers: 0 until 30, 1 until 10, then 2 until 15, then 3 until 115.
     assert order == [1, 2, 0, 3]
@@ -48,8 +48,8 @@ def test_children_end_when_the_virtual_clock_says():
 
 def test_children_that_end_at_the_same_moment_come_together():
     executor = SimulatedExecutor(**PLAIN)
-    executor.submit(train, Proposal(0, {}), FOLDER)
-    executor.submit(train, Proposal(1, {}), FOLDER)
+    submit(executor, train, Proposal(0, {}), FOLDER)
+    submit(executor, train, Proposal(1, {}), FOLDER)
     assert [outcome.proposal.index for outcome in executor.wait()] == [0, 1]
 
 
@@ -65,10 +65,10 @@ def test_a_driver_that_does_not_keep_up_leaves_workers_idle(monkeypatch):
     monkeypatch.setattr("nasrunner.executors.simulated.time.perf_counter", lambda: now[0])
     executor = SimulatedExecutor(**{**PLAIN, "driver_speed": 1.0})
     for index in range(2):
-        executor.submit(train, Proposal(index, {}), FOLDER)
+        submit(executor, train, Proposal(index, {}), FOLDER)
     executor.wait()
     now[0] += 5.0  # the study thinks; both workers are idle
-    executor.submit(train, Proposal(2, {}), FOLDER)
+    submit(executor, train, Proposal(2, {}), FOLDER)
     assert executor.clock_s == 15.0
     executor.wait()
     used = executor.utilisation()

@@ -6,15 +6,27 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nasrunner.children.files import ChildFiles
-from nasrunner.core import Outcome, Proposal, child_folder
+from nasrunner.core import Executor, Hear, OneByOne, Outcome, Proposal, child_folder
 
 FOLDER = Path("unused")
 """The folder of children that keep nothing."""
+
+
+def submit(
+    executor: Executor,
+    train: Callable[[Proposal], Outcome],
+    proposal: Proposal,
+    folder: Path,
+    hear: Hear | None = None,
+) -> None:
+    """Submits one child, trained by a function of one."""
+    executor.submit(OneByOne(train), [proposal], [folder], hear)
 
 
 def completed(proposal: Proposal, **metrics: float) -> Outcome:

@@ -210,6 +210,19 @@ def test_without_weights_only_the_code_is_written(
     assert names == {"network.py", "export.json", ".nasrunner-export.json"}
 
 
+def test_the_setting_that_kept_no_weights_is_named(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, to = tmp_path / "study", f"to={tmp_path / 'out'}"
+    run_search(study, "keep_weights=best:1")
+    (kept,) = study.glob("children/*/best.ckpt")
+    command(f"from={study}", to)
+    assert "network.safetensors" in capsys.readouterr().out
+    other = study / "children" / ("0001" if kept.parent.name == "0000" else "0000")
+    error = refused(command, capsys, f"from={other}", to, "overwrite=true")
+    assert f"{other} holds no weights (keep_weights=best:1), so only network.py was" in error
+
+
 def test_a_network_retrained_elsewhere_needs_its_study(
     command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from nasrunner.compose.launch import build_space
 from nasrunner.compose.saved import save_config
 from nasrunner.core import Outcome, Proposal, SearchSpace
-from nasrunner.study.header import header
+from nasrunner.study.beginning import beginning
 from nasrunner.study.ledger import Ledger
 
 SPACE = {"concat": [{"affine": {"units": {"oneof": list(range(1, 101))}}}, "relu"]}
@@ -100,7 +100,7 @@ class Recording:
         save_config(self.config, folder)
         self.num_proposed = 0
         self._open: Ledger | None = None
-        self._append("study", header(self.space, self.config["seed"]))
+        self._append("study", beginning(self.space, self.config["seed"], {}).to_json())
 
     @contextmanager
     def together(self) -> Iterator[None]:

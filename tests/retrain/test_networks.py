@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
+from nasrunner.core import ConfigError, NasRunnerError, OneByOne, Outcome, Proposal
 from nasrunner.retrain.networks import Job, Network, Retraining
 from nasrunner.retrain.place import Place
 from nasrunner.retrain.results import Results, Spread, row_of
@@ -41,7 +41,11 @@ class Trains:
 
 def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> list[Job]:
     return [
-        Job(f"{index:04d}", Proposal(index, {"0/x": index}, {"repetition": seed}), train)
+        Job(
+            f"{index:04d}",
+            Proposal(index, {"0/x": index}, notes={"repetition": seed}),
+            OneByOne(train),
+        )
         for index in indices
         for seed in range(seeds)
     ]

@@ -37,7 +37,8 @@ def elsewhere(searcher: Searcher) -> Searcher:
             return proposal
         genotype = rounded(searcher.space_at(index), proposal.genotype, place=index)
         notes = {name: value * (1 + 1e-12) for name, value in proposal.notes.items()}
-        return Proposal(index, genotype, {**notes, **whole_numbers(proposal)})
+        notes |= whole_numbers(proposal)
+        return Proposal(index, genotype, parent=proposal.parent, notes=notes)
 
     searcher.suggest = suggest_there  # type: ignore[method-assign]
     return searcher

@@ -21,6 +21,7 @@ from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study
 from tests.executors import trains
+from tests.executors.trains import submit
 from tests.slurm.cluster import Cluster
 from tests.slurm.machines.daemons import happens, is_alive
 from tests.slurm.machines.disks import full_disk
@@ -265,7 +266,7 @@ def test_a_process_that_ignores_sigterm_does_not_outlive_the_study(
 ) -> None:
     file = tmp_path / "pid"
     with executor(tmp_path) as built:
-        built.submit(IgnoresTerminate(file), Proposal(0, {}), tmp_path)
+        submit(built, IgnoresTerminate(file), Proposal(0, {}), tmp_path)
         assert happens(lambda: file.exists() and bool(file.read_text()), WITHIN_S)
     pid = int(file.read_text())
     assert happens(lambda: not is_alive(pid), WITHIN_S)
@@ -309,7 +310,7 @@ def test_allocations_follow_the_number_of_children(slurm: Cluster, tmp_path: Pat
         assert built.free_slots() == 3
         assert happens(lambda: count() == 1, WITHIN_S)
         for index in range(3):
-            built.submit(trains.Barrier(tmp_path), Proposal(index, {}), tmp_path)
+            submit(built, trains.Barrier(tmp_path), Proposal(index, {}), tmp_path)
         assert built.free_slots() == 0
         assert happens(lambda: count() == 3, WITHIN_S)
         (tmp_path / "go").touch()
@@ -317,7 +318,7 @@ def test_allocations_follow_the_number_of_children(slurm: Cluster, tmp_path: Pat
         while ended < 3:
             ended += len(built.wait())
         assert happens(lambda: count() == 1, WITHIN_S)
-        built.submit(trains.by_notes, Proposal(3, {}), tmp_path)
+        submit(built, trains.by_notes, Proposal(3, {}), tmp_path)
         assert [outcome.status for outcome in built.wait()] == ["completed"]
 
 
@@ -344,7 +345,7 @@ def test_a_job_that_cannot_be_is_one_error_before_any_child(
 ) -> None:
     def train() -> None:
         with executor(tmp_path, job=job) as built:
-            built.submit(trains.by_notes, Proposal(0, {}), tmp_path)
+            submit(built, trains.by_notes, Proposal(0, {}), tmp_path)
             built.wait()
 
     with pytest.raises(ConfigError, match=message):
@@ -356,7 +357,7 @@ def test_a_worker_that_can_never_start_is_an_error_with_its_log(
 ) -> None:
     job = {"job_script_prologue": ["echo this site has no such module >&2", "exit 3"]}
     with executor(tmp_path, job=job) as built:
-        built.submit(trains.by_notes, Proposal(0, {}), tmp_path)
+        submit(built, trains.by_notes, Proposal(0, {}), tmp_path)
         with pytest.raises(NasRunnerError, match=r"(?s)no worker can start.*no such module"):
             built.wait()
 
@@ -366,7 +367,7 @@ def test_the_user_is_told_why_no_allocation_starts(
 ) -> None:
     job = {"job_extra_directives": ["--begin=now+1hour"]}
     with executor(tmp_path, job=job) as built:
-        built.submit(trains.by_notes, Proposal(0, {}), tmp_path)
+        submit(built, trains.by_notes, Proposal(0, {}), tmp_path)
         assert happens(lambda: "PENDING (BeginTime)" in caplog.text, WITHIN_S)
     assert re.search(r"children have waited for a worker for \d s: job \d+ PENDING", caplog.text)
     assert happens(lambda: no_jobs(slurm), WITHIN_S)
@@ -377,7 +378,7 @@ def test_every_child_comes_back_exactly_once(slurm: Cluster, tmp_path: Path) -> 
     with executor(tmp_path, tls=False) as built:
         for index in range(20):
             notes = {"sleep_s": 0.01, **({"raises": 1.0} if index == 7 else {})}
-            built.submit(trains.by_notes, Proposal(index, {}, notes), tmp_path)
+            submit(built, trains.by_notes, Proposal(index, {}, notes=notes), tmp_path)
         outcomes: list[Outcome] = []
         while len(outcomes) < 20:
             outcomes += built.wait()

@@ -15,6 +15,7 @@ from nasrunner.core import ConfigError, Outcome, Proposal, Train, child_folder
 from nasrunner.executors.slurm.executor import SlurmExecutor
 from nasrunner.study.rehearsal import rehearse
 from tests.executors import trains
+from tests.executors.trains import submit
 from tests.slurm.cluster import Cluster
 from tests.slurm.machines.daemons import happens
 from tests.slurm.recorded import outcomes_of
@@ -39,7 +40,7 @@ def run(
     while waiting or len(outcomes) < len(proposals):
         while waiting and executor.free_slots():
             proposal = waiting.pop()
-            executor.submit(train, proposal, child_folder(study, proposal.index))
+            submit(executor, train, proposal, child_folder(study, proposal.index))
         outcomes += executor.wait()
     return outcomes
 
@@ -53,7 +54,7 @@ def environment_of_job(proposal: Proposal) -> Outcome:
 
 def test_every_child_comes_back_exactly_once(slurm: Cluster, tmp_path: Path) -> None:
     notes: list[dict[str, float]] = [{}, {"raises": 1.0}, {}, {"exits": 1.0}, {}, {}]
-    proposals = [Proposal(index, {"a": index}, note) for index, note in enumerate(notes)]
+    proposals = [Proposal(index, {"a": index}, notes=note) for index, note in enumerate(notes)]
     with opened() as executor:
         outcomes = run(executor, trains.by_notes, proposals, tmp_path)
     assert sorted(o.proposal.index for o in outcomes) == list(range(6))
@@ -143,7 +144,7 @@ def test_a_job_that_slurmctld_has_forgotten_is_found_in_the_accounting(
     slurm_with_accounting: Cluster, tmp_path: Path
 ) -> None:
     with opened(account="lab") as executor:
-        executor.submit(trains.Barrier(tmp_path), Proposal(0, {}), child_folder(tmp_path, 0))
+        submit(executor, trains.Barrier(tmp_path), Proposal(0, {}), child_folder(tmp_path, 0))
         executor._submit_gathered()
         (job,) = executor._jobs
         assert happens((tmp_path / "0.started").exists, 120)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from submitit import JobEnvironment
 
-from nasrunner.core import Outcome, Proposal, Train, child_folder
+from nasrunner.core import OneByOne, Outcome, Proposal, Train, child_folder
 from tests.toys import ToyTrainer, figure1
 
 TICK_S = 0.05
@@ -60,7 +60,7 @@ class TicksTrainer(ToyTrainer):
         self.ticks = ticks
 
     def task(self, folder: Path, seed: int) -> Train:
-        return Ticks(folder, self.ticks)
+        return OneByOne(Ticks(folder, self.ticks))
 
 
 def starts(study: Path, index: int) -> list[Start]:

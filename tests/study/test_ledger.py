@@ -160,10 +160,10 @@ def test_an_event_that_is_wrong_is_told_with_its_line(
 def test_what_a_later_version_adds_is_no_damage(path: Path) -> None:
     write(path, 0)
     with Ledger(path) as ledger:
-        ledger.append("reported", {"index": 0, "epoch": 3})
+        ledger.append("rewound", {"index": 0, "kind": 3})
     write(path, 1)
     with Ledger(path) as ledger:
-        assert [event["event"] for event in ledger.events[2:]] == ["reported", "proposed"]
+        assert [event["event"] for event in ledger.events[2:]] == ["rewound", "proposed"]
 
 
 @pytest.mark.parametrize(

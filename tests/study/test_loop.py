@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nasrunner.core import (
     Blueprint,
     LedgerError,
+    OneByOne,
     Outcome,
     Proposal,
     Searcher,
@@ -21,11 +22,11 @@ from nasrunner.core import (
     StudyInfo,
     Summary,
 )
+from nasrunner.core.ledger.history import History
 from nasrunner.core.seeds import child_seed
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
-from nasrunner.study.history import History
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import MAX_KNOWN, Study
 from nasrunner.study.rules import Rules
@@ -125,9 +126,9 @@ def test_an_outcome_is_in_the_ledger_before_the_searcher_learns_it(tmp_path: Pat
     seen: list[int] = []
 
     class Watcher(RandomSearch):
-        def learn(self, proposal: Proposal, reward: float) -> None:
-            seen.append(proposal.index)
-            assert events(tmp_path, "outcome")[-1]["index"] == proposal.index
+        def learn(self, outcome: Outcome) -> None:
+            seen.append(outcome.proposal.index)
+            assert events(tmp_path, "outcome")[-1]["index"] == outcome.proposal.index
 
     Run(tmp_path, searcher=Watcher).run()
     assert sorted(seen) == list(range(20))
@@ -406,8 +407,8 @@ def test_what_a_searcher_is_told_for_a_failure(
     learnt: list[float] = []
 
     class Listener(RandomSearch):
-        def learn(self, proposal: Proposal, reward: float) -> None:
-            learnt.append(reward)
+        def learn(self, outcome: Outcome) -> None:
+            learnt.append(outcome.known_reward)
 
     class Scripted(ToyTrainer):
         def task(self, folder: Path, seed: int) -> Any:
@@ -418,7 +419,7 @@ def test_what_a_searcher_is_told_for_a_failure(
                 status = "failed" if reward is None else "completed"
                 return Outcome(proposal, status, reward)
 
-            return train
+            return OneByOne(train)
 
     space = chain()
     rules = with_rules(max_children=4, failed_reward=failed_reward)
@@ -464,7 +465,9 @@ def test_an_architecture_that_was_trained_again_counts_with_its_mean(tmp_path: P
 
     class Scripted(ToyTrainer):
         def task(self, folder: Path, seed: int) -> Any:
-            return lambda proposal: Outcome(proposal, "completed", rewards[proposal.index])
+            return OneByOne(
+                lambda proposal: Outcome(proposal, "completed", rewards[proposal.index])
+            )
 
     space = chain()
     rules = with_rules(max_children=3, duplicates="retrain", target_reward=0.8)
@@ -532,11 +535,11 @@ def test_a_child_that_ended_while_the_driver_was_dead_is_harvested(tmp_path: Pat
     dead = Run(tmp_path, executor=ToyExecutor(2, on_wait=die))
     with pytest.raises(Crash):
         dead.run()
-    train, proposal = dead.executor.running[1]
+    (proposal,), outcomes = dead.executor.running[1]
     folder = tmp_path / "children" / "0001"
     folder.mkdir(parents=True)
     (folder / "proposal.json").write_text(json.dumps(proposal.to_json()))
-    (folder / "outcome.json").write_text(json.dumps(train(proposal).to_json()))
+    (folder / "outcome.json").write_text(json.dumps(next(outcomes).to_json()))
     run = Run(tmp_path, executor=ToyExecutor(2))
     run.run()
     assert run.executor.num_trained == 19

@@ -8,7 +8,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from nasrunner.core import Proposal
+from nasrunner.core import Outcome, Proposal
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.one_thread import OneThread
 from tests.study.test_loop import Run, with_rules
@@ -47,7 +47,7 @@ class Watched(RandomSearch):
         self._see("register")
         super().register(proposal)
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
         self._see("learn")
 
     def forget(self, proposal: Proposal) -> None:

@@ -1,11 +1,12 @@
 import dataclasses
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import nasrunner.study.rehearsal
-from nasrunner.core import ConfigError, Outcome, Proposal, Train
+from nasrunner.core import ConfigError, Hear, OneByOne, Outcome, Proposal, Train
 from nasrunner.study.rehearsal import rehearse
 from tests.toys import ToyExecutor, no_mistake
 
@@ -13,12 +14,18 @@ from tests.toys import ToyExecutor, no_mistake
 class OnAnotherMachine(ToyExecutor):
     """Children see an empty folder where the driver has the study's."""
 
-    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
+    def submit(
+        self,
+        train: Train,
+        proposals: Sequence[Proposal],
+        folders: Sequence[Path],
+        hear: Hear | None = None,
+    ) -> None:
         def elsewhere(proposal: Proposal) -> Outcome:
-            probe = dataclasses.replace(train.probe, path=folder / "elsewhere")
-            return dataclasses.replace(train, probe=probe)(proposal)
+            probe = dataclasses.replace(train.train.probe, path=folders[0] / "elsewhere")
+            return dataclasses.replace(train.train, probe=probe)(proposal)
 
-        super().submit(elsewhere, proposal, folder)
+        super().submit(OneByOne(elsewhere), proposals, folders)
 
 
 def refuse() -> None:

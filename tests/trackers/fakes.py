@@ -85,7 +85,7 @@ class FakeStudy:
 
     def proposal(self, index: int) -> Proposal:
         source = FAILED + 1 if index == REUSED else index
-        return Proposal(index, genotype(source), {"parent": index - 1} if index else {})
+        return Proposal(index, genotype(source), parent=index - 1 if index else None)
 
     def run_child(self, index: int) -> None:
         """Leaves the files of a child that was trained."""

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, Searcher, Train
-from tests.toys import no_mistake
+from nasrunner.core import Blueprint, Genotype, OneByOne, Outcome, Proposal, Searcher, Train
+from tests.toys import TakesAnything, no_mistake
 from tests.trackers.fakes import FAILED, FakeStudy
 
 
@@ -32,7 +32,7 @@ class LastingChild:
 
 
 @dataclass(frozen=True)
-class LastingTrainer:
+class LastingTrainer(TakesAnything):
     """Trains the fake study's children."""
 
     study: FakeStudy
@@ -45,7 +45,7 @@ class LastingTrainer:
         return no_mistake
 
     def task(self, folder: Path, seed: int) -> Train:
-        return LastingChild(folder, self.seconds)
+        return OneByOne(LastingChild(folder, self.seconds))
 
 
 class FakeSearch(Searcher):
@@ -58,5 +58,5 @@ class FakeSearch(Searcher):
     def suggest(self, index: int) -> Proposal:
         return self.study.proposal(index)
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
         pass

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.children.files import LAST
 from nasrunner.children.fit.measuring import copied
 from nasrunner.children.fit.module import ChildModule, Line
 from nasrunner.children.tasks.reward import Reward, diverged_loss
+from nasrunner.core.machine.child_folder import BEST, LAST
 from nasrunner.core.machine.files import replace_file
 
 Keep = Literal["best", "last", "all", "none"]
@@ -117,4 +117,4 @@ class KeepWeights(pl.Callback):
         is_chance = self.reward.diverged == "chance" and pl_module.diverged is not None
         if self._kept and not is_chance and trainer.is_global_zero:
             write = functools.partial(torch.save, self._kept[0])
-            replace_file(self.folder / "best.ckpt", write)  # torch's own writer hides a full disk
+            replace_file(self.folder / BEST, write)  # torch's own writer hides a full disk

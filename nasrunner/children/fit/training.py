@@ -4,19 +4,19 @@ import functools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from nasrunner.children.evaluating import mean_curves, mean_outcome
-from nasrunner.children.files import OUTCOME, TRAININGS, ChildFiles, RankFiles
+from nasrunner.children.files import ChildFiles, RankFiles
 from nasrunner.children.fit.attempts import Attempt, Result, attempted
 from nasrunner.children.fit.fitting import Fitting, rewarded
 from nasrunner.children.fit.module import Line
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import applied
-from nasrunner.core import Outcome, Proposal, child_folder
-from nasrunner.core.records import found_outcome, last_line
+from nasrunner.core import Outcome, Proposal
+from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
+from nasrunner.core.records import last_line
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class TrainChild:
     rank: int = 0
 
     def __call__(self, proposal: Proposal) -> Outcome:
-        folder = child_folder(self.task.folder, proposal.index)
-        files = RankFiles(folder, self.rank) if self.rank else ChildFiles(folder)
-        if (folder / OUTCOME).exists():
-            shutil.rmtree(folder / TRAININGS, ignore_errors=True)  # all of it is trained anew
+        folder = ChildFolder.of(self.task.folder, proposal.index)
+        files = RankFiles(folder.path, self.rank) if self.rank else ChildFiles(folder.path)
+        if folder.holds(OUTCOME):
+            shutil.rmtree(folder.trainings, ignore_errors=True)  # all of it is trained anew
         files.forget_outcome()
         return attempted(proposal, files, functools.partial(self._train, proposal, files))
 
@@ -55,10 +55,10 @@ class TrainChild:
             files.start(proposal, config)
         trainings = list(evaluation.trainings(config, seed))
         fittings = [Fitting(self.task, proposal, frozen, *each) for each in trainings]
-        outcomes, curves = _trained_each(fittings, files.folder / TRAININGS, attempt)
+        outcomes, curves = _trained_each(fittings, files.found, attempt)
         with files:
             files.start(proposal, config, mean_curves(curves))
-        for path in (files.folder / TRAININGS / "0").glob("*.ckpt"):
+        for path in files.found.training(0).path.glob("*.ckpt"):
             shutil.copyfile(path, files.folder / path.name)
         attempt.keeps_last = True
         attempt.curves.extend(mean_curves(curves))
@@ -82,17 +82,17 @@ def _trained(fitting: Fitting, files: ChildFiles, attempt: Attempt) -> Result:
 
 
 def _trained_each(
-    fittings: Sequence[Fitting], folder: Path, attempt: Attempt
+    fittings: Sequence[Fitting], folder: ChildFolder, attempt: Attempt
 ) -> tuple[list[Outcome], list[list[Line]]]:
-    """The outcomes and curves of several trainings, each in a folder of its own.
+    """The outcomes and curves of a child's trainings, each in a folder of its own.
 
     The attempt has cost what they have, those of earlier attempts among them.
     """
     outcomes, curves = [], []
     spent_s = 0.0
     for number, fitting in enumerate(fittings):
-        files = ChildFiles(folder / f"{number}")
-        outcome = found_outcome(files.folder, fitting.proposal)
+        files = ChildFiles(folder.training(number).path)
+        outcome = files.found.outcome(fitting.proposal)
         if outcome is None:
             train = functools.partial(_trained, fitting, files)
             outcome = attempted(fitting.proposal, files, train)
@@ -102,5 +102,5 @@ def _trained_each(
             reason = last_line(outcome.error)
             raise TrainingError(f"training {number} of {len(fittings)} failed: {reason}")
         outcomes.append(outcome)
-        curves.append(files.read_curves())
+        curves.append(files.found.curves())
     return outcomes, curves

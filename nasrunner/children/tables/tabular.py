@@ -12,8 +12,8 @@ from nasrunner.children.tables.cost import LinearCost
 from nasrunner.children.tables.table import Table
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
-from nasrunner.core.ports import Blueprint, Check, Train
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.ports import Blueprint, Check, OneByOne, Train
+from nasrunner.core.records import Kind, Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
 
@@ -154,8 +154,21 @@ class TabularTrainer:
     def rehearsal(self) -> Check:
         return self.lookup.load
 
+    @property
+    def reports(self) -> bool:
+        return False  # it answers at once
+
+    def check(self, proposal: Proposal) -> None:
+        if not proposal.is_plain:
+            raise ConfigError(
+                "trainer: a table has rows of children that were trained to their ends"
+            )
+
+    def num_at_once(self, kind: Kind) -> int:
+        return 1
+
     def task(self, folder: Path, seed: int) -> Train:
-        return self.lookup
+        return OneByOne(self.lookup)
 
 
 def _counted(row: Mapping[str, float], column: str | None, factor: float) -> int | None:

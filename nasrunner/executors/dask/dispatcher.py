@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
@@ -185,39 +185,52 @@ class Dispatcher:
         job = self._jobs.get(event[1]["ticket"])
         if job is None:
             return  # its worker was given up before the message came, or it is another study's
+        proposal = job.left.get(event[1]["index"])
         try:
             ended: Outcome | MachineError = pickle.loads(event[1]["outcome"])
             if isinstance(ended, MachineError):
                 self.ended.put(ended)
                 return
-            outcome = replace(ended, proposal=job.proposal)
+            if proposal is None:
+                return  # its folder told it before
+            outcome = replace(ended, proposal=proposal)
         except Exception as error:
-            outcome = failed(job.proposal, f"its outcome cannot be unpickled: {last_lines(error)}")
-        self._end(job, outcome)
+            if proposal is None:
+                return
+            outcome = failed(proposal, f"its outcome cannot be unpickled: {last_lines(error)}")
+        self._settle(job, [outcome])
 
     def _on_error(self, event: tuple[Job, Any]) -> None:
         """A task ended without an outcome: the worker could not even call ``work``."""
         job, future = event
         if job.future is future and self._jobs.get(job.ticket) is job:
-            self._end(job, failed(job.proposal, last_lines(future.exception())))
+            reason = last_lines(future.exception())
+            self._settle(job, [failed(each, reason) for each in job.left.values()])
 
-    def _on_settled(self, event: tuple[Job, Outcome]) -> None:
-        job, outcome = event
+    def _on_settled(self, event: tuple[Job, Sequence[Outcome]]) -> None:
+        job, outcomes = event
         if self._jobs.get(job.ticket) is job:
-            self._end(job, outcome)
+            self._settle(job, outcomes)
 
     def _on_retry(self, job: Job) -> None:
         if self._jobs.get(job.ticket) is job:
             self._queue.appendleft(job)
             self._dispatch()
 
-    def _end(self, job: Job, outcome: Outcome) -> None:
+    def _settle(self, job: Job, outcomes: Sequence[Outcome]) -> None:
+        """Hands on outcomes of a job's children; with the last of them its worker is free."""
+        for outcome in outcomes:
+            if job.left.pop(outcome.proposal.index, None) is not None:
+                self.ended.put(outcome)
+        if not job.left:
+            self._end(job)
+
+    def _end(self, job: Job) -> None:
         del self._jobs[job.ticket]
         for address, busy_with in self._workers.items():
             if busy_with is job:
                 self._workers[address] = None
         job.future = None
-        self.ended.put(outcome)
         self._dispatch()
 
     def _workers_came(self, addresses: Iterable[str]) -> None:
@@ -247,20 +260,25 @@ class Dispatcher:
 
         File system and queue may be slow, and other children need not wait for them.
         """
-        if outcome := job.outcome_left():
-            self._events.put((self._on_settled, (job, outcome)))
-            return
+        if found := job.outcomes_left():
+            self._events.put((self._on_settled, (job, found)))
+            if len(found) == len(job.left):
+                return
         if deaths <= self._retries:
             self._events.put((self._on_retry, job))
         times = "once" if deaths == 1 else f"{deaths} times"
+        what = "this child" if len(job.left) == 1 else "these children"
         reason = (
-            f"the worker process died {times} while it trained this child, the last time: "
+            f"the worker process died {times} while it trained {what}, the last time: "
             f"{self._cluster.why_died(address)} (executor.retries={self._retries})"
         )
         if deaths <= self._retries:
-            _log.info("child %d starts again: %s", job.proposal.index, reason)
+            _log.info("children %s start again: %s", list(job.left), reason)
         else:
-            self._events.put((self._on_settled, (job, failed(job.proposal, reason, cost_s))))
+            found_by = {outcome.proposal.index for outcome in found}
+            lost = [each for index, each in list(job.left.items()) if index not in found_by]
+            outcomes = [failed(each, reason, cost_s) for each in lost]
+            self._events.put((self._on_settled, (job, outcomes)))
 
     def _dispatch(self) -> None:
         for address, busy_with in self._workers.items():
@@ -271,7 +289,7 @@ class Dispatcher:
         job.future = self._client.submit(
             work,
             job.payload,
-            job.proposal,
+            tuple(job.left.values()),
             job.ticket,
             self._threads_per_worker,
             key=f"child-{job.ticket}-{job.deaths}",

@@ -1,16 +1,20 @@
 """Children on the workers of a Dask cluster, one on each at a time, whatever cluster it is."""
 
 import atexit
+import queue
+from collections.abc import Sequence
 from pathlib import Path
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import NasRunnerError, Outcome, Proposal, Train
+from nasrunner.core import Hear, NasRunnerError, Outcome, Proposal, Train
 from nasrunner.executors.dask.cluster import Cluster
 from nasrunner.executors.dask.dispatcher import Dispatcher
 from nasrunner.executors.dask.job import Job
+from nasrunner.executors.listening import Listening
 
 _ABORT_INTERVAL_S = 0.1
+_LISTEN_S = 0.1
 
 
 class DaskExecutor:
@@ -29,7 +33,11 @@ class DaskExecutor:
 
     def __init__(self, cluster: Cluster, threads_per_worker: int, retries: int) -> None:
         self._cluster = cluster
-        self._num_running = 0
+        self._num_running = 0  # submissions, each of which takes a slot
+        self._batches: dict[
+            int, set[int]
+        ] = {}  # by proposal: those submitted with it that are left
+        self._listening = Listening(_LISTEN_S)
         self._pickled: tuple[Train, bytes] | None = None
         self._broken: Exception | None = None
         self._dispatcher = Dispatcher(cluster, threads_per_worker, retries)
@@ -39,14 +47,24 @@ class DaskExecutor:
         slots = self._cluster.num_slots(self._dispatcher.num_workers)
         return max(0, slots - self._num_running)
 
-    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
-        """Starts a child, or queues it until a worker is idle.
+    def submit(
+        self,
+        train: Train,
+        proposals: Sequence[Proposal],
+        folders: Sequence[Path],
+        hear: Hear | None = None,
+    ) -> None:
+        """Starts children on one worker, or queues them until one is idle.
 
         Raises:
             NasRunnerError: ``train`` cannot be pickled.
         """
-        job = Job(self._pickle(train), proposal, folder)
+        job = Job(self._pickle(train), proposals, folders)
         self._num_running += 1
+        batch = {id(each) for each in proposals}
+        self._batches.update(dict.fromkeys(batch, batch))
+        if hear is not None:
+            self._listening.begin(proposals, folders, hear)
         self._dispatcher.submit(job)
 
     def wait(self) -> list[Outcome]:
@@ -61,15 +79,32 @@ class DaskExecutor:
         while not outcomes or not ended.empty():
             if self._broken is not None and not outcomes:
                 raise self._broken
-            what = ended.get()
+            what = self._next()
             if isinstance(what, Outcome):
                 outcomes.append(what)
-                self._num_running -= 1
+                self._end(what.proposal)
             elif isinstance(what, Exception):
                 self._broken = what
             elif self.free_slots():
                 break
         return outcomes
+
+    def _next(self) -> Outcome | Exception | None:
+        """What ended next; while it is waited for, children are listened to."""
+        while self._listening:
+            try:
+                return self._dispatcher.ended.get(timeout=self._listening.wait_s)
+            except queue.Empty:
+                self._listening.look()
+        return self._dispatcher.ended.get()
+
+    def _end(self, proposal: Proposal) -> None:
+        """Frees the slot of a child if it is the last that was submitted together."""
+        self._listening.end(proposal)
+        batch = self._batches.pop(id(proposal))
+        batch.remove(id(proposal))
+        if not batch:
+            self._num_running -= 1
 
     def close(self) -> None:
         atexit.unregister(self.close)

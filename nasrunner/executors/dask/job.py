@@ -1,8 +1,8 @@
-"""A child on its way to one of Dask's workers and back."""
+"""Children on their way to one of Dask's workers and back."""
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,38 +11,45 @@ from nasrunner.executors.folders import outcome_left
 from nasrunner.executors.running import failed, last_lines
 
 
-@dataclass(eq=False)
 class Job:
-    """A child from its submission to its outcome.
+    """Children that one worker trains, from their submission to the outcome of the last.
+
+    Args:
+        payload: what trains them, pickled.
+        proposals: the children.
+        folders: of each the child's own.
 
     Attributes:
-        payload: what trains it, pickled.
-        proposal: the child.
-        folder: the child's.
+        left: the children without an outcome, by index.
         ticket: which submission this is; another study's children may be on the same cluster.
         deaths: how many workers have died of it.
         future: Dask's, while it is on a worker.
     """
 
-    payload: bytes
-    proposal: Proposal
-    folder: Path
-    ticket: str = field(default_factory=lambda: secrets.token_hex(8))
-    deaths: int = 0
-    future: Any = None
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, payload: bytes, proposals: Sequence[Proposal], folders: Sequence[Path]
+    ) -> None:
+        self.payload = payload
+        self.left = {proposal.index: proposal for proposal in proposals}
+        self.ticket = secrets.token_hex(8)
+        self.deaths = 0
+        self.future: Any = None
+        self._folders = {p.index: folder for p, folder in zip(proposals, folders, strict=True)}
         self._submitted_s = time.time()
         self._started_s = time.perf_counter()
 
     def cost_s(self) -> float:
-        """Seconds since its submission."""
-        return time.perf_counter() - self._started_s
+        """Seconds since its submission, for each child that is left."""
+        return (time.perf_counter() - self._started_s) / max(1, len(self.left))
 
-    def outcome_left(self) -> Outcome | None:
-        """The outcome that it wrote before its worker died; None: it wrote none."""
+    def outcomes_left(self) -> list[Outcome]:
+        """The outcomes that its children wrote before their worker died."""
+        return [found for each in list(self.left.values()) if (found := self._left_by(each))]
+
+    def _left_by(self, proposal: Proposal) -> Outcome | None:
+        folder = self._folders[proposal.index]
         try:
-            return outcome_left(self.folder, self.proposal, self._submitted_s)
+            return outcome_left(folder, proposal, self._submitted_s)
         except Exception as error:  # a damaged file
-            reason = f"its outcome in {self.folder} cannot be read: {last_lines(error)}"
-            return failed(self.proposal, reason, self.cost_s())
+            reason = f"its outcome in {folder} cannot be read: {last_lines(error)}"
+            return failed(proposal, reason, self.cost_s())

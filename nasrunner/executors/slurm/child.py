@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from nasrunner.core import MachineError, Outcome, Proposal, Train
-from nasrunner.core.records import found_outcome
-from nasrunner.executors.running import failed, run_child
+from nasrunner.core.machine.child_folder import ChildFolder
+from nasrunner.executors.running import failed, run_children
 
 _REQUEUE_INTERVAL_S = 2.0
 _EARLY_S = 60.0
@@ -62,12 +62,12 @@ class SlurmChild:
         """
         restart = Restart(self)
         signal.signal(signal.SIGUSR2, restart.on_warning)
-        if restart.number and (earlier := found_outcome(self.folder, self.proposal)):
+        if restart.number and (earlier := ChildFolder(self.folder).outcome(self.proposal)):
             return earlier  # it had ended, but its job had not
         if restart.number > self.restarts:
             return failed(self.proposal, restart.reason())
         try:
-            outcome = run_child(self._train, self.proposal)
+            (outcome,) = run_children(_read_train(self.train_file), [self.proposal])
         except MachineError as fault:
             return MachineError(str(fault))
         except SystemExit as stopped:  # SLURM knows what it wants to do with the job
@@ -81,9 +81,6 @@ class SlurmChild:
     def restarts_before(self, number: int) -> int:
         """How often the child was started again in all, at this start of this job."""
         return self.retries - self.restarts + number
-
-    def _train(self, proposal: Proposal) -> Outcome:
-        return _read_train(self.train_file)(proposal)
 
 
 class Restart:

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, Train
+from nasrunner.core import ConfigError, Hear, NasRunnerError, Outcome, Proposal, Train
 from nasrunner.core.annotations import Above, takes_fields_of
 from nasrunner.executors.folders import touch_folder
+from nasrunner.executors.listening import Listening
 from nasrunner.executors.running import failed
 from nasrunner.executors.slurm.cancel import cancel_jobs
 from nasrunner.executors.slurm.child import SlurmChild, after_restarts, write_train
@@ -81,6 +82,7 @@ class SlurmExecutor:
         self._result_interval_s = result_interval_s
         self._grace_s = grace_s
         self._watch = SlurmWatch(squeue_interval_s)
+        self._listening = Listening(result_interval_s)
         self._gathered: deque[tuple[Path, SlurmJob]] = deque()  # with the file of what trains it
         self._jobs: dict[str, tuple[Path, SlurmJob]] = {}  # by job id
         self._ended_jobs: deque[tuple[float, SlurmJob, bool]] = deque()  # when, and if logs stay
@@ -94,12 +96,21 @@ class SlurmExecutor:
     def free_slots(self) -> int:
         return max(0, self._request.max_parallel - len(self._jobs) - len(self._gathered))
 
-    def submit(self, train: Train, proposal: Proposal, folder: Path) -> None:
+    def submit(
+        self,
+        train: Train,
+        proposals: Sequence[Proposal],
+        folders: Sequence[Path],
+        hear: Hear | None = None,
+    ) -> None:
         """Gathers a child for the next array, or finds the job that an earlier driver made for it.
 
         Raises:
             NasRunnerError: ``train`` cannot be pickled, or SLURM refuses the job.
         """
+        (proposal,), (folder,) = proposals, folders
+        if hear is not None:
+            self._listening.begin(proposals, folders, hear)
         shared = _shared_folder(folder)
         train_file = self._write_train(train, shared)
         job = SlurmJob.found(proposal, folder, shared)
@@ -123,6 +134,7 @@ class SlurmExecutor:
             start_s = time.monotonic()
             if outcomes := [*self._results(), *self._lost()]:
                 return outcomes
+            self._listening.look()
             # Many files on a slow file system: leave it alone most of the time.
             took_s = time.monotonic() - start_s
             time.sleep(max(self._result_interval_s, 4 * took_s))
@@ -287,6 +299,7 @@ class SlurmExecutor:
         del self._jobs[str(job.job_id)]
         job.forget()
         is_kept = self._keep_logs or outcome.status != "completed"
+        self._listening.end(job.proposal)
         self._ended_jobs.append((time.monotonic(), job, is_kept and job.proposal.index >= 0))
         return replace(outcome, proposal=job.proposal)
 

@@ -21,12 +21,14 @@ _NO_SETTING = (
     "max_hours",
     "target_reward",
     "max_failures",
+    "keep_weights",
+    "pack_children_above",
     "data.root",
     "data.split_seed",
     "trainer.path",
     "trainer.source",
 )
-"""Keys in which studies of one group may differ: names, places, seeds, budgets, what ran beside."""
+"""Keys in which studies of one group may differ: names, seeds, budgets, what ran beside or stays"""
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:

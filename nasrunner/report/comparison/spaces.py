@@ -46,7 +46,7 @@ def difference_of_spaces(spaces: Mapping[str, RecordedStudy]) -> str:
 
 
 def _key(study: RecordedStudy) -> str:
-    return json.dumps([study.header["space"], study.config["space"]], sort_keys=True, default=str)
+    return json.dumps([study.began.space, study.config["space"]], sort_keys=True, default=str)
 
 
 def _chosen(study: RecordedStudy) -> str:
@@ -64,7 +64,7 @@ def _chosen(study: RecordedStudy) -> str:
 
 def _how(mine: RecordedStudy, theirs: RecordedStudy) -> list[str]:
     """What a reader can say of the other space: decisions and options added or missing."""
-    one, other = mine.header["space"], theirs.header["space"]
+    one, other = mine.began.space, theirs.began.space
     found = []
     if added := [kind for kind in other if kind not in one]:
         found.append(f"also decides {_named(added, 'kind')}")

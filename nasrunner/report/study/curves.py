@@ -1,6 +1,5 @@
 """Learning curves of the best children against those of the rest."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.scales import log_axis
@@ -73,24 +73,14 @@ def read_curve(child: RecordedChild) -> Curve:
     Raises:
         ConfigError: the file is damaged.
     """
-    path = child.folder / "curves.jsonl"
     try:
-        whole, _, _ = path.read_bytes().rpartition(b"\n")
+        return ChildFolder(child.folder).curves()
     except FileNotFoundError:
         return ()
-    curve = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            point = json.loads(line)
-            if not isinstance(point, dict) or "epoch" not in point:
-                raise ValueError("it is no epoch")
-        except ValueError as error:
-            raise ConfigError(
-                f"{path} is damaged in line {number}: {error}. Without the file, the report leaves "
-                "this child's curve out"
-            ) from error
-        curve.append(point)
-    return curve
+    except ValueError as error:
+        raise ConfigError(
+            f"{error}. Without the file, the report leaves this child's curve out"
+        ) from error
 
 
 def _others(study: RecordedStudy, best: set[int]) -> list[RecordedChild]:

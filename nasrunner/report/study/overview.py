@@ -24,7 +24,7 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
             f"Running, or broken off: the last event is of {last}, "
             f"{counted(in_flight, 'child', 'children')} in flight."
         )
-    kinds = sum(len(options) > 1 for options in study.header["space"].values())
+    kinds = sum(len(options) > 1 for options in study.began.space.values())
     searcher = str(study.config["searcher"]["_target_"]).rpartition(".")[2]
     searched = (
         f"{searcher} with seed {study.seed} searches {counted(study.space.size(), 'architecture')}"

@@ -14,7 +14,7 @@ from nasrunner.children.fit.attempts import Attempt, Result, attempted
 from nasrunner.children.fit.loading import load_data
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import Outcome, Proposal
-from nasrunner.retrain.training.network import TESTED
+from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.retrain.training.recipe import (
     RetrainRecipe,
     network_folder,
@@ -39,7 +39,7 @@ def train_mlp_classifier(given: RetrainRecipe, proposal: Proposal) -> Outcome:
     """
     folder = network_folder(given.child.folder, NAME, repetition_of(proposal))
     files = ChildFiles(folder)
-    for name in ("outcome.json", TESTED):  # the outcome first: it says that all is done
+    for name in (OUTCOME, TESTED):  # the outcome first: it says that all is done
         (folder / name).unlink(missing_ok=True)
     return attempted(proposal, files, functools.partial(_train, given, proposal, files))
 

@@ -18,15 +18,13 @@ from nasrunner.children.rehearsal.checks import check_child
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks
 from nasrunner.children.settings.searched import Config, applied, variants
 from nasrunner.core import ConfigError, Genotype, NasRunnerError, OneOf, Outcome, Proposal
+from nasrunner.core.machine.child_folder import BEST, LAST, TESTED
 from nasrunner.retrain.training.recipe import (
     RetrainRecipe,
     network_folder,
     repetition_of,
     repetition_seed,
 )
-
-TESTED = "tested.json"
-"""The record that a network was tested: it stands there before its outcome does."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def _tested(fitted: Fitted, files: ChildFiles, num_trained: int) -> dict[str, fl
     fitted.trainer.test(fitted.module, datamodule=fitted.data, verbose=False)
     record = {
         "time": time.time(),
-        "weights": "last.ckpt" if best_epoch is None else "best.ckpt",
+        "weights": LAST if best_epoch is None else BEST,
         "epoch": num_trained - 1 if best_epoch is None else best_epoch,
         "examples": fitted.module.num_tested,
         "metrics": fitted.module.tested,

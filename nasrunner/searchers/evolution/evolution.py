@@ -7,7 +7,7 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
@@ -19,7 +19,7 @@ class RegularizedEvolution(Searcher):
     ``tournament_size`` members, drawn with replacement, has one active decision changed to
     another option; the child joins the population when its reward arrives, and the oldest member
     leaves. Decisions that the change makes active are drawn uniformly, those it makes inactive
-    are dropped. ``notes["parent"]`` is the index of the winner.
+    are dropped. A proposal's ``parent`` is the index of the winner.
 
     Args:
         population_size: P in the paper, >= 1.
@@ -58,10 +58,10 @@ class RegularizedEvolution(Searcher):
         entrants = rng.integers(len(self.population), size=self.tournament_size)
         parent, _ = max((self.population[i] for i in entrants), key=lambda member: member[1])
         genotype = _mutate(space, parent.genotype, self._draw_decision(parent, rng), rng)
-        return Proposal(index, genotype, {"parent": parent.index})
+        return Proposal(index, genotype, parent=parent.index)
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
-        self.population.append((proposal, reward))
+    def learn(self, outcome: Outcome) -> None:
+        self.population.append((outcome.proposal, outcome.known_reward))
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.population_size:

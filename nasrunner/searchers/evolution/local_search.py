@@ -6,7 +6,7 @@ import numpy as np
 
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
@@ -26,7 +26,7 @@ class LocalSearch(Searcher):
     A climb starts at a random architecture and proposes the neighbours of its incumbent in random
     order: one active decision changed to another option; decisions that the change makes active
     are drawn uniformly. A better child becomes the incumbent. When all neighbours were proposed
-    and none is better, another climb starts. ``notes["parent"]`` is the index of the incumbent;
+    and none is better, another climb starts. Its ``parent`` is the index of the incumbent;
     a start has none.
 
     With children in flight it goes on from the incumbent it has: a better neighbour of an earlier
@@ -59,7 +59,7 @@ class LocalSearch(Searcher):
             for move in self.untried:
                 genotype = _draw(space, parent.genotype, move, rng)
                 if _key(genotype) not in self._known:
-                    return Proposal(index, genotype, {"parent": parent.index})
+                    return Proposal(index, genotype, parent=parent.index)
         return Proposal(index, self._draw_start(space, rng))
 
     def register(self, proposal: Proposal) -> None:
@@ -69,20 +69,21 @@ class LocalSearch(Searcher):
         if self.incumbent is None:
             return
         parent, _ = self.incumbent
-        if "parent" not in proposal.notes:
+        if proposal.parent is None:
             self.untried.clear()
-        elif proposal.notes["parent"] == parent.index:
+        elif proposal.parent == parent.index:
             made = proposal.genotype.items()
             self.untried = [move for move in self.untried if move not in made]
         self._advance()
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
+        proposal, reward = outcome.proposal, outcome.known_reward
         child = self._known[_key(proposal.genotype)] = (proposal, reward)
         if self.incumbent is None:
             self._climb_from(child)
         elif reward > self.incumbent[1]:
             self._better = _best(self._better, child)
-        elif "parent" not in proposal.notes:
+        elif proposal.parent is None:
             self._start = _best(self._start, child)
         self._advance()
 
@@ -97,7 +98,7 @@ class LocalSearch(Searcher):
     def _next_incumbent(self) -> Evaluated | None:
         if self._better is not None and self.improvement == "first":
             return self._better
-        if self.untried or any("parent" in each.notes for each in self.pending.values()):
+        if self.untried or any(each.parent is not None for each in self.pending.values()):
             return None
         return self._better or self._start
 

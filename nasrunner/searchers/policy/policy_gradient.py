@@ -10,7 +10,7 @@ import torch
 
 from nasrunner.core.annotations import Above, AtLeast, Seed, Within
 from nasrunner.core.decision import Decision
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
 from nasrunner.searchers.policy.controller import Controller
@@ -118,13 +118,14 @@ class PolicyGradient(Searcher):
         rollout = Rollout(policy, self.rng(index))
         genotype = self.space_at(index).walk(rollout.choose)
         notes = {"log_probability": rollout.log_probability, "update": update}
-        return Proposal(index, genotype, notes)
+        return Proposal(index, genotype, notes=notes)
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
         self.batches.register(proposal, self._weights)
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
+        proposal, reward = outcome.proposal, outcome.known_reward
         if "log_probability" not in proposal.notes:
             return self.forget(proposal)  # another drew it: no sample of the policy
         self._arrived.append((proposal.index, reward))

@@ -3,7 +3,7 @@
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.order import after, first
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
@@ -33,5 +33,5 @@ class ExhaustiveSearch(Searcher):
         genotype = first(space) if self.last is None else after(space, self.last)
         return None if genotype is None else Proposal(index, genotype)
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
         pass

@@ -11,7 +11,7 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.outliers import without_outliers
@@ -121,11 +121,12 @@ class MonteCarloTreeSearch(Searcher):
             is_complete = len(node.children) == num_branches
             node.is_done = is_complete and all(child.is_done for child in node.children.values())
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
-        self._rewards[proposal.index] = reward
+    def learn(self, outcome: Outcome) -> None:
+        index = outcome.proposal.index
+        self._rewards[index] = outcome.known_reward
         rewards_N = without_outliers(list(self._rewards.values()))
         if np.array_equal(rewards_N[:-1], self._taken_for_N):
-            self._add(proposal.index, float(rewards_N[-1]))
+            self._add(index, float(rewards_N[-1]))
         else:
             for node in {id(n): n for index in self._rewards for n in self._paths[index]}.values():
                 node.num_rewards, node.sum_rewards = 0, 0.0

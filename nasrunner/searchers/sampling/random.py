@@ -1,7 +1,7 @@
 """Random search."""
 
 from nasrunner.core.order import rollout
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 
 
@@ -15,5 +15,5 @@ class RandomSearch(Searcher):
     def suggest(self, index: int) -> Proposal:
         return Proposal(index, rollout(self.space_at(index), self.rng(index)))
 
-    def learn(self, proposal: Proposal, reward: float) -> None:
+    def learn(self, outcome: Outcome) -> None:
         pass

@@ -107,15 +107,12 @@ class Smbo(Searcher):
         super().register(proposal)
         self._taken[self.stage(proposal.index)].add(key_of(proposal.genotype))
 
-    def observe(self, outcome: Outcome) -> None:
+    def learn(self, outcome: Outcome) -> None:
         spread, num_trainings = (outcome.metrics.get(n) for n in ("reward_std", "trainings"))
         if outcome.status == "completed" and spread is not None and num_trainings:
             self._squared_errors.append(spread**2 / num_trainings)
-        super().observe(outcome)
-
-    def learn(self, proposal: Proposal, reward: float) -> None:
-        self.genotypes.append(proposal.genotype)
-        self.rewards.append(reward)
+        self.genotypes.append(outcome.proposal.genotype)
+        self.rewards.append(outcome.known_reward)
         if len(self.rewards) - self._num_to_fit >= self.refit_growth * self._num_to_fit:
             self._num_to_fit = len(self.rewards)
             self._in_flight_then = [p.genotype for p in self.pending.values()]

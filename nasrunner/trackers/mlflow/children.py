@@ -1,5 +1,6 @@
 """Writes the runs of a study's children to MLflow; every call can be repeated without harm."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -7,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nasrunner.core.machine.child_folder import CONFIG, ChildFolder
 from nasrunner.core.ports import Blueprint
-from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.connection import (
     Connection,
@@ -169,8 +171,8 @@ class ChildRuns:
             files["architecture.txt"] = blueprint.text
         if blueprint is not None and blueprint.drawing:
             files["architecture.svg"] = blueprint.drawing
-        if (config := child_folder(self._folder, proposal.index) / "config.yaml").is_file():
-            files["config.yaml"] = config.read_text(encoding="utf-8")
+        with contextlib.suppress(FileNotFoundError):  # it was not trained
+            files[CONFIG] = ChildFolder.of(self._folder, proposal.index).text(CONFIG)
         if outcome.error:
             files["error.txt"] = outcome.error
         self._connection.upload(run.artifact_uri, files)
@@ -198,7 +200,7 @@ class ChildRuns:
             "nasrunner.index": str(proposal.index),
             "nasrunner.architecture": proposal.hash,
         }
-        if (parent := proposal.notes.get("parent")) is not None:
+        if (parent := proposal.parent) is not None:
             fixed["nasrunner.parent_child"] = str(int(parent))
         run = self._client.create_run(
             self._connection.experiment_id,
@@ -223,7 +225,7 @@ class ChildRuns:
         return ChildRun(run.info.run_id, run.info.artifact_uri, curves, single)
 
     def _curves(self, index: int) -> CurveReader:
-        return CurveReader(child_folder(self._folder, index) / "curves.jsonl")
+        return CurveReader(ChildFolder.of(self._folder, index))
 
 
 def _single_metrics(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves
 from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome
 
@@ -32,31 +33,23 @@ class CurveReader:
     """Gives each point of ``curves.jsonl`` once, also where the file is begun anew.
 
     Attributes:
-        path: the file; it may not exist yet.
+        folder: the child's; the file may not exist yet.
         last: epoch and step of the latest point that was taken; (-1, -1) for none.
         latest: the latest value of each metric that was taken.
     """
 
-    path: Path
+    folder: ChildFolder
     last: tuple[int, int] = (-1, -1)
     latest: dict[str, float] = field(default_factory=dict)
-    _offset: int = 0
-    _seen: int = 0
+
+    def __post_init__(self) -> None:
+        self._curves = GrowingCurves(self.folder)
 
     def read(self) -> list[Point]:
         """The points that were added since the last ``take``; a line being written waits."""
-        try:
-            with self.path.open("rb") as file:
-                if file.seek(0, 2) < self._offset:
-                    self._offset = 0
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:  # a child that has not started, or never will
-            return []
-        self._seen = self._offset + data.rfind(b"\n") + 1
         points, last = [], self.last
-        for line in data.splitlines(keepends=True):
-            point = _point(line) if line.endswith(b"\n") else None
+        for line in self._curves.read():
+            point = _point(line)
             if point is not None and (place := (point.epoch, point.step)) > last:
                 points.append(point)
                 last = place
@@ -64,15 +57,14 @@ class CurveReader:
 
     def take(self, points: list[Point]) -> None:
         """Marks what ``read`` gave as safely written."""
-        self._offset = self._seen
+        self._curves.take()
         for point in points:
             self.last = (point.epoch, point.step)
             self.latest.update(point.values)
 
 
-def _point(line: bytes) -> Point | None:
+def _point(record: Mapping[str, Any]) -> Point | None:
     try:
-        record: dict[str, Any] = json.loads(line)
         values = {
             name: float(value)
             for name, value in record.items()
@@ -80,7 +72,7 @@ def _point(line: bytes) -> Point | None:
         }
         step = int(record.get("step", 0))
         return Point(int(record["epoch"]), step, float(record["time"]), values)
-    except (ValueError, KeyError, TypeError):  # a line cut off when its writer was killed
+    except (ValueError, KeyError, TypeError):  # of a user's own, without a time
         return None
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nasrunner.core.machine.child_folder import CONFIG, TESTED, ChildFolder
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome
 from nasrunner.trackers.mlflow import text
@@ -21,7 +22,7 @@ from nasrunner.trackers.mlflow.connection import (
 from nasrunner.trackers.mlflow.curves import CurveReader
 from nasrunner.trackers.mlflow.stores.file import recall
 
-_FILES = ("config.yaml", "tested.json")
+_FILES = (CONFIG, TESTED)
 _STAMPS = {"retrained": "nasrunner.tested_s", "grid": "nasrunner.ended_s"}
 
 
@@ -117,7 +118,8 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         },
         run_name=text.clipped(f"{network.kind} {network.name}", text.MAX_RUN_NAME),
     )
-    points = CurveReader(network.folder / "curves.jsonl").read()
+    folder = ChildFolder(network.folder)
+    points = CurveReader(folder).read()
     on_curves = {name for point in points for name in point.values}
     single = {n: float(v) for n, v in outcome.metrics.items() if n not in on_curves}
     single["cost_s"] = outcome.cost_s
@@ -133,8 +135,7 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         params=params(text.params_of(values)),
         tags=tags({"mlflow.note.content": text.child_note(None, blueprint)}) if blueprint else [],
     )
-    found = [network.folder / name for name in _FILES if (network.folder / name).is_file()]
-    files = {path.name: path.read_text(encoding="utf-8") for path in found}
+    files = {name: folder.text(name) for name in _FILES if folder.holds(name)}
     if blueprint is not None:
         files["architecture.txt"] = blueprint.text
         files["genotype.json"] = json.dumps(outcome.proposal.genotype, indent=2)

@@ -129,9 +129,10 @@ class MlflowTracker:
             "Legal: another address, or tracker=none"
         )
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         assert self._writer is not None, "open first"
-        self._writer.started(proposal, blueprint)
+        if blueprint is not None:  # the run of a supernet begins with its outcome
+            self._writer.started(proposal, blueprint)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         assert self._writer is not None, "open first"

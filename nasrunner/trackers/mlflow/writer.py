@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, Summary
-from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow.artifacts import Artifacts
 from nasrunner.trackers.mlflow.children import ChildRun
 from nasrunner.trackers.mlflow.curves import BestSoFar, ledger_times
@@ -336,7 +337,7 @@ class Writer(threading.Thread):
         if self._times is None:
             self._times = ledger_times(self.runs.info.folder)
         try:
-            return (child_folder(self.runs.info.folder, index) / "outcome.json").stat().st_mtime
+            return ChildFolder.of(self.runs.info.folder, index).outcome_written_s()
         except OSError:
             return self._times.get(index, time.time())
 

@@ -52,7 +52,7 @@ def test_it_is_the_epsilon_of_networks_that_are_retrained(tmp_path):
         data = {**DATA, "path": str(tmp_path / "log")}
         trainer = make_trainer(*overrides, data=data, space=space(epsilon))
         task = RetrainTask(trainer.task(tmp_path / name, 0), "train_and_validation")
-        assert TrainNetwork(task)(Proposal(0, {}, {"repetition": 0})).error is None
+        assert TrainNetwork(task)(Proposal(0, {}, notes={"repetition": 0})).error is None
         found.append(curves(network_folder(tmp_path / name, "0000", 0)))
     assert found[0] == found[1]
 

@@ -25,6 +25,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, child_folder
 from nasrunner.core.machine.stopping import ToldToStop, stopped_by_signals
 from tests.children.blobs import BLOBS, MLP, OWN, Blobs, broken, make_trainer, train
+from tests.toys import train_one
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
 DROPOUT = {"concat": [{"affine": {"units": 16}}, {"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
@@ -331,7 +332,7 @@ def test_data_in_memory_is_read_once_for_all_children(tmp_path, monkeypatch):
     task = trainer.task(tmp_path, 0)
     genotype = trainer.space.walk(lambda decision: 0)
     for index in range(3):
-        assert task(Proposal(index, genotype)).error is None
+        assert train_one(task, Proposal(index, genotype)).error is None
     assert reads == [1]
 
 
@@ -341,8 +342,8 @@ def test_what_own_data_remembers_does_not_pass_from_child_to_child(tmp_path):
     genotype = trainer.space.walk(lambda decision: 0)
     task = trainer.task(tmp_path, 0)
     for index in range(2):
-        assert task(Proposal(index, genotype)).error is None
-    alone = trainer.task(tmp_path / "alone", 0)(Proposal(1, genotype))
+        assert train_one(task, Proposal(index, genotype)).error is None
+    alone = train_one(trainer.task(tmp_path / "alone", 0), Proposal(1, genotype))
     assert curves(tmp_path, 1) == curves(tmp_path / "alone", 1)
     assert alone.error is None
 
@@ -366,7 +367,7 @@ def test_trainer_and_task_travel_by_pickle(tmp_path):
     trainer = pickle.loads(pickle.dumps(make_trainer()))
     task = pickle.loads(pickle.dumps(trainer.task(tmp_path, 0)))
     genotype = trainer.space.walk(lambda decision: 0)
-    assert task(Proposal(0, genotype)).reward == train(tmp_path / "other").reward
+    assert train_one(task, Proposal(0, genotype)).reward == train(tmp_path / "other").reward
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import torch
 from nasrunner.core import ConfigError, DataError, NasRunnerError, Proposal, child_folder
 from tests.children.blobs import BLOBS, MLP, OWN, broken, clouds, make_trainer, train
 from tests.children.fit.test_training import BATCH_NORM, curves
+from tests.toys import train_one
 
 UNVALIDATED = {**OWN, "_target_": "tests.children.odd_data.Unvalidated"}
 
@@ -450,5 +451,5 @@ def test_data_with_a_teardown_is_set_up_for_each_child(tmp_path):
     trainer = make_trainer(data=data, is_rehearsed=False)
     for index in range(2):
         genotype = trainer.space.walk(lambda decision: 0)
-        assert trainer.task(tmp_path, 0)(Proposal(index, genotype)).error is None
+        assert train_one(trainer.task(tmp_path, 0), Proposal(index, genotype)).error is None
     assert log.read_text().splitlines() == ["setup fit", "teardown fit"] * 2

@@ -19,6 +19,7 @@ from nasrunner.children.tables.tabular import TabularTrainer
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError, Proposal, SearchSpace, SpaceError
 from nasrunner.spaces.language.parsing import parse_space
+from tests.toys import train_one
 
 ROOT = Path(__file__).parents[3]
 DATA = Path(os.environ.get("NASRUNNER_DATA", ROOT / "../shared/data"))
@@ -79,14 +80,14 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_child_gets_what_its_row_says(table: Path, tmp_path: Path) -> None:
     train = trainer(table).task(tmp_path, seed=0)
-    outcome = train(Proposal(3, {"0/affine/units": 0, "1/or": 1}))
+    outcome = train_one(train, Proposal(3, {"0/affine/units": 0, "1/or": 1}))
     assert (outcome.status, outcome.reward, outcome.cost_s) == ("completed", 0.75, 2.5)
     assert outcome.metrics == {"doubled": 0.75}
 
 
 def test_the_order_of_answers_in_a_genotype_does_not_matter(table: Path, tmp_path: Path) -> None:
     train = trainer(table).task(tmp_path, seed=0)
-    assert train(Proposal(0, {"1/or": 1, "0/affine/units": 0})).reward == 0.75
+    assert train_one(train, Proposal(0, {"1/or": 1, "0/affine/units": 0})).reward == 0.75
 
 
 def test_a_blueprint_has_the_rows_figures_and_the_networks_text(table: Path) -> None:
@@ -111,7 +112,7 @@ def test_what_the_table_does_not_say_is_unknown(table: Path, tmp_path: Path) -> 
     silent = trainer(table, cost_s=None, parameters=None, flops=None)
     blueprint = silent.inspect({"0/affine/units": 0, "1/or": 0})
     assert (blueprint.parameters, blueprint.flops) == (None, None)
-    outcome = silent.task(tmp_path, 0)(Proposal(0, {"0/affine/units": 0, "1/or": 0}))
+    outcome = train_one(silent.task(tmp_path, 0), Proposal(0, {"0/affine/units": 0, "1/or": 0}))
     assert outcome.cost_s == 0.0
 
 
@@ -126,9 +127,9 @@ COST: dict[str, Any] = {
 def test_an_estimated_cost_counts_the_symbols_of_every_epoch(table: Path, tmp_path: Path) -> None:
     train = trainer(table, cost_s=COST).task(tmp_path, 0)
     wide, tanh = {"0/affine/units": 1, "1/or": 0}, {"0/affine/units": 0, "1/or": 1}
-    assert train(Proposal(0, wide)).cost_s == 12 * (2.0 + 1.0)
-    assert train(Proposal(1, tanh)).cost_s == 12 * (2.0 + 0.5 - 0.25)
-    assert pickle.loads(pickle.dumps(train))(Proposal(0, wide)).cost_s == 36.0
+    assert train_one(train, Proposal(0, wide)).cost_s == 12 * (2.0 + 1.0)
+    assert train_one(train, Proposal(1, tanh)).cost_s == 12 * (2.0 + 0.5 - 0.25)
+    assert train_one(pickle.loads(pickle.dumps(train)), Proposal(0, wide)).cost_s == 36.0
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_symbols_stand_for_the_options(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text(ROWS.replace("8-", "a:").replace("16-", "b:").replace(":0", ":a"))
     train = trainer(path, symbols=["a", "b"], template="{}:{}").task(tmp_path, 0)
-    assert train(Proposal(0, {"0/affine/units": 1, "1/or": 0})).reward == 0.25
+    assert train_one(train, Proposal(0, {"0/affine/units": 1, "1/or": 0})).reward == 0.25
 
 
 def test_json_and_packed_tables_say_the_same(table: Path, tmp_path: Path) -> None:
@@ -176,7 +177,9 @@ def test_json_and_packed_tables_say_the_same(table: Path, tmp_path: Path) -> Non
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     csv.write_bytes(gzip.compress(table.read_bytes()))
     proposal = Proposal(0, {"0/affine/units": 0, "1/or": 1})
-    outcomes = [trainer(p).task(tmp_path, 0)(proposal) for p in (table, plain, packed, csv)]
+    outcomes = [
+        train_one(trainer(p).task(tmp_path, 0), proposal) for p in (table, plain, packed, csv)
+    ]
     assert outcomes == [outcomes[0]] * 4
 
 
@@ -184,7 +187,7 @@ def test_an_architecture_without_a_row_is_invalid(table: Path, tmp_path: Path) -
     missing = {"0/affine/units": 1, "1/or": 1}
     with pytest.raises(SpaceError, match="has no row '16-tanh'"):
         trainer(table).inspect(missing)
-    outcome = trainer(table).task(tmp_path, 0)(Proposal(0, missing))
+    outcome = train_one(trainer(table).task(tmp_path, 0), Proposal(0, missing))
     assert outcome.status == "failed"
     assert "has no row '16-tanh'" in str(outcome.error)
 
@@ -192,7 +195,9 @@ def test_an_architecture_without_a_row_is_invalid(table: Path, tmp_path: Path) -
 def test_the_task_is_pickled_without_the_table(table: Path, tmp_path: Path) -> None:
     text = pickle.dumps(trainer(table).task(tmp_path, 0))
     assert len(text) < 1000
-    assert pickle.loads(text)(Proposal(0, {"0/affine/units": 0, "1/or": 0})).reward == 0.5
+    assert (
+        train_one(pickle.loads(text), Proposal(0, {"0/affine/units": 0, "1/or": 0})).reward == 0.5
+    )
 
 
 def test_a_missing_table_is_one_error_that_says_where_to_get_it(tmp_path: Path) -> None:
@@ -293,7 +298,7 @@ def test_the_best_of_nasbench_macro_has_the_published_accuracy(
     macro: TabularTrainer, tmp_path: Path
 ) -> None:
     best = Proposal(0, genotype_of(macro, "22212202"))
-    assert macro.task(tmp_path, 0)(best).reward == pytest.approx(93.12666)
+    assert train_one(macro.task(tmp_path, 0), best).reward == pytest.approx(93.12666)
 
 
 @needs_macro
@@ -315,7 +320,7 @@ def test_a_cell_of_nasbench201_has_the_figures_of_its_row(
 ) -> None:
     # idx 0: |avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|…~2|
     genotype = genotype_of(nb201, "421211")
-    outcome = nb201.task(tmp_path, 0)(Proposal(0, genotype))
+    outcome = train_one(nb201.task(tmp_path, 0), Proposal(0, genotype))
     assert outcome.reward == 63.364  # c10_valid_12
     assert outcome.metrics == {
         "c10_valid_200": 81.98267,
@@ -348,7 +353,7 @@ def test_the_estimated_seconds_are_those_measured_on_a_thousand_cells(
     with gzip.open(NB201 / "nasbench201_time1000.csv.gz", "rt") as file:
         for row in csv.DictReader(file):
             edges = "".join(cells[row["idx"]][name] for name in EDGES)
-            estimated = train(Proposal(0, genotype_of(nb201, edges))).cost_s
+            estimated = train_one(train, Proposal(0, genotype_of(nb201, edges))).cost_s
             apart.append(abs(estimated / float(row["c10_train_time_12_s"]) - 1))
     assert len(apart) == 1000
     assert sum(apart) / 1000 < 0.03

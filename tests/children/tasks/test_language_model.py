@@ -14,6 +14,7 @@ from nasrunner.retrain.training.tasks import RetrainTask
 from tests.children.blobs import Killed, make_trainer
 from tests.children.texts import TEXT, Memory, first_network, model, text_trainer
 from tests.data.texts import digits
+from tests.toys import train_one
 
 
 def task(unit="word", metrics=None, metric="val_perplexity", num_outputs=3):
@@ -28,7 +29,7 @@ def task(unit="word", metrics=None, metric="val_perplexity", num_outputs=3):
 def train(folder, *overrides, **arguments):
     trainer = text_trainer(*overrides, **arguments)
     genotype = trainer.space.walk(lambda decision: 0)
-    return trainer.task(folder, 0)(Proposal(0, genotype))
+    return train_one(trainer.task(folder, 0), Proposal(0, genotype))
 
 
 def curves(folder):
@@ -179,7 +180,7 @@ def test_a_network_is_tested_on_every_token_of_the_test_part(tmp_path):
     genotype = child.space.walk(lambda decision: 0)
     for on in ("train", "train_and_validation"):
         outcome = TrainNetwork(RetrainTask(replace(child, folder=tmp_path / on), on))(
-            Proposal(0, genotype, {"repetition": 0})
+            Proposal(0, genotype, notes={"repetition": 0})
         )
         assert outcome.error is None
         tested = json.loads((network_folder(tmp_path / on, "0000", 0) / "tested.json").read_text())

@@ -18,6 +18,7 @@ from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal
 from nasrunner.executors.dask.address import AddressExecutor, describe_difference
 from tests.executors import trains
 from tests.executors.test_signals import eventually
+from tests.executors.trains import submit
 
 StartWorker = Callable[[], subprocess.Popen[bytes]]
 
@@ -81,13 +82,13 @@ def test_children_run_on_whatever_workers_come(
 ) -> None:
     start_worker()
     with executor(scheduler) as built:
-        built.submit(trains.by_notes, Proposal(0, {}), tmp_path)
+        submit(built, trains.by_notes, Proposal(0, {}), tmp_path)
         assert outcomes_of(built, 1)[0].status == "completed"
         assert built.free_slots() == 1
         start_worker()
         eventually(lambda: built.free_slots() == 2, "the second worker counts")
         for index in range(2):
-            built.submit(trains.Barrier(tmp_path), Proposal(index, {}), tmp_path)
+            submit(built, trains.Barrier(tmp_path), Proposal(index, {}), tmp_path)
         started = [tmp_path / f"{index}.started" for index in range(2)]
         eventually(lambda: all(file.exists() for file in started), "both train at once")
         (tmp_path / "go").touch()
@@ -99,7 +100,7 @@ def test_a_study_that_waits_hears_of_a_worker_that_comes(
 ) -> None:
     start_worker()
     with executor(scheduler) as built:
-        built.submit(trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
+        submit(built, trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
         eventually((tmp_path / "0.started").exists, "it trains")
         start_worker()
         assert built.wait() == []
@@ -115,8 +116,8 @@ def test_two_studies_on_one_cluster_get_their_own_outcomes(
     address = json.loads(scheduler.read_text())["address"]
     with executor(scheduler) as one, executor(address) as other:
         for index in range(5):
-            one.submit(trains.by_notes, Proposal(index, {}, {"sleep_s": 0.01}), tmp_path)
-            other.submit(trains.by_notes, Proposal(index, {}, {"raises": 1.0}), tmp_path)
+            submit(one, trains.by_notes, Proposal(index, {}, notes={"sleep_s": 0.01}), tmp_path)
+            submit(other, trains.by_notes, Proposal(index, {}, notes={"raises": 1.0}), tmp_path)
         assert {o.status for o in outcomes_of(one, 5).values()} == {"completed"}
         assert {o.status for o in outcomes_of(other, 5).values()} == {"failed"}
 
@@ -126,7 +127,7 @@ def test_a_child_whose_worker_is_lost_waits_for_the_next(
 ) -> None:
     first = start_worker()
     with executor(scheduler) as built:
-        built.submit(trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
+        submit(built, trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
         eventually((tmp_path / "0.started").exists, "it trains")
         os.killpg(first.pid, signal.SIGKILL)
         (tmp_path / "go").touch()
@@ -139,7 +140,7 @@ def test_a_child_that_still_runs_when_the_study_stops_does_not_run_on(
 ) -> None:
     start_worker()
     with executor(scheduler) as built:
-        built.submit(trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
+        submit(built, trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
         started = tmp_path / "0.started"
         eventually(lambda: started.exists() and bool(started.read_text()), "it trains")
     pid = int(started.read_text())
@@ -149,7 +150,7 @@ def test_a_child_that_still_runs_when_the_study_stops_does_not_run_on(
 def test_a_cluster_without_workers_is_an_error_after_a_while(scheduler: Path) -> None:
     with executor(scheduler, wait_s=1.0) as built:
         assert built.free_slots() == 1
-        built.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(built, trains.by_notes, Proposal(0, {}), trains.FOLDER)
         with pytest.raises(
             NasRunnerError,
             match=r"has had no worker for executor\.wait_s=1 seconds; start some, for example with",
@@ -163,7 +164,7 @@ def test_a_scheduler_that_ends_is_an_error(
 ) -> None:
     start_worker()
     with executor(scheduler) as built:
-        built.submit(trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
+        submit(built, trains.Barrier(tmp_path), Proposal(0, {}), tmp_path)
         eventually((tmp_path / "0.started").exists, "it trains")
         os.kill(json_pid(scheduler), signal.SIGKILL)
         with pytest.raises(NasRunnerError, match=r"no child can run: Dask's scheduler is gone"):
@@ -188,7 +189,7 @@ def test_workers_with_other_versions_are_refused(
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     monkeypatch.setattr(platform, "python_version_tuple", lambda: ("3", "99", "0"))
     with executor(scheduler) as built:
-        built.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(built, trains.by_notes, Proposal(0, {}), trains.FOLDER)
         with pytest.raises(
             ConfigError,
             match=rf"the one at tcp://\S+ has others: python {here} instead of 3\.99$",
@@ -210,7 +211,7 @@ def test_what_differs_is_told_in_words() -> None:
 
 def test_an_address_that_does_not_answer_is_one_error() -> None:
     with executor("tcp://127.0.0.1:9", wait_s=0.5) as built:
-        built.submit(trains.by_notes, Proposal(0, {}), trains.FOLDER)
+        submit(built, trains.by_notes, Proposal(0, {}), trains.FOLDER)
         with pytest.raises(
             ConfigError, match=r"tcp://127\.0\.0\.1:9 does not answer within executor\.wait_s=0\.5"
         ):

@@ -18,6 +18,7 @@ from nasrunner.executors.dask.jobs import with_defaults
 from nasrunner.executors.dask.queue import Queue, SlurmQueue
 from tests.executors import trains
 from tests.executors.test_signals import eventually
+from tests.executors.trains import submit
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -110,7 +111,7 @@ def test_a_queue_that_refuses_the_first_job_is_an_error_with_its_words(
     job = {"interface": "lo"}  # there may be no other
     described = config("dask_pbs", log_folder=str(tmp_path / "logs"), tls=False, job=job)
     with contextlib.closing(construct(described, "executor")) as executor:
-        executor.submit(trains.by_notes, Proposal(0, {}), tmp_path)
+        submit(executor, trains.by_notes, Proposal(0, {}), tmp_path)
         with pytest.raises(
             ConfigError,
             match=r"^executor\.job: the queue refused the job of a worker: qsub: Unknown queue "
@@ -143,7 +144,7 @@ def test_a_child_whose_worker_is_killed_is_retried_in_whatever_queue_runs_the_jo
     with contextlib.closing(construct(described, "executor")) as executor:
         assert executor.free_slots() == 2
         for index in range(2):
-            executor.submit(trains.Barrier(tmp_path), Proposal(index, {}), tmp_path)
+            submit(executor, trains.Barrier(tmp_path), Proposal(index, {}), tmp_path)
         eventually(lambda: all(f.exists() and f.read_text() for f in started), "both train")
         victim = int(started[0].read_text())
         os.kill(victim, signal.SIGKILL)

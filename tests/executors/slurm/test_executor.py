@@ -22,6 +22,7 @@ from nasrunner.executors.slurm.executor import SlurmExecutor
 from nasrunner.executors.slurm.request import Request
 from tests.executors import trains
 from tests.executors.slurm.fake import FakeSlurm, leave_result
+from tests.executors.trains import submit
 
 GOLDEN = Path(__file__).parent / "golden"
 SHIPPED = OmegaConf.load("conf/executor/slurm.yaml")
@@ -55,7 +56,7 @@ def send(executor: SlurmExecutor, study: Path, *indices: int) -> list[Proposal]:
     """Submits children as far as sbatch."""
     proposals = [Proposal(index, {"a": index}) for index in indices]
     for proposal in proposals:
-        executor.submit(trains.by_notes, proposal, child_folder(study, proposal.index))
+        submit(executor, trains.by_notes, proposal, child_folder(study, proposal.index))
     executor._submit_gathered()
     executor._watch.watch(executor._jobs)
     return proposals
@@ -121,7 +122,7 @@ def test_children_that_gather_become_one_array_and_none_exceeds_the_slots(
     with opened(max_parallel=3) as executor:
         for index in range(5):
             folder = child_folder(study, index)
-            executor.submit(trains.by_notes, Proposal(index, {"a": index}), folder)
+            submit(executor, trains.by_notes, Proposal(index, {"a": index}), folder)
         assert len(slurm.asked("sbatch")) == 1  # sent when the slots were full
         assert "--array=0-2%3" in slurm.sbatch_text
         assert executor.free_slots() == 0
@@ -522,7 +523,7 @@ def test_another_architecture_in_the_same_folder_is_not_taken_for_the_same_child
         send(first, study, 0)
         abandon(first)
     with opened() as second:
-        second.submit(trains.by_notes, Proposal(0, {"a": 5}), child_folder(study, 0))
+        submit(second, trains.by_notes, Proposal(0, {"a": 5}), child_folder(study, 0))
         second._submit_gathered()
         assert record(study, 0)["job_id"] == "101"
 
@@ -550,7 +551,8 @@ def test_a_study_leaves_no_files_of_completed_children(slurm: FakeSlurm, study: 
 
 def test_what_trains_cannot_be_pickled_is_said(slurm: FakeSlurm, study: Path) -> None:
     with opened() as executor, pytest.raises(NasRunnerError, match="must be picklable"):
-        executor.submit(
+        submit(
+            executor,
             trains.CannotCross(),  # type: ignore[arg-type]
             Proposal(0, {}),
             child_folder(study, 0),

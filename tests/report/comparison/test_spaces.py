@@ -1,7 +1,5 @@
 """Studies of different spaces: their names, how they differ, and what is compared."""
 
-from dataclasses import replace
-
 import pytest
 
 from nasrunner.core import ConfigError
@@ -10,7 +8,7 @@ from nasrunner.report.comparison.baselines import find_baselines, name_of
 from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.sections import compare_sections
 from nasrunner.report.comparison.spaces import difference_of_spaces
-from nasrunner.study.header import header
+from nasrunner.study.beginning import beginning
 from tests.report.recordings import EVOLUTION, SPACE, recorded
 from tests.report.study.test_decisions import study_of
 
@@ -48,8 +46,9 @@ def four(tmp_path, seeds=(0,), length=6):
 
 def sentence(*trees):
     studies = [study_of("/nowhere", tree, []) for tree in trees]
-    with_header = [replace(study, header=header(study.space, 0)) for study in studies]
-    return difference_of_spaces(dict(zip("abc", with_header, strict=False)))
+    for study in studies:
+        study.state.apply(beginning(study.space, 0, {}), 0.0)
+    return difference_of_spaces(dict(zip("abc", studies, strict=False)))
 
 
 # Names

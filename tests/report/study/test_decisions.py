@@ -6,7 +6,9 @@ import pytest
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.decision import Genotype
-from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.core.ledger.events import Proposed, Recorded
+from nasrunner.core.ledger.state import StudyState
+from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Table
 from nasrunner.report.study.bands import MAX_OPTIONS, bands_of
 from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
@@ -23,14 +25,13 @@ TWO = {
 
 def study_of(tmp_path, space, children: list[tuple[Genotype, float | None]]) -> RecordedStudy:
     """A study whose children have these genotypes and rewards; None: it failed."""
-    made = []
+    study = RecordedStudy(tmp_path, config(space=space), StudyState())
     for index, (genotype, reward) in enumerate(children):
         proposal = Proposal(index, genotype)
         status = "failed" if reward is None else "completed"
-        outcome = Outcome(proposal, status, reward)
-        made.append(RecordedChild(proposal, outcome, index, index + 1.0, tmp_path))
-    session = (0.0, float(len(children)))
-    return RecordedStudy(tmp_path, config(space=space), {"seed": 0}, tuple(made), (session,), "")
+        study.state.apply(Proposed(proposal), float(index))
+        study.state.apply(Recorded(Outcome(proposal, status, reward)), index + 1.0)
+    return study
 
 
 def two(units: int, *bodies: int) -> Genotype:
@@ -101,11 +102,9 @@ def test_a_decision_with_one_option_is_none(tmp_path):
 def test_failed_and_repeated_children_are_proposed_but_have_no_reward(tmp_path):
     study = study_of(tmp_path, TWO, [(two(0, 0), 0.5), (two(0, 0), None)])
     repeated = Outcome(Proposal(2, two(0, 0)), "completed", 0.5, reused_from=0)
-    child = RecordedChild(repeated.proposal, repeated, 2, 3.0, tmp_path)
-    in_flight = RecordedChild(Proposal(3, two(0, 0)), None, 3, None, tmp_path)
-    study = RecordedStudy(
-        tmp_path, study.config, study.header, (*study.children, child, in_flight), ((0, 4),), None
-    )
+    study.state.apply(Proposed(repeated.proposal), 2.0)
+    study.state.apply(Recorded(repeated), 3.0)
+    study.state.apply(Proposed(Proposal(3, two(0, 0))), 3.0)
     units = kinds(study)["0/affine/units"]
     assert len(units.asked) == 4
     assert units.rewards == [[0.5], []]

@@ -19,7 +19,7 @@ from tests.retrain.training.test_network import DATA, TestedBlobs
 def test_it_is_scikit_learns_own_on_the_same_examples(tmp_path, on, num_trained):
     data = {**DATA, "path": str(tmp_path / "log")}
     child = make_trainer(data=data).task(tmp_path, 5)
-    outcome = MlpClassifierTask(child, on)(Proposal(-1, {}, {"repetition": 1}))
+    outcome = MlpClassifierTask(child, on)(Proposal(-1, {}, notes={"repetition": 1}))
     assert outcome.error is None
 
     blobs = TestedBlobs(**{name: value for name, value in data.items() if name != "_target_"})

@@ -78,7 +78,7 @@ def retrain_task(folder, *overrides, on="train", data=None, seed=0, **arguments)
 def retrain(folder, *overrides, repetition=0, choose=lambda decision: 0, **arguments):
     task = retrain_task(folder, *overrides, **arguments)
     genotype = task.child.space.walk(choose)
-    outcome = task(Proposal(7, genotype, {"repetition": repetition}))
+    outcome = task(Proposal(7, genotype, notes={"repetition": repetition}))
     return outcome, network_folder(folder, "0007", repetition)
 
 

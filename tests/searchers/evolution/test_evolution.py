@@ -56,7 +56,7 @@ def test_children_without_a_reward_never_join() -> None:
 def test_parents_are_bred_only_after_the_first_population() -> None:
     searcher = evolution(load_space("mlp"), 30, 10)
     proposals = [step(searcher, 0.5) for _ in range(40)]
-    assert [bool(p.notes) for p in proposals] == [False] * 30 + [True] * 10
+    assert [p.parent is not None for p in proposals] == [False] * 30 + [True] * 10
 
 
 def test_the_best_of_a_tournament_is_the_parent() -> None:
@@ -66,7 +66,7 @@ def test_the_best_of_a_tournament_is_the_parent() -> None:
     parents = []
     for index in range(4, 204):
         proposal = searcher.suggest(index)
-        parents.append(proposal.notes["parent"])
+        parents.append(proposal.parent)
     # 4 draws with replacement hold the best of 4 with probability 1 - (3/4)^4 = 0.684
     assert parents.count(1) == pytest.approx(200 * 0.684, abs=3 * 6.6)
 
@@ -78,10 +78,10 @@ def test_a_mutation_changes_one_decision_and_its_consequences_only() -> None:
     changes = set()
     for _ in range(200):
         proposals.append(step(searcher, None if proposals and not len(proposals) % 7 else 0.5))
-        if "parent" not in proposals[-1].notes:
+        if proposals[-1].parent is None:
             continue
         child = proposals[-1].genotype
-        parent = proposals[int(proposals[-1].notes["parent"])].genotype
+        parent = proposals[proposals[-1].parent].genotype
         changed = [path for path in child.keys() & parent.keys() if child[path] != parent[path]]
         assert len(changed) == 1
         changes.add(changed[0])

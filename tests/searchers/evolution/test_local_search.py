@@ -30,7 +30,7 @@ def step(searcher: LocalSearch, reward: float | None) -> Proposal:
 
 
 def parent(proposal: Proposal) -> float | None:
-    return proposal.notes.get("parent")
+    return proposal.parent
 
 
 def grid(size: int) -> SearchSpace:
@@ -71,10 +71,10 @@ def test_a_neighbour_changes_one_decision_and_its_consequences_only() -> None:
         proposal = propose(searcher)
         finish(searcher, proposal, reward_of(proposal))
         proposals[proposal.index] = proposal
-        if "parent" not in proposal.notes:
+        if proposal.parent is None:
             continue
         child = proposal.genotype
-        source = proposals[int(proposal.notes["parent"])].genotype
+        source = proposals[proposal.parent].genotype
         changed = [path for path in child.keys() & source.keys() if child[path] != source[path]]
         assert len(changed) == 1
         drawn |= child.keys() - source.keys()
@@ -120,13 +120,13 @@ def test_where_every_climb_leads_to_the_optimum_the_first_one_does(
 def test_a_neighbour_known_to_be_better_is_taken_without_being_proposed() -> None:
     searcher = local_search(grid(3))
     tried = [
-        (at(0, 0), {}, 0.9),
-        (at(1, 1), {}, 0.3),  # a start: the neighbours of (0, 0) count as proposed
-        (at(1, 0), {"parent": 1}, 0.4),  # its neighbour (0, 0) is better
+        (at(0, 0), None, 0.9),
+        (at(1, 1), None, 0.3),  # a start: the neighbours of (0, 0) count as proposed
+        (at(1, 0), 1, 0.4),  # its neighbour (0, 0) is better
     ]
     incumbents = []
-    for index, (genotype, notes, reward) in enumerate(tried):
-        proposal = Proposal(index, genotype, notes)
+    for index, (genotype, parent, reward) in enumerate(tried):
+        proposal = Proposal(index, genotype, parent=parent)
         searcher.register(proposal)
         finish(searcher, proposal, reward)
         assert searcher.incumbent is not None

@@ -57,7 +57,7 @@ def test_ppo_takes_its_steps_and_stops_where_the_ratio_is_clipped(num_steps: int
     )
     searcher.baseline = 0.0
     before = searcher.suggest(0)
-    searcher.learn(before, 1.0)
+    searcher.learn(Outcome(before, "completed", 1.0))
     with torch.no_grad():
         log_p_B, _ = searcher.controller.forward([searcher._replay(before)])
     ratio = math.exp(log_p_B.item() - before.notes["log_probability"])

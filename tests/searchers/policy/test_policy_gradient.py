@@ -111,7 +111,7 @@ def test_gradient_is_that_of_equation_3_by_finite_differences(space: SearchSpace
 def test_gradient_of_one_decision_is_the_chosen_option_minus_the_probabilities() -> None:
     space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
     searcher = reinforce(space, init_range=1e-9)  # so that each option has probability 1/3
-    chosen = Proposal(0, {"affine/units": 1}, {"log_probability": math.log(1 / 3)})
+    chosen = Proposal(0, {"affine/units": 1}, notes={"log_probability": math.log(1 / 3)})
     torch.autograd.backward(searcher.loss([(chosen, 0.6)], searcher.controller))
     # d log softmax_1 / d bias = (0, 1, 0) - (1/3, 1/3, 1/3), times R - b = 0.6; minus for a loss
     assert searcher.controller.head.bias.grad is not None
@@ -212,14 +212,16 @@ def test_it_learns_where_random_search_stays_at_chance(objective: Objective, chi
 
 def test_entropy_bonus_flattens_the_policy() -> None:
     space = parse_space({"affine": {"units": {"oneof": [8, 16, 32]}}})
-    chosen = Proposal(0, {"affine/units": 0}, {"log_probability": math.log(1 / 3)})
+    chosen = Proposal(0, {"affine/units": 0}, notes={"log_probability": math.log(1 / 3)})
     spread = []
     for entropy_bonus in (0.0, 1.0):
         searcher = reinforce(
             space, init_range=2.0, children_per_replica=1, entropy_bonus=entropy_bonus
         )
         for _ in range(50):
-            searcher.learn(chosen, 0.5)  # a constant reward: nothing but the bonus moves it
+            searcher.learn(
+                Outcome(chosen, "completed", 0.5)
+            )  # a constant reward: nothing but the bonus moves it
         spread.append(np.ptp(first_probabilities(searcher)))
     assert spread[0] > 0.1
     assert spread[1] < 0.01

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.core import Outcome, Proposal, Train
+from nasrunner.core import OneByOne, Outcome, Proposal, Train
 from tests.toys import ToyTrainer, toy_reward
 
 
@@ -44,7 +44,7 @@ class HeldTrainer(ToyTrainer):
     """Rewards a genotype by its hash, once the child is let go."""
 
     def task(self, folder: Path, seed: int) -> Train:
-        return Held(folder)
+        return OneByOne(Held(folder))
 
 
 def starts(folder: Path) -> list[Start]:

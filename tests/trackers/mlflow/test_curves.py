@@ -1,6 +1,7 @@
 import json
 
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.trackers.mlflow.curves import BestSoFar, CurveReader, ledger_times
 
 
@@ -16,7 +17,7 @@ def epochs(reader):
 
 def test_epochs_come_once_and_a_line_being_written_waits(tmp_path):
     path = tmp_path / "curves.jsonl"
-    reader = CurveReader(path)
+    reader = CurveReader(ChildFolder(tmp_path))
     assert epochs(reader) == []  # there is no file yet
     path.write_text(line(0, loss=1.0) + line(1, loss=0.5)[:-9])
     assert epochs(reader) == [0]
@@ -30,7 +31,7 @@ def test_several_validations_of_an_epoch_come_once_each(tmp_path):
     path = tmp_path / "curves.jsonl"
     steps = [json.dumps({"epoch": 0, "step": step, "time": 5.0, "loss": 1.0}) for step in (2, 4)]
     path.write_text(steps[0] + "\n")
-    reader = CurveReader(path)
+    reader = CurveReader(ChildFolder(tmp_path))
     assert epochs(reader) == [0]
     path.write_text("".join(f"{each}\n" for each in steps))
     points = reader.read()
@@ -42,14 +43,14 @@ def test_several_validations_of_an_epoch_come_once_each(tmp_path):
 def test_what_was_not_taken_comes_again(tmp_path):
     path = tmp_path / "curves.jsonl"
     path.write_text(line(0, loss=1.0))
-    reader = CurveReader(path)
+    reader = CurveReader(ChildFolder(tmp_path))
     assert [p.epoch for p in reader.read()] == [p.epoch for p in reader.read()] == [0]
 
 
 def test_a_file_begun_anew_gives_only_later_epochs(tmp_path):
     path = tmp_path / "curves.jsonl"
     path.write_text(line(0, loss=1.0) + line(1, loss=0.5))
-    reader = CurveReader(path)
+    reader = CurveReader(ChildFolder(tmp_path))
     assert epochs(reader) == [0, 1]
     path.write_text(line(0, loss=1.0))
     assert epochs(reader) == []
@@ -60,7 +61,7 @@ def test_a_file_begun_anew_gives_only_later_epochs(tmp_path):
 def test_a_damaged_line_is_left_out(tmp_path):
     path = tmp_path / "curves.jsonl"
     path.write_text(line(0, loss=1.0) + '{"epoch": 1, "ti\n' + line(2, loss=float("nan")))
-    reader = CurveReader(path)
+    reader = CurveReader(ChildFolder(tmp_path))
     assert epochs(reader) == [0, 2]
     assert reader.latest["loss"] != reader.latest["loss"]
 

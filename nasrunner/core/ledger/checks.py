@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from nasrunner.core.records import Status
+from nasrunner.core.records import Kind, Status
 
 
 class EventOrder:
@@ -26,16 +26,23 @@ class EventOrder:
                 "the study begins a second time" if self._has_begun else "it is no study's first"
             )
         self._has_begun = True
-        known = {name: check for name, check in _MAY_HOLD.items() if name in event}
+        may_hold = {**_CLOCK, **(_MAY_HOLD if kind in _FIELDS else {})}
+        known = {name: check for name, check in may_hold.items() if name in event}
         _check_fields(event, {"time": _is_number, **known, **_FIELDS.get(kind, {})})
         if kind == "proposed":
-            self._propose(event["index"])
+            self._propose(event["index"], [each["child"] for each in event.get("sources", ())])
         elif kind == "outcome":
             self._end(event["index"])
+        elif kind in ("reported", "stopping") and event["index"] not in self._in_flight:
+            raise ValueError(f"child {event['index']} is {kind}, but is not in flight")
 
-    def _propose(self, index: int) -> None:
+    def _propose(self, index: int, sources: Sequence[int]) -> None:
         if index != self._num_proposed:
             raise ValueError(f"child {index} is proposed, but child {self._num_proposed} is next")
+        if unknown := [source for source in sources if not 0 <= source < index]:
+            raise ValueError(
+                f"child {index} takes over from child {unknown[0]}, which is not there"
+            )
         self._num_proposed += 1
         self._in_flight.add(index)
 
@@ -68,17 +75,6 @@ def times(events: Sequence[Mapping[str, Any]]) -> list[float]:
     return found
 
 
-def sessions(events: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
-    """When the first and the last event of each session was written, in Unix seconds."""
-    found: list[tuple[float, float]] = []
-    for event, time_s in zip(events, times(events), strict=True):
-        if not found or event["event"] == "resumed":
-            found.append((time_s, time_s))
-        first_s, last_s = found[-1]
-        found[-1] = (first_s, max(last_s, time_s))
-    return found
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -97,6 +93,18 @@ def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
 
 def _is_mapping_to(check: Callable[[object], bool]) -> Callable[[object], bool]:
     return lambda value: isinstance(value, dict) and all(check(each) for each in value.values())
+
+
+def _is_list_of(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(check(each) for each in value)
+
+
+def _is_source(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_whole(value.get("child"))
+        and value.get("what") in ("training", "weights")
+    )
 
 
 _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
@@ -119,12 +127,28 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
         "error": _or_none(_is_text),
         "reused_from": _or_none(_is_whole),
     },
+    "reported": {"index": _is_whole, "epoch": _is_whole, "metrics": _is_mapping_to(_is_number)},
+    "stopping": {"index": _is_whole, "epoch": _is_whole},
     "ended": {"reason": _is_text},
 }
 """Kind of event -> what it holds. Of a kind that a later version adds nothing is known."""
 
-_MAY_HOLD: Mapping[str, Callable[[object], bool]] = {"monotonic_s": _is_number, "seed": _is_whole}
-"""What the events of earlier versions lack."""
+_CLOCK: Mapping[str, Callable[[object], bool]] = {"monotonic_s": _is_number}
+
+_MAY_HOLD: Mapping[str, Callable[[object], bool]] = {
+    "seed": _is_whole,
+    "kind": lambda value: value in get_args(Kind),
+    "fidelity": _is_mapping_to(_is_number),
+    "until": _is_whole,
+    "sources": _is_list_of(_is_source),
+    "parent": _is_whole,
+    "identity": _is_text,
+    "curve": _is_mapping_to(_is_list_of(_is_number)),
+    "objectives": _is_mapping_to(_is_number),
+    "found": _is_list_of(_is_mapping_to(_is_whole)),
+    "lacks": _is_list_of(_is_whole),
+}
+"""What the events of earlier versions lack, and what is left out where there is none."""
 
 
 def _check_fields(event: Mapping[str, Any], fields: Mapping[str, Callable[[object], bool]]) -> None:

@@ -1,30 +1,34 @@
-"""What a ledger says of the study it belongs to: what it searches, and what else it depends on."""
+"""How a study begins, and whether one that goes on is still the same."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from nasrunner.core.errors import LedgerError
 from nasrunner.core.language.moved import with_present_targets
+from nasrunner.core.ledger.events import Began
 from nasrunner.core.space import Space
 from nasrunner.study.ledger import VERSION
 
 
-def header(space: Space, seed: int) -> dict[str, Any]:
-    """What must stay the same when a study is resumed."""
+def beginning(space: Space, seed: int, fingerprints: Mapping[str, str]) -> Began:
+    """Makes the first event of a study, most of which must stay the same when it is resumed."""
     signature = {kind: list(options) for kind, options in space.signature().items()}
-    return {"version": VERSION, "seed": seed, "space": signature}
+    return Began(VERSION, seed, signature, dict(fingerprints))
 
 
-def check_header(recorded: dict[str, Any], current: dict[str, Any], path: Path) -> None:
-    """Refuses to continue a ledger that was written for something else."""
-    if recorded.get("version") != VERSION:
-        raise LedgerError(f"{path} has version {recorded.get('version')}, legal: {VERSION}")
-    if recorded["seed"] != current["seed"]:
-        raise LedgerError(f"{path} was written with seed={recorded['seed']}, not {current['seed']}")
+def check_same(recorded: Began, current: Began, path: Path) -> None:
+    """Refuses to go on with a ledger that was written for something else.
+
+    Raises:
+        LedgerError: for another version, seed or space.
+    """
+    if recorded.version != VERSION:
+        raise LedgerError(f"{path} has version {recorded.version}, legal: {VERSION}")
+    if recorded.seed != current.seed:
+        raise LedgerError(f"{path} was written with seed={recorded.seed}, not {current.seed}")
     # Options may name classes, and earlier versions found ours by other paths.
-    before, now = with_present_targets(recorded["space"]), json.loads(json.dumps(current["space"]))
+    before, now = with_present_targets(recorded.space), json.loads(json.dumps(current.space))
     for kind in [*before, *(kind for kind in now if kind not in before)]:
         if before.get(kind) != now.get(kind):
             raise LedgerError(

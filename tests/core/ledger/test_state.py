@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from nasrunner.study.events import sessions, times
+from nasrunner.core.ledger.checks import times
+from nasrunner.core.ledger.events import Resumed
+from nasrunner.core.ledger.state import StudyState
 
 DAY_S = 24 * 3600.0
 
@@ -12,6 +14,14 @@ DAY_S = 24 * 3600.0
 def event(kind: str, time_s: float, monotonic_s: float | None = None) -> dict[str, Any]:
     known = {} if monotonic_s is None else {"monotonic_s": monotonic_s}
     return {"event": kind, "time": time_s, **known}
+
+
+def sessions(events: list[dict[str, Any]]) -> list[tuple[float, float]]:
+    """When the first and the last event of each session were written."""
+    state = StudyState()
+    for each, time_s in zip(events, times(events), strict=True):
+        state.apply(Resumed() if each["event"] == "resumed" else None, time_s)
+    return state.sessions
 
 
 def test_a_clock_that_is_set_changes_no_duration() -> None:

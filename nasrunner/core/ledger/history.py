@@ -1,0 +1,109 @@
+"""What a study has seen so far: outcomes, duplicates, counts, and the best children."""
+
+import math
+import re
+from collections import Counter
+
+from nasrunner.core.ranking import Ranking
+from nasrunner.core.records import MEASURED, Outcome, last_line
+
+_NUMBER = re.compile(r"\d[\d.,]*")
+"""Reasons that differ in numbers only are one reason."""
+
+
+class History:
+    """The outcomes of a study in the order they were recorded, ready to be asked about.
+
+    Attributes:
+        outcomes: all of them.
+        counts: how many by what became of them, in a word; what goes on with a child, estimates
+            and supernets are counted for themselves.
+        cost_s: seconds spent training.
+        worst_reward: of the children that were trained to their ends; infinite without one.
+        ranking: the architectures by the rewards of full trainings.
+    """
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+        self.counts: Counter[str] = Counter()
+        self.cost_s = 0.0
+        self.worst_reward = math.inf
+        self.ranking = Ranking()
+        self.num_failed = 0
+        self._rungs: dict[int, Ranking] = {}
+        self._evaluated: dict[str, Outcome] = {}
+        self._num_plain = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Takes an outcome that stands in the ledger."""
+        self.outcomes.append(outcome)
+        self.cost_s += outcome.cost_s
+        self.counts[_counted_as(outcome)] += 1
+        self.num_failed += outcome.status == "failed" and outcome.reused_from is None
+        proposal = outcome.proposal
+        if outcome.status != "duplicate" and proposal.key not in self._evaluated:
+            self._evaluated[proposal.key] = outcome
+            self._num_plain += proposal.is_plain
+        if not outcome.is_full:
+            if outcome.status == "paused" and proposal.until is not None:
+                self._rungs.setdefault(proposal.until, Ranking()).add(outcome)
+            return
+        if outcome.reward is not None:
+            self.worst_reward = min(self.worst_reward, outcome.reward)
+        self.ranking.add(outcome)
+
+    def shown(self) -> tuple[Ranking, int | None]:
+        """The ranking of full trainings; where none has ended, that of the longest rung.
+
+        Returns:
+            The ranking, and after how many epochs its trainings were paused; None: they were not.
+        """
+        if self.ranking.top() is not None or not self._rungs:
+            return self.ranking, None
+        longest = max(self._rungs)
+        return self._rungs[longest], longest
+
+    def evaluated(self, key: str) -> Outcome | None:
+        """The first outcome of a proposal with this identity, if there is one."""
+        return self._evaluated.get(key)
+
+    @property
+    def num_distinct(self) -> int:
+        """How many architectures have the outcome of a plain training."""
+        return self._num_plain
+
+    @property
+    def num_spent(self) -> int:
+        """How many outcomes count against ``max_children``: those of children that were begun."""
+        return sum(self.counts[name] for name in _SPENT)
+
+    def failure(self) -> str | None:
+        """What kept every child from being completed, in words; None where one was."""
+        if any(outcome.status in MEASURED for outcome in self.outcomes):
+            return None
+        tried = [outcome for outcome in self.outcomes if outcome.error is not None]
+        if not tried:
+            return "no child was completed: none was begun"
+        counts = Counter(outcome.status for outcome in tried)
+        named = " and ".join(f"{count:,} {status}" for status, count in counts.most_common())
+        reasons: dict[str, list[str]] = {}
+        for reason in (last_line(outcome.error) for outcome in tried):
+            reasons.setdefault(_NUMBER.sub("…", reason), []).append(reason)
+        most = max(reasons.values(), key=len)
+        why = "because" if len(reasons) == 1 else f"most often ({len(most):,}) because"
+        return f"no child was completed: {named}, {why}: {most[0]}"
+
+
+_SPENT = ("completed", "paused", "stopped", "failed", "reused")
+"""What spends budget."""
+
+
+def _counted_as(outcome: Outcome) -> str:
+    """``reused``: an evaluation that was not made again; ``repeated``: invalid once more."""
+    if outcome.proposal.kind != "train":
+        return f"{outcome.proposal.kind}s"
+    if outcome.proposal.continues is not None:
+        return "continued"
+    if outcome.reused_from is None or outcome.status == "duplicate":
+        return outcome.status
+    return "reused" if outcome.is_evaluation else "repeated"
