@@ -78,6 +78,23 @@ def own_settings(
     return None
 
 
+def located(tracker: Any, study: RecordedStudy) -> Any:
+    """A tracker's configuration that records from any folder where a study was recorded.
+
+    Places that are another than the study's are left as they are: the user has chosen them.
+    """
+    if not isinstance(tracker, Mapping):
+        return tracker
+    inside = {name: located(value, study) for name, value in tracker.items()}
+    records = records_of(inside) if "_target_" in inside else None
+    if records is None:
+        return inside
+    store = records.places[0]
+    recorded = [settings.get(store) for each, settings in _trackers_of(study) if each is records]
+    found = own_settings(records, study, inside) if inside.get(store) in recorded else None
+    return inside if found is None else found
+
+
 def _trackers_of(study: RecordedStudy) -> Iterator[tuple[Records, Mapping[str, Any]]]:
     """What a study's trackers can be asked, and their settings; of a stranger's only ours."""
     may_import = is_own(study.folder)

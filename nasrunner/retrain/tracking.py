@@ -4,17 +4,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasrunner.compose.construct import construct
-from nasrunner.compose.trackers import files_of, records_of, trackers_in
+from nasrunner.compose.trackers import files_of
 from nasrunner.core.ports import StudyInfo
 from nasrunner.core.tracking import PublicTracker, RetrainedNetwork
-from nasrunner.recorded import RecordedStudy
 from nasrunner.retrain.grid_search import Point
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
 from nasrunner.retrain.training.recipe import repetition_seed
 from nasrunner.retrain.tuned import Tuned
-from nasrunner.tracked import own_settings
+from nasrunner.tracked import located
 
 
 def track(session: Session, results: Results) -> str | None:
@@ -25,25 +24,11 @@ def track(session: Session, results: Results) -> str | None:
         return None  # they do not have it
     info = StudyInfo(study.name, study.folder, study.config, study.config.get("max_children"))
     try:
-        tracker: PublicTracker = construct(_located(config, study), "tracker")
+        tracker: PublicTracker = construct(located(config, study), "tracker")
         tracker.retrained(info, list(_tracked(session, results)))
     except Exception as error:  # whatever a tracker raises: the results are in the folder
         return " ".join(str(error).split())
     return None
-
-
-def _located(config: Any, study: RecordedStudy) -> Any:
-    """A tracker's configuration whose places, where they are the study's, count from any folder."""
-    if not isinstance(config, Mapping):
-        return config
-    inside = {name: _located(value, study) for name, value in config.items()}
-    records = records_of(inside) if "_target_" in inside else None
-    if records is None:
-        return inside
-    store = records.places[0]
-    recorded = [settings.get(store) for _, settings in trackers_in(study.config["tracker"])]
-    is_same = inside.get(store) in recorded
-    return own_settings(records, study, inside) or inside if is_same else inside
 
 
 def _tracked(session: Session, results: Results) -> Iterator[RetrainedNetwork]:
