@@ -155,9 +155,10 @@ def _checked_option(override: str, options: Sequence[str], own_dir: Path | None)
     for each in value.list if isinstance(value, ChoiceSweep) else [value]:
         if isinstance(each, list) and group != "experiment":  # Hydra would mix the options
             names = ",".join(map(str, each))
+            at_once = f"; all in one study is {group}=several" if "several" in options else ""
             raise ConfigError(
                 f"{group} takes one option, got {each}; a study for each is --multirun "
-                f"{group}={names}"
+                f"{group}={names}{at_once}"
             )
         if each is None and "none" in options:
             override = re.sub(r"(?<![^=,])null(?![^,])", "none", override)

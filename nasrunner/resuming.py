@@ -12,7 +12,12 @@ from omegaconf import OmegaConf
 from nasrunner.arguments import Arguments
 from nasrunner.command_line import truth
 from nasrunner.compose import config as skeleton
-from nasrunner.compose.changes import check_kind, override_config, parse_overrides
+from nasrunner.compose.changes import (
+    check_kind,
+    exchanged_groups,
+    override_config,
+    parse_overrides,
+)
 from nasrunner.compose.overrides import check_place
 from nasrunner.compose.saved import MAY_CHANGE, STUDY_GROUPS, saved_config
 from nasrunner.compose.signature import why_not_own
@@ -68,7 +73,7 @@ def resume(arguments: Arguments) -> Resumed:
                 f"resume={folder} is a multirun: --cfg shows one study of it, as {folder / '0'}"
             )
         return Resumed(None, _arguments_of(folder, arguments.flags, given, trust=trust))
-    exchanged = {each.key_or_group for each in changes}
+    exchanged = exchanged_groups(changes)
     builds = [group for group in GROUPS if group not in exchanged]
     saved = upgraded(saved_config(folder, builds=builds, trust=trust), STUDY_GROUPS, _warn)
     if arguments.own_dir is not None:

@@ -24,7 +24,6 @@ from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.ports import (
     ChildTrainer,
     Executor,
-    PublicTracker,
     StudyInfo,
     Summary,
     Tracker,
@@ -33,6 +32,7 @@ from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import baseline_seed
 from nasrunner.core.space import Shape
+from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study

@@ -15,7 +15,7 @@ HELP = """\
 nasrunner-export: writes a trained network so that it can be used without nasrunner
 
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
-                 or runs:/ID, the MLflow run of a study below outputs/
+                 or runs:/ID, the run in a tracker of a study below outputs/
   to=FOLDER      where the files go; else export/ in the network's folder
   normalize=false  network.onnx takes inputs that are normalized already, as network.py does; else
                  inputs as they are in the data set

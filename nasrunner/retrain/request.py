@@ -27,14 +27,14 @@ class Request:
     """What to retrain, and how.
 
     Attributes:
-        source: the study: its folder, or its MLflow run as ``runs:/<id>``.
+        source: the study: its folder, or its run in a tracker as ``runs:/<id>``.
         top: how many of its best architectures.
         seeds: how many networks of each.
         on: what they are trained on.
         folder: where they go; None: ``retrained`` in the study's folder.
         mlp_classifier: whether scikit-learn's MLPClassifier is trained too, where the space
             holds MLPs only.
-        tracking_uri: where MLflow keeps the run of ``source``; None: where it usually does.
+        tracking_uri: where the tracker keeps the run of ``source``; None: where it usually does.
         grid: the training settings to search first: an option of ``conf/grid``, or a mapping as
             Hydra reads it; None: there is nothing to search.
         trust: whether a stranger's study is taken with all that its configuration names.
@@ -69,7 +69,7 @@ def parse(arguments: Sequence[str]) -> Request:
         else:
             request = replace(request, overrides=(*request.overrides, *checked([argument], None)))
     if not request.source:
-        raise ConfigError("from= is missing: a study's folder, or runs:/<id> of its MLflow run")
+        raise ConfigError("from= is missing: a study's folder, or runs:/<id>, its run in a tracker")
     check_folder("folder", request.folder)
     return request
 

@@ -1,4 +1,4 @@
-"""Draws a frozen architecture as an SVG picture, for MLflow and reports."""
+"""Draws a frozen architecture as an SVG picture, for trackers and reports."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -127,7 +127,7 @@ class Connection:
 
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
-                Path(folder, name).write_text(content, encoding="utf-8")
+                Path(folder, name).write_text(text.encodable(content), encoding="utf-8")
             try:
                 repository: Any = get_artifact_repository(
                     artifact_uri, tracking_uri=self._address.mlflow_uri
