@@ -13,7 +13,7 @@ from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
 from nasrunner.data.kept import Identity, device_of, identity_of, kept
-from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
+from nasrunner.data.loader import Augment, Batch, RankPart, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import (
     Examples,
@@ -247,11 +247,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     def _num_ranks(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size
 
-    def _part(self) -> Part | None:
+    def _part(self) -> RankPart | None:
         """What of a batch this rank takes; None: all, for it is the only one."""
         if self.trainer is None or self._num_ranks == 1:
             return None
-        return Part(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
+        return RankPart(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
 
     def _identity(self) -> Identity:
         return (*identity_of(self, _BATCHING), self._is_joined)

@@ -97,7 +97,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Weights:
+class TrainedWeights:
     """What training made of a network.
 
     Attributes:
@@ -149,7 +149,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     return _network_in(place, read_study(around, builds=_BUILT, trust=trust), trust)
 
 
-def read_weights(trained: Trained) -> Weights | None:
+def read_weights(trained: Trained) -> TrainedWeights | None:
     """The weights that were kept: of the best epoch, or else of the last; None without any.
 
     Raises:
@@ -169,7 +169,7 @@ def read_weights(trained: Trained) -> Weights | None:
         if name == LAST:  # Lightning's own: the network is part of what trains it
             state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
             epoch -= 1  # it counts the epochs that have ended
-        return Weights(name, epoch, state)
+        return TrainedWeights(name, epoch, state)
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nasrunner.core import ConfigError, NasRunnerError, OneByOne, Outcome, Proposal
-from nasrunner.retrain.networks import Job, Network, Retraining
+from nasrunner.retrain.networks import Network, Retraining, RetrainJob
 from nasrunner.retrain.place import Place
 from nasrunner.retrain.results import Results, Spread, row_of
 from tests.toys import ToyExecutor
@@ -39,9 +39,9 @@ class Trains:
         return outcome
 
 
-def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> list[Job]:
+def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> list[RetrainJob]:
     return [
-        Job(
+        RetrainJob(
             f"{index:04d}",
             Proposal(index, {"0/x": index}, notes={"repetition": seed}),
             OneByOne(train),
@@ -51,7 +51,7 @@ def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> li
     ]
 
 
-def retrain(train: Trains, asked: list[Job], slots: int = 2, seed: int = 0) -> Retraining:
+def retrain(train: Trains, asked: list[RetrainJob], slots: int = 2, seed: int = 0) -> Retraining:
     retraining = Retraining(asked, train.folder, lambda network: None)
     retraining.run(ToyExecutor(slots=slots, seed=seed))
     return retraining

@@ -21,7 +21,7 @@ from nasrunner.executors.running import failed
 from nasrunner.executors.slurm.cancel import cancel_jobs
 from nasrunner.executors.slurm.child import SlurmChild, after_restarts, write_train
 from nasrunner.executors.slurm.job import SlurmJob
-from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.request import JobRequest
 from nasrunner.executors.slurm.submit import (
     NotNowError,
     check_installed,
@@ -50,14 +50,14 @@ class SlurmExecutor:
     that died go on, and the next driver of the study finds them.
 
     The arguments are those of ``conf/executor/slurm.yaml``, which says what they are for; those of
-    a job are checked by ``Request``.
+    a job are checked by ``JobRequest``.
 
     Args:
         keep_logs: whether to keep the logs of jobs whose child completed.
         result_interval_s: how often to look for results, > 0.
         squeue_interval_s: how often to ask SLURM what became of jobs without a result, > 0.
         grace_s: until a file must show that was written on another node, > 0.
-        resources: the arguments of ``Request``.
+        resources: the arguments of ``JobRequest``.
 
     Raises:
         ConfigError: a value is out of its range, or SLURM or submitit is not installed.
@@ -66,7 +66,7 @@ class SlurmExecutor:
     is_remote = True
     is_on_this_machine = False
 
-    @takes_fields_of(Request, alone=True)
+    @takes_fields_of(JobRequest, alone=True)
     def __init__(
         self,
         *,
@@ -76,7 +76,7 @@ class SlurmExecutor:
         grace_s: Annotated[float, Above(0)],
         **resources: Any,
     ) -> None:
-        self._request = Request.of(resources)
+        self._request = JobRequest.of(resources)
         check_installed()
         self._keep_logs = keep_logs
         self._result_interval_s = result_interval_s

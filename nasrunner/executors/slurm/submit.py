@@ -11,7 +11,7 @@ from pathlib import Path
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.core.errors import suggest
 from nasrunner.executors.slurm.child import SlurmChild
-from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.request import JobRequest
 from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, outside_allocation
 from nasrunner.executors.warm import terminal_blocked
 
@@ -55,7 +55,9 @@ def new_name(index: int) -> str:
     return f"nasrunner-{max(index, 0):04d}-{secrets.token_hex(3)}"
 
 
-def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: Path) -> list[str]:
+def submit(
+    children: Sequence[SlurmChild], request: JobRequest, name: str, folder: Path
+) -> list[str]:
     """Submits children's jobs and returns the jobs' ids, in the same order.
 
     Args:
@@ -87,7 +89,7 @@ def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: 
     return [job.job_id for job in jobs]
 
 
-def check_possible(request: Request, folder: Path) -> None:
+def check_possible(request: JobRequest, folder: Path) -> None:
     """Finds out whether SLURM could ever start a job that it has accepted.
 
     Args:
@@ -105,7 +107,7 @@ def check_possible(request: Request, folder: Path) -> None:
                 raise explained(str(error), request) from error
 
 
-def explained(refusal: str, request: Request) -> NasRunnerError:
+def explained(refusal: str, request: JobRequest) -> NasRunnerError:
     """The error for what sbatch said, with the key that has to change."""
     said = f"SLURM says: {refusal}"
     lowered = refusal.lower()
@@ -134,7 +136,7 @@ def explained(refusal: str, request: Request) -> NasRunnerError:
     return ConfigError(f"executor: a child's job is refused. {said}")
 
 
-def _in_partition(request: Request) -> str:
+def _in_partition(request: JobRequest) -> str:
     partition = request.partition or "the default one"
     nodes = sorted(
         set(_asked(["sinfo", "--noheader", "--format=%c CPUs, %m MB, gres %G, up to %l"]))

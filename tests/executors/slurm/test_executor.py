@@ -19,7 +19,7 @@ from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, child
 from nasrunner.executors.slurm import executor as slurm_module
 from nasrunner.executors.slurm.child import SlurmChild
 from nasrunner.executors.slurm.executor import SlurmExecutor
-from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.request import JobRequest
 from tests.executors import trains
 from tests.executors.slurm.fake import FakeSlurm, leave_result
 from tests.executors.trains import submit
@@ -162,9 +162,9 @@ def test_gpus_follow_the_trainer_unless_they_are_given(
     assert request(given).num_gpus_per_node == gpus
 
 
-def request(given: dict[str, Any]) -> Request:
+def request(given: dict[str, Any]) -> JobRequest:
     own = ("_target_", "keep_logs", "result_interval_s", "squeue_interval_s", "grace_s")
-    return Request.of({name: value for name, value in given.items() if name not in own})
+    return JobRequest.of({name: value for name, value in given.items() if name not in own})
 
 
 @pytest.mark.parametrize(("timeout_min", "delay_s"), [(1, 10), (3, 30), (9, 90), (600, 90)])
