@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, child_folder
 from nasrunner.executors.slurm import executor as slurm_module
-from nasrunner.executors.slurm.child import SlurmChild
+from nasrunner.executors.slurm.child import SlurmChildren
 from nasrunner.executors.slurm.executor import SlurmExecutor
 from nasrunner.executors.slurm.request import Request
 from tests.executors import trains
@@ -340,7 +340,7 @@ def test_a_job_that_ended_by_no_fault_of_its_child_is_started_again_as_often_as_
         send(executor, study)
         assert record(study, 0)["job_id"] == "101"
         assert record(study, 0)["restarts"] == 1
-        assert child_of(study, "101").restarts == 0
+        assert children_of(study, "101").limits.restarts == 1
         (outcome,) = lost(executor)
     assert outcome.error is not None
     assert outcome.error.startswith(
@@ -414,11 +414,11 @@ def leave_outcome(study: Path, outcome: Outcome) -> None:
     (folder / "outcome.json").write_text(json.dumps(outcome.to_json()))
 
 
-def child_of(study: Path, job_id: str) -> SlurmChild:
+def children_of(study: Path, job_id: str) -> SlurmChildren:
     (path,) = (study / "slurm").glob(f"*/{job_id}_submitted.pkl")
-    child = pickle.loads(path.read_bytes()).function
-    assert isinstance(child, SlurmChild)
-    return child
+    children = pickle.loads(path.read_bytes()).function
+    assert isinstance(children, SlurmChildren)
+    return children
 
 
 def test_a_job_that_can_never_start_ends_the_study(slurm: FakeSlurm, study: Path) -> None:
