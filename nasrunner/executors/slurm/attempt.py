@@ -69,8 +69,11 @@ class Attempt:
         self._number = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         self._last_progress: int | None = None  # the last start in which a child ended
         self._single: Outcome | None = None
-        if not self._is_single:
-            self._look_for_files()
+        self._paths = {} if self._is_single else _child_files(self.left)
+        for index, path in self._paths.items():
+            if path.exists():  # the first process has written it, now or before
+                self._last_progress = max(start_of(path), self._last_progress or 0)
+                del self.left[index]
         if self._number:
             for proposal, folder in children:
                 if proposal.index in self.left and (
@@ -114,34 +117,22 @@ class Attempt:
             self._requeue()
         os._exit(1)
 
-    def _look_for_files(self) -> None:
-        """Takes the outcomes that the first process has written, now or before."""
-        for index in list(self.left):
-            if (path := self._path(index)).exists():
-                self._last_progress = max(start_of(path), self._last_progress or 0)
-                del self.left[index]
-
     def _keep(self, outcome: Outcome) -> None:
         index = outcome.proposal.index
         if self._is_single:
             self._single = outcome
         elif not _rank():
-            write_child(self._path(index), outcome, self._number)
+            write_child(self._paths[index], outcome, self._number)
             self._last_progress = self._number
         del self.left[index]
-
-    def _path(self, index: int) -> Path:
-        from submitit import JobEnvironment
-
-        job = JobEnvironment()
-        return child_file(Path(job.paths.folder), job.job_id, index)
 
     def _is_told(self, outcome: Outcome) -> bool:
         """Whether the first process tells within the time what became of a child."""
         deadline_s = time.monotonic() + self._limits.grace_s
         while time.monotonic() < deadline_s:
             time.sleep(min(_LOOK_S, self._limits.grace_s))
-            if not self._is_single and self._path(outcome.proposal.index).exists():
+            path = self._paths.get(outcome.proposal.index)
+            if path is not None and path.exists():
                 return True
         return False
 
@@ -184,6 +175,14 @@ class Attempt:
         result = outcomes[0] if self._is_single else outcomes
         with utils.temporary_save_path(JobEnvironment().paths.result_pickle) as path:
             utils.cloudpickle_dump(("success", result), path)
+
+
+def _child_files(indices: Iterable[int]) -> dict[int, Path]:
+    """Where the first process writes the outcome of each child."""
+    from submitit import JobEnvironment
+
+    job = JobEnvironment()
+    return {index: child_file(Path(job.paths.folder), job.job_id, index) for index in indices}
 
 
 def after_restarts(count: int, retries: int) -> str:

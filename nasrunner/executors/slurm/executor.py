@@ -301,7 +301,9 @@ class SlurmExecutor:
 
     def _ended(self, train_file: Path, job: SlurmJob, state: JobState) -> Iterator[Outcome]:
         """What becomes of the children left of a job that has ended; none where it starts again."""
-        for outcome in job.results(listed(job.files)) or job.lost_results():
+        for outcome in job.results(listed(job.files)):
+            yield self._end(job, outcome)
+        for outcome in job.lost_results():
             yield self._end(job, outcome)
         if not job.left:
             return
