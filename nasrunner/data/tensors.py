@@ -21,7 +21,6 @@ from nasrunner.data.inputs import (
     count_examples,
     rows_of,
 )
-from nasrunner.data.kept import Identity, device_of, identity_of, kept
 from nasrunner.data.loader import Augment, Batch, RankPart, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import (
@@ -32,6 +31,7 @@ from nasrunner.data.split import (
     hold_out_fold,
     joined,
 )
+from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 
 # N = number of examples, ... = the shape of one example
 
@@ -203,7 +203,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             ConfigError: the split is impossible, or a batch is larger than the training part.
         """
         identity = (*self._identity(), device := device_of(self))
-        self._fit = kept(identity, "fit", lambda: self._load_fit(device))
+        self._fit = cached(identity, "fit", lambda: self._load_fit(device))
         num_training = len(self._fit.train[1])
         if self._of_all(self.batch_size) > num_training:
             raise ConfigError(
@@ -211,7 +211,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"part{' over all devices' if self._is_per_device else ''}, got {self.batch_size}"
             )
         if stage == "test":
-            self._test = kept(identity, "test", lambda: self._load_test(device))
+            self._test = cached(identity, "test", lambda: self._load_test(device))
 
     def divide_batches(self, *, per_device: bool) -> None:
         """Prepares for a trainer with several devices; called before loaders are asked for.

@@ -22,7 +22,7 @@ from nasrunner.compose.signature import key_path, why_not_own
 from nasrunner.compose.trust import GROUPS
 from nasrunner.core import Outcome, Proposal, child_folder
 from nasrunner.core.errors import ConfigError
-from nasrunner.executors.slurm.job import read_result
+from nasrunner.executors.slurm.results import read_result
 from nasrunner.recorded import read_study
 from tests.children.studies import make_study
 from tests.report.recordings import recorded

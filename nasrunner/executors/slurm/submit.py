@@ -10,10 +10,10 @@ from pathlib import Path
 
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.core.errors import suggest
-from nasrunner.executors.slurm.child import SlurmChild
+from nasrunner.executors.fork_server import terminal_blocked
+from nasrunner.executors.slurm.child import SlurmChildren
 from nasrunner.executors.slurm.request import JobRequest
 from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, outside_allocation
-from nasrunner.executors.warm import terminal_blocked
 
 _TRANSIENT = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|timed out"
@@ -56,12 +56,12 @@ def new_name(index: int) -> str:
 
 
 def submit(
-    children: Sequence[SlurmChild], request: JobRequest, name: str, folder: Path
+    jobs: Sequence[SlurmChildren], request: JobRequest, name: str, folder: Path
 ) -> list[str]:
     """Submits children's jobs and returns the jobs' ids, in the same order.
 
     Args:
-        children: what each job runs; several become an array.
+        jobs: what each of them runs; several become an array.
         request: what a job asks for.
         name: of the jobs.
         folder: for submitit's files; made if it is missing.
@@ -78,7 +78,7 @@ def submit(
     try:
         # submitit prints what sbatch says, which stands in our error.
         with outside_allocation(), terminal_blocked(), redirect_stderr(io.StringIO()):
-            jobs = executor.submit_array(children)
+            submitted = executor.submit_array(jobs)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)
         refusal = " ".join(str(error).replace("sbatch: error: ", "").split())
@@ -86,7 +86,7 @@ def submit(
         if is_limit or _TRANSIENT.search(refusal):
             raise NotNowError(refusal, is_limit) from error
         raise explained(refusal, request) from error
-    return [job.job_id for job in jobs]
+    return [job.job_id for job in submitted]
 
 
 def check_possible(request: JobRequest, folder: Path) -> None:
