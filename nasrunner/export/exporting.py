@@ -42,7 +42,8 @@ class Export:
         normalizes: whether the ONNX file takes inputs as they are in the data set.
 
     Raises:
-        ConfigError: the network takes tokens or several inputs, or files of others lie in the place of these.
+        ConfigError: the network takes tokens or several inputs, or files of others lie in the place
+            of these.
 
     Attributes:
         differences: file -> its largest difference from the network.
