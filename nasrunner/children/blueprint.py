@@ -51,8 +51,10 @@ def measure(
         SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
             ``(*in_shape, num_outputs)``.
     """
-    in_shape = as_in_shape(in_shape)
-    if is_of_tokens(in_dtype) or _holds_tokens(in_shape, in_dtype):  # parts are measured on floats
+    if not isinstance(in_shape, tuple):
+        in_shape = as_in_shape(in_shape)
+    if in_dtype != "float32" and (is_of_tokens(in_dtype) or _holds_tokens(in_shape, in_dtype)):
+        # Parts are measured on float32, each for itself.
         return _size_of(on_meta(frozen, in_shape, num_outputs, in_dtype), in_shape, in_dtype)
     size, out_shape = _measured(frozen.network, in_shape)
     _check_output(out_shape, (num_outputs,))

@@ -140,6 +140,19 @@ def test_a_study_searches_networks_of_two_inputs_in_a_users_own_loaders(command:
     searched(command, "data=own_halves", "tracker=csv")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["halves", "own_halves"])
+def test_two_ranks_divide_batches_of_two_inputs(command: Command, data: str) -> None:
+    more = ("data=halves", "data.batch_size=1149") if data == "halves" else (f"data={data}",)
+    ranks = ("trainer.devices=2", "trainer.strategy=ddp", "tracker=none", "max_children=1")
+    command(
+        search, *SEARCH, *QUICK, *ranks, *more
+    )  # of a last batch of one example rank 1 has none
+    (outcome,) = Path.cwd().glob("outputs/*/*/children/0000/outcome.json")
+    record = json.loads(outcome.read_text())
+    assert record["status"] == "completed", record["error"]
+
+
 def test_what_is_found_is_retrained_but_not_exported(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
