@@ -36,11 +36,13 @@ class Reporting:
         self.index = index
         self.hear = hear
         self.is_to_stop = False
+        self._num_told = 0
 
     def __call__(self, line: Line) -> None:
-        """Tells of a line of the curves, if it ends an epoch."""
+        """Tells of a line of the curves, if it ends an epoch that was not told of."""
         report = report_of(self.index, line)
-        if self.hear is not None and report is not None:
+        if self.hear is not None and report is not None and report.epoch > self._num_told:
+            self._num_told = report.epoch
             self.is_to_stop = self.hear(report) or self.is_to_stop
 
 
