@@ -19,12 +19,14 @@ from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import run_study
 from nasrunner.compose.saved import sign_multirun
 from nasrunner.compose.searched import resolved
+from nasrunner.compose.trackers import anchored
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.screen.text import printable
 from nasrunner.explanation import explain
-from nasrunner.resuming import Resumed, resume
+from nasrunner.resuming import ResumedCommand, resume
 from nasrunner.study_folder import StudyFolder
 
 _PROGRAM = "nasrunner"
@@ -57,7 +59,7 @@ def main() -> None:
         hydra.main(version_base="1.3", config_path=conf, config_name="config")(job)()
 
 
-def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
+def _job(composed: DictConfig, resumed: ResumedCommand | None) -> float | None:
     """One study; returns its best reward, which a Hydra sweeper may use."""
     runtime = HydraConfig.get()
     is_multirun = runtime.mode == RunMode.MULTIRUN
@@ -131,6 +133,7 @@ def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
     skeleton.check_keys(composed)
     skeleton.check_data(composed)
     plain = resolved(composed)
+    find_user_modules(plain["tracker"], lambda: [started_in])  # its class knows its places
     if Path.cwd() != started_in:
         anchor(plain, started_in)
     return {**plain, "baseline": plain["baseline"] or None}
@@ -138,16 +141,10 @@ def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
 
 def anchor(config: dict[str, Any], folder: Path) -> None:
     """Makes relative places in a configuration absolute."""
-    for group, key, scheme in (
-        ("tracker", "tracking_uri", "sqlite:///"),
-        ("tracker", "artifact_uri", ""),
-        ("data", "root", ""),
-    ):
-        value = config[group].get(key)
-        if isinstance(value, str) and value.startswith(scheme):
-            place = value.removeprefix(scheme)
-            if "://" not in place:
-                config[group][key] = f"{scheme}{folder / place}"
+    config["tracker"] = anchored(config["tracker"], folder)
+    root = config["data"].get("root")
+    if isinstance(root, str) and "://" not in root:
+        config["data"]["root"] = str(folder / root)
 
 
 if __name__ == "__main__":

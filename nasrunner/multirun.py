@@ -14,11 +14,10 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
-from omegaconf import OmegaConf
 
+from nasrunner.compose.trackers import check_jobs
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.screen.commands import resume_command
-from nasrunner.trackers.mlflow.stores.sqlite import SqliteFile
 
 if TYPE_CHECKING:
     from submitit import Job
@@ -102,9 +101,7 @@ class StudiesOnSlurm(_Engine):  # type: ignore[misc]
             ConfigError: there is no SLURM here, it refuses the job, or its jobs could not track.
             NasRunnerError: studies have failed; all others are complete.
         """
-        uri = str(OmegaConf.select(self.config, "tracker.tracking_uri"))
-        if uri.startswith("sqlite:"):  # known now, and not when the jobs have waited for hours
-            SqliteFile(uri, "tracker.tracking_uri").check_jobs()
+        check_jobs(self.config)  # known now, and not when the jobs have waited for hours
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))

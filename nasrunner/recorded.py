@@ -254,9 +254,9 @@ def _damaged(path: Path, reason: str) -> ConfigError:
 def study_folders(places: Iterable[Path]) -> list[Path]:
     """The folders of studies in these places and below, each once, in the order of their paths.
 
-    The grids of a retraining are none: they search no architectures. MLflow keeps copies of ledgers
-    among its artifacts, which may lie below a place, too: of a study and its copies the folder that
-    holds most is taken.
+    The grids of a retraining are none: they search no architectures. Trackers may keep copies of
+    ledgers, which may lie below a place, too: of a study and its copies the folder that holds most
+    is taken.
 
     Raises:
         ConfigError: a place holds no study.

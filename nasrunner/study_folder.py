@@ -21,6 +21,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 from nasrunner.command_line import fail
 from nasrunner.compose.saved import differences, named_differences, saved_config
 from nasrunner.compose.signature import why_not_own
+from nasrunner.compose.trackers import files_of
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.commands import report_command, resume_command
 from nasrunner.core.screen.passwords import without_password
@@ -32,11 +33,10 @@ _OWN = (
     "config.yaml",
     "config.yaml.unfinished",
     "ledger.jsonl",
-    "mlflow.json",
     "rehearsal",
     "summary.json",
 )
-"""What a study makes in its folder, beside its log."""
+"""What a study makes in its folder, beside its log and what its trackers write."""
 
 _LATER = frozenset(("baseline", "children", "multirun.yaml", "summary.json"))
 """What of it is not there, or not known to be empty, before a study has recorded anything."""
@@ -140,7 +140,7 @@ class StudyFolder:
 
     def __init__(self, path: Path, log: str) -> None:
         self.path = path
-        self._own = (*_OWN, log)
+        self._own: tuple[str, ...] = (*_OWN, log)
         self._is_ours = False
         self._held: BinaryIO | None = None
 
@@ -154,6 +154,7 @@ class StudyFolder:
         Raises:
             ConfigError: the folder holds a study, or files that a study would replace.
         """
+        self._own += tuple(files_of(config["tracker"]))
         if self.has_begun and (self.path / "config.yaml").is_file():
             found = differences(saved_config(self.path, builds=(), trust=True), config)
             if may_go_on and not found:

@@ -214,7 +214,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
         (["+trainer.max_epoch=3"], r"trainer.*'?max_epoch'?.*did you mean 'max_epochs'"),
         (["trainer.max_epochs=three"], "trainer.*max_epochs.*three"),
-        (["data.batch_size=0"], "data.batch_size must be a whole number >= 1, got 0"),
+        (["data.batch_size=0"], "data.batch_size must be int >= 1, got 0"),
         (["data=mnist", "data.root=nowhere"], "nowhere.*train-images-idx3-ubyte"),
         (["executor=local", "executor.workers=0"], "executor.*workers.*0"),
         (["resume=nowhere"], "resume=.*nowhere is no study's folder"),
@@ -577,19 +577,25 @@ def test_data_that_does_not_say_what_networks_are_for_is_one_sentence(
 
 
 def test_relative_places_stay_where_the_command_was_started(tmp_path: Path) -> None:
+    mlflow = {"_target_": "nasrunner.trackers.mlflow.tracker.MlflowTracker"}
+    own = {"tracking_uri": "sqlite:///outputs/mlflow.db", "artifact_uri": "s3://bucket"}
     config = {
-        "tracker": {"tracking_uri": "sqlite:///outputs/mlflow.db", "artifact_uri": "s3://bucket"},
+        "tracker": {**mlflow, **own},
         "data": {"root": "data/mnist"},
     }
     anchor(config, tmp_path)
     assert config == {
         "tracker": {
+            **mlflow,
             "tracking_uri": f"sqlite:///{tmp_path}/outputs/mlflow.db",
             "artifact_uri": "s3://bucket",
         },
         "data": {"root": f"{tmp_path}/data/mnist"},
     }
-    server = {"tracker": {"tracking_uri": "http://server", "artifact_uri": None}, "data": {}}
+    server = {
+        "tracker": {**mlflow, "tracking_uri": "http://server", "artifact_uri": None},
+        "data": {},
+    }
     there = copy.deepcopy(server)
     anchor(there, tmp_path)
     assert there == server

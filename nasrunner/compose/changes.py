@@ -29,6 +29,11 @@ def check_kind(override: Override) -> None:
         raise ConfigError(f"{override.input_line}: legal are key=value and +key=value")
 
 
+def exchanged_groups(overrides: Sequence[Override]) -> set[str]:
+    """The keys that changes replace as a whole; ``+tracker@tracker.trackers.x=csv`` adds only."""
+    return {each.key_or_group for each in overrides if each.package is None}
+
+
 def override_config(
     config: Any,
     overrides: Sequence[Override],
@@ -51,11 +56,12 @@ def override_config(
         HydraException: an override or an option of a group cannot be read.
     """
     raw: Any = OmegaConf.to_container(config)
-    for override in sorted(overrides, key=lambda each: each.key_or_group not in groups):
+    for override in sorted(overrides, key=lambda each: _order(each, groups)):
         key = override.key_or_group
         value = override.value()
         if key in groups:
             value = option(key, value, paths)
+            key = _place_in_group(override)
         elif override.type is OverrideType.CHANGE:
             _check_exists(config, key)
         OmegaConf.update(config, key, value, merge=False, force_add=True)
@@ -81,6 +87,25 @@ def option(group: str, name: object, paths: Sequence[Override], primary: str = "
     lines = [f"{group}={name}", *(str(each.input_line) for each in paths)]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         return compose(primary, overrides=lines)._get_node(group)
+
+
+def _order(override: Override, groups: Sequence[str]) -> int:
+    """Groups are exchanged first, then options are put into them, then keys are changed."""
+    if override.key_or_group not in groups:
+        return 2
+    return 0 if override.package is None else 1
+
+
+def _place_in_group(override: Override) -> str:
+    """Where an option goes: it is the group, or what Hydra calls its package is in the group.
+
+    Raises:
+        ConfigError: it is elsewhere.
+    """
+    group, package = override.key_or_group, override.package
+    if package is not None and not f"{package}.".startswith(f"{group}."):
+        raise ConfigError(f"{override.input_line}: legal are {group}=option and +{group}@{group}.…")
+    return str(package or group)
 
 
 def _check_exists(tree: Any, key: str) -> None:

@@ -90,8 +90,8 @@ def saved_config(
         saved = _read_config(content)
     except ValueError as error:
         raise ConfigError(
-            f"{path} is damaged: {error}. Put back a copy of the file: MLflow keeps one with the "
-            "study's run"
+            f"{path} is damaged: {error}. Put back a copy of the file: trackers may keep one with "
+            "the study"
         ) from error
     is_own = trust or why_not_own(content.decode()) is None
     if is_own:

@@ -1,5 +1,6 @@
 """What of a stranger's study may be built: classes of known libraries, of the kind that is due."""
 
+import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -8,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import OmegaConf
 
-from nasrunner.compose.config import config_dir
 from nasrunner.compose.signature import why_not_own
+from nasrunner.compose.trackers import (
+    shipped_records,
+    shipped_trackers,
+    trackers_in,
+    usual_settings,
+)
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS
 
@@ -46,6 +51,16 @@ class _Kind:
     def __str__(self) -> str:
         what = "class" if self.base is None else self.base.rpartition(".")[2]
         return f"a {what} of {self.package}"
+
+
+class _ShippedTracker(_Kind):
+    """The classes that the shipped options of the group ``tracker`` name."""
+
+    def has(self, target: str) -> bool:
+        return target in shipped_trackers().values()
+
+    def __str__(self) -> str:
+        return "a class that an option shipped in conf/tracker names"
 
 
 _SEARCHERS = (
@@ -95,7 +110,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         _Kind("nasrunner.executors.serial"),
         _Kind("nasrunner.executors.simulated"),
     ),
-    "tracker": (_Kind("nasrunner.trackers.mlflow.tracker"), _Kind("nasrunner.trackers.none")),
+    "tracker": (_ShippedTracker("nasrunner.trackers"),),
 }
 """What a group's ``_target_`` may be in a study that is not the user's own."""
 
@@ -192,7 +207,7 @@ def _untrusted(config: Mapping[str, Any], builds: Collection[str]) -> Iterator[t
     if "executor" in builds:
         yield from _untrusted_modules(config.get("executor"))
     if "tracker" in builds:
-        yield from _untrusted_tracker(config.get("tracker"))
+        yield from _untrusted_trackers(config.get("tracker"))
 
 
 def _references(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -275,16 +290,12 @@ def _untrusted_modules(executor: Any) -> Iterator[tuple[str, str]]:
             yield "executor.preload", f"imports {module!r}; legal are modules of {legal}"
 
 
-def _untrusted_tracker(tracker: Any) -> Iterator[tuple[str, str]]:
+def _untrusted_trackers(tracker: Any) -> Iterator[tuple[str, str]]:
     """A stranger's server would be given the user's credentials."""
-    if not isinstance(tracker, Mapping):
-        return
-    usual = OmegaConf.to_container(
-        OmegaConf.load(config_dir() / "tracker" / "mlflow.yaml"), resolve=True
-    )
-    assert isinstance(usual, dict)
-    for name in ("tracking_uri", "artifact_uri"):
-        given, own = tracker.get(name), usual.get(name)
-        if given not in (own, None):
-            legal = f"{own}; tracker=mlflow tracker.{name}={given} makes it your own choice"
-            yield f"tracker.{name}", f"is {given!r}; legal is {legal}"
+    for option, records in shipped_records().items():
+        usual = usual_settings(option)
+        for (key, settings), name in itertools.product(trackers_in(tracker), records.places):
+            given, own = settings.get(name), usual.get(name)
+            if given not in (own, None):
+                legal = f"{own}; tracker={option} tracker.{name}={given} makes it your own choice"
+                yield f"{key}.{name}", f"is {given!r}; legal is {legal}"

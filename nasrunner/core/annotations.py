@@ -103,11 +103,12 @@ def annotations_of(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     return found
 
 
-def takes_fields_of(options: type) -> Callable[[Function], Function]:
+def takes_fields_of(options: type, *, alone: bool = False) -> Callable[[Function], Function]:
     """Makes known to whoever reads a function's signature that it takes a dataclass's fields.
 
     Args:
         options: the dataclass; its fields are given among the function's ``**`` arguments.
+        alone: whether they are the only ones there.
     """
 
     def marked(function: Function) -> Function:
@@ -122,7 +123,8 @@ def takes_fields_of(options: type) -> Callable[[Function], Function]:
             )
             for each in dataclasses.fields(options)
         ]
-        signature = known.replace(parameters=[*named, *given, others])
+        rest = [] if alone else [others]
+        signature = known.replace(parameters=[*named, *given, *rest])
         function.__signature__ = signature  # type: ignore[attr-defined]
         function.__annotations__ |= {each.name: each.annotation for each in given}
         return function

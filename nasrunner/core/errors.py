@@ -24,6 +24,14 @@ class LedgerError(NasRunnerError):
     """A study's ledger cannot be continued as it stands."""
 
 
+class TrackingError(NasRunnerError):
+    """A tracker is away, or does not do what it was asked."""
+
+
+class NotFetchableError(TrackingError):
+    """A tracker lacks what a study is read from."""
+
+
 class MachineError(NasRunnerError):
     """The machine has a fault, a full disk for one: what it interrupted is not recorded.
 

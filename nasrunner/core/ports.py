@@ -261,14 +261,3 @@ class Tracker(Protocol):
 
     def close(self, summary: Summary) -> None:
         """The study has ended for now."""
-
-
-class PublicTracker(Tracker, Protocol):
-    """A tracker whose records people look at somewhere else: what ``conf/tracker`` names."""
-
-    def prepare(self) -> None:
-        """Called first: may begin in the background what takes long and leaves no trace."""
-
-    @property
-    def ui_command(self) -> str | None:
-        """How a person looks at what was recorded; None: there is nothing to look at."""

@@ -17,7 +17,7 @@ from nasrunner.core.decision import (
     Decision,
     Genotype,
     OneOf,
-    Schedule,
+    SearchSchedule,
     is_open,
     parts_of,
     with_parts,
@@ -95,7 +95,7 @@ class Space(ABC):
         changed = {name: v for name, v in now.items() if v is not getattr(self, name)}
         return dataclasses.replace(self, **changed) if changed else self
 
-    def schedules(self) -> Iterator[Schedule]:
+    def schedules(self) -> Iterator[SearchSchedule]:
         """Every schedule in the space."""
         for _, value in self._arguments():
             yield from schedules_of_value(value)
@@ -375,7 +375,7 @@ def _holds_parts(value: Any) -> bool:
 
 def value_at_proposal(value: Any, index: int) -> Any:
     """An argument as it stands for one proposal; the same object where nothing is scheduled."""
-    if isinstance(value, Schedule):
+    if isinstance(value, SearchSchedule):
         return dataclasses.replace(value, now=value.stage(index)) if value.now is None else value
     if isinstance(value, Space):
         return value.at_proposal(index)
@@ -390,9 +390,9 @@ def value_at_proposal(value: Any, index: int) -> Any:
     return with_parts(value, lambda place, _: now[place])
 
 
-def schedules_of_value(value: Any) -> Iterator[Schedule]:
+def schedules_of_value(value: Any) -> Iterator[SearchSchedule]:
     """Every schedule in an argument, those inside its modules, too."""
-    if isinstance(value, Schedule):
+    if isinstance(value, SearchSchedule):
         yield value
     elif isinstance(value, Space):
         yield from value.schedules()

@@ -5,12 +5,12 @@ import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 
-from nasrunner.core.errors import ConfigError
+from nasrunner.core.annotations import AtLeast
 from nasrunner.data.files import DataFile
 from nasrunner.data.loader import Augment
 from nasrunner.data.tensors import Arrays, TensorDataModule
@@ -97,14 +97,7 @@ class Cifar10(TensorDataModule):
     """
 
     root: str
-    pad: int | None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        pad: object = self.pad
-        is_count = isinstance(pad, int) and not isinstance(pad, bool) and pad >= 0
-        if pad is not None and not is_count:
-            raise ConfigError(f"data.pad must be a whole number >= 0 or null, got {pad!r}")
+    pad: Annotated[int, AtLeast(0)] | None
 
     def files(self) -> list[CifarFile]:
         folder = Path(self.root) / "cifar-10-batches-py"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasrunner.data.split import count_of, hold_out
+from nasrunner.data.split import Examples, count_of, hold_out
 from nasrunner.data.tensors import Arrays, TensorDataModule
 
 # N = number of examples, C = channels, H, W = height and width
@@ -24,7 +24,7 @@ class Digits(TensorDataModule):
             class keeps its share.
     """
 
-    test_examples: int | float
+    test_examples: Examples
 
     def read_fit(self) -> Arrays:
         return self._read()[0]

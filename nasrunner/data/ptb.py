@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from nasrunner.core.errors import ConfigError, DataError
+from nasrunner.core.errors import DataError
 from nasrunner.data.files import DataFile
 from nasrunner.data.tokens import TokenDataModule
 
@@ -92,11 +92,6 @@ class Ptb(TokenDataModule):
 
     root: str
     unit: Unit
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.unit not in _FILES:
-            raise ConfigError(f"data.unit must be one of {', '.join(_FILES)}, got {self.unit!r}")
 
     def files(self) -> list[PtbFile]:
         return [

@@ -1,14 +1,21 @@
 """Splits that keep the share of each class, cut no group, and depend on their own seed alone."""
 
 import hashlib
-import math
+from typing import Annotated
 
 import numpy as np
 import torch
 
+from nasrunner.core.annotations import Count, Within, fits
 from nasrunner.core.errors import ConfigError
 
 # N = number of examples, G = number of groups, ... = the shape of one example
+
+Share = Annotated[float, Within("(0, 1)")]
+"""A part of the examples."""
+
+Examples = Count | Share
+"""How many examples a setting asks for: a count, or a share of all."""
 
 
 def hold_out(
@@ -154,31 +161,17 @@ def joined(groups_N: np.ndarray, others_N: np.ndarray) -> np.ndarray:
             return joined_N
 
 
-def count_of(name: str, wanted: int | float, total: int) -> int:
+def count_of(name: str, wanted: Examples, total: int) -> int:
     """The number of examples a setting asks for: a count, or a share of ``total``.
 
     Raises:
         ConfigError: it is neither a whole number in [1, total - 1] nor a share in (0, 1), or the
             share is less than one example.
     """
-    is_share = isinstance(wanted, float) and math.isfinite(wanted)
-    count = round(wanted * total) if is_share else wanted
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count < total:
+    count = round(wanted * total) if fits(wanted, Share) else wanted
+    if not fits(count, Count) or count >= total:
         raise ConfigError(
             f"data.{name} must be a number of examples from 1 to {total - 1:,} or a share of the "
             f"{total:,} in (0, 1), got {wanted!r}"
         )
-    return count
-
-
-def check_count_or_share(name: str, wanted: object) -> None:
-    """Refuses what ``count_of`` takes of no data set: known before a file of it is read.
-
-    Raises:
-        ConfigError: names ``data.<name>``.
-    """
-    is_count = isinstance(wanted, int) and not isinstance(wanted, bool) and wanted >= 1
-    if not is_count and not (isinstance(wanted, float) and 0 < wanted < 1):
-        raise ConfigError(
-            f"data.{name} must be a number of examples >= 1 or a share in (0, 1), got {wanted!r}"
-        )
+    return int(count)

@@ -3,25 +3,26 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
-from nasrunner.data.kept import Identity, check_count, device_of, identity_of, kept
-from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
+from nasrunner.data.loader import Augment, Batch, RankPart, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import (
-    check_count_or_share,
+    Examples,
     count_of,
     equal_inputs,
     hold_out,
     hold_out_fold,
     joined,
 )
+from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 
 # N = number of examples, ... = the shape of one example
 
@@ -101,15 +102,15 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     """
 
     in_shape: Sequence[int]
-    num_outputs: int
-    batch_size: int
-    eval_batch_size: int
+    num_outputs: Count
+    batch_size: Count
+    eval_batch_size: Count
     drop_last: bool
-    validation_examples: int | float
+    validation_examples: Examples
     split_seed: int
     equal_inputs: Literal["together", "apart"] = "together"  # your own YAML need not say it
-    folds: int | None = None
-    fold: int = 0
+    folds: Annotated[int, AtLeast(2)] | None = None
+    fold: Annotated[int, AtLeast(0)] = 0
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -117,22 +118,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         self._test: Batch | None = None
         self._is_joined = False
         self._is_per_device = False
-        for name in ("num_outputs", "batch_size", "eval_batch_size"):
-            check_count(name, getattr(self, name))
-        check_count_or_share("validation_examples", self.validation_examples)
-        if self.folds is not None:
-            check_count("folds", self.folds)
-            if self.folds < 2 or not 0 <= self.fold < self.folds:
-                raise ConfigError(
-                    f"data.folds must be >= 2 and data.fold from 0 to folds - 1, got "
-                    f"folds={self.folds} and fold={self.fold}"
-                )
-        elif self.fold != 0:
+        if self.fold and self.folds is None:
             raise ConfigError(f"data.fold={self.fold} needs data.folds, of which it is one")
-        if self.equal_inputs not in ("together", "apart"):
-            raise ConfigError(
-                f"data.equal_inputs must be one of together, apart, got {self.equal_inputs!r}"
-            )
+        if self.folds is not None and self.fold >= self.folds:
+            raise ConfigError(f"data.fold must be below data.folds={self.folds}, got {self.fold}")
 
     @abstractmethod
     def read_fit(self) -> Arrays | Grouped:
@@ -193,7 +182,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             ConfigError: the split is impossible, or a batch is larger than the training part.
         """
         identity = (*self._identity(), device := device_of(self))
-        self._fit = kept(identity, "fit", lambda: self._load_fit(device))
+        self._fit = cached(identity, "fit", lambda: self._load_fit(device))
         num_training = len(self._fit.train[0])
         if self._of_all(self.batch_size) > num_training:
             raise ConfigError(
@@ -201,7 +190,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"part{' over all devices' if self._is_per_device else ''}, got {self.batch_size}"
             )
         if stage == "test":
-            self._test = kept(identity, "test", lambda: self._load_test(device))
+            self._test = cached(identity, "test", lambda: self._load_test(device))
 
     def divide_batches(self, *, per_device: bool) -> None:
         """Prepares for a trainer with several devices; called before loaders are asked for.
@@ -258,11 +247,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     def _num_ranks(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size
 
-    def _part(self) -> Part | None:
+    def _part(self) -> RankPart | None:
         """What of a batch this rank takes; None: all, for it is the only one."""
         if self.trainer is None or self._num_ranks == 1:
             return None
-        return Part(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
+        return RankPart(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
 
     def _identity(self) -> Identity:
         return (*identity_of(self, _BATCHING), self._is_joined)

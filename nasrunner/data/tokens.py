@@ -9,10 +9,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
-from nasrunner.data.kept import check_count, device_of, identity_of, kept
 from nasrunner.data.streams import StreamLoader
+from nasrunner.data.tensor_cache import cached, device_of, identity_of
 
 # N = number of targets, V = size of the vocabulary, T = steps of a batch
 
@@ -55,13 +56,13 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         ConfigError: an argument is out of its range.
     """
 
-    in_shape: Sequence[int]
+    in_shape: Sequence[Count]
     in_dtype: Literal["int64"]
-    num_outputs: int
-    batch_size: int
-    eval_batch_size: int
-    train_tokens: int | None
-    validation_tokens: int | None
+    num_outputs: Count
+    batch_size: Count
+    eval_batch_size: Count
+    train_tokens: Count | None
+    validation_tokens: Count | None
 
     needs_one_device: ClassVar[bool] = True
     """A batch goes on where the one before ended: no part of it can be another device's."""
@@ -71,18 +72,10 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         self._fit: tuple[torch.Tensor, torch.Tensor] | None = None
         self._test: torch.Tensor | None = None
         self._is_joined = False
-        for name in ("num_outputs", "batch_size", "eval_batch_size"):
-            check_count(name, getattr(self, name))
-        for name in ("train_tokens", "validation_tokens"):
-            if (count := getattr(self, name)) is not None:
-                check_count(name, count)
         if len(self.in_shape) != 1:
             raise ConfigError(
                 f"data.in_shape must be [T], the steps of a batch, got {list(self.in_shape)}"
             )
-        check_count("in_shape.0", self.in_shape[0])
-        if self.in_dtype != "int64":
-            raise ConfigError(f"data.in_dtype must be int64 for tokens, got {self.in_dtype!r}")
 
     @abstractmethod
     def read_fit(self) -> tuple[np.ndarray, np.ndarray]:
@@ -130,13 +123,13 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         """
         device = device_of(self)
         train, validation = self._read_parts()
-        self._fit = self._kept(
+        self._fit = self._cached(
             f"fit on {device}", lambda: (train.to(device), validation.to(device))
         )
         if stage == "test":
-            test = self._kept("test", lambda: _tokens(self.read_test()))
+            test = self._cached("test", lambda: _tokens(self.read_test()))
             self._check_batch("eval_batch_size", "test", test)
-            self._test = self._kept(f"test on {device}", lambda: test.to(device))
+            self._test = self._cached(f"test on {device}", lambda: test.to(device))
 
     def train_dataloader(self) -> StreamLoader:
         assert self._fit is not None
@@ -156,11 +149,11 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         """Leaves the batch where it is: the tokens it was cut from are on the device."""
         return batch
 
-    def _kept(self, stage: str, load: Any) -> Any:
-        return kept((*identity_of(self, _BATCHING), self._is_joined), stage, load)
+    def _cached(self, stage: str, load: Any) -> Any:
+        return cached((*identity_of(self, _BATCHING), self._is_joined), stage, load)
 
     def _read_parts(self) -> tuple[torch.Tensor, torch.Tensor]:
-        train, validation = self._kept("fit", self._load_fit)
+        train, validation = self._cached("fit", self._load_fit)
         self._check_batch("batch_size", "training", train)
         if not self._is_joined:
             self._check_batch("eval_batch_size", "validation", validation)

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.data.files import DataFile
-from nasrunner.data.split import check_count_or_share, count_of, hold_out
+from nasrunner.data.split import Examples, count_of, hold_out
 from nasrunner.data.tensors import Arrays, TensorDataModule
 
 # N = number of examples, F = features
@@ -62,20 +62,13 @@ class WineQuality(TensorDataModule):
     colour: Literal["red", "white", "both"]
     target: Literal["class", "quality"]
     class_edges: Sequence[int] | None
-    test_examples: int | float
+    test_examples: Examples
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value, legal in (
-            ("colour", self.colour, ("red", "white", "both")),
-            ("target", self.target, ("class", "quality")),
-        ):
-            if value not in legal:
-                raise ConfigError(f"data.{name} must be one of {', '.join(legal)}, got {value!r}")
         edges = self.class_edges
         if self.target == "class" and (not edges or list(edges) != sorted(set(edges))):
             raise ConfigError(f"data.class_edges must be increasing numbers, got {edges}")
-        check_count_or_share("test_examples", self.test_examples)
 
     def files(self) -> list[WineFile]:
         return [

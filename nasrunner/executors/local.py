@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from nasrunner.core import ConfigError
-from nasrunner.core.annotations import AtLeast, Within
-from nasrunner.executors.arguments import check_texts
+from nasrunner.core.annotations import Above, AtLeast, Within
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
+from nasrunner.executors.fork_server import ForkServer
 from nasrunner.executors.machine import (
     check_gpus,
     check_loopback,
@@ -16,7 +16,6 @@ from nasrunner.executors.machine import (
     memory_gb,
 )
 from nasrunner.executors.scratch import Scratch
-from nasrunner.executors.warm import WarmServer
 
 _DEATH_REPORT_TIMEOUT_S = 0.2
 
@@ -50,15 +49,14 @@ class LocalExecutor(DaskExecutor):
         self,
         workers: Annotated[int, Within("[1, 4096]")] | None,
         threads_per_worker: Annotated[int, Within("[1, 1024]")],
-        memory_limit_gb: float | None,
+        memory_limit_gb: Annotated[float, Above(0)] | None,
         retries: Annotated[int, AtLeast(0)],
-        gpus: Sequence[int | str] | None,
+        gpus: Sequence[Annotated[int, AtLeast(0)] | str] | None,
         workers_per_gpu: Annotated[int, AtLeast(1)] | None,
         gpus_per_worker: Annotated[int, AtLeast(1)],
         preload: Sequence[str],
     ) -> None:
         check_gpus(gpus, workers_per_gpu, gpus_per_worker)
-        check_texts("preload", preload)
         _check_memory(memory_limit_gb)
         cuda_devices = gpus_of_each_worker(
             workers, threads_per_worker, gpus, workers_per_gpu, gpus_per_worker
@@ -89,7 +87,7 @@ class _LocalCluster:
         self._deaths: dict[str, str] = {}
         self._death_reported = threading.Condition()
         # Thread counts are read by the libraries when they are imported; 51 is above critical.
-        self._warm = WarmServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
+        self._warm = ForkServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
         self._scratch = Scratch()
         self._warm.start()
 
@@ -154,12 +152,8 @@ class _LocalCluster:
             )
 
 
-def _check_memory(limit_gb: object) -> None:
-    if limit_gb is None:
-        return
-    if isinstance(limit_gb, bool) or not isinstance(limit_gb, int | float) or not limit_gb > 0:
-        raise ConfigError(f"executor.memory_limit_gb must be > 0 or null, got {limit_gb!r}")
-    if limit_gb > memory_gb():
+def _check_memory(limit_gb: float | None) -> None:
+    if limit_gb is not None and limit_gb > memory_gb():
         raise ConfigError(
             f"executor.memory_limit_gb must be at most the {memory_gb():.2f} GB of this machine, "
             f"got {limit_gb!r}"

@@ -97,24 +97,14 @@ def check_gpus(
     """Checks what can be wrong about GPUs on any machine, before ``gpus_of_each_worker``.
 
     Raises:
-        ConfigError: ``gpus`` is no list of positions and names, or GPUs are to be shared and owned.
+        ConfigError: GPUs are to be shared and owned, or are needed and ``gpus`` is empty.
     """
     if workers_per_gpu is not None and gpus_per_worker > 1:
         raise ConfigError(
             f"executor.workers_per_gpu must be null where executor.gpus_per_worker="
             f"{gpus_per_worker}: GPUs are shared or a worker has several; got {workers_per_gpu}"
         )
-    if gpus is None:
-        return
-    if isinstance(gpus, str) or not isinstance(gpus, Sequence):
-        raise ConfigError(f"executor.gpus must be a list, as in [{gpus}], or null; got {gpus!r}")
-    for gpu in gpus:
-        is_position = isinstance(gpu, int) and not isinstance(gpu, bool) and gpu >= 0
-        if not is_position and not (isinstance(gpu, str) and gpu):
-            raise ConfigError(
-                f"executor.gpus must list positions >= 0 or names of GPUs, got {gpu!r} in it"
-            )
-    if not gpus:
+    if gpus is not None and not gpus:
         _check_needs_none(gpus, workers_per_gpu, gpus_per_worker)
 
 

@@ -1,4 +1,4 @@
-"""Runs one child wherever an executor has brought it, and turns whatever breaks into an outcome."""
+"""Runs children wherever an executor has brought them; turns whatever breaks into an outcome."""
 
 import functools
 import multiprocessing
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import Hear, MachineError, Outcome, Proposal, Train
+from nasrunner.core import Hear, MachineError, Outcome, Proposal, Report, Train
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.forks import end_copy
 from nasrunner.core.machine.threads import torch_threads
@@ -37,20 +37,25 @@ def run_children(
     Args:
         train: what trains them.
         proposals: the children.
-        hear: see ``Train``.
+        hear: see ``Train``; what it raises passes through, too, whatever the child makes of it.
 
     Raises:
         MachineError: a full disk or the like; the children that are left have no outcomes.
     """
     start_s, pid = time.perf_counter(), os.getpid()
     left = {proposal.index: proposal for proposal in proposals}
+    ear = None if hear is None else _Ear(hear)
     outcomes: Iterator[Outcome] | None = None
     while left:
         try:
-            outcomes = iter(train(proposals, hear)) if outcomes is None else outcomes
+            outcomes = iter(train(proposals, ear)) if outcomes is None else outcomes
             outcome = next(outcomes, None)
+            if ear is not None and ear.error is not None:
+                raise ear.error
         except BaseException as error:
             end_copy(pid)
+            if ear is not None and ear.error is not None:
+                raise ear.error  # noqa: B904 - it has a cause of its own
             if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
                 raise
             if fault := machine_fault(error):
@@ -63,8 +68,31 @@ def run_children(
             break
         del left[outcome.proposal.index]
         yield outcome
+        start_s = time.perf_counter()
     for proposal in left.values():
         yield failed(proposal, reason, (time.perf_counter() - start_s) / len(left))
+
+
+class _Ear:
+    """Hears what children report, and remembers the error of the one who listens.
+
+    Args:
+        hear: who listens.
+
+    Attributes:
+        error: what was raised there.
+    """
+
+    def __init__(self, hear: Hear) -> None:
+        self._hear = hear
+        self.error: BaseException | None = None
+
+    def __call__(self, report: Report) -> bool:
+        try:
+            return self._hear(report)
+        except BaseException as error:
+            self.error = error
+            raise KeyboardInterrupt from error  # which fails no child, as Ctrl-C does not
 
 
 def _named(left: Collection[int]) -> str:
@@ -113,8 +141,8 @@ def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: in
 
     def publish(ended: Outcome | MachineError) -> None:
         index = ended.proposal.index if isinstance(ended, Outcome) else None
-        event = {"ticket": ticket, "index": index, "outcome": cloudpickle.dumps(ended)}
-        get_worker().log_event(OUTCOMES, event)
+        pickled = pickled_outcome(ended) if isinstance(ended, Outcome) else cloudpickle.dumps(ended)
+        get_worker().log_event(OUTCOMES, {"ticket": ticket, "index": index, "outcome": pickled})
         left.pop(index, None)
 
     try:
@@ -129,6 +157,15 @@ def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: in
             publish(failed(proposal, last_lines(error)))
     except SystemExit:
         os._exit(128 + signal.SIGTERM)
+
+
+def pickled_outcome(outcome: Outcome) -> bytes:
+    """An outcome on its way to the driver; a failed one in the place of what cannot be pickled."""
+    try:
+        pickled: bytes = cloudpickle.dumps(outcome)
+    except Exception as error:
+        pickled = cloudpickle.dumps(failed(outcome.proposal, last_lines(error), outcome.cost_s))
+    return pickled
 
 
 @functools.lru_cache(maxsize=1)

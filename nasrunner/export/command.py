@@ -15,7 +15,7 @@ HELP = """\
 nasrunner-export: writes a trained network so that it can be used without nasrunner
 
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
-                 or runs:/ID, the MLflow run of a study below outputs/
+                 or runs:/ID, the run in a tracker of a study below outputs/
   to=FOLDER      where the files go; else export/ in the network's folder
   normalize=false  network.onnx takes inputs that are normalized already, as network.py does; else
                  inputs as they are in the data set
@@ -44,7 +44,7 @@ _KEYS = ("from", "to", "overwrite", "study", "normalize", "trust")
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What to export.
 
     Attributes:
@@ -73,7 +73,7 @@ def main() -> None:
         _run(parse(arguments))
 
 
-def parse(arguments: Sequence[str]) -> Request:
+def parse(arguments: Sequence[str]) -> ExportRequest:
     """The request that a command line of ``key=value`` makes.
 
     Raises:
@@ -97,10 +97,10 @@ def parse(arguments: Sequence[str]) -> Request:
     overwrite = truth("overwrite", given.get("overwrite", "false"))
     normalizes = truth("normalize", given.get("normalize", "true"))
     trust = truth("trust", given.get("trust", "false"))
-    return Request(given["from"], folder, overwrite, study, normalizes, trust)
+    return ExportRequest(given["from"], folder, overwrite, study, normalizes, trust)
 
 
-def _run(request: Request) -> None:
+def _run(request: ExportRequest) -> None:
     if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
         raise ConfigError(
             f"{', '.join(missing)}: not installed; pip install 'nasrunner[export]' installs it"

@@ -11,15 +11,17 @@ from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.progress.allowed import allowed_classes
+from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import BEST, CONFIG, LAST, PROPOSAL, ChildFolder
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Shape
+from nasrunner.core.tracking import Records
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
-from nasrunner.tracked import OUTPUTS, folder_of_run
+from nasrunner.tracker_addresses import OUTPUTS, folder_at
 
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""
@@ -95,7 +97,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Weights:
+class TrainedWeights:
     """What training made of a network.
 
     Attributes:
@@ -119,15 +121,15 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     """The network in a folder: a child's, a retrained one's, or the best child of a study's.
 
     Args:
-        source: the folder, or ``runs:/<id>`` of a study's MLflow run.
+        source: the folder, or a study's address in a tracker, as ``runs:/<id>``.
         study_folder: of the study whose space it is a network of; None: it lies in it.
         trust: whether a stranger's study is taken with all that its configuration names.
 
     Raises:
         ConfigError: no trained network lies there, or it may be a stranger's and could run code.
     """
-    is_run = source.startswith("runs:/")
-    place = _folder_of_run(source.removeprefix("runs:/")) if is_run else Path(source)
+    tracked = records_at(source)
+    place = Path(source) if tracked is None else _folder_at(tracked[1], source)
     if not place.exists() and not ChildFolder(place).holds(PROPOSAL):
         raise ConfigError(f"from={place}: there is no such folder")
     place = place.resolve()
@@ -147,7 +149,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     return _network_in(place, read_study(around, builds=_BUILT, trust=trust), trust)
 
 
-def read_weights(trained: Trained) -> Weights | None:
+def read_weights(trained: Trained) -> TrainedWeights | None:
     """The weights that were kept: of the best epoch, or else of the last; None without any.
 
     Raises:
@@ -167,7 +169,7 @@ def read_weights(trained: Trained) -> Weights | None:
         if name == LAST:  # Lightning's own: the network is part of what trains it
             state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
             epoch -= 1  # it counts the epochs that have ended
-        return Weights(name, epoch, state)
+        return TrainedWeights(name, epoch, state)
     return None
 
 
@@ -241,10 +243,10 @@ def _study_around(folder: Path) -> Path:
     )
 
 
-def _folder_of_run(run_id: str) -> Path:
-    if (folder := folder_of_run(run_id)) is not None:
+def _folder_at(records: Records, address: str) -> Path:
+    if (folder := folder_at(records, address)) is not None:
         return folder
     raise ConfigError(
-        f"from=runs:/{run_id}: no study below {OUTPUTS.resolve()} is this run, and MLflow "
+        f"from={address}: no study below {OUTPUTS.resolve()} is this run, and {records.name} "
         "keeps no weights; give the folder of the study, or of the child whose run it is"
     )

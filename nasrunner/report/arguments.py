@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nasrunner.command_line import check_folder, truth
+from nasrunner.compose.trackers import records_at, shipped_records
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.report.comparison.groups import Grouping
 
-HELP = """\
+_HELP = """\
 nasrunner-report writes one page about recorded studies: report.html, which needs no other file,
 and its figures as PNG and SVG and its tables as CSV.
 
@@ -19,15 +20,15 @@ and its figures as PNG and SVG and its tables as CSV.
   nasrunner-report from=outputs/multirun/sweep,outputs/another to=comparison
   nasrunner-report from=outputs/multirun/sweep budgets=10,25,50,100 baseline=random
   nasrunner-report from=runs:/0123456789abcdef0123456789abcdef
-  nasrunner-report from=mlflow experiment=nasrunner "filter=tags.`nasrunner.searcher` = 'Tpe'"
+  nasrunner-report from={option} experiment=nasrunner "filter=tags.`nasrunner.searcher` = 'Tpe'"
   nasrunner-report watch=outputs/multirun/sweep
 
 Which studies
   from=...          folders, separated by commas: the studies in them and below;
-                    runs:/<id>: the MLflow run of a study; mlflow: all that are asked for with
+                    {scheme}<id>: a study in {name}; {option}: all there that are asked for with
   experiment=...    the experiment's name; without it all experiments
-  filter=...        in MLflow's filter language, on the runs of studies
-  tracking_uri=...  where MLflow keeps them; without it that of conf/tracker/mlflow.yaml
+  filter=...        in the language of {name}'s filters, on the runs of studies
+  tracking_uri=...  where {name} keeps them; without it that of conf/tracker/{option}.yaml
   trust=true        also studies of strangers whose spaces name classes that could run any code
   watch=...         folders: the page is written again while their studies run, and reloads itself
   every_s=5         for watch: seconds from one look at the studies to the next
@@ -45,30 +46,36 @@ compared with that.
 The page
   to=...            its folder; without it <study>/report, or report beside several studies
   overwrite=true    also over files there that another made, or that were changed since
-  log=true          also as artifacts, in the folder report, of the MLflow run of the study, or of
-                    each that is compared. Without it no tracker is asked about a folder. A study
-                    that you did not begin is looked for at tracking_uri, or where your own is
+  log=true          also to the trackers of the study, or of each that is compared, under report.
+                    Without it no tracker is asked about a folder. A study that you did not begin
+                    is looked for at tracking_uri, or where your own is
 """
 
 Value = TypeVar("Value")
 
 
+def help_text() -> str:
+    """What ``--help`` prints; its example of a tracker is the first that can be read."""
+    option, records = next(iter(shipped_records().items()))
+    return _HELP.format(option=option, name=records.name, scheme=records.scheme)
+
+
 @dataclass(frozen=True)
-class Arguments:
+class ReportArguments:
     """What the command was given; None where it was not, and is found out.
 
     Attributes:
-        places: folders, ``runs:/<id>``, or ``mlflow``.
+        places: folders, addresses in a tracker, or the name of one.
         is_watching: the page is written until the studies have ended.
         to: the folder of the page.
         overwrite: whether files of others that lie there are replaced.
         budgets: numbers of evaluations.
         baseline: a searcher or a group's label.
         group: which studies are averaged.
-        log: whether the page goes to MLflow, too.
+        log: whether the page goes to the trackers, too.
         every_s: seconds between two looks, > 0.
         trust: whether modules that a stranger's space names are built.
-        tracking_uri, experiment, filter: for MLflow.
+        tracking_uri, experiment, filter: for the tracker.
     """
 
     places: tuple[str, ...]
@@ -86,12 +93,12 @@ class Arguments:
     filter: str | None
 
     @property
-    def is_mlflow(self) -> bool:
-        """Whether the studies come from MLflow."""
-        return self.places[0] == "mlflow" or self.places[0].startswith("runs:/")
+    def tracker(self) -> str | None:
+        """The tracker that the studies come from, an option of ``conf/tracker``; None: folders."""
+        return _tracker_of(self.places[0])
 
 
-def parse(given: Sequence[str]) -> Arguments:
+def parse(given: Sequence[str]) -> ReportArguments:
     """The arguments as given on the command line.
 
     Raises:
@@ -110,8 +117,10 @@ def parse(given: Sequence[str]) -> Arguments:
             raise ConfigError(f"{key} needs a value")
         values[key] = value
     if len(values.keys() & {"from", "watch"}) != 1:
-        raise ConfigError("from=<folders, runs:/<id> or mlflow> or watch=<folders> is needed")
-    arguments = Arguments(
+        *first, last = _kinds_of_places()
+        legal = f"{', '.join(first)} or {last}"
+        raise ConfigError(f"from=<{legal}> or watch=<folders> is needed")
+    arguments = ReportArguments(
         places=_places(values.get("from") or values["watch"]),
         is_watching="watch" in values,
         to=_optional(values, "to", Path),
@@ -147,16 +156,36 @@ _KEYS = (
 )
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: ReportArguments) -> None:
     check_folder("to", arguments.to)
-    kinds = {place == "mlflow" or place.startswith("runs:/") for place in arguments.places}
-    if len(kinds) > 1 or ("mlflow" in arguments.places and len(arguments.places) > 1):
-        raise ConfigError("from: give folders, or runs:/<id>, or mlflow, not several of these")
-    if arguments.is_mlflow and arguments.is_watching:
-        raise ConfigError("watch needs folders: MLflow has a study's ledger when the study ends")
+    trackers = {_tracker_of(place) for place in arguments.places}
+    is_named = bool(trackers & set(arguments.places))
+    if len(trackers) > 1 or (is_named and len(arguments.places) > 1):
+        legal = ", or ".join(_kinds_of_places())
+        raise ConfigError(f"from: give {legal}, not several of these")
+    if arguments.tracker is not None and arguments.is_watching:
+        name = shipped_records()[arguments.tracker].name
+        raise ConfigError(f"watch needs folders: {name} has a study's ledger when the study ends")
     for key in ("experiment", "filter"):
-        if getattr(arguments, key) is not None and arguments.places != ("mlflow",):
-            raise ConfigError(f"{key} is for from=mlflow, got from={','.join(arguments.places)}")
+        if getattr(arguments, key) is not None and not is_named:
+            legal = " or ".join(f"from={name}" for name in shipped_records())
+            raise ConfigError(f"{key} is for {legal}, got from={','.join(arguments.places)}")
+
+
+def _tracker_of(place: str) -> str | None:
+    """The tracker that a place is of, an option of ``conf/tracker``; None: it is a folder."""
+    if place in shipped_records():
+        return place
+    found = records_at(place)
+    return None if found is None else found[0]
+
+
+def _kinds_of_places() -> list[str]:
+    """What studies may come from, in words."""
+    found = ["folders"]
+    for option, records in shipped_records().items():
+        found += [f"{records.scheme}<id>", option]
+    return found
 
 
 def _places(value: str) -> tuple[str, ...]:

@@ -11,31 +11,31 @@ from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.screen.text import printable
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.arguments import HELP, Arguments, parse
+from nasrunner.report.arguments import ReportArguments, help_text, parse
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import check_comparable, groups
-from nasrunner.report.sources import log_page, read_folders, read_mlflow
+from nasrunner.report.sources import log_page, read_folders, read_tracked
 from nasrunner.report.watching import watch
 
-_LOG_EVERY_S = 60.0  # a page that is written every few seconds goes to MLflow less often
+_LOG_EVERY_S = 60.0  # a page that is written every few seconds goes to trackers less often
 
 
 def main() -> None:
     """Runs the command; every error a user can cause is one sentence and exit code 2."""
     given = sys.argv[1:]
-    if is_answered(given, HELP):
+    if is_answered(given, help_text()):
         return
     with one_sentence("nasrunner-report", "stopped; a page that was there stands as it was"):
         _report(parse(given))
 
 
-def _report(arguments: Arguments) -> None:
+def _report(arguments: ReportArguments) -> None:
     if arguments.is_watching:
         _watch(arguments)
         return
     with tempfile.TemporaryDirectory() as fetched:
-        if arguments.is_mlflow:
-            studies = read_mlflow(arguments, Path(fetched), _warn)
+        if arguments.tracker is not None:
+            studies = read_tracked(arguments, Path(fetched), _warn)
         else:
             studies = read_folders(arguments.places, _warn, trust=arguments.trust)
         files, about = _write(studies, arguments, refresh_s=None)
@@ -43,7 +43,7 @@ def _report(arguments: Arguments) -> None:
         _log(about, files, arguments, _tell, _warn)
 
 
-def _watch(arguments: Arguments) -> None:
+def _watch(arguments: ReportArguments) -> None:
     logged_s = -_LOG_EVERY_S
     tell, warn = _once(_tell), _once(_warn)
 
@@ -67,7 +67,7 @@ def _watch(arguments: Arguments) -> None:
 
 
 def _write(
-    studies: Sequence[RecordedStudy], arguments: Arguments, refresh_s: int | None
+    studies: Sequence[RecordedStudy], arguments: ReportArguments, refresh_s: int | None
 ) -> tuple[list[Path], list[RecordedStudy]]:
     """Writes the page.
 
@@ -99,8 +99,8 @@ def _write(
     return page.files(folder), list(studies) if page.study is None else [page.study]
 
 
-def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Path:
-    if arguments.is_mlflow:
+def _usual_folder(studies: Sequence[RecordedStudy], arguments: ReportArguments) -> Path:
+    if arguments.tracker is not None:
         return Path("outputs", "report")
     return Path(os.path.commonpath([study.folder for study in studies])) / "report"
 
@@ -108,23 +108,23 @@ def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Pat
 def _log(
     studies: Sequence[RecordedStudy],
     files: Sequence[Path],
-    arguments: Arguments,
+    arguments: ReportArguments,
     tell: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> None:
-    """Puts the page where people look at the study; MLflow being away is no reason to fail."""
+    """Puts the page where people look at the study; a tracker being away is no reason to fail."""
     if not arguments.log:
         return
     for study in studies:
         try:
-            run_id = log_page(study, files, arguments)
+            logged = log_page(study, files, arguments)
         except NasRunnerError as error:
             warn(f"the page is written, but not logged: {error}")
             continue
-        if run_id is not None:
-            tell(f"logged to MLflow run {run_id}, in its artifacts under report")
-        else:
-            warn(f"{study.folder} was not tracked with MLflow: the page is not logged there")
+        for where in logged:
+            tell(f"logged to {where}")
+        if not logged:
+            warn(f"{study.folder} is in no tracker that takes a page: it is not logged")
 
 
 def _once(say: Callable[[str], None]) -> Callable[[str], None]:

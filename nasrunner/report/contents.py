@@ -14,6 +14,7 @@ from nasrunner.report.comparison.sections import compare_sections, progress_sect
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.study.evaluations import counted
 from nasrunner.report.study.sections import study_sections
+from nasrunner.tracker_addresses import addresses_of
 
 _MOST_NAMED = 5  # searches in a title
 
@@ -67,7 +68,8 @@ def contents(
     if best := _best(studies):
         sections += [_of_the_best(section) for section in study_sections(best)]
     places = [place_of(study) for study in studies]
-    where = "MLflow" if places[0].startswith("runs:/") else os.path.commonpath(places)
+    tracked = next((records for records, _ in addresses_of(studies[0])), None)
+    where = os.path.commonpath(places) if tracked is None else tracked.name
     state = counted(sum(s.reason is None for s in studies), "study", "studies")
     running = "" if all(s.reason for s in studies) else f" · {state} running, or broken off"
     return Contents(

@@ -1,14 +1,12 @@
-"""Where a report's studies come from, and in which MLflow runs its page belongs."""
+"""Where a report's studies come from, and to which trackers its page belongs."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.errors import ConfigError, NasRunnerError, NotFetchableError, TrackingError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
-from nasrunner.report.arguments import Arguments
-from nasrunner.tracked import own_tracking_uri, usual_tracking_uri
-from nasrunner.trackers.mlflow.reading import NotFetchableError, StudyReader, TrackingError
-from nasrunner.trackers.mlflow.stores.file import recall
+from nasrunner.report.arguments import ReportArguments
+from nasrunner.tracker_addresses import addresses_of, own_reader, usual_reader
 
 Warn = Callable[[str], None]
 
@@ -32,8 +30,8 @@ def read_folders(places: Sequence[str], warn: Warn, *, trust: bool) -> list[Reco
     return _with_children(study_folders(map(Path, places)), warn, trust)
 
 
-def read_mlflow(arguments: Arguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
-    """The studies that MLflow has under these run ids, or that meet a query.
+def read_tracked(arguments: ReportArguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
+    """The studies that a tracker has at these addresses, or that meet a query.
 
     Args:
         arguments: what to look for, and where.
@@ -43,40 +41,37 @@ def read_mlflow(arguments: Arguments, folder: Path, warn: Warn) -> list[Recorded
     Raises:
         NasRunnerError: there are none, or they cannot be fetched.
     """
-    reader = StudyReader(arguments.tracking_uri or usual_tracking_uri())
-    if arguments.places == ("mlflow",):
-        runs = reader.search(arguments.experiment, arguments.filter)
+    assert arguments.tracker is not None, "it is asked for"
+    reader = usual_reader(arguments.tracker, arguments.tracking_uri)
+    if arguments.places == (arguments.tracker,):
+        found = reader.search(arguments.experiment, arguments.filter)
     else:
-        runs = [reader.study_run(place.removeprefix("runs:/")) for place in arguments.places]
+        found = [reader.study(place) for place in arguments.places]
     fetched, reason = [], ""
-    for run in runs:
+    for study in found:
         try:
-            fetched.append(reader.fetch(run, folder))
+            fetched.append(reader.fetch(study, folder))
         except NotFetchableError as error:
-            if len(runs) == 1:
+            if len(found) == 1:
                 raise
             reason = str(error)
             warn(f"left out: {reason}")
     if not fetched:
-        raise TrackingError(f"none of {len(runs)} studies can be read. {reason}")
+        raise TrackingError(f"none of {len(found)} studies can be read. {reason}")
     return _with_children(fetched, warn, arguments.trust)
 
 
-def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) -> str | None:
-    """Puts a page's files among the artifacts of the study's MLflow run.
-
-    Returns:
-        The run's id; None: the study was not tracked with MLflow.
+def log_page(study: RecordedStudy, files: Sequence[Path], arguments: ReportArguments) -> list[str]:
+    """Adds a page's files to the study wherever it was tracked; returns in words where they are.
 
     Raises:
-        NasRunnerError: MLflow is away, or does not take them.
+        NasRunnerError: a tracker is away, or does not take them.
     """
-    facts = recall(study.folder)
-    uri = arguments.tracking_uri or own_tracking_uri(study)
-    if "run_id" not in facts or uri is None:
-        return None
-    StudyReader(uri).log(facts["run_id"], files, "report")
-    return str(facts["run_id"])
+    logged = []
+    for records, address in addresses_of(study):
+        if (reader := own_reader(records, study, arguments.tracking_uri)) is not None:
+            logged.append(reader.log(address, files, "report"))
+    return logged
 
 
 def _with_children(folders: Sequence[Path], warn: Warn, trust: bool) -> list[RecordedStudy]:

@@ -20,7 +20,7 @@ _OF_A_SWEEP = ("top=1", "seeds=1", "mlp_classifier=false")
 HELP = """\
 nasrunner-retrain: trains the best children of a study from scratch and tests each network once
 
-  from=STUDY              a study's folder, or runs:/ID of its MLflow run
+  from=STUDY              a study's folder, or runs:/ID, its run in the tracker
   from=SWEEP              a multirun's folder: every study of it, with top=1 seeds=1 unless given;
                           nasrunner-report then compares their test scores
   top=3                   how many of its best architectures
@@ -30,7 +30,7 @@ nasrunner-retrain: trains the best children of a study from scratch and tests ea
   grid=NAME, grid={…}     training settings to search for each architecture before: an option of
                           conf/grid, or keys with lists of values (oneof, linspace, logspace, …)
   folder=FOLDER           where they go; else retrained/ in the study's folder
-  tracking_uri=URI        where MLflow keeps the run; else as conf/tracker/mlflow.yaml says
+  tracking_uri=URI        where the tracker keeps the run; else as its option in conf/tracker says
   trust=true              also a stranger's study that names classes which could run any code
   mlp_classifier=true     scikit-learn's MLPClassifier beside them, where the space is an MLP
 
@@ -105,7 +105,9 @@ def _retrain(session: "Session") -> bool:
     results = run(session, display)
     display.close(results)
     if reason := track(session, results):
-        display.warn(f"MLflow lacks these networks; the same command writes them again: {reason}")
+        display.warn(
+            f"the tracker lacks these networks; the same command writes them again: {reason}"
+        )
     if results.is_interrupted:
         sys.exit(130)
     is_hopeless = any(tuned.is_hopeless for tuned in results.tuned)

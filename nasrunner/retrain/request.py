@@ -23,18 +23,18 @@ DATA_KEYS = ("batch_size", "eval_batch_size", "drop_last", "pad", "root")
 
 
 @dataclass(frozen=True)
-class Request:
+class RetrainRequest:
     """What to retrain, and how.
 
     Attributes:
-        source: the study: its folder, or its MLflow run as ``runs:/<id>``.
+        source: the study: its folder, or its run in a tracker as ``runs:/<id>``.
         top: how many of its best architectures.
         seeds: how many networks of each.
         on: what they are trained on.
         folder: where they go; None: ``retrained`` in the study's folder.
         mlp_classifier: whether scikit-learn's MLPClassifier is trained too, where the space
             holds MLPs only.
-        tracking_uri: where MLflow keeps the run of ``source``; None: where it usually does.
+        tracking_uri: where the tracker keeps the run of ``source``; None: where it usually does.
         grid: the training settings to search first: an option of ``conf/grid``, or a mapping as
             Hydra reads it; None: there is nothing to search.
         trust: whether a stranger's study is taken with all that its configuration names.
@@ -53,13 +53,13 @@ class Request:
     overrides: tuple[str, ...] = ()
 
 
-def parse(arguments: Sequence[str]) -> Request:
+def parse(arguments: Sequence[str]) -> RetrainRequest:
     """The request that a command line of ``key=value`` makes.
 
     Raises:
         ConfigError: an argument is no ``key=value``, a value is not legal, or ``from`` is missing.
     """
-    request = Request(source="")
+    request = RetrainRequest(source="")
     for argument in arguments:
         key, is_given, value = argument.partition("=")
         if not is_given:
@@ -69,13 +69,13 @@ def parse(arguments: Sequence[str]) -> Request:
         else:
             request = replace(request, overrides=(*request.overrides, *checked([argument], None)))
     if not request.source:
-        raise ConfigError("from= is missing: a study's folder, or runs:/<id> of its MLflow run")
+        raise ConfigError("from= is missing: a study's folder, or runs:/<id>, its run in a tracker")
     check_folder("folder", request.folder)
     return request
 
 
-def _counted(name: str) -> Callable[[Request, str], Request]:
-    def take(request: Request, text: str) -> Request:
+def _counted(name: str) -> Callable[[RetrainRequest, str], RetrainRequest]:
+    def take(request: RetrainRequest, text: str) -> RetrainRequest:
         if not text.isdecimal() or int(text) < 1:
             raise ConfigError(f"{name} must be a whole number >= 1, got {text!r}")
         return replace(request, **{name: int(text)})  # type: ignore[arg-type]
@@ -83,8 +83,10 @@ def _counted(name: str) -> Callable[[Request, str], Request]:
     return take
 
 
-def _chosen(name: str, choices: Mapping[str, Any]) -> Callable[[Request, str], Request]:
-    def take(request: Request, text: str) -> Request:
+def _chosen(
+    name: str, choices: Mapping[str, Any]
+) -> Callable[[RetrainRequest, str], RetrainRequest]:
+    def take(request: RetrainRequest, text: str) -> RetrainRequest:
         if text not in choices:
             raise ConfigError(f"{name}={text} is no choice, {suggest(text, choices)}")
         return replace(request, **{name: choices[text]})
@@ -92,7 +94,7 @@ def _chosen(name: str, choices: Mapping[str, Any]) -> Callable[[Request, str], R
     return take
 
 
-_OWN: Mapping[str, Callable[[Request, str], Request]] = {
+_OWN: Mapping[str, Callable[[RetrainRequest, str], RetrainRequest]] = {
     "from": lambda request, text: replace(request, source=text),
     "top": _counted("top"),
     "seeds": _counted("seeds"),

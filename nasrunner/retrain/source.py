@@ -4,17 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from nasrunner.compose.changes import parse_overrides
+from nasrunner.compose.changes import exchanged_groups, parse_overrides
+from nasrunner.compose.trackers import records_at
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
-from nasrunner.retrain.request import GROUPS, Request
-from nasrunner.tracked import OUTPUTS, folder_of_run, usual_tracking_uri
-from nasrunner.trackers.mlflow.reading import StudyReader
+from nasrunner.retrain.request import GROUPS, RetrainRequest
+from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
 FETCHED = OUTPUTS / "retrained"
-"""Where a study goes that only MLflow has."""
+"""Where a study goes that only a tracker has."""
 
 
 def is_sweep(place: Path) -> bool:
@@ -25,8 +25,8 @@ def is_sweep(place: Path) -> bool:
 
 
 def sweep_of(
-    request: Request, warn: Callable[[str], object]
-) -> list[tuple[RecordedStudy, Request]]:
+    request: RetrainRequest, warn: Callable[[str], object]
+) -> list[tuple[RecordedStudy, RetrainRequest]]:
     """The studies in a multirun's folder that have ended with a reward, and a request for each.
 
     Args:
@@ -58,29 +58,30 @@ def sweep_of(
     return found
 
 
-def study_of(request: Request) -> RecordedStudy:
-    """The study in a folder, or of an MLflow run.
+def study_of(request: RetrainRequest) -> RecordedStudy:
+    """The study in a folder, or at an address of a tracker.
 
-    The folder of a run is looked for in ``outputs``; a study that is not there is fetched from
-    MLflow, into a folder of its own.
+    The folder of the latter is looked for in ``outputs``; a study that is not there is fetched
+    from the tracker, into a folder of its own.
 
     Args:
         request: which study, and what of its configuration is exchanged.
 
     Raises:
         NasRunnerError: there is no study, its ledger is empty or damaged, it may be a stranger's
-            and could run code, or MLflow is away.
+            and could run code, or the tracker is away.
     """
-    exchanged = {each.key_or_group for each in parse_overrides(request.overrides)[0]}
+    exchanged = exchanged_groups(parse_overrides(request.overrides)[0])
     builds = [group for group in (*CHILD_GROUPS, "space", *GROUPS) if group not in exchanged]
     return read_study(_folder_of(request), builds=builds, trust=request.trust)
 
 
-def _folder_of(request: Request) -> Path:
-    if not request.source.startswith("runs:/"):
+def _folder_of(request: RetrainRequest) -> Path:
+    tracked = records_at(request.source)
+    if tracked is None:
         return Path(request.source)
-    run_id = request.source.removeprefix("runs:/")
-    if (folder := folder_of_run(run_id)) is not None:
+    option, records = tracked
+    if (folder := folder_at(records, request.source)) is not None:
         return folder
-    reader = StudyReader(request.tracking_uri or usual_tracking_uri())
-    return reader.fetch(reader.study_run(run_id), FETCHED)
+    reader = usual_reader(option, request.tracking_uri)
+    return reader.fetch(reader.study(request.source), FETCHED)

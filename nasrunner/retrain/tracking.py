@@ -4,32 +4,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nasrunner.compose.construct import construct
-from nasrunner.retrain.grid_search import Point
+from nasrunner.compose.trackers import files_of
+from nasrunner.core.ports import StudyInfo
+from nasrunner.core.tracking import PublicTracker, RetrainedNetwork
+from nasrunner.retrain.grid_result import GridResult
+from nasrunner.retrain.grid_search import GridPoint
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
 from nasrunner.retrain.training.recipe import repetition_seed
-from nasrunner.retrain.tuned import Tuned
-from nasrunner.tracked import own_tracking_uri
-from nasrunner.trackers.mlflow.retrained import RetrainedNetwork, write_retrained
-from nasrunner.trackers.mlflow.tracker import MlflowTracker
+from nasrunner.tracker_addresses import located
 
 
 def track(session: Session, results: Results) -> str | None:
-    """Writes the networks to MLflow, if it has the study; returns why it could not be done."""
-    study, config = session.study, dict(session.config["tracker"])
-    is_mlflow = str(config["_target_"]).endswith("MlflowTracker")
-    if not is_mlflow or not (study.folder / "mlflow.json").is_file():
-        return None
+    """Gives the networks to the trackers that have the study; returns why it could not be done."""
+    study, config = session.study, session.config["tracker"]
+    files = files_of(config)
+    if files and not any((study.folder / name).exists() for name in files):
+        return None  # they do not have it
+    info = StudyInfo(study.name, study.folder, study.config, study.config.get("max_children"))
     try:
-        if config["tracking_uri"] == study.config["tracker"].get("tracking_uri"):
-            config["tracking_uri"] = own_tracking_uri(study)  # as seen from any folder
-        tracker: MlflowTracker = construct(config, "tracker")
-        if outage := tracker.address.outage:
-            return f"{tracker.address.shown} does not answer: {outage}"
-        networks = list(_tracked(session, results))
-        write_retrained(tracker.address, tracker.experiment or study.name, study.folder, networks)
-    except Exception as error:  # whatever MLflow raises: the results are in the folder
+        tracker: PublicTracker = construct(located(config, study), "tracker")
+        tracker.retrained(info, list(_tracked(session, results)))
+    except Exception as error:  # whatever a tracker raises: the results are in the folder
         return " ".join(str(error).split())
     return None
 
@@ -43,7 +40,7 @@ def _tracked(session: Session, results: Results) -> Iterator[RetrainedNetwork]:
             yield _network(session, network, network.tested, settings)
 
 
-def _point(session: Session, tuned: Tuned, point: Point) -> RetrainedNetwork:
+def _point(session: Session, tuned: GridResult, point: GridPoint) -> RetrainedNetwork:
     outcome = point.outcome
     return RetrainedNetwork(
         kind="grid",
@@ -53,7 +50,7 @@ def _point(session: Session, tuned: Tuned, point: Point) -> RetrainedNetwork:
         blueprint=session.trainer.inspect(session.searches[tuned.name].child.proposal.genotype),
         ended_s=point.ended_s,
         settings=point.settings,
-        facts={"nasrunner.child": str(int(tuned.name))},
+        facts={"child": str(int(tuned.name))},
     )
 
 
@@ -62,14 +59,14 @@ def _network(
 ) -> RetrainedNetwork:
     job = network.job
     facts = {
-        "nasrunner.on": session.request.on,
-        "nasrunner.repetition": str(job.repetition),
-        "nasrunner.seed": str(repetition_seed(session.study.seed, job.repetition)),
+        "on": session.request.on,
+        "repetition": str(job.repetition),
+        "seed": str(repetition_seed(session.study.seed, job.repetition)),
     }
     blueprint = None
     if job.name != MLP_CLASSIFIER:
-        facts["nasrunner.child"] = str(job.proposal.index)
-        facts["nasrunner.architecture"] = job.proposal.hash
+        facts["child"] = str(job.proposal.index)
+        facts["architecture"] = job.proposal.hash
         blueprint = session.trainer.inspect(job.proposal.genotype)
     folder = job.folder(session.folder)
     return RetrainedNetwork(

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from typing import Annotated
 
 import torch
 from torch import nn
 
-from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
+from nasrunner.core.annotations import AtLeast
+from nasrunner.core.decision import Address, Choose, Decision, most, values_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Question
 from nasrunner.core.space import (
@@ -37,13 +39,8 @@ class Cell(Space):
         edge: the module on every edge.
     """
 
-    nodes: int
+    nodes: Annotated[int, AtLeast(2)]
     edge: Space
-
-    def __post_init__(self) -> None:
-        for count in options_of(self.nodes):
-            if not isinstance(count, int) or count < 2:
-                raise SpaceError(f"nodes of cell must be a whole number >= 2, got {count!r}")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
         nodes = resolve_value(self.nodes, ask, at / "nodes")

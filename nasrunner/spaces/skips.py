@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.decision import (
     Address,
     Choose,
@@ -54,19 +55,16 @@ class SkipLayers(Space):
         pool_after: the numbers of these layers, in increasing order.
 
     Raises:
-        SpaceError: ``times`` is less than 1, ``pool_after`` does not increase or names a layer
+        SpaceError: ``pool_after`` does not increase or names a layer
             that there never is, or one of ``pool`` and ``pool_after`` is without the other.
     """
 
-    times: int
+    times: Count
     layer: Space
     pool: Space = _NO_POOL
     pool_after: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for count in options_of(self.times):
-            if not isinstance(count, int) or count < 1:
-                raise SpaceError(f"times of skip_layers must be a whole number >= 1, got {count!r}")
         if is_open(self.pool_after):
             raise SpaceError("pool_after of skip_layers must be numbers, not decisions")
         highest = max(options_of(self.times))

@@ -85,6 +85,11 @@ class Ledger:
             ) from error
         self._end += len(data)
 
+    @property
+    def num_bytes(self) -> int:
+        """How long the file is, down to its last whole event."""
+        return self._end
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
@@ -154,7 +159,7 @@ def check_begins(path: Path, *, is_new: bool = False) -> None:
             path.unlink()
         raise LedgerError(
             f"{path} is {'gone' if is_new else 'empty'}, but the folders of {count} children lie "
-            "beside it. Put back a copy of the file (MLflow keeps one with the study's run), or "
+            "beside it. Put back a copy of the file (trackers may keep one with the study), or "
             f"move {children} away to begin anew"
         )
 
@@ -164,5 +169,5 @@ def _damaged(path: Path, number: int, num_lines: int, error: ValueError) -> Ledg
     keep = f", or keep its first {number - 1}: what came after is done again" if number > 1 else ""
     return LedgerError(
         f"{path} is damaged in line {number} of {num_lines}: {error}. Put back a copy of the file "
-        f"(MLflow keeps one with the study's run){keep}"
+        f"(trackers may keep one with the study){keep}"
     )

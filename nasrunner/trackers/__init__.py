@@ -1,1 +1,1 @@
-"""Record studies for people: MLflow, and the terminal."""
+"""Record studies for people: MLflow, a table, several at once, and the terminal."""

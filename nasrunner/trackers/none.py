@@ -1,9 +1,11 @@
 """No tracking: a study keeps its ledger, and nothing else is written."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.tracking import Records, RetrainedNetwork
 
 
 class NoTracker:
@@ -13,6 +15,8 @@ class NoTracker:
         ui_command: how a person looks at what was tracked; here there is nothing to look at.
     """
 
+    files: ClassVar[Sequence[str]] = ()
+    records: ClassVar[Records | None] = None
     ui_command: str | None = None
 
     def prepare(self) -> None:
@@ -28,4 +32,7 @@ class NoTracker:
         pass
 
     def close(self, summary: Summary) -> None:
+        pass
+
+    def retrained(self, info: StudyInfo, networks: Sequence[RetrainedNetwork]) -> None:
         pass

@@ -14,6 +14,7 @@ from nasrunner.spaces.basic import Affine
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
+from tests.spaces.test_shipped import OF_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
         nn.Flatten(1, 2),
         nn.Linear(9, 5),
         nn.ReLU(),
+        nn.GELU(),
+        nn.LayerNorm((2, 7, 9)),
         nn.BatchNorm2d(2),
     ],
     ids=str,
@@ -52,11 +55,55 @@ def test_what_follows_a_layer_costs_what_torch_counts(first: nn.Module) -> None:
         assert count_flops(network, (2, 7, 9)) == counter.get_total_flops()
 
 
-OF_IMAGES = [
-    name
-    for name in SPACES
-    if name not in (*WIDE_SPACES, "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
-]
+def counted_by_torch(network: nn.Module, x: torch.Tensor) -> int:
+    """What torch counts while a network with weights computes: products and convolutions only.
+
+    We leave out what it leaves out, elementwise operations, so that both counts are the same.
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.eval()(x)
+    return int(counter.get_total_flops())
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_children_of_every_shipped_space_cost_what_torch_counts(name: str) -> None:
+    is_of_tokens = name in OF_TOKENS
+    in_shape, in_dtype = ((4,), "int64") if is_of_tokens else ((3, 16, 16), "float32")
+    space, rng, num_counted = load_space(name), np.random.default_rng(1), 0
+    for _ in range(4):
+        frozen = space.freeze(rollout(space, rng))
+        try:
+            size = measure(frozen, in_shape, 10, in_dtype)
+        except SpaceError:  # too small an input for its pooling
+            continue
+        network, _ = frozen.build(in_shape)
+        x = torch.zeros(1, *in_shape, dtype=getattr(torch, in_dtype))
+        assert size.flops == counted_by_torch(network, x) > 0
+        assert size.parameters == sum(p.numel() for p in network.parameters())
+        num_counted += 1
+    assert num_counted > 1
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("rnn_cell", "lstm_cell", "gru_cell"),
+        {"recurrent_cell": {"base": 4, "combinations": ["elem_mult"], "activations": ["relu"]}},
+    ],
+    ids=str,
+)
+def test_recurrent_layers_cost_what_torch_counts_at_every_step(cell: object, layers: int) -> None:
+    """Over numbers; no shipped space has them without an embedding, which torch itself counts."""
+    recurrent = {"recurrent": {"cell": cell, "units": 5, "layers": layers}}
+    space = parse_space({"concat": [recurrent, "flatten", {"affine": {"units": 10}}]})
+    frozen = space.freeze(space.walk(lambda decision: 0))
+    network, _ = frozen.build((7, 6))
+    expected = counted_by_torch(network, torch.zeros(1, 7, 6))
+    assert measure(frozen, (7, 6), 10).flops == expected > 0
+
+
+OF_IMAGES = [name for name in SPACES if name not in (*WIDE_SPACES, *OF_TOKENS)]
 
 
 def of_the_whole(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:

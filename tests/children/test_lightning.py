@@ -36,7 +36,11 @@ def searched(**settings):
         (["optimizer.lrr=1"], {}, r"optimizer.lrr: Adam takes no 'lrr', did you mean 'lr'"),
         (["optimizer._target_=torch.nn.ReLU"], {}, "optimizer"),
         (["scheduler.factor=2"], {}, "scheduler: .*factor"),
-        (["scheduler.factor=2"], {"scheduler": "plateau"}, r"factor must be in \(0, 1\), got 2"),
+        (
+            ["scheduler.factor=2"],
+            {"scheduler": "plateau"},
+            r"factor must be float in \(0, 1\), got 2",
+        ),
         (["scheduler.monitor=val_f1"], {"scheduler": "plateau"}, "'val_f1' is never logged"),
         (
             [
@@ -93,7 +97,7 @@ def test_a_mistake_in_the_configuration_is_named_before_training(overrides, argu
             {"trainer.precision": {"oneof": ["32-true", "31-true"]}},
             "trainer.precision must be one of .* got '31-true'",
         ),
-        ({"task.label_smoothing": {"oneof": [0.0, 2.0]}}, "label_smoothing must be in"),
+        ({"task.label_smoothing": {"oneof": [0.0, 2.0]}}, "label_smoothing must be float in"),
     ],
 )
 def test_every_option_of_a_hyperparameter_is_tried_before_training(settings, message):

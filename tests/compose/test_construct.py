@@ -97,7 +97,7 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
         ("lr", "abc", "float or Tensor"),
         ("betas", 0.9, "[float or Tensor, float or Tensor]"),
     ],
-    "scheduler/plateau": [("patience", "ten", "int")],
+    "scheduler/plateau": [("patience", "ten", "int >= 0"), ("factor", 1, "float in (0, 1)")],
     "trainer/lightning": [
         ("stop_patience", "abc", "int >= 0 or null"),
         ("stop_patience", 1.5, "int >= 0 or null"),

@@ -22,7 +22,7 @@ from nasrunner.compose.signature import key_path, why_not_own
 from nasrunner.compose.trust import GROUPS
 from nasrunner.core import Outcome, Proposal, child_folder
 from nasrunner.core.errors import ConfigError
-from nasrunner.executors.slurm.job import read_result
+from nasrunner.executors.slurm.results import read_result
 from nasrunner.recorded import read_study
 from tests.children.studies import make_study
 from tests.report.recordings import recorded
@@ -66,6 +66,12 @@ def of_a_stranger(study: Path, *changes: str) -> Path:
 
 def resumed(study: Path) -> None:
     run_study(saved_config(study), study)
+
+
+HELD = "tracker={{_target_: nasrunner.trackers.several.SeveralTrackers, trackers: "
+TO_A_SERVER = (
+    "{{_target_: nasrunner.trackers.mlflow.tracker.MlflowTracker, tracking_uri: http://evil}}"
+)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +122,10 @@ def resumed(study: Path) -> None:
         "executor.preload=[evil_module]",
         "tracker={{_target_: nasrunner.trackers.mlflow.tracker.MlflowTracker, tracking_uri: http://evil}}",
         "tracker={{_target_: nasrunner.trackers.none.NoTracker, artifact_uri: /}}",
+        HELD + "{{a: " + TO_A_SERVER + "}}}}",
+        HELD + "[" + TO_A_SERVER + "]}}",
+        HELD + "{{a: {{_target_: evil_module.Evil}}}}}}",
+        "tracker._target_=nasrunner.trackers.mlflow.reading.StudyReader",
         "executor={{_target_: nasrunner.executors.local.LocalExecutor, _args_: [[evil_module]]}}",
         "tracker={{_target_: nasrunner.trackers.mlflow.tracker.MlflowTracker, _args_: ['http://evil']}}",
         "trainer.callbacks=[{{_target_: pytorch_lightning.callbacks.Timer, _args_: [/]}}]",

@@ -13,34 +13,37 @@ from nasrunner.core import ConfigError
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("mnist", {"batch_size": 0}, r"data\.batch_size must be a whole number >= 1, got 0"),
+        ("mnist", {"batch_size": 0}, r"data\.batch_size must be int >= 1, got 0"),
         *[
             (
                 "mnist",
                 {"validation_examples": wanted},
-                rf"data\.validation_examples must be a number of examples >= 1 or a share in "
-                rf"\(0, 1\), got {wanted}$",
+                rf"data\.validation_examples must be int >= 1 or float in \(0, 1\), got {wanted}$",
             )
-            for wanted in (0, -1, 0.0, 1.0, 1.5)
+            for wanted in (0, -1, 0.0, 1.0, 1.5, True, None)
         ],
-        *[
-            (
-                "mnist",
-                {"validation_examples": wanted},
-                rf"data\.validation_examples must be int or float, got {wanted}$",
-            )
-            for wanted in (True, None)
-        ],
-        ("wine_quality", {"test_examples": 1.0}, r"data\.test_examples must be .* share .* got 1"),
+        (
+            "wine_quality",
+            {"test_examples": 1.0},
+            r"data\.test_examples must be .* float in \(0, 1\), got 1",
+        ),
         ("wine_quality", {"colour": "rose"}, r"data\.colour must be one of red, white, both, got"),
+        ("wine_quality", {"target": "price"}, r"data\.target must be one of class, quality, got"),
+        (
+            "wine_quality",
+            {"equal_inputs": "no"},
+            r"equal_inputs must be one of together, apart, got",
+        ),
+        ("mnist", {"folds": 1}, r"data\.folds must be int >= 2 or null, got 1"),
+        ("mnist", {"fold": -1}, r"data\.fold must be int >= 0, got -1"),
         ("wine_quality", {"class_edges": [6, 5]}, r"data\.class_edges must be increasing numbers"),
-        ("cifar10", {"pad": -1}, r"data\.pad must be a whole number >= 0 or null, got -1"),
-        ("cifar10", {"pad": 1.5}, r"data\.pad must be int or null, got 1\.5"),
-        ("ptb", {"train_tokens": 0}, r"data\.train_tokens must be a whole number >= 1, got 0"),
+        ("cifar10", {"pad": -1}, r"data\.pad must be int >= 0 or null, got -1"),
+        ("cifar10", {"pad": 1.5}, r"data\.pad must be int >= 0 or null, got 1\.5"),
+        ("ptb", {"train_tokens": 0}, r"data\.train_tokens must be int >= 1 or null, got 0"),
         (
             "ptb",
             {"validation_tokens": "all"},
-            r"data\.validation_tokens must be int or null, got 'all'",
+            r"data\.validation_tokens must be int >= 1 or null, got 'all'",
         ),
         ("ptb", {"unit": "syllable"}, r"data\.unit must be one of word, character, got 'syllable'"),
     ],

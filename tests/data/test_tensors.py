@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError
 from nasrunner.data.tensors import Arrays, Grouped, TensorDataModule
 
@@ -207,8 +208,9 @@ def test_a_batch_larger_than_the_training_part_is_refused(log: Path) -> None:
     ("argument", "value"), [("batch_size", 0), ("batch_size", 2.5), ("eval_batch_size", -1)]
 )
 def test_an_impossible_batch_size_is_refused(argument: str, value: object, log: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"data.{argument} must be a whole number >= 1, got"):
-        Numbered(**{**COMMON, argument: value}, log=log)
+    target = f"{Numbered.__module__}.Numbered"
+    with pytest.raises(ConfigError, match=rf"data.{argument} must be int >= 1, got {value}"):
+        construct({"_target_": target, **COMMON, argument: value, "log": str(log)}, "data")
 
 
 def test_too_many_validation_examples_are_refused(log: Path) -> None:
@@ -311,14 +313,16 @@ def test_groups_of_another_length_are_refused() -> None:
         module.setup("fit")
 
 
-def test_an_unknown_way_with_equal_inputs_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.equal_inputs must be one of together, apart, got"):
-        Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, equal_inputs="none")
-
-
-def test_a_fold_of_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.fold=1 needs data.folds, of which it is one"):
-        Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, fold=1)
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"fold": 1}, "data.fold=1 needs data.folds, of which it is one"),
+        ({"fold": 3, "folds": 3}, "data.fold must be below data.folds=3, got 3"),
+    ],
+)
+def test_a_fold_that_there_is_not_is_refused(changed: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Broken(**COMMON, x=np.zeros((8, 2)), y=np.arange(8) % 2, **changed)
 
 
 class Plain(Numbered):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError
 from nasrunner.data.tokens import TokenDataModule
 from tests.data.texts import Numbers, digits
@@ -28,7 +29,9 @@ def log(tmp_path: Path) -> Path:
 
 
 def numbers(**changed: Any) -> Numbers:
-    return Numbers(**(COMMON | changed))
+    target = f"{Numbers.__module__}.Numbers"
+    made: Numbers = construct({"_target_": target, **COMMON, **changed}, "data")
+    return made
 
 
 def read(loader: Any) -> list[int]:
@@ -101,11 +104,11 @@ class Wider(Numbers):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"batch_size": 0}, "data.batch_size must be a whole number >= 1, got 0"),
+        ({"batch_size": 0}, "data.batch_size must be int >= 1, got 0"),
         ({"in_shape": [7, 7]}, r"data.in_shape must be \[T\], the steps of a batch, got \[7, 7\]"),
-        ({"in_shape": [0]}, r"data.in_shape.0 must be a whole number >= 1, got 0"),
-        ({"in_dtype": "float32"}, "data.in_dtype must be int64 for tokens, got 'float32'"),
-        ({"train_tokens": 0}, "data.train_tokens must be a whole number >= 1, got 0"),
+        ({"in_shape": [0]}, r"data.in_shape must be list of int >= 1, got \[0\]"),
+        ({"in_dtype": "float32"}, "data.in_dtype must be int64, got 'float32'"),
+        ({"train_tokens": 0}, "data.train_tokens must be int >= 1 or null, got 0"),
         ({"train_tokens": 302}, "data.train_tokens must be null or at most 301, .* got 302"),
         ({"validation_tokens": 62}, "data.validation_tokens must be null or at most 61"),
         (

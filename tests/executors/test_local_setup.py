@@ -136,7 +136,6 @@ def test_a_preload_that_crashes_is_an_error_and_not_a_hang(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"memory_limit_gb": 0}, r"executor\.memory_limit_gb must be > 0 or null, got 0"),
         ({"memory_limit_gb": 1e6}, r"executor\.memory_limit_gb must be at most the .* GB of this"),
         ({"gpus_per_worker": 2}, r"executor\.gpus_per_worker needs as many GPUs, got 2 and exec"),
         ({"workers_per_gpu": 2}, r"executor\.workers_per_gpu needs a GPU, got 2"),

@@ -23,9 +23,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def run(site: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    site: Path, folder: Path, *arguments: str, module: str = "nasrunner"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "nasrunner", *arguments],
+        [sys.executable, "-m", module, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
@@ -41,15 +43,20 @@ def test_the_shipped_configuration_is_found_in_the_wheel(site: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_a_users_own_space_is_searched_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
+def test_a_users_own_space_is_searched_and_shown_from_an_empty_folder(
+    site: Path, tmp_path: Path
+) -> None:
     (tmp_path / "mine" / "space").mkdir(parents=True)
     (tmp_path / "mine" / "space" / "tiny.yaml").write_text(
         "concat: [{affine: {units: {oneof: [4, 8]}}}, relu, {affine: {units: 10}}]\n"
     )
     overrides = ["space=tiny", "executor=serial", "tracker=none", "trainer.max_epochs=1"]
-    done = run(site, tmp_path, "--config-dir", "mine", *overrides)
+    done = run(site, tmp_path, "--config-dir", "mine", "hydra.run.dir=study", *overrides)
     assert done.returncode == 0, done.stderr
     assert "all 2 architectures were evaluated" in done.stdout
+    shown = run(site, tmp_path, "from=study", "to=page", module="nasrunner.report.command")
+    assert shown.returncode == 0, shown.stderr
+    assert "</html>" in (tmp_path / "page" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

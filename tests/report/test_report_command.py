@@ -11,13 +11,14 @@ from mlflow import MlflowClient
 from nasrunner.core import ConfigError, Outcome
 from nasrunner.recorded import EmptyStudyError, read_study
 from nasrunner.report import command
-from nasrunner.report.arguments import HELP, parse
+from nasrunner.report.arguments import help_text, parse
 from nasrunner.report.watching import watch
 from tests.report.recordings import EVOLUTION, Recording, recorded
 from tests.trackers.mlflow.test_reading import track
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+MLFLOW = {"_target_": "nasrunner.trackers.mlflow.tracker.MlflowTracker"}
 
 
 @pytest.fixture
@@ -284,7 +285,7 @@ def test_a_folder_that_cannot_be_written_is_told(run, tmp_path):
 
 def test_help_names_every_key(run):
     code, out, err = run("--help")
-    assert (code, err, out) == (0, "", HELP)
+    assert (code, err, out) == (0, "", help_text())
     with pytest.raises(ConfigError) as raised:
         parse(["nothing=1"])
     keys = str(raised.value).rpartition("Legal: ")[2].split(", ")
@@ -319,7 +320,7 @@ def artifacts(uri: str, run_id: str) -> set[str]:
 
 def test_the_page_of_one_study_and_a_comparison_are_logged_when_asked(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracked = {"tracker": {"tracking_uri": uri}}
+    tracked = {"tracker": {**MLFLOW, "tracking_uri": uri}}
     first = track(uri, tmp_path / "a", seed=0, **tracked)
     second = track(uri, tmp_path / "b", seed=1, **tracked)
     code, out, err = run(f"from={tmp_path}/a")
@@ -337,7 +338,7 @@ def test_the_page_of_one_study_and_a_comparison_are_logged_when_asked(run, tmp_p
 
 def test_the_page_of_a_study_with_a_baseline_is_logged_to_the_study(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracked = {"tracker": {"tracking_uri": uri}}
+    tracked = {"tracker": {**MLFLOW, "tracking_uri": uri}}
     mine = track(uri, tmp_path / "a", searcher=EVOLUTION, **tracked)
     theirs = track(uri, tmp_path / "a" / "baseline", **tracked)
     code, out, err = run(f"from={tmp_path}/a", "log=true")
@@ -361,7 +362,8 @@ def test_studies_in_mlflow_are_compared_without_their_folders(run, tmp_path):
 
 
 def test_a_tracker_that_is_away_is_a_warning(run, tmp_path):
-    folder = recorded(tmp_path / "a", [0.5], tracker={"tracking_uri": f"sqlite:///{tmp_path}/x.db"})
+    tracked = {**MLFLOW, "tracking_uri": f"sqlite:///{tmp_path}/x.db"}
+    folder = recorded(tmp_path / "a", [0.5], tracker=tracked)
     (folder / "mlflow.json").write_text(json.dumps({"study": "a", "run_id": "1234"}))
     code, out, err = run(f"from={folder}", "log=true")
     assert (code, out) == (0, f"{folder}/report/report.html\n")
@@ -374,7 +376,7 @@ def test_logging_what_was_never_tracked_is_told_when_asked_for(run, tmp_path):
     folder = recorded(tmp_path / "a", [0.5])
     code, _, err = run(f"from={folder}", "log=true")
     assert code == 0
-    assert f"{folder} was not tracked with MLflow" in err
+    assert f"{folder} is in no tracker that takes a page" in err
 
 
 @pytest.mark.parametrize("what", ["mlflow.json", "config.yaml"])
@@ -382,7 +384,7 @@ def test_a_strangers_folder_does_not_say_which_server_is_asked(run, tmp_path, mo
     usual = f"sqlite:///{tmp_path}/mine.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", usual)
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "secret")
-    folder = recorded(tmp_path / "a", [0.5], tracker={"tracking_uri": usual})
+    folder = recorded(tmp_path / "a", [0.5], tracker={**MLFLOW, "tracking_uri": usual})
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
         theirs = f"http://127.0.0.1:{server.getsockname()[1]}"

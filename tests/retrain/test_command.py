@@ -234,9 +234,9 @@ def test_mlflow_gets_each_network_once_and_keeps_the_children(
 
     given = ("top=1", "mlp_classifier=false")
     with monkeypatch.context() as patch:
-        patch.setattr("nasrunner.retrain.tracking.write_retrained", lambda *_: 1 / 0)
+        patch.setattr("nasrunner.trackers.mlflow.tracker.write_retrained", lambda *_: 1 / 0)
         retrain(f"from={study}", *given, "seeds=1")
-    assert "warning: MLflow lacks these networks" in capsys.readouterr().out
+    assert "warning: the tracker lacks these networks" in capsys.readouterr().out
     for _ in range(2):
         retrain(f"from=runs:/{known['run_id']}", *given, "seeds=2")
     retrained = runs("retrained")

@@ -83,7 +83,7 @@ def test_the_text_of_a_cell_names_every_edge() -> None:
 @pytest.mark.parametrize("nodes", [1, 0, -3, {"oneof": [3, 1]}])
 def test_a_cell_needs_two_nodes(nodes: object) -> None:
     with pytest.raises(
-        SpaceError, match=r"space.cell: nodes of cell must be .* >= 2, got (1|0|-3)"
+        SpaceError, match=r"space.cell.nodes(.oneof)? must be int >= 2, got (1|0|-3)"
     ):
         parse_space({"cell": {"nodes": nodes, "edge": "relu"}})
 

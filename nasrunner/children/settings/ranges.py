@@ -1,45 +1,31 @@
 """The ranges of the numbers that Lightning's Trainer takes."""
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from nasrunner.core import ConfigError
+from nasrunner.core.annotations import AtLeast, Count, Within, fits, readable
 
-Legal = tuple[Callable[[Any], bool], str]
-"""Whether a value is legal, and what is, in words."""
+_Number = Annotated[int, AtLeast(0)]
+_Batches = Count | Annotated[float, Within("(0, 1]")]
+_BatchesOrNone = _Number | Annotated[float, Within("[0, 1]")]
 
-
-def _at_least(least: int, *, or_also: int | None = None) -> Legal:
-    text = f">= {least}" if or_also is None else f"{or_also} or >= {least}"
-    return lambda value: value >= least or value == or_also, text
-
-
-_SHARE: Legal = (
-    lambda value: value >= 1 if isinstance(value, int) else 0 < value <= 1,
-    "a whole number of batches >= 1 or a share of them in (0, 1]",
-)
-_SHARE_OR_NONE: Legal = (
-    lambda value: value >= 0 if isinstance(value, int) else 0 <= value <= 1,
-    "a whole number of batches >= 0 or a share of them in [0, 1]",
-)
-
-_RANGES: Mapping[str, Legal] = {
-    "max_epochs": _at_least(1, or_also=-1),
-    "min_epochs": _at_least(0),
-    "max_steps": _at_least(1, or_also=-1),
-    "min_steps": _at_least(0),
-    "accumulate_grad_batches": _at_least(1),
-    "gradient_clip_val": _at_least(0),
-    "limit_train_batches": _SHARE,
-    "limit_val_batches": _SHARE_OR_NONE,
-    "limit_test_batches": _SHARE,
-    "overfit_batches": _SHARE_OR_NONE,
-    "val_check_interval": _SHARE,
-    "check_val_every_n_epoch": _at_least(1),
-    "num_sanity_val_steps": _at_least(0, or_also=-1),
-    "log_every_n_steps": _at_least(0),
-    "reload_dataloaders_every_n_epochs": _at_least(0),
+_RANGES: Mapping[str, Any] = {
+    "max_epochs": Count | Literal[-1],
+    "min_epochs": _Number,
+    "max_steps": Count | Literal[-1],
+    "min_steps": _Number,
+    "accumulate_grad_batches": Count,
+    "gradient_clip_val": Annotated[float, AtLeast(0)],
+    "limit_train_batches": _Batches,
+    "limit_val_batches": _BatchesOrNone,
+    "limit_test_batches": _Batches,
+    "overfit_batches": _BatchesOrNone,
+    "val_check_interval": _Batches,
+    "check_val_every_n_epoch": Count,
+    "num_sanity_val_steps": _Number | Literal[-1],
+    "log_every_n_steps": _Number,
+    "reload_dataloaders_every_n_epochs": _Number,
 }
 """Numbers that Lightning takes, and then trains nothing with, ignores, or stumbles over later."""
 
@@ -50,10 +36,9 @@ def check_ranges(arguments: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names the argument, its value and what is legal.
     """
-    for name, (is_legal, legal) in _RANGES.items():
-        value = arguments.get(name)
-        if isinstance(value, int | float) and not (math.isfinite(value) and is_legal(value)):
-            raise ConfigError(f"trainer.{name} must be null or {legal}, got {value!r}")
+    for name, legal in _RANGES.items():
+        if not fits(value := arguments.get(name), legal | None):
+            raise ConfigError(f"trainer.{name} must be {readable(legal | None)}, got {value!r}")
     for unit in ("epochs", "steps"):
         least, most = arguments.get(f"min_{unit}"), arguments.get(f"max_{unit}")
         if least is not None and most not in (None, -1) and least > most:

@@ -1,9 +1,11 @@
 """Learning-rate schedulers that need more than an optimizer; all are stepped once an epoch."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from nasrunner.core.annotations import AtLeast, Within
 
 
 class Plateau(ReduceLROnPlateau):
@@ -30,19 +32,12 @@ class Plateau(ReduceLROnPlateau):
         *,
         monitor: str,
         mode: Literal["min", "max"],
-        factor: float,
-        patience: int,
-        threshold: float,
-        cooldown: int,
-        min_lr: float,
+        factor: Annotated[float, Within("(0, 1)")],
+        patience: Annotated[int, AtLeast(0)],
+        threshold: Annotated[float, AtLeast(0)],
+        cooldown: Annotated[int, AtLeast(0)],
+        min_lr: Annotated[float, AtLeast(0)],
     ) -> None:
-        if not 0 < factor < 1:
-            raise ValueError(f"factor must be in (0, 1), got {factor}")
-        if patience < 0 or cooldown < 0 or threshold < 0 or min_lr < 0:
-            raise ValueError(
-                f"patience, cooldown, threshold and min_lr must be >= 0, got {patience}, "
-                f"{cooldown}, {threshold} and {min_lr}"
-            )
         # eps: torch skips changes below 1e-8 by default, so that min_lr 1e-9 is never reached
         super().__init__(
             optimizer,

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from nasrunner.core.annotations import fits
+from nasrunner.core.annotations import Above, fits
 from nasrunner.core.errors import ConfigError, suggest
 
 
@@ -17,20 +18,17 @@ class LinearCost:
         per_symbol: seconds an epoch that each occurrence of a symbol adds; every symbol has one.
     """
 
-    epochs: float
+    epochs: Annotated[float, Above(0)]
     constant: float
     per_symbol: Mapping[str, float]
 
     def __post_init__(self) -> None:
         by_text = {str(symbol): seconds for symbol, seconds in self.per_symbol.items()}
         object.__setattr__(self, "per_symbol", by_text)  # YAML reads 8 as a number
-        numbers = {"epochs": self.epochs, "constant": self.constant}
-        numbers |= {f"per_symbol.{name!r}": value for name, value in self.per_symbol.items()}
-        for name, value in numbers.items():
+        for name, value in by_text.items():
             if not fits(value, float):
-                raise ConfigError(f"trainer.cost_s.{name} must be a number, got {value!r}")
-        if self.epochs <= 0:
-            raise ConfigError(f"trainer.cost_s.epochs must be > 0, got {self.epochs}")
+                key = f"trainer.cost_s.per_symbol.{name!r}"
+                raise ConfigError(f"{key} must be float, got {value!r}")
 
     def check(self, symbols: Sequence[str]) -> None:
         """Refuses to be silent about a symbol, or to speak of one that there is not.

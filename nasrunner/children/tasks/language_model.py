@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from nasrunner.children.tasks.reward import Mode, Reward
 from nasrunner.children.tasks.tasks import Classification, Metrics, Task, are_within
-from nasrunner.core import ConfigError
 
 # B = streams, T = steps of a batch, V = size of the vocabulary
 
@@ -36,8 +35,6 @@ class LanguageModel(Task):
         metrics: Metrics,
         reward: Reward,
     ) -> None:
-        if unit not in ("word", "character"):
-            raise ConfigError(f"task.unit must be word or character, got {unit!r}")
         self.unit = unit
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
 

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 from nasrunner.core import ConfigError
+from nasrunner.core.annotations import Above, Count
 from nasrunner.core.errors import suggest
 
 Reduce = Literal["last", "best", "mean_last", "max_last"]
@@ -47,38 +48,21 @@ class Reward:
             diverged network with the accuracy of chance.
 
     Raises:
-        ConfigError: an argument is not legal.
+        ConfigError: ``power`` is not legal.
     """
 
     metric: str
     mode: Mode
     reduce: Reduce
-    last_epochs: int
+    last_epochs: Count
     power: float
-    scale: float = 1.0
+    scale: Annotated[float, Above(0)] = 1.0
     diverged: Diverged = "failed"
 
     def __post_init__(self) -> None:
-        if self.mode not in ("max", "min"):
-            raise ConfigError(f"task.reward.mode must be max or min, got {self.mode!r}")
-        if self.reduce not in get_args(Reduce):
-            legal = suggest(str(self.reduce), get_args(Reduce))
-            raise ConfigError(f"task.reward.reduce={self.reduce!r} is no reduction, {legal}")
-        if isinstance(self.last_epochs, bool) or not (
-            isinstance(self.last_epochs, int) and self.last_epochs >= 1
-        ):
-            raise ConfigError(
-                f"task.reward.last_epochs must be a whole number >= 1, got {self.last_epochs!r}"
-            )
-        if self.diverged not in get_args(Diverged):
-            legal = suggest(str(self.diverged), get_args(Diverged))
-            raise ConfigError(f"task.reward.diverged={self.diverged!r} is no rule, {legal}")
-        is_power = _is_number(self.power) and (self.power > 0 or self._is_inverse)
-        if not is_power:
+        if not (math.isfinite(self.power) and (self.power > 0 or self._is_inverse)):
             legal = "> 0" if self.mode == "max" else "other than 0"
             raise ConfigError(f"task.reward.power must be a number {legal}, got {self.power!r}")
-        if not (_is_number(self.scale) and self.scale > 0):
-            raise ConfigError(f"task.reward.scale must be a number > 0, got {self.scale!r}")
 
     @property
     def _is_inverse(self) -> bool:
@@ -175,7 +159,3 @@ def diverged_loss(line: Mapping[str, float]) -> str | None:
     """The loss of a line of curves that is no finite number, whatever its metrics say."""
     losses = ("train_loss", "val_loss")
     return next((name for name in losses if not math.isfinite(line.get(name, 0.0))), None)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

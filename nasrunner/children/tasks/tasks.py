@@ -5,7 +5,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torchmetrics.classification
@@ -16,6 +16,7 @@ from torchmetrics import Metric
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.reward import Mode, Reward
 from nasrunner.core import ConfigError
+from nasrunner.core.annotations import Above, Within
 from nasrunner.core.errors import suggest
 
 # B = batch, K = number of outputs
@@ -227,7 +228,7 @@ class Classification(Task):
         self,
         *,
         num_outputs: int,
-        label_smoothing: float,
+        label_smoothing: Annotated[float, Within("[0, 1)")],
         metrics: Metrics,
         reward: Reward,
     ) -> None:
@@ -236,8 +237,6 @@ class Classification(Task):
                 f"task: classification needs data.num_outputs >= 2, got {num_outputs}; what "
                 "predicts numbers is task=regression"
             )
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"task.label_smoothing must be in [0, 1), got {label_smoothing}")
         self.label_smoothing = label_smoothing
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
 
@@ -284,14 +283,10 @@ class Regression(Task):
         *,
         num_outputs: int,
         loss: Literal["mse", "huber"],
-        huber_delta: float,
+        huber_delta: Annotated[float, Above(0)],
         metrics: Metrics,
         reward: Reward,
     ) -> None:
-        if loss not in ("mse", "huber"):
-            raise ConfigError(f"task.loss must be mse or huber, got {loss!r}")
-        if not huber_delta > 0:
-            raise ConfigError(f"task.huber_delta must be > 0, got {huber_delta}")
         self.is_huber = loss == "huber"
         self.huber_delta = huber_delta
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)

@@ -6,10 +6,10 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nasrunner.core import ConfigError, NasRunnerError
-from nasrunner.executors.arguments import check_count, check_seconds
+from nasrunner.core.annotations import Above, AtLeast, Count
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
 from nasrunner.executors.running import last_lines
@@ -41,12 +41,13 @@ class AddressExecutor(DaskExecutor):
     """
 
     def __init__(
-        self, address: str, workers: int, wait_s: float, threads_per_worker: int, retries: int
+        self,
+        address: str,
+        workers: Count,
+        wait_s: Annotated[float, Above(0)],
+        threads_per_worker: Count,
+        retries: Annotated[int, AtLeast(0)],
     ) -> None:
-        check_count("workers", workers, least=1)
-        check_seconds("wait_s", wait_s)
-        check_count("threads_per_worker", threads_per_worker, least=1)
-        check_count("retries", retries, least=0)
         cluster = _RunningCluster(_resolved(address), workers, wait_s)
         super().__init__(cluster, threads_per_worker, retries)
 
@@ -163,9 +164,9 @@ def _versions_at(client: Any, addresses: Sequence[str]) -> dict[str, dict[str, s
     return told
 
 
-def _resolved(address: object) -> str:
+def _resolved(address: str) -> str:
     """The address itself, or the one that a scheduler file holds."""
-    if not isinstance(address, str) or not address:
+    if not address:
         raise ConfigError(
             "executor.address must be a Dask scheduler's, such as tcp://host:8786, or the path "
             f"of its scheduler file; got {address!r}"

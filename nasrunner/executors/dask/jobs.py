@@ -7,11 +7,11 @@ import signal
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from nasrunner.core import ConfigError
+from nasrunner.core.annotations import Above, AtLeast, Count, Within, fits, readable
 from nasrunner.executors import preload as preload_module
-from nasrunner.executors.arguments import check_count, check_seconds, check_texts
 from nasrunner.executors.dask import nanny
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
@@ -20,8 +20,13 @@ from nasrunner.executors.dask.queue import Queue, SlurmQueue, described, log_end
 _SCALE_INTERVAL_S = 1.0
 _RESTARTS_WITHIN_S = 60  # a worker in its allocation, imports included; then the job is cancelled
 _TOLD_JOBS = 5
-_LISTS = ("job_script_prologue", "job_extra_directives", "worker_extra_args")
-"""What a job's description has that ours is added to."""
+_TYPES: Mapping[str, Any] = {
+    "cores": Count | None,
+    "job_script_prologue": Sequence[str] | None,
+    "job_extra_directives": Sequence[str] | None,
+    "worker_extra_args": Sequence[str] | None,
+}
+"""What a job's description has that stands for ours, or that ours is added to."""
 
 _WORKER_SETTINGS: Mapping[str, Any] = {
     "distributed.worker.daemon": False,  # a daemon may not start processes; data loaders do
@@ -67,25 +72,22 @@ class JobQueueExecutor(DaskExecutor):
     def __init__(
         self,
         system: str,
-        minimum: int,
-        maximum: int,
-        idle_s: float,
-        retries: int,
-        threads_per_worker: int,
+        minimum: Annotated[int, AtLeast(0)],
+        maximum: Count,
+        idle_s: Annotated[float, Above(0)],
+        retries: Annotated[int, AtLeast(0)],
+        threads_per_worker: Count,
         preload: Sequence[str],
-        poll_s: float,
-        patience_s: float,
+        poll_s: Annotated[float, Above(0)],
+        patience_s: Annotated[float, Within("(0, inf]")],
         log_folder: str,
         tls: bool,
         job: Mapping[str, Any],
     ) -> None:
-        check_count("minimum", minimum, least=0)
-        check_count("maximum", maximum, least=max(1, minimum))
-        check_count("retries", retries, least=0)
-        check_count("threads_per_worker", threads_per_worker, least=1)
-        for name, seconds in (("idle_s", idle_s), ("poll_s", poll_s), ("patience_s", patience_s)):
-            check_seconds(name, seconds)
-        check_texts("preload", preload)
+        if maximum < minimum:
+            raise ConfigError(
+                f"executor.maximum must be at least executor.minimum={minimum}, got {maximum}"
+            )
         queue = SlurmQueue() if system == "slurm" else Queue(system)
         job = with_defaults(job, threads_per_worker, preload, queue.directives)
         _check_system(queue, job)
@@ -236,15 +238,11 @@ def with_defaults(
         directives: lines that every job script needs.
 
     Raises:
-        ConfigError: the description is none, or asks for several workers in a job.
+        ConfigError: a value is of another type, or several workers in a job are asked for.
     """
-    if not isinstance(job, Mapping):
-        raise ConfigError(
-            f"executor.job must be names with values, such as queue: gpu; got {job!r}"
-        )
-    check_count("job.cores", job.get("cores"), least=1, or_null=True)
-    for name in _LISTS:
-        check_texts(f"job.{name}", job.get(name), or_null=True)
+    for name, annotation in _TYPES.items():
+        if not fits(value := job.get(name), annotation):
+            raise ConfigError(f"executor.job.{name} must be {readable(annotation)}, got {value!r}")
     if job.get("processes", 1) != 1:
         raise ConfigError(
             f"executor.job.processes must be 1, got {job['processes']!r}: an allocation has one "

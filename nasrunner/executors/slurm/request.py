@@ -4,85 +4,69 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from nasrunner.core import ConfigError
-from nasrunner.core.errors import suggest
-from nasrunner.executors.arguments import check_count
+from nasrunner.core.annotations import Above, AtLeast, Count, fits
 
 _GPU_ACCELERATORS = ("gpu", "cuda")
 _MOST_DELAY_S = 90
 _OPTION = re.compile(r"[a-z][a-z0-9-]*")
+_Name = str | int | None
 _OWN_OPTIONS = ("array", "comment", "error", "job-name", "open-mode", "output", "requeue", "signal")
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """The resources of one child's job; attributes are those of ``conf/executor/slurm.yaml``.
 
     Raises:
         ConfigError: a value is out of its range; names its key.
     """
 
-    max_parallel: int
-    partition: str | None
-    account: str | None
-    qos: str | None
-    timeout_min: int
-    nodes: int
-    tasks_per_node: int
+    max_parallel: Count
+    partition: _Name
+    account: _Name
+    qos: _Name
+    timeout_min: Count
+    nodes: Any  # of these two ``_check_of_trainer`` says more
+    tasks_per_node: Any
     accelerator: str
-    gpus_per_node: int | None
-    cpus_per_task: int
-    mem_gb: float | None
-    gres: str | None
-    constraint: str | None
-    exclude: str | None
+    gpus_per_node: Annotated[int, AtLeast(0)] | None
+    cpus_per_task: Count
+    mem_gb: Annotated[float, Above(0)] | None
+    gres: _Name
+    constraint: _Name
+    exclude: _Name
     setup: Sequence[str]
     sbatch: Mapping[str, Any]
     stderr_to_stdout: bool
-    signal_delay_s: int | None
-    retries: int
+    signal_delay_s: Count | None
+    retries: Annotated[int, AtLeast(0)]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "Request":
-        """The request with these attributes: all of them, and no others."""
-        legal = [field.name for field in dataclasses.fields(cls)]
-        for name in given:
-            if name not in legal:
+    def of(cls, given: Mapping[str, Any]) -> "JobRequest":
+        """The request with these attributes, all of them.
+
+        Raises:
+            ConfigError: one is missing, or as of the class.
+        """
+        for field in dataclasses.fields(cls):
+            if field.name not in given:
                 raise ConfigError(
-                    f"executor.{name}: SlurmExecutor takes no {name!r}, {suggest(name, legal)}"
+                    f"executor.{field.name} is missing; conf/executor/slurm.yaml has it"
                 )
-        if missing := [name for name in legal if name not in given]:
-            raise ConfigError(f"executor.{missing[0]} is missing; conf/executor/slurm.yaml has it")
         return cls(**given)
 
     def __post_init__(self) -> None:
-        check_count("max_parallel", self.max_parallel, least=1)
-        if isinstance(self.timeout_min, str):
-            raise ConfigError(
-                f"executor.timeout_min must be a whole number of minutes >= 1, got "
-                f"{self.timeout_min!r}"
-            )
-        check_count("timeout_min", self.timeout_min, least=1)
         _check_of_trainer("nodes", self.nodes, "trainer.num_nodes")
         _check_of_trainer("tasks_per_node", self.tasks_per_node, "trainer.devices")
-        check_count("cpus_per_task", self.cpus_per_task, least=1)
-        check_count("retries", self.retries, least=0)
-        check_count("gpus_per_node", self.gpus_per_node, least=0, or_null=True)
-        check_count("signal_delay_s", self.signal_delay_s, least=1, or_null=True)
         if self.delay_s > self.limit_s / 2:
             raise ConfigError(
                 f"executor.signal_delay_s must be at most half of timeout_min={self.timeout_min}, "
                 f"which is {self.limit_s // 2} s, or a child would restart before it got anywhere; "
                 f"got {self.signal_delay_s}"
             )
-        mem_gb: object = self.mem_gb
-        is_number = isinstance(mem_gb, int | float) and not isinstance(mem_gb, bool)
-        if mem_gb is not None and not (is_number and mem_gb > 0):  # type: ignore[operator]
-            raise ConfigError(f"executor.mem_gb must be > 0 or null, got {mem_gb!r}")
-        if isinstance(self.setup, str) or not all(isinstance(line, str) for line in self.setup):
-            raise ConfigError(f"executor.setup must be a list of shell lines, got {self.setup!r}")
         for name in self.sbatch:
             self._check_option(name)
 
@@ -94,7 +78,7 @@ class Request:
     @property
     def num_tasks(self) -> int:
         """Processes of a child."""
-        return self.nodes * self.tasks_per_node
+        return int(self.nodes * self.tasks_per_node)
 
     @property
     def delay_s(self) -> int:
@@ -175,7 +159,7 @@ class Request:
 
 
 def _check_of_trainer(name: str, value: object, source: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if not fits(value, Count):
         raise ConfigError(
             f"executor.{name}, which is {source} unless it is given, must be a whole number >= 1 "
             f"with executor=slurm, for SLURM must know how much to reserve; got {value!r}"

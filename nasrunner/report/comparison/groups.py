@@ -16,7 +16,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.progress import Progress, progress
 from nasrunner.report.comparison.settings import distinct_labels, flat, searcher_name, settings
 from nasrunner.report.comparison.spaces import names_of_spaces
-from nasrunner.trackers.mlflow.stores.file import recall
+from nasrunner.tracker_addresses import addresses_of
 
 Grouping = Literal["settings", "name"]
 
@@ -75,9 +75,8 @@ class Group:
 
 
 def place_of(study: RecordedStudy) -> str:
-    """Where a reader finds a study: its folder, or the MLflow run it was fetched from."""
-    facts = recall(study.folder)
-    return f"runs:/{facts['run_id']}" if "tracking_uri" in facts else str(study.folder)
+    """Where a reader finds a study: its address in a tracker, or its folder."""
+    return next((address for _, address in addresses_of(study)), str(study.folder))
 
 
 def study_and_baseline(

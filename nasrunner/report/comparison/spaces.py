@@ -53,7 +53,7 @@ def _chosen(study: RecordedStudy) -> str:
     """The option of the group ``space`` that Hydra noted down; empty where it did not."""
     folder = study.folder.parent if study.folder.name == "baseline" else study.folder
     path = folder / ".hydra" / "hydra.yaml"
-    if not path.is_file():  # the study comes from MLflow, or was not run by the command
+    if not path.is_file():  # the study comes from a tracker, or was not run by the command
         return ""
     noted = OmegaConf.load(path)
     node = OmegaConf.select(noted, "hydra.runtime.choices")

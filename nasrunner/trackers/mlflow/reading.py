@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
+from nasrunner.core.errors import (
+    ConfigError,
+    NasRunnerError,
+    NotFetchableError,
+    TrackingError,
+    suggest,
+)
 from nasrunner.core.screen.passwords import without_password
-from nasrunner.trackers.mlflow.address import Address, check_uri
+from nasrunner.trackers.mlflow.address import TrackingAddress, check_uri
 from nasrunner.trackers.mlflow.connection import import_mlflow
 from nasrunner.trackers.mlflow.stores.database import with_driver
 from nasrunner.trackers.mlflow.stores.file import remember
@@ -21,16 +27,11 @@ from nasrunner.trackers.mlflow.stores.sqlite import as_mlflow_reads_it, path_of
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+SCHEME = "runs:/"
+"""What the address of a run begins with, as MLflow writes it."""
+
 _FILES = ("config.yaml", "ledger.jsonl")
 _IS_STUDY = "tags.`nasrunner.kind` = 'study'"
-
-
-class TrackingError(NasRunnerError):
-    """MLflow is away, or does not do what it was asked."""
-
-
-class NotFetchableError(TrackingError):
-    """A study's run lacks the artifacts a study is read from."""
 
 
 class StudyReader:
@@ -55,14 +56,15 @@ class StudyReader:
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             self._client: MlflowClient = MlflowClient(self.uri)
 
-    def study_run(self, run_id: str) -> "Run":
-        """The run with this id.
+    def study(self, address: str) -> "Run":
+        """The run at ``runs:/<id>``.
 
         Raises:
             TrackingError: there is none, or it is no study's.
         """
         from mlflow.exceptions import MlflowException
 
+        run_id = run_id_in(address)
         try:
             run = self._client.get_run(run_id)
         except MlflowException as error:
@@ -107,11 +109,11 @@ class StudyReader:
             raise ConfigError(f"there is no study in {where}{meets}")
         return runs
 
-    def fetch(self, run: "Run", folder: Path) -> Path:
+    def fetch(self, study: "Run", folder: Path) -> Path:
         """Downloads what a study is read from; its children's files stay where they are.
 
         Args:
-            run: a study's.
+            study: its run.
             folder: where a folder for it is made.
 
         Returns:
@@ -121,33 +123,35 @@ class StudyReader:
             NotFetchableError: the run lacks them: its study runs, or was killed.
             TrackingError: they cannot be downloaded.
         """
-        run_id = run.info.run_id
-        name = re.sub(r"[^\w.\-]+", "_", run.info.run_name or "study")
+        run_id = study.info.run_id
+        name = re.sub(r"[^\w.\-]+", "_", study.info.run_name or "study")
         place = folder / f"{name}-{run_id[:8]}"
         place.mkdir(parents=True, exist_ok=True)
         with self._told():
             there = {file.path for file in self._client.list_artifacts(run_id)}
             if missing := [name for name in _FILES if name not in there]:
                 raise NotFetchableError(
-                    f"run {run_id} ({run.info.run_name}) has no artifact {missing[0]}: a study's "
+                    f"run {run_id} ({study.info.run_name}) has no artifact {missing[0]}: a study's "
                     "ledger is put there when it ends. Until then give the study's folder"
                 )
             for name in _FILES:
                 self._client.download_artifacts(run_id, name, str(place))
-        study = run.data.tags.get("nasrunner.study", place.name)
-        remember(place, {"study": study, "run_id": run_id, "tracking_uri": self.shown})
+        study_id = study.data.tags.get("nasrunner.study", place.name)
+        remember(place, {"study": study_id, "run_id": run_id, "tracking_uri": self.shown})
         return place
 
-    def log(self, run_id: str, files: Iterable[Path], artifact_folder: str) -> None:
-        """Copies files to a run, into a folder of its artifacts.
+    def log(self, address: str, files: Iterable[Path], folder: str) -> str:
+        """Copies files to a run, into a folder of its artifacts; says where they are.
 
         Raises:
             TrackingError: MLflow does not take them.
         """
-        with tempfile.TemporaryDirectory() as folder, self._told():
+        run_id = run_id_in(address)
+        with tempfile.TemporaryDirectory() as copies, self._told():
             for file in files:
-                shutil.copy(file, folder)
-            self._client.log_artifacts(run_id, folder, artifact_folder)
+                shutil.copy(file, copies)
+            self._client.log_artifacts(run_id, copies, folder)
+        return f"MLflow run {run_id}, in its artifacts under {folder}"
 
     def _experiments(self, name: str | None) -> list[str]:
         def page(token: str | None) -> Any:
@@ -172,6 +176,11 @@ class StudyReader:
             raise TrackingError(f"MLflow at {what or self.shown}: {_reason(error)}") from error
 
 
+def run_id_in(address: str) -> str:
+    """The id of the run at ``runs:/<id>``."""
+    return address.removeprefix(SCHEME)
+
+
 def _checked(uri: str, shown: str) -> str:
     """What MLflow is given; it would make a file that is missing."""
     check_uri(uri, "tracking_uri")
@@ -182,7 +191,7 @@ def _checked(uri: str, shown: str) -> str:
         return f"sqlite:///{as_mlflow_reads_it(path.parent) / path.name}"
     if uri.startswith(("http://", "https://")):
         # asks within seconds, where MLflow tries for minutes
-        address = Address(uri, None, "tracking_uri")
+        address = TrackingAddress(uri, None, "tracking_uri")
         if address.outage:
             raise ConfigError(f"tracking_uri: {shown} does not answer: {address.outage}")
         return address.uri

@@ -2,15 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from nasrunner.core.machine.child_folder import CONFIG, TESTED, ChildFolder
-from nasrunner.core.ports import Blueprint
-from nasrunner.core.records import Outcome
+from nasrunner.core.tracking import RetrainedNetwork
 from nasrunner.trackers.mlflow import text
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.connection import (
     Connection,
     curve_metrics,
@@ -30,38 +27,8 @@ class NoStudyRunError(Exception):
     """MLflow does not know the study."""
 
 
-@dataclass(frozen=True)
-class RetrainedNetwork:
-    """A network that was trained anew: to be tested, or as a point of a grid.
-
-    Attributes:
-        kind: ``retrained`` of one that was tested, ``grid`` of a point.
-        name: what tells it from the study's others of this kind: ``0007-seed1``.
-        folder: where its files are.
-        outcome: what came of it.
-        blueprint: its architecture; None of what is no network of the space.
-        ended_s: when it was tested, or its outcome recorded, Unix seconds.
-        settings: training settings that were chosen for it: dotted key -> value.
-        facts: more to tag its run with.
-    """
-
-    kind: Literal["retrained", "grid"]
-    name: str
-    folder: Path
-    outcome: Outcome
-    blueprint: Blueprint | None
-    ended_s: float
-    settings: Mapping[str, Any]
-    facts: Mapping[str, str]
-
-    @property
-    def stamp(self) -> str:
-        """What tells its run from that of an earlier training under its name."""
-        return repr(self.ended_s)
-
-
 def write_retrained(
-    address: Address, experiment: str, study: Path, networks: Sequence[RetrainedNetwork]
+    address: TrackingAddress, experiment: str, study: Path, networks: Sequence[RetrainedNetwork]
 ) -> int:
     """Writes the networks that MLflow does not have yet, and returns how many those were.
 
@@ -111,7 +78,7 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
         start_time=ms(network.ended_s - outcome.cost_s),
         tags={
             **common,
-            **network.facts,
+            **{f"nasrunner.{name}": fact for name, fact in network.facts.items()},
             "nasrunner.kind": network.kind,
             "nasrunner.network": network.name,
             _STAMPS[network.kind]: network.stamp,

@@ -33,7 +33,7 @@ def legal_names(names: Iterable[str]) -> dict[str, str]:
             legal[name] = name
         else:
             cleaned = posixpath.normpath(re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)).strip("/. ")
-            digest = hashlib.sha256(name.encode()).hexdigest()
+            digest = hashlib.sha256(encodable(name).encode()).hexdigest()
             length = 8
             while (made := f"{cleaned[: MAX_NAME - 65]}-{digest[:length]}").casefold() in taken:
                 length += 1
@@ -55,7 +55,16 @@ def _is_legal(name: str) -> bool:
 
 def clipped(text: str, limit: int) -> str:
     """The text, with an ellipsis for what is beyond the limit."""
+    text = encodable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def encodable(text: str) -> str:
+    """The text as UTF-8 has it: bytes of a path in another encoding, as Python keeps them, named.
+
+    A child's traceback may hold some; a database and a file take none.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def params_of(values: Mapping[str, Any]) -> dict[str, str]:

@@ -4,17 +4,21 @@ import contextlib
 import logging
 import threading
 from collections.abc import Sequence
+from typing import ClassVar
 
-from nasrunner.core.errors import ConfigError
+from nasrunner.core.errors import ConfigError, TrackingError
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.screen.passwords import without_password
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.core.tracking import Records, RetrainedNetwork
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.connection import import_early
 from nasrunner.trackers.mlflow.faults import ArtifactError, is_refusal
+from nasrunner.trackers.mlflow.records import MlflowRecords
+from nasrunner.trackers.mlflow.retrained import write_retrained
 from nasrunner.trackers.mlflow.runs import StudyRuns
-from nasrunner.trackers.mlflow.stores.file import study_id
+from nasrunner.trackers.mlflow.stores.file import FILE, study_id
 from nasrunner.trackers.mlflow.text import MAX_EXPERIMENT, clipped
 from nasrunner.trackers.mlflow.writer import Writer
 
@@ -44,6 +48,9 @@ class MlflowTracker:
             MLflow cannot be imported or refuses the study.
     """
 
+    files: ClassVar[Sequence[str]] = (FILE,)
+    records: ClassVar[Records | None] = MlflowRecords()
+
     def __init__(
         self,
         tracking_uri: str,
@@ -59,7 +66,7 @@ class MlflowTracker:
         if close_timeout_s < 0:
             raise ConfigError(f"tracker.close_timeout_s must be >= 0, got {close_timeout_s}")
         self.experiment = _checked_name(experiment)
-        self.address = Address(tracking_uri, artifact_uri)
+        self.address = TrackingAddress(tracking_uri, artifact_uri)
         self.poll_s = poll_s
         self.max_waiting = max_waiting
         self.close_timeout_s = close_timeout_s
@@ -92,6 +99,13 @@ class MlflowTracker:
                 self.address.shown,
                 outage,
             )
+
+    def retrained(self, info: StudyInfo, networks: Sequence[RetrainedNetwork]) -> None:
+        if not (info.folder / FILE).is_file():
+            return  # the study was not recorded here
+        if self.address.outage:
+            raise TrackingError(f"{self.address.shown} does not answer: {self.address.outage}")
+        write_retrained(self.address, self.experiment or info.name, info.folder, networks)
 
     def _outage(self) -> str:
         """Why MLflow is away for now, as far as can be told before the first child.

@@ -34,8 +34,16 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
             {},
             r"trainer.gradient_clip_val clips no gradients .* legal: optimizer.fused=false",
         ),
-        (["trainer.limit_train_batches=0"], {}, r"limit_train_batches must be null or a whole "),
-        (["trainer.limit_train_batches=0.0"], {}, r"limit_train_batches must be null or a whole "),
+        (
+            ["trainer.limit_train_batches=0"],
+            {},
+            r"limit_train_batches must be int >= 1 or float in ",
+        ),
+        (
+            ["trainer.limit_train_batches=0.0"],
+            {},
+            r"limit_train_batches must be int >= 1 or float in ",
+        ),
         (["trainer.limit_train_batches=0.01"], {}, r"=0.01 of 6 batches is less than one"),
         (["trainer.limit_val_batches=0"], {}, r"limit_val_batches=0 leaves no validation example"),
         (
@@ -84,19 +92,23 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
             {},
             r"Lightning refuses .*val_acc",
         ),
-        (["trainer.max_epochs=0"], {}, r"trainer.max_epochs must be null or -1 or >= 1, got 0"),
+        (["trainer.max_epochs=0"], {}, r"trainer.max_epochs must be int >= 1 or -1 or null, got 0"),
         (
             ["trainer.max_epochs=-1"],
             {},
             r"max_epochs=-1 trains every child without end; give .* or stop_patience",
         ),
-        (["trainer.max_steps=0"], {}, r"trainer.max_steps must be null or -1 or >= 1, got 0"),
+        (["trainer.max_steps=0"], {}, r"trainer.max_steps must be int >= 1 or -1 or null, got 0"),
         (
             ["trainer.accumulate_grad_batches=0"],
             {},
-            r"accumulate_grad_batches must be null or >= 1",
+            r"accumulate_grad_batches must be int >= 1 or null",
         ),
-        (["trainer.gradient_clip_val=-1"], {}, r"gradient_clip_val must be null or >= 0, got -1"),
+        (
+            ["trainer.gradient_clip_val=-1"],
+            {},
+            r"gradient_clip_val must be float >= 0 or null, got -1",
+        ),
         (["trainer.gradient_clip_algorithm=value"], {}, r"clips nothing without trainer.gradient"),
         (["trainer.min_steps=19"], {}, r"min_steps=19 must be at most the 18 steps that trainer"),
         (
@@ -112,7 +124,7 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         (
             ["trainer.check_val_every_n_epoch=0"],
             {},
-            r"check_val_every_n_epoch must be null or >= 1",
+            r"check_val_every_n_epoch must be int >= 1 or null",
         ),
         (
             ["trainer.check_val_every_n_epoch=4"],
@@ -121,7 +133,7 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         ),
         (["trainer.max_steps=5"], {}, r"training ends after 5 batches and is validated after 6"),
         (["trainer.val_check_interval=7"], {}, r"val_check_interval=7 must be at most 6"),
-        (["trainer.val_check_interval=0"], {}, r"val_check_interval must be null or a whole"),
+        (["trainer.val_check_interval=0"], {}, r"val_check_interval must be int >= 1 or float in"),
         (
             ["data.batch_size=89"],
             {"space": BATCH_NORM},

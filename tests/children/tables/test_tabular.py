@@ -135,14 +135,14 @@ def test_an_estimated_cost_counts_the_symbols_of_every_epoch(table: Path, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "trainer.cost_s.epochs must be > 0, got 0"),
+        ({"epochs": 0}, "trainer.cost_s.epochs must be float > 0, got 0"),
         (
             {"per_symbol": {**COST["per_symbol"], "tan": 1.0}},
             "trainer.cost_s.per_symbol: there is no symbol 'tan', did you mean 'tanh'",
         ),
         ({"per_symbol": {8: 1.0}}, "trainer.cost_s.per_symbol needs the seconds .* of '16'"),
         ({"per_symbol": {32: 1.0}}, "there is no symbol '32', .*Legal: 16, 8, relu, tanh"),
-        ({"per_symbol": {**COST["per_symbol"], 8: "x"}}, "'8' must be a number, got 'x'"),
+        ({"per_symbol": {**COST["per_symbol"], 8: "x"}}, "'8' must be float, got 'x'"),
         (
             {"epoch": 3},
             r"trainer\.cost_s\.epoch: LinearCost takes no 'epoch', did you mean 'epochs'\?",

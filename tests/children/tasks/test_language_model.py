@@ -97,11 +97,6 @@ def test_one_prediction_for_a_whole_sequence_is_refused():
         task().loss(torch.zeros(2, 3), torch.zeros(2, 5).long())
 
 
-def test_a_unit_that_does_not_exist_is_refused():
-    with pytest.raises(ConfigError, match=r"task\.unit must be word or character, got 'byte'"):
-        task("byte")
-
-
 def test_a_child_learns_and_logs_what_follows_from_its_loss(tmp_path):
     outcome = train(tmp_path, "trainer.max_epochs=12", "optimizer.lr=0.03")
     assert outcome.error is None

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from nasrunner.children.tasks.reward import Reward
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError
 
 CURVES = [
@@ -14,7 +15,9 @@ CURVES = [
 
 
 def reward(metric="val_accuracy", mode="max", reduce="last", last_epochs=3, **others):
-    return Reward(metric, mode, reduce, last_epochs, **{"power": 1, **others})
+    arguments = {"metric": metric, "mode": mode, "reduce": reduce, "last_epochs": last_epochs}
+    target = f"{Reward.__module__}.Reward"
+    return construct({"_target_": target, **arguments, "power": 1, **others}, "task.reward")
 
 
 @pytest.mark.parametrize(
@@ -124,15 +127,15 @@ def test_a_value_is_better_than_none_and_never_than_itself(mode, better):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"mode": "up"}, "mode must be max or min, got 'up'"),
-        ({"reduce": "mean"}, r"reduce='mean' is no reduction, .*mean_last"),
-        ({"last_epochs": 0}, "last_epochs must be a whole number >= 1, got 0"),
+        ({"mode": "up"}, "mode must be one of max, min, got 'up'"),
+        ({"reduce": "mean"}, r"reduce must be one of last, best, mean_last, max_last, got 'mean'"),
+        ({"last_epochs": 0}, "last_epochs must be int >= 1, got 0"),
         ({"power": 0}, "power must be a number > 0, got 0"),
         ({"power": -2}, "power must be a number > 0, got -2"),
         ({"power": 0, "mode": "min"}, "power must be a number other than 0, got 0"),
         ({"power": math.inf}, "power must be a number > 0, got inf"),
-        ({"scale": 0}, "scale must be a number > 0, got 0"),
-        ({"diverged": "best"}, "diverged='best' is no rule, Legal: chance, failed, keep"),
+        ({"scale": 0}, "scale must be float > 0, got 0"),
+        ({"diverged": "best"}, "diverged must be one of failed, keep, chance, got 'best'"),
     ],
 )
 def test_an_illegal_argument_is_refused(arguments, message):

@@ -4,23 +4,26 @@ import torchmetrics
 
 from nasrunner.children.tasks.reward import Reward
 from nasrunner.children.tasks.tasks import Classification, Regression, are_within
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError
 
 
 def classification(metrics, metric="val_loss", num_outputs=3, label_smoothing=0.0):
-    return Classification(
+    return construct(
+        {"_target_": f"{Classification.__module__}.Classification", "metrics": metrics}
+        | {"label_smoothing": label_smoothing},
+        "task",
         num_outputs=num_outputs,
-        label_smoothing=label_smoothing,
-        metrics=metrics,
         reward=Reward(metric, "min", "last", 1, 1),
     )
 
 
 def regression(loss="mse", metrics=None, num_outputs=1, huber_delta=1.0, diverged="failed"):
-    return Regression(
+    return construct(
+        {"_target_": f"{Regression.__module__}.Regression", "loss": loss}
+        | {"huber_delta": huber_delta},
+        "task",
         num_outputs=num_outputs,
-        loss=loss,
-        huber_delta=huber_delta,
         metrics=metrics or {},
         reward=Reward("val_loss", "min", "last", 1, 1, diverged=diverged),
     )
@@ -123,14 +126,17 @@ def test_which_values_are_better_is_known_of_the_metric(name, better):
         (lambda: classification({"acuracy": {}}), r"acuracy: .*did you mean 'accuracy'"),
         (lambda: classification({"accuracy": {"averge": 1}}), r"metrics\.accuracy: .*averge"),
         (lambda: classification({}, metric="val_acc"), r"'val_acc' is never logged.*val_loss"),
-        (lambda: classification({}, label_smoothing=1.0), r"must be in \[0, 1\), got 1.0"),
+        (
+            lambda: classification({}, label_smoothing=1.0),
+            r"smoothing must be float in \[0, 1\), got 1.0",
+        ),
         (lambda: classification({}, num_outputs=1), r"num_outputs >= 2, got 1; .* task=regression"),
         (
             lambda: regression(diverged="chance"),
             "what val_loss a guess has is not",
         ),
-        (lambda: regression("mae"), "task.loss must be mse or huber, got 'mae'"),
-        (lambda: regression(huber_delta=0.0), "huber_delta must be > 0, got 0.0"),
+        (lambda: regression("mae"), "task.loss must be one of mse, huber, got 'mae'"),
+        (lambda: regression(huber_delta=0.0), "huber_delta must be float > 0, got 0.0"),
         (lambda: classification({"roc": {}}).rehearse(), r"metrics\.roc must give one number"),
     ],
 )

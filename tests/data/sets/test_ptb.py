@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nasrunner.core import ConfigError, DataError
+from nasrunner.core import DataError
 from nasrunner.data.ptb import Ptb, PtbFile, Unit, encoded, vocabulary
 from tests.data.conftest import files_of
 
@@ -93,11 +93,6 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=message):
         ptb(tmp_path).prepare_data()
-
-
-def test_a_unit_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="one of word, character, got 'byte'"):
-        ptb(tmp_path, unit="byte", num_outputs=256)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -132,8 +132,6 @@ def test_a_damaged_table_says_what_is_wrong(content: str, message: str, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"colour": "rose"}, "data.colour must be one of red, white, both, got 'rose'"),
-        ({"target": "price"}, "data.target must be one of class, quality, got 'price'"),
         ({"class_edges": [6, 5]}, "data.class_edges must be increasing numbers, got"),
         ({"class_edges": None}, "data.class_edges must be increasing numbers, got None"),
     ],

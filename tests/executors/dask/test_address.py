@@ -223,9 +223,6 @@ def test_an_address_that_does_not_answer_is_one_error() -> None:
     [
         ({"address": ""}, r"executor\.address must be a Dask scheduler's.* got ''"),
         ({"address": "host:8786"}, r"executor\.address=host:8786 is neither an address.* nor a"),
-        ({"workers": 0}, r"executor\.workers must be a whole number >= 1, got 0"),
-        ({"wait_s": 0}, r"executor\.wait_s must be a number of seconds > 0, got 0"),
-        ({"retries": -1}, r"executor\.retries must be a whole number >= 0, got -1"),
     ],
 )
 def test_an_impossible_setting_is_one_error_that_names_its_key(

@@ -117,10 +117,15 @@ def test_a_dollar_in_a_name_is_a_dollar(tmp_path, name):
 
 def test_what_is_shown_is_escaped(tmp_path):
     nasty = "<script>alert('&')</script>"
-    parts = [table(rows=[(1, 2.0, nasty)]), Facts([(nasty, nasty)]), Drawing(nasty, nasty, "")]
+    parts = [
+        table(rows=[(1, 2.0, nasty)]),
+        Table("long", nasty, nasty, (nasty,), [(nasty + " long" * 30,)]),  # folded
+        Facts([(nasty, nasty)]),
+        Drawing(nasty, nasty, ""),
+    ]
     text = write(tmp_path, parts, title=nasty, text=nasty)
     assert "<script" not in text
-    assert text.count("&lt;script&gt;") == 8  # the title twice
+    assert text.count("&lt;script&gt;") == 13  # the title twice, the folded text twice
 
 
 def test_ids_of_two_figures_differ_and_every_reference_resolves(tmp_path):

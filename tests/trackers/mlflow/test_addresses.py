@@ -125,10 +125,10 @@ def test_a_study_is_tracked_in_a_folder_of_any_name(tmp_path, monkeypatch, folde
     assert made.is_dir()
     assert list(tmp_path.iterdir()) == [place], "something lies outside the folder"
     assert {each.name for each in place.iterdir()} == {"outputs"}
-    assert StudyReader(uri).study_run(records.parent.info.run_id)
+    assert StudyReader(uri).study(records.parent.info.run_id)
     # What a resumed study and a report from elsewhere read in mlflow.json.
     monkeypatch.chdir(tmp_path)
-    assert StudyReader(tracked.address.shown).study_run(records.parent.info.run_id)
+    assert StudyReader(tracked.address.shown).study(records.parent.info.run_id)
     assert tracker(tracked.address.shown).address.database == place / "outputs" / "mlflow.db"
     command = tracked.ui_command.splitlines()[0]
     before, _, rest = command.rpartition(" && ")

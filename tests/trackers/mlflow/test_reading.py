@@ -5,8 +5,9 @@ import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import Blueprint, ConfigError, StudyInfo, Summary
+from nasrunner.core.errors import NotFetchableError, TrackingError
 from nasrunner.recorded import read_study
-from nasrunner.trackers.mlflow.reading import NotFetchableError, StudyReader, TrackingError
+from nasrunner.trackers.mlflow.reading import StudyReader
 from nasrunner.trackers.mlflow.stores.file import recall
 from tests.report.recordings import EVOLUTION, Recording
 from tests.trackers.fakes import tracker
@@ -51,7 +52,7 @@ def store(tmp_path_factory):
 def test_a_fetched_study_is_the_one_that_was_recorded(store, tmp_path):
     uri, runs = store
     reader = StudyReader(uri)
-    folder = reader.fetch(reader.study_run(runs["random"]), tmp_path)
+    folder = reader.fetch(reader.study(runs["random"]), tmp_path)
     study = read_study(folder)
     assert (study.name, study.seed, study.reason) == ("toy", 4, "max_children=100 is spent")
     rewards = [child.outcome.reward for child in study.children]
@@ -87,18 +88,18 @@ def test_a_run_that_is_no_study_is_refused(store):
     uri, runs = store
     reader = StudyReader(uri)
     with pytest.raises(TrackingError, match=r"\(mine\) is no study: nasrunner did not record it"):
-        reader.study_run(runs["foreign"])
+        reader.study(runs["foreign"])
     with pytest.raises(TrackingError, match=f"a child of one: the study is runs:/{runs['random']}"):
-        reader.study_run(runs["child"])
+        reader.study(runs["child"])
     with pytest.raises(TrackingError, match=r"has no run 'abc': .*not found"):
-        reader.study_run("abc")
+        reader.study("abc")
 
 
 def test_a_study_that_has_not_ended_has_no_ledger_to_fetch(store, tmp_path):
     uri, runs = store
     reader = StudyReader(uri)
     with pytest.raises(NotFetchableError, match=r"\(begun 1\) has no artifact config.yaml: a stu"):
-        reader.fetch(reader.study_run(runs["begun"]), tmp_path)
+        reader.fetch(reader.study(runs["begun"]), tmp_path)
 
 
 def test_files_become_artifacts_of_a_run_and_the_newest_stays(store, tmp_path):

@@ -6,8 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from nasrunner.compose import config as skeleton
+from nasrunner.compose.trackers import usual_settings
 from nasrunner.core import ConfigError
-from nasrunner.tracked import usual_tracking_uri
 from tests.trackers.fakes import track, tracker
 from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
 
@@ -35,7 +35,7 @@ def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
         config = compose("config", overrides=[*overrides, "study=test"])
     assert config.tracker.tracking_uri == expected
     if not overrides:
-        assert usual_tracking_uri() == expected
+        assert usual_settings("mlflow")["tracking_uri"] == expected
 
 
 def test_an_environment_that_says_something_else_does_not_divert_a_study(tmp_path, monkeypatch):

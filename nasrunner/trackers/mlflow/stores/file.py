@@ -8,7 +8,8 @@ from typing import Any
 
 from nasrunner.core.machine.files import keep_file
 
-_NAME = "mlflow.json"
+FILE = "mlflow.json"
+"""Its name."""
 
 
 def study_id(folder: Path) -> str:
@@ -25,11 +26,11 @@ def study_id(folder: Path) -> str:
 def recall(folder: Path) -> dict[str, Any]:
     """What is kept of a study; nothing where it was not tracked before."""
     try:
-        return dict(json.loads((folder / _NAME).read_text(encoding="utf-8")))
+        return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 
 
 def remember(folder: Path, facts: dict[str, Any]) -> None:
     """Adds facts to the file, all of them or none."""
-    keep_file(folder / _NAME, json.dumps({**recall(folder), **facts}, indent=2) + "\n")
+    keep_file(folder / FILE, json.dumps({**recall(folder), **facts}, indent=2) + "\n")

@@ -1,15 +1,16 @@
 """MLflow's runs in an SQLite file: checked and made by hand, before MLflow opens it."""
 
 import contextlib
-import fcntl
 import functools
 import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
+
+from filelock import FileLock
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.trackers.mlflow.stores.file_systems import MOUNTS, network_file_system
@@ -101,7 +102,7 @@ class SqliteFile:
             make_tables: is given the URI of a new file.
         """
         if not self._has_tables():
-            with self._alone():
+            with FileLock(f"{self.path}.lock"):  # migrations of several studies must not collide
                 self._create(make_tables)
 
     def _create(self, make_tables: Callable[[str], None]) -> None:
@@ -115,16 +116,6 @@ class SqliteFile:
         self._use_journal(unfinished)
         os.replace(unfinished, self.path)
         folder.rmdir()
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Holds off other studies: MLflow's migrations of a fresh file must not collide."""
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(lock)
 
     def unusable(self, reason: str) -> ConfigError:
         """The error that says why."""

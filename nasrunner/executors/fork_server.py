@@ -22,7 +22,7 @@ from nasrunner.executors import preload
 _WORKER_MODULES = ("nasrunner.executors.dask.processes",)
 
 
-class WarmServer:
+class ForkServer:
     """Starts the fork server with modules imported, and stops it.
 
     A process has one fork server, so there can be one of these at a time.
@@ -37,7 +37,7 @@ class WarmServer:
 
     def __init__(self, modules: Sequence[str], environ: Mapping[str, str]) -> None:
         for module in modules:
-            if not isinstance(module, str) or not _exists(module):
+            if not _exists(module):
                 raise ConfigError(
                     f"executor.preload: there is no module {module!r}; legal are modules that "
                     "this Python can import"

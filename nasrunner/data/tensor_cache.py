@@ -31,7 +31,7 @@ def identity_of(module: pl.LightningDataModule, batching: Collection[str]) -> Id
     return (type(module), *[(name, repr(getattr(module, name))) for name in names])
 
 
-def kept(identity: Identity, stage: str, load: Callable[[], Any]) -> Any:
+def cached(identity: Identity, stage: str, load: Callable[[], Any]) -> Any:
     """What ``load`` returned for this data set and stage; forgets any other data set first."""
     for other in set(_KEPT) - {identity}:
         del _KEPT[other]
@@ -46,13 +46,3 @@ def device_of(module: pl.LightningDataModule) -> torch.device:
     if module.trainer is None:
         return torch.device("cpu")
     return module.trainer.strategy.root_device
-
-
-def check_count(name: str, value: object) -> None:
-    """Refuses what is no whole number >= 1.
-
-    Raises:
-        ConfigError: names ``data.<name>``.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"data.{name} must be a whole number >= 1, got {value!r}")
