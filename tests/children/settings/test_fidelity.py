@@ -53,7 +53,7 @@ SEARCHED = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, "affine"
         ({"trainer.min_epochs": 1}, "trainer.min_epochs is None and no number, "),
         ({"trainer": 1}, "trainer is {.*} and no number, "),
         ({"trainer.max_epochs": 2.5}, "trainer.max_epochs must be a whole number, got 2.5"),
-        ({"trainer.max_epochs": -3}, "trainer.max_epochs must be null or -1 or >= 1, got -3"),
+        ({"trainer.max_epochs": -3}, "trainer.max_epochs must be int >= 1 or -1 or null, got -3"),
         ({"optimizer.eps": float("nan")}, "optimizer.eps must be a number, got nan"),
         ({"optimizer.lr": 1.0}, "optimizer.lr is searched, "),
         ({"trainer.devices": 2}, "trainer.devices must be the same for all children, "),
