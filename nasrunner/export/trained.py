@@ -9,8 +9,8 @@ import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch import nn
 
-from nasrunner.children.fit.allowed import allowed_classes
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
