@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.ports import BaselineComparison, Executor, Summary
-from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome
 from nasrunner.study.loop import Study
 

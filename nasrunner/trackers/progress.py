@@ -19,9 +19,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from nasrunner.core.ledger.ranking import Ranking, mean_of
 from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.ranking import Ranking, mean_of
 from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
