@@ -12,7 +12,6 @@ import torch
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
-from nasrunner.data.kept import Identity, device_of, identity_of, kept
 from nasrunner.data.loader import Augment, Batch, RankPart, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import (
@@ -23,6 +22,7 @@ from nasrunner.data.split import (
     hold_out_fold,
     joined,
 )
+from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 
 # N = number of examples, ... = the shape of one example
 
@@ -182,7 +182,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             ConfigError: the split is impossible, or a batch is larger than the training part.
         """
         identity = (*self._identity(), device := device_of(self))
-        self._fit = kept(identity, "fit", lambda: self._load_fit(device))
+        self._fit = cached(identity, "fit", lambda: self._load_fit(device))
         num_training = len(self._fit.train[0])
         if self._of_all(self.batch_size) > num_training:
             raise ConfigError(
@@ -190,7 +190,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"part{' over all devices' if self._is_per_device else ''}, got {self.batch_size}"
             )
         if stage == "test":
-            self._test = kept(identity, "test", lambda: self._load_test(device))
+            self._test = cached(identity, "test", lambda: self._load_test(device))
 
     def divide_batches(self, *, per_device: bool) -> None:
         """Prepares for a trainer with several devices; called before loaders are asked for.

@@ -21,7 +21,7 @@ from nasrunner.core.space import Shape
 from nasrunner.core.tracking import Records
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
-from nasrunner.tracked import OUTPUTS, folder_at
+from nasrunner.tracker_addresses import OUTPUTS, folder_at
 
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""

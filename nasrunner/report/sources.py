@@ -6,7 +6,7 @@ from pathlib import Path
 from nasrunner.core.errors import ConfigError, NasRunnerError, NotFetchableError, TrackingError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.report.arguments import ReportArguments
-from nasrunner.tracked import addresses_of, own_reader, usual_reader
+from nasrunner.tracker_addresses import addresses_of, own_reader, usual_reader
 
 Warn = Callable[[str], None]
 

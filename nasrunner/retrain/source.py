@@ -11,7 +11,7 @@ from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.retrain.request import GROUPS, RetrainRequest
-from nasrunner.tracked import OUTPUTS, folder_at, usual_reader
+from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
 FETCHED = OUTPUTS / "retrained"
 """Where a study goes that only a tracker has."""

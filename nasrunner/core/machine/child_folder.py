@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nasrunner.core.machine.packed import pack, read_packed, remove_empty
+from nasrunner.core.machine.child_packs import pack, read_packed, remove_empty
 from nasrunner.core.records import Outcome, Proposal, child_folder
 
 PROPOSAL = "proposal.json"

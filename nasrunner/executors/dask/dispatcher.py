@@ -17,8 +17,8 @@ from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.executors.dask.cluster import Cluster, Demand
 from nasrunner.executors.dask.job import Job
+from nasrunner.executors.fork_server import terminal_blocked
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
-from nasrunner.executors.warm import terminal_blocked
 
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # this executor retries, and knows whom to blame

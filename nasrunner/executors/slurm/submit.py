@@ -10,10 +10,10 @@ from pathlib import Path
 
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.core.errors import suggest
+from nasrunner.executors.fork_server import terminal_blocked
 from nasrunner.executors.slurm.child import SlurmChildren
 from nasrunner.executors.slurm.request import JobRequest
 from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, outside_allocation
-from nasrunner.executors.warm import terminal_blocked
 
 _TRANSIENT = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|timed out"

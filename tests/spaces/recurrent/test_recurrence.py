@@ -9,7 +9,7 @@ from torch import nn
 
 from nasrunner.spaces import GruCell, LstmCell, RecurrentCell, RnnCell, TreeCell
 from nasrunner.spaces.recurrent.cells import StepCell
-from nasrunner.spaces.recurrent.packed import LEAST, is_packable, product_with
+from nasrunner.spaces.recurrent.prepacked_product import LEAST, is_packable, product_with
 from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer, keep_mask
 from tests.spaces.enumeration import draw
 

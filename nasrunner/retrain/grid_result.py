@@ -15,7 +15,7 @@ _MOST_ROWS = 10
 
 
 @dataclass(frozen=True)
-class Tuned:
+class GridResult:
     """The points of one architecture's grid.
 
     Attributes:
