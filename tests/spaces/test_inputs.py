@@ -8,6 +8,7 @@ from torch import nn
 
 from nasrunner.core import SpaceError
 from nasrunner.core.decision import Decision
+from nasrunner.core.shapes import TokenShape
 from nasrunner.spaces.inputs import Pick, check_picks
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.language.writing import written
@@ -88,6 +89,16 @@ def test_a_module_of_ones_own_is_told_the_shapes_and_given_the_dict() -> None:
     assert out_shape == (16,)
     layer, out_shape = built({"concat": [{"input": "image"}, TOLD]})
     assert out_shape == (3, 8, 8)
+
+
+def test_a_module_of_ones_own_is_tried_on_whole_numbers_where_tokens_come_in() -> None:
+    vectors = {"_target_": "torch.nn.Embedding", "num_embeddings": 10, "embedding_dim": 4}
+    frozen = parse_space({"concat": [{"input": "text"}, vectors, "flatten"]}).freeze({})
+    layer, out_shape = frozen.build({**IN_SHAPE, "text": TokenShape((16,))})
+    assert out_shape == (64,)
+    assert layer({"text": torch.full((2, 16), 9)}).shape == (2, 64)
+    with pytest.raises(SpaceError, match=r"no Embedding on an input of shape \(16,\): .*Float"):
+        frozen.build(IN_SHAPE)
 
 
 @pytest.mark.parametrize(
