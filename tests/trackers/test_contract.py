@@ -314,6 +314,7 @@ def test_odd_values_are_recorded_as_any_others(case: Case) -> None:
     odd = Outcome(case.study.proposal(1), "completed", 1e-300, ODD_METRICS)
     bare = Outcome(case.study.proposal(2), "completed", 0.5, {"val_accuracy": 0.5})
     for outcome, blueprint in ((broken, odd_blueprint()), (odd, odd_blueprint()), (bare, None)):
+        case.study.propose(outcome.proposal)
         tracker.started(outcome.proposal, odd_blueprint())
         case.study.take(outcome)
         tracker.recorded(outcome, blueprint)
