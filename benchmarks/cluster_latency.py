@@ -42,6 +42,9 @@ def sleeps(proposal: Proposal) -> Outcome:
     return Outcome(proposal, "completed", 0.0, metrics)
 
 
+SLEEPS = OneByOne(sleeps)
+
+
 @contextlib.contextmanager
 def opened(name: str, workers: int) -> Iterator[Executor]:
     """The executor as shipped but for its size."""
@@ -62,13 +65,13 @@ def run(executor: Executor, workers: int, sleeps_s: list[float]) -> list[Outcome
         Proposal(index, {"a": index}, notes={"sleep_s": s}) for index, s in enumerate(sleeps_s)
     )
     for proposal in itertools.islice(proposals, workers):
-        executor.submit(OneByOne(sleeps), [proposal], [FOLDER])
+        executor.submit(SLEEPS, [proposal], [FOLDER])
     outcomes: list[Outcome] = []
     while len(outcomes) < len(sleeps_s):
         ended = executor.wait()
         outcomes += ended
         for proposal in itertools.islice(proposals, len(ended)):
-            executor.submit(OneByOne(sleeps), [proposal], [FOLDER])
+            executor.submit(SLEEPS, [proposal], [FOLDER])
     return outcomes
 
 

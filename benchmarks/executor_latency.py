@@ -33,7 +33,7 @@ TARGET_MS = 20.0
 FOLDER = Path("unused")
 CONFIG = Path(__file__).parents[1] / "conf" / "executor" / "local.yaml"
 
-Submit = Callable[[Callable[[Proposal], Outcome], Proposal, Path], None]
+Submit = Callable[[OneByOne, Sequence[Proposal], Sequence[Path]], None]
 Wait = Callable[[], list[Outcome]]
 
 
@@ -57,6 +57,9 @@ def imports_lightning(proposal: Proposal) -> Outcome:
     return Outcome(proposal, "completed", 0.0)
 
 
+NOTHING, TIMED, IMPORTS = OneByOne(nothing), OneByOne(timed), OneByOne(imports_lightning)
+
+
 @contextlib.contextmanager
 def local(preload: Sequence[str]) -> Iterator[Executor]:
     """The executor as shipped, with two workers on the CPU."""
@@ -71,7 +74,7 @@ def first_results_s(preload: Sequence[str]) -> float:
     start_s = time.perf_counter()
     with local(preload) as executor:
         for index in range(NUM_WORKERS):
-            executor.submit(OneByOne(imports_lightning), [Proposal(index, {})], [FOLDER])
+            executor.submit(IMPORTS, [Proposal(index, {})], [FOLDER])
         num_ended = 0
         while num_ended < NUM_WORKERS:
             num_ended += len(executor.wait())
@@ -91,7 +94,7 @@ def one_by_one_ms(submit: Submit, wait_: Wait, children: int) -> float:
     """Mean milliseconds of a child that does nothing."""
     start_s = time.perf_counter()
     for index in range(children):
-        submit(nothing, Proposal(index, {"2/repeat/0/affine/units": index}), FOLDER)
+        submit(NOTHING, [Proposal(index, {"2/repeat/0/affine/units": index})], [FOLDER])
         wait_()
     return (time.perf_counter() - start_s) / children * 1e3
 
@@ -100,13 +103,13 @@ def pauses_ms(submit: Submit, wait_: Wait, children: int) -> list[float]:
     """Milliseconds in which a worker stood still between two children, sorted."""
     proposals = (Proposal(index, {"2/repeat/0/affine/units": index}) for index in range(children))
     for proposal in itertools.islice(proposals, NUM_WORKERS):
-        submit(timed, proposal, FOLDER)
+        submit(TIMED, [proposal], [FOLDER])
     outcomes: list[Outcome] = []
     while len(outcomes) < children:
         ended = wait_()
         outcomes += ended
         for proposal in itertools.islice(proposals, len(ended)):
-            submit(timed, proposal, FOLDER)
+            submit(TIMED, [proposal], [FOLDER])
     pauses: list[float] = []
     for pid in {outcome.metrics["pid"] for outcome in outcomes}:
         mine = sorted(
@@ -124,9 +127,9 @@ class Pool:
         self.futures: set[Future[Outcome]] = set()
 
     def submit(
-        self, train: Callable[[Proposal], Outcome], proposal: Proposal, folder: Path
+        self, train: OneByOne, proposals: Sequence[Proposal], folders: Sequence[Path]
     ) -> None:
-        self.futures.add(self.pool.submit(train, proposal))
+        self.futures.update(self.pool.submit(train.train, each) for each in proposals)
 
     def wait(self) -> list[Outcome]:
         done, self.futures = wait(self.futures, return_when=FIRST_COMPLETED)

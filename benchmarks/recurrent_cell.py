@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from nasrunner.spaces import LstmCell, TreeCell
-from nasrunner.spaces.recurrent.cells import Cell
+from nasrunner.spaces.recurrent.cells import StepCell
 from nasrunner.spaces.recurrent.recurrence import RecurrentLayer
 
 STEPS, BATCH, UNITS = 35, 20, 650
@@ -33,7 +33,7 @@ ADD_TANH, ADD_SIGMOID, ADD, MULT = (
     *(("add", "tanh"), ("add", "sigmoid")),
     *(("add", "identity"), ("elem_mult", "identity")),
 )
-CELLS: dict[str, Cell] = {
+CELLS: dict[str, StepCell] = {
     "LSTM cell": LstmCell(),
     "tree of base 4": TreeCell(
         (ADD_SIGMOID, ADD_TANH, ADD_SIGMOID, ADD_SIGMOID, MULT, MULT, ("add", "tanh")),

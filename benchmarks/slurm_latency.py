@@ -43,11 +43,11 @@ def of_executor(folder: Path, children: int) -> list[float]:
     config = yaml.safe_load((ROOT / "conf" / "executor" / "slurm.yaml").read_text())
     config |= {"nodes": 1, "tasks_per_node": 1, "accelerator": "cpu", "max_parallel": 1}
     config |= {"setup": [f"date +%s.%N >> {folder}/starts"]}
-    ends = []
+    train, ends = OneByOne(TellEnd()), []
     with contextlib.closing(construct(config, "executor")) as executor:
         for index in range(children):
             child = Proposal(index, {"a": index})
-            executor.submit(OneByOne(TellEnd()), [child], [child_folder(folder, index)])
+            executor.submit(train, [child], [child_folder(folder, index)])
             (outcome,) = executor.wait()
             assert outcome.status == "completed", outcome.error
             ends.append(outcome.metrics["end"])

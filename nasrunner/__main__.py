@@ -26,7 +26,7 @@ from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.screen.text import printable
 from nasrunner.explanation import explain
-from nasrunner.resuming import Resumed, resume
+from nasrunner.resuming import ResumedCommand, resume
 from nasrunner.study_folder import StudyFolder
 
 _PROGRAM = "nasrunner"
@@ -59,7 +59,7 @@ def main() -> None:
         hydra.main(version_base="1.3", config_path=conf, config_name="config")(job)()
 
 
-def _job(composed: DictConfig, resumed: Resumed | None) -> float | None:
+def _job(composed: DictConfig, resumed: ResumedCommand | None) -> float | None:
     """One study; returns its best reward, which a Hydra sweeper may use."""
     runtime = HydraConfig.get()
     is_multirun = runtime.mode == RunMode.MULTIRUN

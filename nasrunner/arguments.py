@@ -20,7 +20,7 @@ _ASK_FOR_OTHERS = ("run", "multirun", "cfg", "info", "shell_completion")
 
 
 @dataclass(frozen=True)
-class Arguments:
+class CommandArguments:
     """A command line.
 
     Attributes:
@@ -44,7 +44,7 @@ class Arguments:
         return given[-1] if given and given[-1] not in ("", "null") else None
 
 
-def read_arguments(typed: Sequence[str]) -> Arguments:
+def read_arguments(typed: Sequence[str]) -> CommandArguments:
     """The flags and overrides of a command line, wherever they stand in it.
 
     Raises:
@@ -63,7 +63,7 @@ def read_arguments(typed: Sequence[str]) -> Arguments:
             flags.append(each)
     own_dir = Path(given.config_dir) if given.config_dir is not None else None
     is_shown = given.cfg is not None
-    arguments = Arguments(tuple(flags), tuple(overrides), own_dir, given.multirun, is_shown)
+    arguments = CommandArguments(tuple(flags), tuple(overrides), own_dir, given.multirun, is_shown)
     if given.config_dir == "sweeps" and not Path("sweeps").is_dir():
         arguments = _with_shipped_sweeps(arguments)
     return replace(arguments, overrides=checked(arguments.overrides, arguments.own_dir))
@@ -97,7 +97,7 @@ def _check_flags(given: argparse.Namespace) -> None:
         raise ConfigError("--resolve is for --cfg, as in --cfg job --resolve")
 
 
-def _with_shipped_sweeps(arguments: Arguments) -> Arguments:
+def _with_shipped_sweeps(arguments: CommandArguments) -> CommandArguments:
     """``--config-dir sweeps`` where there is no such folder: the sweeps that lie in the wheel."""
     package = Path(__file__).parent
     shipped = next(

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from nasrunner.arguments import Arguments
+from nasrunner.arguments import CommandArguments
 from nasrunner.command_line import truth
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.changes import (
@@ -34,7 +34,7 @@ _PLACES = ("hydra.sweep.dir", "hydra.run.dir", "hydra.mode")
 
 
 @dataclass(frozen=True)
-class Resumed:
+class ResumedCommand:
     """What goes on.
 
     Attributes:
@@ -44,10 +44,10 @@ class Resumed:
     """
 
     config: dict[str, Any] | None
-    arguments: Arguments
+    arguments: CommandArguments
 
 
-def resume(arguments: Arguments) -> Resumed:
+def resume(arguments: CommandArguments) -> ResumedCommand:
     """The study or multirun that ``resume=`` names, with the budgets and places that may change.
 
     Raises:
@@ -72,7 +72,7 @@ def resume(arguments: Arguments) -> Resumed:
             raise ConfigError(
                 f"resume={folder} is a multirun: --cfg shows one study of it, as {folder / '0'}"
             )
-        return Resumed(None, _arguments_of(folder, arguments.flags, given, trust=trust))
+        return ResumedCommand(None, _arguments_of(folder, arguments.flags, given, trust=trust))
     exchanged = exchanged_groups(changes)
     builds = [group for group in GROUPS if group not in exchanged]
     saved = upgraded(saved_config(folder, builds=builds, trust=trust), STUDY_GROUPS, _warn)
@@ -84,7 +84,7 @@ def resume(arguments: Arguments) -> Resumed:
         f"hydra.run.dir={skeleton.quoted(str(folder))}",
         "hydra.output_subdir=null",
     )
-    return Resumed(
+    return ResumedCommand(
         {**config, "baseline": config["baseline"] or None, "resume": None, "trust": False},
         replace(arguments, overrides=overrides),
     )
@@ -111,7 +111,7 @@ def _is_trusted(overrides: Iterable[str]) -> bool:
 
 def _arguments_of(
     folder: Path, flags: Sequence[str], changes: Sequence[str], *, trust: bool
-) -> Arguments:
+) -> CommandArguments:
     """The command line of a multirun once more, as it was noted down, for the same folder.
 
     Raises:
@@ -139,7 +139,7 @@ def _arguments_of(
         if source.provider == "command-line"
     ]
     name = ("--config-name", str(OmegaConf.select(noted, "hydra.job.config_name")))
-    return Arguments(
+    return CommandArguments(
         flags=("--multirun", *name, *(part for pair in own for part in pair), *flags),
         overrides=(
             *before,

@@ -25,7 +25,7 @@ from nasrunner.compose.searched import resolved
 from nasrunner.core.decision import (
     Decision,
     OneOf,
-    Schedule,
+    SearchSchedule,
     is_open,
     label_of,
     readable_count,
@@ -178,7 +178,7 @@ def _leaf(value: object) -> str:
         return "× ".join(f"{_leaf(item)} " for item in value).rstrip()
     if not isinstance(value, OneOf):
         return f"= {_shown(shown(label_of(value)))}"
-    when = f", the next after {value.every:,} children" if isinstance(value, Schedule) else ""
+    when = f", the next after {value.every:,} children" if isinstance(value, SearchSchedule) else ""
     return f"∈ [cyan]{_shown(value.label)}[/]{when}"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from nasrunner.compose.trackers import shipped_records, usual_settings
 from nasrunner.recorded import RecordedStudy, read_study
-from nasrunner.tracked import addresses_of, folder_at, located, own_reader
+from nasrunner.tracker_addresses import addresses_of, folder_at, located, own_reader
 from tests.report.recordings import recorded
 
 MLFLOW = {**usual_settings("mlflow"), "tracking_uri": "sqlite:///outputs/mlflow.db"}

@@ -1,6 +1,7 @@
 """Builds a study from its configuration and runs it: searcher, trainer, workers, records."""
 
 import contextlib
+import inspect
 import signal
 import sys
 import types
@@ -14,6 +15,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
 from nasrunner.compose.fingerprints import fingerprints
 from nasrunner.compose.saved import check_same_study, save_config, started_in
+from nasrunner.compose.signature import snapshot_signature
 from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.language.moved import with_present_targets
@@ -36,6 +38,7 @@ from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study
+from nasrunner.study.snapshots import Snapshots
 from nasrunner.trackers.progress import ProgressDisplay
 
 _ONE_TRAINING = {"repeats": 1, "folds": None}
@@ -101,10 +104,12 @@ def _build_study(
     given = config["searcher"]
     own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": rules.seed}
     searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
+    check_learns(searcher)
     trainer = build_trainer(config, space)
     ledger = stack.enter_context(open_ledger(folder))
     check_same_study(ledger, config, folder)
     save_config(config, folder)
+    noted = fingerprints(config)
     return Study(
         space=space,
         searcher=searcher,
@@ -113,9 +118,25 @@ def _build_study(
         trackers=trackers,
         ledger=ledger,
         rules=rules,
-        info=StudyInfo(config["study"], folder, config, rules.max_children, fingerprints(config)),
+        info=StudyInfo(config["study"], folder, config, rules.max_children, noted),
         keeping=keeping,
+        snapshots=Snapshots(folder, snapshot_signature, noted),
     )
+
+
+def check_learns(searcher: Searcher) -> None:
+    """Refuses a searcher that learns rewards, as those of earlier versions did, not outcomes.
+
+    Raises:
+        ConfigError: it does.
+    """
+    takes_one = len(inspect.signature(searcher.learn).parameters) == 1
+    if not takes_one:
+        name = type(searcher).__name__
+        raise ConfigError(
+            f"searcher: {name}.learn must take an outcome alone, learn(outcome), which holds "
+            f"outcome.proposal and outcome.reward; it takes {inspect.signature(searcher.learn)}"
+        )
 
 
 def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tells the studies that this user began here from those of strangers: config.yaml is signed."""
+"""Signs what this user's studies write here, to tell it from what strangers may have written."""
 
 import contextlib
 import hashlib
@@ -9,8 +9,10 @@ import stat
 from pathlib import Path
 
 _MARK = "# signed: "
-_WHAT = b"a nasrunner study's config.yaml\n"
-"""Part of what is signed: the key signs nothing else."""
+_CONFIG = b"a nasrunner study's config.yaml\n"
+"""Part of what is signed, so that no file is taken for one of another kind."""
+
+_SNAPSHOT = b"a nasrunner searcher's snapshot\n"
 
 
 class KeyUnusableError(Exception):
@@ -48,8 +50,15 @@ def why_not_own(text: str) -> str | None:
     return f"its signature is not made with {key_path()}, or it was changed"
 
 
+def snapshot_signature(data: bytes) -> str | None:
+    """Signs a searcher's snapshot; None where no key can be kept, or others may know it."""
+    with contextlib.suppress(OSError, RuntimeError, KeyUnusableError):
+        return hmac.new(_key(), _SNAPSHOT + data, hashlib.sha256).hexdigest()
+    return None
+
+
 def _signature(text: str) -> str:
-    return hmac.new(_key(), _WHAT + text.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(_key(), _CONFIG + text.encode(), hashlib.sha256).hexdigest()
 
 
 def _key() -> bytes:

@@ -166,7 +166,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Schedule(OneOf):
+class SearchSchedule(OneOf):
     """An argument that changes in the course of a search, from option to option.
 
     The first ``every`` proposals of a search have the first option, as many after them the

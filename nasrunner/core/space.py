@@ -17,13 +17,13 @@ from nasrunner.core.decision import (
     Decision,
     Genotype,
     OneOf,
-    Schedule,
+    SearchSchedule,
     is_open,
     parts_of,
     with_parts,
 )
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.questions import Asked, Question
+from nasrunner.core.questions import Asked, Question, writing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,17 +72,8 @@ class Space(ABC):
             SpaceError: an answer is not the index of an option.
         """
         genotype: Genotype = {}
-
-        def ask(decision: Decision) -> int:
-            index = int(choose(decision)) if decision.forced is None else decision.forced
-            if not 0 <= index < len(decision.options):
-                raise SpaceError(
-                    f"{decision.path!r} has {len(decision.options)} options, got index {index}"
-                )
-            genotype[decision.path] = index
-            return index
-
-        for question in self._program:
+        ask = writing(genotype, choose)
+        for question in self.compiled:
             question.ask(ask)
         return genotype
 
@@ -95,7 +86,7 @@ class Space(ABC):
         changed = {name: v for name, v in now.items() if v is not getattr(self, name)}
         return dataclasses.replace(self, **changed) if changed else self
 
-    def schedules(self) -> Iterator[Schedule]:
+    def schedules(self) -> Iterator[SearchSchedule]:
         """Every schedule in the space."""
         for _, value in self._arguments():
             yield from schedules_of_value(value)
@@ -233,12 +224,13 @@ class Space(ABC):
         return enter(self)
 
     @functools.cached_property
-    def _program(self) -> tuple[Question, ...]:
+    def compiled(self) -> tuple[Question, ...]:
+        """The questions of a walk, in order; none depends on the answers to another."""
         return tuple(questions_of(self, self._root))
 
     def __getstate__(self) -> dict[str, Any]:
         """The module without what its walks have made, which a process makes for itself."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "_program")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "compiled")}
 
     @functools.cached_property
     def _unresolved(self) -> tuple[tuple[str, Any], ...]:
@@ -375,7 +367,7 @@ def _holds_parts(value: Any) -> bool:
 
 def value_at_proposal(value: Any, index: int) -> Any:
     """An argument as it stands for one proposal; the same object where nothing is scheduled."""
-    if isinstance(value, Schedule):
+    if isinstance(value, SearchSchedule):
         return dataclasses.replace(value, now=value.stage(index)) if value.now is None else value
     if isinstance(value, Space):
         return value.at_proposal(index)
@@ -390,9 +382,9 @@ def value_at_proposal(value: Any, index: int) -> Any:
     return with_parts(value, lambda place, _: now[place])
 
 
-def schedules_of_value(value: Any) -> Iterator[Schedule]:
+def schedules_of_value(value: Any) -> Iterator[SearchSchedule]:
     """Every schedule in an argument, those inside its modules, too."""
-    if isinstance(value, Schedule):
+    if isinstance(value, SearchSchedule):
         yield value
     elif isinstance(value, Space):
         yield from value.schedules()

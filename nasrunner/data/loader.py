@@ -22,7 +22,7 @@ gathering each batch alone, and more would not stay in the cache."""
 
 
 @dataclass(frozen=True)
-class Part:
+class RankPart:
     """What of every batch one rank of several takes: as many examples as the others, or one less.
 
     Attributes:
@@ -67,7 +67,7 @@ class TensorLoader:
         is_shuffled: bool = False,
         drop_last: bool = False,
         augment: Augment | None = None,
-        part: Part | None = None,
+        part: RankPart | None = None,
     ) -> None:
         self.x = x
         self.y = y
@@ -101,7 +101,7 @@ class TensorLoader:
         order = torch.randperm(len(self.x))[: self.num_used].to(self.x.device)
         yield from self._gathered(order, self.batch_size)
 
-    def _parts(self, part: Part) -> Iterator[PartOfBatch]:
+    def _parts(self, part: RankPart) -> Iterator[PartOfBatch]:
         order = torch.randperm(len(self.x)) if self.is_shuffled else torch.arange(len(self.x))
         order = (part.agree(order) if self.is_shuffled else order).to(self.x.device)
         num_last = self.num_used % self.batch_size

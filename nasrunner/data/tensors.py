@@ -12,8 +12,7 @@ import torch
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
-from nasrunner.data.kept import Identity, device_of, identity_of, kept
-from nasrunner.data.loader import Augment, Batch, Part, TensorLoader
+from nasrunner.data.loader import Augment, Batch, RankPart, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import (
     Examples,
@@ -23,6 +22,7 @@ from nasrunner.data.split import (
     hold_out_fold,
     joined,
 )
+from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 
 # N = number of examples, ... = the shape of one example
 
@@ -182,7 +182,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             ConfigError: the split is impossible, or a batch is larger than the training part.
         """
         identity = (*self._identity(), device := device_of(self))
-        self._fit = kept(identity, "fit", lambda: self._load_fit(device))
+        self._fit = cached(identity, "fit", lambda: self._load_fit(device))
         num_training = len(self._fit.train[0])
         if self._of_all(self.batch_size) > num_training:
             raise ConfigError(
@@ -190,7 +190,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"part{' over all devices' if self._is_per_device else ''}, got {self.batch_size}"
             )
         if stage == "test":
-            self._test = kept(identity, "test", lambda: self._load_test(device))
+            self._test = cached(identity, "test", lambda: self._load_test(device))
 
     def divide_batches(self, *, per_device: bool) -> None:
         """Prepares for a trainer with several devices; called before loaders are asked for.
@@ -247,11 +247,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     def _num_ranks(self) -> int:
         return 1 if self.trainer is None else self.trainer.world_size
 
-    def _part(self) -> Part | None:
+    def _part(self) -> RankPart | None:
         """What of a batch this rank takes; None: all, for it is the only one."""
         if self.trainer is None or self._num_ranks == 1:
             return None
-        return Part(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
+        return RankPart(self.trainer.global_rank, self._num_ranks, self.trainer.strategy.broadcast)
 
     def _identity(self) -> Identity:
         return (*identity_of(self, _BATCHING), self._is_joined)

@@ -12,8 +12,8 @@ import torch
 from nasrunner.core.annotations import Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
-from nasrunner.data.kept import device_of, identity_of, kept
 from nasrunner.data.streams import StreamLoader
+from nasrunner.data.tensor_cache import cached, device_of, identity_of
 
 # N = number of targets, V = size of the vocabulary, T = steps of a batch
 
@@ -123,13 +123,13 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         """
         device = device_of(self)
         train, validation = self._read_parts()
-        self._fit = self._kept(
+        self._fit = self._cached(
             f"fit on {device}", lambda: (train.to(device), validation.to(device))
         )
         if stage == "test":
-            test = self._kept("test", lambda: _tokens(self.read_test()))
+            test = self._cached("test", lambda: _tokens(self.read_test()))
             self._check_batch("eval_batch_size", "test", test)
-            self._test = self._kept(f"test on {device}", lambda: test.to(device))
+            self._test = self._cached(f"test on {device}", lambda: test.to(device))
 
     def train_dataloader(self) -> StreamLoader:
         assert self._fit is not None
@@ -149,11 +149,11 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         """Leaves the batch where it is: the tokens it was cut from are on the device."""
         return batch
 
-    def _kept(self, stage: str, load: Any) -> Any:
-        return kept((*identity_of(self, _BATCHING), self._is_joined), stage, load)
+    def _cached(self, stage: str, load: Any) -> Any:
+        return cached((*identity_of(self, _BATCHING), self._is_joined), stage, load)
 
     def _read_parts(self) -> tuple[torch.Tensor, torch.Tensor]:
-        train, validation = self._kept("fit", self._load_fit)
+        train, validation = self._cached("fit", self._load_fit)
         self._check_batch("batch_size", "training", train)
         if not self._is_joined:
             self._check_batch("eval_batch_size", "validation", validation)

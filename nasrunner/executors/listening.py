@@ -1,19 +1,21 @@
 """Listens to children that run somewhere else, by what they write into their folders."""
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nasrunner.core import Hear, Proposal, Report
+from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves
 from nasrunner.executors.folders import touch_folder
 
 _PLACE = ("epoch", "step", "time")
 """What a line of the curves holds beside metrics."""
 
+_TOUCH_EVERY_S = 5.0
+
 
 class Listening:
-    """Hands on what children report, a look at their folders at a time.
+    """Hands on what children report, each epoch of each once, a look at their folders at a time.
 
     Args:
         least_s: seconds between two looks, at least; more where looking takes longer, so that a
@@ -21,12 +23,17 @@ class Listening:
     """
 
     def __init__(self, least_s: float) -> None:
-        self.wait_s = least_s
         self._least_s = least_s
+        self._due_s = time.monotonic()
         self._children: dict[int, _Curves] = {}
 
     def __bool__(self) -> bool:
         return bool(self._children)
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds until the next look is due."""
+        return max(0.0, self._due_s - time.monotonic())
 
     def begin(self, proposals: Sequence[Proposal], folders: Sequence[Path], hear: Hear) -> None:
         """Listens to children from now on."""
@@ -34,46 +41,59 @@ class Listening:
             self._children[id(proposal)] = _Curves(proposal, folder, hear)
 
     def end(self, proposal: Proposal) -> None:
-        """Listens to a child no more; nobody may ever have."""
-        self._children.pop(id(proposal), None)
+        """Listens to a child that has ended for the last time, if anybody ever has."""
+        if curves := self._children.pop(id(proposal), None):
+            curves.read()
 
     def look(self) -> None:
-        """Hands on what was written since the last time; ``wait_s`` is until the next look."""
+        """Hands on what was written since the last time, if that is long enough ago."""
         start_s = time.monotonic()
+        if start_s < self._due_s:
+            return
         for curves in list(self._children.values()):
             curves.read()
-        self.wait_s = max(self._least_s, 4 * (time.monotonic() - start_s))
+        end_s = time.monotonic()
+        self._due_s = end_s + max(self._least_s, 4 * (end_s - start_s))
 
 
 class _Curves:
-    """The learning curves of a running child, read as they grow."""
+    """The learning curves of a running child, heard as they grow."""
 
     def __init__(self, proposal: Proposal, folder: Path, hear: Hear) -> None:
-        self._proposal = proposal
-        self._path = folder / "curves.jsonl"
+        self._index = proposal.index
+        self._folder = folder
         self._hear = hear
-        self._offset = 0
+        self._curves = GrowingCurves(ChildFolder(folder))
+        self._heard = 0  # epochs
+        self._touched_s = float("-inf")
 
     def read(self) -> None:
-        touch_folder(self._path.parent)
-        try:
-            if self._path.stat().st_size < self._offset:
-                self._offset = 0  # a child that was begun once more
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return  # not there yet, or just being replaced
-        for line in data.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                return  # it is being written
-            self._offset += len(line)
-            try:
-                values = json.loads(line)
-            except ValueError:
-                self._offset = 0  # it was replaced while it was read
-                return
-            if "train_loss" in values:  # else a validation within an epoch
-                measured = {n: v for n, v in values.items() if n not in _PLACE}
-                epoch = int(values["epoch"]) + 1
-                self._hear(Report(self._proposal.index, epoch, measured))
+        """Hands on what is new.
+
+        A child that was started again may write epochs that were heard before: a searcher has
+        learnt of them what they were first.
+        """
+        if not self._heard and time.monotonic() - self._touched_s > _TOUCH_EVERY_S:
+            touch_folder(self._folder)  # or it may be known for long as one without the file
+            self._touched_s = time.monotonic()
+        lines = self._curves.read()
+        self._curves.take()
+        for line in lines:
+            epoch = _epochs(line)
+            if epoch > self._heard:
+                self._heard = epoch
+                self._hear(Report(self._index, epoch, _measured(line)))
+
+
+def _epochs(line: Mapping[str, object]) -> int:
+    """After how many epochs a line was written; 0: within one, or by something else."""
+    epoch = line["epoch"]
+    return epoch + 1 if "train_loss" in line and isinstance(epoch, int) else 0
+
+
+def _measured(line: Mapping[str, object]) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in line.items()
+        if name not in _PLACE and isinstance(value, int | float)
+    }

@@ -8,6 +8,7 @@ from nasrunner.core import ConfigError
 from nasrunner.core.annotations import Above, AtLeast, Within
 from nasrunner.executors.dask.cluster import Demand
 from nasrunner.executors.dask.executor import DaskExecutor
+from nasrunner.executors.fork_server import ForkServer
 from nasrunner.executors.machine import (
     check_gpus,
     check_loopback,
@@ -15,7 +16,6 @@ from nasrunner.executors.machine import (
     memory_gb,
 )
 from nasrunner.executors.scratch import Scratch
-from nasrunner.executors.warm import WarmServer
 
 _DEATH_REPORT_TIMEOUT_S = 0.2
 
@@ -87,7 +87,7 @@ class _LocalCluster:
         self._deaths: dict[str, str] = {}
         self._death_reported = threading.Condition()
         # Thread counts are read by the libraries when they are imported; 51 is above critical.
-        self._warm = WarmServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
+        self._warm = ForkServer(preload, {**threads, "DASK_LOGGING__DISTRIBUTED": "51"})
         self._scratch = Scratch()
         self._warm.start()
 

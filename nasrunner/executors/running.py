@@ -1,4 +1,4 @@
-"""Runs one child wherever an executor has brought it, and turns whatever breaks into an outcome."""
+"""Runs children wherever an executor has brought them; turns whatever breaks into an outcome."""
 
 import functools
 import multiprocessing
@@ -37,23 +37,25 @@ def run_children(
     Args:
         train: what trains them.
         proposals: the children.
-        hear: see ``Train``.
+        hear: see ``Train``; what it raises passes through, too, whatever the child makes of it.
 
     Raises:
         MachineError: a full disk or the like; the children that are left have no outcomes.
     """
     start_s, pid = time.perf_counter(), os.getpid()
     left = {proposal.index: proposal for proposal in proposals}
+    ear = None if hear is None else _Ear(hear)
     outcomes: Iterator[Outcome] | None = None
-    listener = None if hear is None else _Listener(hear)
     while left:
         try:
-            outcomes = iter(train(proposals, listener)) if outcomes is None else outcomes
+            outcomes = iter(train(proposals, ear)) if outcomes is None else outcomes
             outcome = next(outcomes, None)
+            if ear is not None and ear.error is not None:
+                raise ear.error
         except BaseException as error:
             end_copy(pid)
-            if listener is not None and listener.error is not None:
-                raise listener.error from None
+            if ear is not None and ear.error is not None:
+                raise ear.error  # noqa: B904 - it has a cause of its own
             if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
                 raise
             if fault := machine_fault(error):
@@ -66,14 +68,19 @@ def run_children(
             break
         del left[outcome.proposal.index]
         yield outcome
+        start_s = time.perf_counter()
     for proposal in left.values():
         yield failed(proposal, reason, (time.perf_counter() - start_s) / len(left))
 
 
-class _Listener:
-    """Keeps what goes wrong in who listens, a full disk under its ledger, from being the child's.
+class _Ear:
+    """Hears what children report, and remembers the error of the one who listens.
 
-    The child is interrupted as by Ctrl-C, which ends no child as a failed one.
+    Args:
+        hear: who listens.
+
+    Attributes:
+        error: what was raised there.
     """
 
     def __init__(self, hear: Hear) -> None:
@@ -85,7 +92,7 @@ class _Listener:
             return self._hear(report)
         except BaseException as error:
             self.error = error
-            raise KeyboardInterrupt from error
+            raise KeyboardInterrupt from error  # which fails no child, as Ctrl-C does not
 
 
 def _named(left: Collection[int]) -> str:
@@ -134,8 +141,8 @@ def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: in
 
     def publish(ended: Outcome | MachineError) -> None:
         index = ended.proposal.index if isinstance(ended, Outcome) else None
-        event = {"ticket": ticket, "index": index, "outcome": cloudpickle.dumps(ended)}
-        get_worker().log_event(OUTCOMES, event)
+        pickled = pickled_outcome(ended) if isinstance(ended, Outcome) else cloudpickle.dumps(ended)
+        get_worker().log_event(OUTCOMES, {"ticket": ticket, "index": index, "outcome": pickled})
         left.pop(index, None)
 
     try:
@@ -150,6 +157,15 @@ def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: in
             publish(failed(proposal, last_lines(error)))
     except SystemExit:
         os._exit(128 + signal.SIGTERM)
+
+
+def pickled_outcome(outcome: Outcome) -> bytes:
+    """An outcome on its way to the driver; a failed one in the place of what cannot be pickled."""
+    try:
+        pickled: bytes = cloudpickle.dumps(outcome)
+    except Exception as error:
+        pickled = cloudpickle.dumps(failed(outcome.proposal, last_lines(error), outcome.cost_s))
+    return pickled
 
 
 @functools.lru_cache(maxsize=1)

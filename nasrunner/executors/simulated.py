@@ -5,7 +5,7 @@ import math
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +36,43 @@ class Utilisation:
     num_deaths: int
 
 
+@dataclass
+class _Child:
+    """What becomes of a child that holds a worker.
+
+    Attributes:
+        held_s: how long it holds it.
+        outcome: what comes then.
+        curve: what it measures after each epoch, by metric.
+        length_s: seconds of the whole curve; more than ``held_s`` where the child breaks.
+        num_told: epochs that were reported.
+        is_stopped: whether it is told to stop.
+    """
+
+    held_s: float
+    outcome: Outcome
+    curve: Mapping[str, Sequence[float]]
+    length_s: float
+    num_told: int = 0
+    is_stopped: bool = False
+
+    @property
+    def num_epochs(self) -> int:
+        return max(map(len, self.curve.values()), default=0)
+
+    def ends_s(self, epoch: int) -> float:
+        """Seconds from its start to the end of an epoch."""
+        return self.length_s * (epoch / self.num_epochs)
+
+    def report(self) -> Report | None:
+        """The next of its reports; None: it ends before."""
+        epoch = self.num_told + 1
+        if epoch > self.num_epochs or self.ends_s(epoch) > self.held_s:
+            return None
+        measured = {n: v[epoch - 1] for n, v in self.curve.items() if epoch <= len(v)}
+        return Report(self.outcome.proposal.index, epoch, measured)
+
+
 @dataclass(eq=False)
 class _Work:
     """What a worker was sent: children to train one after the other.
@@ -43,13 +80,13 @@ class _Work:
     Attributes:
         train: what answered for them.
         hear: who listens to them.
-        children: how long each holds the worker, and what becomes of it; the first one runs.
+        children: those without an outcome; the first one runs.
         started_s: when that began.
     """
 
     train: Train
     hear: Hear | None
-    children: deque[tuple[float, Outcome]] = field(default_factory=deque)
+    children: deque[_Child] = field(default_factory=deque)
     started_s: float = 0.0
 
 
@@ -62,7 +99,8 @@ class SimulatedExecutor:
     that cannot keep up shows as idle workers.
 
     Where somebody listens, a child tells the values of its outcome's curve at equal distances of
-    its time. One that is stopped has the outcome that ``train`` gives for as many epochs.
+    its time. One that is told to stop does so after the epoch that it is in by then, and has the
+    outcome that ``train`` gives for as many epochs.
 
     A worker that dies is replaced after ``restart_s`` and its child goes on from its last
     checkpoint, until it has used up its retries.
@@ -112,7 +150,7 @@ class SimulatedExecutor:
         self.driver_speed = driver_speed
         self.seed = seed
         self.clock_s = 0.0
-        self._moments: list[tuple[float, int, _Work, Report | None]] = []  # a heap; None: an end
+        self._moments: list[tuple[float, int, _Work]] = []  # a heap: when something comes of each
         self._running: dict[_Work, None] = {}
         self._queue: deque[_Work] = deque()
         self._num_moments = 0
@@ -149,11 +187,11 @@ class SimulatedExecutor:
         while not ended:
             self.clock_s = max(self.clock_s, self._moments[0][0])
             while self._moments and self._moments[0][0] <= self.clock_s:
-                _, _, work, report = heapq.heappop(self._moments)
-                if report is None:
+                work = heapq.heappop(self._moments)[2]
+                if (report := work.children[0].report()) is None or work.hear is None:
                     ended.append(self._end(work))
                 else:
-                    self._tell(work, report)
+                    self._tell(work, work.hear, report)
         self._num_ended += sum(outcome.proposal.index >= 0 for outcome in ended)  # no rehearsal
         self._left_s = time.perf_counter()
         return ended
@@ -176,7 +214,7 @@ class SimulatedExecutor:
         """How the cluster was used so far."""
         total_s = self.workers * self.clock_s
         unfinished_s = sum(
-            work.started_s + work.children[0][0] - self.clock_s for work in self._running
+            work.started_s + work.children[0].held_s - self.clock_s for work in self._running
         )
         busy_s = self._busy_s - unfinished_s
         return Utilisation(
@@ -201,40 +239,44 @@ class SimulatedExecutor:
 
     def _begin(self, work: _Work) -> None:
         """The first of the children that are left starts now."""
-        held_s, outcome = work.children[0]
         work.started_s = self.clock_s
-        self._busy_s += held_s
-        if work.hear is not None:
-            num_epochs = max(map(len, outcome.curve.values()), default=0)
-            for epoch in range(1, num_epochs + 1):
-                measured = {n: v[epoch - 1] for n, v in outcome.curve.items() if epoch <= len(v)}
-                report = Report(outcome.proposal.index, epoch, measured)
-                self._expect(self.clock_s + held_s * (epoch / num_epochs), work, report)
-        self._expect(self.clock_s + held_s, work, None)
+        self._busy_s += work.children[0].held_s
+        self._expect(work)
 
-    def _expect(self, moment_s: float, work: _Work, report: Report | None) -> None:
+    def _expect(self, work: _Work) -> None:
+        """Notes when a worker's child ends an epoch that somebody wants to hear of, or ends."""
+        child = work.children[0]
+        hears = work.hear is not None and child.report() is not None
+        after_s = child.ends_s(child.num_told + 1) if hears else child.held_s
         self._num_moments += 1
-        heapq.heappush(self._moments, (moment_s, self._num_moments, work, report))
+        heapq.heappush(self._moments, (work.started_s + after_s, self._num_moments, work))
 
-    def _tell(self, work: _Work, report: Report) -> None:
-        """Hands a report to who listens, and ends the child where that is wanted."""
-        assert work.hear is not None, "nothing is expected where nobody listens"
-        held_s, outcome = work.children[0]
-        if not work.hear(report) or work.started_s + held_s <= self.clock_s:
-            return
-        (cut,) = run_children(work.train, [replace(outcome.proposal, until=report.epoch)])
-        spent_s = self.clock_s - work.started_s
+    def _tell(self, work: _Work, hear: Hear, report: Report) -> None:
+        """Hands a report to who listens, and lets the child stop where that is wanted."""
+        child = work.children[0]
+        child.num_told = report.epoch
+        if hear(report) and not child.is_stopped:
+            self._stop(work, report.epoch)
+        self._expect(work)
+
+    def _stop(self, work: _Work, epoch: int) -> None:
+        """A child is told to stop after an epoch, or the one that it is in."""
+        child = work.children[0]
+        child.is_stopped = True
+        while epoch < child.num_epochs and work.started_s + child.ends_s(epoch) < self.clock_s:
+            epoch += 1
+        if (stops_s := child.ends_s(epoch)) >= child.held_s:
+            return  # it ends by itself before
+        proposal = child.outcome.proposal
+        (cut,) = run_children(work.train, [replace(proposal, until=epoch)])
         status = "stopped" if cut.status == "paused" else cut.status
-        stopped = replace(cut, proposal=outcome.proposal, status=status, cost_s=spent_s)
-        self._busy_s -= held_s - spent_s
-        work.children[0] = (spent_s, stopped)
-        self._moments = [each for each in self._moments if each[2] is not work]
-        heapq.heapify(self._moments)
-        self._expect(self.clock_s, work, None)
+        child.outcome = replace(cut, proposal=proposal, status=status, cost_s=stops_s)
+        self._busy_s -= child.held_s - stops_s
+        child.held_s = stops_s
 
     def _end(self, work: _Work) -> Outcome:
         """Takes what became of a worker's child, and gives it its next one, or a new worker."""
-        outcome = work.children.popleft()[1]
+        outcome = work.children.popleft().outcome
         if work.children:
             self._begin(work)
             return outcome
@@ -243,22 +285,25 @@ class SimulatedExecutor:
             self._start(self._queue.popleft())
         return outcome
 
-    def _played(self, proposal: Proposal, outcome: Outcome) -> tuple[float, Outcome]:
+    def _played(self, proposal: Proposal, outcome: Outcome) -> _Child:
         """How long a child holds its worker, and what becomes of it."""
+        curve, share = outcome.curve, 1.0
         if proposal.index < 0:
-            return 0.0, outcome  # a rehearsal
+            return _Child(0.0, outcome, curve, 0.0)  # a rehearsal
         rng = np.random.default_rng([self.seed, proposal.index])
         median_s = outcome.cost_s if self.median_s is None else self.median_s
         duration_s = median_s * math.exp(self.spread * rng.standard_normal())
         if outcome.status == "completed" and rng.random() < self.failed_share:
-            duration_s *= rng.random()
+            share = rng.random()
+            duration_s *= share
             outcome = Outcome(proposal, "failed", error="simulated: it broke in training")
         held_s, num_deaths, is_done = self._held(duration_s, rng)
+        length_s = held_s / share if is_done else math.inf
         self._num_deaths += num_deaths
         if not is_done:
             error = f"simulated: its worker died {num_deaths} times"
             outcome = Outcome(proposal, "failed", error=error)
-        return held_s, replace(outcome, cost_s=held_s)
+        return _Child(held_s, replace(outcome, cost_s=held_s), curve, length_s)
 
     def _held(self, duration_s: float, rng: np.random.Generator) -> tuple[float, int, bool]:
         """(seconds a worker is held, deaths, whether the child got to its end)."""

@@ -44,7 +44,7 @@ _KEYS = ("from", "to", "overwrite", "study", "normalize", "trust")
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What to export.
 
     Attributes:
@@ -73,7 +73,7 @@ def main() -> None:
         _run(parse(arguments))
 
 
-def parse(arguments: Sequence[str]) -> Request:
+def parse(arguments: Sequence[str]) -> ExportRequest:
     """The request that a command line of ``key=value`` makes.
 
     Raises:
@@ -97,10 +97,10 @@ def parse(arguments: Sequence[str]) -> Request:
     overwrite = truth("overwrite", given.get("overwrite", "false"))
     normalizes = truth("normalize", given.get("normalize", "true"))
     trust = truth("trust", given.get("trust", "false"))
-    return Request(given["from"], folder, overwrite, study, normalizes, trust)
+    return ExportRequest(given["from"], folder, overwrite, study, normalizes, trust)
 
 
-def _run(request: Request) -> None:
+def _run(request: ExportRequest) -> None:
     if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
         raise ConfigError(
             f"{', '.join(missing)}: not installed; pip install 'nasrunner[export]' installs it"

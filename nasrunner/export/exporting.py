@@ -21,9 +21,9 @@ from nasrunner.export.errors import ExportError
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
 from nasrunner.export.onnx_file import Normalized, OnnxNetwork, write_onnx
 from nasrunner.export.source.construction import Constructions
-from nasrunner.export.source.standalone import Normalization, StandAlone, write
+from nasrunner.export.source.standalone import InputNormalization, StandAlone, write
 from nasrunner.export.title import title_of
-from nasrunner.export.trained import Trained, Weights
+from nasrunner.export.trained import Trained, TrainedWeights
 
 CODE, WEIGHTS, ONNX, FACTS = "network.py", "network.safetensors", "network.onnx", "export.json"
 _PACKAGES = ("nasrunner", "torch", "safetensors", "onnx", "onnxscript", "onnxruntime")
@@ -51,7 +51,7 @@ class Export:
     """
 
     trained: Trained
-    weights: Weights | None
+    weights: TrainedWeights | None
     output: OutputFolder
     normalizes: bool = True
     differences: dict[str, float] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Export:
             self.problems.append(f"{name} was not written: {error}")
             return None
 
-    def _normalization(self) -> Normalization | None:
+    def _normalization(self) -> InputNormalization | None:
         try:
             return normalization_of(self.trained)
         except UnknownNormalizationError as error:
@@ -138,7 +138,7 @@ class Export:
         )
 
     def _write_code(
-        self, network: nn.Module, calls: Constructions, normalization: Normalization | None
+        self, network: nn.Module, calls: Constructions, normalization: InputNormalization | None
     ) -> StandAlone:
         in_shape = self.trained.in_shape
         title = title_of(self.trained, self.weights, self.blueprint(), normalization)
@@ -155,7 +155,7 @@ class Export:
         (self.folder / WEIGHTS).write_bytes(save(apart, {"format": "pt"}))
 
     def _write_onnx(
-        self, network: nn.Module, named: nn.Module, normalization: Normalization | None
+        self, network: nn.Module, named: nn.Module, normalization: InputNormalization | None
     ) -> None:
         path, in_shape = self.folder / ONNX, self.trained.in_shape
         metadata = self._metadata(normalization)
@@ -170,7 +170,7 @@ class Export:
             ONNX, lambda z: whole(whole.raw(z)), lambda z: other(whole.raw(z)), in_shape
         )
 
-    def _metadata(self, normalization: Normalization | None) -> dict[str, str]:
+    def _metadata(self, normalization: InputNormalization | None) -> dict[str, str]:
         """What the ONNX file says of itself, in JSON where it is more than a word."""
         config, blueprint = self.trained.config, self.blueprint()
         task = str(config["task"]["_target_"]).rpartition(".")[2]
@@ -202,7 +202,7 @@ class Export:
         return list(map(str, range(num_outputs)))
 
     def _facts(
-        self, network: nn.Module, code: StandAlone | None, normalization: Normalization | None
+        self, network: nn.Module, code: StandAlone | None, normalization: InputNormalization | None
     ) -> dict[str, Any]:
         trained, blueprint = self.trained, self.blueprint()
         left_out = [
@@ -244,7 +244,7 @@ class Export:
         }
 
 
-def _load(network: nn.Module, weights: Weights, trained: Trained) -> None:
+def _load(network: nn.Module, weights: TrainedWeights, trained: Trained) -> None:
     try:
         network.load_state_dict(weights.state)
     except RuntimeError as error:

@@ -7,7 +7,7 @@ import numpy as np
 from nasrunner.children.fit.loading import load_data
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import NasRunnerError
-from nasrunner.export.source.standalone import Normalization
+from nasrunner.export.source.standalone import InputNormalization
 from nasrunner.export.trained import Trained
 
 
@@ -15,7 +15,7 @@ class UnknownNormalizationError(NasRunnerError):
     """A network's data set cannot be read, or does not say what it does to its inputs."""
 
 
-def normalization_of(trained: Trained) -> Normalization:
+def normalization_of(trained: Trained) -> InputNormalization:
     """The mean and standard deviation of the examples that a network was trained on.
 
     The data set is loaded as it was in training. Its module says them with ``normalization``, an
@@ -40,7 +40,7 @@ def normalization_of(trained: Trained) -> Normalization:
     return _read(found, type(data).__name__, trained.in_shape[0])
 
 
-def _read(found: Any, owner: str, num_channels: int) -> Normalization:
+def _read(found: Any, owner: str, num_channels: int) -> InputNormalization:
     """The numbers of an object with ``mean`` and ``std``: arrays, tensors, lists or tuples.
 
     Raises:
@@ -60,4 +60,4 @@ def _read(found: Any, owner: str, num_channels: int) -> Normalization:
             f"normalization of {owner} must have a mean and a std for each of the {num_channels} "
             f"channels or features, got {len(mean)} and {len(std)}"
         )
-    return Normalization(mean, std)
+    return InputNormalization(mean, std)

@@ -6,15 +6,15 @@ from typing import Any
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.export.source.layout import WIDTH
-from nasrunner.export.source.standalone import Normalization
-from nasrunner.export.trained import Trained, Weights
+from nasrunner.export.source.standalone import InputNormalization
+from nasrunner.export.trained import Trained, TrainedWeights
 
 
 def title_of(
     trained: Trained,
-    weights: Weights | None,
+    weights: TrainedWeights | None,
     blueprint: Blueprint,
-    normalization: Normalization | None,
+    normalization: InputNormalization | None,
 ) -> list[str]:
     """The lines: what the network is, what goes in and comes out, and how it is used.
 
@@ -38,7 +38,7 @@ def title_of(
 
 
 def _facts(
-    trained: Trained, weights: Weights | None, blueprint: Blueprint
+    trained: Trained, weights: TrainedWeights | None, blueprint: Blueprint
 ) -> Iterator[tuple[str, str]]:
     yield "architecture", blueprint.text
     yield "hash", trained.proposal.hash
@@ -61,7 +61,7 @@ def _facts(
     yield "FLOPs", f"{blueprint.flops:,} for one example, two for each multiply-add"
 
 
-def _input(trained: Trained, normalization: Normalization | None) -> str:
+def _input(trained: Trained, normalization: InputNormalization | None) -> str:
     shape = ", ".join(map(str, trained.in_shape))
     data = str(trained.config["data"]["_target_"]).rpartition(".")[2]
     known = "after normalize()" if normalization else "as in the batches of its data"
@@ -77,7 +77,7 @@ def _output(config: Mapping[str, Any]) -> str:
     return f"(B, {count})"
 
 
-def _example(normalization: Normalization | None) -> Iterator[str]:
+def _example(normalization: InputNormalization | None) -> Iterator[str]:
     uses = "load, normalize" if normalization else "load"
     yield f"    from network import {uses}"
     yield ""

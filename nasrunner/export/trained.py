@@ -9,8 +9,8 @@ import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch import nn
 
-from nasrunner.children.fit.allowed import allowed_classes
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
@@ -21,7 +21,7 @@ from nasrunner.core.space import Shape
 from nasrunner.core.tracking import Records
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
-from nasrunner.tracked import OUTPUTS, folder_at
+from nasrunner.tracker_addresses import OUTPUTS, folder_at
 
 _BUILT = ("space", "data")
 """The groups of a configuration that an export builds: the network, and what normalizes for it."""
@@ -99,7 +99,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Weights:
+class TrainedWeights:
     """What training made of a network.
 
     Attributes:
@@ -151,7 +151,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     return _network_in(place, read_study(around, builds=_BUILT, trust=trust), trust)
 
 
-def read_weights(trained: Trained) -> Weights | None:
+def read_weights(trained: Trained) -> TrainedWeights | None:
     """The weights that were kept: of the best epoch, or else of the last; None without any.
 
     Raises:
@@ -171,7 +171,7 @@ def read_weights(trained: Trained) -> Weights | None:
         if name == LAST:  # Lightning's own: the network is part of what trains it
             state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
             epoch -= 1  # it counts the epochs that have ended
-        return Weights(name, epoch, state)
+        return TrainedWeights(name, epoch, state)
     return None
 
 

@@ -61,7 +61,7 @@ def help_text() -> str:
 
 
 @dataclass(frozen=True)
-class Arguments:
+class ReportArguments:
     """What the command was given; None where it was not, and is found out.
 
     Attributes:
@@ -98,7 +98,7 @@ class Arguments:
         return _tracker_of(self.places[0])
 
 
-def parse(given: Sequence[str]) -> Arguments:
+def parse(given: Sequence[str]) -> ReportArguments:
     """The arguments as given on the command line.
 
     Raises:
@@ -120,7 +120,7 @@ def parse(given: Sequence[str]) -> Arguments:
         *first, last = _kinds_of_places()
         legal = f"{', '.join(first)} or {last}"
         raise ConfigError(f"from=<{legal}> or watch=<folders> is needed")
-    arguments = Arguments(
+    arguments = ReportArguments(
         places=_places(values.get("from") or values["watch"]),
         is_watching="watch" in values,
         to=_optional(values, "to", Path),
@@ -156,7 +156,7 @@ _KEYS = (
 )
 
 
-def _check(arguments: Arguments) -> None:
+def _check(arguments: ReportArguments) -> None:
     check_folder("to", arguments.to)
     trackers = {_tracker_of(place) for place in arguments.places}
     is_named = bool(trackers & set(arguments.places))

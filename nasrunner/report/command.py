@@ -11,7 +11,7 @@ from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.screen.text import printable
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.arguments import Arguments, help_text, parse
+from nasrunner.report.arguments import ReportArguments, help_text, parse
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.sources import log_page, read_folders, read_tracked
@@ -29,7 +29,7 @@ def main() -> None:
         _report(parse(given))
 
 
-def _report(arguments: Arguments) -> None:
+def _report(arguments: ReportArguments) -> None:
     if arguments.is_watching:
         _watch(arguments)
         return
@@ -43,7 +43,7 @@ def _report(arguments: Arguments) -> None:
         _log(about, files, arguments, _tell, _warn)
 
 
-def _watch(arguments: Arguments) -> None:
+def _watch(arguments: ReportArguments) -> None:
     logged_s = -_LOG_EVERY_S
     tell, warn = _once(_tell), _once(_warn)
 
@@ -67,7 +67,7 @@ def _watch(arguments: Arguments) -> None:
 
 
 def _write(
-    studies: Sequence[RecordedStudy], arguments: Arguments, refresh_s: int | None
+    studies: Sequence[RecordedStudy], arguments: ReportArguments, refresh_s: int | None
 ) -> tuple[list[Path], list[RecordedStudy]]:
     """Writes the page.
 
@@ -99,7 +99,7 @@ def _write(
     return page.files(folder), list(studies) if page.study is None else [page.study]
 
 
-def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Path:
+def _usual_folder(studies: Sequence[RecordedStudy], arguments: ReportArguments) -> Path:
     if arguments.tracker is not None:
         return Path("outputs", "report")
     return Path(os.path.commonpath([study.folder for study in studies])) / "report"
@@ -108,7 +108,7 @@ def _usual_folder(studies: Sequence[RecordedStudy], arguments: Arguments) -> Pat
 def _log(
     studies: Sequence[RecordedStudy],
     files: Sequence[Path],
-    arguments: Arguments,
+    arguments: ReportArguments,
     tell: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> None:

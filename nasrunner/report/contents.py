@@ -14,7 +14,7 @@ from nasrunner.report.comparison.sections import compare_sections, progress_sect
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.study.evaluations import counted
 from nasrunner.report.study.sections import study_sections
-from nasrunner.tracked import addresses_of
+from nasrunner.tracker_addresses import addresses_of
 
 _MOST_NAMED = 5  # searches in a title
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, NotFetchableError, TrackingError
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
-from nasrunner.report.arguments import Arguments
-from nasrunner.tracked import addresses_of, own_reader, usual_reader
+from nasrunner.report.arguments import ReportArguments
+from nasrunner.tracker_addresses import addresses_of, own_reader, usual_reader
 
 Warn = Callable[[str], None]
 
@@ -30,7 +30,7 @@ def read_folders(places: Sequence[str], warn: Warn, *, trust: bool) -> list[Reco
     return _with_children(study_folders(map(Path, places)), warn, trust)
 
 
-def read_tracked(arguments: Arguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
+def read_tracked(arguments: ReportArguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
     """The studies that a tracker has at these addresses, or that meet a query.
 
     Args:
@@ -61,7 +61,7 @@ def read_tracked(arguments: Arguments, folder: Path, warn: Warn) -> list[Recorde
     return _with_children(fetched, warn, arguments.trust)
 
 
-def log_page(study: RecordedStudy, files: Sequence[Path], arguments: Arguments) -> list[str]:
+def log_page(study: RecordedStudy, files: Sequence[Path], arguments: ReportArguments) -> list[str]:
     """Adds a page's files to the study wherever it was tracked; returns in words where they are.
 
     Raises:

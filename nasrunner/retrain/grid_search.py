@@ -24,7 +24,7 @@ from nasrunner.study.rules import Rules
 
 
 @dataclass(frozen=True)
-class Point:
+class GridPoint:
     """A point of the grid, and what became of it.
 
     Attributes:
@@ -102,11 +102,11 @@ class GridSearch:
                 "or remove it"
             )
 
-    def points(self) -> list[Point]:
+    def points(self) -> list[GridPoint]:
         """The points that have an outcome, in the order of the grid."""
         found = sorted(self._recorded(), key=lambda each: each.proposal.index)
         return [
-            Point(self.settings_of(each.proposal), each.outcome, each.ended_s, each.folder)
+            GridPoint(self.settings_of(each.proposal), each.outcome, each.ended_s, each.folder)
             for each in found
             if each.outcome is not None and each.ended_s is not None
         ]
@@ -191,7 +191,7 @@ class Tuning:
                 self._study.run()
 
 
-def best_of(points: Sequence[Point]) -> Point | None:
+def best_of(points: Sequence[GridPoint]) -> GridPoint | None:
     """The point with the highest reward, of equal ones the first of the grid; None without any."""
     rewarded = [point for point in points if point.outcome.reward is not None]
     return max(rewarded, key=lambda point: point.outcome.reward or 0.0, default=None)

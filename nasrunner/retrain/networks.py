@@ -15,7 +15,7 @@ MLP_CLASSIFIER = "mlp_classifier"
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class RetrainJob:
     """One network to train and test.
 
     Attributes:
@@ -48,7 +48,7 @@ class Network:
         tested: the record of its test; None where it failed.
     """
 
-    job: Job
+    job: RetrainJob
     outcome: Outcome
     tested: Mapping[str, Any] | None
 
@@ -67,11 +67,13 @@ class Retraining:
         stop_reason: why nothing more was started; None while nobody asked for that.
     """
 
-    def __init__(self, jobs: Sequence[Job], folder: Path, told: Callable[[Network], None]) -> None:
+    def __init__(
+        self, jobs: Sequence[RetrainJob], folder: Path, told: Callable[[Network], None]
+    ) -> None:
         self.told = told
         self.folder = folder
         done = {job: found for job in jobs if (found := read_network(job, folder)) is not None}
-        self.networks: dict[Job, Network] = done
+        self.networks: dict[RetrainJob, Network] = done
         self.missing = [job for job in jobs if job not in done]
         self.stop_reason: str | None = None
 
@@ -82,7 +84,7 @@ class Retraining:
     def run(self, executor: Executor) -> None:
         """Trains all that is missing, or all that was running when ``stop`` was called."""
         queue = list(reversed(self.missing))
-        running: list[Job] = []
+        running: list[RetrainJob] = []
         while True:
             while queue and self.stop_reason is None and executor.free_slots():
                 running.append(queue.pop())
@@ -100,7 +102,7 @@ class Retraining:
                 self.told(self.networks[job])
 
 
-def read_network(job: Job, parent: Path) -> Network | None:
+def read_network(job: RetrainJob, parent: Path) -> Network | None:
     """A network that was trained and tested before; None where that is still to be done."""
     folder = ChildFolder(job.folder(parent))
     outcome, tested = folder.outcome(job.proposal), folder.read_record(TESTED)

@@ -23,7 +23,7 @@ DATA_KEYS = ("batch_size", "eval_batch_size", "drop_last", "pad", "root")
 
 
 @dataclass(frozen=True)
-class Request:
+class RetrainRequest:
     """What to retrain, and how.
 
     Attributes:
@@ -53,13 +53,13 @@ class Request:
     overrides: tuple[str, ...] = ()
 
 
-def parse(arguments: Sequence[str]) -> Request:
+def parse(arguments: Sequence[str]) -> RetrainRequest:
     """The request that a command line of ``key=value`` makes.
 
     Raises:
         ConfigError: an argument is no ``key=value``, a value is not legal, or ``from`` is missing.
     """
-    request = Request(source="")
+    request = RetrainRequest(source="")
     for argument in arguments:
         key, is_given, value = argument.partition("=")
         if not is_given:
@@ -74,8 +74,8 @@ def parse(arguments: Sequence[str]) -> Request:
     return request
 
 
-def _counted(name: str) -> Callable[[Request, str], Request]:
-    def take(request: Request, text: str) -> Request:
+def _counted(name: str) -> Callable[[RetrainRequest, str], RetrainRequest]:
+    def take(request: RetrainRequest, text: str) -> RetrainRequest:
         if not text.isdecimal() or int(text) < 1:
             raise ConfigError(f"{name} must be a whole number >= 1, got {text!r}")
         return replace(request, **{name: int(text)})  # type: ignore[arg-type]
@@ -83,8 +83,10 @@ def _counted(name: str) -> Callable[[Request, str], Request]:
     return take
 
 
-def _chosen(name: str, choices: Mapping[str, Any]) -> Callable[[Request, str], Request]:
-    def take(request: Request, text: str) -> Request:
+def _chosen(
+    name: str, choices: Mapping[str, Any]
+) -> Callable[[RetrainRequest, str], RetrainRequest]:
+    def take(request: RetrainRequest, text: str) -> RetrainRequest:
         if text not in choices:
             raise ConfigError(f"{name}={text} is no choice, {suggest(text, choices)}")
         return replace(request, **{name: choices[text]})
@@ -92,7 +94,7 @@ def _chosen(name: str, choices: Mapping[str, Any]) -> Callable[[Request, str], R
     return take
 
 
-_OWN: Mapping[str, Callable[[Request, str], Request]] = {
+_OWN: Mapping[str, Callable[[RetrainRequest, str], RetrainRequest]] = {
     "from": lambda request, text: replace(request, source=text),
     "top": _counted("top"),
     "seeds": _counted("seeds"),

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from nasrunner.core.machine.files import replace_file
 from nasrunner.core.screen.text import csv_cell
+from nasrunner.retrain.grid_result import GridResult, written
 from nasrunner.retrain.networks import Network
 from nasrunner.retrain.training.recipe import On, repetition_seed
-from nasrunner.retrain.tuned import Tuned, written
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Results:
     rows: Sequence[Row]
     networks: Sequence[Network]
     is_interrupted: bool
-    tuned: Sequence[Tuned] = ()
+    tuned: Sequence[GridResult] = ()
 
     def write(self) -> None:
         """Writes ``retrain.json`` and ``retrain.csv``, each whole or not at all."""

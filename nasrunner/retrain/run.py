@@ -5,13 +5,13 @@ import contextlib
 from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import graceful_stop
 from nasrunner.core.ports import Executor
+from nasrunner.retrain.grid_result import GridResult
 from nasrunner.retrain.grid_search import Tuning
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Retraining
-from nasrunner.retrain.place import Place
 from nasrunner.retrain.results import Results, Row, row_of
+from nasrunner.retrain.retrain_folder import RetrainFolder
 from nasrunner.retrain.session import Session, name_of
 from nasrunner.retrain.show import Display
-from nasrunner.retrain.tuned import Tuned
 from nasrunner.study.rehearsal import rehearse
 
 _SKLEARN = "scikit-learn's MLPClassifier, its defaults but max_iter=2000"
@@ -30,7 +30,7 @@ def run(session: Session, display: Display) -> Results:
         ConfigError: the folder holds networks with other settings, or a network cannot be trained
             as configured; nothing was trained.
     """
-    place = Place(session.folder)
+    place = RetrainFolder(session.folder)
     with place.locked():
         place.check(session.settings())
         tuning = Tuning(list(session.searches.values()))
@@ -61,7 +61,7 @@ def _retraining(session: Session, display: Display, stopped: str | None = None) 
     return retraining
 
 
-def _rehearsed(session: Session, place: Place, stack: contextlib.ExitStack) -> Executor:
+def _rehearsed(session: Session, place: RetrainFolder, stack: contextlib.ExitStack) -> Executor:
     """Workers in which all that will be needed was tried; from now on the settings are fixed."""
     executor: Executor = construct(session.config["executor"], "executor")
     stack.callback(executor.close)
@@ -72,7 +72,7 @@ def _rehearsed(session: Session, place: Place, stack: contextlib.ExitStack) -> E
 
 def _results(session: Session, retraining: Retraining) -> Results:
     tuned = [
-        Tuned(name, search.folder, search.varying, search.space.size(), search.points())
+        GridResult(name, search.folder, search.varying, search.space.size(), search.points())
         for name, search in session.searches.items()
     ]
     return Results(

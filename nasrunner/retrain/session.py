@@ -18,8 +18,8 @@ from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
-from nasrunner.retrain.networks import MLP_CLASSIFIER, Job
-from nasrunner.retrain.request import Request, changed
+from nasrunner.retrain.networks import MLP_CLASSIFIER, RetrainJob
+from nasrunner.retrain.request import RetrainRequest, changed
 from nasrunner.retrain.training.recipe import REPETITION
 from nasrunner.retrain.training.tasks import MlpClassifierTask, RetrainRehearsal, RetrainTask
 
@@ -37,7 +37,7 @@ class Session:
     """
 
     study: RecordedStudy
-    request: Request
+    request: RetrainRequest
 
     def __post_init__(self) -> None:
         _ = self.config, self.grid, self.children, self.trainer
@@ -112,7 +112,7 @@ class Session:
         genotypes = [child.proposal.genotype for child in self.children]
         return RetrainRehearsal(self.task, genotypes, self.grid)
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[RetrainJob]:
         """Every network there shall be, the best architecture's first.
 
         An architecture has none while its grid is not searched, or where no point of it has a
@@ -125,14 +125,16 @@ class Session:
             if (task := self._tuned_task(child)) is not None
         ]
         jobs = [
-            Job(name_of(child), _repeated(child.proposal, repetition), train)
+            RetrainJob(name_of(child), _repeated(child.proposal, repetition), train)
             for child, train in tasks
             for repetition in repetitions
         ]
         if self.has_mlp_classifier:
             fit = OneByOne(MlpClassifierTask(self._child_task(), self.request.on))
             nothing = Proposal(-1, {})
-            jobs += [Job(MLP_CLASSIFIER, _repeated(nothing, each), fit) for each in repetitions]
+            jobs += [
+                RetrainJob(MLP_CLASSIFIER, _repeated(nothing, each), fit) for each in repetitions
+            ]
         return jobs
 
     @property

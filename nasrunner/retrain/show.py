@@ -11,10 +11,10 @@ from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary, Tracker
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.screen.text import printable
+from nasrunner.retrain.grid_result import written
 from nasrunner.retrain.grid_search import GridSearch, Tuning
 from nasrunner.retrain.networks import Network, Retraining
 from nasrunner.retrain.results import Results
-from nasrunner.retrain.tuned import written
 
 
 class Display:

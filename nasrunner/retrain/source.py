@@ -10,8 +10,8 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
-from nasrunner.retrain.request import GROUPS, Request
-from nasrunner.tracked import OUTPUTS, folder_at, usual_reader
+from nasrunner.retrain.request import GROUPS, RetrainRequest
+from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
 FETCHED = OUTPUTS / "retrained"
 """Where a study goes that only a tracker has."""
@@ -25,8 +25,8 @@ def is_sweep(place: Path) -> bool:
 
 
 def sweep_of(
-    request: Request, warn: Callable[[str], object]
-) -> list[tuple[RecordedStudy, Request]]:
+    request: RetrainRequest, warn: Callable[[str], object]
+) -> list[tuple[RecordedStudy, RetrainRequest]]:
     """The studies in a multirun's folder that have ended with a reward, and a request for each.
 
     Args:
@@ -58,7 +58,7 @@ def sweep_of(
     return found
 
 
-def study_of(request: Request) -> RecordedStudy:
+def study_of(request: RetrainRequest) -> RecordedStudy:
     """The study in a folder, or at an address of a tracker.
 
     The folder of the latter is looked for in ``outputs``; a study that is not there is fetched
@@ -76,7 +76,7 @@ def study_of(request: Request) -> RecordedStudy:
     return read_study(_folder_of(request), builds=builds, trust=request.trust)
 
 
-def _folder_of(request: Request) -> Path:
+def _folder_of(request: RetrainRequest) -> Path:
     tracked = records_at(request.source)
     if tracked is None:
         return Path(request.source)

@@ -7,13 +7,13 @@ from nasrunner.compose.construct import construct
 from nasrunner.compose.trackers import files_of
 from nasrunner.core.ports import StudyInfo
 from nasrunner.core.tracking import PublicTracker, RetrainedNetwork
-from nasrunner.retrain.grid_search import Point
+from nasrunner.retrain.grid_result import GridResult
+from nasrunner.retrain.grid_search import GridPoint
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
 from nasrunner.retrain.results import Results
 from nasrunner.retrain.session import Session
 from nasrunner.retrain.training.recipe import repetition_seed
-from nasrunner.retrain.tuned import Tuned
-from nasrunner.tracked import located
+from nasrunner.tracker_addresses import located
 
 
 def track(session: Session, results: Results) -> str | None:
@@ -40,7 +40,7 @@ def _tracked(session: Session, results: Results) -> Iterator[RetrainedNetwork]:
             yield _network(session, network, network.tested, settings)
 
 
-def _point(session: Session, tuned: Tuned, point: Point) -> RetrainedNetwork:
+def _point(session: Session, tuned: GridResult, point: GridPoint) -> RetrainedNetwork:
     outcome = point.outcome
     return RetrainedNetwork(
         kind="grid",

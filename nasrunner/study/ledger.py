@@ -85,6 +85,11 @@ class Ledger:
             ) from error
         self._end += len(data)
 
+    @property
+    def num_bytes(self) -> int:
+        """How long the file is, down to its last whole event."""
+        return self._end
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

@@ -5,7 +5,8 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -55,6 +56,7 @@ from nasrunner.study.ledger import Ledger
 from nasrunner.study.one_thread import OneThread
 from nasrunner.study.rehearsal import rehearse
 from nasrunner.study.rules import Rules
+from nasrunner.study.snapshots import Snapshots
 
 MAX_KNOWN = 10
 """After so many known proposals in a row, with ``duplicates=resample``, an unseen one is drawn."""
@@ -75,6 +77,7 @@ class Study:
         rules: budgets and policies.
         info: what trackers are told of the study.
         keeping: what stays of children that have ended; None: all that they wrote.
+        snapshots: of the searcher's state; None: a resumed study replays all of its ledger.
 
     Attributes:
         state: what follows from the ledger's events.
@@ -95,6 +98,7 @@ class Study:
         rules: Rules,
         info: StudyInfo,
         keeping: Keeping | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.space = space
         self.searcher = searcher
@@ -104,6 +108,7 @@ class Study:
         self.ledger = ledger
         self.rules = rules
         self.info = info
+        self.snapshots = snapshots
         self.state = StudyState()
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
@@ -166,27 +171,34 @@ class Study:
         """
         if not self.ledger.events:
             return
-        with self._one_thread.held():
+        found = None if self.snapshots is None else self.snapshots.read(self.ledger)
+        if found is not None:
+            self.searcher = found.searcher
+        with self._searching():
             for record, time_s in zip(self.ledger.events, times(self.ledger.events), strict=True):
                 event = read_event(record, self.state.in_flight)
                 if isinstance(event, Began):
                     current = beginning(self.space, self.rules.seed, {})
                     check_same(event, current, self.ledger.path)
+                is_known = found is not None and self.state.num_events < found.num_events
                 self.state.apply(event, time_s)
-                self._replay(event)
+                self._replay(event, is_known=is_known)
         self._earlier_s = self.state.elapsed_s
         self._fruitless = 0  # who goes on with a study that ended of them wants more of them
 
-    def _replay(self, event: Event | None) -> None:
-        """Tells the searcher what it was told when the event was written."""
+    def _replay(self, event: Event | None, *, is_known: bool) -> None:
+        """Tells the searcher, unless it knows, what it was told when the event was written."""
         match event:
             case Proposed(proposal):
                 self._has_seeds = proposal.seed is not None
                 self._has_identities = proposal.identity is not None
-                self._register(proposal)
+                if not is_known:
+                    self._register(proposal)
             case Recorded(outcome):
-                self._learn(outcome)
-            case Reported(report):
+                self._count(outcome)
+                if not is_known:
+                    self._learn(outcome)
+            case Reported(report) if not is_known:
                 self.searcher.report(report)
 
     def _register(self, proposal: Proposal) -> None:
@@ -287,8 +299,17 @@ class Study:
         return True
 
     def _suggested(self, propose: Callable[[], Proposal | None]) -> Proposal | None:
-        with self._one_thread.held():
+        with self._searching():
             return propose()
+
+    @contextmanager
+    def _searching(self) -> Iterator[None]:
+        """Lets the searcher compute on one thread, and counts for how long."""
+        start_s = time.perf_counter()
+        with self._one_thread.held():
+            yield
+        if self.snapshots is not None:
+            self.snapshots.worked(time.perf_counter() - start_s)
 
     def submit_gathered(self) -> None:
         """Sends off what was gathered for one call of the trainer, be it complete or not."""
@@ -304,14 +325,14 @@ class Study:
             return False  # it has ended meanwhile
         if report.epoch > self.state.heard.get(index, 0):
             self._note(Reported(report))
-            with self._one_thread.held():
+            with self._searching():
                 self.searcher.report(report)
             if index not in self.state.stopping and self._is_to_stop(index):
                 self._stop_child(index, report.epoch)
         return report.epoch >= self.state.stopping.get(index, report.epoch + 1)
 
     def _is_to_stop(self, index: int) -> bool:
-        with self._one_thread.held():
+        with self._searching():
             return self.searcher.should_stop(index)
 
     def _stop_child(self, index: int, epoch: int) -> None:
@@ -457,15 +478,21 @@ class Study:
         self._note(Recorded(outcome))
         for tracker in self.trackers:
             tracker.recorded(outcome, blueprint)
-        with self._one_thread.held():
+        self._count(outcome)
+        with self._searching():
             self._learn(outcome)
+        if self.snapshots is not None and self.snapshots.is_due:
+            self.snapshots.write(self.searcher, self.ledger, self.state.num_events)
         self.keeping.recorded(outcome, self.history.ranking, self._needs())
 
-    def _learn(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""
         spent = outcome.is_evaluation and outcome.reused_from is None
         self._fruitless = 0 if spent else self._fruitless + 1
         self._num_known = self._num_known + 1 if outcome.status == "duplicate" else 0
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Tells the searcher of an outcome, with the reward that it has by the study's rules."""
         self.searcher.observe(
             dataclasses.replace(outcome, reward=self.rules.told_reward(outcome, self.history))
         )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from nasrunner.core.machine import packed
+from nasrunner.core.machine import child_packs
 from nasrunner.core.machine.child_folder import pack_children
 from nasrunner.core.records import child_folder
 
@@ -44,7 +44,7 @@ class Packing:
         self._num_ended[_group_of(index)] += 1
         if self._is_large and not was_large:
             self._pack_all()
-        elif self._is_large and self._num_ended[_group_of(index)] == packed.GROUP:
+        elif self._is_large and self._num_ended[_group_of(index)] == child_packs.GROUP:
             self._pack(_group_of(index))
 
     @property
@@ -55,7 +55,7 @@ class Packing:
         children = child_folder(self.folder, 0).parent
         names = os.listdir(children) if children.is_dir() else []
         for group in sorted({_group_of(int(name)) for name in names if name.isdigit()}):
-            if self._num_ended[group] == packed.GROUP:
+            if self._num_ended[group] == child_packs.GROUP:
                 self._pack(group)
 
     def _pack(self, group: int) -> None:
@@ -68,4 +68,4 @@ class Packing:
 
 
 def _group_of(index: int) -> int:
-    return index // packed.GROUP * packed.GROUP
+    return index // child_packs.GROUP * child_packs.GROUP

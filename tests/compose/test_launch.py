@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.compose.launch import baseline_config, in_shape_of
-from nasrunner.core import ConfigError
+from nasrunner.compose.launch import baseline_config, check_learns, in_shape_of
+from nasrunner.core import ConfigError, Proposal
 from nasrunner.core.seeds import baseline_seed
+from nasrunner.searchers.sampling.random import RandomSearch
+from tests.toys import chain
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,17 @@ def test_a_baseline_draws_with_another_searchers_seed_and_keeps_an_earlier_versi
     earlier = baseline_config(config, tmp_path)
     assert earlier["seed"] == baseline_seed(3)
     assert earlier["searcher"] == {"_target_": "x"}
+
+
+def test_a_searcher_that_learns_rewards_as_earlier_ones_did_is_refused() -> None:
+    class Earlier(RandomSearch):
+        def learn(self, proposal: Proposal, reward: float) -> None:  # type: ignore[override]
+            pass
+
+    message = (
+        r"^searcher: Earlier\.learn must take an outcome alone, learn\(outcome\), which holds "
+        r"outcome\.proposal and outcome\.reward; it takes \(proposal: .*, reward: float\)"
+    )
+    with pytest.raises(ConfigError, match=message):
+        check_learns(Earlier(space=chain(), seed=0))
+    check_learns(RandomSearch(space=chain(), seed=0))

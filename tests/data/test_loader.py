@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from nasrunner.data import loader as loader_module
-from nasrunner.data.loader import Part, TensorLoader
+from nasrunner.data.loader import RankPart, TensorLoader
 
 X = torch.arange(10.0)[:, None]
 Y = torch.arange(10)
@@ -70,7 +70,7 @@ def parts(num_ranks: int, batch_size: int, **arguments: object) -> list[list[lis
 
     found = []
     for rank in range(num_ranks):
-        part = Part(rank, num_ranks, agree)
+        part = RankPart(rank, num_ranks, agree)
         loader = TensorLoader(X, Y, batch_size, part=part, **arguments)  # type: ignore[arg-type]
         batches = list(loader)
         assert len(batches) == len(loader)
@@ -105,12 +105,12 @@ def test_ranks_share_the_batches_that_rank_0_would_have_alone(
 
 
 def test_a_part_says_how_many_examples_all_parts_have() -> None:
-    part = Part(1, 2, lambda order: order)
+    part = RankPart(1, 2, lambda order: order)
     assert [size for _, _, size in TensorLoader(X, Y, 4, part=part)] == [4, 4, 2]
 
 
 def test_only_parts_with_examples_are_augmented() -> None:
-    part = Part(1, 2, lambda order: order)
+    part = RankPart(1, 2, lambda order: order)
 
     def augment(x: torch.Tensor) -> torch.Tensor:
         assert len(x)

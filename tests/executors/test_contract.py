@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nasrunner.compose.construct import construct
-from nasrunner.core import Executor, MachineError, Outcome, Proposal, Train
+from nasrunner.core import (
+    Executor,
+    LedgerError,
+    MachineError,
+    OneByOne,
+    Outcome,
+    Proposal,
+    Report,
+    Train,
+)
 from tests.executors import trains
-from tests.executors.trains import submit
+from tests.executors.trains import Epochs, Listener, submit, submit_together
 
 FOUND = sorted(Path("conf/executor").glob("*.yaml"))
 NEED_A_CLUSTER = {"dask", "dask_pbs", "dask_slurm", "slurm"}
@@ -105,6 +115,114 @@ def test_an_exception_in_training_is_a_failed_outcome(
     assert outcome.status == "failed"
     assert outcome.reward is None
     assert re.search(reason, outcome.error or "")
+
+
+def ended(executor: Executor, count: int) -> dict[int, Outcome]:
+    """The next outcomes, by index; none comes twice."""
+    outcomes: dict[int, Outcome] = {}
+    while len(outcomes) < count:
+        for outcome in executor.wait():
+            assert outcome.proposal.index not in outcomes
+            outcomes[outcome.proposal.index] = outcome
+    return outcomes
+
+
+def batch(*notes: dict[str, float]) -> list[Proposal]:
+    return [Proposal(index, {"a": index}, notes=each) for index, each in enumerate(notes)]
+
+
+@pytest.mark.parametrize("train", [OneByOne(trains.by_notes), trains.last_first])
+def test_children_of_one_submission_take_one_slot_and_come_back_in_any_order(
+    executor: Executor, train: Train, tmp_path: Path
+) -> None:
+    slots, proposals = executor.free_slots(), batch(*[{}] * 5)
+    submit_together(executor, train, proposals, tmp_path)
+    assert executor.free_slots() == slots - 1
+    outcomes = ended(executor, 5)
+    assert executor.free_slots() == slots
+    for index, outcome in outcomes.items():
+        assert outcome.proposal is proposals[index]
+        assert (outcome.status, outcome.reward) == ("completed", float(index))
+    assert len({outcome.metrics["pid"] for outcome in outcomes.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        (OneByOne(trains.by_notes), r"ValueError: child 1 raises$"),
+        (trains.too_few, r"^training children 1, 2 must yield the Outcome of each, got None$"),
+        (
+            trains.a_strangers,
+            r"^training children 1, 2 must .* got Outcome\(proposal=Proposal\(.*99",
+        ),
+    ],
+)
+def test_what_ended_before_a_batch_broke_is_kept_and_the_rest_has_failed(
+    executor: Executor, train: Train, reason: str, tmp_path: Path
+) -> None:
+    proposals = batch({}, {"raises": 1.0}, {})
+    submit_together(executor, train, proposals, tmp_path)
+    outcomes = ended(executor, 3)
+    assert [outcomes[index].status for index in range(3)] == ["completed", "failed", "failed"]
+    for index in (1, 2):
+        assert re.search(reason, outcomes[index].error or "")
+        assert outcomes[index].proposal is proposals[index]
+
+
+def epochs_of(executor: Executor, count: int) -> dict[str, float]:
+    """Notes; epochs take time where it is another process that trains."""
+    return {"epochs": float(count), "sleep_s": 0.02 if executor.is_remote else 0.0}
+
+
+def test_each_epoch_is_heard_once_in_wait_and_before_the_outcome(
+    executor: Executor, tmp_path: Path
+) -> None:
+    proposals = batch(epochs_of(executor, 8), epochs_of(executor, 3))
+    listener = Listener(tmp_path)
+    submit_together(executor, Epochs(tmp_path), proposals, tmp_path, listener)
+    submit_together(
+        executor, Epochs(tmp_path), [Proposal(2, {}, notes=proposals[1].notes)], tmp_path
+    )
+    assert listener.heard == []
+    left = {0: 8, 1: 3, 2: 0}
+    while left:
+        for outcome in executor.wait():
+            assert outcome.status == "completed"
+            num_epochs = left.pop(outcome.proposal.index)
+            assert listener.epochs(outcome.proposal.index) == list(range(1, num_epochs + 1))
+    assert listener.threads == {threading.current_thread().name}
+    for report in listener.heard:
+        assert report.metrics["val_accuracy"] == report.epoch / 100
+        assert not {"epoch", "step", "time"} & set(report.metrics)
+
+
+def test_a_child_that_is_told_to_stop_ends_with_what_it_has(
+    executor: Executor, tmp_path: Path
+) -> None:
+    proposals = batch(epochs_of(executor, 500), epochs_of(executor, 4))
+    listener = Listener(tmp_path, stops={0: 2})
+    submit_together(executor, Epochs(tmp_path), proposals, tmp_path, listener)
+    outcomes = ended(executor, 2)
+    assert [outcomes[index].status for index in (0, 1)] == ["stopped", "completed"]
+    assert outcomes[0].proposal is proposals[0]
+    num_epochs = outcomes[0].metrics["epochs"]
+    assert 2 <= num_epochs < 400
+    assert executor.is_remote or num_epochs == 2
+    assert outcomes[0].reward == num_epochs / 100
+    assert listener.epochs(0) == list(range(1, int(num_epochs) + 1))
+    assert listener.epochs(1) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_what_a_listener_raises_ends_the_study_and_no_child(path: Path, tmp_path: Path) -> None:
+    def hear(report: Report) -> bool:
+        raise LedgerError("the ledger is gone")
+
+    with contextlib.closing(construct(config(path), "executor")) as built:
+        proposals = batch(epochs_of(built, 3), epochs_of(built, 3))
+        submit_together(built, Epochs(tmp_path), proposals, tmp_path, hear)
+        with pytest.raises(LedgerError, match=r"^the ledger is gone$"):
+            ended(built, 2)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -17,11 +17,13 @@ import psutil
 import pytest
 
 from nasrunner.children.files import ChildFiles
-from nasrunner.core import NasRunnerError, Outcome, Proposal, child_folder
+from nasrunner.core import NasRunnerError, OneByOne, Outcome, Proposal, child_folder
+from nasrunner.core.machine.stop_file import StopFile
 from nasrunner.executors.dask.job import Job
 from nasrunner.executors.local import LocalExecutor
 from tests.executors import trains
-from tests.executors.trains import submit
+from tests.executors.test_signals import eventually
+from tests.executors.trains import Epochs, Listener, submit, submit_together
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +89,80 @@ def test_a_child_whose_worker_dies_after_it_wrote_its_outcome_is_not_trained_aga
         assert outcome.to_json() == left
         assert outcome.status == "completed"
         assert len((tmp_path / f"{index}.starts").read_text()) == index + 1
+
+
+def test_what_ended_before_a_worker_was_killed_is_kept_and_the_rest_trained_again(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    proposals = [Proposal(index, {"a": index}) for index in range(5)]
+    train = OneByOne(trains.WaitsAt(tmp_path, 2))
+    submit_together(executor, train, proposals, tmp_path)
+    outcomes = wait_for_all(executor, 2)
+    assert sorted(outcomes) == [0, 1]
+    started = tmp_path / "2.started"
+    eventually(lambda: started.exists() and bool(started.read_text()), "child 2 trains")
+    victim = int(started.read_text())
+    (tmp_path / "go").touch()
+    os.kill(victim, signal.SIGKILL)
+    outcomes = wait_for_all(executor, 3)
+    assert sorted(outcomes) == [2, 3, 4]
+    for index, outcome in outcomes.items():
+        assert outcome.proposal is proposals[index]
+        assert (outcome.status, outcome.metrics["pid"] != victim) == ("completed", True)
+    assert executor.free_slots() == 2
+
+
+def test_a_batch_whose_workers_die_goes_on_as_long_as_some_child_ends_between(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    """Each of them ends, and its worker dies before it has told so: two more than retries."""
+    proposals = [Proposal(index, {"a": index}) for index in range(3)]
+    submit_together(executor, OneByOne(trains.EndsThenDies(tmp_path)), proposals, tmp_path)
+    outcomes = wait_for_all(executor, 3)
+    assert {outcome.status for outcome in outcomes.values()} == {"completed"}
+    assert [len((tmp_path / f"{index}.starts").read_text()) for index in range(3)] == [1, 1, 1]
+    assert executor.free_slots() == 2
+
+
+def test_a_child_that_kills_every_worker_fails_with_those_after_it(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    proposals = [Proposal(index, {}, notes={"dies": 2.0 * (index == 0)}) for index in range(2)]
+    submit_together(executor, OneByOne(trains.Dies(tmp_path)), proposals, tmp_path)
+    outcomes = wait_for_all(executor, 2)
+    for outcome in outcomes.values():
+        assert outcome.status == "failed"
+        told = "the worker process died 2 times while it trained these children, the last time: "
+        assert (outcome.error or "").startswith(told)
+
+
+def test_an_outcome_that_cannot_be_pickled_is_no_other_childs_failure(
+    executor: LocalExecutor,
+) -> None:
+    def train(proposal: Proposal) -> Outcome:
+        return trains.unpicklable(proposal) if proposal.index == 0 else trains.completed(proposal)
+
+    proposals = [Proposal(index, {}) for index in range(2)]
+    submit_together(executor, OneByOne(train), proposals, trains.FOLDER)
+    outcomes = wait_for_all(executor, 2)
+    assert [outcomes[index].status for index in (0, 1)] == ["failed", "completed"]
+
+
+def test_reports_are_heard_although_outcomes_never_pause(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    listener = Listener(tmp_path)
+    long = Proposal(1000, {}, notes={"epochs": 500.0, "sleep_s": 0.02})
+    submit_together(executor, Epochs(tmp_path), [long], tmp_path, listener)
+    index = 0
+    while not listener.heard:
+        submit(executor, trains.by_notes, Proposal(index, {}), trains.FOLDER)
+        assert [outcome.proposal.index for outcome in executor.wait()] == [index]
+        index += 1
+    StopFile(child_folder(tmp_path, 1000)).write(1)
+    (outcome,) = executor.wait()
+    assert outcome.status == "stopped"
+    assert listener.epochs(1000) == list(range(1, int(outcome.metrics["epochs"]) + 1))
 
 
 @pytest.mark.parametrize("units", [0, 1], ids=["an earlier submission", "another architecture"])

@@ -2,14 +2,16 @@
 
 import os
 import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import Hear, LedgerError, Outcome, Proposal, Report
 from nasrunner.executors.serial import SerialExecutor
 from tests.executors import trains
-from tests.executors.trains import submit
+from tests.executors.trains import Epochs, submit
 
 
 def test_children_run_in_the_calling_process() -> None:
@@ -41,6 +43,35 @@ def test_ctrl_c_in_a_child_is_the_users_and_not_the_childs() -> None:
     submit(executor, train, Proposal(0, {}), trains.FOLDER)
     with pytest.raises(KeyboardInterrupt, match=r"^$"):
         executor.wait()
+
+
+@pytest.mark.parametrize("error", [LedgerError, KeyboardInterrupt])
+def test_what_the_listener_raises_passes_through_a_child_that_catches_everything(
+    error: type[BaseException],
+) -> None:
+    def train(proposals: Sequence[Proposal], hear: Hear | None = None) -> Iterator[Outcome]:
+        assert hear is not None
+        try:
+            hear(Report(0, 1, {}))
+        except BaseException as caught:
+            yield Outcome(proposals[0], "failed", error=repr(caught))
+
+    def hear(report: Report) -> bool:
+        raise error("the listener's") from OSError("its disk")
+
+    executor = SerialExecutor(threads=1)
+    executor.submit(train, [Proposal(0, {})], [trains.FOLDER], hear)
+    with pytest.raises(error, match=r"^the listener's$") as raised:
+        executor.wait()
+    assert isinstance(raised.value.__cause__, OSError)
+
+
+def test_a_child_is_stopped_by_the_answer_of_the_listener(tmp_path: Path) -> None:
+    executor = SerialExecutor(threads=1)
+    child = Proposal(0, {}, notes={"epochs": 5.0})
+    executor.submit(Epochs(tmp_path), [child], [tmp_path], lambda report: report.epoch == 2)
+    (outcome,) = executor.wait()
+    assert (outcome.status, outcome.metrics["epochs"]) == ("stopped", 2.0)
 
 
 @pytest.mark.parametrize("error", [BaseException, GeneratorExit, SystemExit, ValueError])

@@ -1,9 +1,11 @@
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pytest
 
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import Hear, Outcome, Proposal, Report, Status
 from nasrunner.executors.simulated import SimulatedExecutor
 from tests.executors.trains import FOLDER, submit
 
@@ -124,3 +126,97 @@ def test_the_end_says_how_the_cluster_was_used(capsys):
     executor.close()
     told = "Simulated: 40 children on 4 workers in 100 s, workers busy 100.0 %, "
     assert capsys.readouterr().out.startswith(told)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A child of 10 epochs, an accuracy of 0.1 an epoch, that can be paused."""
+
+    def __call__(
+        self, proposals: Sequence[Proposal], hear: Hear | None = None
+    ) -> Iterator[Outcome]:
+        for proposal in proposals:
+            num_epochs = min(proposal.until or 10, 10)
+            curve = {"accuracy": [epoch / 10 for epoch in range(1, num_epochs + 1)]}
+            status: Status = "completed" if num_epochs == 10 else "paused"
+            yield Outcome(proposal, status, num_epochs / 10, cost_s=10.0, curve=curve)
+
+
+@dataclass
+class Clocked:
+    """Notes when an executor's children report, and tells some to stop.
+
+    Attributes:
+        executor: whose clock it is.
+        stops: after which epoch each child is told to stop, by index.
+        heard: (virtual seconds, index, epoch).
+    """
+
+    executor: SimulatedExecutor
+    stops: Mapping[int, int] = field(default_factory=dict)
+    heard: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def __call__(self, report: Report) -> bool:
+        self.heard.append((self.executor.clock_s, report.index, report.epoch))
+        return report.epoch >= self.stops.get(report.index, report.epoch + 1)
+
+
+def send(executor: SimulatedExecutor, hear: Hear, *indices: int) -> None:
+    executor.submit(Curve(), [Proposal(i, {}) for i in indices], [FOLDER] * len(indices), hear)
+
+
+def test_children_report_at_equal_distances_of_their_time():
+    executor = SimulatedExecutor(**{**PLAIN, "median_s": 20.0})
+    listener = Clocked(executor)
+    send(executor, listener, 0)
+    executor.clock_s = 1.0
+    send(executor, listener, 1)
+    assert [outcome.proposal.index for outcome in executor.wait()] == [0]
+    assert listener.heard[:4] == [(2.0, 0, 1), (3.0, 1, 1), (4.0, 0, 2), (5.0, 1, 2)]
+    assert listener.heard[-1] == (20.0, 0, 10)
+    executor.wait()
+    assert listener.heard[-1] == (21.0, 1, 10)
+
+
+def test_a_child_that_is_stopped_gives_its_worker_to_the_next():
+    executor = SimulatedExecutor(**{**PLAIN, "workers": 1})
+    listener = Clocked(executor, stops={0: 3, 1: 10})
+    send(executor, listener, 0, 1)
+    send(executor, listener, 2)
+    (stopped,) = executor.wait()
+    assert (stopped.status, stopped.reward, stopped.cost_s) == ("stopped", 0.3, 3.0)
+    assert stopped.proposal.until is None
+    (completed,) = executor.wait()  # it ended with the epoch after which it was to stop
+    assert (completed.status, executor.clock_s) == ("completed", 13.0)
+    executor.wait()
+    assert next(heard for heard in listener.heard if heard[1] == 2) == (14.0, 2, 1)
+    assert executor.utilisation().busy_share == 1.0
+    assert executor.clock_s == 23.0
+
+
+def test_a_child_that_is_told_late_stops_after_the_epoch_that_it_is_in(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("nasrunner.executors.simulated.time.perf_counter", lambda: now[0])
+    executor = SimulatedExecutor(**{**PLAIN, "workers": 1, "driver_speed": 1.0})
+    listener = Clocked(executor, stops={0: 2})
+    send(executor, listener, 0)
+    now[0] = 5.5  # the study is busy meanwhile
+    (outcome,) = executor.wait()
+    assert (outcome.status, outcome.reward, outcome.cost_s) == ("stopped", 0.6, 6.0)
+    assert [epoch for _, _, epoch in listener.heard] == [1, 2, 3, 4, 5, 6]
+    assert executor.clock_s == 6.0
+
+
+def test_a_child_that_breaks_reports_the_epochs_before():
+    executor = SimulatedExecutor(**{**PLAIN, "workers": 100, "failed_share": 0.5})
+    listener = Clocked(executor)
+    for index in range(100):
+        send(executor, listener, index)
+    ended: list[Outcome] = []
+    while len(ended) < 100:
+        ended += executor.wait()
+    failed = [outcome for outcome in ended if outcome.status == "failed"]
+    assert 30 < len(failed) < 70  # 4 standard deviations
+    for outcome in failed:
+        told = [epoch for _, index, epoch in listener.heard if index == outcome.proposal.index]
+        assert told == list(range(1, int(outcome.cost_s) + 1))  # an epoch is a second

@@ -9,7 +9,7 @@ import torch
 
 from nasrunner.export import normalization
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
-from nasrunner.export.source.standalone import Normalization
+from nasrunner.export.source.standalone import InputNormalization
 
 
 def said(found: object, in_shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -26,7 +26,7 @@ def said(found: object, in_shape: tuple[int, ...], monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("kind", [list, tuple, np.array, torch.tensor])
 def test_numbers_of_any_kind_are_read(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     found = SimpleNamespace(mean=kind([0.5, 0.25]), std=kind([2.0, 4.0]))
-    expected = Normalization((0.5, 0.25), (2.0, 4.0))
+    expected = InputNormalization((0.5, 0.25), (2.0, 4.0))
     assert said(found, (2, 8, 8), monkeypatch) == expected
 
 

@@ -11,8 +11,8 @@ from hydra.errors import HydraException
 from nasrunner.core import NasRunnerError, OneOf, Outcome, Proposal
 from nasrunner.recorded import RecordedStudy, read_study
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
-from nasrunner.retrain.grid_search import GridSearch, Point, best_of
-from nasrunner.retrain.request import Request, changed
+from nasrunner.retrain.grid_search import GridPoint, GridSearch, best_of
+from nasrunner.retrain.request import RetrainRequest, changed
 from nasrunner.retrain.session import Session
 from nasrunner.spaces.language.parsing import parse_space
 from tests.paused import pause_all
@@ -128,7 +128,7 @@ def test_every_value_of_a_shipped_grid_can_be_trained_with(
     recorded: RecordedStudy, name: str
 ) -> None:
     optimizer = ("optimizer=sgd", "optimizer.nesterov=true", "trainer.accelerator=cpu")
-    Session(recorded, Request("", top=2, grid=name, overrides=optimizer)).rehearsal()
+    Session(recorded, RetrainRequest("", top=2, grid=name, overrides=optimizer)).rehearsal()
 
 
 def test_nasrls_grid_is_over_rate_decay_epsilon_and_epoch_of_decay(recorded: RecordedStudy) -> None:
@@ -180,7 +180,7 @@ def test_a_childs_own_settings_stay_its_own_at_every_point(
 def test_the_first_of_the_best_points_wins_and_failed_ones_never() -> None:
     rewards = [0.5, None, 0.9, 0.9, -1.0]
     points = [
-        Point({"x": index}, Outcome(Proposal(index, {}), "completed", reward), 1.0, Path())
+        GridPoint({"x": index}, Outcome(Proposal(index, {}), "completed", reward), 1.0, Path())
         for index, reward in enumerate(rewards)
     ]
     assert best_of(points) is points[2]

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from nasrunner.core import ConfigError, NasRunnerError, OneByOne, Outcome, Proposal
-from nasrunner.retrain.networks import Job, Network, Retraining
-from nasrunner.retrain.place import Place
+from nasrunner.retrain.networks import Network, Retraining, RetrainJob
 from nasrunner.retrain.results import Results, Spread, row_of
+from nasrunner.retrain.retrain_folder import RetrainFolder
 from tests.toys import ToyExecutor
 
 
@@ -39,9 +39,9 @@ class Trains:
         return outcome
 
 
-def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> list[Job]:
+def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> list[RetrainJob]:
     return [
-        Job(
+        RetrainJob(
             f"{index:04d}",
             Proposal(index, {"0/x": index}, notes={"repetition": seed}),
             OneByOne(train),
@@ -51,7 +51,7 @@ def jobs(train: Trains, indices: tuple[int, ...] = (3, 5), seeds: int = 2) -> li
     ]
 
 
-def retrain(train: Trains, asked: list[Job], slots: int = 2, seed: int = 0) -> Retraining:
+def retrain(train: Trains, asked: list[RetrainJob], slots: int = 2, seed: int = 0) -> Retraining:
     retraining = Retraining(asked, train.folder, lambda network: None)
     retraining.run(ToyExecutor(slots=slots, seed=seed))
     return retraining
@@ -156,11 +156,11 @@ def test_damaged_settings_of_a_retraining_are_told(
 ) -> None:
     (tmp_path / "retrain.yaml").write_bytes(content)
     with pytest.raises(ConfigError, match=rf"retrain.yaml is damaged: .*({reason})"):
-        Place(tmp_path).check({"on": "train"})
+        RetrainFolder(tmp_path).check({"on": "train"})
 
 
 def test_a_folder_is_for_one_retraining_at_a_time(tmp_path: Path) -> None:
-    place = Place(tmp_path / "networks")
+    place = RetrainFolder(tmp_path / "networks")
     message = "is in use: its networks are still being trained"
     with place.locked(), pytest.raises(NasRunnerError, match=message), place.locked():
         pass
@@ -169,7 +169,7 @@ def test_a_folder_is_for_one_retraining_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["retrain.json", "retrain.csv", "grid", "0007-seed0"])
 def test_a_folder_with_files_of_another_is_no_place_for_networks(tmp_path: Path, name: str) -> None:
-    place = Place(tmp_path)
+    place = RetrainFolder(tmp_path)
     (tmp_path / "notes.txt").touch()
     place.check({"seed": 1})
     (tmp_path / name).mkdir()

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.core import ConfigError, OneOf
 from nasrunner.recorded import RecordedStudy
-from nasrunner.retrain.request import Request, changed, parse
+from nasrunner.retrain.request import RetrainRequest, changed, parse
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_a_grid_is_taken_as_it_is_written() -> None:
 
 def test_own_keys_and_changes_of_the_configuration_are_told_apart() -> None:
     given = ["from=a b", "trainer.max_epochs=50", "top=2", "on=train", "seeds=4", "folder='x'"]
-    assert parse(given) == Request(
+    assert parse(given) == RetrainRequest(
         "a b", 2, 4, "train", Path("x"), overrides=("trainer.max_epochs=50",)
     )
 

@@ -1,7 +1,7 @@
 """A small study in a process of its own, for what happens to it and its jobs.
 
-``python -m tests.slurm.study_driver <folder> <children> <ticks> <changes of executor as JSON>``
-starts a study, or goes on with the one in the folder.
+``python -m tests.slurm.study_driver <folder> <children> <ticks> <changes of executor as JSON>
+[<children of a job>]`` starts a study, or goes on with the one in the folder.
 """
 
 import dataclasses
@@ -45,13 +45,16 @@ class StudyProcess:
         folder: the study's.
         children: how many it trains.
         ticks: of each child, 0.05 s each.
+        at_once: how many of them one job is given.
         changes: of ``conf/executor/slurm.yaml``.
     """
 
-    def __init__(self, folder: Path, children: int, ticks: int, **changes: Any) -> None:
+    def __init__(
+        self, folder: Path, children: int, ticks: int, at_once: int = 1, **changes: Any
+    ) -> None:
         self.folder = folder
         folder.mkdir(exist_ok=True)
-        arguments = [str(folder), str(children), str(ticks), json.dumps(changes)]
+        arguments = [str(folder), str(children), str(ticks), json.dumps(changes), str(at_once)]
         self._stderr = folder / "stderr"
         with self._stderr.open("w") as file:
             self.process = subprocess.Popen(
@@ -104,9 +107,11 @@ class StudyProcess:
         assert self.process.poll() is None, self._stderr.read_text()
 
 
-def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> None:
+def main(
+    folder: Path, children: int, ticks: int, changes: dict[str, Any], at_once: int = 1
+) -> None:
     folder.mkdir(exist_ok=True)
-    trainer = TicksTrainer(ticks)
+    trainer = TicksTrainer(ticks, at_once)
     executor = construct(configuration(**changes), "executor")
     try:
         with Ledger(folder / "ledger.jsonl") as ledger:
@@ -130,7 +135,8 @@ def main(folder: Path, children: int, ticks: int, changes: dict[str, Any]) -> No
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4]))
+        numbers = map(int, (*sys.argv[2:4], *sys.argv[5:]))
+        main(Path(sys.argv[1]), next(numbers), next(numbers), json.loads(sys.argv[4]), *numbers)
     except NasRunnerError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from submitit import JobEnvironment
 
-from nasrunner.core import OneByOne, Outcome, Proposal, Train, child_folder
+from nasrunner.core import Kind, OneByOne, Outcome, Proposal, Train, child_folder
 from tests.toys import ToyTrainer, figure1
 
 TICK_S = 0.05
@@ -35,6 +35,7 @@ class Ticks:
 
     def __call__(self, proposal: Proposal) -> Outcome:
         folder = child_folder(self.study, proposal.index)
+        folder.mkdir(parents=True, exist_ok=True)
         rank = os.environ["SLURM_PROCID"]
         where = JobEnvironment().job_id, os.environ["SLURMD_NODENAME"], str(os.getpid()), rank
         with (folder / "starts").open("a") as file:
@@ -53,11 +54,20 @@ class Ticks:
 
 
 class TicksTrainer(ToyTrainer):
-    """Figure 1's space; every child counts."""
+    """Figure 1's space; every child counts.
 
-    def __init__(self, ticks: int) -> None:
+    Args:
+        ticks: how far.
+        at_once: how many children one job is given.
+    """
+
+    def __init__(self, ticks: int, at_once: int = 1) -> None:
         super().__init__(figure1())
         self.ticks = ticks
+        self.at_once = at_once
+
+    def num_at_once(self, kind: Kind) -> int:
+        return self.at_once
 
     def task(self, folder: Path, seed: int) -> Train:
         return OneByOne(Ticks(folder, self.ticks))

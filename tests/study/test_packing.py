@@ -13,7 +13,7 @@ from nasrunner.compose.config import keeping_from
 from nasrunner.compose.launch import run_study
 from nasrunner.compose.saved import saved_config
 from nasrunner.core import ConfigError, Outcome, Proposal, child_folder
-from nasrunner.core.machine import packed
+from nasrunner.core.machine import child_packs
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.export.trained import find, read_weights
 from nasrunner.recorded import read_study
@@ -26,7 +26,7 @@ from tests.study.test_power_cut import saved_config_of
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "GROUP", 3)
+    monkeypatch.setattr(child_packs, "GROUP", 3)
 
 
 def searched(folder: Path, *overrides: str, num_children: int = 5) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.connection import Connection
 from tests.services import missing
 from tests.trackers import databases
@@ -20,7 +20,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("empty") / "mlflow.db"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        address = Address(f"sqlite:///{file}", None)
+        address = TrackingAddress(f"sqlite:///{file}", None)
         Connection(address, "Default", "nobody", {})
     return file
 

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nasrunner.children.fit.memory_format import laid_out
+from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
@@ -28,13 +29,6 @@ Batch = Any
 """Inputs (B, ...) and their targets, and third the weights of the examples (B,), if they have any.
 
 A rank's part of a batch has the number of examples of the whole batch third.
-"""
-
-Line = dict[str, float]
-"""A point of a child's curves: epoch, step, time (Unix seconds), learning rate, metrics by name.
-
-There is one at the end of each epoch, with ``train_loss`` and what a validation there measured, and
-one for each validation in the middle of an epoch or after the last.
 """
 
 _HALF = (torch.float16, torch.bfloat16)

@@ -11,7 +11,7 @@ import numpy as np
 from nasrunner.children.inspecting import measured
 from nasrunner.core import ConfigError, Genotype, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.machine.memory import least_memory_gb, memory_gb
-from nasrunner.core.order import after, first, rollout
+from nasrunner.core.order import Place, rollout
 
 NUM_NETWORKS = 8
 """Networks of a space that are looked at; the smallest of them is trained first."""
@@ -111,7 +111,7 @@ def _genotypes(space: Space) -> Iterator[Genotype | None]:
 
 
 def _listed(space: Space) -> Iterator[Genotype]:
-    genotype: Genotype | None = first(space)
-    while genotype is not None:
-        yield genotype
-        genotype = after(space, genotype)
+    place: Place | None = Place.of(space, {})
+    while place is not None:
+        yield place.genotype
+        place = place.after()

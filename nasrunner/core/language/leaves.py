@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nasrunner.core.annotations import fits
-from nasrunner.core.decision import OneOf, Schedule, readable_count
+from nasrunner.core.decision import OneOf, SearchSchedule, readable_count
 from nasrunner.core.errors import SpaceError
 
 MAX_OPTIONS = 100_000
@@ -128,7 +128,7 @@ def _randint(given: object, steps: object = _DEFAULT_STEPS) -> OneOf:
     return OneOf(tuple(low + (high - low) * index // last for index in range(last + 1)))
 
 
-def _schedule(given: object) -> Schedule:
+def _schedule(given: object) -> SearchSchedule:
     """Start, start + step, … up to end; the next one after so many proposals."""
     form = "it takes the whole numbers start, step, end and every, by name"
     if not isinstance(given, Mapping) or set(given) != {"start", "step", "end", "every"}:
@@ -141,7 +141,7 @@ def _schedule(given: object) -> Schedule:
         raise ValueError("every must be >= 1 proposal")
     values = range(given["start"], given["end"] + 1, given["step"])
     _check_count("schedule", (given["end"] - given["start"]) // given["step"] + 1)
-    return Schedule(tuple(values), every=given["every"])
+    return SearchSchedule(tuple(values), every=given["every"])
 
 
 _SPREAD: Mapping[str, Callable[..., OneOf]] = {

@@ -1,12 +1,13 @@
 """The folder of a child: what its files are called, what they hold, and how they are read."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from nasrunner.core.machine.packed import pack, read_packed, remove_empty
+from nasrunner.core.machine.child_packs import pack, read_packed, remove_empty
 from nasrunner.core.records import Outcome, Proposal, child_folder
 
 PROPOSAL = "proposal.json"
@@ -230,12 +231,13 @@ class GrowingCurves:
         self.folder = folder
         self._offset = 0
         self._seen = 0
+        self._inode: int | None = None
 
     def read(self) -> list[dict[str, float]]:
         """Reads the lines that were added since the last ``take``; one being written waits.
 
-        A file that is shorter than it was has been begun anew, and is read from its beginning. A
-        damaged line, which a killed writer has left, is skipped.
+        A file that was replaced or begun anew is read from its beginning, also where it has grown
+        beyond its former length. A damaged line, which a killed writer has left, is skipped.
         """
         try:
             data = self._added()
@@ -252,8 +254,10 @@ class GrowingCurves:
     def _added(self) -> bytes:
         try:
             with self.folder.file(CURVES).open("rb") as file:
-                if file.seek(0, 2) < self._offset:
+                inode = os.fstat(file.fileno()).st_ino
+                if inode != self._inode or not self._ends_line(file):
                     self._offset = 0
+                self._inode = inode
                 file.seek(self._offset)
                 return file.read()
         except FileNotFoundError:
@@ -261,6 +265,13 @@ class GrowingCurves:
             if len(data) < self._offset:
                 self._offset = 0
             return data[self._offset :]
+
+    def _ends_line(self, file: BinaryIO) -> bool:
+        """Tells whether a line ends where the last look has."""
+        if not self._offset:
+            return True
+        file.seek(self._offset - 1)
+        return file.read(1) == b"\n"
 
 
 def _legible(lines: list[bytes]) -> Iterator[dict[str, float]]:

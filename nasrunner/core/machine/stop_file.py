@@ -1,5 +1,6 @@
 """How a child that runs somewhere is told to stop: a file in its folder."""
 
+import errno
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,5 +34,7 @@ class StopFile:
         """The epoch after which the child is to stop; None: it goes on."""
         try:
             return int(json.loads(self.path.read_text(encoding="utf-8"))["epoch"])
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE):  # it is just being replaced
+                raise
             return None

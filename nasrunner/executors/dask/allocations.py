@@ -118,7 +118,7 @@ def start_cluster(
         ConfigError: dask-jobqueue refuses the description of a job.
     """
 
-    class Cluster(cluster_class(queue.name)):  # type: ignore[misc]  # chosen at run time
+    class NamedCluster(cluster_class(queue.name)):  # type: ignore[misc]  # chosen at run time
         numbers = itertools.count()
 
         def _new_worker_name(self, worker_number: int) -> str:
@@ -127,7 +127,7 @@ def start_cluster(
 
     interface = job.get("interface")
     try:
-        return Cluster(
+        return NamedCluster(
             job_cls=job_class(queue),
             name="nasrunner",
             scheduler_cls=QuietScheduler,

@@ -17,8 +17,8 @@ from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.executors.dask.cluster import Cluster, Demand
 from nasrunner.executors.dask.job import Job
+from nasrunner.executors.fork_server import terminal_blocked
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
-from nasrunner.executors.warm import terminal_blocked
 
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # this executor retries, and knows whom to blame
@@ -38,8 +38,8 @@ _log = logging.getLogger(__name__)
 class Dispatcher:
     """Owns what is known of workers and children; others talk to it through a queue.
 
-    Every child is bound to one idle worker, so that a worker that dies takes exactly one child
-    with it.
+    Every submission is bound to one idle worker, so that a worker that dies takes exactly one
+    with it. Children that were submitted together start again without those that have ended.
 
     Args:
         cluster: where the workers come from; started in the dispatcher's thread.
@@ -221,6 +221,7 @@ class Dispatcher:
         """Hands on outcomes of a job's children; with the last of them its worker is free."""
         for outcome in outcomes:
             if job.left.pop(outcome.proposal.index, None) is not None:
+                job.note_progress()
                 self.ended.put(outcome)
         if not job.left:
             self._end(job)
@@ -256,27 +257,30 @@ class Dispatcher:
         threading.Thread(target=self._look_after, args=lost, daemon=True).start()
 
     def _look_after(self, job: Job, deaths: int, address: str, cost_s: float) -> None:
-        """Finds out in a thread of its own what becomes of a child whose worker died, and why.
+        """Finds out in a thread of its own what becomes of children whose worker died, and why.
 
         File system and queue may be slow, and other children need not wait for them.
         """
-        if found := job.outcomes_left():
+        left = list(job.left.values())
+        found = job.outcomes_left()
+        ended = {outcome.proposal.index for outcome in found}
+        lost = [each for each in left if each.index not in ended]
+        if found:
             self._events.put((self._on_settled, (job, found)))
-            if len(found) == len(job.left):
-                return
+            deaths = 1  # since the last outcome
+        if not lost:
+            return
         if deaths <= self._retries:
             self._events.put((self._on_retry, job))
         times = "once" if deaths == 1 else f"{deaths} times"
-        what = "this child" if len(job.left) == 1 else "these children"
+        what = "this child" if len(lost) == 1 else "these children"
         reason = (
             f"the worker process died {times} while it trained {what}, the last time: "
             f"{self._cluster.why_died(address)} (executor.retries={self._retries})"
         )
         if deaths <= self._retries:
-            _log.info("children %s start again: %s", list(job.left), reason)
+            _log.info("children %s start again: %s", [each.index for each in lost], reason)
         else:
-            found_by = {outcome.proposal.index for outcome in found}
-            lost = [each for index, each in list(job.left.items()) if index not in found_by]
             outcomes = [failed(each, reason, cost_s) for each in lost]
             self._events.put((self._on_settled, (job, outcomes)))
 
@@ -286,13 +290,14 @@ class Dispatcher:
                 self._workers[address] = self._launch(self._queue.popleft(), address)
 
     def _launch(self, job: Job, address: str) -> Job:
+        job.num_launches += 1
         job.future = self._client.submit(
             work,
             job.payload,
             tuple(job.left.values()),
             job.ticket,
             self._threads_per_worker,
-            key=f"child-{job.ticket}-{job.deaths}",
+            key=f"child-{job.ticket}-{job.num_launches}",
             workers=[address],
             pure=False,
         )

@@ -3,6 +3,7 @@
 import atexit
 import queue
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
@@ -92,10 +93,9 @@ class DaskExecutor:
     def _next(self) -> Outcome | Exception | None:
         """What ended next; while it is waited for, children are listened to."""
         while self._listening:
-            try:
+            self._listening.look()
+            with suppress(queue.Empty):
                 return self._dispatcher.ended.get(timeout=self._listening.wait_s)
-            except queue.Empty:
-                self._listening.look()
         return self._dispatcher.ended.get()
 
     def _end(self, proposal: Proposal) -> None:

@@ -22,7 +22,8 @@ class Job:
     Attributes:
         left: the children without an outcome, by index.
         ticket: which submission this is; another study's children may be on the same cluster.
-        deaths: how many workers have died of it.
+        deaths: how many workers have died of it since the last outcome.
+        num_launches: how often it was sent to a worker.
         future: Dask's, while it is on a worker.
     """
 
@@ -33,13 +34,19 @@ class Job:
         self.left = {proposal.index: proposal for proposal in proposals}
         self.ticket = secrets.token_hex(8)
         self.deaths = 0
+        self.num_launches = 0
         self.future: Any = None
         self._folders = {p.index: folder for p, folder in zip(proposals, folders, strict=True)}
         self._submitted_s = time.time()
         self._started_s = time.perf_counter()
 
+    def note_progress(self) -> None:
+        """One of its children has ended; those left have cost neither time nor a worker yet."""
+        self.deaths = 0
+        self._started_s = time.perf_counter()
+
     def cost_s(self) -> float:
-        """Seconds since its submission, for each child that is left."""
+        """Seconds since its submission or the last outcome, for each child that is left."""
         return (time.perf_counter() - self._started_s) / max(1, len(self.left))
 
     def outcomes_left(self) -> list[Outcome]:

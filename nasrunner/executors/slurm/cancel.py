@@ -22,7 +22,7 @@ def cancel_jobs(jobs: Sequence[SlurmJob], name: str | None = None) -> None:
     """
     for job in jobs:
         job.is_cancelled = True
-        if job.folder.exists():  # a rehearsal's is gone
+        if job.file.parent.exists():  # a rehearsal's is gone
             job.save()
     which = [
         [str(job.job_id) for job in jobs[at : at + _MOST_IN_COMMAND]]

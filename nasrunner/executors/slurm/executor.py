@@ -1,11 +1,11 @@
-"""Children in SLURM jobs, one each, over submitit."""
+"""Children in SLURM jobs over submitit: one each, or those that were submitted together."""
 
 import atexit
 import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +13,26 @@ from typing import Annotated, Any
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import ConfigError, Hear, NasRunnerError, Outcome, Proposal, Train
+from nasrunner.core import (
+    ConfigError,
+    Hear,
+    MachineError,
+    NasRunnerError,
+    Outcome,
+    Proposal,
+    Train,
+)
 from nasrunner.core.annotations import Above, takes_fields_of
-from nasrunner.executors.folders import touch_folder
+from nasrunner.core.records import MEASURED
 from nasrunner.executors.listening import Listening
 from nasrunner.executors.running import failed
+from nasrunner.executors.slurm.attempt import Limits, after_restarts
 from nasrunner.executors.slurm.cancel import cancel_jobs
-from nasrunner.executors.slurm.child import SlurmChild, after_restarts, write_train
+from nasrunner.executors.slurm.child import SlurmChildren, write_train
+from nasrunner.executors.slurm.earlier import EarlierJobs
 from nasrunner.executors.slurm.job import SlurmJob
-from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.request import JobRequest
+from nasrunner.executors.slurm.results import listed
 from nasrunner.executors.slurm.submit import (
     NotNowError,
     check_installed,
@@ -42,22 +53,23 @@ _log = logging.getLogger(__name__)
 
 
 class SlurmExecutor:
-    """Runs each child in a SLURM job of its own.
+    """Runs each submission in a SLURM job of its own: most often a child.
 
-    Children that are submitted together become one array; the next one is submitted the moment a
-    child ends. A job that reaches its time limit, is preempted or loses its node starts again, and
-    its child goes on from its checkpoint. ``close`` cancels what runs or waits; jobs of a driver
-    that died go on, and the next driver of the study finds them.
+    Jobs that wait for the same ``wait`` become one array; the next one is submitted the moment a
+    job has ended. Outcomes of several children in one job come as they end. A job that reaches its
+    time limit, is preempted or loses its node starts again, and its child goes on from its
+    checkpoint; of several, those that have no outcome. ``close`` cancels what runs or waits; jobs
+    of a driver that died go on, and the next driver of the study finds them.
 
     The arguments are those of ``conf/executor/slurm.yaml``, which says what they are for; those of
-    a job are checked by ``Request``.
+    a job are checked by ``JobRequest``.
 
     Args:
-        keep_logs: whether to keep the logs of jobs whose child completed.
+        keep_logs: whether to keep the logs of jobs whose children completed.
         result_interval_s: how often to look for results, > 0.
         squeue_interval_s: how often to ask SLURM what became of jobs without a result, > 0.
         grace_s: until a file must show that was written on another node, > 0.
-        resources: the arguments of ``Request``.
+        resources: the arguments of ``JobRequest``.
 
     Raises:
         ConfigError: a value is out of its range, or SLURM or submitit is not installed.
@@ -66,7 +78,7 @@ class SlurmExecutor:
     is_remote = True
     is_on_this_machine = False
 
-    @takes_fields_of(Request, alone=True)
+    @takes_fields_of(JobRequest, alone=True)
     def __init__(
         self,
         *,
@@ -76,18 +88,20 @@ class SlurmExecutor:
         grace_s: Annotated[float, Above(0)],
         **resources: Any,
     ) -> None:
-        self._request = Request.of(resources)
+        self._request = JobRequest.of(resources)
         check_installed()
         self._keep_logs = keep_logs
         self._result_interval_s = result_interval_s
         self._grace_s = grace_s
         self._watch = SlurmWatch(squeue_interval_s)
         self._listening = Listening(result_interval_s)
-        self._gathered: deque[tuple[Path, SlurmJob]] = deque()  # with the file of what trains it
+        self._gathered: deque[tuple[Path, SlurmJob]] = deque()  # with the file of what trains
         self._jobs: dict[str, tuple[Path, SlurmJob]] = {}  # by job id
         self._ended_jobs: deque[tuple[float, SlurmJob, bool]] = deque()  # when, and if logs stay
         self._submitting: str | None = None  # the name of jobs that SLURM may just have got
         self._train_files: set[Path] = set()
+        self._earlier: dict[Path, EarlierJobs] = {}  # by the folder that a study's jobs share
+        self._fault: MachineError | None = None
         self._pickled: tuple[Train, bytes] | None = None
         self._try_again_s = float("-inf")
         self._has_submitted = False
@@ -103,19 +117,25 @@ class SlurmExecutor:
         folders: Sequence[Path],
         hear: Hear | None = None,
     ) -> None:
-        """Gathers a child for the next array, or finds the job that an earlier driver made for it.
+        """Gathers a job for the next array, or finds those that an earlier driver submitted.
 
         Raises:
             NasRunnerError: ``train`` cannot be pickled, or SLURM refuses the job.
         """
-        (proposal,), (folder,) = proposals, folders
+        shared = _shared_folder(folders[0])
+        train_file = self._write_train(train, shared)
+        if shared not in self._earlier:
+            self._earlier[shared] = EarlierJobs(shared)
+        children = [
+            (proposal, folder)
+            for proposal, folder in zip(proposals, folders, strict=True)
+            if not self._adopt(train_file, proposal, folder, self._earlier[shared])
+        ]
+        if children:
+            new_proposals, new_folders = zip(*children, strict=True)
+            self._gathered.append((train_file, SlurmJob.of(new_proposals, new_folders, shared)))
         if hear is not None:
             self._listening.begin(proposals, folders, hear)
-        shared = _shared_folder(folder)
-        train_file = self._write_train(train, shared)
-        job = SlurmJob.found(proposal, folder, shared)
-        if job is None or not self._adopt(train_file, job):
-            self._gathered.append((train_file, SlurmJob(proposal, folder, shared)))
         if not self.free_slots():
             self._submit_gathered()
         self._watch.watch(self._jobs)
@@ -131,10 +151,12 @@ class SlurmExecutor:
             self._submit_gathered()
             self._watch.watch(self._jobs)
             self._clean_up(_CLEAN_AFTER_S)
+            self._listening.look()
             start_s = time.monotonic()
             if outcomes := [*self._results(), *self._lost()]:
                 return outcomes
-            self._listening.look()
+            if self._fault is not None:
+                raise self._fault
             # Many files on a slow file system: leave it alone most of the time.
             took_s = time.monotonic() - start_s
             time.sleep(max(self._result_interval_s, 4 * took_s))
@@ -178,13 +200,19 @@ class SlurmExecutor:
         self._train_files.add(path)
         return path
 
-    def _adopt(self, train_file: Path, job: SlurmJob) -> bool:
+    def _adopt(
+        self, train_file: Path, proposal: Proposal, folder: Path, earlier: EarlierJobs
+    ) -> bool:
         """Takes over the job of an earlier driver; False: the child is to be submitted anew."""
+        job = earlier.of(proposal, folder)
+        if job is None:
+            return False
         if job.is_cancelled:  # that driver was closed; perhaps before SLURM had heard of it
+            earlier.forget(job)
             cancel_jobs([job])
             return False
         assert job.job_id is not None
-        _log.info("child %d goes on in its job %s", job.proposal.index, job.job_id)
+        _log.info("child %d goes on in its job %s", proposal.index, job.job_id)
         self._jobs[job.job_id] = (train_file, job)
         return True
 
@@ -208,14 +236,14 @@ class SlurmExecutor:
                 self._gathered.remove(each)
 
     def _submit_batch(self, batch: Sequence[tuple[Path, SlurmJob]], shared: Path) -> None:
-        name = new_name(batch[0][1].proposal.index)
+        name = new_name(min(batch[0][1].left))
         for position, (_, job) in enumerate(batch):
             job.name, job.position = name, position
             job.submitted_s = time.time()
             job.save()
-        children = [self._child(train_file, job) for train_file, job in batch]
+        jobs = [self._children(train_file, job) for train_file, job in batch]
         self._submitting = name
-        ids = submit(children, self._request, name, shared / name)
+        ids = submit(jobs, self._request, name, shared / name)
         for job_id, each in zip(ids, batch, strict=True):
             each[1].job_id = job_id
             each[1].save()
@@ -225,27 +253,32 @@ class SlurmExecutor:
             check_possible(self._request, shared / name)
             self._has_submitted = True
 
-    def _child(self, train_file: Path, job: SlurmJob) -> SlurmChild:
-        return SlurmChild(
-            train_file=train_file.absolute(),
-            proposal=job.proposal,
-            folder=job.folder.absolute(),
-            limit_s=self._request.limit_s,
-            delay_s=self._request.delay_s,
-            restarts=self._request.retries - job.restarts,
-            retries=self._request.retries,
-            grace_s=self._grace_s,
+    def _children(self, train_file: Path, job: SlurmJob) -> SlurmChildren:
+        return SlurmChildren(
+            train_file.absolute(),
+            [(each, job.folders[index].absolute()) for index, each in job.left.items()],
+            Limits(
+                limit_s=self._request.limit_s,
+                delay_s=self._request.delay_s,
+                restarts=job.restarts,
+                retries=self._request.retries,
+                grace_s=self._grace_s,
+            ),
         )
 
-    def _results(self) -> Iterable[Outcome]:
+    def _results(self) -> Iterator[Outcome]:
         """The outcomes that jobs have left, which need no word of SLURM."""
-        for folder in {job.files for _, job in self._jobs.values()}:
-            touch_folder(folder)
+        names = {folder: listed(folder) for folder in {job.files for _, job in self._jobs.values()}}
         for _, job in list(self._jobs.values()):
-            if outcome := job.result():
+            try:
+                outcomes = job.results(names[job.files])
+            except MachineError as fault:  # the others' outcomes come first
+                self._fault = fault
+                continue
+            for outcome in outcomes:
                 yield self._end(job, outcome)
 
-    def _lost(self) -> Iterable[Outcome]:
+    def _lost(self) -> Iterator[Outcome]:
         """The outcomes of jobs that SLURM says have ended and that have left none for a while."""
         snapshot = self._watch.snapshot
         for train_file, job in list(self._jobs.values()):
@@ -263,45 +296,54 @@ class SlurmExecutor:
                 continue
             job.ended_s = snapshot.asked_s if job.ended_s is None else job.ended_s
             # Counted in snapshots: while SLURM is silent, nothing is lost.
-            if snapshot.asked_s - job.ended_s >= self._grace_s and (
-                outcome := self._ended(train_file, job, state)
-            ):
-                yield outcome
+            if snapshot.asked_s - job.ended_s >= self._grace_s:
+                yield from self._ended(train_file, job, state)
 
-    def _ended(self, train_file: Path, job: SlurmJob, state: JobState) -> Outcome | None:
-        """What becomes of a child whose job has ended without a result; None: it starts again."""
-        if outcome := job.result() or job.lost_result():
-            return self._end(job, outcome)
+    def _ended(self, train_file: Path, job: SlurmJob, state: JobState) -> Iterator[Outcome]:
+        """What becomes of the children left of a job that has ended; none where it starts again."""
+        for outcome in job.results(listed(job.files)):
+            yield self._end(job, outcome)
+        for outcome in job.lost_results():
+            yield self._end(job, outcome)
+        if not job.left:
+            return
         if job.is_adopted and state.name == "CANCELLED":  # while no driver was there
             self._start_again(train_file, job, job.restarts)
-            return None
+            return
         if state.is_held:
             cancel_jobs([job])  # or it would train beside its successor, once it is released
-        if state.is_no_fault and job.restarts < self._request.retries:
-            self._start_again(train_file, job, job.restarts + 1)
-            return None
+        restarts = 0 if job.num_ended else job.restarts
+        is_some_childs_fault = len(job.left) > 1 and state.name != "CANCELLED"
+        if (state.is_no_fault or is_some_childs_fault) and restarts < self._request.retries:
+            self._start_again(train_file, job, restarts + 1)
+            return
         error = f"its job {job.job_id} {state.text()}"
-        if state.is_no_fault:
-            error += f", {after_restarts(job.restarts, self._request.retries)}"
+        if state.is_no_fault or is_some_childs_fault:
+            error += f", {after_restarts(restarts, self._request.retries)}"
         if not state.is_held:  # it has no log
             error += f"; {job.last_words()}"
-        cost_s = max(0.0, time.time() - job.submitted_s)
-        return self._end(job, failed(job.proposal, error, cost_s))
+        cost_s = max(0.0, time.time() - job.submitted_s) / len(job.left)
+        for proposal in list(job.left.values()):
+            yield self._end(job, failed(proposal, error, cost_s))
 
     def _start_again(self, train_file: Path, job: SlurmJob, restarts: int) -> None:
         del self._jobs[str(job.job_id)]
         job.forget()
         job.remove_files(keeps_log=True)
-        again = SlurmJob(job.proposal, job.folder, job.shared, restarts=restarts)
-        self._gathered.append((train_file, again))
+        self._gathered.append((train_file, job.again(restarts)))
 
     def _end(self, job: SlurmJob, outcome: Outcome) -> Outcome:
-        del self._jobs[str(job.job_id)]
-        job.forget()
-        is_kept = self._keep_logs or outcome.status != "completed"
-        self._listening.end(job.proposal)
-        self._ended_jobs.append((time.monotonic(), job, is_kept and job.proposal.index >= 0))
-        return replace(outcome, proposal=job.proposal)
+        proposal = job.left[outcome.proposal.index]
+        self._listening.end(proposal)
+        del job.left[proposal.index]
+        job.num_ended += 1
+        job.has_failed |= outcome.status not in MEASURED
+        if not job.left:
+            del self._jobs[str(job.job_id)]
+            job.forget()
+            is_kept = self._keep_logs or job.has_failed
+            self._ended_jobs.append((time.monotonic(), job, is_kept and proposal.index >= 0))
+        return replace(outcome, proposal=proposal)
 
 
 def _shared_folder(folder: Path) -> Path:

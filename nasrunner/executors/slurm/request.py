@@ -17,7 +17,7 @@ _OWN_OPTIONS = ("array", "comment", "error", "job-name", "open-mode", "output", 
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """The resources of one child's job; attributes are those of ``conf/executor/slurm.yaml``.
 
     Raises:
@@ -45,7 +45,7 @@ class Request:
     retries: Annotated[int, AtLeast(0)]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> "Request":
+    def of(cls, given: Mapping[str, Any]) -> "JobRequest":
         """The request with these attributes, all of them.
 
         Raises:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from nasrunner.core import ConfigError, NasRunnerError
 from nasrunner.core.errors import suggest
-from nasrunner.executors.slurm.child import SlurmChild
-from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.fork_server import terminal_blocked
+from nasrunner.executors.slurm.child import SlurmChildren
+from nasrunner.executors.slurm.request import JobRequest
 from nasrunner.executors.slurm.watch import SlurmSilentError, ask_slurm, outside_allocation
-from nasrunner.executors.warm import terminal_blocked
 
 _TRANSIENT = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|timed out"
@@ -55,11 +55,13 @@ def new_name(index: int) -> str:
     return f"nasrunner-{max(index, 0):04d}-{secrets.token_hex(3)}"
 
 
-def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: Path) -> list[str]:
+def submit(
+    jobs: Sequence[SlurmChildren], request: JobRequest, name: str, folder: Path
+) -> list[str]:
     """Submits children's jobs and returns the jobs' ids, in the same order.
 
     Args:
-        children: what each job runs; several become an array.
+        jobs: what each of them runs; several become an array.
         request: what a job asks for.
         name: of the jobs.
         folder: for submitit's files; made if it is missing.
@@ -76,7 +78,7 @@ def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: 
     try:
         # submitit prints what sbatch says, which stands in our error.
         with outside_allocation(), terminal_blocked(), redirect_stderr(io.StringIO()):
-            jobs = executor.submit_array(children)
+            submitted = executor.submit_array(jobs)
     except FailedJobError as error:
         shutil.rmtree(folder, ignore_errors=True)
         refusal = " ".join(str(error).replace("sbatch: error: ", "").split())
@@ -84,10 +86,10 @@ def submit(children: Sequence[SlurmChild], request: Request, name: str, folder: 
         if is_limit or _TRANSIENT.search(refusal):
             raise NotNowError(refusal, is_limit) from error
         raise explained(refusal, request) from error
-    return [job.job_id for job in jobs]
+    return [job.job_id for job in submitted]
 
 
-def check_possible(request: Request, folder: Path) -> None:
+def check_possible(request: JobRequest, folder: Path) -> None:
     """Finds out whether SLURM could ever start a job that it has accepted.
 
     Args:
@@ -105,7 +107,7 @@ def check_possible(request: Request, folder: Path) -> None:
                 raise explained(str(error), request) from error
 
 
-def explained(refusal: str, request: Request) -> NasRunnerError:
+def explained(refusal: str, request: JobRequest) -> NasRunnerError:
     """The error for what sbatch said, with the key that has to change."""
     said = f"SLURM says: {refusal}"
     lowered = refusal.lower()
@@ -134,7 +136,7 @@ def explained(refusal: str, request: Request) -> NasRunnerError:
     return ConfigError(f"executor: a child's job is refused. {said}")
 
 
-def _in_partition(request: Request) -> str:
+def _in_partition(request: JobRequest) -> str:
     partition = request.partition or "the default one"
     nodes = sorted(
         set(_asked(["sinfo", "--noheader", "--format=%c CPUs, %m MB, gres %G, up to %l"]))

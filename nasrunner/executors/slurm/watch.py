@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nasrunner.executors.warm import terminal_blocked
+from nasrunner.executors.fork_server import terminal_blocked
 
 _ENDED = (
     "BOOT_FAIL",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from nasrunner.export.source.forward import ForwardWriter
 from nasrunner.export.source.layout import INDENT, Call, Expression, Repeated, laid_out
-from nasrunner.export.source.parts import Cell, Fork, Layer, Part, Path, Repetition
+from nasrunner.export.source.parts import CellPaths, ForkedPaths, Layer, Part, Path, Repetition
 
 _CELL = "Every node is the sum of what its edges make of the nodes before it."
 _SIZED = ("nn.Conv2d", "nn.BatchNorm2d")
@@ -56,7 +56,7 @@ class ClassWriter:
         """A part that its class holds as an attribute."""
         if isinstance(part, Layer):
             return Written(part.written.kind, part.written.construction, {part.key: ""})
-        if isinstance(part, Cell):
+        if isinstance(part, CellPaths):
             return self._cell(part)
         assert isinstance(part, Repetition)
         return self._repetition(part)
@@ -66,7 +66,7 @@ class ClassWriter:
         for text, name in self.classes.items():
             yield f"class {name}(nn.Module):\n{text}"
 
-    def _cell(self, cell: Cell) -> Written:
+    def _cell(self, cell: CellPaths) -> Written:
         parts = [part for path in cell.edges.values() if path for part in path.parts]
         own = _Class(self, parts)
         depths = {shape[0] for shape in cell.shapes}
@@ -165,13 +165,15 @@ class _Class:
 
 def is_held(part: Part) -> bool:
     """Whether the class it runs in keeps it as an attribute."""
-    return not (isinstance(part, Fork) or (isinstance(part, Layer) and part.written.function))
+    return not (
+        isinstance(part, ForkedPaths) or (isinstance(part, Layer) and part.written.function)
+    )
 
 
 def _inner(parts: Iterable[Part]) -> Iterator[Part]:
     """Parts in the order they run, those of forks' paths among them."""
     for part in parts:
-        if isinstance(part, Fork):
+        if isinstance(part, ForkedPaths):
             for path in part.paths:
                 yield from _inner(path.parts)
         else:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from nasrunner.core.space import Shape
 from nasrunner.export.source.layout import INDENT, WIDTH
-from nasrunner.export.source.parts import Cell, Fork, Layer, Part, Path, steps_of
+from nasrunner.export.source.parts import CellPaths, ForkedPaths, Layer, Part, Path, steps_of
 
 _VARIABLES = "xyzuvw"
 """The signal, what goes through a residual block, what goes through one in there, …"""
@@ -45,7 +45,7 @@ class ForwardWriter:
             if "self." in value:  # one line for each step
                 value = self._assign(value, into, shape)
             for part in step:
-                if isinstance(part, Fork):
+                if isinstance(part, ForkedPaths):
                     value = self._variable(value, into, source, shape)
                     value = self._merged(part, value, into)
                 else:
@@ -53,7 +53,7 @@ class ForwardWriter:
                 shape = part.shape
         return value
 
-    def run_cell(self, cell: Cell, source: str) -> str:
+    def run_cell(self, cell: CellPaths, source: str) -> str:
         """A statement for each node of a cell but the last; returns the expression of that."""
         nodes = [source]
         for target in range(1, len(cell.shapes)):
@@ -80,7 +80,7 @@ class ForwardWriter:
             value = self._assign(value, into, shape)
         return form.format(x=value)
 
-    def _merged(self, fork: Fork, source: str, into: str) -> str:
+    def _merged(self, fork: ForkedPaths, source: str, into: str) -> str:
         """Statements that run the paths of a fork, and the variable of their merger."""
         is_residual = fork.merge == "add" and len(fork.paths) == 2 and not fork.paths[0].parts
         names = [f"{into}_{number}" for number in range(1, len(fork.paths) + 1)]

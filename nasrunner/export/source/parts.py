@@ -54,7 +54,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class Fork:
+class ForkedPaths:
     """Paths from one input whose outputs are merged, padded to the same size.
 
     Attributes:
@@ -75,7 +75,7 @@ class Fork:
 
 
 @dataclass(frozen=True)
-class Cell:
+class CellPaths:
     """A graph in which every node is the sum of what its edges make of the nodes before it.
 
     Attributes:
@@ -116,7 +116,7 @@ class Repetition:
         return len(self.rounds), self.rounds[0].identity
 
 
-Part = Layer | Fork | Cell | Repetition
+Part = Layer | ForkedPaths | CellPaths | Repetition
 
 _PADDING = "constant_pad2d"
 """The kind of the layer that pads what the next one takes."""
@@ -175,7 +175,7 @@ class _Reader:
             )
         self._seen[module] = key
 
-    def _fork(self, module: Merge, key: str, shape: Shape) -> Fork:
+    def _fork(self, module: Merge, key: str, shape: Shape) -> ForkedPaths:
         paths = tuple(
             self.path(branch, _joined(key, f"branches.{index}"), shape)
             for index, branch in enumerate(module.branches)
@@ -183,16 +183,16 @@ class _Reader:
         depth = module.shape[0]
         if module.merge == "concat":
             depth = sum(path.shape[0] for path in paths)
-        return Fork(paths, module.merge, module.shape, (depth, *module.shape[1:]))
+        return ForkedPaths(paths, module.merge, module.shape, (depth, *module.shape[1:]))
 
-    def _cell(self, module: CellNetwork, key: str, shape: Shape) -> Cell:
+    def _cell(self, module: CellNetwork, key: str, shape: Shape) -> CellPaths:
         shapes = [shape, *module.shapes]
         edges: dict[tuple[int, int], Path | None] = {}
         for index, (ends, edge) in enumerate(zip(edges_of(len(shapes)), module.edges, strict=True)):
             is_zero = type(edge) is Zeros
             place = _joined(key, f"edges.{index}")
             edges[ends] = None if is_zero else self.path(edge, place, shapes[ends[0]])
-        return Cell(_alive(edges), tuple(shapes))
+        return CellPaths(_alive(edges), tuple(shapes))
 
 
 def _alive(edges: dict[tuple[int, int], Path | None]) -> dict[tuple[int, int], Path | None]:

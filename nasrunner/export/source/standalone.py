@@ -17,7 +17,7 @@ from nasrunner.export.source.parts import parts_of
 
 
 @dataclass(frozen=True)
-class Normalization:
+class InputNormalization:
     """What the inputs of a network were normalized with.
 
     Attributes:
@@ -79,7 +79,7 @@ def write(
     in_shape: Shape,
     *,
     title: Sequence[str],
-    normalization: Normalization | None,
+    normalization: InputNormalization | None,
 ) -> StandAlone:
     """Writes a network as plain PyTorch code.
 
@@ -128,13 +128,13 @@ def _imports(sources: Sources, uses: str) -> Iterator[list[str]]:
         yield sorted(group, key=lambda each: (each.startswith("from"), each))
 
 
-def _constants(normalization: Normalization | None) -> Iterator[str]:
+def _constants(normalization: InputNormalization | None) -> Iterator[str]:
     if normalization is not None:
         for name, values in (("MEAN", normalization.mean), ("STD", normalization.std)):
             yield f"{name} = [{', '.join(f'{value:.9g}' for value in values)}]"
 
 
-def _functions(normalization: Normalization | None) -> Iterator[str]:
+def _functions(normalization: InputNormalization | None) -> Iterator[str]:
     if normalization is not None:
         yield _NORMALIZE
     yield _LOAD

@@ -16,7 +16,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.progress import Progress, progress
 from nasrunner.report.comparison.settings import distinct_labels, flat, searcher_name, settings
 from nasrunner.report.comparison.spaces import names_of_spaces
-from nasrunner.tracked import addresses_of
+from nasrunner.tracker_addresses import addresses_of
 
 Grouping = Literal["settings", "name"]
 

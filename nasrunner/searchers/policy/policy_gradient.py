@@ -15,7 +15,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
 from nasrunner.searchers.policy.controller import Controller
 from nasrunner.searchers.policy.objectives import Objective
-from nasrunner.searchers.policy.replicas import Arrivals, Batch, Batches, Replicas, Weights
+from nasrunner.searchers.policy.replicas import Arrivals, Batch, Batches, PolicyWeights, Replicas
 from nasrunner.searchers.policy.rollout import Policy, Rollout
 from nasrunner.searchers.policy.transcript import Transcript
 from nasrunner.searchers.surrogates.outliers import without_outliers
@@ -105,7 +105,7 @@ class PolicyGradient(Searcher):
             else Replicas(replicas, children_per_replica)
         )
         self._complete: list[Batch] = []
-        self._newest: Weights | None = None
+        self._newest: PolicyWeights | None = None
         self._policy: tuple[int, Policy] | None = None
         self._replica: Controller | None = None
 
@@ -219,14 +219,14 @@ class PolicyGradient(Searcher):
             self._policy = update, Policy(controller)
         return self._policy
 
-    def _weights(self) -> Weights:
+    def _weights(self) -> PolicyWeights:
         """A copy of the controller's weights, the same one until the next update."""
         if self._newest is None or self._newest.update != self.num_updates:
             values = {k: w.detach().clone() for k, w in self.controller.named_parameters()}
-            self._newest = Weights(self.num_updates, values)
+            self._newest = PolicyWeights(self.num_updates, values)
         return self._newest
 
-    def _replica_with(self, weights: Weights) -> Controller:
+    def _replica_with(self, weights: PolicyWeights) -> Controller:
         if self._replica is None:
             self._replica = copy.deepcopy(self.controller)
         with torch.no_grad():

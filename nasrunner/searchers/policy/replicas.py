@@ -11,7 +11,7 @@ from nasrunner.core.records import Proposal
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class PolicyWeights:
     """A copy of a controller's weights, which nothing changes.
 
     Attributes:
@@ -34,7 +34,7 @@ class Batch:
         results: those with a reward, and their advantages.
     """
 
-    weights: Weights | None = None
+    weights: PolicyWeights | None = None
     num_proposed: int = 0
     num_ended: int = 0
     results: list[tuple[Proposal, float]] = field(default_factory=list)
@@ -52,9 +52,9 @@ class Batches(Protocol):
     def is_ready(self) -> bool: ...
 
     @property
-    def weights(self) -> Weights | None: ...
+    def weights(self) -> PolicyWeights | None: ...
 
-    def register(self, proposal: Proposal, newest: Callable[[], Weights]) -> None:
+    def register(self, proposal: Proposal, newest: Callable[[], PolicyWeights]) -> None:
         """A child was proposed; ``newest`` copies the controller's weights."""
 
     def end(self, proposal: Proposal, advantage: float | None) -> Batch | None:
@@ -79,7 +79,7 @@ class Arrivals:
         self.size = size
         self.batch = Batch()
 
-    def register(self, proposal: Proposal, newest: Callable[[], Weights]) -> None:
+    def register(self, proposal: Proposal, newest: Callable[[], PolicyWeights]) -> None:
         pass
 
     def end(self, proposal: Proposal, advantage: float | None) -> Batch | None:
@@ -120,10 +120,10 @@ class Replicas:
         return bool(self._free)
 
     @property
-    def weights(self) -> Weights | None:
+    def weights(self) -> PolicyWeights | None:
         return self._free[0].weights
 
-    def register(self, proposal: Proposal, newest: Callable[[], Weights]) -> None:
+    def register(self, proposal: Proposal, newest: Callable[[], PolicyWeights]) -> None:
         batch = self._free[0]
         if batch.weights is None:
             batch.weights = newest()

@@ -10,12 +10,11 @@ from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations, basic, images
 from nasrunner.spaces.branches import Fork, Residual
-from nasrunner.spaces.cell import Graph as CellGraph
-from nasrunner.spaces.cell import edges_of
+from nasrunner.spaces.cell import Graph, edges_of
 from nasrunner.spaces.composite import Concat, Repeat, RepeatTied
 from nasrunner.spaces.external import External
 from nasrunner.spaces.named import Named
-from nasrunner.spaces.pictures.graph_picture import Graph
+from nasrunner.spaces.pictures.graph_picture import GraphPicture
 from nasrunner.spaces.pictures.picture import (
     DETAIL_SIZE,
     GAP,
@@ -24,7 +23,7 @@ from nasrunner.spaces.pictures.picture import (
     Branches,
     Canvas,
     Frame,
-    Part,
+    PicturePart,
     Pill,
     Series,
     Skip,
@@ -101,7 +100,7 @@ def draw(space: Space) -> str:
 # From the space to its parts.
 
 
-def _items(space: Space) -> list[Part]:
+def _items(space: Space) -> list[PicturePart]:
     """The parts of a module in series; none for an empty one."""
     if isinstance(space, Concat):
         return [part for block in _folded(_flat(space)) for part in _block(*block)]
@@ -112,7 +111,7 @@ def _items(space: Space) -> list[Part]:
     if isinstance(space, Fork):
         branches = [Series(_items(branch)) for branch in space.branches]
         return [Branches(branches, _MERGE_SIGNS.get(space.merge, str(space.merge)))]
-    if isinstance(space, CellGraph):
+    if isinstance(space, Graph):
         return [_graph(space)]
     if isinstance(space, SkipGraph):
         layers = [Series(_compact(_items(layer))) for layer in space.layers]
@@ -133,10 +132,10 @@ def _items(space: Space) -> list[Part]:
     return _generic(space)
 
 
-def _graph(cell: CellGraph) -> Graph:
+def _graph(cell: Graph) -> GraphPicture:
     """A cell without the edges that carry nothing."""
     edges = zip(edges_of(cell.num_nodes), cell.edges, strict=True)
-    return Graph(
+    return GraphPicture(
         cell.num_nodes,
         {ends: Series(_items(edge)) for ends, edge in edges if not _is_zero(edge)},
     )
@@ -146,9 +145,9 @@ def _is_zero(space: Space) -> bool:
     return isinstance(space.module if isinstance(space, Named) else space, basic.Zero)
 
 
-def _compact(parts: list[Part]) -> list[Part]:
+def _compact(parts: list[PicturePart]) -> list[PicturePart]:
     """The parts with each box that has no arguments put into the box before it."""
-    compact: list[Part] = []
+    compact: list[PicturePart] = []
     for part in parts:
         before = compact[-1] if compact else None
         if isinstance(before, Box) and isinstance(part, Box) and not part.details:
@@ -159,7 +158,7 @@ def _compact(parts: list[Part]) -> list[Part]:
     return compact
 
 
-def _named(space: Named) -> list[Part]:
+def _named(space: Named) -> list[PicturePart]:
     """One box under the name, or a frame where there is more than a series of boxes in it."""
     parts = _items(space.module)
     if not all(isinstance(part, Box) for part in parts):
@@ -170,7 +169,7 @@ def _named(space: Named) -> list[Part]:
     return [Box(space.label, [titles], family)] if parts else []
 
 
-def _generic(space: Space) -> list[Part]:
+def _generic(space: Space) -> list[PicturePart]:
     """Any other module: a box with its arguments, or a frame around its submodules."""
     arguments, inside = [], []
     defaults = {f.name: f.default for f in dataclasses.fields(space)}
@@ -235,7 +234,7 @@ def _longest_run(given: list[_Block], start: int) -> tuple[int, int]:
     return best
 
 
-def _block(modules: tuple[Space, ...], count: int) -> list[Part]:
+def _block(modules: tuple[Space, ...], count: int) -> list[PicturePart]:
     """A block drawn once; framed where that is shorter than drawing each repetition."""
     parts = _items(Concat(modules)) if len(modules) > 1 else _items(modules[0])
     if count == 1 or not parts:

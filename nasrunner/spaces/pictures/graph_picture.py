@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from nasrunner.spaces.pictures.picture import GAP, Canvas, Merge, Part, Series
+from nasrunner.spaces.pictures.picture import GAP, Canvas, MergeSign, PicturePart, Series
 
 _BUS, _PAD, _CORNER, _SIDE = 16.0, 18.0, 8.0, 40.0
 
@@ -10,7 +10,7 @@ Edge = tuple[int, int]
 """(source, target): numbers of two nodes, the smaller one first."""
 
 
-class Graph(Part):
+class GraphPicture(PicturePart):
     """Nodes from top to bottom; edges to the next node between them, the longer ones beside.
 
     Args:
@@ -19,7 +19,7 @@ class Graph(Part):
     """
 
     def __init__(self, num_nodes: int, edges: Mapping[Edge, Series]) -> None:
-        self.nodes = [Merge(str(number)) for number in range(num_nodes)]
+        self.nodes = [MergeSign(str(number)) for number in range(num_nodes)]
         self.edges = edges
         self.tops = self._levels()
         self.height = self.tops[-1] + self.nodes[-1].height

@@ -79,7 +79,7 @@ class Canvas:
         )
 
 
-class Part:
+class PicturePart:
     """One part of a picture, entered at its top and left at its bottom, on its line."""
 
     left: float
@@ -92,7 +92,7 @@ class Part:
         raise NotImplementedError
 
 
-class Pill(Part):
+class Pill(PicturePart):
     """Where the signal enters and leaves the network."""
 
     def __init__(self, label: str) -> None:
@@ -107,7 +107,7 @@ class Pill(Part):
         canvas.text(x, y + self.height / 2, self.label, 12, fill="#444444")
 
 
-class Box(Part):
+class Box(PicturePart):
     """A module without submodules."""
 
     def __init__(self, title: str, arguments: Sequence[str], family: str) -> None:
@@ -126,10 +126,10 @@ class Box(Part):
             canvas.text(x, y + 34 + 15 * row, line, DETAIL_SIZE, fill="#333333")
 
 
-class Series(Part):
+class Series(PicturePart):
     """Parts one after another; without any, a plain line."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[PicturePart]) -> None:
         self.parts = parts
         self.is_solid = not parts or parts[0].is_solid
         boxes = [part for part in parts if isinstance(part, Box)]
@@ -148,7 +148,7 @@ class Series(Part):
             y += part.height
 
 
-class Merge(Part):
+class MergeSign(PicturePart):
     """The sign where branches meet."""
 
     def __init__(self, sign: str) -> None:
@@ -164,13 +164,13 @@ class Merge(Part):
         canvas.text(x, y + self.height / 2, self.sign, size, fill="#222222")
 
 
-class Skip(Part):
+class Skip(PicturePart):
     """A block whose input is added to its output."""
 
     is_solid = False
 
     def __init__(self, body: Series) -> None:
-        self.body, self.merge = body, Merge("+")
+        self.body, self.merge = body, MergeSign("+")
         self.left, self.right = body.left, max(body.right, self.merge.right) + 30
         self.height = _BUS + body.height + GAP + self.merge.height
 
@@ -192,13 +192,13 @@ class Skip(Part):
         self.merge.paint(canvas, x, end)
 
 
-class Branches(Part):
+class Branches(PicturePart):
     """Blocks side by side on one input, merged."""
 
     is_solid = False
 
     def __init__(self, branches: Sequence[Series], sign: str) -> None:
-        self.branches, self.merge = branches, Merge(sign)
+        self.branches, self.merge = branches, MergeSign(sign)
         width = sum(branch.left + branch.right for branch in branches)
         self.left = self.right = (width + _PAD * (len(branches) - 1)) / 2
         self.inner = max(branch.height for branch in branches)
@@ -219,7 +219,7 @@ class Branches(Part):
         self.merge.paint(canvas, x, end)
 
 
-class Frame(Part):
+class Frame(PicturePart):
     """A block in a frame: repeated in series, or the inside of a module of the user's own."""
 
     is_solid = False

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from nasrunner.spaces.pictures.picture import Box, Branches, Part, Pill, Series
+from nasrunner.spaces.pictures.picture import Box, Branches, PicturePart, Pill, Series
 from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell, combined
 
 _SIGNS = {"add": "+", "elem_mult": "×", "max": "max"}
 
 
-def cell_parts(cell: TreeCell | RecurrentCell) -> list[Part]:
+def cell_parts(cell: TreeCell | RecurrentCell) -> list[PicturePart]:
     """The tree of a cell; of an open one, what its nodes may be.
 
     W x and U h are the products with x_t and h_{t-1}. Where c_{t-1} comes in and c_t goes out is
@@ -20,7 +20,7 @@ def cell_parts(cell: TreeCell | RecurrentCell) -> list[Part]:
     return list(_node(cell, len(cell.nodes) - 1))
 
 
-def _node(cell: TreeCell, node: int) -> Iterator[Part]:
+def _node(cell: TreeCell, node: int) -> Iterator[PicturePart]:
     combination, activation = cell.nodes[node]
     if node < cell.base:
         yield Box(combined(combination, f"W{node}x", f"U{node}h").strip("()"), [], "dense")
@@ -35,6 +35,6 @@ def _node(cell: TreeCell, node: int) -> Iterator[Part]:
         yield from _activation(cell.inject[1])
 
 
-def _activation(name: str) -> Iterator[Part]:
+def _activation(name: str) -> Iterator[PicturePart]:
     if name != "identity":
         yield Box(name, [], "activation")

@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 
-from nasrunner.spaces.pictures.picture import DETAIL_SIZE, GAP, Canvas, Merge, Part, Series
+from nasrunner.spaces.pictures.picture import (
+    DETAIL_SIZE,
+    GAP,
+    Canvas,
+    MergeSign,
+    PicturePart,
+    Series,
+)
 
 _PAD, _LANE, _CORNER, _OUT, _NUMBER = 14.0, 12.0, 6.0, 8.0, 26.0
 _LINE = "#555555"
 
 
-class SkipColumn(Part):
+class SkipColumn(PicturePart):
     """Numbered layers from top to bottom.
 
     A layer that takes the one before it hangs on it by an arrow. Every other output that is taken
@@ -28,7 +35,7 @@ class SkipColumn(Part):
         self.sources = dict(enumerate(sources, start=1))
         self.ends = self._ends()
         self.lanes = self._lanes()
-        self.merge = Merge("concat")
+        self.merge = MergeSign("concat")
         self.bottoms, self.joints, self.tops = [0.0], dict[int, float](), dict[int, float]()
         self.height = self._stack()
         self.edge = max([self.merge.right, *(layer.right for layer in layers)])

@@ -20,7 +20,7 @@ Label = tuple[Combination, Activation]
 NO_LAYER = "it is what one layer does in a time step: write recurrent: {cell: …}"
 
 
-class Cell(Space):
+class StepCell(Space):
     """What a ``recurrent`` layer does in one time step."""
 
     def program(self) -> Program:
@@ -32,7 +32,7 @@ class Cell(Space):
 
 
 @dataclass(frozen=True)
-class RecurrentCell(Cell):
+class RecurrentCell(StepCell):
     """All cells whose steps form a binary tree over x_t and h_{t-1}.
 
     The nodes are numbered leaves first, level by level: with base 2, leaves 0 and 1 and the root
@@ -108,7 +108,7 @@ class RecurrentCell(Cell):
 
 
 @dataclass(frozen=True)
-class TreeCell(Cell):
+class TreeCell(StepCell):
     """One cell of the tree space: what ``recurrent_cell`` becomes when it is frozen.
 
     Leaf i is a_i = f_i(W_i x_t ∘_i U_i h_{t-1}); an inner node is f(a ∘ b) of its two children,

@@ -15,7 +15,7 @@ from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Probability
 from nasrunner.spaces.initialization import Init, initialize
 from nasrunner.spaces.named import Named
-from nasrunner.spaces.recurrent.cells import Cell
+from nasrunner.spaces.recurrent.cells import StepCell
 from nasrunner.spaces.recurrent.recurrence import RecurrentLayer, keep_mask
 
 # B = batch, T = time steps, V = vocabulary, I = size of a vector
@@ -72,7 +72,7 @@ class Recurrent(Space):
         if len(in_shape) != 2:
             raise ValueError("it takes sequences of vectors, (time steps, units): use an embedding")
         cell = self.cell.module if isinstance(self.cell, Named) else self.cell
-        if not isinstance(cell, Cell):
+        if not isinstance(cell, StepCell):
             raise ValueError(f"cell must be a recurrent cell, got {self.cell.name()}")
         units = in_shape[1] if self.units == "same" else self.units
         layers: list[nn.Module] = []

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nasrunner.spaces.recurrent.packed import product_with
+from nasrunner.spaces.recurrent.prepacked_product import product_with
 from nasrunner.spaces.recurrent.program import Program, differentiate_step, run_step
 
 # T = time steps, B = batch, I = size of a vector that comes in, H = hidden size, G = H * gates

@@ -26,7 +26,7 @@ _LEGAL = "sqlite:///outputs/mlflow.db, http://server:5000, postgresql://…, mys
 _MAX_FOLDER = 200  # bytes; file systems take 255
 
 
-class Address:
+class TrackingAddress:
     """A tracking URI that MLflow can work with; whether it answers may change.
 
     What no waiting mends is an error: a scheme, file, host or user that does not exist, a file

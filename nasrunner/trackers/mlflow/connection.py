@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.trackers.mlflow import text
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.curves import Point
 from nasrunner.trackers.mlflow.faults import ArtifactError, Persistent, at_once, is_refusal
 
@@ -74,7 +74,7 @@ class Connection:
     """
 
     def __init__(
-        self, address: Address, experiment: str, study_id: str, known: Mapping[str, Any]
+        self, address: TrackingAddress, experiment: str, study_id: str, known: Mapping[str, Any]
     ) -> None:
         self._address = address
         self._study_id = study_id

@@ -18,7 +18,7 @@ from nasrunner.core.errors import (
     suggest,
 )
 from nasrunner.core.screen.passwords import without_password
-from nasrunner.trackers.mlflow.address import Address, check_uri
+from nasrunner.trackers.mlflow.address import TrackingAddress, check_uri
 from nasrunner.trackers.mlflow.connection import import_mlflow
 from nasrunner.trackers.mlflow.stores.database import with_driver
 from nasrunner.trackers.mlflow.stores.file import remember
@@ -191,7 +191,7 @@ def _checked(uri: str, shown: str) -> str:
         return f"sqlite:///{as_mlflow_reads_it(path.parent) / path.name}"
     if uri.startswith(("http://", "https://")):
         # asks within seconds, where MLflow tries for minutes
-        address = Address(uri, None, "tracking_uri")
+        address = TrackingAddress(uri, None, "tracking_uri")
         if address.outage:
             raise ConfigError(f"tracking_uri: {shown} does not answer: {address.outage}")
         return address.uri

@@ -7,7 +7,7 @@ from pathlib import Path
 from nasrunner.core.machine.child_folder import CONFIG, TESTED, ChildFolder
 from nasrunner.core.tracking import RetrainedNetwork
 from nasrunner.trackers.mlflow import text
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.connection import (
     Connection,
     curve_metrics,
@@ -28,7 +28,7 @@ class NoStudyRunError(Exception):
 
 
 def write_retrained(
-    address: Address, experiment: str, study: Path, networks: Sequence[RetrainedNetwork]
+    address: TrackingAddress, experiment: str, study: Path, networks: Sequence[RetrainedNetwork]
 ) -> int:
     """Writes the networks that MLflow does not have yet, and returns how many those were.
 

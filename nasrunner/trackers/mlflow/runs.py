@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from nasrunner.core.ports import StudyInfo, Summary
 from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.trackers.mlflow import text
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.children import ChildRun, ChildRuns
 from nasrunner.trackers.mlflow.connection import Connection, metrics_at, ms, params, tags
 from nasrunner.trackers.mlflow.stores.file import recall, remember
@@ -37,7 +37,9 @@ class StudyRuns:
         parent_id: the run of the study.
     """
 
-    def __init__(self, address: Address, experiment: str, info: StudyInfo, study_id: str) -> None:
+    def __init__(
+        self, address: TrackingAddress, experiment: str, info: StudyInfo, study_id: str
+    ) -> None:
         self.address = address
         self.experiment = experiment
         self.info = info

@@ -13,7 +13,7 @@ from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.screen.passwords import without_password
 from nasrunner.core.tracking import Records, RetrainedNetwork
-from nasrunner.trackers.mlflow.address import Address
+from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.connection import import_early
 from nasrunner.trackers.mlflow.faults import ArtifactError, is_refusal
 from nasrunner.trackers.mlflow.records import MlflowRecords
@@ -70,7 +70,7 @@ class MlflowTracker:
         if close_timeout_s < 0:
             raise ConfigError(f"tracker.close_timeout_s must be >= 0, got {close_timeout_s}")
         self.experiment = _checked_name(experiment)
-        self.address = Address(tracking_uri, artifact_uri)
+        self.address = TrackingAddress(tracking_uri, artifact_uri)
         self.poll_s = poll_s
         self.max_waiting = max_waiting
         self.close_timeout_s = close_timeout_s

@@ -6,6 +6,7 @@ import pytest
 from nasrunner.children.files import ChildFiles
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import CURVES, OUTCOME, ChildFolder, GrowingCurves
+from nasrunner.core.machine.files import replace_file
 
 CHILD = Proposal(0, {"units": 1})
 OTHER = Proposal(0, {"units": 2})
@@ -79,6 +80,22 @@ def test_growing_curves_that_are_begun_anew_are_read_from_their_beginning(tmp_pa
     curves.take()
     path.write_text('{"epoch": 0}\n')
     assert curves.read() == [{"epoch": 0}]
+
+
+@pytest.mark.parametrize("is_replaced", [True, False], ids=["replaced", "truncated"])
+def test_growing_curves_that_are_begun_anew_and_have_outgrown_themselves_are_read_whole(
+    tmp_path: Path, is_replaced: bool
+) -> None:
+    path, curves = tmp_path / CURVES, GrowingCurves(ChildFolder(tmp_path))
+    path.write_text('{"epoch": 0, "time": 1}\n{"epoch": 1, "time": 2}\n')
+    curves.read()
+    curves.take()
+    lines = "".join(f'{{"epoch": {epoch}, "time": 1{epoch}}}\n' for epoch in range(4))
+    if is_replaced:
+        replace_file(path, lines)
+    else:
+        path.write_text(lines)
+    assert [line["epoch"] for line in curves.read()] == [0, 1, 2, 3]
 
 
 def test_the_time_of_an_outcome_is_that_of_its_file(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ exit 0
 
 
 class FakeSlurm:
-    """sbatch, squeue, sacct, scancel, sinfo and srun, first on PATH.
+    """sbatch, squeue, sacct, scancel, scontrol, sinfo and srun, first on PATH.
 
     Args:
         folder: of the scripts and what they share.
@@ -40,7 +42,7 @@ class FakeSlurm:
         self.folder = folder
         folder.mkdir()
         (folder / "next").write_text("100\n")
-        for name in ("sbatch", "squeue", "sacct", "scancel", "sinfo", "srun"):
+        for name in ("sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "srun"):
             (folder / name).write_text(_SCRIPT.format(folder=folder))
             (folder / name).chmod(0o755)
         for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
@@ -73,6 +75,42 @@ class FakeSlurm:
     def sbatch_text(self) -> str:
         """The last text that was submitted."""
         return (self.folder / "sbatch.sh").read_text()
+
+
+def start_job(study: Path, job_id: str, restarts: int = 0, rank: int = 0) -> subprocess.Popen[str]:
+    """Runs a process of a job, as srun in the sbatch text does; stderr is its log."""
+    (submitted,) = (study / "slurm").glob(f"*/{job_id}_submitted.pkl")
+    number, _, position = job_id.partition("_")
+    array = {"SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": position} if position else {}
+    environment = {
+        **os.environ,
+        **array,
+        "SUBMITIT_EXECUTOR": "slurm",
+        "SLURM_JOB_ID": number,
+        "SLURM_RESTART_COUNT": str(restarts),
+        "SLURM_PROCID": str(rank),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "submitit.core._submit", str(submitted.parent)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run_job(study: Path, job_id: str, restarts: int = 0) -> int:
+    """Runs a job of one process to its end; returns its exit status."""
+    process = start_job(study, job_id, restarts)
+    process.communicate(timeout=100)
+    return process.returncode
+
+
+def leave_child(study: Path, job_id: str, outcome: Outcome, start: int = 0) -> None:
+    """Writes what a job of several children leaves of one of them."""
+    (submitted,) = (study / "slurm").glob(f"*/{job_id}_submitted.pkl")
+    path = submitted.with_name(f"{job_id}_0_child{outcome.proposal.index}.pkl")
+    path.write_bytes(pickle.dumps((start, pickle.dumps(outcome))))
 
 
 def leave_result(study: Path, job_id: str, proposal: Proposal, reward: float = 1.0) -> None:

@@ -1,79 +1,33 @@
 """executor=slurm against made-up commands: the sbatch text, the watcher, and who is resubmitted."""
 
-import contextlib
 import json
 import os
-import pickle
 import re
 import sys
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, child_folder
 from nasrunner.executors.slurm import executor as slurm_module
-from nasrunner.executors.slurm.child import SlurmChild
-from nasrunner.executors.slurm.executor import SlurmExecutor
-from nasrunner.executors.slurm.request import Request
+from nasrunner.executors.slurm.request import JobRequest
 from tests.executors import trains
+from tests.executors.slurm.driving import (
+    abandon,
+    children_of,
+    configuration,
+    leave_outcome,
+    lost,
+    opened,
+    record,
+    send,
+)
 from tests.executors.slurm.fake import FakeSlurm, leave_result
 from tests.executors.trains import submit
 
 GOLDEN = Path(__file__).parent / "golden"
-SHIPPED = OmegaConf.load("conf/executor/slurm.yaml")
-
-
-def configuration(trainer: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    """What is shipped, composed with a trainer's numbers."""
-    whole = OmegaConf.create({"trainer": trainer or {}, "executor": SHIPPED})
-    described = OmegaConf.to_container(whole, resolve=True)["executor"]
-    return described | {"result_interval_s": 0.001, "grace_s": 0.001, **changes}
-
-
-@contextlib.contextmanager
-def opened(trainer: dict[str, Any] | None = None, **changes: Any) -> Iterator[SlurmExecutor]:
-    with contextlib.closing(construct(configuration(trainer, **changes), "executor")) as executor:
-        yield executor
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    monkeypatch.setattr(slurm_module, "new_name", lambda index: f"nasrunner-{index:04d}-aaaaaa")
-    return FakeSlurm(tmp_path / "bin", monkeypatch)
-
-
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    return tmp_path / "study"
-
-
-def send(executor: SlurmExecutor, study: Path, *indices: int) -> list[Proposal]:
-    """Submits children as far as sbatch."""
-    proposals = [Proposal(index, {"a": index}) for index in indices]
-    for proposal in proposals:
-        submit(executor, trains.by_notes, proposal, child_folder(study, proposal.index))
-    executor._submit_gathered()
-    executor._watch.watch(executor._jobs)
-    return proposals
-
-
-def lost(executor: SlurmExecutor) -> list[Outcome]:
-    """What the next look at SLURM, and one after the grace time, find to have ended."""
-    outcomes: list[Outcome] = []
-    for _ in range(2):
-        executor._watch.ask()
-        outcomes += executor._lost()
-        threading.Event().wait(0.002)
-    return outcomes
-
-
-def record(study: Path, index: int) -> dict[str, Any]:
-    return json.loads((child_folder(study, index) / "slurm.json").read_text())
 
 
 # ------------------------------------------------------------------------------ the sbatch text
@@ -162,9 +116,9 @@ def test_gpus_follow_the_trainer_unless_they_are_given(
     assert request(given).num_gpus_per_node == gpus
 
 
-def request(given: dict[str, Any]) -> Request:
+def request(given: dict[str, Any]) -> JobRequest:
     own = ("_target_", "keep_logs", "result_interval_s", "squeue_interval_s", "grace_s")
-    return Request.of({name: value for name, value in given.items() if name not in own})
+    return JobRequest.of({name: value for name, value in given.items() if name not in own})
 
 
 @pytest.mark.parametrize(("timeout_min", "delay_s"), [(1, 10), (3, 30), (9, 90), (600, 90)])
@@ -340,7 +294,7 @@ def test_a_job_that_ended_by_no_fault_of_its_child_is_started_again_as_often_as_
         send(executor, study)
         assert record(study, 0)["job_id"] == "101"
         assert record(study, 0)["restarts"] == 1
-        assert child_of(study, "101").restarts == 0
+        assert children_of(study, "101").limits.restarts == 1
         (outcome,) = lost(executor)
     assert outcome.error is not None
     assert outcome.error.startswith(
@@ -408,19 +362,6 @@ def test_an_outcome_in_the_childs_folder_counts_although_its_job_was_lost(
     assert len(slurm.asked("sbatch")) == 1
 
 
-def leave_outcome(study: Path, outcome: Outcome) -> None:
-    folder = child_folder(study, outcome.proposal.index)
-    (folder / "proposal.json").write_text(json.dumps(outcome.proposal.to_json()))
-    (folder / "outcome.json").write_text(json.dumps(outcome.to_json()))
-
-
-def child_of(study: Path, job_id: str) -> SlurmChild:
-    (path,) = (study / "slurm").glob(f"*/{job_id}_submitted.pkl")
-    child = pickle.loads(path.read_bytes()).function
-    assert isinstance(child, SlurmChild)
-    return child
-
-
 def test_a_job_that_can_never_start_ends_the_study(slurm: FakeSlurm, study: Path) -> None:
     slurm.answers("squeue", "100|PENDING|PartitionTimeLimit|")
     with opened() as executor:
@@ -451,14 +392,6 @@ def test_closing_in_the_middle_of_a_submission_cancels_by_name(
     with opened() as executor, pytest.raises(KeyboardInterrupt):
         send(executor, study, 0)
     assert slurm.asked("scancel") == [f"--quiet --name=nasrunner-0000-aaaaaa --user={os.getuid()}"]
-
-
-def abandon(executor: SlurmExecutor) -> None:
-    """What kill -9 of a driver leaves: nobody cancels."""
-    executor._jobs.clear()
-    executor._gathered.clear()
-    executor._train_files.clear()
-    executor.close()
 
 
 def test_a_later_driver_takes_the_job_that_still_runs(slurm: FakeSlurm, study: Path) -> None:

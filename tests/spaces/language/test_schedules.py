@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from nasrunner.core import SpaceError
-from nasrunner.core.decision import Schedule
+from nasrunner.core.decision import SearchSchedule
 from nasrunner.spaces.language.parsing import parse_space
 
 SCHEDULE = {"schedule": {"start": 1, "step": 2, "end": 5, "every": 10}}
@@ -77,4 +77,4 @@ def test_a_schedule_in_python_that_cannot_be_is_refused(
     options: tuple[Any, ...], every: int, message: str
 ) -> None:
     with pytest.raises(SpaceError, match=message):
-        Schedule(options, every=every)
+        SearchSchedule(options, every=every)

@@ -8,14 +8,14 @@ from typing import Any
 from rich.table import Table
 
 from nasrunner.core.decision import shown
-from nasrunner.retrain.grid_search import Point, best_of
+from nasrunner.retrain.grid_search import GridPoint, best_of
 
 _MOST_ROWS = 10
 """So many points are printed; all of them stand in the results."""
 
 
 @dataclass(frozen=True)
-class Tuned:
+class GridResult:
     """The points of one architecture's grid.
 
     Attributes:
@@ -30,10 +30,10 @@ class Tuned:
     folder: Path
     varying: Sequence[str]
     num_points: int
-    points: Sequence[Point]
+    points: Sequence[GridPoint]
 
     @property
-    def best(self) -> Point | None:
+    def best(self) -> GridPoint | None:
         """The point whose settings its networks are trained with; None: none has a reward."""
         return best_of(self.points) if len(self.points) == self.num_points else None
 
@@ -86,12 +86,12 @@ def written(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={shown(value)}" for key, value in settings.items())
 
 
-def _rank(point: Point) -> tuple[float, int]:
+def _rank(point: GridPoint) -> tuple[float, int]:
     reward = point.outcome.reward
     return (float("inf") if reward is None else -reward, point.outcome.proposal.index)
 
 
-def _record(point: Point, place: Path) -> dict[str, Any]:
+def _record(point: GridPoint, place: Path) -> dict[str, Any]:
     outcome = point.outcome
     return {
         "index": outcome.proposal.index,

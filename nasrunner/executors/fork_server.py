@@ -22,7 +22,7 @@ from nasrunner.executors import preload
 _WORKER_MODULES = ("nasrunner.executors.dask.processes",)
 
 
-class WarmServer:
+class ForkServer:
     """Starts the fork server with modules imported, and stops it.
 
     A process has one fork server, so there can be one of these at a time.

@@ -10,14 +10,14 @@ import pytest
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.core import Outcome, Proposal, child_folder
-from nasrunner.core.machine import packed
+from nasrunner.core.machine import child_packs
 from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves, pack_children
 
 KILLED = """
 import os, pathlib, signal, sys
-from nasrunner.core.machine import packed
+from nasrunner.core.machine import child_packs
 from nasrunner.core.machine.child_folder import pack_children
-packed.GROUP = 3
+child_packs.GROUP = 3
 left, unlink = int(sys.argv[2]), pathlib.Path.unlink
 def dying(path):
     global left
@@ -32,7 +32,7 @@ pack_children(pathlib.Path(sys.argv[1]), 0)
 
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed, "GROUP", 3)
+    monkeypatch.setattr(child_packs, "GROUP", 3)
 
 
 def proposal(index: int) -> Proposal:

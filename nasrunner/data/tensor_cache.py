@@ -31,7 +31,7 @@ def identity_of(module: pl.LightningDataModule, batching: Collection[str]) -> Id
     return (type(module), *[(name, repr(getattr(module, name))) for name in names])
 
 
-def kept(identity: Identity, stage: str, load: Callable[[], Any]) -> Any:
+def cached(identity: Identity, stage: str, load: Callable[[], Any]) -> Any:
     """What ``load`` returned for this data set and stage; forgets any other data set first."""
     for other in set(_KEPT) - {identity}:
         del _KEPT[other]

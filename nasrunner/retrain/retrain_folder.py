@@ -21,7 +21,7 @@ _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_
 
 
 @dataclass(frozen=True)
-class Place:
+class RetrainFolder:
     """The folder of a retraining; ``retrain.yaml`` in it says how its networks are trained."""
 
     folder: Path
