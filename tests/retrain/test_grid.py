@@ -190,9 +190,9 @@ def test_the_first_of_the_best_points_wins_and_failed_ones_never() -> None:
 
 
 def test_the_best_of_the_longest_rung_are_retrained_and_said_to_be_that(study: Path) -> None:
-    assert list(Session(read_study(study), Request("", top=1)).warnings()) == []
+    assert list(Session(read_study(study), RetrainRequest("", top=1)).warnings()) == []
     pause_all(study, 2)
-    session = Session(read_study(study), Request("", top=1))
+    session = Session(read_study(study), RetrainRequest("", top=1))
     (warning,) = session.warnings()
     assert warning.endswith(
         "No child was trained to its end: the best are of those paused after 2 epochs."
