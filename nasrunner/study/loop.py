@@ -222,7 +222,7 @@ class Study:
         """Tells the trackers, and sends off what was in flight when the ledger was written."""
         pending = tuple(self.state.in_flight.values())
         for tracker in self.trackers:
-            tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
+            tracker.open(self.info, self.state, self.inspect)
         now = dict(self.info.fingerprints)
         if self.ledger.events:
             self._note(Resumed(now, self._changed_since(now)))

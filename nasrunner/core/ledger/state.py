@@ -17,6 +17,7 @@ from nasrunner.core.ledger.events import (
     read_event,
 )
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.lineages import Lineages
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import Proposal
 
@@ -29,6 +30,7 @@ class StudyState:
     Attributes:
         began: the first event; None before it.
         proposals: by index, in the order they were proposed.
+        lineages: which proposals are one training.
         history: the outcomes, and what follows from them.
         in_flight: the proposals without an outcome, by index.
         times_proposed: how often each identity was proposed.
@@ -49,6 +51,7 @@ class StudyState:
     def __init__(self) -> None:
         self.began: Began | None = None
         self.proposals: dict[int, Proposal] = {}
+        self.lineages = Lineages()
         self.history = History()
         self.in_flight: dict[int, Proposal] = {}
         self.times_proposed: Counter[str] = Counter()
@@ -94,6 +97,7 @@ class StudyState:
                 self._note(event.fingerprints, event.changed)
             case Proposed(proposal):
                 self.proposals[proposal.index] = self.in_flight[proposal.index] = proposal
+                self.lineages.add(proposal)
                 self.times_proposed[proposal.key] += 1
                 self.known.add(key_of(proposal.genotype))
                 self.num_roots_in_flight += proposal.is_root
