@@ -1,33 +1,63 @@
 """What one proposal costs each searcher while its history grows, with rewards that cost nothing.
 
-    OMP_NUM_THREADS=1 python benchmarks/proposal_time.py
-    OMP_NUM_THREADS=1 python benchmarks/proposal_time.py --searchers smbo tpe --space deepconv
+    OMP_NUM_THREADS=1 NASRUNNER_DATA=… python benchmarks/proposal_time.py
+    OMP_NUM_THREADS=1 python benchmarks/proposal_time.py --searchers mcts local_search --space mlp
 
-A history of random children is registered and observed, as a resumed study replays its ledger;
-then proposals are made and observed one by one. A cell shows the mean and the largest of propose()
-and observe() together, in milliseconds of processor time on one core, so that other processes on
-the machine count little; the last column is the replay of the largest history, in seconds.
+Three tables, each figure beside its goal. A history of random children is registered and observed,
+as a resumed study replays its ledger; then proposals are made and observed one by one. A cell
+shows the mean and the largest of propose() and observe() together, in milliseconds of processor
+time on one core, so that other processes on the machine count little; the last column is the
+replay of the largest history, in seconds. No child is twice in a history as long as its space has
+others, as searchers propose that leave nothing out.
 
 The state is one the searcher would have for random search and exhaustive search. The others would
 have proposed better children, more alike: for them it is a state of the same size (history,
 population, tree, surrogate) with other contents.
+
+Then how many architectures of a space are listed a second, and proposed by exhaustive search; and,
+where the tables of NAS-Bench-201 are there, how many children a second a whole study of random
+search has, with its ledger, without a tracker: the processor time of 8,000 over that of one.
 """
 
 import argparse
+import gc
+import itertools
 import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 
 from nasrunner.compose.config import config_dir
 from nasrunner.compose.construct import construct
 from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, SearchSpace
-from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.core.order import Place, rollout
 from nasrunner.spaces.language.parsing import parse_space
 
-LEFT_OUT = ("cmaes", "gp", "exhaustive")
-"""Not by default: minutes for 10,000 children, and none of them is meant for so many."""
+LEFT_OUT = ("cmaes", "gp", "exhaustive", "ppo", "reinforce")
+"""Not by default: they take minutes for the history, or end with the space."""
+
+QUICK_MS, SLOW_MS = (0.1, 0.1), (5.0, 10.0)
+GOALS_MS = {
+    "evolution": QUICK_MS,
+    "local_search": QUICK_MS,
+    "mcts": QUICK_MS,
+    "mcts_bisection": QUICK_MS,
+    "smbo": SLOW_MS,
+    "smbo_ngrams": (100.0, 100.0),
+    "tpe": (100.0, 100.0),
+}
+"""A proposal's, on small spaces: up to 400 recorded children, and with more; else 10 ms."""
+
+LISTED_SPACES, LISTED_GOAL, NUM_LISTED = ("mlp", "nasbench201", "small_cnn"), 100_000, 15_000
+STUDY_GOAL, STUDY_CHILDREN = 1_000, 8_000
 
 
 def load(group: str, option: str) -> dict:
@@ -46,11 +76,29 @@ def outcome(proposal: Proposal) -> Outcome:
     return Outcome(proposal, "completed", reward)
 
 
+def listed(space: SearchSpace) -> Iterator[Genotype]:
+    """Every architecture of a space, one by one."""
+    place: Place | None = Place.of(space, {})
+    while place is not None:
+        yield place.genotype
+        place = place.after()
+
+
+def genotypes(space: SearchSpace, num_children: int) -> Iterator[Genotype]:
+    """Random architectures; all of a small space before any comes again."""
+    rng = np.random.default_rng(0)
+    while space.size() <= num_children:
+        every = list(listed(space))
+        yield from (every[place] for place in rng.permutation(len(every)))
+    yield from (rollout(space, rng) for _ in itertools.count())
+
+
 def children(space: SearchSpace, num_children: int) -> list[Outcome]:
     """Random children with their rewards, and the notes of a policy that draws uniformly."""
-    source, found = RandomSearch(space=space, seed=0), []
-    for index in range(num_children):
-        genotype = source.suggest(index).genotype
+    found = []
+    for index, genotype in enumerate(
+        itertools.islice(genotypes(space, num_children), num_children)
+    ):
         notes = {"log_probability": log_probability(space, genotype), "update": 0}
         found.append(outcome(Proposal(index, genotype, notes=notes)))
     return found
@@ -80,42 +128,90 @@ def replay(searcher: Searcher, history: list[Outcome]) -> float:
 def proposal_times_ms(searcher: Searcher, num_proposals: int) -> list[float]:
     """Milliseconds of each further proposal with its outcome."""
     times = []
+    gc.collect()  # of the history: else in the middle of a proposal
     for _ in range(num_proposals):
         start = time.process_time()
         proposal = searcher.propose()
+        proposed_s = time.process_time() - start
         if proposal is None:
             break
-        searcher.observe(outcome(proposal))
-        times.append(1e3 * (time.process_time() - start))
+        observed = outcome(proposal)
+        start = time.process_time()
+        searcher.observe(observed)
+        times.append(1e3 * (proposed_s + time.process_time() - start))
     return times
 
 
-def main() -> None:
+def print_proposals(names: list[str], option: str, sizes: list[int], num_proposals: int) -> None:
     """Prints one line for each searcher."""
+    space = parse_space(load("space", option))
+    history = children(space, max(sizes))
+    heads = "".join(f"{f'{size:,} children':>20}{'goal':>8}" for size in sizes)
+    print(f"{f'{option}, ms a proposal (longest)':<36}{heads}{'replay, s':>12}")
+    for name in names:
+        cells, seconds = "", 0.0
+        for size in sizes:
+            searcher = construct(load("searcher", name), "searcher", space=space, seed=0)
+            seconds = replay(searcher, history[:size])
+            times = proposal_times_ms(searcher, num_proposals)
+            shown = f"{sum(times) / len(times):.3f} ({max(times):.1f})" if times else "exhausted"
+            cells += f"{shown:>20}{GOALS_MS.get(name, (10.0, 10.0))[size > 400]:>8}"
+        print(f"{name:<36}{cells}{seconds:>12.1f}", flush=True)
+
+
+def print_listings() -> None:
+    """Prints one line for each space: architectures a second."""
+    print(f"\n{'architectures a second':<36}{'listed':>20}{'proposed':>20}{'goal':>12}")
+    for name in LISTED_SPACES:
+        space = parse_space(load("space", name))
+        start = time.process_time()
+        count = sum(1 for _ in itertools.islice(listed(space), NUM_LISTED))
+        listed_per_s = count / (time.process_time() - start)
+        searcher = construct(load("searcher", "exhaustive"), "searcher", space=space, seed=0)
+        times_ms = proposal_times_ms(searcher, NUM_LISTED)
+        proposed_per_s = 1e3 * len(times_ms) / sum(times_ms)
+        print(f"{name:<36}{listed_per_s:>20,.0f}{proposed_per_s:>20,.0f}{LISTED_GOAL:>12,}")
+
+
+def study_s(num_children: int) -> float:
+    """Seconds of processor time of a whole study of so many children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ["experiment=nasbench201", "searcher=random", "tracker=none", "executor=serial"]
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "nasrunner", *settings),
+                *(f"max_children={num_children}", f"hydra.run.dir={folder}/study"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    """Prints the three tables."""
     found = sorted(path.stem for path in (config_dir() / "searcher").glob("*.yaml"))
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = [name for name in found if name not in LEFT_OUT]
     parser.add_argument("--searchers", nargs="+", choices=found, default=default)
-    parser.add_argument("--space", default="mlp")
-    parser.add_argument("--sizes", nargs="+", type=int, default=[100, 1_000, 10_000])
+    parser.add_argument("--space", default="nasbench201")
+    parser.add_argument("--sizes", nargs="+", type=int, default=[400, 100_000])
     parser.add_argument("--proposals", type=int, default=100, help="timed after each history")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    space = parse_space(load("space", arguments.space))
-    history = children(space, max(arguments.sizes))
-    heads = "".join(f"{f'{size:,} children':>22}" for size in arguments.sizes)
-    print(f"{'ms a proposal: mean (longest)':<30}{heads}{'replay, s':>12}")
-    for name in arguments.searchers:
-        cells, seconds = "", 0.0
-        for size in arguments.sizes:
-            searcher = construct(load("searcher", name), "searcher", space=space, seed=0)
-            seconds = replay(searcher, history[:size])
-            times = proposal_times_ms(searcher, arguments.proposals)
-            shown = f"{sum(times) / len(times):.1f} ({max(times):.0f})" if times else "exhausted"
-            cells += f"{shown:>22}"
-        print(f"{name:<30}{cells}{seconds:>12.1f}", flush=True)
+    print_proposals(arguments.searchers, arguments.space, arguments.sizes, arguments.proposals)
+    print_listings()
+    if not os.environ.get("NASRUNNER_DATA"):
+        print("\nno study: NASRUNNER_DATA names no folder with nasbench201")
+        return
+    further_s = study_s(STUDY_CHILDREN) - study_s(1)
+    rate = (STUDY_CHILDREN - 1) / further_s
+    print(f"\n{'children of a study a second':<36}{rate:>20,.0f}{'':20}{STUDY_GOAL:>12,}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from pathlib import Path
 from unittest import mock
 
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, StudyInfo, Summary
+from nasrunner.core.ledger.events import Proposed, Recorded
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.trackers.mlflow.runs import StudyRuns
 from nasrunner.trackers.mlflow.stores.database import with_driver
 from nasrunner.trackers.mlflow.tracker import MlflowTracker
@@ -46,12 +48,13 @@ def make_tracker(uri: str, artifacts: str | None, max_waiting: int) -> MlflowTra
     )
 
 
-def record(tracker: MlflowTracker, children: int) -> list[float]:
+def record(tracker: MlflowTracker, state: StudyState, children: int) -> list[float]:
     """Seconds the study's thread spends in the tracker, for each child."""
     paid_s = []
     for index in range(children):
         ended = outcome(index)
         blueprint = inspect(ended.proposal.genotype)
+        take(state, ended)
         start = time.perf_counter()
         tracker.started(ended.proposal, blueprint)
         tracker.recorded(ended, blueprint)
@@ -66,20 +69,28 @@ def info(folder: Path) -> StudyInfo:
     return StudyInfo("tracking", folder, config, None)
 
 
-def connected(tracker: MlflowTracker, folder: Path) -> None:
+def take(state: StudyState, ended: Outcome) -> None:
+    """Changes a study's state as the events of a child do."""
+    state.apply(Proposed(ended.proposal), time.time())
+    state.apply(Recorded(ended), time.time())
+
+
+def connected(tracker: MlflowTracker, folder: Path) -> StudyState:
     """Opens a study and waits until it is in the store: imports are not what is measured."""
-    tracker.open(info(folder), (), inspect)
+    state = StudyState()
+    tracker.open(info(folder), state, inspect)
     assert tracker._writer is not None
     while not tracker._writer.runs.is_connected:
         time.sleep(0.01)
+    return state
 
 
 def written_ms(uri: str, artifacts: str | None, folder: Path, children: int) -> float:
     """Milliseconds for each child until all are in the store."""
     tracker = make_tracker(uri, artifacts, max_waiting=256)
-    connected(tracker, folder)
+    state = connected(tracker, folder)
     start = time.perf_counter()
-    record(tracker, children)
+    record(tracker, state, children)
     tracker.close(Summary("measured", {"completed": children}, [], 0.0, 0.0))
     return 1e3 * (time.perf_counter() - start) / children
 
@@ -87,8 +98,8 @@ def written_ms(uri: str, artifacts: str | None, folder: Path, children: int) -> 
 def paid_ms(uri: str, artifacts: str | None, folder: Path, children: int) -> tuple[float, float]:
     """Median and 99th percentile of milliseconds of the study's thread, where none has to wait."""
     tracker = make_tracker(uri, artifacts, max_waiting=children + 1)
-    connected(tracker, folder)
-    paid_s = record(tracker, children)
+    state = connected(tracker, folder)
+    paid_s = record(tracker, state, children)
     tracker.close(Summary("measured", {"completed": children}, [], 0.0, 0.0))
     return 1e3 * statistics.median(paid_s), 1e3 * statistics.quantiles(paid_s, n=100)[98]
 
@@ -119,10 +130,13 @@ def memory_mb(folder: Path, children: int) -> tuple[float, float]:
     kept = [outcome(index) for index in range(children)]
     outcomes_mb = tracemalloc.get_traced_memory()[0] / 1e6
     with mock.patch.object(StudyRuns, "connect", side_effect=ConnectionError("it is away")):
-        tracker.open(info(folder / "study"), (), inspect)
+        state = StudyState()
+        tracker.open(info(folder / "study"), state, inspect)
         assert tracker._writer is not None
         while not tracker._writer.last_error:
             time.sleep(0.01)
+        for ended in kept:
+            take(state, ended)
         gc.collect()
         before = tracemalloc.get_traced_memory()[0]
         for ended in kept:

@@ -19,7 +19,7 @@ from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError, MachineError
 from nasrunner.core.machine.child_folder import PROPOSAL, ChildFolder
 from nasrunner.core.machine.imports import quick_imports
-from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.records import MEASURED, Outcome, Proposal, child_folder
 from nasrunner.core.search_space import CHILD_GROUPS
 
 _PROGRAM = "nasrunner.child"
@@ -28,7 +28,7 @@ _PROGRAM = "nasrunner.child"
 def main() -> None:
     """Runs the command.
 
-    Exit codes: 0 completed, 1 failed, 2 misuse, 75 a fault of the machine, 130 Ctrl-C, 143 SIGTERM.
+    Exit codes: 0 trained, 1 failed, 2 misuse, 75 a fault of the machine, 130 Ctrl-C, 143 SIGTERM.
     """
     arguments = _parser().parse_args()
     with one_sentence(_PROGRAM, "stopped at once; the same command goes on"):
@@ -134,14 +134,14 @@ def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoRe
     outcome = ended[0] if ended else Outcome(proposal, "failed", error="see above")
     if rank == 0:
         sys.stdout.write(_told(outcome))
-    if outcome.status == "completed":
+    if outcome.status in MEASURED:
         sys.exit(0)
     sys.stdout.flush()
     os._exit(1)  # the process group may wait for ranks that do not come
 
 
 def _told(outcome: Outcome) -> str:
-    if outcome.status == "completed":
+    if outcome.status in MEASURED:
         return (
             f"child {outcome.proposal.index}: reward {outcome.reward} in {outcome.cost_s:.1f} s\n"
         )

@@ -17,7 +17,7 @@ from nasrunner.core.errors import ConfigError, LedgerError
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.events import Began
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.records import Kind, Outcome, Proposal, child_folder
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.study.ledger import check_begins, read_events
@@ -129,6 +129,48 @@ class RecordedStudy:
         ended = [child for child in self.children if child.ended_s is not None]
         return tuple(sorted(ended, key=lambda child: child.ended_s or 0.0))
 
+    @cached_property
+    def begun(self) -> tuple[RecordedChild, ...]:
+        """The children that were begun: neither what goes on with one, nor what is none."""
+        return tuple(child for child in self.children if child.proposal.is_root)
+
+    @cached_property
+    def trainings(self) -> tuple[RecordedChild, ...]:
+        """What children were trained for: those with an outcome, also of what goes on with one."""
+        return tuple(child for child in self.recorded if child.proposal.kind == "train")
+
+    def beside(self, kind: Kind) -> list[Outcome]:
+        """The outcomes of the estimates, or of the supernets."""
+        return [each for each in self.state.history.outcomes if each.proposal.kind == kind]
+
+    @property
+    def until(self) -> int | None:
+        """After how many epochs those trainings were paused that are compared; None: never."""
+        return self.state.history.shown()[1]
+
+    @property
+    def about_until(self) -> str:
+        """That the best children were not trained to their ends, in a sentence; else empty."""
+        if self.until is None:
+            return ""
+        epochs = "1 epoch" if self.until == 1 else f"{self.until:,} epochs"
+        return f"No child was trained to its end: the best are of those paused after {epochs}."
+
+    def compares(self, outcome: Outcome) -> bool:
+        """Whether an outcome's reward is compared: of a full training, or of the longest rung."""
+        return self.state.history.compares(outcome)
+
+    def course(self, index: int) -> list[RecordedChild]:
+        """The children whose trainings led to this one, which is the last of them."""
+        found = [self._by_index[index]]
+        while (source := found[-1].proposal.continues) in self._by_index and source is not None:
+            found.append(self._by_index[source])
+        return found[::-1]
+
+    @cached_property
+    def _by_index(self) -> Mapping[int, RecordedChild]:
+        return {child.proposal.index: child for child in self.children}
+
     def best(self, count: int) -> list[RecordedChild]:
         """The best children with a reward, best first, each genotype once.
 
@@ -136,10 +178,9 @@ class RecordedStudy:
         no child was trained to its end, those of the longest rung are compared.
         """
         ranking, _ = self.state.history.shown()
-        by_index = {child.proposal.index: child for child in self.children}
         return [
             replace(
-                by_index[ranked.index],
+                self._by_index[ranked.index],
                 outcome=replace(ranked.outcome, reward=ranked.reward),
                 num_trainings=ranked.num_trainings,
                 spread=ranked.spread,

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -58,6 +59,7 @@ class ChildFiles:
         """What they are read with."""
         self._pid = os.getpid()
         self._curves: TextIO | None = None
+        self._is_logging = False
 
     @property
     def last(self) -> Path:
@@ -74,6 +76,14 @@ class ChildFiles:
         if self.found.holds(OUTCOME):
             self.forget_progress()  # first: without an outcome it would be used
             (self.folder / OUTCOME).unlink(missing_ok=True)  # else it is packed
+
+    def copy_checkpoints(self, source: ChildFolder) -> None:
+        """Copies the weights that were kept of another child, and its own ``last.ckpt`` too."""
+        for path in (source.best, source.last):
+            if path.exists():
+                copy = self.folder / path.name
+                shutil.copyfile(path, unfinished(copy))
+                unfinished(copy).replace(copy)
 
     def start(
         self,
@@ -142,13 +152,20 @@ class ChildFiles:
     @contextmanager
     def log(self) -> Iterator[None]:
         """Puts warnings into ``log.txt`` instead of on the study's terminal."""
+        if self._is_logging:
+            yield
+            return
         path = self.folder / LOG
         if not self.last.exists():
             path.unlink(missing_ok=True)
         handler = _LogFile(path, delay=True, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        with closing(handler), redirected(handler):
-            yield
+        self._is_logging = True
+        try:
+            with closing(handler), redirected(handler):
+                yield
+        finally:
+            self._is_logging = False
 
 
 class RankFiles(ChildFiles):
@@ -168,6 +185,12 @@ class RankFiles(ChildFiles):
         pass
 
     def forget_outcome(self) -> None:
+        pass
+
+    def write_proposal(self, proposal: Proposal) -> None:
+        pass
+
+    def copy_checkpoints(self, source: ChildFolder) -> None:
         pass
 
     def start(

@@ -8,6 +8,7 @@ from typing import Any
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.inspecting import draw_up
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.settings.fidelity import check_fidelity
 from nasrunner.children.settings.options import ChildOptions
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.core import (
@@ -95,10 +96,28 @@ class LightningTrainer:
         return self.evaluation.is_single  # the curves of several trainings are there at the end
 
     def check(self, proposal: Proposal) -> None:
-        if not proposal.is_plain:
+        if proposal.kind != "train":
             raise ConfigError(
-                "trainer: children are trained from their first weights to their ends"
+                f"trainer: LightningTrainer trains children and makes no kind={proposal.kind}; "
+                "legal: train"
             )
+        if not self.evaluation.is_single and (proposal.until or proposal.sources):
+            raise ConfigError(
+                "evaluation: a child of several trainings is neither paused nor begun with others "
+                "(until, sources); legal with these: repeats=1 folds=null"
+            )
+        if proposal.fidelity and (proposal.until or proposal.continues is not None):
+            raise ConfigError(
+                "fidelity: what is trained with one has a schedule of its own, is not paused and "
+                "goes on with nothing; legal without until and a source of training"
+            )
+        if proposal.continues is not None and len(proposal.sources) > 1:
+            raise ConfigError(
+                "sources: a child that goes on with a training has its weights; legal are one "
+                f"source of training or any of weights, got {proposal.sources}"
+            )
+        searched = [key for key, _ in self.space.hyperparameters]
+        check_fidelity(self.config, proposal.fidelity, searched)
 
     def num_at_once(self, kind: Kind) -> int:
         return 1
@@ -170,7 +189,7 @@ class LightningTask(Recipe):
         from nasrunner.children.ranks import are_started_by_srun, rank_here
 
         if are_started_by_srun():
-            return TrainChild(self, rank_here())(proposal)
+            return TrainChild(self, rank_here(), hear)(proposal)
         if num_ranks := num_processes(self):
-            return train_in_ranks(self, proposal, num_ranks)
-        return TrainChild(self)(proposal)
+            return train_in_ranks(self, proposal, num_ranks, hear)
+        return TrainChild(self, hear=hear)(proposal)

@@ -17,12 +17,15 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
+from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.quiet import quiet
 from nasrunner.children.ranks import failures
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks
-from nasrunner.core import MachineError, Outcome, Proposal, child_folder
+from nasrunner.core import Hear, MachineError, Outcome, Proposal, child_folder
+from nasrunner.core.machine.child_folder import GrowingCurves
 from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.stop_file import StopFile
 from nasrunner.core.machine.stopping import how_it_ended
 
 MODULE = "nasrunner.child"
@@ -55,6 +58,9 @@ _STALE = (
 
 _LAST_LINES = 8
 
+_LOOK_S = 0.2
+"""Between two looks for what a child has measured."""
+
 
 def num_processes(task: Recipe) -> int:
     """How many ranks a child needs processes for on this machine; 0: it is trained in this one."""
@@ -67,7 +73,9 @@ def num_processes(task: Recipe) -> int:
     return trainer().num_devices if needs_ranks(config, trainer) else 0
 
 
-def train_in_ranks(task: Recipe, proposal: Proposal, num_ranks: int) -> Outcome:
+def train_in_ranks(
+    task: Recipe, proposal: Proposal, num_ranks: int, hear: Hear | None = None
+) -> Outcome:
     """Trains a child by ``python -m nasrunner.child`` and waits for it; its failure is an outcome.
 
     The command is a session of its own, of which nothing is left when this returns or raises.
@@ -78,6 +86,7 @@ def train_in_ranks(task: Recipe, proposal: Proposal, num_ranks: int) -> Outcome:
         task: what trains the child in those processes, as the study's configuration says.
         proposal: the child.
         num_ranks: how many processes there will be, which share this one's CPU threads.
+        hear: who is told of each epoch, as it is found in the child's folder; None: nobody.
 
     Raises:
         SIGTERMException: the command was told to stop; that is not the child's doing.
@@ -90,7 +99,8 @@ def train_in_ranks(task: Recipe, proposal: Proposal, num_ranks: int) -> Outcome:
         files.forget_outcome()
         files.write_proposal(proposal)
         with tempfile.TemporaryFile() as said:
-            code = _run(files.folder, num_ranks, said)
+            hearing = None if hear is None else Hearing(proposal.index, files, hear)
+            code = _run(files.folder, num_ranks, said, hearing)
             outcome = files.found.outcome(proposal)
             if outcome is not None:
                 return outcome
@@ -120,7 +130,32 @@ def end_with_stdin() -> None:
     threading.Thread(target=watch, name="leash", daemon=True).start()
 
 
-def _run(folder: Path, num_ranks: int, said: IO[bytes]) -> int:
+class Hearing:
+    """Tells somebody in this process what a child measures that trains in others.
+
+    Whose answer may be that the child is to stop: its folder tells it.
+
+    Args:
+        index: the child's.
+        files: its folder.
+        hear: who is told.
+    """
+
+    def __init__(self, index: int, files: ChildFiles, hear: Hear) -> None:
+        self._tell = Reporting(index, hear)
+        self._curves = GrowingCurves(files.found)
+        self._stop = StopFile(files.folder)
+
+    def look(self) -> None:
+        """Tells of the epochs that have ended since the last look."""
+        for line in self._curves.read():
+            self._tell(line)
+        self._curves.take()
+        if self._tell.is_to_stop and self._stop.read() is None:
+            self._stop.write(self._tell.num_told)
+
+
+def _run(folder: Path, num_ranks: int, said: IO[bytes], hearing: Hearing | None) -> int:
     """The exit code of rank 0; the others have ended, or been told to by SIGKILL."""
     process = subprocess.Popen(
         [sys.executable, "-m", MODULE, str(folder.resolve()), LEASH, TRUST],
@@ -131,8 +166,19 @@ def _run(folder: Path, num_ranks: int, said: IO[bytes]) -> int:
         start_new_session=True,
     )
     with process, _session_ended(process.pid):
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        _wait(process.pid, hearing)
     return process.returncode
+
+
+def _wait(process: int, hearing: Hearing | None) -> None:
+    """Waits for the end of a process, which is not reaped."""
+    if hearing is None:
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+        return
+    while os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        hearing.look()
+        time.sleep(_LOOK_S)
+    hearing.look()
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """The architectures of a space one by one: at random, or in lexicographic order."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
 from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.draws import Draws
+from nasrunner.core.questions import Question, writing
 from nasrunner.core.space import Space
 
 Key = frozenset[tuple[str, int]]
@@ -21,6 +24,20 @@ def rollout(space: Space, rng: np.random.Generator) -> Genotype:
     return space.walk(lambda decision: int(rng.integers(len(decision.options))))
 
 
+def rollouts(space: Space, rng: np.random.Generator, num_rollouts: int) -> list[Genotype]:
+    """Draws as many architectures as so many calls of ``rollout``, and the same.
+
+    The generator comes to the same state, too: what is drawn next does not depend on which of the
+    two was called. Here its numbers are drawn in blocks, and each decision takes the next one.
+    """
+    draws = Draws(rng, num_expected=8 * num_rollouts)
+    drawn = [
+        space.walk(lambda decision: draws.below(len(decision.options))) for _ in range(num_rollouts)
+    ]
+    draws.settle()
+    return drawn
+
+
 def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> Genotype:
     """A random architecture that is not taken; there must be one.
 
@@ -28,38 +45,91 @@ def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> G
     back to the first.
     """
     genotype = rollout(space, rng)
-    while key_of(genotype) in taken:
-        genotype = after(space, genotype) or first(space)
-    return genotype
+    if key_of(genotype) not in taken:
+        return genotype
+    place = Place.of(space, genotype)
+    while key_of(place.genotype) in taken:
+        place = place.after() or Place.of(space, {})
+    return place.genotype
 
 
-def first(space: Space) -> Genotype:
-    """The first architecture in lexicographic order."""
-    return space.walk(lambda decision: 0)
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A question of a compiled space: what was asked in it, and all answers, forced ones too."""
+
+    asked: list[Decision]
+    genotype: Genotype
 
 
-def after(space: Space, genotype: Genotype) -> Genotype | None:
-    """The next architecture in lexicographic order; None after the last.
+def _answered(question: Question, answers: Iterable[int]) -> _Answered:
+    """A question asked with these answers first, and then with zeros."""
+    found, remaining = _Answered([], {}), iter(answers)
 
-    The last answer that can be raised is; what is asked after it starts at 0. The first
-    architecture, where the genotype is of an earlier stage of the space.
+    def choose(decision: Decision) -> int:
+        found.asked.append(decision)
+        return next(remaining, 0)
+
+    question.ask(writing(found.genotype, choose))
+    return found
+
+
+class Place:
+    """Where an architecture stands in the lexicographic order of its space.
+
+    Only what the next one answers differently is asked again to find it.
+
+    Attributes:
+        space: it.
+        genotype: the architecture.
     """
-    asked: list[Decision] = []
 
-    def replay(decision: Decision) -> int:
-        asked.append(decision)
-        return genotype.get(decision.path, 0)
+    __slots__ = ("_answered", "_firsts", "genotype", "space")
 
-    if space.walk(replay) != genotype:
-        return first(space)
-    raisable = [d.path for d in asked if genotype[d.path] + 1 < len(d.options)]
-    if not raisable:
+    def __init__(
+        self, space: Space, answered: list[_Answered], firsts: list[_Answered | None]
+    ) -> None:
+        self.space = space
+        self.genotype: Genotype = {}
+        self._answered = answered
+        self._firsts = firsts
+        for each in answered:
+            self.genotype.update(each.genotype)
+
+    @classmethod
+    def of(cls, space: Space, genotype: Genotype) -> "Place":
+        """The place of an architecture; what the genotype does not answer is 0."""
+        answered = []
+        for question in space.compiled:
+            found = _Answered([], {})
+
+            def replay(decision: Decision, asked: list[Decision] = found.asked) -> int:
+                asked.append(decision)
+                return genotype.get(decision.path, 0)
+
+            question.ask(writing(found.genotype, replay))
+            answered.append(found)
+        return cls(space, answered, [None] * len(answered))
+
+    def after(self) -> "Place | None":
+        """The place of the next architecture; None after the last.
+
+        The last answer that can be raised is; what is asked after it starts at 0.
+        """
+        for position in reversed(range(len(self._answered))):
+            asked, genotype = self._answered[position].asked, self._answered[position].genotype
+            for raised in reversed(range(len(asked))):
+                if genotype[asked[raised].path] + 1 < len(asked[raised].options):
+                    answers = [genotype[decision.path] for decision in asked[: raised + 1]]
+                    answers[-1] += 1
+                    changed = _answered(self.space.compiled[position], answers)
+                    rest = map(self._first, range(position + 1, len(self._answered)))
+                    answered = [*self._answered[:position], changed, *rest]
+                    return Place(self.space, answered, self._firsts)
         return None
-    kept = {d.path for d in asked[: [d.path for d in asked].index(raisable[-1])]}
 
-    def step(decision: Decision) -> int:
-        if decision.path == raisable[-1]:
-            return genotype[decision.path] + 1
-        return genotype[decision.path] if decision.path in kept else 0
-
-    return space.walk(step)
+    def _first(self, position: int) -> _Answered:
+        """A question with zeros for answers, asked once for all places that follow each other."""
+        found = self._firsts[position]
+        if found is None:
+            found = self._firsts[position] = _answered(self.space.compiled[position], ())
+        return found

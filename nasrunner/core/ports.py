@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nasrunner.core.decision import Genotype
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
 
 Hear = Callable[[Report], bool]
@@ -227,7 +228,8 @@ class Summary:
     Attributes:
         reason: why the study ended, in words.
         counts: number of children by what became of them: completed, failed, invalid, reused.
-        best: the best children, best first: index, reward, architecture, parameters, hash.
+        best: the best children, best first: index, reward, architecture, parameters, hash;
+            where none was trained to its end, also the epochs after which these were paused.
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
@@ -247,10 +249,14 @@ class Summary:
 class Tracker(Protocol):
     """Records a study for people. It must not stop a study, whatever happens to it."""
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
-        """A study starts, or goes on: ``recorded`` is what its ledger already holds.
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
+        """A study starts, or goes on.
 
-        ``inspect`` gives the blueprint of a recorded child where the tracker still lacks it.
+        Args:
+            info: the study.
+            state: what its ledger already holds. It goes on with the study, in the thread that
+                calls the tracker: whatever that is told of is in it by then.
+            inspect: gives the blueprint of a recorded child where the tracker still lacks it.
         """
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from nasrunner.core.decision import Choose, Decision
+from nasrunner.core.decision import Choose, Decision, Genotype
+from nasrunner.core.errors import SpaceError
 
 
 class Question(Protocol):
@@ -40,3 +41,25 @@ class Asked:
             opened = self._made[index] = tuple(self._opens(index))
         for question in opened:
             question.ask(choose)
+
+
+def writing(genotype: Genotype, choose: Choose) -> Choose:
+    """What a question is asked with: answers by ``choose``, and writes the answers down.
+
+    A decision that is forced is answered without asking ``choose``.
+
+    Args:
+        genotype: where the answers are written.
+        choose: answers.
+    """
+
+    def ask(decision: Decision) -> int:
+        index = int(choose(decision)) if decision.forced is None else decision.forced
+        if not 0 <= index < len(decision.options):
+            raise SpaceError(
+                f"{decision.path!r} has {len(decision.options)} options, got index {index}"
+            )
+        genotype[decision.path] = index
+        return index
+
+    return ask

@@ -23,7 +23,7 @@ from nasrunner.core.decision import (
     with_parts,
 )
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.questions import Asked, Question
+from nasrunner.core.questions import Asked, Question, writing
 from nasrunner.core.shapes import InShape, shown_inputs
 from nasrunner.core.shapes import Shape as Shape  # modules take both from here
 
@@ -79,17 +79,8 @@ class Space(ABC):
             SpaceError: an answer is not the index of an option.
         """
         genotype: Genotype = {}
-
-        def ask(decision: Decision) -> int:
-            index = int(choose(decision)) if decision.forced is None else decision.forced
-            if not 0 <= index < len(decision.options):
-                raise SpaceError(
-                    f"{decision.path!r} has {len(decision.options)} options, got index {index}"
-                )
-            genotype[decision.path] = index
-            return index
-
-        for question in self._program:
+        ask = writing(genotype, choose)
+        for question in self.compiled:
             question.ask(ask)
         return genotype
 
@@ -262,12 +253,13 @@ class Space(ABC):
         return enter(self)
 
     @functools.cached_property
-    def _program(self) -> tuple[Question, ...]:
+    def compiled(self) -> tuple[Question, ...]:
+        """The questions of a walk, in order; none depends on the answers to another."""
         return tuple(questions_of(self, self._root))
 
     def __getstate__(self) -> dict[str, Any]:
         """The module without what its walks have made, which a process makes for itself."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "_program")}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "compiled")}
 
     @functools.cached_property
     def _unresolved(self) -> tuple[tuple[str, Any], ...]:

@@ -48,7 +48,7 @@ class Export:
     Attributes:
         differences: file -> its largest difference from the network.
         problems: why a file was not written.
-        notes: what is not known of the network.
+        notes: what to know of the network, or is not known.
     """
 
     trained: Trained
@@ -72,6 +72,8 @@ class Export:
                 f"data.in_dtype={in_dtype}: networks of tokens cannot be exported; legal are "
                 "networks of numbers"
             )
+        if self.trained.note:
+            self.notes.append(self.trained.note)
         self.folder = self.output.folder
         self.output.check((CODE, WEIGHTS, ONNX, FACTS))
 

@@ -1,7 +1,7 @@
 """Finds the network that is to be exported, and its weights."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import torch
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from torch import nn
 
-from nasrunner.children.fit.allowed import allowed_classes
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
@@ -39,6 +39,7 @@ class Trained:
         proposal: its genotype, and the number of the child.
         config: what it was trained with: data, task, optimizer, scheduler and trainer.
         trusted: configurations whose packages may have objects in a checkpoint.
+        note: what to know of it, in a sentence; mostly empty.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class Trained:
     proposal: Proposal
     config: Mapping[str, Any]
     trusted: Mapping[str, Any]
+    note: str = ""
 
     @property
     def frozen(self) -> SearchSpace:
@@ -191,7 +193,7 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
         raise ConfigError(
             f"from={study.folder}: the folder of its best child, {folder}, is not there"
         )
-    return _network_in(folder, study, trust)
+    return replace(_network_in(folder, study, trust), note=study.about_until)
 
 
 def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:

@@ -104,9 +104,9 @@ def _title(groups: Sequence[Group], num_studies: int) -> str:
 
 
 def _best(studies: Sequence[RecordedStudy]) -> RecordedStudy | None:
-    """The study with the best child; None where no child has a reward."""
-    found = [(_best_reward(study), -n, study) for n, study in enumerate(studies) if study.best(1)]
-    return max(found, key=lambda each: each[:2])[2] if found else None
+    """The study with the best child, if one was trained to its end; None: none has a reward."""
+    found = [study for study in studies if study.best(1)]  # of equal ones the first is taken
+    return max(found, key=lambda each: (each.until is None, _best_reward(each)), default=None)
 
 
 def _best_reward(study: RecordedStudy) -> float:

@@ -157,7 +157,9 @@ class Session:
         return metric.replace("val_", "test_", 1) if metric.startswith("val_") else "test_loss"
 
     def warnings(self) -> Iterator[str]:
-        """What of the configuration and the grid has no effect, in sentences."""
+        """What of the study, the configuration and the grid to know before, in sentences."""
+        if self.study.about_until:
+            yield f"{self.study.folder}: {self.study.about_until}"
         patience = self.config["trainer"]["stop_patience"]
         if self.request.on == "train_and_validation" and patience is not None:
             but = ", but for the points of the grid" if self.grid else ""

@@ -2,12 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary, Tracker
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.screen.text import printable
@@ -113,9 +113,9 @@ class PointLines:
         self.search = search
         self._num_ended = 0
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
-        self._num_ended = len(recorded)
-        done = f", {self._num_ended} of its points done before" if recorded else ""
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
+        self._num_ended = len(state.history.outcomes)
+        done = f", {self._num_ended} of its points done before" if self._num_ended else ""
         text = f"Grid of child {self.search.name}{done}, in {short(info.folder)}"
         self.console.print(Text(text, style="bold"), soft_wrap=True)
 

@@ -1,10 +1,7 @@
 """A second search beside a study, with the same budget in the same workers, to compare it with."""
 
-from collections.abc import Sequence
-
+from nasrunner.core.ledger.history import History
 from nasrunner.core.ports import BaselineComparison, Executor, Summary
-from nasrunner.core.ranking import Ranking
-from nasrunner.core.records import Outcome
 from nasrunner.study.loop import Study
 
 
@@ -61,33 +58,33 @@ class SideBySide:
 
     def _comparison(self) -> BaselineComparison:
         name = type(self.baseline.searcher).__name__
-        return compare(name, self.study.history.outcomes, self.baseline.history.outcomes)
+        return compare(name, self.study.history, self.baseline.history)
 
 
-def compare(name: str, mine: Sequence[Outcome], theirs: Sequence[Outcome]) -> BaselineComparison:
+def compare(name: str, mine: History, theirs: History) -> BaselineComparison:
     """A study's outcomes against those of its baseline.
+
+    Rewards after different numbers of epochs are not compared.
 
     Zoph & Le 2017 (arXiv:1611.01578), figure 6, compare with random search like this, by the best
     1, 5 and 15 different children.
 
     Args:
         name: the baseline's searcher.
-        mine: of the study, in the order they were recorded.
+        mine: of the study.
         theirs: of the baseline.
     """
-    first, second = Ranking(mine), Ranking(theirs)
+    (first, rung), (second, other_rung) = mine.shown(), theirs.shown()
 
     def difference_of_best(count: int) -> float | None:
+        if rung != other_rung:
+            return None
         means = first.mean_of_best(count), second.mean_of_best(count)
         return None if means[0] is None or means[1] is None else means[0] - means[1]
 
     return BaselineComparison(
         name=name,
-        num_children=(_num_evaluations(mine), _num_evaluations(theirs)),
+        num_children=(mine.num_spent, theirs.num_spent),
         best=difference_of_best(1),
         top_5=difference_of_best(5),
     )
-
-
-def _num_evaluations(outcomes: Sequence[Outcome]) -> int:
-    return sum(outcome.is_evaluation for outcome in outcomes)

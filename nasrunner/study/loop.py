@@ -222,7 +222,7 @@ class Study:
         """Tells the trackers, and sends off what was in flight when the ledger was written."""
         pending = tuple(self.state.in_flight.values())
         for tracker in self.trackers:
-            tracker.open(self.info, tuple(self.history.outcomes), self.inspect)
+            tracker.open(self.info, self.state, self.inspect)
         now = dict(self.info.fingerprints)
         if self.ledger.events:
             self._note(Resumed(now, self._changed_since(now)))
@@ -323,7 +323,9 @@ class Study:
         index = report.index
         if index not in self.state.in_flight:
             return False  # it has ended meanwhile
-        if report.epoch > self.state.heard.get(index, 0):
+        source = self.state.in_flight[index].continues
+        before = 0 if source is None else self.state.num_epochs.get(source, 0)
+        if report.epoch > max(before, self.state.heard.get(index, 0)):
             self._note(Reported(report))
             with self._searching():
                 self.searcher.report(report)

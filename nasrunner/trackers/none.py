@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.tracking import Records, RetrainedNetwork
@@ -22,7 +23,7 @@ class NoTracker:
     def prepare(self) -> None:
         pass
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         pass
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:

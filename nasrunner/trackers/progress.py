@@ -6,8 +6,7 @@ import logging
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,16 +18,30 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.ranking import mean_of
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.ranking import Ranking, mean_of
 from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full
-_STYLES = {"completed": "green", "failed": "red", "invalid": "yellow"}
+_STYLES = {
+    "failed": ("failed", "failed", "red"),
+    "invalid": ("invalid", "invalid", "yellow"),
+    "paused": ("paused", "paused", "green"),
+    "stopped": ("stopped", "stopped", "yellow"),
+    "continued": ("continued", "continued", "green"),
+    "estimates": ("estimate", "estimates", "green"),
+    "supernets": ("supernet", "supernets", "green"),
+}
+"""What the live display counts: the word for one, for several, and the colour of both."""
+
+_BESIDE = ("estimates", "supernets")
+"""What a study counts and is no child."""
 
 
 class ProgressDisplay:
@@ -58,26 +71,22 @@ class ProgressDisplay:
         self._live: Live | None = None
         self._handler = _WarningHandler(self)
         self._redirected: list[tuple[logging.StreamHandler[IO[str]], IO[str]]] = []
-        self._counts: Counter[str] = Counter()
+        self._state = StudyState()
         self._num_earlier = 0
         self._running: set[int] = set()
-        self._ranking = Ranking()
-        self._first_failed: int | None = None
-        self._first_with: dict[str, int] = {}
+        self._first_with: dict[str, str] = {}
         self._warned: set[str] = set()
         self._info: StudyInfo | None = None
         self._opened = time.monotonic()
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         self._info = info
+        self._state = state
         self._opened = time.monotonic()
-        for outcome in recorded:
-            self._count(outcome)
-        self._num_earlier = self._num_spent
+        self._num_earlier = self._history.num_spent
         self.listen()
-        noun = "child" if len(recorded) == 1 else "children"
-        resumed = f", {len(recorded)} {noun} recorded before" if recorded else ""
-        self._print(Text(f"{info.name} in {short(info.folder)}{resumed}", style="bold"))
+        before = _recorded_before(self._history)
+        self._print(Text(f"{info.name} in {short(info.folder)}{before}", style="bold"))
         if self.is_live:
             # A new renderable each time: the clock ticks between two children, too.
             self._live = Live(
@@ -102,11 +111,10 @@ class ProgressDisplay:
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         self._running.discard(outcome.proposal.index)
-        is_better = self._count(outcome)
         if not self.is_live:
-            self._print(self._line(outcome, is_better))
+            self._print(self._line(outcome))
         elif outcome.status == "failed" and (reason := self._reason(outcome)):
-            self.warn(f"child {outcome.proposal.index} failed: {reason}")
+            self.warn(f"{_noun(outcome.proposal)} {outcome.proposal.index} failed: {reason}")
 
     def warn(self, message: str) -> None:
         """Prints a warning, above the live display where there is one; the same one only once."""
@@ -119,13 +127,13 @@ class ProgressDisplay:
         self._stop()
         if summary.best:
             self._print(_best_table(summary))
+            if (epochs := summary.best[0].get("epochs")) is not None:
+                told = f"None was trained to its end: these were paused after {_epochs(epochs)}."
+                self._print(Text(told))
         self._print(Text.assemble(("Ended: ", "bold"), summary.reason))
         if summary.failure is not None:
             self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
-        counts = ", ".join(_counted(name, n) for name, n in summary.counts.items() if n)
-        if self._counts["diverged"]:
-            counts += f"; {self._counts['diverged']} with a reward diverged"
-        self._print(Text.assemble(("Children: ", "bold"), counts or "none"))
+        self._print(Text.assemble(("Children: ", "bold"), self._counted(summary)))
         spent = (
             f"{_clock(summary.wall_s)}; training, summed over children: {_clock(summary.cost_s)}"
         )
@@ -133,8 +141,9 @@ class ProgressDisplay:
         if summary.baseline is not None:
             self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))
         if self._info is not None:
-            if self._first_failed is not None:
-                told = self._traceback(self._info.folder)
+            failed = (o.proposal for o in self._history.outcomes if o.status == "failed")
+            if (first := next(failed, None)) is not None:
+                told = _traceback(self._info.folder, first)
                 self._print(Text.assemble(("Traceback: ", "bold"), told))
             self._print(Text.assemble(("Folder: ", "bold"), short(self._info.folder)))
             if summary.reason == "interrupted":
@@ -145,28 +154,39 @@ class ProgressDisplay:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
 
     @property
-    def _num_spent(self) -> int:
-        """Children that count against ``max_children``."""
-        return self._counts["completed"] + self._counts["failed"]
+    def _history(self) -> History:
+        return self._state.history
 
-    def _count(self, outcome: Outcome) -> bool:
-        """Takes an outcome; returns whether it is the best so far."""
-        is_repeated = outcome.status == "invalid" and outcome.reused_from is not None
-        self._counts["repeated" if is_repeated else outcome.status] += 1
-        self._counts["diverged"] += outcome.reward is not None and "diverged" in outcome.metrics
-        if outcome.status == "failed" and self._first_failed is None:
-            self._first_failed = outcome.proposal.index
-        return self._ranking.add(outcome)
+    def _counted(self, summary: Summary) -> str:
+        """How many children there are by what became of them; then what is beside them."""
+        counts = [(name, number) for name, number in summary.counts.items() if number]
+        text = ", ".join(_counted(*each) for each in counts if each[0] not in _BESIDE) or "none"
+        outcomes = self._history.outcomes
+        if diverged := sum(o.reward is not None and "diverged" in o.metrics for o in outcomes):
+            text += f"; {diverged} with a reward diverged"
+        if beside := ", ".join(_counted(*each) for each in counts if each[0] in _BESIDE):
+            text += f"; beside them {beside}"
+        return text
 
-    def _line(self, outcome: Outcome, is_better: bool) -> Text:
+    def _is_best(self, outcome: Outcome) -> bool:
+        """Whether it makes its architecture the best so far, or keeps it."""
+        best = self._history.shown()[0].top()
+        if best is None or outcome.reused_from is not None or not self._history.compares(outcome):
+            return False
+        return best.outcome.proposal.hash == outcome.proposal.hash
+
+    def _line(self, outcome: Outcome) -> Text:
         """``child 7  0.9812  3.1 s  best 0.9834 (child 4)``."""
-        line = Text(f"child {outcome.proposal.index:<4} ")
+        line = Text(f"{_noun(outcome.proposal)} {outcome.proposal.index:<4} ")
         if outcome.reward is not None:
-            line.append(f"{outcome.reward:<8.5g} ", style="bold" if is_better else "")
+            style = "bold" if self._is_best(outcome) else ""
+            line.append(f"{outcome.reward:<8.5g} ", style=style)
+        elif outcome.proposal.kind == "supernet" and outcome.status == "completed":
+            line.append(f"found {_many(len(outcome.found), 'child', 'children')} ")
         elif outcome.status == "duplicate":
             line.append("duplicate: ")
         else:
-            reason = self._reason(outcome) or f"as child {self._first_with[_why(outcome)]}"
+            reason = self._reason(outcome) or f"as {self._first_with[_why(outcome)]}"
             line.append(f"{outcome.status}: {reason} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as child {outcome.reused_from} ")
@@ -174,26 +194,34 @@ class ProgressDisplay:
             line.append(f"{outcome.cost_s:.1f} s ")
         if outcome.reward is not None and outcome.metrics.get("diverged"):
             line.append("diverged ", style="red")
+        if told := self._what_of_it(outcome):
+            line.append(f"{told} ")
         return line.append(f" {self._best_text()}")
+
+    def _what_of_it(self, outcome: Outcome) -> str:
+        """What a training was that is none from first weights to its end; empty for those."""
+        proposal, parts = outcome.proposal, []
+        if (source := proposal.continues) is not None:
+            parts.append(f"goes on with child {source}")
+        parts += [f"{key}={value:g}" for key, value in proposal.fidelity.items()]
+        if outcome.status == "paused":
+            parts.append(f"paused after {_epochs(proposal.until)}")
+        if outcome.status == "stopped":
+            lengths = [len(values) for values in outcome.curve.values()]
+            asked = self._state.stopping.get(proposal.index)
+            parts.append(f"stopped after {_epochs(max(lengths, default=asked))}")
+        return ", ".join(parts)
 
     def _reason(self, outcome: Outcome) -> str:
         """Why a child has no reward; empty where another had none for the same reason before."""
-        first = self._first_with.setdefault(_why(outcome), outcome.proposal.index)
-        return last_line(outcome.error) if first == outcome.proposal.index else ""
-
-    def _traceback(self, folder: Path) -> str:
-        """Where the error of the first failed child stands in full."""
-        assert self._first_failed is not None
-        kept = ChildFolder.of(folder, self._first_failed).file(OUTCOME)
-        where = short(kept if kept.is_file() else folder / "ledger.jsonl")
-        return (
-            f"of child {self._first_failed} in {where}; all: nasrunner-report from={short(folder)}"
-        )
+        mine = f"{_noun(outcome.proposal)} {outcome.proposal.index}"
+        first = self._first_with.setdefault(_why(outcome), mine)
+        return last_line(outcome.error) if first == mine else ""
 
     def _status(self) -> RenderableType:
         """The live display: a bar, and a line of figures."""
         assert self._info is not None
-        total, done = self._info.max_children, self._num_spent
+        total, done = self._info.max_children, self._history.num_spent
         elapsed_s = time.monotonic() - self._opened
         bar = Table.grid(padding=(0, 1))
         if total:
@@ -204,11 +232,10 @@ class ProgressDisplay:
         else:
             bar.add_row(Spinner("dots"), f"{done} children", "")
         parts = [(f"{len(self._running)} running", "cyan")]
-        parts += [
-            (f"{self._counts[status]} {status}", style)
-            for status, style in _STYLES.items()
-            if self._counts[status] and status != "completed"
-        ]
+        history = self._history  # which changes meanwhile, in another thread
+        for name, (one, several, style) in _STYLES.items():
+            count = (history.statuses if name == "failed" else history.counts)[name]
+            parts += [(_many(count, one, several), style)] if count else []
         parts += [(self._best_text(), "bold")]
         parts += [(self.beside(), "cyan")] if self.beside is not None else []
         parts += [(f"{_clock(elapsed_s)} elapsed", "dim")]
@@ -218,19 +245,20 @@ class ProgressDisplay:
     def _left(self, elapsed_s: float) -> str:
         """The time left, as if the rest took as long as those of this session."""
         assert self._info is not None
-        done = self._num_spent - self._num_earlier
+        done = self._history.num_spent - self._num_earlier
         if not self._info.max_children or done < 1:
             return ""
-        remaining = max(0, self._info.max_children - self._num_spent)
+        remaining = max(0, self._info.max_children - self._history.num_spent)
         return f"about {_clock(elapsed_s / done * remaining)} left"
 
     def _best_text(self) -> str:
-        best = self._ranking.top()
+        ranking, until = self._history.shown()
+        best = ranking.top()
         if best is None:
             return "no reward yet"
-        return (
-            f"best {best.reward:.5g}{mean_of(best.num_trainings, best.spread)} (child {best.index})"
-        )
+        rung = "" if until is None else f" after {_epochs(until)}"
+        mean = mean_of(best.num_trainings, best.spread)
+        return f"best {best.reward:.5g}{mean}{rung} (child {best.index})"
 
     def _print(self, what: RenderableType) -> None:
         if isinstance(what, Text):
@@ -304,7 +332,37 @@ def _counted(name: str, count: int) -> str:
         "repeated": " (invalid, proposed again)",
         "duplicate": " (replaced)",
     }
-    return f"{count} {name}{saved.get(name, '')}"
+    return f"{_many(count, name.removesuffix('s'), name)}{saved.get(name, '')}"
+
+
+def _recorded_before(history: History) -> str:
+    """What a study that is resumed has already."""
+    counts = history.counts
+    others = [_many(counts[n], *_STYLES[n][:2]) for n in ("continued", *_BESIDE) if counts[n]]
+    num_children = sum(n for name, n in counts.items() if name not in ("continued", *_BESIDE))
+    parts = [_many(num_children, "child", "children")] if num_children else []
+    told = ", ".join([*parts, *others])
+    return f", {told} recorded before" if told else ""
+
+
+def _traceback(folder: Path, first: Proposal) -> str:
+    """Where the error of the first failed child stands in full."""
+    kept = ChildFolder.of(folder, first.index).file(OUTCOME)
+    where = short(kept if kept.is_file() else folder / "ledger.jsonl")
+    told = f"of {_noun(first)} {first.index} in {where}"
+    return f"{told}; all: nasrunner-report from={short(folder)}"
+
+
+def _noun(proposal: Proposal) -> str:
+    return "child" if proposal.kind == "train" else proposal.kind
+
+
+def _many(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
+
+
+def _epochs(count: int | None) -> str:
+    return "some epochs" if count is None else _many(count, "epoch", "epochs")
 
 
 def _why(outcome: Outcome) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from nasrunner.core.errors import ConfigError, TrackingError
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.tracking import PublicTracker, Records, RetrainedNetwork
@@ -57,11 +58,11 @@ class SeveralTrackers:
         commands = [tracker.ui_command for tracker in self._trackers]
         return "\n".join(filter(None, commands)) or None
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         for tracker in self._trackers:
-            tracker.open(info, recorded, inspect)
+            tracker.open(info, state, inspect)
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         for tracker in self._trackers:
             tracker.started(proposal, blueprint)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nasrunner.core.errors import ConfigError, SpaceError
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.files import replace_file
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal, last_line
@@ -30,9 +31,11 @@ class CsvTracker:
     """Adds a row to ``children.csv`` for each outcome, in the order in which these are recorded.
 
     Every row has the columns from ``index`` to ``flops``; ``values/<decision>`` and
-    ``metrics/<name>`` come as children have them, and are empty in the rows of others. The file is
-    written whole where a column is added or a study is resumed: its rows follow from the ledger
-    then, but for what is known of an architecture, which is taken from the file where it is there.
+    ``metrics/<name>`` come as children have them, and are empty in the rows of others. So do
+    ``kind`` (of an estimate or a supernet), ``fidelity``, ``until``, ``sources`` and ``parent``.
+    The file is written whole where a column is added or a study is resumed: its rows follow from
+    the ledger then, but for what is known of an architecture, which is taken from the file where it
+    is there.
     """
 
     files: ClassVar[Sequence[str]] = (FILE,)
@@ -52,7 +55,7 @@ class CsvTracker:
         """How a person looks at the table; None while there is none."""
         return None if self._path is None else f"less -S {shlex.quote(short(self._path))}"
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         """Writes what the ledger holds.
 
         Raises:
@@ -62,13 +65,13 @@ class CsvTracker:
         known = _read(self._path)
         self._columns = [*_OF_OUTCOME, *_OF_BLUEPRINT]
         self._rows = []
-        for outcome in recorded:
+        for outcome in state.history.outcomes:
             index = str(outcome.proposal.index)
             row = known.get(index) or _of_blueprint(self._blueprint(outcome, inspect))
             self._add({**_of_outcome(outcome), **row})
         self._write()
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         pass
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
@@ -99,6 +102,8 @@ class CsvTracker:
         """Does nothing: ``nasrunner-retrain`` writes a table of its own, ``retrain.csv``."""
 
     def _blueprint(self, outcome: Outcome, inspect: Inspect) -> Blueprint | None:
+        if outcome.proposal.kind == "supernet":  # which is no child of the space
+            return None
         try:
             return inspect(outcome.proposal.genotype)
         except SpaceError:  # an invalid child has none
@@ -150,7 +155,20 @@ def _of_outcome(outcome: Outcome) -> dict[str, str]:
         "error": None if outcome.error is None else last_line(outcome.error),
     }
     metrics = {f"{_METRICS}{name}": value for name, value in outcome.metrics.items()}
-    return {name: _cell(value) for name, value in (fixed | metrics).items()}
+    known = fixed | _of_proposal(outcome.proposal) | metrics
+    return {name: _cell(value) for name, value in known.items()}
+
+
+def _of_proposal(proposal: Proposal) -> dict[str, object]:
+    """What is no plain training's, where there is something."""
+    told = {
+        "kind": None if proposal.kind == "train" else proposal.kind,
+        "fidelity": " ".join(f"{key}={value:g}" for key, value in proposal.fidelity.items()),
+        "until": proposal.until,
+        "sources": " ".join(f"{each.what}:{each.child}" for each in proposal.sources),
+        "parent": proposal.parent,
+    }
+    return {name: value for name, value in told.items() if value not in (None, "")}
 
 
 def _of_blueprint(blueprint: Blueprint | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nasrunner.children.evaluating import Evaluation, mean_curves, mean_outcome
-from nasrunner.children.fit.attempts import Attempt
+from nasrunner.children.progress.attempts import Attempt
 from nasrunner.core import ConfigError, DataError, Outcome, Proposal, child_folder
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.seeds import derived_seed

@@ -5,7 +5,8 @@ import torch
 
 from nasrunner.core import child_folder
 from tests.children.blobs import IMAGES, train
-from tests.children.fit.test_continuing import (
+from tests.children.fit.test_memory_format import LAYERS
+from tests.children.progress.test_continuing import (
     EVERY_EPOCH,
     NOISY,
     curves,
@@ -13,7 +14,6 @@ from tests.children.fit.test_continuing import (
     uninterrupted,
     without_times,
 )
-from tests.children.fit.test_memory_format import LAYERS
 from tests.children.studies import assert_all_end, make_study
 from tests.children.studies import train as train_in
 

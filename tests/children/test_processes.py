@@ -36,7 +36,7 @@ def test_the_reason_is_what_was_said_and_which_rank_it_was(
 def test_a_fault_of_the_machine_is_told_in_its_own_words(tmp_path: Path, monkeypatch) -> None:
     said = b"a warning\nnasrunner.child: No space left on device: /full\nrank 1 leaves\n"
 
-    def interrupted(folder, num_ranks, output):
+    def interrupted(folder, num_ranks, output, hearing):
         output.write(said)
         return FAULT
 

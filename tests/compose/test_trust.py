@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from nasrunner import show_space
-from nasrunner.children.fit.continuing import read_progress
+from nasrunner.children.progress.continuing import read_progress
 from nasrunner.compose.launch import build_space, run_study
 from nasrunner.compose.saved import save_config, saved_config
 from nasrunner.compose.signature import key_path, why_not_own
@@ -342,7 +342,7 @@ def checkpoint(path: Path, **changes: object) -> Path:
 def test_a_checkpoint_runs_nothing(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "last.ckpt", state=Payload(tmp_path / "ran"))
     with pytest.warns(UserWarning, match="last.ckpt is not used.*cannot be read"):
-        assert read_progress(path, "mine", {}) is None
+        assert read_progress(path, ["mine"], {}) is None
     assert not (tmp_path / "ran").exists()
 
 
@@ -379,10 +379,10 @@ def test_a_checkpoint_holds_objects_of_packages_that_the_configuration_names(
     path = checkpoint(tmp_path / "last.ckpt", harmless=harmless, own=Kept())
     callback = {"_target_": "tests.anything.Callback" if is_named else "torch.optim.Adam"}
     if is_named:
-        assert read_progress(path, "mine", {"trainer": {"callbacks": [callback]}}) is not None
+        assert read_progress(path, ["mine"], {"trainer": {"callbacks": [callback]}}) is not None
     else:
         with pytest.warns(UserWarning, match="cannot be read.*tests.compose.test_trust.Kept"):
-            assert read_progress(path, "mine", {"optimizer": callback}) is None
+            assert read_progress(path, ["mine"], {"optimizer": callback}) is None
 
 
 @pytest.mark.parametrize("what", ["data", "trainer"])

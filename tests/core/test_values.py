@@ -8,7 +8,6 @@ from types import ModuleType
 import nasrunner
 
 STATE = {
-    "Attempt",  # to train a child: what it has reached so far
     "Batch",  # rewards that arrive
     "Canvas",  # SVG elements as they are painted
     "EvaluationConfig",  # OmegaConf fills it

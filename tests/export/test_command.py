@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from nasrunner.__main__ import main as search
 from nasrunner.data.digits import Digits
 from nasrunner.export.command import main
+from tests.paused import pause_all
 
 Command = Callable[..., None]
 QUICK = (
@@ -195,6 +196,17 @@ def test_a_reward_of_several_trainings_is_not_taken_for_that_of_the_weights(
     code = (tmp_path / "out" / "network.py").read_text()
     assert re.search(r"reward +[\d.]+ \(val_accuracy, mean of 2 trainings\)", code)
     assert "(the first is 0) of the first training, best.ckpt" in code
+
+
+def test_the_best_of_the_longest_rung_is_exported_and_said_to_be_that(
+    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    pause_all(tmp_path / "study", 2)
+    command(f"from={tmp_path / 'study'}", f"to={tmp_path / 'out'}")
+    told = "No child was trained to its end: the best are of those paused after 2 epochs."
+    assert capsys.readouterr().err == f"nasrunner-export: {told}\n"
+    assert told in json.loads((tmp_path / "out" / "export.json").read_text())["notes"]
 
 
 def test_without_weights_only_the_code_is_written(

@@ -109,8 +109,9 @@ class Recording:
             yield
         self._open = None
 
-    def propose(self, units: int, at_s: float | None = None) -> Proposal:
-        proposal = Proposal(self.num_proposed, {"0/affine/units": units})
+    def propose(self, units: int, at_s: float | None = None, **fields: Any) -> Proposal:
+        genotype = {} if fields.get("kind") == "supernet" else {"0/affine/units": units}
+        proposal = Proposal(self.num_proposed, genotype, **fields)
         self.num_proposed += 1
         self._append("proposed", proposal.to_json(), at_s)
         return proposal

@@ -9,12 +9,13 @@ import pytest
 from hydra.errors import HydraException
 
 from nasrunner.core import NasRunnerError, OneOf, Outcome, Proposal
-from nasrunner.recorded import RecordedStudy
+from nasrunner.recorded import RecordedStudy, read_study
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridPoint, GridSearch, best_of
 from nasrunner.retrain.request import RetrainRequest, changed
 from nasrunner.retrain.session import Session
 from nasrunner.spaces.language.parsing import parse_space
+from tests.paused import pause_all
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted(path.stem for path in (ROOT / "conf" / "grid").glob("*.yaml"))
@@ -186,3 +187,14 @@ def test_the_first_of_the_best_points_wins_and_failed_ones_never() -> None:
     assert best_of(points[1:2]) is None
     assert best_of([points[4], points[1]]) is points[4]
     assert best_of([]) is None
+
+
+def test_the_best_of_the_longest_rung_are_retrained_and_said_to_be_that(study: Path) -> None:
+    assert list(Session(read_study(study), RetrainRequest("", top=1)).warnings()) == []
+    pause_all(study, 2)
+    session = Session(read_study(study), RetrainRequest("", top=1))
+    (warning,) = session.warnings()
+    assert warning.endswith(
+        "No child was trained to its end: the best are of those paused after 2 epochs."
+    )
+    assert len(session.children) == 1

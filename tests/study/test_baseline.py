@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core import Outcome, Proposal, StudyInfo, Summary
+from nasrunner.core import Outcome, Proposal, Status, StudyInfo, Summary
+from nasrunner.core.ledger.history import History
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.baseline import SideBySide, compare
@@ -134,24 +135,29 @@ def test_a_baseline_whose_children_all_fail_has_no_difference(tmp_path):
     )
 
 
-def outcomes(*children: tuple[int, float | None]) -> list[Outcome]:
-    """Of these (units, reward) pairs, in turn."""
-    return [
-        Outcome(
-            Proposal(index, {"units": units}), "failed" if reward is None else "completed", reward
-        )
-        for index, (units, reward) in enumerate(children)
-    ]
+Trained = tuple[int, float | None]
+"""Units, and the reward."""
+
+
+def history(*children: Trained, until: int | None = None) -> History:
+    """Of these children, in turn."""
+    made = History()
+    for index, (units, reward) in enumerate(children):
+        status: Status = "completed" if until is None else "paused"
+        proposal = Proposal(index, {"units": units}, until=until)
+        made.add(Outcome(proposal, "failed" if reward is None else status, reward))
+    return made
 
 
 def test_a_repeated_child_is_one_of_the_best_five_only_once():
-    repeating = outcomes((0, 0.9), (0, 0.9), (0, 0.9), (1, 0.5), (2, 0.4), (3, 0.3), (4, 0.2))
-    others = outcomes((5, 0.1), (6, 0.1), (7, 0.1), (8, 0.1), (9, 0.1), (9, None))
+    trained: list[Trained] = [(0, 0.9)] * 3 + [(1, 0.5), (2, 0.4), (3, 0.3), (4, 0.2)]
+    repeating = history(*trained)
+    others = history((5, 0.1), (6, 0.1), (7, 0.1), (8, 0.1), (9, 0.1), (9, None))
     found = compare("RandomSearch", repeating, others)
     assert found.num_children == (7, 6)
     assert found.best == pytest.approx(0.8)
     assert found.top_5 == pytest.approx((0.9 + 0.5 + 0.4 + 0.3 + 0.2) / 5 - 0.1)
-    assert compare("RandomSearch", repeating[:6], others).top_5 is None
+    assert compare("RandomSearch", history(*trained[:6]), others).top_5 is None
     assert found.text() == (
         "against RandomSearch with 7 and 6 children: best reward +0.8, mean of the best 5 "
         "different +0.36, in one run of each; what of it is chance shows over seeds (--multirun "
@@ -160,5 +166,11 @@ def test_a_repeated_child_is_one_of_the_best_five_only_once():
 
 
 def test_a_child_that_was_trained_again_has_the_mean_of_its_rewards():
-    found = compare("RandomSearch", outcomes((0, None), (0, 0.6), (0, 0.4)), outcomes((1, 0.4)))
+    found = compare("RandomSearch", history((0, None), (0, 0.6), (0, 0.4)), history((1, 0.4)))
     assert found.best == pytest.approx(0.1)
+
+
+def test_rewards_after_other_numbers_of_epochs_are_not_compared():
+    full, paused = history((0, 0.9)), history((0, 0.5), until=3)
+    assert compare("RandomSearch", full, paused).best is None
+    assert compare("RandomSearch", paused, history((1, 0.4), until=3)).best == pytest.approx(0.1)

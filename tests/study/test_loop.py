@@ -23,6 +23,7 @@ from nasrunner.core import (
     Summary,
 )
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.seeds import child_seed
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
@@ -49,8 +50,8 @@ class Recorder:
         self.outcomes: list[Outcome] = []
         self.summaries: list[Summary] = []
 
-    def open(self, info: StudyInfo, recorded: Any, inspect: Any) -> None:
-        self.opened = [outcome.proposal.index for outcome in recorded]
+    def open(self, info: StudyInfo, state: StudyState, inspect: Any) -> None:
+        self.opened = [outcome.proposal.index for outcome in state.history.outcomes]
 
     def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
         self.started_indices.append(proposal.index)

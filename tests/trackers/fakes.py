@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from nasrunner.core import (
     Summary,
     Tracker,
 )
+from nasrunner.core.ledger.events import Proposed, Recorded
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.records import child_folder
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.pictures.drawing import draw
@@ -59,6 +60,7 @@ class FakeStudy:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.state = StudyState()
         self.space = space()
         self.num_inspected = 0
 
@@ -121,6 +123,7 @@ class FakeStudy:
     def record(self, tracker: Tracker, index: int) -> None:
         """One child, from its proposal to the tracker."""
         outcome = self.outcome(index)
+        self.propose(outcome.proposal)
         if outcome.status != "invalid" and outcome.reused_from is None:
             tracker.started(outcome.proposal, self.inspect(outcome.proposal.genotype))
             self.run_child(index)
@@ -133,14 +136,27 @@ class FakeStudy:
         event = {"event": "outcome", "time": time.time(), **outcome.to_json()}
         with (self.folder / "ledger.jsonl").open("a") as file:
             file.write(json.dumps(event) + "\n")
+        self.take(outcome)
+
+    def propose(self, proposal: Proposal) -> None:
+        """Changes the state as the proposal's event does."""
+        if proposal.index not in self.state.proposals:
+            self.state.apply(Proposed(proposal), time.time())
+
+    def take(self, outcome: Outcome) -> None:
+        """Changes the state as the outcome's event does."""
+        self.propose(outcome.proposal)
+        self.state.apply(Recorded(outcome), time.time())
         self.outcomes.append(outcome)
 
-    def replay(self) -> Sequence[Outcome]:
+    def replay(self) -> StudyState:
         """What the ledger holds, after the process that wrote it was killed."""
-        lines = (self.folder / "ledger.jsonl").read_text().split("\n")[:-1]
-        events = [json.loads(line) for line in lines]
-        self.outcomes = [Outcome.from_json(e, self.proposal(e["index"])) for e in events]
-        return tuple(self.outcomes)
+        self.state, self.outcomes = StudyState(), []
+        path = self.folder / "ledger.jsonl"
+        for line in path.read_text().split("\n")[:-1] if path.exists() else []:
+            event = json.loads(line)
+            self.take(Outcome.from_json(event, self.proposal(event["index"])))
+        return self.state
 
     def summary(self, reason: str = "max_children=12 is spent") -> Summary:
         best = sorted((o for o in self.outcomes if o.reward is not None), key=lambda o: -o.reward)
@@ -179,7 +195,7 @@ def track(uri: str, folder: Path, num_children: int, **changes: object) -> FakeS
     """A whole study in one session."""
     study = FakeStudy(folder)
     tracked = tracker(uri, **changes)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     for index in range(num_children):
         study.record(tracked, index)
     tracked.close(study.summary())
@@ -189,10 +205,9 @@ def track(uri: str, folder: Path, num_children: int, **changes: object) -> FakeS
 if __name__ == "__main__":  # a session of a study in a process of its own, which tests kill
     uri, place, first, last = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     session = FakeStudy(place)
-    recorded = session.replay() if (place / "ledger.jsonl").exists() else ()
     artifacts = sys.argv[5] if len(sys.argv) > 5 else None
     mlflow = tracker(uri, artifact_uri=artifacts, poll_s=0.05, max_waiting=2)
-    mlflow.open(session.info, recorded, session.inspect)
+    mlflow.open(session.info, session.replay(), session.inspect)
     for number in range(first, last):
         session.record(mlflow, number)
     mlflow.close(session.summary())

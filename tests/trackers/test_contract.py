@@ -22,7 +22,9 @@ from nasrunner.compose.trackers import files_of, shipped_records, trackers_in
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SpaceError, Tracker
 from nasrunner.core.tracking import PublicTracker, RetrainedNetwork
 from nasrunner.trackers.progress import ProgressDisplay
+from tests.trackers import lineages
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy
+from tests.trackers.lineages import FAILED_ESTIMATE
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -44,8 +46,9 @@ class Study(FakeStudy):
             return Outcome(self.proposal(index), "duplicate", reused_from=2)
         return super().outcome(index)
 
-    def all_recorded(self) -> Recorded:
-        return {outcome.proposal.index: [outcome.status] for outcome in self.outcomes}
+
+def all_recorded(study: FakeStudy) -> Recorded:
+    return {outcome.proposal.index: [outcome.status] for outcome in study.outcomes}
 
 
 @dataclass
@@ -63,7 +66,7 @@ class Case:
     changes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.study = Study(self.root / "fake" / "2026")
+        self.study: FakeStudy = Study(self.root / "fake" / "2026")
         self.screen = io.StringIO()
 
     @property
@@ -90,8 +93,7 @@ class Case:
 
     def opened(self) -> Tracker:
         tracker = self.build()
-        recorded = self.study.replay() if (self.study.folder / "ledger.jsonl").exists() else ()
-        tracker.open(self.study.info, recorded, self.study.inspect)
+        tracker.open(self.study.info, self.study.replay(), self.study.inspect)
         return tracker
 
     def read(self) -> Recorded | None:
@@ -143,6 +145,48 @@ READ: dict[str, Callable[[Case], Recorded | None]] = {
 """How the records of a tracker are read. One that is new in conf/tracker is added here."""
 
 
+def numbers_in_mlflow(case: Case) -> list[int]:
+    """The proposals that a run names, and the estimates that are points."""
+    client = MlflowClient(case.uri)
+    experiment = client.get_experiment_by_name("fake")
+    runs = client.search_runs([experiment.experiment_id])
+    found: list[int] = []
+    for run in runs:
+        tags = run.data.tags
+        if tags["nasrunner.kind"] == "study":
+            points = client.get_metric_history(run.info.run_id, "estimate")
+            found += [point.step for point in points]
+        else:
+            assert run.info.status != "RUNNING"
+            told = tags.get("nasrunner.children", tags["nasrunner.index"])
+            found += map(int, told.split())
+    return [*found, FAILED_ESTIMATE]  # which has no value, and no point
+
+
+def numbers_in_table(case: Case) -> list[int]:
+    return [index for index, statuses in of_table(case).items() for _ in statuses]
+
+
+def numbers_in_both(case: Case) -> list[int]:
+    assert sorted(numbers_in_mlflow(case)) == sorted(numbers_in_table(case))
+    return numbers_in_table(case)
+
+
+def numbers_on_terminal(case: Case) -> list[int]:
+    found = re.findall(r"^(?:child|estimate|supernet) (\d+) ", case.screen.getvalue(), re.MULTILINE)
+    return list(map(int, found))
+
+
+NUMBERS: dict[str, Callable[[Case], list[int]]] = {
+    "mlflow": numbers_in_mlflow,
+    "csv": numbers_in_table,
+    "several": numbers_in_both,
+    "none": lambda case: list(range(lineages.NUM)),
+    TERMINAL: numbers_on_terminal,
+}
+"""How the outcomes are found of a study that has lineages, estimates and a supernet."""
+
+
 def kill(tracker: Tracker) -> None:
     """What the end of the process is to the threads of a tracker."""
     for each in getattr(tracker, "_trackers", (tracker,)):
@@ -154,7 +198,7 @@ def kill(tracker: Tracker) -> None:
 
 def test_the_trackers_are_found_and_each_has_a_reader() -> None:
     assert {"mlflow", "csv", "several", "none"} <= set(FOUND)
-    assert {*FOUND, TERMINAL} == set(READ)
+    assert {*FOUND, TERMINAL} == set(READ) == set(NUMBERS)
 
 
 @pytest.fixture(params=[*FOUND, TERMINAL])
@@ -177,7 +221,7 @@ def test_every_outcome_is_recorded_once_whatever_became_of_the_child(case: Case)
     for index in range(NUM_CHILDREN):
         case.study.record(tracker, index)
     tracker.close(case.study.summary())
-    expected = case.study.all_recorded()
+    expected = all_recorded(case.study)
     statuses = [expected[index] for index in (FAILED, INVALID, REUSED, DUPLICATE)]
     assert statuses == [["failed"], ["invalid"], ["completed"], ["duplicate"]]
     assert case.read() in (expected, None)
@@ -195,10 +239,33 @@ def test_a_study_that_was_killed_is_recorded_once_when_it_goes_on(case: Case) ->
     for index in range(8, NUM_CHILDREN):
         case.study.record(tracker, index)
     tracker.close(case.study.summary())
-    expected = case.study.all_recorded()
+    expected = all_recorded(case.study)
     if case.name == TERMINAL:  # which shows what happens while it is looked at
         expected = {index: each for index, each in expected.items() if index not in range(5, 8)}
     assert case.read() in (expected, None)
+
+
+def test_trainings_that_go_on_estimates_and_supernets_are_recorded_once(case: Case) -> None:
+    case.study = lineages.LineageStudy(case.study.folder)
+    tracker = case.opened()
+    for index in range(lineages.NUM):
+        case.study.record(tracker, index)
+    tracker.close(case.study.summary())
+    assert sorted(NUMBERS[case.name](case)) == list(range(lineages.NUM))
+
+
+@pytest.mark.parametrize("first", [lineages.FAILED_ESTIMATE, lineages.NEXT, lineages.LAST])
+def test_a_study_of_lineages_that_was_killed_is_recorded_once(case: Case, first: int) -> None:
+    case.study = lineages.LineageStudy(case.study.folder)
+    tracker = case.opened()
+    for index in range(first):
+        case.study.record(tracker, index)
+    kill(tracker)
+    tracker = case.opened()
+    for index in range(first, lineages.NUM):
+        case.study.record(tracker, index)
+    tracker.close(case.study.summary())
+    assert sorted(NUMBERS[case.name](case)) == list(range(lineages.NUM))
 
 
 def test_a_study_that_has_ended_and_goes_on_is_not_recorded_again(case: Case) -> None:
@@ -207,7 +274,7 @@ def test_a_study_that_has_ended_and_goes_on_is_not_recorded_again(case: Case) ->
         for index in range(first, last):
             case.study.record(tracker, index)
         tracker.close(case.study.summary())
-    assert case.read() in (case.study.all_recorded(), None)
+    assert case.read() in (all_recorded(case.study), None)
 
 
 @pytest.mark.parametrize("failure", [None, "every child failed: RuntimeError"])
@@ -217,7 +284,7 @@ def test_close_twice_is_close_once(case: Case, failure: str | None) -> None:
     summary = replace(case.study.summary(), failure=failure)
     tracker.close(summary)
     tracker.close(summary)
-    assert case.read() in (case.study.all_recorded(), None)
+    assert case.read() in (all_recorded(case.study), None)
 
 
 def test_a_study_without_a_child_is_opened_and_closed(case: Case) -> None:
@@ -247,11 +314,12 @@ def test_odd_values_are_recorded_as_any_others(case: Case) -> None:
     odd = Outcome(case.study.proposal(1), "completed", 1e-300, ODD_METRICS)
     bare = Outcome(case.study.proposal(2), "completed", 0.5, {"val_accuracy": 0.5})
     for outcome, blueprint in ((broken, odd_blueprint()), (odd, odd_blueprint()), (bare, None)):
+        case.study.propose(outcome.proposal)
         tracker.started(outcome.proposal, odd_blueprint())
+        case.study.take(outcome)
         tracker.recorded(outcome, blueprint)
-        case.study.outcomes.append(outcome)
     tracker.close(replace(case.study.summary(), best=[]))
-    assert case.read() in (case.study.all_recorded(), None)
+    assert case.read() in (all_recorded(case.study), None)
 
 
 def test_a_tracker_that_can_write_nothing_more_stops_no_study(case: Case) -> None:
@@ -265,6 +333,7 @@ def test_a_tracker_that_can_write_nothing_more_stops_no_study(case: Case) -> Non
     for index in (1, 2):
         outcome = case.study.outcome(index)
         blueprint = Blueprint(f"child {index}", {f"new/{index}": index}, 1, 1)
+        case.study.take(outcome)
         tracker.started(outcome.proposal, blueprint)
         tracker.recorded(outcome, blueprint)
     tracker.close(summary)
@@ -281,7 +350,7 @@ def test_a_child_that_cannot_be_built_any_more_is_recorded(case: Case) -> None:
     tracker = case.build()
     tracker.open(case.study.info, case.study.replay(), inspect)
     tracker.close(case.study.summary())
-    expected = {} if case.name == TERMINAL else case.study.all_recorded()
+    expected = {} if case.name == TERMINAL else all_recorded(case.study)
     assert case.read() in (expected, None)
 
 
@@ -296,7 +365,7 @@ def test_it_writes_no_other_files_in_the_studys_folder_than_it_says(public: Case
     public.study.append(public.study.outcome(0))
     summary = public.study.summary()
     before = files()
-    tracker.open(public.study.info, (), public.study.inspect)
+    tracker.open(public.study.info, public.study.state, public.study.inspect)
     tracker.close(summary)
     assert files() - before == set(files_of(public.config))
 
@@ -304,7 +373,7 @@ def test_it_writes_no_other_files_in_the_studys_folder_than_it_says(public: Case
 def test_how_to_look_at_it_is_said_before_and_after(public: Case) -> None:
     tracker = public.build()
     before = tracker.ui_command
-    tracker.open(public.study.info, (), public.study.inspect)
+    tracker.open(public.study.info, public.study.state, public.study.inspect)
     tracker.close(public.study.summary())
     after = tracker.ui_command
     assert before is None or before.strip()
@@ -340,7 +409,7 @@ def test_networks_are_taken_once_and_add_nothing_to_the_search(public: Case) -> 
     networks = [network(public.study.folder, f"0000-seed{seed}") for seed in range(2)]
     for number in (1, 2, 2):
         construct(public.config, "tracker").retrained(public.study.info, networks[:number])
-    assert public.read() in (public.study.all_recorded(), None)
+    assert public.read() in (all_recorded(public.study), None)
     expected = [each.name for each in networks] if public.name in ("mlflow", "several") else []
     assert retrained_in_mlflow(public) == expected
 

@@ -16,6 +16,7 @@ from nasrunner.core import Outcome
 from nasrunner.core.records import child_folder
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.progress import ProgressDisplay
+from tests.trackers import lineages
 from tests.trackers.fakes import FAILED, FakeStudy
 
 SESSION = """
@@ -25,7 +26,7 @@ from nasrunner.trackers.progress import ProgressDisplay
 from tests.trackers.fakes import FakeStudy
 study = FakeStudy(Path(sys.argv[1]))
 display = ProgressDisplay("mlflow ui")
-display.open(study.info, (), study.inspect)
+display.open(study.info, study.state, study.inspect)
 for index in range(12):
     study.record(display, index)
     if index == 3 and sys.argv[2] == "interrupt":
@@ -44,19 +45,25 @@ def console(*, is_terminal, width=100):
     return Console(file=io.StringIO(), force_terminal=is_terminal, width=width, highlight=False)
 
 
-def show(study, out, num_children=12, recorded=()):
+def show(study, out, num_children=12):
     display = ProgressDisplay("mlflow ui --backend-store-uri sqlite:///x.db", out)
-    display.open(study.info, recorded, study.inspect)
+    display.open(study.info, study.state, study.inspect)
     for index in range(num_children):
         study.record(display, index)
     display.close(study.summary())
     return out.file.getvalue()
 
 
+def record(study, display, outcome):
+    study.take(outcome)
+    display.recorded(outcome, None)
+
+
 @pytest.mark.parametrize(("count", "told"), [(1, "1 child"), (2, "2 children")])
 def test_a_resumed_study_says_how_many_children_it_has(study, count, told):
-    recorded = [Outcome(study.proposal(index), "completed", 0.5) for index in range(count)]
-    first = show(study, console(is_terminal=False), 0, recorded).splitlines()[0]
+    for index in range(count):
+        study.take(Outcome(study.proposal(index), "completed", 0.5))
+    first = show(study, console(is_terminal=False), 0).splitlines()[0]
     assert first.endswith(f", {told} recorded before")
 
 
@@ -73,13 +80,13 @@ def test_without_a_terminal_each_child_is_one_line(study):
 def test_a_sentence_is_printed_once_and_the_end_says_where_the_traceback_lies(study, is_terminal):
     out = console(is_terminal=is_terminal, width=300)
     display = ProgressDisplay(None, out)
-    display.open(study.info, (), study.inspect)
+    display.open(study.info, study.state, study.inspect)
     failed = study.outcome(FAILED)
     for index in range(3, 30):
         outcome = dataclasses.replace(
             failed, proposal=dataclasses.replace(failed.proposal, index=index)
         )
-        display.recorded(outcome, None)
+        record(study, display, outcome)
         display.warn("the disk is slow")
     (child_folder(study.folder, FAILED)).mkdir(parents=True)
     (child_folder(study.folder, FAILED) / "outcome.json").touch()
@@ -119,7 +126,7 @@ def test_on_a_terminal_the_display_counts_and_gives_the_cursor_back(study):
 
 def test_the_live_display_tells_what_runs_failed_and_is_left(study):
     display = ProgressDisplay(None, console(is_terminal=True))
-    display.open(study.info, (), study.inspect)
+    display.open(study.info, study.state, study.inspect)
     for index in range(4):
         study.record(display, index)
     display.started(study.proposal(4), study.inspect(study.proposal(4).genotype))
@@ -135,11 +142,12 @@ def test_the_live_display_tells_what_runs_failed_and_is_left(study):
 
 
 def test_children_of_earlier_sessions_count_but_do_not_speed_up_the_forecast(study):
-    before = [study.outcome(index) for index in range(6)]
+    for index in range(6):
+        study.take(study.outcome(index))
     display = ProgressDisplay(None, console(is_terminal=False))
-    display.open(study.info, before, study.inspect)
+    display.open(study.info, study.state, study.inspect)
     assert display._left(10.0) == ""
-    display.recorded(study.outcome(6), None)
+    record(study, display, study.outcome(6))
     assert display._left(10.0) == "about 1:00 left"  # 6 of 12 spend budget, 10 s each
     display.close(study.summary())
 
@@ -148,7 +156,7 @@ def test_warnings_of_loggers_are_shown_while_a_study_is_open(study):
     out = console(is_terminal=True)
     display = ProgressDisplay(None, out)
     display.warn("before the study")
-    display.open(study.info, (), study.inspect)
+    display.open(study.info, study.state, study.inspect)
     logging.getLogger("nasrunner.anything").warning("with [brackets] in %s", "it")
     display.close(study.summary())
     assert "before the study" in out.file.getvalue()
@@ -159,7 +167,7 @@ def test_warnings_of_loggers_are_shown_while_a_study_is_open(study):
 def test_a_closed_output_does_not_stop_the_study(study):
     out = console(is_terminal=False)
     display = ProgressDisplay(None, out)
-    display.open(study.info, (), study.inspect)
+    display.open(study.info, study.state, study.inspect)
     out.file.close()
     study.record(display, 0)
     display.close(study.summary())
@@ -168,9 +176,9 @@ def test_a_closed_output_does_not_stop_the_study(study):
 
 def test_a_reward_of_nan_is_never_the_best(study):
     display = ProgressDisplay(None, console(is_terminal=False))
-    display.open(study.info, (), study.inspect)
-    display.recorded(Outcome(study.proposal(0), "completed", float("nan")), None)
-    display.recorded(Outcome(study.proposal(1), "completed", -1.0), None)
+    display.open(study.info, study.state, study.inspect)
+    record(study, display, Outcome(study.proposal(0), "completed", float("nan")))
+    record(study, display, Outcome(study.proposal(1), "completed", -1.0))
     assert display._best_text() == "best -1 (child 1)"
     display.close(study.summary())
 
@@ -210,7 +218,7 @@ def test_interrupting_a_study_on_a_terminal_gives_the_cursor_back(tmp_path):
 
 def test_no_tracker_takes_everything(study):
     tracker = NoTracker()
-    tracker.open(study.info, (), study.inspect)
+    tracker.open(study.info, study.state, study.inspect)
     study.record(tracker, 0)
     tracker.close(study.summary())
     assert tracker.ui_command is None
@@ -220,7 +228,7 @@ def test_no_tracker_takes_everything(study):
 def test_an_interrupted_study_ends_with_the_command_that_continues_it(study, reason, is_told):
     out = console(is_terminal=False)
     display = ProgressDisplay(None, out)
-    display.open(study.info, (), study.inspect)
+    display.open(study.info, study.state, study.inspect)
     display.close(study.summary(reason))
     assert ("Go on with: nasrunner resume=" in out.file.getvalue()) == is_told
 
@@ -228,12 +236,75 @@ def test_an_interrupted_study_ends_with_the_command_that_continues_it(study, rea
 def test_a_child_that_diverged_and_has_a_reward_is_told_and_counted(study):
     out = console(is_terminal=False)
     display = ProgressDisplay(None, out)
-    display.open(study.info, (), study.inspect)
+    display.open(study.info, study.state, study.inspect)
     for index, metrics in enumerate([{}, {"diverged": 1.0}, {"diverged": 1 / 3}]):
         outcome = Outcome(study.proposal(index), "completed", 0.5, metrics, cost_s=2.0)
-        display.recorded(outcome, None)
+        record(study, display, outcome)
     display.close(dataclasses.replace(study.summary(), counts={"completed": 3}))
     lines = out.file.getvalue().splitlines()
     assert lines[1] == "child 0    0.5      2.0 s  best 0.5 (child 0)"
     assert lines[2] == "child 1    0.5      2.0 s diverged  best 0.5 (child 0)"
     assert "Children: 3 completed; 2 with a reward diverged" in lines
+
+
+def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_path):
+    study = lineages.LineageStudy(tmp_path / "fake" / "2026")
+    lines = show(study, console(is_terminal=False, width=200), lineages.NUM).splitlines()
+    assert lines[1:15] == [
+        "supernet 0    found 2 children 9.0 s  no reward yet",
+        "estimate 1    0.01     2.0 s  no reward yet",
+        "estimate 2    0.02     2.0 s  no reward yet",
+        "estimate 3    failed: RuntimeError: no gradient 0.0 s  no reward yet",
+        "child 4    0.04     2.0 s paused after 1 epoch  best 0.04 after 1 epoch (child 4)",
+        "child 5    0.05     2.0 s paused after 1 epoch  best 0.05 after 1 epoch (child 5)",
+        "child 6    0.06     2.0 s stopped after 2 epochs  best 0.05 after 1 epoch (child 5)",
+        "child 7    0.07     2.0 s goes on with child 4, paused after 2 epochs  "
+        "best 0.07 after 2 epochs (child 7)",
+        "child 8    0.08     2.0 s trainer.max_epochs=2  best 0.07 after 2 epochs (child 7)",
+        "child 9    0.09     2.0 s goes on with child 7  best 0.09 (child 9)",
+        "child 10   0.1      2.0 s goes on with child 5  best 0.1 (child 10)",
+        "child 11   0.11     2.0 s goes on with child 4  best 0.1 (child 10)",
+        "child 12   0.12     2.0 s paused after 1 epoch  best 0.1 (child 10)",
+        "child 13   failed: RuntimeError: loss is nan 0.5 s goes on with child 12  "
+        "best 0.1 (child 10)",
+    ]
+    (told,) = [line for line in lines if line.startswith("Children: ")]
+    assert told == (
+        "Children: 3 paused, 1 stopped, 5 continued, 1 completed; beside them 1 supernet, "
+        "3 estimates"
+    )
+
+
+def test_the_longest_rung_is_named_where_no_child_was_trained_to_its_end(tmp_path):
+    study = lineages.LineageStudy(tmp_path / "fake" / "2026")
+    out = console(is_terminal=False, width=200)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, study.state, study.inspect)
+    best = {"index": 7, "reward": 0.07, "trainings": 1, "reward_std": None, "architecture": "a"}
+    display.close(dataclasses.replace(study.summary(), best=[{**best, "epochs": 2}]))
+    told = "None was trained to its end: these were paused after 2 epochs."
+    assert told in out.file.getvalue().splitlines()
+
+
+def test_a_study_of_lineages_that_goes_on_says_what_it_has(tmp_path):
+    study = lineages.LineageStudy(tmp_path / "fake" / "2026")
+    for index in range(lineages.LAST):
+        study.take(study.outcome(index))
+    first = show(study, console(is_terminal=False, width=200), 0).splitlines()[0]
+    told = "4 children, 1 continued, 3 estimates, 1 supernet recorded before"
+    assert first.endswith(f", {told}")
+
+
+def test_the_live_display_counts_what_is_paused_and_what_is_beside_the_children(tmp_path):
+    study = lineages.LineageStudy(tmp_path / "fake" / "2026")
+    display = ProgressDisplay(None, console(is_terminal=True, width=300))
+    display.open(study.info, study.state, study.inspect)
+    for index in range(lineages.NUM):
+        study.record(display, index)
+    with display.console.capture() as capture:
+        display.console.print(display._status())
+    display.close(study.summary())
+    shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capture.get())
+    assert "5/12 children" in shown
+    expected = "2 failed  ·  3 paused  ·  1 stopped  ·  5 continued  ·  3 estimates  ·  1 supernet"
+    assert expected in shown

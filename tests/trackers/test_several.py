@@ -32,10 +32,10 @@ class Told(NoTracker):
         self.word = word
         self.ui_command = f"cat {word}"
 
-    def open(self, info, recorded, inspect):
+    def open(self, info, state, inspect):
         self.path = info.folder / "told.txt"
         self.path.touch()
-        self._tell("open", len(recorded))
+        self._tell("open", len(state.history.outcomes))
 
     def recorded(self, outcome, blueprint):
         self._tell(outcome.proposal.index, outcome.status)

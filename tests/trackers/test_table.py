@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.core import Blueprint, ConfigError, Genotype, Outcome
+from nasrunner.core import Blueprint, ConfigError, Genotype, Outcome, Proposal
 from nasrunner.trackers.table import CsvTracker
+from tests.trackers import lineages
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy
 
 FIXED = "index,status,reward,cost_s,hash,reused_from,error,architecture,parameters,flops"
@@ -20,8 +21,7 @@ def study(tmp_path: Path) -> FakeStudy:
 
 def opened(study: FakeStudy) -> CsvTracker:
     tracker = CsvTracker()
-    recorded = study.replay() if (study.folder / "ledger.jsonl").exists() else ()
-    tracker.open(study.info, recorded, study.inspect)
+    tracker.open(study.info, study.replay(), study.inspect)
     return tracker
 
 
@@ -137,3 +137,38 @@ def test_an_inspection_that_fails_leaves_the_architecture_out_and_is_told(
         CsvTracker().open(study.info, study.replay(), inspect)
     assert [(row["index"], row["architecture"]) for row in rows(study)] == [("0", "")]
     assert "lacks the architecture of child 0: my module is gone" in caplog.text
+
+
+def test_what_is_no_plain_training_says_so_in_columns_of_its_own(tmp_path: Path) -> None:
+    study = lineages.LineageStudy(tmp_path / "study")
+    tracker = CsvTracker()
+    tracker.open(study.info, study.state, study.inspect)
+    for index in range(lineages.NUM):
+        study.record(tracker, index)
+    table = rows(study)
+    told = {
+        int(row["index"]): [row[n] for n in ("kind", "fidelity", "until", "sources", "parent")]
+        for row in table
+    }
+    assert told[lineages.SUPERNET] == ["supernet", "", "", "", ""]
+    assert told[lineages.ESTIMATE] == ["estimate", "", "", "", ""]
+    assert told[lineages.ROOT] == ["", "", "1", "", ""]
+    assert told[lineages.STOPPED] == ["", "", "", "", ""]
+    assert told[lineages.NEXT] == ["", "", "2", "training:4", "4"]
+    assert told[lineages.CHEAP] == ["", "trainer.max_epochs=2", "", "", ""]
+    assert told[lineages.HEIR] == ["", "", "1", "weights:9", ""]
+    assert [row["status"] for row in table if row["index"] in ("4", "6", "9")] == [
+        "paused",
+        "stopped",
+        "completed",
+    ]
+    whole = (study.folder / "children.csv").read_bytes()
+    study.replay()
+    tracker.open(study.info, study.state, study.inspect)
+    assert (study.folder / "children.csv").read_bytes() == whole
+
+
+def test_a_plain_study_has_no_such_columns(study: FakeStudy) -> None:
+    tracker = opened(study)
+    tracker.recorded(Outcome(Proposal(0, {}), "completed", 0.5), None)
+    assert not {"kind", "fidelity", "until", "sources", "parent"} & set(rows(study)[0])

@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 import torch
 
 from nasrunner.children.fit.measuring import copied
-from nasrunner.children.fit.module import ChildModule, Line
+from nasrunner.children.fit.module import ChildModule
+from nasrunner.children.progress.attempts import Line
 from nasrunner.children.tasks.reward import Reward, diverged_loss
 from nasrunner.core.machine.child_folder import BEST, LAST
 from nasrunner.core.machine.files import replace_file
@@ -111,10 +112,18 @@ class KeepWeights(pl.Callback):
             trainer.save_checkpoint(self.folder / LAST)  # all ranks take part, and rank 0 writes
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ChildModule)
+        # Also where nothing was left to train of a child that goes on: its time was up.
+        self.write_best(trainer, pl_module)
+
+    def write_best(self, trainer: pl.Trainer, module: ChildModule) -> None:
+        """Writes the weights that the reward is of, where they are to be kept, and there are any.
+
+        Called once training has ended; by Lightning where it came to its own end.
+        """
         if self._is_measured:  # and then the loss of its epoch was no number
             self._kept, self._epochs = self._before
-        # Also where nothing was left to train of a child that goes on: its time was up.
-        is_chance = self.reward.diverged == "chance" and pl_module.diverged is not None
+        is_chance = self.reward.diverged == "chance" and module.diverged is not None
         if self._kept and not is_chance and trainer.is_global_zero:
             write = functools.partial(torch.save, self._kept[0])
             replace_file(self.folder / BEST, write)  # torch's own writer hides a full disk

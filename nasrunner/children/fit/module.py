@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from nasrunner.children.fit.memory_format import laid_out
 from nasrunner.children.inputs import Inputs
+from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
@@ -31,13 +32,6 @@ Batch = Any
 
 Several inputs are a mapping of such tensors by name. A rank's part of a batch has the number of
 examples of the whole batch third.
-"""
-
-Line = dict[str, float]
-"""A point of a child's curves: epoch, step, time (Unix seconds), learning rate, metrics by name.
-
-There is one at the end of each epoch, with ``train_loss`` and what a validation there measured, and
-one for each validation in the middle of an epoch or after the last.
 """
 
 _HALF = (torch.float16, torch.bfloat16)

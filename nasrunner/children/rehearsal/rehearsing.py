@@ -30,9 +30,10 @@ from nasrunner.children.fit.fitting import interruptible, sigterm_first
 from nasrunner.children.fit.loading import LoadedData, is_in_memory
 from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
-from nasrunner.children.fit.module import ChildModule, Line
+from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.fit.patience import patience
 from nasrunner.children.inputs import Inputs, zeros
+from nasrunner.children.progress.attempts import Line
 from nasrunner.children.rehearsal.shortened import on_one_device, shortened
 from nasrunner.children.rehearsal.telling import one_line, told_of_data
 from nasrunner.children.settings.arguments import has_users_callbacks, make_trainer, remarks

@@ -12,7 +12,7 @@ from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured
 from nasrunner.core import ConfigError, Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.machine.memory import least_memory_gb, memory_gb
-from nasrunner.core.order import after, first, rollout
+from nasrunner.core.order import Place, rollout
 from nasrunner.core.shapes import each_input
 
 NUM_NETWORKS = 8
@@ -113,7 +113,7 @@ def _genotypes(space: Space) -> Iterator[Genotype | None]:
 
 
 def _listed(space: Space) -> Iterator[Genotype]:
-    genotype: Genotype | None = first(space)
-    while genotype is not None:
-        yield genotype
-        genotype = after(space, genotype)
+    place: Place | None = Place.of(space, {})
+    while place is not None:
+        yield place.genotype
+        place = place.after()

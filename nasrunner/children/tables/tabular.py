@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.children.tables.cost import LinearCost
+from nasrunner.children.tables.fidelities import Columns, Fidelities
 from nasrunner.children.tables.table import Table
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
@@ -26,18 +27,15 @@ class Lookup:
         table: where the rows are.
         template: a format string with one ``{}`` for each decision; its result is a row's key.
         symbols: (path, text of each option) of every decision in the order asked.
-        reward: the column of the reward.
-        metrics: (metric name, column) pairs.
-        cost_s: the column of the seconds the training took, or what estimates them; None: the
-            table does not say.
+        plain: what is read of a row.
+        fidelities: what is read of it for a proposal with a fidelity.
     """
 
     table: Table
     template: str
     symbols: tuple[tuple[str, tuple[str, ...]], ...]
-    reward: str
-    metrics: tuple[tuple[str, str], ...]
-    cost_s: str | LinearCost | None
+    plain: Columns
+    fidelities: Fidelities
 
     def key(self, genotype: Genotype) -> str:
         """What the row of an architecture is called."""
@@ -57,21 +55,24 @@ class Lookup:
         row = self.table.rows().get(key)
         if row is None:
             return Outcome(proposal, "failed", error=f"{self.table.path} has no row {key!r}")
+        columns = self.fidelities.of(proposal) or self.plain
         return Outcome(
             proposal,
             "completed",
-            row[self.reward],
-            {name: row[column] for name, column in self.metrics},
-            self._cost_s(proposal.genotype, row),
+            row[columns.reward],
+            {name: row[column] for name, column in columns.metrics},
+            self._cost_s(columns.cost_s, proposal.genotype, row),
         )
 
     def _spelt(self, genotype: Genotype) -> list[str]:
         return [texts[genotype[path]] for path, texts in self.symbols]
 
-    def _cost_s(self, genotype: Genotype, row: Mapping[str, float]) -> float:
-        if isinstance(self.cost_s, LinearCost):
-            return self.cost_s.seconds(self._spelt(genotype))
-        return 0.0 if self.cost_s is None else row[self.cost_s]
+    def _cost_s(
+        self, cost_s: str | LinearCost | None, genotype: Genotype, row: Mapping[str, float]
+    ) -> float:
+        if isinstance(cost_s, LinearCost):
+            return cost_s.seconds(self._spelt(genotype))
+        return 0.0 if cost_s is None else row[cost_s]
 
 
 class TabularTrainer:
@@ -85,12 +86,13 @@ class TabularTrainer:
         symbols: the text of option 0, 1, … of every decision; None: its value.
         reward: the column of the reward; higher is better.
         metrics: metric name -> column.
-        cost_s: see ``Lookup``.
+        cost_s: see ``Columns``.
         parameters: the column of the number of parameters; None: the table does not say.
         parameters_factor: parameters for each one that column counts: 1000000 for millions.
         flops: the column of the cost of one example's forward pass; None likewise.
         flops_factor: floating-point operations for each one that column counts: 2 where it
             counts multiply-adds, 2000000 for millions of them.
+        fidelities: see ``Fidelities``; None: the table has trainings of one kind.
         space: what is searched; all its architectures answer the same decisions.
         draw: the picture of a frozen space as SVG text.
         config, in_shape, construct: what other child trainers build networks from; not used.
@@ -114,6 +116,7 @@ class TabularTrainer:
         parameters_factor: float,
         flops: str | None,
         flops_factor: float,
+        fidelities: Mapping[str, Mapping[Any, Mapping[str, Any]]] | None = None,
         *,
         space: SearchSpace,
         config: Mapping[str, Any],
@@ -121,14 +124,16 @@ class TabularTrainer:
         construct: Callable[..., Any],
         draw: Callable[[SearchSpace], str],
     ) -> None:
-        columns = (reward, *metrics.values(), cost_s, parameters, flops)
+        plain = Columns(reward, tuple(metrics.items()), cost_s)
+        cheaper = Fidelities.read(fidelities or {}, plain)
+        columns = (*plain.names(), *cheaper.names(), parameters, flops)
         named = tuple(dict.fromkeys(name for name in columns if isinstance(name, str)))
         table = Table(Path(path), key_column, named, source)
         texts = _symbols(space, symbols)
         _check_template(template, len(texts))
         if isinstance(cost_s, LinearCost):
             cost_s.check(list(dict.fromkeys(text for _, options in texts for text in options)))
-        self.lookup = Lookup(table, template, texts, reward, tuple(metrics.items()), cost_s)
+        self.lookup = Lookup(table, template, texts, plain, cheaper)
         self.parameters = parameters
         self.parameters_factor = parameters_factor
         self.flops = flops
@@ -159,10 +164,12 @@ class TabularTrainer:
         return False  # it answers at once
 
     def check(self, proposal: Proposal) -> None:
-        if not proposal.is_plain:
+        if proposal.kind != "train" or proposal.until or proposal.sources:
             raise ConfigError(
-                "trainer: a table has rows of children that were trained to their ends"
+                "trainer: a table has rows of children that were trained to their ends; legal are "
+                f"proposals of kind=train without until and sources, got {proposal.to_json()}"
             )
+        self.lookup.fidelities.check(proposal.fidelity)
 
     def num_at_once(self, kind: Kind) -> int:
         return 1

@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.records import MEASURED, Outcome, last_line
 
 _NUMBER = re.compile(r"\d[\d.,]*")
@@ -18,6 +18,7 @@ class History:
         outcomes: all of them.
         counts: how many by what became of them, in a word; what goes on with a child, estimates
             and supernets are counted for themselves.
+        statuses: how many by status, whatever they are of.
         cost_s: seconds spent training.
         worst_reward: of the children that were trained to their ends; infinite without one.
         ranking: the architectures by the rewards of full trainings.
@@ -26,6 +27,7 @@ class History:
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
         self.counts: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
         self.cost_s = 0.0
         self.worst_reward = math.inf
         self.ranking = Ranking()
@@ -39,6 +41,7 @@ class History:
         self.outcomes.append(outcome)
         self.cost_s += outcome.cost_s
         self.counts[_counted_as(outcome)] += 1
+        self.statuses[outcome.status] += 1
         self.num_failed += outcome.status == "failed" and outcome.reused_from is None
         proposal = outcome.proposal
         if outcome.status != "duplicate" and proposal.key not in self._evaluated:
@@ -62,6 +65,13 @@ class History:
             return self.ranking, None
         longest = max(self._rungs)
         return self._rungs[longest], longest
+
+    def compares(self, outcome: Outcome) -> bool:
+        """Whether an outcome is one of those that ``shown`` ranks."""
+        _, until = self.shown()
+        if until is None:
+            return outcome.is_full
+        return outcome.status == "paused" and outcome.proposal.until == until
 
     def evaluated(self, key: str) -> Outcome | None:
         """The first outcome of a proposal with this identity, if there is one."""

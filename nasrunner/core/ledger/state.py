@@ -17,6 +17,7 @@ from nasrunner.core.ledger.events import (
     read_event,
 )
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.lineages import Lineages
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import Proposal
 
@@ -29,11 +30,13 @@ class StudyState:
     Attributes:
         began: the first event; None before it.
         proposals: by index, in the order they were proposed.
+        lineages: which proposals are one training.
         history: the outcomes, and what follows from them.
         in_flight: the proposals without an outcome, by index.
         times_proposed: how often each identity was proposed.
         known: the architectures that were proposed.
         num_roots_in_flight: children that were begun and have no outcome yet.
+        num_epochs: how many epochs each child with a curve was trained, by index.
         heard: the last epoch that each child has reported.
         stopping: after which epoch each child was stopped, by index.
         sessions: when the first and the last event of each session were written, Unix seconds.
@@ -48,11 +51,13 @@ class StudyState:
     def __init__(self) -> None:
         self.began: Began | None = None
         self.proposals: dict[int, Proposal] = {}
+        self.lineages = Lineages()
         self.history = History()
         self.in_flight: dict[int, Proposal] = {}
         self.times_proposed: Counter[str] = Counter()
         self.known: set[Key] = set()
         self.num_roots_in_flight = 0
+        self.num_epochs: dict[int, int] = {}
         self.heard: dict[int, int] = {}
         self.stopping: dict[int, int] = {}
         self.sessions: list[tuple[float, float]] = []
@@ -92,6 +97,7 @@ class StudyState:
                 self._note(event.fingerprints, event.changed)
             case Proposed(proposal):
                 self.proposals[proposal.index] = self.in_flight[proposal.index] = proposal
+                self.lineages.add(proposal)
                 self.times_proposed[proposal.key] += 1
                 self.known.add(key_of(proposal.genotype))
                 self.num_roots_in_flight += proposal.is_root
@@ -104,6 +110,8 @@ class StudyState:
                 del self.in_flight[outcome.proposal.index]
                 self.num_roots_in_flight -= outcome.proposal.is_root
                 self.history.add(outcome)
+                if outcome.curve:
+                    self.num_epochs[outcome.proposal.index] = max(map(len, outcome.curve.values()))
                 self.ended_s[outcome.proposal.index] = time_s
             case Ended(reason):
                 self.reason = reason

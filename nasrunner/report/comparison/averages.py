@@ -19,6 +19,8 @@ Axis = Literal["evaluations", "elapsed_s", "trained_s"]
 class Average:
     """The mean of best-so-far curves; each value holds until the next place. X = places.
 
+    P are the places of one study.
+
     Attributes:
         places_X: where the mean changes, ascending; the last is the end of the longest study.
         mean_X: NaN while one of the studies has no reward yet.
@@ -37,13 +39,11 @@ class Average:
 def average(group: Group, axis: Axis) -> Average:
     """The mean over the studies of a group that have a reward; at least one has."""
     studies = group.rewarded
-    places = [_places(study, axis) for study in studies]
+    steps = [_steps(study, axis) for study in studies]
     ends = [_end(study, axis) for study in studies]
-    changes = [at_E[_is_other(study.best_E)] for at_E, study in zip(places, studies, strict=True)]
+    changes = [places_P[_is_other(best_P)] for places_P, best_P in steps]
     places_X = np.unique(np.concatenate([*changes, ends]))
-    values_SX = np.stack(
-        [stepped(at_E, s.best_E, places_X) for at_E, s in zip(places, studies, strict=True)]
-    )
+    values_SX = np.stack([stepped(*each, places_X) for each in steps])
     mean_X, error_X = mean_and_error(values_SX)
     open_ends = [end for end, s in zip(ends, studies, strict=True) if not s.is_final]
     return Average(places_X, mean_X, error_X, min(open_ends, default=np.inf))
@@ -65,20 +65,21 @@ def thresholds(groups: Sequence[Group], count: int) -> Array:
     return np.linspace(start, high, count)
 
 
-def _is_other(best_E: Array) -> NDArray[np.bool_]:
+def _is_other(best_P: Array) -> NDArray[np.bool_]:
     """Where the best reward so far changes: it grows, or the best child is trained again."""
-    known_E = np.where(np.isnan(best_E), -np.inf, best_E)
-    return np.not_equal(known_E, np.concatenate(([-np.inf], known_E[:-1])))
+    known_P = np.where(np.isnan(best_P), -np.inf, best_P)
+    return np.not_equal(known_P, np.concatenate(([-np.inf], known_P[:-1])))
 
 
-def _places(study: Progress, axis: Axis) -> Array:
+def _steps(study: Progress, axis: Axis) -> tuple[Array, Array]:
+    """Places on an axis, and the best reward from each of them on."""
     match axis:
         case "evaluations":
-            return np.arange(1.0, study.num_evaluations + 1)
+            return np.arange(1.0, study.num_evaluations + 1), study.best_E
         case "elapsed_s":
-            return study.elapsed_s_E
+            return study.elapsed_s_T, study.best_T
         case "trained_s":
-            return study.trained_s_E
+            return study.trained_s_T, study.best_T
 
 
 def _end(study: Progress, axis: Axis) -> float:

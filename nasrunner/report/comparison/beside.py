@@ -20,10 +20,7 @@ def beside_section(mine: Group, theirs: Group, budgets: Sequence[int] | None) ->
         theirs: the group of its baseline.
         budgets: numbers of evaluations to compare at; None: the usual ones.
     """
-    one, other = (
-        [child.outcome for child in group.studies[0].recorded if child.outcome is not None]
-        for group in (mine, theirs)
-    )
+    one, other = (group.studies[0].state.history for group in (mine, theirs))
     told = re.sub(r"-(?=[0-9])", "−", compare(theirs.label, one, other).text())
     text = (
         f"{told[:1].upper()}{told[1:]}.\n\n"

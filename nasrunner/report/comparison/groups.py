@@ -37,17 +37,20 @@ class Group:
         searcher: the name of its searcher.
         space: the name of its space; empty where all that are compared have the same.
         studies: in the order of their seeds.
+        is_full: rewards are of trainings to the end alone, as others have such that are compared
+            with these; else those of the longest rung count where there is none.
     """
 
     label: str
     searcher: str
     space: str
     studies: tuple[RecordedStudy, ...]
+    is_full: bool = False
 
     @cached_property
     def progress(self) -> tuple[Progress, ...]:
         """How each study went."""
-        return tuple(map(progress, self.studies))
+        return tuple(progress(study, is_full=self.is_full) for study in self.studies)
 
     @cached_property
     def rewarded(self) -> tuple[Progress, ...]:
@@ -143,7 +146,8 @@ def groups(studies: Sequence[RecordedStudy], by: Grouping) -> list[Group]:
     labels = [
         f"{label}, space={s}" if s else label for label, s in zip(labels, spaces, strict=True)
     ]
-    return [Group(*each) for each in zip(labels, searchers, spaces, members, strict=True)]
+    is_full = len({study.until for study in studies if study.best(1)}) > 1
+    return [Group(*each, is_full) for each in zip(labels, searchers, spaces, members, strict=True)]
 
 
 def _reward(config: Mapping[str, Any]) -> dict[str, Any]:

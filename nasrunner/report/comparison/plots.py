@@ -21,7 +21,7 @@ from nasrunner.report.page.style import (
     looks,
     whole_numbers,
 )
-from nasrunner.report.study.evaluations import reward_label
+from nasrunner.report.study.evaluations import about_rewards, reward_label
 
 _NUM_THRESHOLDS = 200
 _UNITS = ((3 * 3600, 3600.0, "h"), (180, 60.0, "min"), (0, 1.0, "s"))
@@ -115,6 +115,8 @@ def share_plots(groups: Sequence[Group]) -> list[Plot]:
         "How often a searcher proposes what is at least this good; the curve further to the "
         "upper right is the better one. Failed children are below every threshold."
     )
+    if any(about_rewards(study) for group in groups for study in group.studies):
+        caption += " So are those that are not compared: paused, stopped, or at a lower fidelity."
     return [Plot("share_above_threshold", "Share of children above each reward", caption, made)]
 
 
@@ -236,6 +238,9 @@ def _counted(label: str, groups: Sequence[Group]) -> str:
 def _caption(groups: Sequence[Group], averages: Sequence[Average], axis: Axis, is_cut: bool) -> str:
     counts = sorted({len(group.studies) for group in groups})
     parts = [_HOW_MEASURED[axis]]
+    every = [study for group in groups for study in group.studies]
+    if axis == "trained_s" and any(s.beside("estimate") or s.beside("supernet") for s in every):
+        parts.append("Those of estimates and supernets count, too.")
     if counts[-1] > 1:
         studies = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         parts.insert(0, f"Mean ± standard error over {studies} studies, which differ by seed.")

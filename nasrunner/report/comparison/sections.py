@@ -179,6 +179,12 @@ def _reservations(groups: Sequence[Group]) -> str:
                 f"{group.label} {'has' if silent == 1 else 'have'} no reward and no part in its "
                 "means."
             )
+        for until in dict.fromkeys(study.until for study in group.studies if study.until):
+            count = "are not compared" if group.is_full else "are compared"
+            notes.append(
+                f"{group.label} has a study in which no child was trained to its end: its rewards "
+                f"are those after {counted(until, 'epoch')}, which {count}."
+            )
         if seeds := group.repeated_seeds:
             notes.append(
                 f"{group.label} has more than one study with seed "

@@ -1,10 +1,8 @@
 """What a comparison of searchers computes: best-so-far curves, intervals and differences."""
 
-import bisect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -16,33 +14,6 @@ Array = NDArray[np.float64]
 CONFIDENCE = 0.95
 MIN_SEEDS = 5
 """For a verdict: fewer do not show whether rewards are anything like normally distributed."""
-
-
-def top_so_far(rewards_E: Array, children_E: Sequence[str], count: int) -> Array:
-    """The mean reward of the best ``count`` different children of the first 1, 2, … evaluations.
-
-    Zoph & Le 2017 (arXiv:1611.01578), figure 6. A child that was trained again counts once, with
-    the mean of its rewards, so that what was best may fall behind.
-
-    Args:
-        rewards_E: in the order they were recorded, NaN where an evaluation has none of its own.
-        children_E: which child each evaluation is of.
-        count: how many to average; NaN before so many have a reward.
-    """
-    mean_E = np.full(len(rewards_E), np.nan)
-    rewards_of: dict[str, list[float]] = {}
-    ranked: list[float] = []  # the mean of each child, ascending
-    mean = math.nan
-    for place, (reward, child) in enumerate(zip(rewards_E.tolist(), children_E, strict=True)):
-        if not math.isnan(reward):
-            rewards = rewards_of.setdefault(child, [])
-            if rewards:
-                del ranked[bisect.bisect_left(ranked, fmean(rewards))]
-            rewards.append(reward)
-            bisect.insort(ranked, fmean(rewards))
-            mean = fmean(ranked[-count:]) if len(ranked) >= count else math.nan
-        mean_E[place] = mean
-    return mean_E
 
 
 def stepped(places_E: Array, values_E: Array, at_X: Array) -> Array:

@@ -169,6 +169,8 @@ def cost_table(groups: Sequence[Group]) -> Table:
         "its training took. Time per proposal: the median from an event of the ledger to the next "
         "proposal, which the searcher and the records take."
     )
+    if any(s.beside("estimate") or s.beside("supernet") for g in groups for s in g.studies):
+        caption += " The time of training has that of estimates and supernets in it."
     return Table("costs", "Spent", caption, columns, [_spent(group) for group in groups])
 
 
@@ -180,7 +182,7 @@ def study_table(groups: Sequence[Group]) -> Table:
             group.label,
             study.seed,
             each.num_evaluations,
-            *_best(study),
+            *_best(study, group),
             _ended(study),
             place_of(study),
         ]
@@ -222,7 +224,7 @@ def _at_budget(group: Group, budget: int) -> list[object]:
 
 def _found(group: Group) -> list[object]:
     best = [float(each.best_E[-1]) for each in group.rewarded]
-    statuses = [c.outcome.status for s in group.studies for c in s.recorded if c.outcome]
+    statuses = [c.outcome.status for s in group.studies for c in s.trainings if c.outcome]
     return [
         group.label,
         len(group.studies),
@@ -249,13 +251,14 @@ def _spent(group: Group) -> list[object]:
 
 def _reused(study: RecordedStudy) -> list[int]:
     """For each duplicate, the index of the child whose training it was spared."""
-    outcomes = (child.outcome for child in study.recorded)
+    outcomes = (child.outcome for child in study.trainings)
     return [o.reused_from for o in outcomes if o is not None and o.reused_from is not None]
 
 
-def _best(study: RecordedStudy) -> tuple[float | None, str | None]:
+def _best(study: RecordedStudy, group: Group) -> tuple[float | None, str | None]:
     best = study.best(1)
-    if not best or best[0].outcome is None:
+    is_compared = not group.is_full or study.until is None
+    if not best or best[0].outcome is None or not is_compared:
         return None, None
     return best[0].outcome.reward, f"{best[0].proposal.index:04d}"
 

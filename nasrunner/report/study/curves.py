@@ -34,9 +34,9 @@ _LOSSES = ("val_loss", "train_loss")
 
 def curves_section(study: RecordedStudy) -> Section | None:
     """Curves of the reward's metric and of the losses; None where no child has curves."""
-    best = {f"{c.proposal.index:04d}": read_curve(c) for c in study.best(NUM_BEST)}
+    best = {f"{c.proposal.index:04d}": whole_curve(study, c) for c in study.best(NUM_BEST)}
     others = _others(study, {int(name) for name in best})
-    rest = [curve for child in _spread(others, MAX_REST) if (curve := read_curve(child))]
+    rest = [curve for child in _spread(others, MAX_REST) if (curve := whole_curve(study, child))]
     names = _metrics(study, [*best.values(), *rest])
     if not names:
         return None
@@ -81,6 +81,19 @@ def read_curve(child: RecordedChild) -> Curve:
         raise ConfigError(
             f"{error}. Without the file, the report leaves this child's curve out"
         ) from error
+
+
+def whole_curve(study: RecordedStudy, child: RecordedChild) -> Curve:
+    """A child's epochs, and before them those of the trainings that it went on with.
+
+    Raises:
+        ConfigError: a file is damaged.
+    """
+    found: list[Mapping[str, float]] = []
+    for each in study.course(child.proposal.index):
+        done = found[-1]["epoch"] if found else -1
+        found += [line for line in read_curve(each) if line["epoch"] > done]
+    return found
 
 
 def _others(study: RecordedStudy, best: set[int]) -> list[RecordedChild]:

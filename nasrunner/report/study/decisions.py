@@ -8,6 +8,7 @@ import numpy as np
 
 from nasrunner.core.decision import Decision
 from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.report.study.evaluations import evaluations
 from nasrunner.report.study.focus import fence
 
 MAX_PARTS, MIN_PER_PART = 10, 5
@@ -83,10 +84,10 @@ def mean_and_error(rewards: Sequence[float]) -> tuple[float | None, float | None
 
 def answers(study: RecordedStudy) -> list[Answers]:
     """The answers to each kind with more than one option that was asked, most telling first."""
-    floor = floor_of(study)
+    rewards, floor = _rewards_of_trained(study), floor_of(study)
     decisions: dict[str, Decision] = {}
     found: dict[str, Answers] = {}
-    for position, child in enumerate(study.children):
+    for position, child in enumerate(study.begun):
         options_of: dict[str, set[int]] = {}
         for decision, option in _answered(study, child, decisions):
             if len(decision.options) < 2:
@@ -95,7 +96,7 @@ def answers(study: RecordedStudy) -> list[Answers]:
                 found[decision.kind] = _empty(decision)
             found[decision.kind].asked.append((position, option))
             options_of.setdefault(decision.kind, set()).add(option)
-        if (reward := _reward_of_trained(child)) is not None:
+        if (reward := rewards.get(child.proposal.index)) is not None:
             for kind, options in options_of.items():
                 for option in options:
                     found[kind].rewards[option].append(max(reward, floor))
@@ -105,8 +106,7 @@ def answers(study: RecordedStudy) -> list[Answers]:
 
 def floor_of(study: RecordedStudy) -> float:
     """What lower rewards count as: one loss without bounds would make every mean its own."""
-    rewards = [r for child in study.children if (r := _reward_of_trained(child)) is not None]
-    return fence(rewards, 10.0)
+    return fence(list(_rewards_of_trained(study).values()), 10.0)
 
 
 def _empty(decision: Decision) -> Answers:
@@ -129,7 +129,7 @@ def _answered(
     return [(decisions[path], option) for path, option in genotype.items()]
 
 
-def _reward_of_trained(child: RecordedChild) -> float | None:
-    if child.outcome is None or child.outcome.reused_from is not None:
-        return None
-    return child.outcome.reward
+def _rewards_of_trained(study: RecordedStudy) -> dict[int, float]:
+    """The rewards of those that were trained, by the child with which the training began."""
+    trained = [e for e in evaluations(study) if e.is_trained and e.has_reward]
+    return {e.begun.proposal.index: e.reward for e in trained}

@@ -1,25 +1,29 @@
 """What one study's sections look at: its evaluations in order, and how to write their values."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nasrunner.core.decision import readable_count
-from nasrunner.core.records import Outcome
+from nasrunner.core.records import MEASURED, Outcome
 from nasrunner.recorded import RecordedChild, RecordedStudy
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A child that spent budget.
+    """A child that spent budget; or a copy of one, which was trained on beside it.
 
     Attributes:
-        number: 1, 2, 3, … in the order the outcomes were recorded.
-        child: the child.
-        outcome: completed or failed.
+        number: 1, 2, 3, … in the order the outcomes of those that were begun were recorded; of a
+            copy that of the child that it comes from.
+        begun: the child with which the training began.
+        child: the one whose outcome it is.
+        outcome: of the training to its end, or of the longest rung where none was. Without such
+            a one, what became of it at last, which has no reward then.
     """
 
     number: int
+    begun: RecordedChild
     child: RecordedChild
     outcome: Outcome
 
@@ -44,15 +48,53 @@ class Evaluation:
         """Whether it ran, instead of repeating an earlier child's outcome."""
         return self.outcome.reused_from is None
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether it spent no budget: it went on from another child's training."""
+        return not self.begun.proposal.is_root
+
 
 def evaluations(study: RecordedStudy) -> list[Evaluation]:
     """The study's evaluations, failed ones and repeated outcomes included."""
-    spent = [child for child in study.recorded if child.is_evaluation]
-    return [
-        Evaluation(number, child, child.outcome)
-        for number, child in enumerate(spent, start=1)
-        if child.outcome is not None
-    ]
+    lineages = study.state.lineages
+    lines: dict[int, list[RecordedChild]] = {}
+    for child in study.trainings:
+        lines.setdefault(lineages.member(child.proposal.index).first, []).append(child)
+    numbers: dict[int, int] = {}
+    found = []
+    for children in lines.values():
+        begun, outcome = children[0], children[0].outcome
+        assert outcome is not None
+        if begun.is_evaluation:
+            numbers[begun.proposal.index] = len(numbers) + 1
+        elif begun.proposal.is_root or outcome.status not in (*MEASURED, "failed"):
+            continue
+        root = lineages.member(begun.proposal.index).root
+        found.append(_evaluation(study, numbers[root], children))
+    return found
+
+
+def _evaluation(study: RecordedStudy, number: int, children: Sequence[RecordedChild]) -> Evaluation:
+    """What a line of trainings came to."""
+    for child in children:
+        if child.outcome is not None and study.compares(child.outcome):
+            return Evaluation(number, children[0], child, child.outcome)
+    last = children[-1]
+    assert last.outcome is not None
+    return Evaluation(number, children[0], last, replace(last.outcome, reward=None))
+
+
+def about_rewards(study: RecordedStudy) -> str:
+    """Which children's rewards are compared, in sentences; empty where all are plain ones."""
+    unranked = [e.outcome for e in evaluations(study) if not e.has_reward]
+    cut = [each for each in unranked if each.status != "failed" and not each.is_full]
+    if not cut:
+        return study.about_until
+    told = study.about_until or "Rewards are of children that were trained to their ends."
+    names = ("paused", "stopped", "trained at a lower fidelity")
+    words = [each.status if each.status in names else names[-1] for each in cut]
+    listed = ", ".join(f"{words.count(name):,} {name}" for name in names if name in words)
+    return f"{told} Left out: {listed}."
 
 
 def reward_label(config: Mapping[str, Any]) -> str:

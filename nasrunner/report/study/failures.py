@@ -15,7 +15,9 @@ def failures_section(study: RecordedStudy) -> Section | None:
     for child in study.recorded:
         outcome = child.outcome
         if outcome is not None and outcome.status in ("failed", "invalid"):
-            groups.setdefault((outcome.status, reason(outcome.error)), []).append(outcome)
+            kind = outcome.proposal.kind
+            what = outcome.status if kind == "train" else f"{kind}, {outcome.status}"
+            groups.setdefault((what, reason(outcome.error)), []).append(outcome)
     if not groups:
         return None
     rows = [
@@ -27,6 +29,8 @@ def failures_section(study: RecordedStudy) -> Section | None:
         "reason. A failed child broke in training, an invalid one was never trained."
     )
     columns = ("children", "status", "reason", "first child", "its error")
+    if any("," in status for status, _ in groups):
+        columns = ("number", "what", "reason", "first", "its error")
     table = Table("failures", "Reasons", caption, columns, rows)
     return Section("Failed and invalid children", "", [table])
 

@@ -1,8 +1,8 @@
 """The best children: what they are and how they did."""
 
-from nasrunner.recorded import RecordedStudy
+from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Drawing, Section, Table
-from nasrunner.report.study.evaluations import number
+from nasrunner.report.study.evaluations import about_rewards, number
 from nasrunner.spaces.pictures.drawing import draw
 
 NUM_LISTED, NUM_DRAWN = 10, 3
@@ -26,7 +26,8 @@ def leaderboard_section(study: RecordedStudy) -> Section:
                 "sd of their rewards": child.spread,
                 "parameters": None if parameters is None else round(parameters),
                 "FLOPs": None if flops is None else round(flops),
-                "training (s)": child.outcome.cost_s or None,
+                "goes on with": _course(study, child),
+                "training (s)": _cost_s(study, child) or None,
                 "architecture": frozen.text(),
             }
         )
@@ -40,6 +41,8 @@ def leaderboard_section(study: RecordedStudy) -> Section:
         "Each architecture once, with the mean reward of its trainings. FLOPs are of one example's "
         "forward pass, two for each multiply-add."
     )
+    if told := about_rewards(study):
+        caption += f" {told}"
     table = Table(
         "leaderboard",
         "Best children",
@@ -48,3 +51,14 @@ def leaderboard_section(study: RecordedStudy) -> Section:
         [[row[name] for name in known] for row in rows],
     )
     return Section("Leaderboard", "", [table, *drawings])
+
+
+def _course(study: RecordedStudy, child: RecordedChild) -> str | None:
+    """The children whose training a child went on with, first to last."""
+    before = study.course(child.proposal.index)[:-1]
+    return " ".join(f"{each.proposal.index:04d}" for each in before) or None
+
+
+def _cost_s(study: RecordedStudy, child: RecordedChild) -> float:
+    course = study.course(child.proposal.index)
+    return sum(each.outcome.cost_s for each in course if each.outcome is not None)

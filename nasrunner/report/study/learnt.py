@@ -13,7 +13,7 @@ from nasrunner.report.page.scales import plain_numbers
 from nasrunner.report.page.style import colour_of, paired_panels, title
 from nasrunner.report.study.bands import Band, bands_of
 from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
-from nasrunner.report.study.evaluations import clipped, counted, number
+from nasrunner.report.study.evaluations import clipped, counted, evaluations, number
 
 MAX_SHOWN = 10
 """Kinds of decisions with a panel of their own; the table has all."""
@@ -25,7 +25,7 @@ def learnt_section(study: RecordedStudy) -> Section | None:
     if not found:
         return None
     shown = found[:MAX_SHOWN]
-    num_children = len(study.children)
+    num_children = len(study.begun)
     has_rewards = any(rewards for each in shown for rewards in each.rewards)
     made, pairs = paired_panels(len(shown))
     for (left, right), each in zip(pairs, shown, strict=True):
@@ -132,7 +132,7 @@ def _label(pairs: Sequence[tuple[Axes, Axes]], has_rewards: bool) -> None:
 
 
 def _caption(study: RecordedStudy, found: Sequence[Answers]) -> str:
-    num_parts = parts_of(len(study.children))
+    num_parts = parts_of(len(study.begun))
     parts = f"{num_parts} equal parts of the study" if num_parts > 1 else "the whole study"
     left_out = len(found) - MAX_SHOWN
     text = (
@@ -144,8 +144,8 @@ def _caption(study: RecordedStudy, found: Sequence[Answers]) -> str:
         f"different decisions go together: these are associations."
     )
     floor = floor_of(study)
-    rewards = [c.outcome.reward for c in study.children if c.outcome is not None]
-    if num_far := sum(reward is not None and reward < floor for reward in rewards):
+    rewards = [e.reward for e in evaluations(study) if e.has_reward]
+    if num_far := sum(reward < floor for reward in rewards):
         far = "One reward is" if num_far == 1 else f"{num_far:,} rewards are"
         text += f" {far} far out, and counted as {number(floor)} here and in the table."
     if left_out > 0:

@@ -1,11 +1,19 @@
 """How a study stands, at a glance."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
+from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Facts, Section
-from nasrunner.report.study.evaluations import counted, duration, evaluations, number
+from nasrunner.report.study.evaluations import (
+    about_rewards,
+    counted,
+    duration,
+    evaluations,
+    number,
+)
 from nasrunner.report.study.timeline import Timeline
 
 
@@ -15,7 +23,7 @@ def overview_section(study: RecordedStudy, times: Timeline | None) -> Section:
 
 
 def _text(study: RecordedStudy, times: Timeline | None) -> str:
-    in_flight = sum(child.outcome is None for child in study.children)
+    in_flight = sum(child.proposal.kind == "train" for child in study.children if not child.outcome)
     last = datetime.fromtimestamp(study.sessions[-1][1]).strftime("%Y-%m-%d %H:%M:%S")
     if study.reason is not None:
         ended = f"Ended at {last}: {study.reason}."
@@ -33,7 +41,8 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
     missing = (
         "" if times is not None else "There is no timeline of workers: no child ran in real time."
     )
-    return "\n\n".join(filter(None, (f"{ended} {searched}", _changed(study), missing)))
+    parts = (f"{ended} {searched}", about_rewards(study), _changed(study), missing)
+    return "\n\n".join(filter(None, parts))
 
 
 def _changed(study: RecordedStudy) -> str:
@@ -51,14 +60,15 @@ def _changed(study: RecordedStudy) -> str:
 
 def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]]:
     spent = evaluations(study)
-    facts = [("evaluations", f"{len(spent):,}")]
+    facts = [("evaluations", f"{sum(not e.is_copy for e in spent):,}")]
     if best := study.best(1):
         at = next(e for e in spent if e.index == best[0].proposal.index)
+        after = "" if study.until is None else f" after {study.until:,} epochs"
         facts += [
-            (f"best, child {at.index:04d}", number(at.reward)),
+            (f"best{after}, child {at.index:04d}", number(at.reward)),
             ("found at evaluation", f"{at.number:,}"),
         ]
-    outcomes = [child.outcome for child in study.recorded if child.outcome is not None]
+    outcomes = [child.outcome for child in study.trainings if child.outcome is not None]
     counts = Counter(
         outcome.status
         for outcome in outcomes
@@ -69,10 +79,19 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
         for status, count in sorted(counts.items())
         if status in ("failed", "invalid")
     ]
+    facts += [
+        (status, f"{count:,}")
+        for status in ("paused", "stopped")
+        if (count := sum(e.outcome.status == status for e in spent))
+    ]
+    if continued := study.state.history.counts["continued"]:
+        facts.append(("continued trainings", f"{continued:,}"))
     facts.append(("wall time", duration(sum(last - first for first, last in study.sessions))))
-    training_s = sum(e.outcome.cost_s for e in spent)
+    training_s = sum(outcome.cost_s for outcome in outcomes)
     if training_s:
         facts.append(("training time", duration(training_s)))
+    facts += [("estimates", told)] if (told := _beside(study.beside("estimate"))) else []
+    facts += [("supernets", told)] if (told := _beside(study.beside("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
     if times is not None:
@@ -80,11 +99,23 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     return facts
 
 
+def _beside(outcomes: Sequence[Outcome]) -> str:
+    """How many estimates or supernets there were, and what they took; empty without one."""
+    if not outcomes:
+        return ""
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    cost_s = sum(outcome.cost_s for outcome in outcomes)
+    details = [f"{failed:,} failed"] if failed else []
+    details += [duration(cost_s)] if cost_s else []
+    return f"{len(outcomes):,}" + (f" ({', '.join(details)})" if details else "")
+
+
 def _saved(study: RecordedStudy, num_replaced: int) -> str:
     """How many duplicates there were, and the seconds their first training took."""
-    cost_s = {e.index: e.outcome.cost_s for e in evaluations(study)}
-    reused = [e for e in evaluations(study) if not e.is_trained]
-    saved_s = sum(cost_s.get(e.outcome.reused_from or 0, 0.0) for e in reused)
+    spent = [c.outcome for c in study.trainings if c.is_evaluation and c.outcome is not None]
+    cost_s = {outcome.proposal.index: outcome.cost_s for outcome in spent}
+    reused = [outcome for outcome in spent if outcome.reused_from is not None]
+    saved_s = sum(cost_s.get(outcome.reused_from or 0, 0.0) for outcome in reused)
     if not reused and not num_replaced:
         return ""
     return f"{len(reused) + num_replaced:,}" + (f" ({duration(saved_s)})" if saved_s else "")

@@ -5,41 +5,65 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from nasrunner.core.ranking import Ranked, Ranking, mean_of
+from nasrunner.core.ledger.ranking import Ranked, Ranking, mean_of
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.style import colour_of, figure, legend, whole_numbers
-from nasrunner.report.study.evaluations import Evaluation, evaluations, number, reward_label
+from nasrunner.report.study.evaluations import (
+    Evaluation,
+    about_rewards,
+    evaluations,
+    number,
+    reward_label,
+)
 from nasrunner.report.study.focus import MAX_VECTOR, below_caption, focus, mark_at_end
 
 
 def rewards_section(study: RecordedStudy) -> Section:
     """Every evaluation of a study that has a reward, and the best so far."""
     spent = evaluations(study)
+    num_spent = sum(not e.is_copy for e in spent)
     made, axes = figure(xlabel="evaluations", ylabel=reward_label(study.config), height_in=4.2)
     rewarded = [e for e in spent if e.has_reward]
     _points(axes, [e for e in rewarded if e.is_trained], "trained", filled=True)
     _points(axes, [e for e in rewarded if not e.is_trained], "repeated", filled=False)
-    ranking, best = Ranking(), []
-    for each in rewarded:
-        ranking.add(each.outcome)
-        best.append(top.reward if (top := ranking.top()) else math.nan)
-    ends = [*(e.number for e in rewarded), len(spent)]
-    axes.step(ends, [*best, best[-1]], where="post", color=colour_of("ink"), label="best so far")
+    grown = _best_so_far(study)
+    ends = [*(number for number, _ in grown), num_spent]
+    best = [*(reward for _, reward in grown), grown[-1][1]]
+    axes.step(ends, best, where="post", color=colour_of("ink"), label="best so far")
     num_below = focus(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
     _failed(axes, [e.number for e in spent if e.outcome.status == "failed"])
-    _name_best(axes, rewarded, ranking.best(1)[0])
-    axes.set_xlim(1 - 0.015 * len(spent), len(spent) * 1.015 + 1)
+    _name_best(axes, rewarded, study.state.history.shown()[0].best(1)[0])
+    axes.set_xlim(1 - 0.015 * num_spent, num_spent * 1.015 + 1)
     whole_numbers(axes)
     legend(axes)
     caption = "Every child whose training ended, in the order in which the outcomes were recorded."
-    if len(rewarded) < len(spent):
+    if any(len(study.course(e.child.proposal.index)) > 1 for e in rewarded):
+        caption = (
+            "Every child that has a reward, at the evaluation with which its training began; the "
+            "line is of what was known by then."
+        )
+    if any(e.outcome.status == "failed" for e in spent):
         caption += " A cross at the lower edge is a child that failed."
     if any(not e.is_trained for e in rewarded):
         caption += " A repeated child has the genotype of an earlier one, whose reward it is given."
+    if told := about_rewards(study):
+        caption += f" {told}"
     if num_below:
         caption += f" {below_caption(num_below)}"
     return Section("Rewards", "", [Plot("rewards", "Reward of every child", caption, made)])
+
+
+def _best_so_far(study: RecordedStudy) -> list[tuple[int, float]]:
+    """(number of evaluations, best reward by then), wherever a reward was recorded."""
+    ranking, number, found = Ranking(), 0, []
+    for child in study.trainings:
+        number += child.is_evaluation
+        outcome = child.outcome
+        if outcome is not None and outcome.reward is not None and study.compares(outcome):
+            ranking.add(outcome)
+            found.append((number, top.reward if (top := ranking.top()) else math.nan))
+    return found
 
 
 def _points(axes: Axes, which: Sequence[Evaluation], label: str, *, filled: bool) -> None:
@@ -68,7 +92,7 @@ def _failed(axes: Axes, numbers: Sequence[int]) -> None:
 def _name_best(axes: Axes, rewarded: Sequence[Evaluation], best: Ranked) -> None:
     """Marks the best architecture where it was first trained, at the mean of its trainings."""
     place = next(e.number for e in rewarded if e.index == best.index)
-    is_late = place > max(5, 0.8 * rewarded[-1].number)
+    is_late = place > max(5, 0.8 * max(e.number for e in rewarded))
     axes.annotate(
         f"child {best.index:04d}: {number(best.reward)}{mean_of(len(best.rewards))}",
         (place, best.reward),

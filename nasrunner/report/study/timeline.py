@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
-from nasrunner.recorded import RecordedStudy
+from nasrunner.core.records import MEASURED
+from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Part, Plot, Section
 from nasrunner.report.page.style import colour_of, figure, legend
-from nasrunner.report.study.evaluations import Evaluation, counted, duration, evaluations
+from nasrunner.report.study.evaluations import counted, duration
 
 MAX_VECTOR = 2000
 """More intervals than this are drawn as a picture, or the page would grow with them."""
@@ -25,7 +26,7 @@ class Timeline:
     """Who ran when, in seconds since the study began, with the gaps between sessions cut out.
 
     Attributes:
-        evaluations: those that were trained, in the order they started.
+        children: those that were trained, and supernets, in the order they started.
         starts_s: when each started.
         ends_s: when each ended.
         lanes: the lane of each: 0, 1, 2, …; children in one lane do not overlap.
@@ -33,7 +34,7 @@ class Timeline:
         length_s: of all sessions together.
     """
 
-    evaluations: Sequence[Evaluation]
+    children: Sequence[RecordedChild]
     starts_s: Sequence[float]
     ends_s: Sequence[float]
     lanes: Sequence[int]
@@ -56,19 +57,20 @@ def timeline(study: RecordedStudy) -> Timeline | None:
 
     A child is taken to have run for ``cost_s`` seconds until its outcome was recorded, but not
     before it was proposed. A tabular trainer has no such times: it charges nothing, or the
-    seconds that its table says.
+    seconds that its table says. Estimates are left out: many are made in one go, and recorded
+    together.
     """
-    trained = [e for e in evaluations(study) if e.is_trained and e.outcome.cost_s > 0]
+    trained = [child for child in study.recorded if _has_run(child)]
     length_s = sum(last - first for first, last in study.sessions)
     if not trained or length_s <= 0 or any(map(_is_simulated, trained)):
         return None
     spans = sorted(
-        ((*_span_s(study, evaluation), evaluation) for evaluation in trained),
+        ((*_span_s(study, child), child) for child in trained),
         key=lambda span: (span[0], span[1]),
     )
     lengths = [last - first for first, last in study.sessions]
     return Timeline(
-        evaluations=[evaluation for _, _, evaluation in spans],
+        children=[child for _, _, child in spans],
         starts_s=[start for start, _, _ in spans],
         ends_s=[end for _, end, _ in spans],
         lanes=lanes_of([(start, end) for start, end, _ in spans]),
@@ -99,8 +101,12 @@ def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
         ylabel="lane",
         height_in=min(6.0, 1.35 + 0.32 * times.num_lanes),
     )
-    best = {child.proposal.index for child in study.best(1)}
-    kinds = [_kind(evaluation, best) for evaluation in times.evaluations]
+    best = {
+        each.proposal.index
+        for child in study.best(1)
+        for each in study.course(child.proposal.index)
+    }
+    kinds = [_kind(child, best) for child in times.children]
     for kind, colour in _COLOURS.items():
         spans = [
             (start, end - start, lane)
@@ -146,38 +152,60 @@ def _step(length: float) -> float:
     return min((decade * m for m in (1, 2, 5, 10)), key=lambda step: abs(length / step - 8))
 
 
-_COLOURS = {"completed": "sky", "failed": "vermillion", "best": "blue"}
+_COLOURS = {
+    "completed": "sky",
+    "paused": "green",
+    "stopped": "orange",
+    "failed": "vermillion",
+    "supernet": "purple",
+    "best": "blue",
+}
 
 
-def _kind(evaluation: Evaluation, best: set[int]) -> str:
-    return "best" if evaluation.index in best else evaluation.outcome.status
+def _has_run(child: RecordedChild) -> bool:
+    outcome = child.outcome
+    if outcome is None or child.proposal.kind == "estimate" or outcome.reused_from is not None:
+        return False
+    return outcome.status in (*MEASURED, "failed") and outcome.cost_s > 0
+
+
+def _kind(child: RecordedChild, best: set[int]) -> str:
+    assert child.outcome is not None
+    if child.proposal.index in best:
+        return "best"
+    return "supernet" if child.proposal.kind == "supernet" else child.outcome.status
 
 
 def _caption(study: RecordedStudy, times: Timeline) -> str:
+    ran = counted(len(times.children), "child", "children")
+    bars, them = f"Each bar is a child, from {ran} that ran.", "children"
+    if any(not child.proposal.is_root for child in times.children):
+        bars, them = f"Each of the {len(times.children):,} bars is a training.", "trainings"
     text = (
-        f"Each bar is a child, from {counted(len(times.evaluations), 'child', 'children')} that "
-        f"ran. A lane is what one worker could have done: children are put into the first lane "
+        f"{bars} A lane is what one worker could have done: {them} are put into the first lane "
         f"that is free, which takes {counted(times.num_lanes, 'lane')}. They were idle for "
         f"{times.idle_share:.0%} of {duration(times.length_s)}: 1 − time of all bars ÷ (lanes × "
         f"time from the first event to the last)."
     )
+    if study.beside("estimate"):
+        text += " Estimates are left out; a worker that makes some is called idle here."
     if times.breaks_s:
         sessions = counted(len(study.sessions), "session")
         text += f" Dotted lines: the study ran in {sessions}; the time between them is left out."
     return text
 
 
-def _is_simulated(evaluation: Evaluation) -> bool:
-    child = evaluation.child
+def _is_simulated(child: RecordedChild) -> bool:
     assert child.ended_s is not None
-    return evaluation.outcome.cost_s > child.ended_s - child.proposed_s + _CLOCK_ERROR_S
+    assert child.outcome is not None
+    return child.outcome.cost_s > child.ended_s - child.proposed_s + _CLOCK_ERROR_S
 
 
-def _span_s(study: RecordedStudy, evaluation: Evaluation) -> tuple[float, float]:
+def _span_s(study: RecordedStudy, child: RecordedChild) -> tuple[float, float]:
     """(start, end) of a child in the study's time, without what lies outside of sessions."""
-    child = evaluation.child
     assert child.ended_s is not None
-    start = max(child.proposed_s, child.ended_s - evaluation.outcome.cost_s)
+    assert child.outcome is not None
+    start = max(child.proposed_s, child.ended_s - child.outcome.cost_s)
     return _study_time_s(study, start), _study_time_s(study, child.ended_s)
 
 

@@ -10,8 +10,8 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with sklearn
 
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.fit.attempts import Attempt, Result, attempted
 from nasrunner.children.fit.loading import load_data
+from nasrunner.children.progress.attempts import Attempt, Result, attempted
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
@@ -75,12 +75,12 @@ def _train(given: RetrainRecipe, proposal: Proposal, files: ChildFiles, attempt:
     }
     files.write_whole(TESTED, record)
     parameters = sum(each.size for each in (*classifier.coefs_, *classifier.intercepts_))
-    return None, {
+    own = {
         "epochs": float(num_epochs),
         "parameters": float(parameters),
         "train_loss": float(classifier.loss_),
-        **metrics,
     }
+    return Result(None, {**own, **metrics})
 
 
 def _training_batches(data: Any) -> Any:

@@ -10,9 +10,16 @@ from typing import Any
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.fit.attempts import Attempt, Result, attempted, final_metrics, num_epochs
-from nasrunner.children.fit.fitting import Fitted, Fitting, rewarded
+from nasrunner.children.fit.assembling import Assembled, Plan
+from nasrunner.children.fit.fitting import fitted, rewarded
 from nasrunner.children.fit.loading import join_validation, make_data
+from nasrunner.children.progress.attempts import (
+    Attempt,
+    Result,
+    attempted,
+    final_metrics,
+    num_epochs,
+)
 from nasrunner.children.quiet import quiet
 from nasrunner.children.rehearsal.checks import check_child
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks
@@ -55,7 +62,7 @@ class TrainNetwork:
     def _train(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
         child = self.task.child
         frozen = child.space.freeze(proposal.genotype)
-        fitting = Fitting(
+        plan = Plan(
             child,
             proposal,
             frozen,
@@ -63,15 +70,15 @@ class TrainNetwork:
             repetition_seed(child.seed, repetition_of(proposal)),
             joins_validation=self.task.on == "train_and_validation",
         )
-        curves = attempt.curves
-        with fitting.run(files, attempt) as fitted:
-            if fitted.module.diverged is not None:
-                raise FloatingPointError(fitted.module.diverged)
-            metrics = _tested(fitted, files, num_epochs(curves))
+        with fitted(plan, files, attempt) as trained:
+            curves = attempt.curves
+            if trained.module.diverged is not None:
+                raise FloatingPointError(trained.module.diverged)
+            metrics = _tested(trained, files, num_epochs(curves))
         if self.task.on != "train":
-            return None, final_metrics(curves) | metrics
-        reward, measured = rewarded(fitted, curves)
-        return reward, measured | metrics
+            return Result(None, final_metrics(curves) | metrics)
+        result = rewarded(trained, curves)
+        return replace(result, metrics={**result.metrics, **metrics})
 
 
 def config_of(task: RetrainRecipe, genotype: Genotype) -> Config:
@@ -176,17 +183,17 @@ def _check_retraining(task: RetrainRecipe, config: Config) -> None:
             )
 
 
-def _tested(fitted: Fitted, files: ChildFiles, num_trained: int) -> dict[str, float]:
+def _tested(trained: Assembled, files: ChildFiles, num_trained: int) -> dict[str, float]:
     """Measures a network that was just trained on the test part, and records that it was."""
-    best_epoch = fitted.keep.put_back(fitted.module)
-    fitted.data.data.setup("test")
-    fitted.trainer.test(fitted.module, datamodule=fitted.data, verbose=False)
+    best_epoch = trained.callbacks.keep.put_back(trained.module)
+    trained.data.data.setup("test")
+    trained.trainer.test(trained.module, datamodule=trained.data, verbose=False)
     record = {
         "time": time.time(),
         "weights": LAST if best_epoch is None else BEST,
         "epoch": num_trained - 1 if best_epoch is None else best_epoch,
-        "examples": fitted.module.num_tested,
-        "metrics": fitted.module.tested,
+        "examples": trained.module.num_tested,
+        "metrics": trained.module.tested,
     }
     files.write_whole(TESTED, record)
-    return fitted.module.tested
+    return trained.module.tested

@@ -6,6 +6,7 @@ import numpy as np
 
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.order import rollout, rollouts
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -13,11 +14,14 @@ from nasrunner.core.space import Space
 Move = tuple[str, int]
 """What makes a neighbour: the path of an active decision, and another option of it."""
 
+Change = tuple[Move, int]
+"""A move, and the difference that it makes to a genotype's key."""
+
 Evaluated = tuple[Proposal, float]
 """A child and its reward."""
 
-MAX_DRAWS = 20
-"""How often a random start is drawn anew because it was proposed before."""
+NUM_DRAWS = (4, 5, 5, 5)
+"""How many more random starts are drawn because those before were proposed before."""
 
 
 class LocalSearch(Searcher):
@@ -50,7 +54,10 @@ class LocalSearch(Searcher):
         self._better: Evaluated | None = None
         self._start: Evaluated | None = None
         self._size = space.size()
-        self._known: dict[frozenset[Move], Evaluated | None] = {}
+        self._known: dict[int, Evaluated | None] = {}  # by key
+        self._bits: dict[Move, int] = {}
+        self._alternatives: dict[Move, list[Change]] = {}  # to an answer
+        self._drawn: dict[int, list[Change]] = {}  # by the child's index
 
     def suggest(self, index: int) -> Proposal:
         rng, space = self.rng(index), self.space_at(index)
@@ -58,14 +65,14 @@ class LocalSearch(Searcher):
             parent, _ = self.incumbent
             for move in self.untried:
                 genotype = _draw(space, parent.genotype, move, rng)
-                if _key(genotype) not in self._known:
+                if self._key(genotype) not in self._known:
                     return Proposal(index, genotype, parent=parent.index)
         return Proposal(index, self._draw_start(space, rng))
 
     def register(self, proposal: Proposal) -> None:
         """Strikes the neighbour off; a start means that no neighbour was left."""
         super().register(proposal)
-        self._known.setdefault(_key(proposal.genotype), None)
+        self._known.setdefault(self._key(proposal.genotype), None)
         if self.incumbent is None:
             return
         parent, _ = self.incumbent
@@ -78,7 +85,7 @@ class LocalSearch(Searcher):
 
     def learn(self, outcome: Outcome) -> None:
         proposal, reward = outcome.proposal, outcome.known_reward
-        child = self._known[_key(proposal.genotype)] = (proposal, reward)
+        child = self._known[self._key(proposal.genotype)] = (proposal, reward)
         if self.incumbent is None:
             self._climb_from(child)
         elif reward > self.incumbent[1]:
@@ -106,49 +113,66 @@ class LocalSearch(Searcher):
         """Makes a child the incumbent and lists its neighbours, those known left out."""
         proposal, reward = child
         self.incumbent, self.untried, self._better, self._start = child, [], None, None
-        for path, option in self._moves(proposal):
-            key = _key({**proposal.genotype, path: option})
-            if key not in self._known:
-                self.untried.append((path, option))
-            elif (known := self._known[key]) is not None and known[1] > reward:
+        key = self._key(proposal.genotype)
+        for move, difference in self._changes(proposal):
+            if (neighbour := key + difference) not in self._known:
+                self.untried.append(move)
+            elif (known := self._known[neighbour]) is not None and known[1] > reward:
                 self._better = _best(self._better, known)
 
-    def _moves(self, proposal: Proposal) -> list[Move]:
+    def _changes(self, proposal: Proposal) -> list[Change]:
         """Every move from a child, in an order of its own that is always the same."""
-        moves: list[Move] = []
+        if (drawn := self._drawn.get(proposal.index)) is not None:
+            return drawn
+        changes: list[Change] = []
 
         def replay(decision: Decision) -> int:
             chosen = proposal.genotype[decision.path]
-            others = (option for option in range(len(decision.options)) if option != chosen)
-            moves.extend((decision.path, option) for option in others)
+            found = self._alternatives.get((decision.path, chosen))
+            if found is None:
+                moves = [(decision.path, option) for option in range(len(decision.options))]
+                lost = self._bit(moves[chosen])
+                found = self._alternatives[moves[chosen]] = [
+                    (move, self._bit(move) - lost) for move in moves if move != moves[chosen]
+                ]
+            changes.extend(found)
             return chosen
 
         self.space_at(proposal.index).walk(replay)
-        self.rng(proposal.index).spawn(1)[0].shuffle(moves)
-        return moves
+        self.rng(proposal.index).spawn(1)[0].shuffle(changes)
+        self._drawn[proposal.index] = changes  # climbs come by the same children again and again
+        return changes
+
+    def _key(self, genotype: Genotype) -> int:
+        """A number of its own for each genotype: a bit for each of its answers."""
+        return sum(map(self._bit, genotype.items()))
+
+    def _bit(self, answer: Move) -> int:
+        found = self._bits.get(answer)
+        if found is None:
+            found = self._bits[answer] = 1 << len(self._bits)
+        return found
 
     def _draw_start(self, space: Space, rng: np.random.Generator) -> Genotype:
-        is_exhausted = len(self._known) >= self._size
-        for _ in range(1 if is_exhausted else MAX_DRAWS):
-            genotype = _draw(space, {}, None, rng)
-            if _key(genotype) not in self._known:
-                break
-        return genotype
+        start = rollout(space, rng)
+        if self._key(start) not in self._known or len(self._known) >= self._size:
+            return start
+        for num_draws in NUM_DRAWS:
+            for start in rollouts(space, rng, num_draws):
+                if self._key(start) not in self._known:
+                    return start
+        return start
 
 
-def _draw(space: Space, parent: Genotype, move: Move | None, rng: np.random.Generator) -> Genotype:
+def _draw(space: Space, parent: Genotype, move: Move, rng: np.random.Generator) -> Genotype:
     """Replays the parent with one answer changed; what it lacks is drawn."""
-    answers = parent if move is None else {**parent, move[0]: move[1]}
+    answers = {**parent, move[0]: move[1]}
 
     def choose(decision: Decision) -> int:
         known = answers.get(decision.path)
         return int(rng.integers(len(decision.options))) if known is None else known
 
     return space.walk(choose)
-
-
-def _key(genotype: Genotype) -> frozenset[Move]:
-    return frozenset(genotype.items())
 
 
 def _best(first: Evaluated | None, second: Evaluated) -> Evaluated:

@@ -2,7 +2,7 @@
 
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Genotype
-from nasrunner.core.order import after, first
+from nasrunner.core.order import Place
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -23,6 +23,7 @@ class ExhaustiveSearch(Searcher):
     def __init__(self, *, space: Space, seed: Seed) -> None:
         super().__init__(space=space, seed=seed)
         self.last: Genotype | None = None
+        self._place: Place | None = None  # of the last suggestion
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
@@ -30,8 +31,19 @@ class ExhaustiveSearch(Searcher):
 
     def suggest(self, index: int) -> Proposal | None:
         space = self.space_at(index)
-        genotype = first(space) if self.last is None else after(space, self.last)
-        return None if genotype is None else Proposal(index, genotype)
+        self._place = self._next(space)
+        return None if self._place is None else Proposal(index, self._place.genotype)
 
     def learn(self, outcome: Outcome) -> None:
         pass
+
+    def _next(self, space: Space) -> Place | None:
+        """The place after that of the last proposal, found from it where it was suggested."""
+        if self.last is None:
+            return Place.of(space, {})
+        place = self._place
+        if place is None or place.space is not space or place.genotype != self.last:
+            place = Place.of(space, self.last)
+            if place.genotype != self.last:  # of an earlier stage of the space
+                return Place.of(space, {})
+        return place.after()

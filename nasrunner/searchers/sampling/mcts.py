@@ -1,6 +1,5 @@
 """Monte Carlo tree search, plain and with bisected decisions."""
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,10 +10,11 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision
+from nasrunner.core.draws import Draws
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.surrogates.outliers import without_outliers
+from nasrunner.searchers.surrogates.outliers import ToldRewards
 
 Answers = list[tuple[int, int]]
 """The branch taken at each node from the root to a leaf, and how many branches there were."""
@@ -84,23 +84,41 @@ class MonteCarloTreeSearch(Searcher):
         self.exploration = exploration
         self.branching_factor = branching_factor
         self.roots: defaultdict[tuple[int, ...], Node] = defaultdict(Node)
-        self._rewards: dict[int, float] = {}  # by index, in order of arrival
-        self._taken_for_N = np.zeros(0)  # the same without outliers, as the nodes have them
+        self._rewarded: list[int] = []  # indices, in order of arrival
+        self._rewards = ToldRewards()  # of these, as the nodes have them
         self._scale = scale_of([])
         self._paths: dict[int, list[Node]] = {}
+        self._branches: dict[tuple[int, int, bool], Answers] = {}
+        self._suggested: tuple[Proposal, Answers] | None = None
 
     def suggest(self, index: int) -> Proposal:
         bonus = 2 * self.exploration * self._scale
-        descent = _Descent(self.roots[self.stage(index)], bonus, self.rng(index))
+        draws = Draws(self.rng(index), num_expected=16)
+        descent = _Descent(self.roots[self.stage(index)], bonus, draws)
+        answers: Answers = []
 
         def choose(decision: Decision) -> int:
-            options = range(len(decision.options))
-            while len(options) > 1 and descent.node is not None:
-                parts = split(options, self._num_branches(decision, options))
-                options = parts[descent.take(len(parts))]
-            return options[descent.rng.integers(len(options))]
+            num_options = len(decision.options)
+            num_branches = self._num_branches(num_options, decision.is_ordered)
+            if descent.node is None or num_options == 1:
+                chosen = draws.below(num_options)
+            elif num_branches == num_options:
+                chosen = descent.take(num_options)
+            else:
+                chosen = self._bisect(descent, range(num_options))
+            answers.extend(self._branches_to(chosen, decision))
+            return chosen
 
-        return Proposal(index, self.space_at(index).walk(choose))
+        proposal = Proposal(index, self.space_at(index).walk(choose))
+        self._suggested = proposal, answers
+        return proposal
+
+    def _bisect(self, descent: "_Descent", options: range) -> int:
+        """Takes branches to ever fewer options of an ordered decision, to the end of the tree."""
+        while len(options) > 1 and descent.node is not None:
+            num_branches = self._num_branches(len(options), is_ordered=True)
+            options = part(options, descent.take(num_branches), num_branches)
+        return options[descent.draws.below(len(options))]
 
     def register(self, proposal: Proposal) -> None:
         """Counts a visit along the proposal's path and adds the first node that it lacks."""
@@ -115,25 +133,25 @@ class MonteCarloTreeSearch(Searcher):
             path.append(path[-1].children.setdefault(answers[depth][0], Node()))
         else:
             path[-1].only = proposal.index, answers
+        is_done = True  # all below the node that was looked at before
         for depth, node in reversed(list(enumerate(path))):
             node.num_visits += 1
             num_branches = answers[depth][1] if depth < len(answers) else 0
-            is_complete = len(node.children) == num_branches
-            node.is_done = is_complete and all(child.is_done for child in node.children.values())
+            if is_done and len(node.children) == num_branches:
+                node.is_done = all(child.is_done for child in node.children.values())
+            is_done = node.is_done
 
     def learn(self, outcome: Outcome) -> None:
-        index = outcome.proposal.index
-        self._rewards[index] = outcome.known_reward
-        rewards_N = without_outliers(list(self._rewards.values()))
-        if np.array_equal(rewards_N[:-1], self._taken_for_N):
-            self._add(index, float(rewards_N[-1]))
+        newest = outcome.proposal.index
+        self._rewarded.append(newest)
+        if self._rewards.add(outcome.known_reward):
+            self._add(newest, self._rewards.told[-1])
         else:
-            for node in {id(n): n for index in self._rewards for n in self._paths[index]}.values():
+            for node in {id(n): n for index in self._rewarded for n in self._paths[index]}.values():
                 node.num_rewards, node.sum_rewards = 0, 0.0
-            for index, taken_for in zip(self._rewards, rewards_N.tolist(), strict=True):
+            for index, taken_for in zip(self._rewarded, self._rewards.told, strict=True):
                 self._add(index, taken_for)
-        self._taken_for_N = rewards_N
-        self._scale = scale_of(np.sort(rewards_N))
+        self._scale = scale_of(self._rewards.ordered)
 
     def forget(self, proposal: Proposal) -> None:
         del self._paths[proposal.index]
@@ -143,23 +161,34 @@ class MonteCarloTreeSearch(Searcher):
             node.num_rewards += 1
             node.sum_rewards += reward
 
-    def _num_branches(self, decision: Decision, options: range) -> int:
-        if self.branching_factor is None or not decision.is_ordered:
-            return len(options)
-        return min(self.branching_factor, len(options))
+    def _num_branches(self, num_options: int, is_ordered: bool) -> int:
+        if self.branching_factor is None or not is_ordered:
+            return num_options
+        return min(self.branching_factor, num_options)
+
+    def _branches_to(self, chosen: int, decision: Decision) -> Answers:
+        """The branches that lead to an option of a decision."""
+        case = chosen, len(decision.options), decision.is_ordered
+        if (found := self._branches.get(case)) is None:
+            found = self._branches[case] = []
+            options = range(len(decision.options))
+            while len(options) > 1:
+                num_branches = self._num_branches(len(options), decision.is_ordered)
+                parts = [part(options, branch, num_branches) for branch in range(num_branches)]
+                branch = next(i for i, each in enumerate(parts) if chosen in each)
+                found.append((branch, num_branches))
+                options = parts[branch]
+        return found
 
     def _answers(self, proposal: Proposal) -> Answers:
         """A genotype as the branches of the tree."""
+        if self._suggested is not None and self._suggested[0] is proposal:
+            return self._suggested[1]
         answers: Answers = []
 
         def replay(decision: Decision) -> int:
             chosen = proposal.genotype[decision.path]
-            options = range(len(decision.options))
-            while len(options) > 1:
-                parts = split(options, self._num_branches(decision, options))
-                branch = next(i for i, part in enumerate(parts) if chosen in part)
-                answers.append((branch, len(parts)))
-                options = parts[branch]
+            answers.extend(self._branches_to(chosen, decision))
             return chosen
 
         self.space_at(proposal.index).walk(replay)
@@ -185,11 +214,12 @@ class _Descent:
 
     Attributes:
         node: where it has come to; None below the tree.
+        draws: decides between equal branches.
     """
 
-    def __init__(self, root: Node, bonus: float, rng: np.random.Generator) -> None:
+    def __init__(self, root: Node, bonus: float, draws: Draws) -> None:
         self.node: Node | None = root
-        self.rng = rng
+        self.draws = draws
         self._bonus = bonus
         self._mean = 0.0
         self._depth = 0
@@ -200,26 +230,32 @@ class _Descent:
         assert node is not None
         self._mean = node.mean(self._mean)
         best = self._best(node, num_branches)
-        branch = best[self.rng.integers(len(best))]
+        branch = best[self.draws.below(len(best))]
         self.node = node.children.get(branch)
         self._depth += 1
         return branch
 
     def _best(self, node: Node, num_branches: int) -> list[int]:
         """The branches of the greatest bound; infinite for those that nobody took."""
-        taken = set(node.children)
-        if node.only is not None:
-            taken.add(node.only[1][self._depth][0])
-        if free := [branch for branch in range(num_branches) if branch not in taken]:
-            return free
-        open_branches = [b for b, child in node.children.items() if not child.is_done]
-        bounds = {b: self._bound(node, node.children[b]) for b in open_branches or node.children}
-        greatest = max(bounds.values())
-        return [branch for branch, bound in bounds.items() if bound == greatest]
-
-    def _bound(self, node: Node, child: Node) -> float:
-        exploration = math.sqrt(2 * math.log(node.num_visits) / child.num_visits)
-        return child.mean(self._mean) + self._bonus * exploration
+        children = node.children
+        if len(children) < num_branches:
+            taken = set(children)
+            if node.only is not None:
+                taken.add(node.only[1][self._depth][0])
+            if free := [branch for branch in range(num_branches) if branch not in taken]:
+                return free
+        best: list[int] = []
+        greatest = -math.inf
+        surprise = 2 * math.log(node.num_visits)
+        for branch, child in children.items():
+            if child.is_done and not node.is_done:
+                continue
+            bound = child.mean(self._mean) + self._bonus * math.sqrt(surprise / child.num_visits)
+            if bound > greatest:
+                best, greatest = [branch], bound
+            elif bound == greatest:
+                best.append(branch)
+        return best
 
 
 def scale_of(sorted_rewards: Sequence[float] | np.ndarray) -> float:
@@ -234,8 +270,8 @@ def scale_of(sorted_rewards: Sequence[float] | np.ndarray) -> float:
     return float(2 * middle or sorted_rewards[-1] - sorted_rewards[0] or 1.0)
 
 
-def split(options: range, num_parts: int) -> list[range]:
-    """Neighbouring ranges of the same size, the first ones longer by one where that must be."""
+def part(options: range, number: int, num_parts: int) -> range:
+    """One of neighbouring ranges of the same size, the first ones longer by one where need be."""
     size, longer = divmod(len(options), num_parts)
-    ends = [part * size + min(part, longer) for part in range(num_parts + 1)]
-    return [options[start:end] for start, end in itertools.pairwise(ends)]
+    start = number * size + min(number, longer)
+    return options[start : start + size + (number < longer)]

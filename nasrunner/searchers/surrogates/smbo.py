@@ -1,5 +1,6 @@
 """Sequential model-based optimisation: a surrogate, an acquisition and candidates, put together."""
 
+import bisect
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from statistics import NormalDist
@@ -96,6 +97,7 @@ class Smbo(Searcher):
         self.candidates = candidates
         self.genotypes: list[Genotype] = []
         self.rewards: list[float] = []
+        self._best: list[tuple[float, int]] = []  # (-reward, position) of the best, none twice
         self._squared_errors: list[float] = []  # of rewards that are means of trainings
         self._taken: defaultdict[tuple[int, ...], set[Key]] = defaultdict(set)  # of each stage
         self._num_to_fit = 0
@@ -113,6 +115,7 @@ class Smbo(Searcher):
             self._squared_errors.append(spread**2 / num_trainings)
         self.genotypes.append(outcome.proposal.genotype)
         self.rewards.append(outcome.known_reward)
+        self._rank(len(self.rewards) - 1)
         if len(self.rewards) - self._num_to_fit >= self.refit_growth * self._num_to_fit:
             self._num_to_fit = len(self.rewards)
             self._in_flight_then = [p.genotype for p in self.pending.values()]
@@ -138,35 +141,45 @@ class Smbo(Searcher):
             f"asked after searcher.num_random={self.num_random} rewards."
         )
 
+    def _rank(self, position: int) -> None:
+        """Places a child among the best; of children that are the same architecture, the best."""
+        place = -self.rewards[position], position
+        if len(self._best) == self.candidates.num_parents and place > self._best[-1]:
+            return
+        genotype = self.genotypes[position]
+        for other in self._best:
+            if self.genotypes[other[1]] == genotype:
+                if other < place:
+                    return
+                self._best.remove(other)
+                break
+        bisect.insort(self._best, place)
+        del self._best[self.candidates.num_parents :]
+
     def _parents(self) -> list[Genotype]:
         """The best children, best first, none twice."""
-        best: dict[Key, Genotype] = {}
-        for position in np.argsort(-np.array(self.rewards), kind="stable"):
-            best.setdefault(key_of(self.genotypes[position]), self.genotypes[position])
-            if len(best) == self.candidates.num_parents:
-                break
-        return list(best.values())
+        return [self.genotypes[position] for _, position in self._best]
 
     def _fit(self) -> None:
         if self._num_fitted == self._num_to_fit:
             return
         rewards_N = np.array(self.rewards[: self._num_to_fit])
-        targets_N = (
-            normal_scores(rewards_N)
-            if self.use_ranks
-            else standardised(without_outliers(rewards_N))
-        )
         chosen = choose_history(rewards_N, self.max_history)
+        targets = (
+            normal_scores(rewards_N, chosen)
+            if self.use_ranks
+            else standardised(without_outliers(rewards_N))[chosen]
+        )
         genotypes = [self.genotypes[i] for i in chosen] + self._in_flight_then
-        lies_N = np.zeros(len(self._in_flight_then))
+        lies = np.zeros(len(self._in_flight_then))
         if hasattr(self.surrogate, "noise"):
-            self.surrogate.noise = self._noise(without_outliers(rewards_N))
+            self.surrogate.noise = self._noise(rewards_N)
         self.surrogate.fit(
             genotypes,
-            np.concatenate([targets_N[chosen], lies_N]),
+            np.concatenate([targets, lies]),
             self.rng(self._num_to_fit).spawn(1)[0],  # a stream that no proposal draws from
         )
-        self._best_target = float(targets_N.max())
+        self._best_target = float(targets.max())  # the best child is among those chosen
         self._num_fitted = self._num_to_fit
 
     def _noise(self, rewards_N: np.ndarray) -> float | None:
@@ -174,7 +187,8 @@ class Smbo(Searcher):
         if not self._squared_errors:
             return None
         noise = float(np.mean(self._squared_errors))
-        return noise / max(float(rewards_N.var()) - noise, 0.1 * noise, 1e-12)
+        variance = float(without_outliers(rewards_N).var())
+        return noise / max(variance - noise, 0.1 * noise, 1e-12)
 
 
 def choose_history(rewards_N: np.ndarray, max_history: int) -> np.ndarray:
@@ -192,11 +206,12 @@ def choose_history(rewards_N: np.ndarray, max_history: int) -> np.ndarray:
     return np.flatnonzero(is_chosen_N)
 
 
-def normal_scores(rewards_N: np.ndarray) -> np.ndarray:
-    """Φ⁻¹((rank - 1/2) / N), equal rewards sharing their mean rank."""
-    _, place_N, counts = np.unique(rewards_N, return_inverse=True, return_counts=True)
-    quantiles = (counts.cumsum() - counts / 2) / len(rewards_N)
-    return np.array([NormalDist().inv_cdf(q) for q in quantiles])[place_N]
+def normal_scores(rewards_N: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Φ⁻¹((rank - 1/2) / N) of some of N rewards, equal rewards sharing their mean rank."""
+    ordered_N, asked = np.sort(rewards_N), rewards_N[positions]
+    num_below, num_up_to = (ordered_N.searchsorted(asked, side) for side in ("left", "right"))
+    quantiles = (num_up_to - (num_up_to - num_below) / 2) / len(rewards_N)
+    return np.array(list(map(NormalDist().inv_cdf, quantiles)))
 
 
 def standardised(rewards_N: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,19 @@ from nasrunner.trackers.mlflow.connection import (
     tags,
 )
 from nasrunner.trackers.mlflow.curves import CurveReader
+from nasrunner.trackers.mlflow.lines import Line
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _BARE = "nasrunner.artifacts"  # a tag of an ended run whose artifacts are still to be written
-_RUN_STATUS = {"completed": "FINISHED", "failed": "FAILED"}  # others were never trained: KILLED
+_CHILDREN = "nasrunner.children"  # of a line that went on: those that are written, all of them
+_RUN_STATUS = {
+    "completed": "FINISHED",
+    "paused": "FINISHED",
+    "stopped": "FINISHED",
+    "failed": "FAILED",
+}  # others were never trained: KILLED
 
 
 @dataclass
@@ -38,26 +45,32 @@ class ChildRun:
         artifact_uri: where its artifacts go.
         curves: what of its curves is written.
         single: metrics that were written as single values.
+        written: the children of its line that it has all of.
     """
 
     run_id: str
     artifact_uri: str
     curves: CurveReader
     single: set[str] = field(default_factory=set)
+    written: frozenset[int] = frozenset()
+
+    def is_latest(self, line: Line) -> bool:
+        """Whether no later child of its line is written, as where MLflow refused this one once."""
+        return not self.written or max(self.written) <= line.index
 
 
 @dataclass(frozen=True)
 class KnownRun:
-    """What an earlier session has made of a child's run.
+    """What an earlier session has made of the run of a child, or of a line of them.
 
     Attributes:
         run_id: the run's.
-        is_ended: its figures are complete.
+        written: the children whose figures are complete.
         is_bare: its artifacts are not.
     """
 
     run_id: str
-    is_ended: bool
+    written: frozenset[int]
     is_bare: bool
 
 
@@ -81,7 +94,7 @@ class ChildRuns:
         self._common_tags = common_tags
 
     def all(self) -> dict[int, KnownRun]:
-        """What MLflow has, by child index: each child once, and none of it in the trash."""
+        """What MLflow has, by the first child of a line: each once, and none of it in the trash."""
         runs: dict[int, list[Run]] = {}
         for run in self._connection.search(None, with_deleted=True):
             if (index := run.data.tags.get("nasrunner.index")) is not None:
@@ -89,36 +102,44 @@ class ChildRuns:
         return {index: self._only(each) for index, each in runs.items()}
 
     def _only(self, runs: list["Run"]) -> KnownRun:
-        """One run of a child; of those that are not in the trash, the others are put there.
+        """One run of a line; of those that are not in the trash, the others are put there.
 
         A request that MLflow carried out although it seemed to fail was sent twice.
         """
         active = [run for run in runs if run.info.lifecycle_stage == "active"]
-        kept, *spare = sorted(active or runs, key=lambda run: bool(run.info.status == "RUNNING"))
+        kept, *spare = sorted(active or runs, key=lambda run: (-len(_written(run)), _runs(run)))
         for run in spare if active else ():
             self._client.delete_run(run.info.run_id)
         self._connection.restored(kept)
-        is_ended = kept.info.status != "RUNNING"
-        return KnownRun(kept.info.run_id, is_ended, _BARE in kept.data.tags)
+        return KnownRun(kept.info.run_id, _written(kept), _BARE in kept.data.tags)
 
-    def find(self, index: int) -> ChildRun | None:
-        """The run of a child, if any request has made one."""
-        runs = self._connection.search(f"tags.`nasrunner.index` = '{index}'")
-        return self._adopted(index, runs[0]) if runs else None
+    def find(self, line: Line) -> ChildRun | None:
+        """The run of a line, if any request has made one."""
+        runs = self._connection.search(f"tags.`nasrunner.index` = '{line.first}'")
+        return self._adopted(line, runs[0]) if runs else None
 
-    def adopt(self, index: int, run_id: str) -> ChildRun:
-        """The run of a child that an earlier session did not finish."""
-        return self._adopted(index, self._client.get_run(run_id))
+    def adopt(self, line: Line, run_id: str) -> ChildRun:
+        """The run that an earlier session did not finish, or that of the child before."""
+        return self._adopted(line, self._client.get_run(run_id))
 
-    def start(self, proposal: Proposal, blueprint: Blueprint, start_s: float) -> ChildRun:
+    def start(
+        self, proposal: Proposal, blueprint: Blueprint | None, start_s: float, line: Line
+    ) -> ChildRun:
         """Makes the run of a child that is being trained."""
         known = {
             "nasrunner.status": "running",
             "mlflow.note.content": text.child_note(None, blueprint),
         }
-        run = self._make(proposal, blueprint.text, known, start_s)
-        self._client.log_batch(run.run_id, params=params(text.params_of(blueprint.values)))
+        shown = blueprint.text if blueprint else proposal.kind
+        run = self._make(proposal, shown, known, start_s, line)
+        self._client.log_batch(run.run_id, params=params(_params(proposal, blueprint)))
         return run
+
+    def reopen(self, run: ChildRun) -> None:
+        """Goes on with the run of a line, whose next child is being trained."""
+        known = {"nasrunner.status": "running", **_children(run.written)}
+        self._client.log_batch(run.run_id, tags=tags(known))
+        self._client.update_run(run.run_id, status="RUNNING")
 
     def write_curves(self, run: ChildRun) -> None:
         """Writes the epochs that were added since the last time."""
@@ -127,13 +148,25 @@ class ChildRuns:
             run.curves.take(points)
 
     def write_outcome(
-        self, run: ChildRun | None, outcome: Outcome, blueprint: Blueprint | None, end_s: float
+        self,
+        run: ChildRun | None,
+        outcome: Outcome,
+        blueprint: Blueprint | None,
+        end_s: float,
+        line: Line,
     ) -> ChildRun:
-        """Writes all there is to know of a child, but its artifacts, to ``run`` or a new one."""
+        """Writes all there is to know of a child, but its artifacts, to ``run`` or a new one.
+
+        What is said of the child before it in its line is what is said of both from now on.
+        """
         known = {
             "nasrunner.status": outcome.status,
-            "mlflow.note.content": text.child_note(outcome, blueprint),
+            "mlflow.note.content": text.child_note(outcome, blueprint, line.children),
         }
+        if outcome.proposal.until is not None or line.place:
+            known["nasrunner.until"] = str(outcome.proposal.until or "end")
+        if outcome.lacks:
+            known["nasrunner.lacks"] = " ".join(map(str, outcome.lacks))
         if outcome.reused_from is not None:
             known["nasrunner.reused_from"] = str(outcome.reused_from)
         if outcome.is_changed:
@@ -141,8 +174,11 @@ class ChildRuns:
         if outcome.error:
             known["nasrunner.error"] = text.clipped(outcome.error, text.MAX_TAG)
         if run is None:
-            shown = blueprint.text if blueprint else outcome.status
-            run = self._make(outcome.proposal, shown, known, end_s - outcome.cost_s)
+            is_supernet = outcome.proposal.kind == "supernet"
+            shown = blueprint.text if blueprint else "supernet" if is_supernet else outcome.status
+            run = self._make(outcome.proposal, shown, known, end_s - outcome.cost_s, line)
+            known = {}
+        if not run.is_latest(line):
             known = {}
         points = run.curves.read()
         latest = dict(run.curves.latest)
@@ -150,13 +186,13 @@ class ChildRuns:
             latest.update(point.values)
         single = {
             name: value
-            for name, value in _single_metrics(outcome, blueprint, latest).items()
+            for name, value in _single_metrics(outcome, blueprint, latest, line).items()
             if name not in run.single
         }
         self._client.log_batch(
             run.run_id,
-            metrics=curve_metrics(points) + metrics_at(0, end_s, single),
-            params=params(text.params_of(blueprint.values)) if blueprint else [],
+            metrics=curve_metrics(points) + metrics_at(line.place, end_s, single),
+            params=params(_params(outcome.proposal, blueprint)),
             tags=tags(known),
         )
         run.curves.take(points)
@@ -175,6 +211,8 @@ class ChildRuns:
             files[CONFIG] = ChildFolder.of(self._folder, proposal.index).text(CONFIG)
         if outcome.error:
             files["error.txt"] = outcome.error
+        if outcome.found:
+            files["found.json"] = json.dumps(list(outcome.found), indent=2, ensure_ascii=False)
         self._connection.upload(run.artifact_uri, files)
 
     def mark_bare(self, run: ChildRun) -> None:
@@ -186,19 +224,25 @@ class ChildRuns:
         if _BARE in self._client.get_run(run.run_id).data.tags:  # once: it may be sent again
             self._client.delete_tag(run.run_id, _BARE)
 
-    def end(self, run: ChildRun, outcome: Outcome, end_s: float) -> None:
-        """Marks a run as complete: from now on it is not touched again."""
-        status = _RUN_STATUS.get(outcome.status, "KILLED")
-        self._client.set_terminated(run.run_id, status, ms(end_s))
+    def end(self, run: ChildRun, outcome: Outcome, end_s: float, line: Line) -> None:
+        """Marks a child as complete: from now on only the next of its line changes its run."""
+        if run.is_latest(line):
+            status = _RUN_STATUS.get(outcome.status, "KILLED")
+            self._client.set_terminated(run.run_id, status, ms(end_s))
+        if line.place or run.written:  # last: until then the child is written again
+            known = _children(run.written | {line.index})
+            self._client.log_batch(run.run_id, tags=tags(known))
+        run.written |= {line.index}
 
     def _make(
-        self, proposal: Proposal, shown: str, known: Mapping[str, str], start_s: float
+        self, proposal: Proposal, shown: str, known: Mapping[str, str], start_s: float, line: Line
     ) -> ChildRun:
         fixed = {
             "mlflow.parentRunId": self._parent_id,
-            "nasrunner.kind": "child",
-            "nasrunner.index": str(proposal.index),
+            "nasrunner.kind": "child" if proposal.kind == "train" else proposal.kind,
+            "nasrunner.index": str(line.first),
             "nasrunner.architecture": proposal.hash,
+            **_origin(proposal, line),
         }
         if (parent := proposal.parent) is not None:
             fixed["nasrunner.parent_child"] = str(int(parent))
@@ -206,36 +250,91 @@ class ChildRuns:
             self._connection.experiment_id,
             start_time=ms(start_s),
             tags={**self._common_tags, **fixed, **known},
-            run_name=text.run_name(proposal.index, shown),
+            run_name=text.run_name(line.first, shown),
         )
         return ChildRun(run.info.run_id, run.info.artifact_uri, self._curves(proposal.index))
 
-    def _adopted(self, index: int, run: "Run") -> ChildRun:
+    def _adopted(self, line: Line, run: "Run") -> ChildRun:
         """Continues a run: finds out what was written to it."""
-        curves = self._curves(index)
+        curves = self._curves(line.index)
         names = {name for point in curves.read() for name in point.values}
-        legal = text.legal_names(names)
-        epoch = min(
-            (self._connection.last_step(run.info.run_id, legal[name]) for name in names),
-            default=-1,
-        )
+        epoch = min(self._last_steps(run, names), default=-1)
+        if line.before is not None:
+            epoch = max(epoch, self._last_epoch(run, line.before))
         curves.last = (epoch, sys.maxsize)  # with all that was measured in that epoch
         curves.latest = {n: run.data.metrics[n] for n in names if n in run.data.metrics}
-        single = set(run.data.metrics) - names
-        return ChildRun(run.info.run_id, run.info.artifact_uri, curves, single)
+        single = self._single(run, set(run.data.metrics) - names, line)
+        written = _written(run)
+        return ChildRun(run.info.run_id, run.info.artifact_uri, curves, single, written)
+
+    def _last_epoch(self, run: "Run", before: int) -> int:
+        """The last epoch of the child before that was written; -1 without any."""
+        points = self._curves(before).read()
+        written = self._last_steps(run, {name for point in points for name in point.values})
+        return min(points[-1].epoch, max(written)) if points else -1
+
+    def _last_steps(self, run: "Run", names: Collection[str]) -> list[int]:
+        legal = text.legal_names(names)
+        return [self._connection.last_step(run.info.run_id, legal[name]) for name in names]
+
+    def _single(self, run: "Run", names: Collection[str], line: Line) -> set[str]:
+        """Which single metrics were written of this child, and not only of those before."""
+        if not line.place:
+            return set(names)
+        run_id = run.info.run_id
+        if self._connection.last_step(run_id, "cost_s") < line.place:  # all are written at once
+            return set()
+        return {n for n in names if self._connection.last_step(run_id, n) >= line.place}
 
     def _curves(self, index: int) -> CurveReader:
         return CurveReader(ChildFolder.of(self._folder, index))
 
 
+def _written(run: "Run") -> frozenset[int]:
+    """The children that a run has all of."""
+    if (told := run.data.tags.get(_CHILDREN)) is not None:
+        return frozenset(map(int, told.split()))
+    return frozenset() if _runs(run) else frozenset([int(run.data.tags["nasrunner.index"])])
+
+
+def _runs(run: "Run") -> bool:
+    return bool(run.info.status == "RUNNING")
+
+
+def _children(written: Collection[int]) -> dict[str, str]:
+    return {_CHILDREN: " ".join(map(str, sorted(written)))} if written else {}
+
+
+def _origin(proposal: Proposal, line: Line) -> dict[str, str]:
+    """What a training that is none from first weights to its end comes from, as tags."""
+    known = {}
+    if proposal.fidelity:
+        changes = (f"{key}={value:g}" for key, value in proposal.fidelity.items())
+        known["nasrunner.fidelity"] = text.clipped(" ".join(changes), text.MAX_TAG)
+    if proposal.continues is not None and not line.place:
+        known["nasrunner.continues"] = str(proposal.continues)
+    if weights := [str(each.child) for each in proposal.sources if each.what == "weights"]:
+        known["nasrunner.weights_of"] = text.clipped(" ".join(weights), text.MAX_TAG)
+    return known
+
+
+def _params(proposal: Proposal, blueprint: Blueprint | None) -> dict[str, str]:
+    """What was chosen, and of what is trained at a fidelity what that is."""
+    changes = {f"fidelity.{key}": f"{value:g}" for key, value in proposal.fidelity.items()}
+    return text.params_of({**(blueprint.values if blueprint else {}), **changes})
+
+
 def _single_metrics(
-    outcome: Outcome, blueprint: Blueprint | None, latest: Mapping[str, float]
+    outcome: Outcome, blueprint: Blueprint | None, latest: Mapping[str, float], line: Line
 ) -> dict[str, float]:
     """What is no curve: reward, cost, size, and the metrics of the epochs that the reward is of.
 
     These are ``at_reward/val_accuracy`` and so on, as MLflow's table shows the ends of curves.
     """
-    facts: dict[str, float | None] = {"cost_s": outcome.cost_s, "reward": outcome.reward}
+    cost_s = line.cost_s + outcome.cost_s
+    facts: dict[str, float | None] = {"cost_s": cost_s, "reward": outcome.reward}
+    if outcome.proposal.kind == "supernet":
+        facts["found"] = len(outcome.found)
     if blueprint is not None:
         facts |= {"parameters": blueprint.parameters, "flops": blueprint.flops}
     for name, value in outcome.metrics.items():

@@ -1,14 +1,14 @@
 """Reads what a study leaves in its folder: learning curves, while they are written, and times."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves
-from nasrunner.core.ranking import Ranking
-from nasrunner.core.records import Outcome
+from nasrunner.core.records import Outcome, Proposal
 
 _NOT_METRICS = ("epoch", "step", "time")
 
@@ -78,23 +78,42 @@ def _point(record: Mapping[str, Any]) -> Point | None:
 
 @dataclass
 class BestSoFar:
-    """The best reward over the number of recorded children; nothing before the first reward."""
+    """The best reward over the number of recorded trainings; nothing before the first reward."""
 
-    _ranking: Ranking = field(default_factory=Ranking)
     _num_recorded: int = 0
     _points: list[tuple[int, float, float]] = field(default_factory=list)
 
-    def add(self, outcome: Outcome, time_s: float) -> None:
-        """Takes the next outcome in the ledger's order."""
-        self._num_recorded += 1
-        self._ranking.add(outcome)
-        if (best := self._ranking.top()) is not None:
+    def add(self, proposal: Proposal, ranking: Ranking, time_s: float) -> None:
+        """Takes the next proposal that has an outcome, and the ranking with it."""
+        self._num_recorded += proposal.kind == "train"
+        if proposal.kind == "train" and (best := ranking.top()) is not None:
             self._points.append((self._num_recorded, time_s, best.reward))
 
     def after(self, step: int) -> list[tuple[int, float, float]]:
         """(number of recorded children, Unix seconds, best) beyond a step; forgets the others."""
         self._points = [point for point in self._points if point[0] > step]
         return list(self._points)
+
+
+@dataclass
+class Estimates:
+    """What architectures were estimated at, by the number of the estimate, until it is written."""
+
+    _points: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome, time_s: float) -> None:
+        """Takes the next estimate that was recorded; one that failed has no value."""
+        if outcome.reward is not None:
+            self._points[outcome.proposal.index] = (time_s, outcome.reward)
+
+    def points(self) -> list[tuple[int, float, float]]:
+        """Lists (number, Unix seconds, value) of those that are not known to be written."""
+        return [(index, *point) for index, point in self._points.items()]
+
+    def take(self, written: Iterable[int]) -> None:
+        """Forgets those that are written."""
+        for index in written:
+            self._points.pop(index, None)
 
 
 def ledger_times(folder: Path) -> dict[int, float]:

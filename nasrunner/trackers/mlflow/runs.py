@@ -131,9 +131,26 @@ class StudyRuns:
         ]
         self.connection.client.log_batch(self.parent_id, metrics=metrics)
 
+    def estimates(self) -> set[int]:
+        """The numbers of the estimates that were written."""
+        history = self.connection.client.get_metric_history(self.parent_id, "estimate")
+        return {point.step for point in history}
+
+    def write_estimates(self, points: Sequence[tuple[int, float, float]]) -> None:
+        """Adds (number of the estimate, Unix seconds, its value)."""
+        metrics = [
+            metric
+            for index, time_s, value in points
+            for metric in metrics_at(index, time_s, {"estimate": value})
+        ]
+        self.connection.client.log_batch(self.parent_id, metrics=metrics)
+
     def write_summary(self, summary: Summary) -> None:
         """How the study stands."""
-        counts = {f"children/{name}": float(count) for name, count in summary.counts.items()}
+        counts = {
+            name if name in text.BESIDE else f"children/{name}": float(count)
+            for name, count in summary.counts.items()
+        }
         counts |= {"cost_s": summary.cost_s, "wall_s": summary.wall_s}
         if summary.baseline is not None and summary.baseline.best is not None:
             counts["best_minus_baseline"] = summary.baseline.best

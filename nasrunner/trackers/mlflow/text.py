@@ -5,17 +5,21 @@ import json
 import posixpath
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ports import Blueprint, Summary
-from nasrunner.core.ranking import mean_of
 from nasrunner.core.records import Outcome
 
 # MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000
 # for a tag's; servers before 2.x take 500 and 5000.
 MAX_NAME, MAX_PARAM, MAX_TAG, MAX_RUN_NAME = 250, 6000, 5000, 80
 MAX_RUN_NAME_IN_SQL, MAX_EXPERIMENT = 250, 500
+
+
+BESIDE = ("estimates", "supernets")
+"""What a study counts and is no child."""
 
 
 def legal_names(names: Iterable[str]) -> dict[str, str]:
@@ -94,11 +98,24 @@ def run_name(index: int, text: str) -> str:
     return clipped(f"{index:04d} {brief}".rstrip(), MAX_RUN_NAME)
 
 
-def child_note(outcome: Outcome | None, blueprint: Blueprint | None) -> str:
-    """A child's description, in Markdown."""
+def child_note(
+    outcome: Outcome | None, blueprint: Blueprint | None, children: Sequence[int] = ()
+) -> str:
+    """A child's description, in Markdown.
+
+    Args:
+        outcome: what became of it; None while it runs.
+        blueprint: its architecture.
+        children: those whose trainings are one, where they are several.
+    """
     parts = []
+    if len(children) > 1:
+        named = ", ".join(f"{index:04d}" for index in children)
+        parts.append(f"One training, of the children {named}: each goes on with the one before.")
     if outcome is not None and outcome.reused_from is not None:
         parts.append(f"Same architecture as child {outcome.reused_from:04d}, whose outcome it has.")
+    if outcome is not None and outcome.found:
+        parts.append(f"It found {len(outcome.found):,} architectures, in found.json.")
     if blueprint is not None:
         # Long lines would be cut off in the UI's narrow column.
         lines = textwrap.fill(blueprint.text, 76, break_long_words=False, subsequent_indent="  ")
@@ -112,13 +129,21 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     """A study's description, in Markdown: its best children, and how to list all."""
     parts = []
     if summary is not None:
-        counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
-        parts.append(f"Ended: {summary.reason}. Children: {counts or 'none'}.")
+        counts, beside = (
+            ", ".join(
+                f"{n} {name}" for name, n in summary.counts.items() if (name in BESIDE) == is_
+            )
+            for is_ in (False, True)
+        )
+        told = f"{counts or 'none'}{'; beside them ' if beside else ''}{beside}"
+        parts.append(f"Ended: {summary.reason}. Children: {told}.")
     if summary is not None and summary.failure is not None:
         parts.append(f"Failed: {_cell(summary.failure)}.")
     if summary is not None and summary.baseline is not None:
         parts.append(f"Baseline: {summary.baseline.text()}.")
     if summary is not None and summary.best:
+        if (epochs := summary.best[0].get("epochs")) is not None:
+            parts.append(f"No child was trained to its end: the best are after {epochs} epochs.")
         rows = ["| child | reward | parameters | architecture |", "|---|---|---|---|"]
         for best in summary.best:
             mean = mean_of(best["trainings"], best["reward_std"])

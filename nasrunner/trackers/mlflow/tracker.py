@@ -1,4 +1,4 @@
-"""Tracks a study in MLflow: a run for the study, and one for each child under it."""
+"""Tracks a study in MLflow: a run for the study, and one for each training under it."""
 
 import contextlib
 import logging
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from nasrunner.core.errors import ConfigError, TrackingError
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.screen.commands import resume_command
@@ -29,6 +30,9 @@ _FIRST_TRY_S = 60.0  # so long the first child waits for MLflow's imports and ta
 
 class MlflowTracker:
     """Writes every child to MLflow exactly once, whenever the server is there.
+
+    A child that goes on with the training of another is written to the run of that one. Estimates
+    are the metric ``estimate`` of the study's run, with their numbers as steps.
 
     A thread of its own does the writing. A server that goes away stops nothing: what it misses
     is written when it is back, or when the study is resumed. ``mlflow.json`` in the study's
@@ -85,11 +89,11 @@ class MlflowTracker:
         page = self._writer.runs.page if self._writer is not None else ""
         return self.address.ui_command(page)
 
-    def open(self, info: StudyInfo, recorded: Sequence[Outcome], inspect: Inspect) -> None:
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         self.address.prepare()
         runs = StudyRuns(self.address, self.experiment or info.name, info, study_id(info.folder))
         self._writer = Writer(
-            runs, recorded, inspect, poll_s=self.poll_s, max_waiting=self.max_waiting
+            runs, state, inspect, poll_s=self.poll_s, max_waiting=self.max_waiting
         )
         self._writer.start()
         if outage := self.address.outage or self._outage():
@@ -145,8 +149,7 @@ class MlflowTracker:
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         assert self._writer is not None, "open first"
-        if blueprint is not None:  # the run of a supernet begins with its outcome
-            self._writer.started(proposal, blueprint)
+        self._writer.started(proposal, blueprint)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         assert self._writer is not None, "open first"

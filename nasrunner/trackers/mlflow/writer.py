@@ -6,17 +6,20 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow.artifacts import Artifacts
 from nasrunner.trackers.mlflow.children import ChildRun
-from nasrunner.trackers.mlflow.curves import BestSoFar, ledger_times
+from nasrunner.trackers.mlflow.curves import BestSoFar, Estimates, ledger_times
 from nasrunner.trackers.mlflow.faults import is_refusal
+from nasrunner.trackers.mlflow.lines import Line, Lines
 from nasrunner.trackers.mlflow.runs import StudyRuns
 
 _log = logging.getLogger(__name__)
@@ -36,6 +39,8 @@ class _Running:
     proposal: Proposal
     blueprint: Blueprint | None
     start_s: float
+    line: Line
+    is_ended: bool = False
     run: ChildRun | None = None
 
 
@@ -47,6 +52,7 @@ class _Ended:
     blueprint: Blueprint | None
     has_blueprint: bool
     end_s: float | None
+    line: Line
     running: _Running | None = None
     run: ChildRun | None = None
     run_id: str | None = None
@@ -57,15 +63,17 @@ class Writer(threading.Thread):
     """Writes what it is told, and tries again for as long as the server is away.
 
     Children are written in order, but for one that fails while others do not: it goes to the end of
-    the queue. One that MLflow refuses is skipped. Artifacts that cannot be written hold up nothing:
-    they are written when they can be, in this session or one that resumes the study.
+    the queue, and those that go on with it wait for it. One that MLflow refuses is skipped.
+    Artifacts that cannot be written hold up nothing: they are written when they can be, in this
+    session or one that resumes the study.
 
     Blueprints, with their drawings, are kept for ``max_waiting`` children; those of the others
     are made again when their turn comes. The outcomes themselves a study keeps anyway.
 
     Args:
         runs: where to write.
-        recorded: what the ledger held when the study was opened; what of it is missing is written.
+        state: what the ledger holds; what of it is missing is written. Only methods that the
+            study's thread calls look at it.
         inspect: makes a child's blueprint again; called in this thread.
         poll_s: seconds between two looks at the curves of running children.
         max_waiting: so many children may wait before ``ended`` waits, while the server takes any.
@@ -74,7 +82,7 @@ class Writer(threading.Thread):
     def __init__(
         self,
         runs: StudyRuns,
-        recorded: Sequence[Outcome],
+        state: StudyState,
         inspect: Inspect,
         *,
         poll_s: float,
@@ -90,10 +98,12 @@ class Writer(threading.Thread):
         self._poll_s = poll_s
         self._max_waiting = max_waiting
         self._changed = threading.Condition()
-        self._waiting: deque[_Ended] = deque(_Ended(o, None, False, None) for o in recorded)
+        self._waiting: deque[_Ended] = deque()
         self._bare: deque[_Ended] = deque()
         self._running: dict[int, _Running] = {}
         self._best = BestSoFar()
+        self._estimates = Estimates()
+        self._estimates_there: set[int] | None = None
         self._summary: Summary | None = None
         self._is_abandoned = False
         self._times: Mapping[int, float] | None = None
@@ -108,27 +118,49 @@ class Writer(threading.Thread):
         self._artifacts = Artifacts(self._pause, runs.last_best)
         self._last_progress = time.monotonic()
         self._next_poll = time.monotonic() + poll_s
+        self._state = state
+        self._lines = Lines(state.lineages)
+        recorded = state.history.outcomes
         times = ledger_times(runs.info.folder) if recorded else {}
+        before = History()
         for outcome in recorded:
-            self._best.add(outcome, times.get(outcome.proposal.index, time.time()))
+            before.add(outcome)
+            time_s = times.get(outcome.proposal.index, time.time())
+            self._best.add(outcome.proposal, before.ranking, time_s)
+            if outcome.proposal.kind == "estimate":
+                self._estimates.add(outcome, time_s)
+            else:
+                line = self._lines.ended(outcome)
+                self._waiting.append(_Ended(outcome, None, False, None, line))
 
     # Called by the study's thread.
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
+        """Takes what is being trained; a supernet has no blueprint, and an estimate no run."""
+        if proposal.kind == "estimate":
+            return
+        line = self._lines.of(proposal)
         with self._changed:
-            self._running[proposal.index] = _Running(proposal, blueprint, time.time())
+            self._running[proposal.index] = _Running(proposal, blueprint, time.time(), line)
 
     def ended(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Takes an outcome; waits a moment where the server is slower than the study."""
+        ranking = self._state.history.ranking
+        if outcome.proposal.kind == "estimate":
+            with self._changed:
+                self._estimates.add(outcome, time.time())
+            return
+        line = self._lines.ended(outcome)
         with self._changed:
             while len(self._waiting) >= self._max_waiting and self._is_moving():
                 self._changed.wait(0.1)
             has_blueprint = len(self._waiting) < self._max_waiting
             kept = blueprint if has_blueprint else None
             if running := self._running.pop(outcome.proposal.index, None):
-                running.blueprint = None
-            self._waiting.append(_Ended(outcome, kept, has_blueprint, time.time(), running))
-            self._best.add(outcome, time.time())
+                running.blueprint, running.is_ended = None, True
+            ended = _Ended(outcome, kept, has_blueprint, time.time(), line, running)
+            self._waiting.append(ended)
+            self._best.add(outcome.proposal, ranking, time.time())
             self._changed.notify_all()
 
     def first_error(self, timeout_s: float) -> Exception | None:
@@ -212,7 +244,7 @@ class Writer(threading.Thread):
         elif time.monotonic() >= self._next_poll:
             self._poll()
         elif self._waiting and not self._is_hopeless():
-            self._write(self._waiting[0])
+            self._write(self._next())
         elif self._summary is not None and (not self._bare or self._leaves_bare()):
             self._end(self._summary)
         elif self._bare and time.monotonic() >= self._artifacts.ready_s:
@@ -230,6 +262,7 @@ class Writer(threading.Thread):
     def _end(self, summary: Summary) -> None:
         """Writes how the study ended."""
         self._write_best()
+        self._write_estimates()
         self.runs.write_summary(summary)
         while not (has_ledger := self._artifacts.wrote(self.runs.write_ledger)):
             if self._leaves_bare():
@@ -243,57 +276,81 @@ class Writer(threading.Thread):
     def _list(self) -> None:
         """Finds out what an earlier session wrote, and drops that from what is waiting."""
         there = {} if self.runs.is_new else self.runs.children.all()
-        ended = {index for index, known in there.items() if known.is_ended}
+        ended = frozenset[int]().union(*(known.written for known in there.values()))
         self._leftover = {i: known.run_id for i, known in there.items() if i not in ended}
         with self._changed:
             recorded, self._waiting = self._waiting, deque()
             for each in recorded:
-                if (index := each.outcome.proposal.index) not in ended:
+                known = there.get(each.line.first)
+                if known is None or each.line.index not in known.written:
                     self._waiting.append(each)
-                elif there[index].is_bare:
-                    each.run_id = there[index].run_id
+                elif known.is_bare and each.line.index == max(known.written):
+                    each.run_id = known.run_id
                     self._bare.append(each)
         self._is_listed = True
 
     def _poll(self) -> None:
         """Writes the curves of children that run longer than a look, and the best so far."""
         self._next_poll = time.monotonic() + self._poll_s  # first: a failure must not block
+        children = self.runs.children
         with self._changed:
             running = list(self._running.values())
+            waiting = {each.line.first for each in self._waiting}
         for child in running:
-            index, blueprint = child.proposal.index, child.blueprint
-            if blueprint is None or time.time() - child.start_s < self._poll_s:
+            line, blueprint = child.line, child.blueprint
+            if child.is_ended or time.time() - child.start_s < self._poll_s:
                 continue
-            child.run = child.run or self._find(index)
+            if line.place and line.first in waiting:  # the one before is written first
+                continue
+            if child.run is None and (found := self._find(line)) is not None:
+                if line.place:
+                    children.reopen(found)
+                child.run = found
             if child.run is None:
-                self._unsure.add(index)
-                child.run = self.runs.children.start(child.proposal, blueprint, child.start_s)
-                self._unsure.discard(index)
-            self.runs.children.write_curves(child.run)
+                self._unsure.add(line.first)
+                child.run = children.start(child.proposal, blueprint, child.start_s, line)
+                self._unsure.discard(line.first)
+            children.write_curves(child.run)
         self._write_best()
+        self._write_estimates()
+
+    def _next(self) -> _Ended:
+        """The child to be written: of a line one before those that go on with it."""
+        with self._changed:
+            for _ in range(len(self._waiting)):
+                first = self._waiting[0]
+                line = first.line
+                if not line.place or not any(
+                    each.line.first == line.first and each.line.place < line.place
+                    for each in self._waiting
+                ):
+                    return first
+                self._waiting.rotate(-1)
+            raise AssertionError("the first of a line waits for nobody")
 
     def _write(self, ended: _Ended) -> None:
         """Writes a recorded child, in an order that can be continued wherever it breaks off."""
-        outcome = ended.outcome
-        index = outcome.proposal.index
+        outcome, line = ended.outcome, ended.line
         children = self.runs.children
         try:
             if ended.run is None:
                 made = ended.running.run if ended.running else None
-                ended.run = made or self._find(index)
+                ended.run = made or self._find(line)
             blueprint = self._blueprint(ended)
-            ended.end_s = ended.end_s or self._end_time(index)
-            self._unsure.add(index)
-            ended.run = children.write_outcome(ended.run, outcome, blueprint, ended.end_s)
-            self._unsure.discard(index)
+            ended.end_s = ended.end_s or self._end_time(line.index)
+            self._unsure.add(line.first)
+            ended.run = children.write_outcome(ended.run, outcome, blueprint, ended.end_s, line)
+            self._unsure.discard(line.first)
             write = functools.partial(children.write_artifacts, ended.run, outcome, blueprint)
             if is_bare := not self._artifacts.wrote(write):
                 children.mark_bare(ended.run)
-            children.end(ended.run, outcome, ended.end_s)
+            children.end(ended.run, outcome, ended.end_s, line)
         except Exception as error:
             self._put_off(ended, error)
             raise
-        self._drop(index)
+        self._drop(line.index)
+        if line.place:  # its artifacts are the run's from now on
+            self._bare = deque(each for each in self._bare if each.line.first != line.first)
         if is_bare:
             ended.blueprint, ended.has_blueprint = None, False  # drawings are large
             self._bare.append(ended)
@@ -303,7 +360,7 @@ class Writer(threading.Thread):
         children = self.runs.children
         if ended.run is None:
             assert ended.run_id is not None, "a session before this one has made it"
-            ended.run = children.adopt(ended.outcome.proposal.index, ended.run_id)
+            ended.run = children.adopt(ended.line, ended.run_id)
         blueprint = self._blueprint(ended)
         if self._artifacts.wrote(
             functools.partial(children.write_artifacts, ended.run, ended.outcome, blueprint)
@@ -317,13 +374,16 @@ class Writer(threading.Thread):
             self._waiting.popleft()
             self._leftover.pop(index, None)
 
-    def _find(self, index: int) -> ChildRun | None:
-        """The run that an earlier session has made, or a request that seemed to fail."""
-        if index in self._leftover:
-            return self.runs.children.adopt(index, self._leftover[index])
-        return self.runs.children.find(index) if index in self._unsure else None
+    def _find(self, line: Line) -> ChildRun | None:
+        """The run of an earlier child or session, or of a request that seemed to fail."""
+        if line.first in self._leftover:
+            return self.runs.children.adopt(line, self._leftover[line.first])
+        is_asked = line.place or line.first in self._unsure
+        return self.runs.children.find(line) if is_asked else None
 
     def _blueprint(self, ended: _Ended) -> Blueprint | None:
+        if ended.outcome.proposal.kind == "supernet":
+            return None
         if not ended.has_blueprint:
             try:
                 ended.blueprint = self._inspect(ended.outcome.proposal.genotype)
@@ -349,6 +409,17 @@ class Writer(threading.Thread):
         if points:
             self.runs.write_best(points)
             self._best_written = points[-1][0]
+
+    def _write_estimates(self) -> None:
+        with self._changed:
+            points = self._estimates.points()
+        if not points:
+            return
+        if self._estimates_there is None:
+            self._estimates_there = set() if self.runs.is_new else self.runs.estimates()
+        self.runs.write_estimates([p for p in points if p[0] not in self._estimates_there])
+        with self._changed:
+            self._estimates.take(point[0] for point in points)
 
     def _succeeded(self) -> None:
         with self._changed:
@@ -404,7 +475,9 @@ class Writer(threading.Thread):
     def _is_hopeless(self) -> bool:
         """Whether nothing keeps a study from its end but children that fail again and again."""
         often = 2 * _MAX_ATTEMPTS
-        return self._summary is not None and all(each.attempts >= often for each in self._waiting)
+        failing = {each.line.first for each in self._waiting if each.attempts >= often}
+        is_all = all(each.line.first in failing for each in self._waiting)
+        return self._summary is not None and is_all
 
     def _put_off(self, ended: _Ended, error: Exception) -> None:
         """Lets others through where MLflow takes them; skips a child that it refuses."""

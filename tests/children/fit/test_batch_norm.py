@@ -9,7 +9,7 @@ from nasrunner.retrain.training.network import TrainNetwork
 from nasrunner.retrain.training.recipe import network_folder
 from nasrunner.retrain.training.tasks import RetrainTask
 from tests.children.blobs import make_trainer, train
-from tests.children.fit.test_continuing import interrupt, uninterrupted, without_times
+from tests.children.progress.test_continuing import interrupt, uninterrupted, without_times
 from tests.retrain.training.test_network import DATA
 
 EPSILON = "trainer.batch_norm_epsilon"

@@ -357,3 +357,72 @@ def test_the_estimated_seconds_are_those_measured_on_a_thousand_cells(
             apart.append(abs(estimated / float(row["c10_train_time_12_s"]) - 1))
     assert len(apart) == 1000
     assert sum(apart) / 1000 < 0.03
+
+
+FIDELITIES = {
+    "trainer.max_epochs": {1: {"reward": "ops", "metrics": {"size": "size"}, "cost_s": "acc"}}
+}
+
+
+def test_a_fidelity_reads_columns_of_its_own(table: Path, tmp_path: Path) -> None:
+    found = trainer(table, fidelities=FIDELITIES)
+    genotype = {"0/affine/units": 0, "1/or": 1}
+    for number in (1, 1.0):
+        proposal = Proposal(0, genotype, fidelity={"trainer.max_epochs": number})
+        found.check(proposal)
+        outcome = train_one(pickle.loads(pickle.dumps(found.task(tmp_path, 0))), proposal)
+        assert (outcome.reward, outcome.metrics, outcome.cost_s) == (200, {"size": 80}, 0.75)
+    plain = train_one(found.task(tmp_path, 0), Proposal(0, genotype))
+    assert (plain.reward, plain.metrics) == (0.75, {"doubled": 0.75})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"fidelity": {"trainer.max_epochs": 7}}, "has no trainings with trainer.max_epochs=7; "),
+        ({"fidelity": {"a": 1, "trainer.max_epochs": 1}}, "a=1, .*; legal: trainer.max_epochs=1$"),
+        ({"until": 3}, "a table has rows of children that were trained to their ends; legal"),
+        ({"kind": "estimate"}, "a table has rows of .* legal are proposals of kind=train without"),
+    ],
+)
+def test_what_a_table_has_not_is_refused(table: Path, fields: dict[str, Any], message: str) -> None:
+    found = trainer(table, fidelities=FIDELITIES)
+    with pytest.raises(ConfigError, match=message):
+        found.check(Proposal(0, {"0/affine/units": 0, "1/or": 1}, **fields))
+
+
+@pytest.mark.parametrize(
+    ("fidelities", "message"),
+    [
+        ({"a": {1: {"rewards": "acc"}}}, "fidelities.a.1: there is no 'rewards', did you mean"),
+        ({"a": {"x": {"reward": "acc"}}}, "fidelities.a.x must be a number with columns"),
+        ({"a": {1: {"epochs": 3}}}, "fidelities.a.1.epochs is counted by a LinearCost alone"),
+        ({"a": {1: {"reward": "acc_1"}}}, "it has no column 'acc_1', did you mean 'acc'"),
+    ],
+)
+def test_fidelities_must_name_columns(
+    table: Path, fidelities: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ConfigError, DataError), match=message):
+        trainer(table, fidelities=fidelities)
+
+
+@needs_nb201
+def test_nasbench201_has_trainings_of_12_and_of_200_epochs(
+    nb201: TabularTrainer, tmp_path: Path
+) -> None:
+    genotype = nb201.space.walk(lambda decision: 3)
+    rows = [Proposal(0, genotype)]
+    rows += [Proposal(0, genotype, fidelity={"trainer.max_epochs": n}) for n in (12, 200)]
+    for proposal in rows:
+        nb201.check(proposal)
+    plain, short, long = (train_one(nb201.task(tmp_path, 0), each) for each in rows)
+    row = nb201.lookup.table.rows()[nb201.lookup.key(genotype)]
+    assert short.reward == row["c10_valid_12"] == plain.reward
+    assert long.reward == row["c10_valid_200"] != short.reward
+    assert short.cost_s == plain.cost_s
+    assert long.cost_s == pytest.approx(short.cost_s * 200 / 12)
+    assert short.metrics == long.metrics == plain.metrics
+    legal = re.escape("legal: trainer.max_epochs=12, trainer.max_epochs=200")
+    with pytest.raises(ConfigError, match=legal):
+        nb201.check(Proposal(0, genotype, fidelity={"trainer.max_epochs": 50}))

@@ -62,7 +62,7 @@ def test_outcomes_count_in_the_order_in_which_they_were_recorded(tmp_path):
     study.record(Outcome(slow, "completed", 0.9), at_s=8.0)
     found = progress(read_study(study.folder))
     np.testing.assert_array_equal(found.rewards_E, [0.2, 0.9])
-    np.testing.assert_array_equal(found.elapsed_s_E, [5.0, 8.0])
+    np.testing.assert_array_equal(found.elapsed_s_T, [5.0, 8.0])
 
 
 def test_the_pause_until_a_study_was_resumed_is_no_time(tmp_path):
@@ -72,7 +72,7 @@ def test_the_pause_until_a_study_was_resumed_is_no_time(tmp_path):
     study.resume(at_s=5000.0)
     study.child(0.6)  # at 5001
     found = progress(read_study(study.end()))
-    np.testing.assert_array_equal(found.elapsed_s_E, [1.0, 2.0])
+    np.testing.assert_array_equal(found.elapsed_s_T, [1.0, 2.0])
     assert found.elapsed_s == 2.0
 
 
@@ -80,7 +80,7 @@ def test_training_seconds_are_summed_over_children_and_their_devices(tmp_path):
     recorded(tmp_path / "a", [0.5, None, 0.6], cost_s=3.0)
     recorded(tmp_path / "b", [0.5, None, 0.6], cost_s=3.0, trainer__devices=2)
     one, two = (progress(study) for study in find_studies([tmp_path]))
-    np.testing.assert_array_equal(one.trained_s_E, [3.0, 6.0, 9.0])
+    np.testing.assert_array_equal(one.trained_s_T, [3.0, 6.0, 9.0])
     assert two.trained_s == 18.0
 
 

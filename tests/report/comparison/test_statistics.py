@@ -17,9 +17,9 @@ from nasrunner.report.comparison.statistics import (
     mean_and_error,
     share_above,
     stepped,
-    top_so_far,
     verdicts,
 )
+from tests.report.comparison.test_tops import top_so_far
 
 nan = math.nan
 DATA = Path(os.environ.get("NASRUNNER_DATA", Path(__file__).parents[3] / "../shared/data"))

@@ -5,16 +5,27 @@ import math
 import numpy as np
 import pytest
 
-from nasrunner.core import Outcome
+from nasrunner.core import Outcome, Proposal
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import compared, find_baselines
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.progress import progress
-from nasrunner.report.comparison.statistics import top_so_far, verdicts
+from nasrunner.report.comparison.statistics import verdicts
 from nasrunner.report.comparison.tops import lead, top_parts
 from tests.report.recordings import EVOLUTION, Recording, recorded
 
 nan = math.nan
+
+
+def top_so_far(rewards, children, count):
+    """The mean of the best different children after each reward, NaN where there are fewer."""
+    ranking, found = Ranking(), []
+    for place, (reward, child) in enumerate(zip(rewards, children, strict=True)):
+        ranking.add(Outcome(Proposal(place, {child: 0}), "completed", float(reward)))
+        mean = ranking.mean_of_best(count)
+        found.append(nan if mean is None else mean)
+    return np.array(found)
 
 
 def study(folder, children, reason="max_children=100 is spent", **changes):

@@ -71,7 +71,7 @@ def test_repeated_outcomes_took_no_worker(tmp_path):
     study = two_workers(tmp_path / "s")
     again = study.propose(1)
     study.record(Outcome(again, "completed", 0.5, reused_from=0))
-    assert len(timeline(read_study(study.end())).evaluations) == 3
+    assert len(timeline(read_study(study.end())).children) == 3
 
 
 def test_a_child_that_starts_as_another_ends_takes_its_lane():

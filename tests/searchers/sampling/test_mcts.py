@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
-from nasrunner.searchers.sampling.mcts import MonteCarloTreeSearch, Node, scale_of, split
+from nasrunner.searchers.sampling.mcts import MonteCarloTreeSearch, Node, part, scale_of
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, one_by_one, reward_of
 
@@ -194,9 +194,13 @@ def test_every_option_is_reached_by_a_logarithm_of_choices(
 
 
 def test_options_are_split_into_neighbouring_parts_of_the_same_size() -> None:
-    assert split(range(5), 2) == [range(3), range(3, 5)]
-    assert split(range(2, 10), 3) == [range(2, 5), range(5, 8), range(8, 10)]
-    assert split(range(4), 4) == [range(1), range(1, 2), range(2, 3), range(3, 4)]
+    parts = {
+        (range(5), 2): [range(3), range(3, 5)],
+        (range(2, 10), 3): [range(2, 5), range(5, 8), range(8, 10)],
+        (range(4), 4): [range(1), range(1, 2), range(2, 3), range(3, 4)],
+    }
+    for (options, num_parts), expected in parts.items():
+        assert [part(options, number, num_parts) for number in range(num_parts)] == expected
 
 
 def test_unordered_decisions_are_never_split() -> None:

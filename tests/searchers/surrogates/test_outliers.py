@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal, Searcher
 from nasrunner.searchers.surrogates.ngrams import basic_modules
-from nasrunner.searchers.surrogates.outliers import without_outliers
+from nasrunner.searchers.surrogates.outliers import ToldRewards, without_outliers
 from tests.searchers.worlds import SEARCHERS, Loop, load_space, make_searcher, reward_of, run
 from tests.toys import chain
 
@@ -52,6 +54,62 @@ def test_ordinary_rewards_are_unchanged_to_the_bit(scale: float) -> None:
     for size in range(1, 200):
         for rewards_N in (rng.random(size), rng.normal(size=size), -rng.lognormal(size=size)):
             np.testing.assert_array_equal(without_outliers(scale * rewards_N), scale * rewards_N)
+
+
+def told_one_by_one(rewards: Iterable[float]) -> int:
+    """How often what was told of earlier rewards changed; checked at each step."""
+    growing, so_far, num_changes = ToldRewards(), list[float](), 0
+    for reward in rewards:
+        before = list(growing.told)
+        so_far.append(reward)
+        is_unchanged = growing.add(reward)
+        expected = without_outliers(so_far).tolist()
+        assert growing.told == expected
+        assert growing.ordered.tolist() == sorted(expected)
+        assert is_unchanged == (expected[:-1] == before)
+        num_changes += not is_unchanged
+    return num_changes
+
+
+sizes = st.sampled_from([1e-9, 1e-3, 1.0, 30.0, 1e3, 1e9, 1e200])
+numbers = st.one_of(
+    st.sampled_from([0.0, 0.5, -7909.0, 1e30, -1e308, 1e308]),
+    st.integers(-40, 40).map(float),
+    st.builds(lambda number, size: number * size, st.floats(-1, 1), sizes),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(numbers, max_size=60))
+def test_rewards_told_one_by_one_are_those_told_at_once(rewards: list[float]) -> None:
+    told_one_by_one(rewards)
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+def test_they_are_in_long_searches_that_converge_with_children_that_diverge(decimals: int) -> None:
+    rng = np.random.default_rng(decimals)
+    rewards_N = np.round(rng.normal(size=500) * np.geomspace(10, 0.01, 500), decimals)
+    told_one_by_one(rewards_N.tolist())
+    rewards_N[rng.random(500) < 0.02] = -1e6
+    told_one_by_one(rewards_N.tolist())
+    told_one_by_one((-rng.lognormal(sigma=3, size=500)).tolist())
+
+
+def test_what_is_told_of_an_outlier_follows_the_bulk() -> None:
+    assert told_one_by_one([*EIGHT, -7909.0, 0.55]) == 0
+    assert told_one_by_one([*EIGHT, -7909.0, 0.55, 0.9, 0.5]) == 1  # a width more
+
+
+def test_ordinary_rewards_are_told_without_a_look_at_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = []
+    look = ToldRewards._look_at_the_bulk
+    monkeypatch.setattr(
+        ToldRewards, "_look_at_the_bulk", lambda told: (looks.append(len(told.told)), look(told))
+    )
+    assert told_one_by_one(np.random.default_rng(0).normal(size=1000).tolist()) == 0
+    assert len([length for length in looks if length > 100]) < 40  # each eighth more, and records
 
 
 Rewards = Callable[[Proposal], float]

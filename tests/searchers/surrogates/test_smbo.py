@@ -7,10 +7,10 @@ import pytest
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
-from nasrunner.core.order import key_of
+from nasrunner.core.order import key_of, rollout
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.surrogates.acquisition import ExploreGreedy
-from nasrunner.searchers.surrogates.candidates import Candidates
+from nasrunner.searchers.surrogates.candidates import Candidates, _sample
 from nasrunner.searchers.surrogates.smbo import Smbo, choose_history, normal_scores, standardised
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one, run
@@ -207,8 +207,8 @@ def test_every_bound_is_used_up_also_where_the_best_are_the_newest() -> None:
 
 def test_normal_scores_by_hand() -> None:
     # quantiles 1/8, 3/8, and 3/4 for the two that share ranks 3 and 4
-    scores = normal_scores(np.array([5.0, -1e9, 5.0, 0.0]))
-    np.testing.assert_allclose(scores, [0.67448975, -1.15034938, 0.67448975, -0.31863936])
+    scores = normal_scores(np.array([5.0, -1e9, 5.0, 0.0]), np.array([0, 1, 3]))
+    np.testing.assert_allclose(scores, [0.67448975, -1.15034938, -0.31863936])
 
 
 def test_equal_rewards_are_standardised_to_zero() -> None:
@@ -223,6 +223,31 @@ def test_mutations_start_from_the_best_distinct_children() -> None:
         searcher.register(proposal)
         searcher.observe(Outcome(proposal, "completed", reward))
     assert searcher._parents() == [{"or": 0}, {"or": 1}, {"or": 3}]
+
+
+def test_the_parents_are_the_best_of_all_rewards_whenever_these_arrive() -> None:
+    space, rng = load_space("figure1"), np.random.default_rng(0)
+    searcher, known = smbo(space), list[tuple[float, Genotype]]()
+    for index in range(200):
+        proposal = Proposal(index, rollout(space, rng))
+        searcher.register(proposal)
+        known.append((float(rng.integers(20)), proposal.genotype))
+        searcher.observe(Outcome(proposal, "completed", known[-1][0]))
+        best: list[Genotype] = []
+        for _, genotype in sorted(known, key=lambda each: -each[0]):
+            if genotype not in best:
+                best.append(genotype)
+        assert searcher._parents() == best[:3]
+
+
+def test_answers_to_change_are_drawn_as_numpy_chooses() -> None:
+    for seed in range(300):
+        ours, numpys = np.random.default_rng(seed), np.random.default_rng(seed)
+        size = seed % 40 + 1
+        num_chosen = seed // 40 * 5 % size + 1
+        chosen = _sample(size, num_chosen, ours)
+        assert chosen == set(numpys.choice(size, size=num_chosen, replace=False).tolist())
+        assert ours.bit_generator.state == numpys.bit_generator.state
 
 
 def test_a_mutation_differs_from_its_parent_in_the_answers_changed_and_their_consequences() -> None:

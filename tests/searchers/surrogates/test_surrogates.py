@@ -1,11 +1,14 @@
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
 from nasrunner.core import SearchSpace
+from nasrunner.core.order import rollout
+from nasrunner.searchers.surrogates import gaussian_process as processes
 from nasrunner.searchers.surrogates.acquisition import (
     ExpectedImprovement,
     ExploreGreedy,
@@ -176,6 +179,35 @@ def test_the_likelier_kernels_count_more() -> None:
     alone.fit(genotypes, smooth - smooth.mean(), RNG)
     new = [space.walk(lambda d: int(rng.integers(len(d.options)))) for _ in range(20)]
     np.testing.assert_allclose(mixed.predict(new)[0], alone.predict(new)[0], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "mlp"])
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_kernels_that_half_of_the_children_leave_over_are_the_mixture_of_all(
+    name: str, noise: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, rng = load_space(name), np.random.default_rng(0)
+    genotypes = [rollout(space, rng) for _ in range(260)]
+    rewards = np.array([np.mean([i == 0 for i in g.values()]) for g in genotypes])
+    targets = (rewards - rewards.mean()) / rewards.std() + rng.normal(0, noise, size=260)
+    grid = {"decays": [0.5, 1.0, 2.0, 4.0, 8.0], "noises": [0.001, 0.01, 0.1, 0.4]}
+    factored, factor = list[int](), processes._factored
+
+    def counted(grid: Sequence[tuple[float, float]], *rest: np.ndarray) -> Any:
+        factored.append(len(grid))
+        return factor(grid, *rest)
+
+    monkeypatch.setattr(processes, "_factored", counted)
+    predictions = []
+    for few in (200, 260):
+        monkeypatch.setattr(processes, "_FEW", few)
+        surrogate = gaussian_process(space, **grid)
+        surrogate.fit(genotypes, targets, RNG)
+        predictions.append(surrogate.predict(genotypes[:20]))
+    halves, left_over, every = factored
+    assert halves == every == 20
+    assert left_over < 12
+    np.testing.assert_allclose(predictions[0], predictions[1], rtol=1e-9, atol=1e-12)
 
 
 # --- what all surrogates have in common

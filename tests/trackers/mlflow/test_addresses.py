@@ -113,7 +113,7 @@ def test_a_study_is_tracked_in_a_folder_of_any_name(tmp_path, monkeypatch, folde
     uri = "sqlite:///outputs/mlflow.db"
     tracked = tracker(uri, experiment=experiment)
     study = FakeStudy(Path("outputs/fake/2026").absolute())
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     for index in range(NUM_CHILDREN):
         study.record(tracked, index)
     tracked.close(study.summary())

@@ -1,6 +1,7 @@
 import json
 
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.trackers.mlflow.curves import BestSoFar, CurveReader, ledger_times
 
@@ -79,17 +80,20 @@ def test_times_of_outcomes_come_from_the_ledger(tmp_path):
 
 
 def test_the_best_so_far_starts_with_the_first_reward_and_never_falls():
-    best = BestSoFar()
+    best, ranking = BestSoFar(), Ranking()
     rewards = [None, 0.5, float("nan"), 0.4, 0.9]
     for index, reward in enumerate(rewards):
         status = "failed" if reward is None else "completed"
-        best.add(Outcome(Proposal(index, {"units": index}), status, reward), float(index))
+        outcome = Outcome(Proposal(index, {"units": index}), status, reward)
+        ranking.add(outcome)
+        best.add(outcome.proposal, ranking, float(index))
     assert best.after(-1) == [(2, 1.0, 0.5), (3, 2.0, 0.5), (4, 3.0, 0.5), (5, 4.0, 0.9)]
     assert best.after(4) == [(5, 4.0, 0.9)]
 
 
 def test_the_best_so_far_falls_where_the_best_is_worse_when_trained_again():
-    best = BestSoFar()
+    best, ranking = BestSoFar(), Ranking()
     for index, (units, reward) in enumerate([(0, 0.9), (1, 0.6), (0, 0.5)]):
-        best.add(Outcome(Proposal(index, {"units": units}), "completed", reward), float(index))
+        ranking.add(Outcome(Proposal(index, {"units": units}), "completed", reward))
+        best.add(Proposal(index, {"units": units}), ranking, float(index))
     assert best.after(0) == [(1, 0.0, 0.9), (2, 1.0, 0.9), (3, 2.0, 0.7)]

@@ -42,10 +42,9 @@ def uri(database: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def session(uri: str, folder: Path, last: int, **changes: Any) -> FakeStudy:
     """A study that begins or goes on, up to a child."""
     study = FakeStudy(folder)
-    recorded = study.replay() if (folder / "ledger.jsonl").exists() else ()
     tracked = tracker(uri, **changes)
-    tracked.open(study.info, recorded, study.inspect)
-    for index in range(len(recorded), last):
+    tracked.open(study.info, study.replay(), study.inspect)
+    for index in range(len(study.outcomes), last):
         study.record(tracked, index)
     tracked.close(study.summary())
     return study
@@ -89,7 +88,7 @@ def assert_has_all_artifacts(records: Records) -> None:
 def test_artifacts_are_written_when_the_disk_has_room_again(uri, disk, tmp_path, caplog):
     study = FakeStudy(tmp_path / "fake" / "2026")
     tracked = tracker(uri)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     for index in range(NUM_CHILDREN):
         study.record(tracked, index)
     wait_until(lambda: tracked._writer.num_bare == NUM_CHILDREN)
@@ -194,7 +193,7 @@ def test_resuming_with_another_experiment_writes_the_study_there(uri, tmp_path):
 def test_what_is_put_in_the_trash_while_a_study_runs_is_taken_out_of_it(uri, tmp_path, tidy):
     study = FakeStudy(tmp_path / "fake" / "2026")
     tracked = tracker(uri)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     for index in range(4):
         study.record(tracked, index)
     wait_until(lambda: not tracked._writer._waiting)
@@ -321,7 +320,7 @@ def test_a_study_loses_nothing_where_a_third_of_the_replies_is_cut(tmp_path, cap
     ):
         study = FakeStudy(tmp_path / "fake" / "2026")
         tracked = tracker(uri, poll_s=0.2)
-        tracked.open(study.info, (), study.inspect)
+        tracked.open(study.info, study.state, study.inspect)
         for index in range(NUM_CHILDREN):
             study.record(tracked, index)
         tracked.close(study.summary())

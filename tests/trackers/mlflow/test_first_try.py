@@ -49,7 +49,7 @@ def opened(tmp_path: Path, uri: str, **changes: object) -> MlflowTracker:
     """A study that begins; nothing of it is trained."""
     study = FakeStudy(tmp_path / "fake" / "2026")
     tracked = tracker(uri, close_timeout_s=0.0, **changes)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     return tracked
 
 

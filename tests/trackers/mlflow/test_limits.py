@@ -53,7 +53,7 @@ def test_nothing_is_too_long_or_too_large_for_mlflow(request, tmp_path, caplog, 
     for name in ("one", "two"):  # two studies of one name in one experiment
         study = Excessive(tmp_path / name / ("f" * 255))
         tracked = tracker(uri, experiment="limits", artifact_uri=place)
-        tracked.open(study.info, (), study.inspect)
+        tracked.open(study.info, study.state, study.inspect)
         for index in range(4):
             study.record(tracked, index)
         tracked.close(study.summary())

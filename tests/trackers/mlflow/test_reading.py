@@ -6,6 +6,7 @@ from mlflow import MlflowClient
 
 from nasrunner.core import Blueprint, ConfigError, StudyInfo, Summary
 from nasrunner.core.errors import NotFetchableError, TrackingError
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.recorded import read_study
 from nasrunner.trackers.mlflow.reading import StudyReader
 from nasrunner.trackers.mlflow.stores.file import recall
@@ -24,7 +25,7 @@ def track(uri: str, folder: Path, **changes) -> str:
     study.end()
     tracked = tracker(uri)
     info = StudyInfo(study.config["study"], folder, study.config, 100)
-    tracked.open(info, (), lambda genotype: Blueprint("", {}, None, None))
+    tracked.open(info, StudyState(), lambda genotype: Blueprint("", {}, None, None))
     tracked.close(Summary("max_children=100 is spent", {"completed": 2}, [], 1.0, 3.0))
     return recall(folder)["run_id"]
 

@@ -284,7 +284,7 @@ def test_a_server_that_comes_back_while_the_study_closes_is_not_missed(tmp_path,
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     study = FakeStudy(tmp_path / "fake" / "2026")
     tracked = tracker(uri)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     assert is_away.wait(60)
     for index in range(NUM_CHILDREN):
         study.record(tracked, index)
@@ -315,7 +315,8 @@ def test_curves_of_a_running_child_appear_before_it_ends(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     study = FakeStudy(tmp_path / "fake" / "2026")
     tracked = tracker(uri, poll_s=0.05)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
+    study.propose(study.proposal(0))
     tracked.started(study.proposal(0), study.inspect(study.proposal(0).genotype))
     study.run_child(0)
     curves = study.folder / "children" / "0000" / "curves.jsonl"
@@ -350,7 +351,7 @@ def test_a_study_is_killed_by_an_interruption_failed_without_a_child_and_else_fi
         ("the space is exhausted", None, "FINISHED"),
     ):
         tracked = tracker(uri)
-        tracked.open(study.info, tuple(study.outcomes), study.inspect)
+        tracked.open(study.info, study.state, study.inspect)
         study.record(tracked, len(study.outcomes))
         tracked.close(dataclasses.replace(study.summary(reason), failure=failure))
         parent = Records(uri, study.folder).parent
@@ -362,7 +363,7 @@ def test_a_server_that_goes_away_stops_nothing_and_resuming_writes_the_rest(tmp_
     study = FakeStudy(tmp_path / "fake" / "2026")
     with answering(Healthy) as uri:
         tracked = tracker(uri, max_waiting=2, close_timeout_s=0.3)
-    tracked.open(study.info, (), study.inspect)
+    tracked.open(study.info, study.state, study.inspect)
     start = time.monotonic()
     for index in range(NUM_CHILDREN):
         study.record(tracked, index)

@@ -1,9 +1,9 @@
-"""How a child goes on from where an earlier attempt at it was interrupted: its ``last.ckpt``."""
+"""How a training goes on from where it was interrupted or paused: a checkpoint, ``last.ckpt``."""
 
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,36 +11,53 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.children.fit.allowed import allowed_classes
-from nasrunner.children.fit.attempts import Attempt
-from nasrunner.children.fit.module import Line
-from nasrunner.children.fit.randomness import RandomState, random_state, set_random_state
+from nasrunner.children.progress.allowed import allowed_classes
+from nasrunner.children.progress.attempts import Attempt, Line
+from nasrunner.children.progress.randomness import RandomState, random_state, set_random_state
 from nasrunner.children.settings.searched import Config
+from nasrunner.core import Proposal
 from nasrunner.core.machine.files import unfinished
 
 _KEY = "nasrunner"
 """What of a checkpoint is ours."""
 
+_SETTINGS = ("data", "optimizer", "scheduler", "trainer")
+"""What of a configuration the states of an optimizer and of its scheduler depend on."""
+
 
 @dataclass(frozen=True)
 class Progress:
-    """What an interrupted training had come to.
+    """What an interrupted or paused training had come to.
 
     Attributes:
         path: the checkpoint.
+        identity: whose it is, see ``identity_of``.
         curves: the lines of the epochs that were complete.
         cost_s: seconds spent up to it, by all attempts together.
         random: where the random generators of each rank were.
         metrics: what Lightning's callbacks and schedulers last saw.
         should_stop: whether training was to stop once ``trainer.min_epochs`` are done.
+        lacks: the sources whose weights were gone when the training began.
+        optimizer: the optimizer's class; empty in checkpoints of earlier versions.
+        rates: the learning rates of its groups as they were configured; likewise.
     """
 
     path: Path
-    curves: list[Line]
+    identity: str
+    curves: Sequence[Line]
     cost_s: float
     random: list[RandomState]
     metrics: dict[str, torch.Tensor]
     should_stop: bool
+    lacks: Sequence[int] = ()
+    optimizer: str = ""
+    rates: Sequence[float] = ()
+
+    def has_settings_of(self, config: Config) -> bool:
+        """Whether it was trained with the same optimizer, schedule, data and trainer."""
+        _, before, *_ = json.loads(self.identity)
+        _, now, *_ = json.loads(identity_of((), config))
+        return all(before[group] == now[group] for group in _SETTINGS)
 
 
 def identity_of(*facts: Any) -> str:
@@ -48,32 +65,56 @@ def identity_of(*facts: Any) -> str:
     return json.dumps(facts, sort_keys=True, default=repr)
 
 
-def read_progress(path: Path, identity: str, config: Config) -> Progress | None:
+def read_progress(path: Path, identities: Collection[str], config: Config) -> Progress | None:
     """The progress that a checkpoint holds; None where training has to start anew.
 
     Where there is a checkpoint that cannot be used, a warning says why.
 
     Args:
         path: the checkpoint.
-        identity: of the child, see ``identity_of``.
+        identities: of the trainings that it may be of, see ``identity_of``.
         config: the child's configuration, whose packages a checkpoint may hold objects of.
     """
+    found = _read(path, lambda identity: identity in identities, config)
+    if isinstance(found, str):
+        warnings.warn(f"{path} is not used, and training starts anew: {found}", stacklevel=2)
+        return None
+    return found
+
+
+def read_source(path: Path, proposal: Proposal, config: Config) -> Progress | None:
+    """The progress of another child; None where it is gone, or cannot be used.
+
+    Args:
+        path: its checkpoint.
+        proposal: the child.
+        config: as of ``read_progress``.
+    """
+
+    def is_its(identity: str) -> bool:
+        return bool(json.loads(identity)[0] == [proposal.index, proposal.evaluation])
+
+    found = _read(path, is_its, config)
+    if isinstance(found, str):
+        warnings.warn(f"{path} is not used: {found}", stacklevel=2)
+        return None
+    return found
+
+
+def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> Progress | str | None:
+    """The progress that a checkpoint holds, or why it has none; None: there is no checkpoint."""
     if not path.exists():
         return None
     try:
         with allowed_classes(config, path):
             own = torch.load(path, map_location="cpu", weights_only=True)[_KEY]
-        if own["identity"] != identity:
-            reason = "it belongs to another proposal or configuration"
-        elif own["has_ended"]:
-            reason = "training had ended, but not its child"
-        else:
-            fields = ("curves", "cost_s", "random", "metrics", "should_stop")
-            return Progress(path, **{name: own[name] for name in fields})
+        if not is_its(own["identity"]):
+            return "it belongs to another proposal or configuration"
+        if own.pop("has_ended"):
+            return "training had ended, but not its child"
+        return Progress(path, **own)
     except Exception as error:  # a file that was cut off raises nearly anything
-        reason = f"it cannot be read: {type(error).__name__}: {error}".splitlines()[0]
-    warnings.warn(f"{path} is not used, and training starts anew: {reason}", stacklevel=2)
-    return None
+        return f"it cannot be read: {type(error).__name__}: {error}".splitlines()[0]
 
 
 class KeepProgress(pl.Callback):
@@ -86,10 +127,11 @@ class KeepProgress(pl.Callback):
     Args:
         path: where to.
         every_s: seconds between two checkpoints, and before the first; None: none is written.
-        identity: of the child, see ``identity_of``.
+        identity: of the training, see ``identity_of``.
         attempt: what the child has come to.
         progress: what this training goes on from.
         config: the child's configuration.
+        lacks: as of ``Progress``.
     """
 
     def __init__(
@@ -100,6 +142,7 @@ class KeepProgress(pl.Callback):
         attempt: Attempt,
         progress: Progress | None,
         config: Config,
+        lacks: Sequence[int],
     ) -> None:
         self.path = path
         self.every_s = every_s
@@ -107,14 +150,17 @@ class KeepProgress(pl.Callback):
         self.attempt = attempt
         self.progress = progress
         self.config = config
+        self.lacks = list(lacks)
         self.start: RandomState | None = None
         """Where training starts where Lightning would reset the generators: with several ranks."""
         self._has_ended = False
         self._is_restored = False
         self._is_checked = False
         self._written_s = time.monotonic()
+        self._rates: list[float] = []
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
         if self.progress is not None:
             trainer.should_stop = self.progress.should_stop
         elif self.start is not None:
@@ -142,7 +188,7 @@ class KeepProgress(pl.Callback):
             return
         is_due = time.monotonic() - self._written_s >= self.every_s
         if trainer.strategy.broadcast(is_due):  # clocks differ, and all ranks must take part
-            self._write(trainer)
+            self._try_to_write(trainer)
             self._written_s = time.monotonic()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -154,25 +200,35 @@ class KeepProgress(pl.Callback):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        own = {"identity": self.identity, "has_ended": self._has_ended}
+        own: dict[str, Any] = {"identity": self.identity, "has_ended": self._has_ended}
         if not self._has_ended:
             own |= {
-                "curves": self.attempt.curves,
+                "curves": list(self.attempt.curves),
                 "cost_s": self.attempt.cost_s(),
                 "random": _of_all_ranks(trainer, random_state(trainer.strategy.root_device)),
                 "metrics": dict(trainer.callback_metrics),
                 "should_stop": trainer.should_stop,
+                "lacks": self.lacks,
+                "optimizer": class_of(trainer.optimizers[0]),
+                "rates": self._rates,
             }
             _forget_next_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"])
         checkpoint[_KEY] = own
 
-    def _write(self, trainer: pl.Trainer) -> None:
+    def write(self, trainer: pl.Trainer) -> None:
+        """Writes the checkpoint, between two epochs; all ranks take part, and rank 0 writes.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        trainer.save_checkpoint(unfinished(self.path))
+        if trainer.is_global_zero:
+            unfinished(self.path).replace(self.path)
+            self._check()
+
+    def _try_to_write(self, trainer: pl.Trainer) -> None:
         try:
-            # All ranks take part, and rank 0 writes.
-            trainer.save_checkpoint(unfinished(self.path))
-            if trainer.is_global_zero:
-                unfinished(self.path).replace(self.path)
-                self._check()
+            self.write(trainer)
         except OSError as error:
             if trainer.world_size > 1:
                 raise  # the others wait for a rank that did not get as far as they
@@ -189,6 +245,11 @@ class KeepProgress(pl.Callback):
                 pass
         except ValueError as error:
             warnings.warn(f"{self.path} could not be gone on from: {error}", stacklevel=1)
+
+
+def class_of(optimizer: torch.optim.Optimizer) -> str:
+    """The name of an optimizer's class: another one cannot use its state."""
+    return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
 
 
 def _forget_next_epoch(progress: Mapping[str, dict[str, int]]) -> None:

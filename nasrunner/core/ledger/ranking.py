@@ -1,6 +1,6 @@
 """The architectures of a search by reward; one that was trained several times has the mean."""
 
-import heapq
+import bisect
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -71,6 +71,7 @@ class Ranking:
 
     def __init__(self, outcomes: Iterable[Outcome] = ()) -> None:
         self._found: dict[str, Ranked] = {}
+        self._places: list[tuple[float, int, str]] = []  # best first
         self._top: Ranked | None = None
         for outcome in outcomes:
             self.add(outcome)
@@ -87,6 +88,9 @@ class Ranking:
         rewards = (*before.rewards, reward)
         deviations = (*before.deviations, outcome.metrics.get("reward_std", 0.0))
         now = Ranked(before.outcome, rewards, deviations)
+        if before.rewards:
+            del self._places[bisect.bisect_left(self._places, _place(before))]
+        bisect.insort(self._places, _place(now))
         self._found[name] = now
         was_top = self._top is not None and self._top.outcome.proposal.hash == name
         if self._top is None or (now.reward > self._top.reward and not was_top):
@@ -101,9 +105,13 @@ class Ranking:
 
     def best(self, count: int) -> list[Ranked]:
         """The best architectures, best first; of equal ones the first proposed."""
-        return heapq.nsmallest(count, self._found.values(), key=lambda r: (-r.reward, r.index))
+        return [self._found[name] for _, _, name in self._places[:count]]
 
     def mean_of_best(self, count: int) -> float | None:
         """The mean reward of the best ``count`` architectures; None where there are fewer."""
         best = self.best(count)
         return fmean(each.reward for each in best) if len(best) == count else None
+
+
+def _place(ranked: Ranked) -> tuple[float, int, str]:
+    return -ranked.reward, ranked.index, ranked.outcome.proposal.hash

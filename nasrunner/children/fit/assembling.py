@@ -1,0 +1,205 @@
+"""Puts together all that one network's training takes: trainer, data, network and module."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from torch import nn
+
+from nasrunner.children.files import ChildFiles
+from nasrunner.children.fit.batch_norm import set_epsilon
+from nasrunner.children.fit.checkpoints import KeepWeights
+from nasrunner.children.fit.loading import LoadedData, prepared
+from nasrunner.children.fit.measuring import LastValidation, Measuring
+from nasrunner.children.fit.memory_format import is_channels_last
+from nasrunner.children.fit.module import ChildModule
+from nasrunner.children.fit.patience import patience
+from nasrunner.children.progress.attempts import Attempt, Line
+from nasrunner.children.progress.borrowing import Borrowed
+from nasrunner.children.progress.changed import NewSettings
+from nasrunner.children.progress.continuing import KeepProgress
+from nasrunner.children.progress.ending import EndsEarly, Reporting
+from nasrunner.children.progress.lineage import Origin, stage_identity
+from nasrunner.children.progress.randomness import RandomState, random_state
+from nasrunner.children.ranks import Ranks, seed_of
+from nasrunner.children.recipe import Recipe
+from nasrunner.children.settings.arguments import has_users_callbacks, make_trainer
+from nasrunner.children.settings.scaling import scaled
+from nasrunner.children.settings.scheduling import Schedule
+from nasrunner.children.settings.searched import Config
+from nasrunner.children.tasks.tasks import Task, make_task
+from nasrunner.core import Proposal, SearchSpace
+from nasrunner.core.machine.stop_file import StopFile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one network is trained by.
+
+    Attributes:
+        child: what all children of the study share.
+        proposal: the child.
+        frozen: its architecture.
+        config: its configuration, with the hyperparameters that the space searches.
+        seed: of the first weights, the order of the examples and dropout.
+        joins_validation: whether the validation examples are trained on, too.
+        until: after how many epochs training is paused; None: it is not.
+        is_stoppable: whether it ends where its child is told to stop.
+        stage: the proposal whose training this is; None: the child's.
+    """
+
+    child: Recipe
+    proposal: Proposal
+    frozen: SearchSpace
+    config: Config
+    seed: int
+    joins_validation: bool = False
+    until: int | None = None
+    is_stoppable: bool = False
+    stage: Proposal | None = None
+
+    @property
+    def identity(self) -> str:
+        """Whose a checkpoint of this training is."""
+        proposal, joins = self.stage or self.proposal, self.joins_validation
+        return stage_identity(proposal, self.config, self.seed, joins_validation=joins)
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Those of ours that others have to do with."""
+
+    keep: KeepWeights
+    progress: KeepProgress
+    ending: EndsEarly
+    ranks: Ranks
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A network and all that it is trained with, before, while and after it is trained."""
+
+    module: ChildModule
+    trainer: pl.Trainer
+    data: LoadedData
+    task: Task
+    callbacks: Callbacks
+
+
+def assembled(
+    plan: Plan, files: ChildFiles, attempt: Attempt, origin: Origin, reporting: Reporting
+) -> Assembled:
+    """Puts a training together; the network has its first weights.
+
+    Args:
+        plan: what is trained, and how.
+        files: the child's folder.
+        attempt: takes each epoch's line.
+        origin: what training begins with.
+        reporting: is told of each line once all else has it.
+    """
+    config, construct = plan.config, plan.child.construct
+    task = make_task(config, construct)
+    callbacks = _callbacks(plan, task, files, attempt, origin, reporting)
+    trainer = _trainer(plan, task, files, origin, callbacks)
+    data = prepared(config, trainer, plan.child.seed, construct, plan.joins_validation)
+    network = _network(plan, origin.borrowed)  # after the data: they draw from the same generators
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):
+        callbacks.progress.start = _start_of_rank(plan.seed, trainer)
+
+    def measured(line: Line) -> None:
+        if trainer.is_global_zero:
+            callbacks.keep.consider(line, module)
+
+    def record(line: Line) -> None:
+        attempt.add_line(line)
+        files.add_line(line)
+        if trainer.is_global_zero:
+            callbacks.keep.recorded(line, module)
+        reporting(line)
+
+    module = _module(plan, task, network, trainer, data, measured, record)
+    return Assembled(module, trainer, data, task, callbacks)
+
+
+def _callbacks(
+    plan: Plan,
+    task: Task,
+    files: ChildFiles,
+    attempt: Attempt,
+    origin: Origin,
+    reporting: Reporting,
+) -> Callbacks:
+    settings = plan.config["trainer"]
+    keep = KeepWeights(files.folder, settings["checkpoint"], task.reward)
+    progress = KeepProgress(
+        files.last,
+        settings["checkpoint_every_s"],
+        plan.identity,
+        attempt,
+        origin.progress,
+        plan.config,
+        origin.lacks,
+    )
+    stop = StopFile(files.folder) if plan.is_stoppable else None
+    ending = EndsEarly(plan.until, stop, reporting, progress.write, keeps_last=keep.keeps_last)
+    ranks = Ranks(files.folder, architecture=plan.proposal.hash, lines=len(attempt.curves))
+    return Callbacks(keep, progress, ending, ranks)
+
+
+def _trainer(
+    plan: Plan, task: Task, files: ChildFiles, origin: Origin, ours: Callbacks
+) -> pl.Trainer:
+    """Lightning's Trainer, with the user's callbacks and ours in the order that they need."""
+    settings, construct = plan.config["trainer"], plan.child.construct
+    measuring = Measuring(keeps_weights=has_users_callbacks(settings))
+    first: list[pl.Callback] = [measuring]
+    progress = origin.progress
+    if progress is not None and not progress.has_settings_of(plan.config):
+        first.append(NewSettings(progress, Schedule(plan.config["scheduler"], construct).interval))
+    validation = LastValidation(measuring)
+    last = [*patience(settings, task), ours.ranks, ours.progress, ours.ending, validation]
+    return make_trainer(settings, files.folder, construct, [*last, ours.keep], first=first)
+
+
+def _network(plan: Plan, borrowed: Borrowed) -> nn.Module:
+    """The network, with its own first weights but for those that other children lend it."""
+    pl.seed_everything(plan.seed, workers=True, verbose=False)
+    network, _ = plan.frozen.build(plan.child.in_shape)
+    set_epsilon(network, plan.config["trainer"]["batch_norm_epsilon"])
+    borrowed.lend(network)
+    return network
+
+
+def _module(
+    plan: Plan,
+    task: Task,
+    network: nn.Module,
+    trainer: pl.Trainer,
+    data: LoadedData,
+    measured: Callable[[Line], None],
+    record: Callable[[Line], None],
+) -> ChildModule:
+    config, construct = plan.config, plan.child.construct
+    settings = config["trainer"]
+    make_optimizer = functools.partial(construct, config["optimizer"], "optimizer")
+    return ChildModule(
+        network,
+        task,
+        scaled(make_optimizer, settings, data.num_batches_in_a_step(trainer)),
+        Schedule(config["scheduler"], construct),
+        lambda: data.length(trainer),  # no partial: callbacks copy the module, not the data
+        measured,
+        record,
+        is_channels_last=is_channels_last(settings["channels_last"], network, plan.child.in_shape),
+        is_fast=data.is_fast,
+    )
+
+
+def _start_of_rank(seed: int, trainer: pl.Trainer) -> RandomState:
+    """Where a rank's random generators start: Lightning resets those of all to the same."""
+    if trainer.global_rank:
+        pl.seed_everything(seed_of(seed, trainer.global_rank), workers=True, verbose=False)
+    return random_state(trainer.strategy.root_device)

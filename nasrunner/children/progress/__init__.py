@@ -1,0 +1,1 @@
+"""What a training has come to, and how another goes on with it or ends before its end."""

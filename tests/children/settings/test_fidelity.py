@@ -1,0 +1,108 @@
+"""Cheaper trainings by changed numbers of the configuration."""
+
+import pytest
+import yaml
+
+from nasrunner.core import ConfigError, Proposal, child_folder
+from nasrunner.core.records import Source
+from tests.children.blobs import make_trainer
+from tests.toys import train_one
+
+
+def proposed(trainer, **fields):
+    return Proposal(0, trainer.space.walk(lambda decision: 0), **fields)
+
+
+def test_a_shorter_training_has_a_schedule_of_its_own(tmp_path):
+    trainer = make_trainer("trainer.max_epochs=6", scheduler="cosine")
+    proposal = proposed(trainer, fidelity={"trainer.max_epochs": 2.0, "optimizer.lr": 1})
+    trainer.check(proposal)
+    outcome = train_one(trainer.task(tmp_path / "a", 0), proposal)
+    shorter = make_trainer("trainer.max_epochs=2", "optimizer.lr=1", scheduler="cosine")
+    whole = train_one(shorter.task(tmp_path / "b", 0), proposed(trainer))
+    assert (outcome.status, outcome.metrics, outcome.curve) == (
+        "completed",
+        whole.metrics,
+        whole.curve,
+    )
+    told = yaml.safe_load((child_folder(tmp_path / "a", 0) / "config.yaml").read_text())
+    assert repr(told["trainer"]["max_epochs"]) == "2"
+
+
+def test_searched_values_may_refer_to_what_a_fidelity_changes(tmp_path):
+    space = {
+        "hyperparameters": {"optimizer.lr": {"oneof": ["${data.batch_size}", 0.1]}},
+        "affine": {"units": 3},
+    }
+    trainer = make_trainer(space={"hyperparameters": space.pop("hyperparameters"), **space})
+    proposal = proposed(trainer, fidelity={"data.batch_size": 4})
+    train_one(trainer.task(tmp_path, 0), proposal)
+    told = yaml.safe_load((child_folder(tmp_path, 0) / "config.yaml").read_text())
+    assert told["optimizer"]["lr"] == 4
+
+
+SEARCHED = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, "affine": {"units": 3}}
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "message"),
+    [
+        ({"trainer.max_epoch": 3}, "no 'trainer.max_epoch', did you mean 'trainer.max_epochs'"),
+        ({"trainer.strategy": 3}, "trainer.strategy is 'auto' and no number, "),
+        ({"trainer.fast_loop": 1}, "trainer.fast_loop is True and no number, "),
+        ({"trainer.min_epochs": 1}, "trainer.min_epochs is None and no number, "),
+        ({"trainer": 1}, "trainer is {.*} and no number, "),
+        ({"trainer.max_epochs": 2.5}, "trainer.max_epochs must be a whole number, got 2.5"),
+        ({"trainer.max_epochs": -3}, "trainer.max_epochs must be int >= 1 or -1 or null, got -3"),
+        ({"optimizer.eps": float("nan")}, "optimizer.eps must be a number, got nan"),
+        ({"optimizer.lr": 1.0}, "optimizer.lr is searched, "),
+        ({"trainer.devices": 2}, "trainer.devices must be the same for all children, "),
+        ({"data.in_shape.0": 2}, "data.in_shape.0 must be the same for all children, "),
+    ],
+)
+def test_what_cannot_be_changed_is_refused_in_a_sentence(fidelity, message):
+    trainer = make_trainer(space=SEARCHED, is_rehearsed=False)
+    with pytest.raises(ConfigError, match=message):
+        trainer.check(proposed(trainer, fidelity=fidelity))
+
+
+@pytest.mark.parametrize(
+    ("fields", "evaluation", "message"),
+    [
+        ({"kind": "estimate"}, None, "makes no kind=estimate; legal: train"),
+        ({"kind": "supernet"}, None, "makes no kind=supernet; legal: train"),
+        ({"until": 2}, {"repeats": 2}, "evaluation: .*repeats=1 folds=null"),
+        ({"sources": (Source(0, "weights"),)}, {"folds": 3}, "evaluation: .*repeats=1 folds=null"),
+        ({"until": 2, "fidelity": {"trainer.max_epochs": 3}}, None, "fidelity: .*not paused"),
+        (
+            {"sources": (Source(0, "training"),), "fidelity": {"trainer.max_epochs": 3}},
+            None,
+            "fidelity: .*goes on with nothing",
+        ),
+        (
+            {"sources": (Source(0, "training"), Source(1, "weights"))},
+            None,
+            "sources: a child that goes on with a training has its weights",
+        ),
+    ],
+)
+def test_what_is_not_trained_is_refused_in_a_sentence(fields, evaluation, message):
+    trainer = make_trainer(is_rehearsed=False, evaluation=evaluation)
+    with pytest.raises(ConfigError, match=message) as refused:
+        trainer.check(proposed(trainer, **fields))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"until": 2},
+        {"sources": (Source(0, "training"),), "until": 5},
+        {"sources": (Source(0, "weights"), Source(1, "weights"))},
+        {"fidelity": {"trainer.max_epochs": 1}},
+    ],
+)
+def test_what_is_trained_is_taken(fields):
+    trainer = make_trainer(is_rehearsed=False)
+    trainer.check(proposed(trainer, **fields))
