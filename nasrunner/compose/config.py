@@ -180,7 +180,10 @@ def check_data(config: DictConfig) -> None:
         ConfigError: names what is missing.
     """
     for name, meaning in (
-        ("in_shape", "the shape of one example, as in [3, 32, 32]"),
+        (
+            "in_shape",
+            "the shape of one example, as in [3, 32, 32] or {image: [3, 32, 32], text: [16]}",
+        ),
         ("num_outputs", "the classes, or the numbers to predict"),
     ):
         if OmegaConf.select(config, f"data.{name}", throw_on_resolution_failure=False) is None:
