@@ -3,7 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.shapes import InShape
+from nasrunner.core.space import Space
 from nasrunner.explanation import explain
 from nasrunner.recorded import read_study
 
@@ -228,11 +229,13 @@ def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:
     return lambda decision: int(rng.integers(len(decision.options)))
 
 
-def steps(network: Space, in_shape: Shape) -> Iterator[str]:
+def steps(network: Space, in_shape: InShape) -> Iterator[str]:
     """Each step of a frozen network with the shape of one example after it."""
     import torch
 
-    yield f"[dim]{'×'.join(map(str, in_shape))}[/]"
+    inputs = in_shape.items() if isinstance(in_shape, Mapping) else [("", in_shape)]
+    sizes = (f"{name} {'×'.join(map(str, shape))}".strip() for name, shape in inputs)
+    yield f"[dim]{', '.join(sizes)}[/]"
     modules = getattr(network, "modules", (network,)) if network.is_transparent else (network,)
     shape = in_shape
     for module in modules:

@@ -1,14 +1,16 @@
 """A child before it is trained: its size and cost, found out without weights or data."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from nasrunner.core import SearchSpace, Shape, Space, SpaceError
+from nasrunner.children.inputs import InDtype, Inputs, is_of_tokens, zeros
+from nasrunner.core import InShape, SearchSpace, Shape, Space, SpaceError
+from nasrunner.core.shapes import as_in_shape, dtypes_of
 from nasrunner.core.space import overrides_alone
 
 Cost = tuple[tuple[int, ...], int]
@@ -31,7 +33,7 @@ class Size:
 
 
 def measure(
-    frozen: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str = "float32"
+    frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype = "float32"
 ) -> Size:
     """Builds a network on the meta device and counts what it would need.
 
@@ -42,38 +44,48 @@ def measure(
         in_shape: shape of one example.
         num_outputs: classes, or numbers to predict.
         in_dtype: ``int64``: an example is a sequence of tokens, and the network has
-            ``num_outputs`` for each of them.
+            ``num_outputs`` for each of them. Of several inputs a type by name; then it has
+            ``num_outputs`` for an example, whatever they are.
 
     Raises:
         SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
             ``(*in_shape, num_outputs)``.
     """
-    if in_dtype == "int64":
+    if not isinstance(in_shape, tuple):
+        in_shape = as_in_shape(in_shape)
+    if in_dtype != "float32" and (is_of_tokens(in_dtype) or _holds_tokens(in_shape, in_dtype)):
+        # Parts are measured on float32, each for itself.
         return _size_of(on_meta(frozen, in_shape, num_outputs, in_dtype), in_shape, in_dtype)
-    size, out_shape = _measured(frozen.network, tuple(in_shape))
+    size, out_shape = _measured(frozen.network, in_shape)
     _check_output(out_shape, (num_outputs,))
     return size
 
 
 _MOST_KEPT = 10_000
-_kept: dict[tuple[int, Shape], tuple[Space, Size, Shape]] = {}
+_kept: dict[tuple[int, Hashable], tuple[Space, Size, Shape]] = {}
 """(id, shape that comes in) -> the part of a space with this id, its size, what comes out of it."""
 
 
-def _measured(part: Space, in_shape: Shape) -> tuple[Size, Shape]:
+def _holds_tokens(in_shape: InShape, in_dtype: InDtype) -> bool:
+    return isinstance(in_shape, Mapping) and "int64" in dtypes_of(in_shape, in_dtype).values()
+
+
+def _measured(part: Space, in_shape: InShape) -> tuple[Size, Shape]:
     """The size of a part of a frozen space, and the shape that comes out.
 
     Parts that a space resolves to once are in many of its architectures: they are measured once.
     """
-    if (found := _kept.get((id(part), in_shape))) is not None:
+    given: Hashable = in_shape if isinstance(in_shape, tuple) else tuple(in_shape.items())
+    if (found := _kept.get((id(part), given))) is not None:
         return found[1:]
     sizes: list[Size] = []
 
-    def measured(inner: Space, shape: Shape) -> Shape:
+    def measured(inner: Space, shape: InShape) -> Shape:
         size, out_shape = _measured(inner, shape)
         sizes.append(size)
         return out_shape
 
+    part.check_inputs(in_shape)
     out_shape = None
     if not overrides_alone(type(part), "make", "thread"):
         out_shape = part.thread(in_shape, measured)
@@ -84,11 +96,11 @@ def _measured(part: Space, in_shape: Shape) -> tuple[Size, Shape]:
     total = Size(*map(sum, zip(*map(astuple, sizes), strict=True))) if sizes else Size(0, 0, 0)
     if len(_kept) >= _MOST_KEPT:
         _kept.clear()
-    _kept[id(part), in_shape] = (part, total, out_shape)  # the part with it: its id lasts as long
+    _kept[id(part), given] = (part, total, out_shape)  # the part with it: its id lasts as long
     return total, out_shape
 
 
-def _size_of(network: nn.Module, in_shape: Shape, in_dtype: str) -> Size:
+def _size_of(network: nn.Module, in_shape: InShape, in_dtype: InDtype) -> Size:
     parameters = sum(p.numel() for p in network.parameters())
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     try:
@@ -100,7 +112,7 @@ def _size_of(network: nn.Module, in_shape: Shape, in_dtype: str) -> Size:
 
 
 def on_meta(
-    frozen: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str = "float32"
+    frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype = "float32"
 ) -> nn.Module:
     """A network on the meta device: its shapes, without its weights.
 
@@ -113,7 +125,7 @@ def on_meta(
     """
     with torch.device("meta"):
         network, out_shape = frozen.build(in_shape)
-    _check_output(out_shape, (*in_shape, num_outputs) if in_dtype == "int64" else (num_outputs,))
+    _check_output(out_shape, (*in_shape, num_outputs) if is_of_tokens(in_dtype) else (num_outputs,))
     return network
 
 
@@ -125,7 +137,7 @@ def _check_output(out_shape: Shape, legal: Shape) -> None:
         )
 
 
-def count_flops(network: nn.Module, in_shape: Shape, in_dtype: str = "float32") -> int:
+def count_flops(network: nn.Module, in_shape: InShape, in_dtype: InDtype = "float32") -> int:
     """Floating-point operations of one example's forward pass, two for each multiply-add.
 
     Matrix products and convolutions count, as in ``torch.utils.flop_counter``; elementwise
@@ -135,9 +147,9 @@ def count_flops(network: nn.Module, in_shape: Shape, in_dtype: str = "float32") 
     Args:
         network: on the meta device; it cannot be used afterwards.
         in_shape: shape of one example.
-        in_dtype: torch's name of its type.
+        in_dtype: torch's name of its type, or names by input.
     """
-    x = torch.empty(1, *in_shape, dtype=getattr(torch, in_dtype), device="meta")
+    x = zeros(1, in_shape, in_dtype, "meta")
     network.eval()
     if all(map(_is_known, network.modules())):
         return _tally(network, x)
@@ -149,7 +161,7 @@ def count_flops(network: nn.Module, in_shape: Shape, in_dtype: str = "float32") 
     return int(counter.get_total_flops())
 
 
-def _tally(network: nn.Module, x: torch.Tensor) -> int:
+def _tally(network: nn.Module, x: Inputs) -> int:
     """Adds up what layers cost, from their formulas: they are not run, nor their code imported."""
     flops = 0
 

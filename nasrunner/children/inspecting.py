@@ -14,7 +14,8 @@ from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
 from nasrunner.children.blueprint import Size, measure
-from nasrunner.core import Blueprint, Genotype, SearchSpace, Shape, Space, SpaceError
+from nasrunner.children.inputs import InDtype
+from nasrunner.core import Blueprint, Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.machine.stopping import how_it_ended
 
 _KNOWN = ("nasrunner", "torch")
@@ -23,7 +24,7 @@ _KNOWN = ("nasrunner", "torch")
 _POLL_S = 0.05
 
 
-def measured(frozen: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str) -> Size:
+def measured(frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype) -> Size:
     """Counts what a network would need, as ``measure`` does.
 
     Where it has modules of a user's own, another process builds it: one that ends, by ``os._exit``
@@ -46,10 +47,10 @@ def measured(frozen: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: s
 def draw_up(
     space: SearchSpace,
     genotype: Genotype,
-    in_shape: Shape,
+    in_shape: InShape,
     num_outputs: int,
     draw: Callable[[Space], str],
-    in_dtype: str = "float32",
+    in_dtype: InDtype = "float32",
 ) -> Blueprint:
     """Finds out a child's size and cost before it is trained.
 

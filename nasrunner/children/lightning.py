@@ -16,16 +16,17 @@ from nasrunner.core import (
     ConfigError,
     Genotype,
     Hear,
+    InShape,
     Kind,
     Outcome,
     Proposal,
     SearchSpace,
-    Shape,
     Space,
 )
 from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.shapes import as_in_shape
 
 
 class LightningTrainer:
@@ -38,7 +39,7 @@ class LightningTrainer:
     Args:
         space: what is searched.
         config: the child's configuration: data, task, optimizer, scheduler, trainer.
-        in_shape: shape of one example.
+        in_shape: shape of one example, or of each of its inputs by name.
         construct: builds an object from its configuration; picklable.
         draw: draws a frozen space as SVG.
         evaluation: ``repeats`` and ``folds``, see ``Evaluation``; None: one training.
@@ -51,7 +52,7 @@ class LightningTrainer:
         *,
         space: SearchSpace,
         config: Config,
-        in_shape: Shape,
+        in_shape: InShape,
         construct: Construct,
         draw: Callable[[Space], str],
         evaluation: Mapping[str, Any] | None = None,
@@ -60,7 +61,7 @@ class LightningTrainer:
         own = {each.name: arguments[each.name] for each in fields(ChildOptions)}
         self.space = space
         self.config = {**config, "trainer": {**config["trainer"], **own}}
-        self.in_shape = tuple(in_shape)
+        self.in_shape = as_in_shape(in_shape)
         self.construct = construct
         self.draw = draw
         evaluation = evaluation or {}
@@ -144,7 +145,7 @@ class LightningRehearsal:
 
     space: SearchSpace
     config: Config
-    in_shape: Shape
+    in_shape: InShape
     construct: Construct
     evaluation: Evaluation
 

@@ -25,6 +25,7 @@ from nasrunner.children.settings.arguments import make_trainer, needs_ranks
 from nasrunner.core import Hear, MachineError, Outcome, Proposal, child_folder
 from nasrunner.core.machine.child_folder import GrowingCurves
 from nasrunner.core.machine.faults import machine_fault
+from nasrunner.core.machine.stop_file import StopFile
 from nasrunner.core.machine.stopping import how_it_ended
 
 MODULE = "nasrunner.child"
@@ -98,9 +99,8 @@ def train_in_ranks(
         files.forget_outcome()
         files.write_proposal(proposal)
         with tempfile.TemporaryFile() as said:
-            code = _run(
-                files.folder, num_ranks, said, hear and Hearing(proposal.index, files, hear)
-            )
+            hearing = None if hear is None else Hearing(proposal.index, files, hear)
+            code = _run(files.folder, num_ranks, said, hearing)
             outcome = files.found.outcome(proposal)
             if outcome is not None:
                 return outcome
@@ -131,7 +131,9 @@ def end_with_stdin() -> None:
 
 
 class Hearing:
-    """Tells somebody in this process what a child measures that trains in another.
+    """Tells somebody in this process what a child measures that trains in others.
+
+    Whose answer may be that the child is to stop: its folder tells it.
 
     Args:
         index: the child's.
@@ -142,12 +144,15 @@ class Hearing:
     def __init__(self, index: int, files: ChildFiles, hear: Hear) -> None:
         self._tell = Reporting(index, hear)
         self._curves = GrowingCurves(files.found)
+        self._stop = StopFile(files.folder)
 
     def look(self) -> None:
         """Tells of the epochs that have ended since the last look."""
         for line in self._curves.read():
             self._tell(line)
         self._curves.take()
+        if self._tell.is_to_stop and self._stop.read() is None:
+            self._stop.write(self._tell.num_told)
 
 
 def _run(folder: Path, num_ranks: int, said: IO[bytes], hearing: Hearing | None) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nasrunner.children.evaluating import ONE_TRAINING, Evaluation
 from nasrunner.children.settings.searched import Config, Construct
-from nasrunner.core import SearchSpace, Shape
+from nasrunner.core import InShape, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Recipe:
     Attributes:
         space: what the genotype answers.
         config: the child's configuration, before the hyperparameters that the space searches.
-        in_shape: shape of one example.
+        in_shape: shape of one example, or of each of its inputs by name.
         construct: builds an object from its configuration.
         folder: the study's folder.
         seed: the study's seed.
@@ -24,7 +24,7 @@ class Recipe:
 
     space: SearchSpace
     config: Config
-    in_shape: Shape
+    in_shape: InShape
     construct: Construct
     folder: Path
     seed: int

@@ -17,7 +17,7 @@ from nasrunner.compose.fingerprints import fingerprints
 from nasrunner.compose.saved import check_same_study, save_config, started_in
 from nasrunner.compose.signature import snapshot_signature
 from nasrunner.core.annotations import Count, fits, readable, takes
-from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.errors import ConfigError, LedgerError, SpaceError
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.machine.memory import memory_gb
@@ -33,7 +33,7 @@ from nasrunner.core.ports import (
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.seeds import baseline_seed
-from nasrunner.core.space import Shape
+from nasrunner.core.shapes import IN_DTYPES, InShape, Shape, TokenShape, as_in_shape, dtypes_of
 from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
@@ -168,17 +168,56 @@ def build_space(config: dict[str, Any]) -> SearchSpace:
     return parse_space(with_present_targets(config["space"]))
 
 
-def in_shape_of(data: Mapping[str, Any]) -> Shape:
+def in_shape_of(data: Mapping[str, Any]) -> InShape:
     """The shape of one example, from the ``data`` part of a configuration.
 
     Raises:
-        ConfigError: it is none, or ``data.num_outputs`` is no number of outputs.
+        ConfigError: it is none, ``data.in_dtype`` does not go with it, or ``data.num_outputs`` is
+            no number of outputs.
     """
-    for name, annotation in (("in_shape", Sequence[Count]), ("num_outputs", Count)):
-        value = data.get(name)
+    given = data.get("in_shape")
+    checked: dict[str, tuple[Any, Any]] = {"in_shape": (given, Sequence[Count])}
+    if isinstance(given, Mapping):
+        checked = {f"in_shape.{n}": (shape, Sequence[Count]) for n, shape in given.items()}
+    checked["num_outputs"] = (data.get("num_outputs"), Count)
+    for name, (value, annotation) in checked.items():
         if not fits(value, annotation) or value == []:
             raise ConfigError(f"data.{name} must be {readable(annotation)}, got {value!r}")
-    return tuple(data["in_shape"])
+    assert given is not None
+    in_shape, in_dtype = as_in_shape(given), data.get("in_dtype")
+    if isinstance(in_shape, Mapping):
+        return _with_types(in_shape, in_dtype)
+    if isinstance(in_dtype, Mapping):
+        raise ConfigError(
+            f"data.in_dtype must be one type where data.in_shape={list(in_shape)} is of one "
+            f"input, got {dict(in_dtype)!r}"
+        )
+    return in_shape
+
+
+def _with_types(in_shape: Mapping[str, Shape], in_dtype: Any) -> InShape:
+    """Several inputs, each known for what its numbers are.
+
+    Raises:
+        ConfigError: an input's name is none, or ``data.in_dtype`` is not by these names.
+    """
+    for name in in_shape or [""]:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(
+                "data.in_shape must be a list of int >= 1, or map names of letters, digits and _ "
+                f"to such lists, got {dict(in_shape)!r}"
+            )
+    legal = f"{' or '.join(IN_DTYPES)} for each of {', '.join(in_shape)}"
+    if not isinstance(in_dtype, Mapping | None):
+        raise ConfigError(
+            f"data.in_dtype must be by name where data.in_shape has several inputs, got "
+            f"{in_dtype!r}; legal: {legal}, or nothing where all are float32"
+        )
+    for name, dtype in (in_dtype or {}).items():
+        if name not in in_shape or dtype not in IN_DTYPES:
+            raise ConfigError(f"data.in_dtype: got {name}: {dtype}; legal: {legal}")
+    dtypes = dtypes_of(in_shape, in_dtype or {})
+    return {n: TokenShape(s) if dtypes[n] == "int64" else s for n, s in in_shape.items()}
 
 
 def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
@@ -187,8 +226,14 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
     Raises:
         ConfigError: it cannot be built, or cannot train a child several times.
     """
+    from nasrunner.spaces.inputs import check_picks
     from nasrunner.spaces.pictures.drawing import draw
 
+    in_shape = in_shape_of(config["data"])
+    try:
+        check_picks(space.network, in_shape)
+    except SpaceError as error:
+        raise SpaceError(f"space: {error}") from None
     evaluation = config.get("evaluation", _ONE_TRAINING)
     is_single = evaluation == _ONE_TRAINING
     if not is_single and not takes(config["trainer"], "evaluation"):
@@ -200,7 +245,7 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
         "trainer",
         space=space,
         config={group: config[group] for group in CHILD_GROUPS},
-        in_shape=in_shape_of(config["data"]),
+        in_shape=in_shape,
         construct=construct,
         draw=draw,
         **({} if is_single else {"evaluation": evaluation}),

@@ -27,7 +27,8 @@ from nasrunner.core.ports import (
 from nasrunner.core.records import Kind, Outcome, Proposal, Report, Source, Status, child_folder
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.shapes import InShape, Shape
+from nasrunner.core.space import Space
 
 __all__ = [
     "Address",
@@ -40,6 +41,7 @@ __all__ = [
     "Executor",
     "Genotype",
     "Hear",
+    "InShape",
     "Inspect",
     "Kind",
     "LedgerError",

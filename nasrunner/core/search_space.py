@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nasrunner.core.decision import Address, Choose, Decision, shown
 from nasrunner.core.questions import Question
+from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import (
-    Shape,
     Space,
     decisions_of_value,
     enter,
@@ -75,7 +75,11 @@ class SearchSpace(Space):
         assert isinstance(frozen, SearchSpace)
         return frozen
 
-    def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
+    @property
+    def takes_inputs(self) -> bool:
+        return True
+
+    def make(self, in_shape: InShape) -> tuple["nn.Module", Shape]:
         return self.network.build(in_shape)
 
     def text(self) -> str:

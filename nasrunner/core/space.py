@@ -24,12 +24,11 @@ from nasrunner.core.decision import (
 )
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question, writing
+from nasrunner.core.shapes import InShape, shown_inputs
+from nasrunner.core.shapes import Shape as Shape  # modules take both from here
 
 if TYPE_CHECKING:
     from torch import nn
-
-Shape = tuple[int, ...]
-"""The shape of one example, without the batch: (features,) or (channels, height, width)."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,14 @@ class Space(ABC):
 
     is_transparent: ClassVar[bool] = False
     """A transparent module adds no segment of its own to the paths below it."""
+
+    unnamed: ClassVar[str] = ""
+    """An argument that is no submodule and may all the same be given without its name."""
+
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether ``make`` takes several inputs by name, too; any other module is refused them."""
+        return False
 
     @classmethod
     @functools.cache
@@ -132,12 +139,14 @@ class Space(ABC):
         """Every decision kind with its options: what a ledger was written for."""
         return {decision.kind: decision.options for decision in self.decisions(enter(self))}
 
-    def build(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
+    def build(self, in_shape: InShape) -> tuple["nn.Module", Shape]:
         """The network for inputs of ``in_shape``, and the shape of its output.
 
         Raises:
-            SpaceError: a decision is still open, or the shapes do not fit; names the path.
+            SpaceError: a decision is still open, the shapes do not fit, or several inputs come in
+                where one is taken; names the path.
         """
+        self.check_inputs(in_shape)
         for name, value in self.shown_arguments():
             if is_open(value):
                 raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
@@ -153,22 +162,42 @@ class Space(ABC):
             raise
         except Exception as error:  # a user's module may raise anything
             reason = " ".join(str(error).split())
+            given = f"an input of shape {tuple(in_shape)}"
+            if isinstance(in_shape, Mapping):
+                given = f"the inputs {shown_inputs(in_shape)}"
             raise SpaceError(
-                f"{self.path or self.title()!r}: no {self.title()} on an input of shape "
-                f"{tuple(in_shape)}: {reason}"
+                f"{self.path or self.title()!r}: no {self.title()} on {given}: {reason}"
             ) from error
 
-    @abstractmethod
-    def make(self, in_shape: Shape) -> tuple["nn.Module", Shape]:
-        """Builds the frozen module; any ValueError becomes a SpaceError with the path."""
+    def check_inputs(self, in_shape: InShape) -> None:
+        """Refuses several inputs where the module takes one tensor.
 
-    def thread(self, in_shape: Shape, measure: Callable[["Space", Shape], Shape]) -> Shape | None:
+        Raises:
+            SpaceError: names the path, the inputs and what is legal.
+        """
+        if isinstance(in_shape, Mapping) and not self.takes_inputs:
+            picks = " or ".join(f"input: {name}" for name in in_shape)
+            raise SpaceError(
+                f"{self.path or self.title()!r}: {self.title()} takes one tensor, but the inputs "
+                f"{shown_inputs(in_shape)} come in by name; legal: one of them, picked before it "
+                f"by {picks}"
+            )
+
+    @abstractmethod
+    def make(self, in_shape: Any) -> tuple["nn.Module", Shape]:
+        """Builds the frozen module; any ValueError becomes a SpaceError with the path.
+
+        Args:
+            in_shape: a ``Shape``; where the module has ``takes_inputs``, any ``InShape``.
+        """
+
+    def thread(self, in_shape: Any, measure: Callable[["Space", Any], Shape]) -> Shape | None:
         """Passes a shape through the parts of the frozen module, where it only puts them together.
 
         For a network's size these are measured one by one, and each once; ``make`` builds the same.
 
         Args:
-            in_shape: what comes in.
+            in_shape: what comes in, as of ``make``.
             measure: measures a part, and returns what comes out of it.
 
         Returns:

@@ -1,20 +1,26 @@
 """Batches of tensors that are already in memory, without the cost of a DataLoader per example."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from nasrunner.core.shapes import each_input
+
 # B = batch, N = number of examples, ... = the shape of one example
 
-Batch = tuple[torch.Tensor, torch.Tensor]
-"""Inputs (B, ...) and targets: (B,) class indices or (B, outputs) numbers."""
+Inputs = torch.Tensor | Mapping[str, torch.Tensor]
+"""(B, ...), or such tensors by name."""
 
-PartOfBatch = tuple[torch.Tensor, torch.Tensor, int]
+Batch = tuple[Inputs, torch.Tensor]
+"""Inputs and targets: (B,) class indices or (B, outputs) numbers."""
+
+PartOfBatch = tuple[Inputs, torch.Tensor, int]
 """What one rank of several takes of a batch, and how many examples the whole batch has."""
 
-Augment = Callable[[torch.Tensor], torch.Tensor]
-"""Changes the inputs of a training batch at random; keeps their shape."""
+Augment = Callable[[Any], Any]
+"""Changes the inputs of a training batch at random; keeps their shapes, and names."""
 
 _BLOCK_BYTES = 2**20
 """Shuffled examples are gathered so many bytes at a time: for small ones that costs a quarter of
@@ -43,10 +49,10 @@ class RankPart:
 
 
 class TensorLoader:
-    """Yields batches by slicing two tensors, on the device the tensors are on.
+    """Yields batches by slicing inputs and targets, on the device these are on.
 
     Args:
-        x: inputs, (N, ...).
+        x: inputs, (N, ...), or such tensors by name.
         y: targets, (N,) or (N, outputs).
         batch_size: examples a batch, >= 1.
         is_shuffled: whether every epoch draws a new order, from torch's global CPU generator: one
@@ -60,7 +66,7 @@ class TensorLoader:
 
     def __init__(
         self,
-        x: torch.Tensor,
+        x: Inputs,
         y: torch.Tensor,
         batch_size: int,
         *,
@@ -73,9 +79,10 @@ class TensorLoader:
         self.y = y
         self.batch_size = batch_size
         self.is_shuffled = is_shuffled
-        example_bytes = max(1, x[:1].nbytes)
+        inputs = x.values() if isinstance(x, Mapping) else [x]
+        example_bytes = max(1, sum(each[:1].nbytes for each in inputs))
         self.block_size = max(1, _BLOCK_BYTES // (example_bytes * batch_size)) * batch_size
-        self.num_used = len(x) - len(x) % batch_size if drop_last else len(x)
+        self.num_used = len(y) - len(y) % batch_size if drop_last else len(y)
         self.augment = augment
         self.part = part
 
@@ -95,15 +102,16 @@ class TensorLoader:
                 yield self.augment(x), y
 
     def _in_order(self) -> Iterator[Batch]:
-        return self._split(self.x[: self.num_used], self.y[: self.num_used], self.batch_size)
+        x = each_input(self.x, lambda each: each[: self.num_used])
+        return self._split(x, self.y[: self.num_used], self.batch_size)
 
     def _shuffled(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.x))[: self.num_used].to(self.x.device)
+        order = torch.randperm(len(self.y))[: self.num_used].to(self.y.device)
         yield from self._gathered(order, self.batch_size)
 
     def _parts(self, part: RankPart) -> Iterator[PartOfBatch]:
-        order = torch.randperm(len(self.x)) if self.is_shuffled else torch.arange(len(self.x))
-        order = (part.agree(order) if self.is_shuffled else order).to(self.x.device)
+        order = torch.randperm(len(self.y)) if self.is_shuffled else torch.arange(len(self.y))
+        order = (part.agree(order) if self.is_shuffled else order).to(self.y.device)
         num_last = self.num_used % self.batch_size
         num_whole = self.num_used - num_last
         own = order[:num_whole].view(-1, self.batch_size)[:, part.of(self.batch_size)]
@@ -111,20 +119,34 @@ class TensorLoader:
             yield self._augmented(x), y, self.batch_size
         if num_last:
             rows = order[num_whole : self.num_used][part.of(num_last)]
-            yield self._augmented(self.x[rows]), self.y[rows], num_last
+            x, y = each_input(self.x, lambda each: each[rows]), self.y[rows]
+            yield (x if len(y) == 0 else self._augmented(x)), y, num_last
 
     def _gathered(self, order: torch.Tensor, batch_size: int) -> Iterator[Batch]:
         """Batches of the rows in ``order``."""
         block_size = self.block_size // self.batch_size * batch_size
         for start in range(0, len(order), max(1, block_size)):
             rows = order[start : start + block_size]
-            x, y = self.x.index_select(0, rows), self.y.index_select(0, rows)
+            x, y = _rows(self.x, rows), self.y.index_select(0, rows)
             yield from self._split(x, y, batch_size)
 
-    def _augmented(self, x: torch.Tensor) -> torch.Tensor:
-        return x if self.augment is None or len(x) == 0 else self.augment(x)
+    def _augmented(self, x: Inputs) -> Inputs:
+        augmented: Inputs = x if self.augment is None else self.augment(x)
+        return augmented
 
-    def _split(self, x: torch.Tensor, y: torch.Tensor, batch_size: int) -> Iterator[Batch]:
-        if len(x) == 0:  # torch splits an empty tensor into one empty batch
+    def _split(self, x: Inputs, y: torch.Tensor, batch_size: int) -> Iterator[Batch]:
+        if len(y) == 0:  # torch splits an empty tensor into one empty batch
             return iter(())
-        return zip(*(torch.split(each, batch_size) for each in (x, y)), strict=True)
+        return zip(_batches(x, batch_size), torch.split(y, batch_size), strict=True)
+
+
+def _rows(x: Inputs, rows: torch.Tensor) -> Inputs:
+    found: Inputs = each_input(x, lambda each: each.index_select(0, rows))
+    return found
+
+
+def _batches(x: Inputs, batch_size: int) -> Iterable[Inputs]:
+    if not isinstance(x, Mapping):
+        return torch.split(x, batch_size)
+    parts = (torch.split(each, batch_size) for each in x.values())
+    return (dict(zip(x, batch, strict=True)) for batch in zip(*parts, strict=True))

@@ -1,6 +1,7 @@
 """Splits that keep the share of each class, cut no group, and depend on their own seed alone."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import numpy as np
@@ -132,17 +133,22 @@ def _leave_none_empty(is_held_out_G: np.ndarray, size_G: np.ndarray) -> None:
         is_held_out_G[size_G.argmin()] ^= True
 
 
-def equal_inputs(x: np.ndarray) -> np.ndarray:
-    """Numbers the examples (N, ...) so that those with equal inputs, bit for bit, share one."""
+def equal_inputs(x: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+    """Numbers the examples (N, ...) so that those with equal inputs, bit for bit, share one.
+
+    Of several inputs by name all must be equal.
+    """
+    numbers: dict[tuple[bytes, ...], int] = {}
+    digests = map(_digests, x.values() if isinstance(x, Mapping) else [x])
+    examples = zip(*digests, strict=True)
+    return np.array([numbers.setdefault(each, len(numbers)) for each in examples], np.int64)
+
+
+def _digests(x: np.ndarray) -> Iterator[bytes]:
     if x.dtype.kind == "f":
         x = x + 0.0  # minus zero is zero
-    numbers: dict[bytes, int] = {}
-    rows = np.ascontiguousarray(x).reshape(len(x), -1)
-    return np.array([numbers.setdefault(_digest(row), len(numbers)) for row in rows], np.int64)
-
-
-def _digest(row: np.ndarray) -> bytes:
-    return hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+    for row in np.ascontiguousarray(x).reshape(len(x), -1):
+        yield hashlib.blake2b(row.tobytes(), digest_size=16).digest()
 
 
 def joined(groups_N: np.ndarray, others_N: np.ndarray) -> np.ndarray:

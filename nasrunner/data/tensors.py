@@ -1,7 +1,7 @@
 """The base of every data set: examples kept in memory as tensors and batched by slicing."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,16 @@ import torch
 
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import ConfigError, DataError
+from nasrunner.core.shapes import each_input
 from nasrunner.data.files import DataFile, check_files
+from nasrunner.data.inputs import (
+    InputArrays,
+    Preparation,
+    as_array,
+    check_shapes,
+    count_examples,
+    rows_of,
+)
 from nasrunner.data.loader import Augment, Batch, RankPart, TensorLoader
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.split import (
@@ -26,10 +35,13 @@ from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 
 # N = number of examples, ... = the shape of one example
 
-Arrays = tuple[np.ndarray, np.ndarray]
-"""Inputs (N, ...) and targets: (N,) class indices, or (N, outputs) numbers; tensors will do."""
+Arrays = tuple[InputArrays, np.ndarray]
+"""Inputs (N, ...), or several by name, and targets: (N,) class indices, or (N, outputs) numbers.
 
-Grouped = tuple[np.ndarray, np.ndarray, np.ndarray]
+Tensors will do.
+"""
+
+Grouped = tuple[InputArrays, np.ndarray, np.ndarray]
 """Such arrays, and a number or name (N,) for each example: those of the same stay together."""
 
 _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
@@ -40,7 +52,7 @@ _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
 class _FitTensors:
     train: Batch
     validation: Batch
-    normalization: Normalization
+    preparation: Preparation
 
 
 @dataclass(kw_only=True, eq=False)
@@ -70,6 +82,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     class that is no dataclass works too, if it keeps each constructor argument as an attribute of
     the same name.
 
+    An example may have several inputs: ``in_shape: {image: [3, 32, 32], text: [16]}``, for which
+    ``read_fit`` and ``read_test`` return a dict of as many arrays in the place of one, and batches
+    have a dict of tensors. Each is normalized for itself, but for those that ``in_dtype`` says are
+    tokens: ``{text: int64}``.
+
     Inputs are normalized with the mean and standard deviation of the training part: of each
     channel for images, of each feature for vectors. The validation part is drawn from what
     ``read_fit`` returns, so that classes keep their shares, as near as the groups that must not be
@@ -78,7 +95,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     only, and moved once to the device of the trainer.
 
     Args:
-        in_shape: shape of one example: (features,) or (channels, height, width).
+        in_shape: shape of one example: (features,) or (channels, height, width); of several inputs
+            such a shape by name.
+        in_dtype: which of several inputs are ``int64``, by name; the others, and one alone, are
+            ``float32``.
         num_outputs: number of classes, or of numbers to predict.
         batch_size: examples a training batch: of a child on several devices, those of all its
             devices together, each of which takes its part, unless ``divide_batches`` was told
@@ -101,7 +121,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         ConfigError: an argument is out of its range.
     """
 
-    in_shape: Sequence[int]
+    in_shape: Sequence[int] | Mapping[str, Sequence[int]]
     num_outputs: Count
     batch_size: Count
     eval_batch_size: Count
@@ -111,6 +131,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     equal_inputs: Literal["together", "apart"] = "together"  # your own YAML need not say it
     folds: Annotated[int, AtLeast(2)] | None = None
     fold: Annotated[int, AtLeast(0)] = 0
+    in_dtype: str | Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -135,11 +156,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     def read_test(self) -> Arrays:
         """Examples for the test. Only ``setup("test")`` calls it."""
 
-    def groups_of(self, x: np.ndarray, own_N: np.ndarray | None = None) -> np.ndarray | None:
+    def groups_of(self, x: InputArrays, own_N: np.ndarray | None = None) -> np.ndarray | None:
         """Numbers examples so that those of the same number must not be cut by a split.
 
         Args:
-            x: their inputs, (N, ...).
+            x: their inputs, (N, ...), or several by name.
             own_N: groups that the data set has of its own; None: it has none.
 
         Returns:
@@ -183,7 +204,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         """
         identity = (*self._identity(), device := device_of(self))
         self._fit = cached(identity, "fit", lambda: self._load_fit(device))
-        num_training = len(self._fit.train[0])
+        num_training = len(self._fit.train[1])
         if self._of_all(self.batch_size) > num_training:
             raise ConfigError(
                 f"data.batch_size must be at most {num_training:,}, the examples of the training "
@@ -220,10 +241,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return self._eval_loader(self._test)
 
     @property
-    def normalization(self) -> Normalization:
-        """What inputs are normalized with, once ``setup`` was called."""
+    def normalization(self) -> Normalization | Mapping[str, Normalization]:
+        """What inputs are normalized with, once ``setup`` was called; of several inputs by name."""
         assert self._fit is not None
-        return self._fit.normalization
+        return self._fit.preparation.normalization
 
     def training_tensors(self) -> Batch:
         """The normalized training part, (N, ...) and its targets: in order, not augmented."""
@@ -265,7 +286,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"data.num_outputs must be {num_outputs}, the number of {what} of "
                 f"{type(self).__name__}, got {self.num_outputs}"
             )
-        num_validation = count_of("validation_examples", self.validation_examples, len(x))
+        num_validation = count_of("validation_examples", self.validation_examples, len(y))
         strata_N = y if y.ndim == 1 else np.zeros(len(y))
         groups_N = self.groups_of(x, own_N)
         if self.folds is None:
@@ -275,11 +296,13 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 strata_N, self.folds, self.fold, self.split_seed, groups_N
             )
         if self._is_joined:
-            rows, validation_rows = np.arange(len(x)), validation_rows[:0]
-        normalization = Normalization.of(x[rows])
-        train = _tensors(normalization, x[rows], y[rows], device)
-        validation = _tensors(normalization, x[validation_rows], y[validation_rows], device)
-        return _FitTensors(train, validation, normalization)
+            rows, validation_rows = np.arange(len(y)), validation_rows[:0]
+        trained = rows_of(x, rows)
+        preparation = Preparation.of(trained, self.in_dtype, type(self).__name__)
+        train = _tensors(preparation, trained, y[rows], device)
+        held_out = rows_of(x, validation_rows)
+        validation = _tensors(preparation, held_out, y[validation_rows], device)
+        return _FitTensors(train, validation, preparation)
 
     def _load_test(self, device: torch.device) -> Batch:
         assert self._fit is not None
@@ -288,9 +311,9 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             raise DataError(
                 f"the test part of {type(self).__name__} has classes that training lacks"
             )
-        return _tensors(self._fit.normalization, x, y, device)
+        return _tensors(self._fit.preparation, x, y, device)
 
-    def _arrays(self, examples: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def _arrays(self, examples: Any) -> tuple[InputArrays, np.ndarray, np.ndarray | None]:
         """Inputs, targets and groups as arrays, of which tensors and lists are as good."""
         if not isinstance(examples, tuple | list) or len(examples) not in (2, 3):
             got = f"{len(examples)} parts" if isinstance(examples, tuple | list) else repr(examples)
@@ -298,37 +321,33 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"{type(self).__name__} must read (inputs, targets) or (inputs, targets, groups), "
                 f"got {got}"
             )
-        x, y, *groups = (
-            each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else np.asarray(each)
-            for each in examples
-        )
-        if groups and groups[0].shape != (len(x),):
+        x: InputArrays = each_input(examples[0], as_array)
+        y, *groups = map(as_array, examples[1:])
+        num_examples = count_examples(x, type(self).__name__)
+        if groups and groups[0].shape != (num_examples,):
             raise DataError(
-                f"the {len(x)} examples of {type(self).__name__} need groups (N,), got "
+                f"the {num_examples} examples of {type(self).__name__} need groups (N,), got "
                 f"{groups[0].shape}"
             )
         return x, y, groups[0] if groups else None
 
-    def _num_outputs(self, x: np.ndarray, y: np.ndarray) -> int:
+    def _num_outputs(self, x: InputArrays, y: np.ndarray) -> int:
         """How many outputs the data has; refuses arrays that are no examples of ``in_shape``."""
         name = type(self).__name__
-        if x.shape[1:] != tuple(self.in_shape):
-            raise DataError(
-                f"data.in_shape must be {list(x.shape[1:])}, the shape of an example of {name}, "
-                f"got {list(self.in_shape)}"
-            )
+        check_shapes(x, self.in_shape, name)
+        num_examples = count_examples(x, name)
         is_classes = y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0
         is_numbers = y.ndim == 2 and y.dtype.kind == "f"
-        if len(y) != len(x) or not (is_classes or is_numbers):
+        if len(y) != num_examples or not (is_classes or is_numbers):
             raise DataError(
-                f"the {len(x)} examples of {name} need targets (N,) of whole numbers >= 0 or "
+                f"the {num_examples} examples of {name} need targets (N,) of whole numbers >= 0 or "
                 f"(N, num_outputs) of floats, got {y.shape} {y.dtype}"
             )
         return int(y.max()) + 1 if is_classes else y.shape[1]
 
 
 def _tensors(
-    normalization: Normalization, x: np.ndarray, y: np.ndarray, device: torch.device
+    preparation: Preparation, x: InputArrays, y: np.ndarray, device: torch.device
 ) -> Batch:
     targets = y.astype(np.int64 if y.ndim == 1 else np.float32)
-    return normalization.apply(x).to(device), torch.from_numpy(targets).to(device)
+    return preparation.apply(x, device), torch.from_numpy(targets).to(device)

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,8 @@ class Export:
         normalizes: whether the ONNX file takes inputs as they are in the data set.
 
     Raises:
-        ConfigError: the network takes tokens, or files of others lie in the place of these.
+        ConfigError: the network takes tokens or several inputs, or files of others lie in the place
+            of these.
 
     Attributes:
         differences: file -> its largest difference from the network.
@@ -59,6 +60,12 @@ class Export:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        in_shape = self.trained.config["data"]["in_shape"]
+        if isinstance(in_shape, Mapping):
+            raise ConfigError(
+                f"data.in_shape has inputs by name ({', '.join(in_shape)}): such networks cannot "
+                "be exported; legal are networks of one input without a name"
+            )
         in_dtype = self.trained.config["data"].get("in_dtype")
         if in_dtype is not None:
             raise ConfigError(

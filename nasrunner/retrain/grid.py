@@ -13,7 +13,7 @@ from nasrunner.compose.config import GRID
 from nasrunner.core.decision import OneOf
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
-from nasrunner.core.space import Shape
+from nasrunner.core.shapes import InShape
 from nasrunner.retrain.request import check_may_change
 from nasrunner.spaces.language.parsing import parse_settings
 
@@ -67,7 +67,7 @@ def unreached(config: Mapping[str, Any], grid: Grid) -> list[list[int]]:
     return found if grid else []
 
 
-def epsilon_is_idle(space: SearchSpace, in_shape: Shape, grid: Grid) -> bool:
+def epsilon_is_idle(space: SearchSpace, in_shape: InShape, grid: Grid) -> bool:
     """Whether the grid has an epsilon for an architecture without batch normalization.
 
     Args:

@@ -16,6 +16,7 @@ from nasrunner.spaces.images import (
     MaxPool,
     SeparableConv2d,
 )
+from nasrunner.spaces.inputs import Input
 from nasrunner.spaces.mobile import InvertedResidual
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrent.baselines import GruCell, LstmCell, RnnCell

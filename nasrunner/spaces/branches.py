@@ -5,6 +5,7 @@ of its appendix D.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space
 
 # B = batch
@@ -48,7 +50,7 @@ class Residual(Space):
 
 @dataclass(frozen=True)
 class Fork(Space):
-    """Gives its input to every branch and merges what comes out.
+    """Gives its input, or its inputs by name, to every branch and merges what comes out.
 
     Args:
         branches: at least two modules.
@@ -63,7 +65,11 @@ class Fork(Space):
         if len(self.branches) < 2:
             raise SpaceError(f"fork needs at least two branches, got {len(self.branches)}")
 
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+    @property
+    def takes_inputs(self) -> bool:
+        return True
+
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         built = [branch.build(in_shape) for branch in self.branches]
         shapes = [shape for _, shape in built]
         shape = largest(shapes)
@@ -84,7 +90,7 @@ class Merge(nn.Module):
         self.merge = merge
         self.shape = shape
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor | Mapping[str, torch.Tensor]) -> torch.Tensor:
         outputs = [branch(x) for branch in self.branches]
         if self.merge == "concat":
             return torch.cat([pad_to(y, (y.shape[1], *self.shape[1:])) for y in outputs], dim=1)

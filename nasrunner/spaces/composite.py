@@ -5,7 +5,7 @@ appendix B.2).
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -15,8 +15,8 @@ from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Address, Choose, Decision, most, options_of, values_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question
+from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import (
-    Shape,
     Space,
     decisions_of_value,
     enter,
@@ -39,17 +39,23 @@ class Concat(Space):
 
     is_transparent: ClassVar[bool] = True
 
-    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+    @property
+    def takes_inputs(self) -> bool:
+        return bool(self.modules)  # the first one does, or is refused them
+
+    def thread(self, in_shape: InShape, measure: Callable[[Space, InShape], Shape]) -> Shape:
         for module in self.modules:
             in_shape = measure(module, in_shape)
+        assert not isinstance(in_shape, Mapping)
         return in_shape
 
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         layers = []
         for module in self.modules:
             layer, in_shape = module.build(in_shape)
             if not isinstance(layer, nn.Identity):
                 layers.append(layer)
+        assert not isinstance(in_shape, Mapping)
         return (layers[0] if len(layers) == 1 else nn.Sequential(*layers)), in_shape
 
     def text(self) -> str:

@@ -12,6 +12,7 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision, shown
 from nasrunner.core.questions import Question
+from nasrunner.core.shapes import InShape, TokenShape, each_input
 from nasrunner.core.space import (
     Shape,
     Space,
@@ -31,12 +32,19 @@ def _is_from_outside(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt) or is_told
 
 
+def _zeros(shape: Shape) -> torch.Tensor:
+    """Two examples."""
+    dtype = torch.int64 if isinstance(shape, TokenShape) else torch.float32
+    return torch.zeros(2, *shape, dtype=dtype)
+
+
 @dataclass(frozen=True)
 class External(Space):
     """Wraps a class that is no Space; its output shape is found by running it once.
 
     A constructor with an ``in_shape`` argument is given the shape of one example. The forward
-    pass must accept a batch of any size.
+    pass must accept a batch of any size. Of several inputs the constructor is given a shape by
+    name, and the forward pass a dict of tensors.
 
     Attributes:
         module: the user's class.
@@ -72,15 +80,19 @@ class External(Space):
         for name, value in self.arguments:
             yield from decisions_of_value(value, place / name)
 
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+    @property
+    def takes_inputs(self) -> bool:
+        return not self.module.__module__.startswith("torch.nn.")  # torch's layers take tensors
+
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         arguments = dict(self.arguments)
         if "in_shape" in inspect.signature(self.module).parameters:
-            arguments["in_shape"] = in_shape
+            arguments["in_shape"] = each_input(in_shape, lambda shape: shape)  # a dict is its own
         try:
             layer = self.module(**arguments)
             was_training = layer.training
             with torch.no_grad():
-                out = layer.eval()(torch.zeros(2, *in_shape))
+                out = layer.eval()(each_input(in_shape, _zeros))
         except BaseException as error:  # a user's code raises what it likes
             if _is_from_outside(error):
                 raise

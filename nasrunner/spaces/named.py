@@ -8,6 +8,7 @@ from torch import nn
 
 from nasrunner.core.decision import Address, Choose
 from nasrunner.core.questions import Question
+from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space
 
 
@@ -35,10 +36,14 @@ class Named(Space):
     def questions(self, at: Address) -> Iterator[Question]:
         yield from super().questions(at)  # what resolve asks, too
 
-    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+    @property
+    def takes_inputs(self) -> bool:
+        return self.module.takes_inputs
+
+    def thread(self, in_shape: InShape, measure: Callable[[Space, InShape], Shape]) -> Shape:
         return measure(self.module, in_shape)
 
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         return self.module.build(in_shape)
 
     def text(self) -> str:

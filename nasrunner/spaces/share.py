@@ -10,6 +10,7 @@ from torch import nn
 from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Question
+from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space, argument_names, enter, questions_of, resolve_module
 
 
@@ -78,10 +79,14 @@ class Share(Space):
         yield from self.module.decisions(self._place_of_module(at))
         yield from self.body.decisions(enter(self.body, at))
 
-    def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
+    @property
+    def takes_inputs(self) -> bool:
+        return True  # as far as what stands in its body does
+
+    def thread(self, in_shape: InShape, measure: Callable[[Space, InShape], Shape]) -> Shape:
         return measure(self.placed(), in_shape)
 
-    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         return self.placed().build(in_shape)
 
     def placed(self) -> Space:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Literal
 
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder
-from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome
 from nasrunner.study.packing import Packing
 

@@ -323,7 +323,9 @@ class Study:
         index = report.index
         if index not in self.state.in_flight:
             return False  # it has ended meanwhile
-        if report.epoch > self.state.heard.get(index, 0):
+        source = self.state.in_flight[index].continues
+        before = 0 if source is None else self.state.num_epochs.get(source, 0)
+        if report.epoch > max(before, self.state.heard.get(index, 0)):
             self._note(Reported(report))
             with self._searching():
                 self.searcher.report(report)

@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.ranking import mean_of
 from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable

@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from nasrunner.compose.construct import construct
+from nasrunner.compose.launch import in_shape_of
 from nasrunner.core import DataError, Proposal
 from nasrunner.data.tensors import TensorDataModule
 from nasrunner.spaces.language.parsing import parse_space
@@ -270,7 +271,7 @@ def make_trainer(*overrides, is_rehearsed=True, evaluation=None, **arguments):
         "trainer",
         space=space,
         config={group: config[group] for group in GROUPS},
-        in_shape=tuple(config["data"]["in_shape"]),
+        in_shape=in_shape_of(config["data"]),
         construct=construct,
         draw=drawing,
         **({} if evaluation is None else {"evaluation": evaluation}),

@@ -119,3 +119,49 @@ def test_only_parts_with_examples_are_augmented() -> None:
     first, last = TensorLoader(X, Y, 9, augment=augment, part=part)
     assert first[0][:, 0].tolist() == [105, 106, 107, 108]
     assert len(last[0]) == 0
+
+
+NAMED = {"column": X, "row": torch.arange(30).view(10, 3)}
+
+
+def unnamed(loader: TensorLoader) -> list[tuple[object, ...]]:
+    """The batches; of several inputs the column alone, once the row has been compared with it."""
+    found: list[tuple[object, ...]] = []
+    for x, *others in loader:
+        if isinstance(x, dict):
+            assert set(x) == {"column", "row"}
+            assert torch.equal(x["row"], 3 * x["column"].long() + torch.arange(3))
+            x = x["column"]
+        assert isinstance(x, torch.Tensor)
+        rest = (each.tolist() if isinstance(each, torch.Tensor) else each for each in others)
+        found.append((x.tolist(), *rest))
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"is_shuffled": True},
+        {"is_shuffled": True, "drop_last": True},
+        {"part": RankPart(1, 2, lambda order: order)},
+        {"part": RankPart(2, 3, lambda order: order), "is_shuffled": True},
+    ],
+)
+def test_inputs_by_name_come_in_the_batches_of_one(arguments: dict[str, object]) -> None:
+    batches = []
+    for x in (X, NAMED):
+        torch.manual_seed(3)
+        batches.append(unnamed(TensorLoader(x, Y, 4, **arguments)))  # type: ignore[arg-type]
+    assert batches[0] == batches[1]
+    assert len(batches[0]) > 1
+
+
+def test_inputs_by_name_are_augmented_together() -> None:
+    def augment(x: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**x, "column": x["column"] + 100}
+
+    (x, _), *_ = TensorLoader(NAMED, Y, 4, augment=augment)
+    assert isinstance(x, dict)
+    assert x["column"][:, 0].tolist() == [100, 101, 102, 103]
+    assert x["row"][0].tolist() == [0, 1, 2]

@@ -57,8 +57,7 @@ def log(tmp_path: Path) -> Path:
 
 def raw(module: TensorDataModule, x: torch.Tensor) -> list[int]:
     """The numbers of normalized examples."""
-    assert module._fit is not None
-    normalization = module._fit.normalization
+    normalization = module.normalization
     return (x[:, 0].double() * normalization.std[0] + normalization.mean[0]).round().int().tolist()
 
 

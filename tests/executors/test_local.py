@@ -112,7 +112,7 @@ def test_what_ended_before_a_worker_was_killed_is_kept_and_the_rest_trained_agai
     assert executor.free_slots() == 2
 
 
-def test_a_batch_whose_workers_die_goes_on_as_long_as_some_child_ends_between(
+def test_what_ended_unheard_before_its_worker_died_counts_as_progress(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
     """Each of them ends, and its worker dies before it has told so: two more than retries."""
@@ -122,6 +122,18 @@ def test_a_batch_whose_workers_die_goes_on_as_long_as_some_child_ends_between(
     assert {outcome.status for outcome in outcomes.values()} == {"completed"}
     assert [len((tmp_path / f"{index}.starts").read_text()) for index in range(3)] == [1, 1, 1]
     assert executor.free_slots() == 2
+
+
+def test_a_batch_whose_workers_die_goes_on_as_long_as_some_child_ends_between(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    proposals = [Proposal(index, {}, notes={"dies": 1.0}) for index in range(4)]
+    submit_together(executor, OneByOne(trains.DiesOnceTaken(tmp_path)), proposals, tmp_path)
+    for index in range(4):
+        (outcome,) = executor.wait()
+        assert (outcome.proposal.index, outcome.status) == (index, "completed")
+        (tmp_path / f"{index}.taken").touch()
+    assert [len((tmp_path / f"{index}.starts").read_text()) for index in range(4)] == [2] * 4
 
 
 def test_a_child_that_kills_every_worker_fails_with_those_after_it(

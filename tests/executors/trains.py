@@ -143,6 +143,19 @@ class Dies:
 
 
 @dataclass(frozen=True)
+class DiesOnceTaken:
+    """As ``Dies``, after ``<index>.taken`` says that the driver has the outcome before."""
+
+    folder: Path
+
+    def __call__(self, proposal: Proposal) -> Outcome:
+        before = proposal.index - 1
+        while before >= 0 and not (self.folder / f"{before}.taken").exists():
+            time.sleep(0.002)
+        return Dies(self.folder)(proposal)
+
+
+@dataclass(frozen=True)
 class EndsThenDies:
     """A child that leaves its files as children do, and whose process is killed after that.
 

@@ -10,7 +10,7 @@ import pytest
 from nasrunner.compose.config import keeping_from
 from nasrunner.compose.launch import run_study
 from nasrunner.core import ConfigError, Outcome, Proposal, child_folder
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.recorded import read_study
 from nasrunner.study.keeping import Keeping, Weights
 from tests.children.studies import make_study

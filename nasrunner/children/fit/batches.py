@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler, DataLoader
 
+from nasrunner.children.inputs import InDtype, is_of_tokens
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.tasks.tasks import Task
-from nasrunner.core import DataError
+from nasrunner.core import DataError, InShape, Shape
+from nasrunner.core.shapes import as_in_shape, dtypes_of
 
 _SHAPE = "(inputs, targets) or (inputs, targets, weights of examples)"
 
@@ -20,15 +22,15 @@ class BatchCheck:
 
     Attributes:
         task: whose targets they must have.
-        in_shape: shape of one example.
-        in_dtype: torch's name of its type.
+        in_shape: shape of one example, or of each of its inputs by name.
+        in_dtype: torch's name of its type, or names by input.
         precision: that children are trained with.
         name: of the data module, for error messages.
     """
 
     task: Task
-    in_shape: tuple[int, ...]
-    in_dtype: str
+    in_shape: InShape
+    in_dtype: InDtype
     precision: str
     name: str
 
@@ -38,7 +40,7 @@ class BatchCheck:
         settings = config["data"]
         return cls(
             task,
-            tuple(settings["in_shape"]),
+            as_in_shape(settings["in_shape"]),
             settings.get("in_dtype", "float32"),
             str(config["trainer"].get("precision")),
             type(data).__name__,
@@ -52,19 +54,16 @@ class BatchCheck:
         """
         if not isinstance(batch, list | tuple) or len(batch) not in (2, 3):
             self._refuse(described(batch), _SHAPE)
-        if not all(isinstance(each, torch.Tensor) for each in batch[:2]):
-            self._refuse(described(batch), f"{_SHAPE} as tensors")
         x, target, *third = batch
+        parts = [*self._inputs(batch), target]
+        if not all(isinstance(each, torch.Tensor) for each in parts):
+            self._refuse(described(batch), f"{_SHAPE} as tensors")
         if third and isinstance(third[0], int):
             return  # our own: a rank's part
-        is_input = x.dtype in self._in_dtypes and len(x) == len(target)
-        if self.in_dtype != "int64":  # texts end with fewer steps
-            is_input = is_input and tuple(x.shape[1:]) == self.in_shape
-        if not is_input or not self.task.takes(target):
-            shown = ", ".join(str(size) for size in self.in_shape)
+        if not self._are_inputs(x, len(target)) or not self.task.takes(target):
             needed = self.task.needs() or "a target for each example"
-            self._refuse(described(batch), f"inputs {self.in_dtype} (batch, {shown}) and {needed}")
-        if third and not _are_weights(third[0], len(x)):
+            self._refuse(described(batch), f"inputs {self._needed_inputs} and {needed}")
+        if third and not _are_weights(third[0], len(target)):
             self._refuse(
                 described(batch), "weights of examples float32 (batch,), finite, >= 0 and not all 0"
             )
@@ -76,9 +75,44 @@ class BatchCheck:
             if isinstance(target, torch.Tensor) and not self.task.takes(target):
                 self._refuse(described(batch), f"targets that are {self.task.needs()}")
 
+    def _inputs(self, batch: Any) -> list[Any]:
+        """The tensors that go into the network, as many as there are inputs."""
+        x = batch[0]
+        if not isinstance(self.in_shape, Mapping):
+            return [x]
+        if not isinstance(x, Mapping) or set(x) != set(self.in_shape):
+            self._refuse(described(batch), f"inputs {self._needed_inputs}")
+        return list(x.values())
+
+    def _are_inputs(self, x: Any, num_examples: int) -> bool:
+        if isinstance(self.in_shape, Mapping):
+            dtypes = dtypes_of(self.in_shape, self.in_dtype)
+            return all(
+                self._is_input(x[name], shape, dtypes[name], num_examples)
+                for name, shape in self.in_shape.items()
+            )
+        shape = None if is_of_tokens(self.in_dtype) else self.in_shape  # texts end with fewer steps
+        return self._is_input(x, shape, str(self.in_dtype), num_examples)
+
+    def _is_input(
+        self, x: torch.Tensor, shape: Shape | None, dtype: str, num_examples: int
+    ) -> bool:
+        is_input = x.dtype in self._legal_dtypes(dtype) and len(x) == num_examples
+        return is_input and (shape is None or tuple(x.shape[1:]) == shape)
+
     @property
-    def _in_dtypes(self) -> tuple[torch.dtype, ...]:
-        if self.in_dtype == "int64":
+    def _needed_inputs(self) -> str:
+        def shown(shape: Shape, dtype: str) -> str:
+            return f"{dtype} (batch, {', '.join(map(str, shape))})"
+
+        if isinstance(self.in_shape, Mapping):
+            dtypes = dtypes_of(self.in_shape, self.in_dtype)
+            parts = [f"{name}: {shown(s, dtypes[name])}" for name, s in self.in_shape.items()]
+            return f"{{{', '.join(parts)}}}"
+        return shown(self.in_shape, str(self.in_dtype))
+
+    def _legal_dtypes(self, dtype: str) -> tuple[torch.dtype, ...]:
+        if dtype == "int64":
             return (torch.int64,)
         others = {"64": (torch.float64,), "16": (torch.float16,), "bf": (torch.bfloat16,)}
         return (torch.float32, *others.get(self.precision[:2], ()))
@@ -101,6 +135,8 @@ def described(batch: Any) -> str:
 
 
 def _part(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{name}: {_part(each)}' for name, each in value.items())}}}"
     if not isinstance(value, torch.Tensor):
         return type(value).__name__
     shape = f"({', '.join(map(str, value.shape))}{',' if value.ndim == 1 else ''})"

@@ -52,7 +52,8 @@ def fitted(
         files.start(plan.proposal, plan.config, attempt.curves)
         found = assembled(plan, files, attempt, origin, reporting)
         ours = found.callbacks
-        attempt.keeps_last = ours.keep.keeps_last
+        if ours.keep.keeps_last:
+            attempt.keep_last()
         for line in attempt.curves:
             reporting(line)
         try:

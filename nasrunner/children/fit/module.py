@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from nasrunner.children.fit.memory_format import laid_out
+from nasrunner.children.inputs import Inputs
 from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.schedulers import Plateau
@@ -22,13 +23,15 @@ from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.tasks.mean_loss import MeanLoss
 from nasrunner.children.tasks.reward import diverged_loss
 from nasrunner.children.tasks.tasks import Task
+from nasrunner.core.shapes import each_input
 
 # B = batch, K = number of outputs
 
 Batch = Any
 """Inputs (B, ...) and their targets, and third the weights of the examples (B,), if they have any.
 
-A rank's part of a batch has the number of examples of the whole batch third.
+Several inputs are a mapping of such tensors by name. A rank's part of a batch has the number of
+examples of the whole batch third.
 """
 
 _HALF = (torch.float16, torch.bfloat16)
@@ -108,7 +111,7 @@ class ChildModule(pl.LightningModule):
             settings |= {"monitor": scheduler.monitor, "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Inputs) -> torch.Tensor:
         predicted_BK: torch.Tensor = self.network(laid_out(x) if self.is_channels_last else x)
         # Losses and metrics of half-precision outputs are computed in full precision.
         return predicted_BK.float() if predicted_BK.dtype in _HALF else predicted_BK
@@ -132,7 +135,7 @@ class ChildModule(pl.LightningModule):
             return self.task.loss(predicted, target), self.task.num_targets(target)
         return self.task.weighted_loss(predicted, target, weights_B[0]), float(weights_B[0].sum())
 
-    def _train_part(self, x: torch.Tensor, target: torch.Tensor, num_examples: int) -> torch.Tensor:
+    def _train_part(self, x: Inputs, target: torch.Tensor, num_examples: int) -> torch.Tensor:
         """The loss whose mean over all ranks has the gradient of the mean over all examples.
 
         Args:
@@ -140,12 +143,13 @@ class ChildModule(pl.LightningModule):
             target: their targets.
             num_examples: in the parts of all ranks together.
         """
-        if len(x) == 0:  # the others wait for this rank's gradients
-            made_up = x if self._syncs_batch_norm else x.new_zeros(2, *x.shape[1:])
+        if len(target) == 0:  # the others wait for this rank's gradients
+            two = each_input(x, lambda part: part.new_zeros(2, *part.shape[1:]))
+            made_up = x if self._syncs_batch_norm else two
             return 0.0 * self.forward(made_up).sum()
         loss = self.task.loss(self.forward(x), target)
-        self._train_loss.add(loss.detach(), len(x))
-        return loss * (len(x) * self.trainer.world_size / num_examples)
+        self._train_loss.add(loss.detach(), len(target))
+        return loss * (len(target) * self.trainer.world_size / num_examples)
 
     @property
     def _syncs_batch_norm(self) -> bool:
@@ -160,7 +164,8 @@ class ChildModule(pl.LightningModule):
         forward_context = self.trainer.precision_plugin.forward_context
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         scheduler: Any = self.lr_schedulers() if self._schedule.interval == "step" else None
-        x = target = torch.empty(0)
+        x: Inputs = torch.empty(0)
+        target = torch.empty(0)
 
         def closure() -> torch.Tensor:
             with forward_context():
@@ -259,7 +264,7 @@ class ChildModule(pl.LightningModule):
     def _measure(self, batch: Batch) -> None:
         """Adds a batch, or this rank's part of one, to the loss and to every metric."""
         x, target, *third = batch
-        if len(x) == 0:
+        if len(target) == 0:
             return
         self._num_measured += self.task.num_targets(target)
         predicted_BK = self.forward(x)

@@ -55,7 +55,7 @@ class TrainChild:
         with files.log():
             stages = lineage(self.task, proposal)
             if (source := _completed_source(self.task, proposal)) is not None:
-                attempt.keeps_last = True  # where its source kept one
+                attempt.keep_last()  # where its source kept one
                 return _repeated(source, stages[-1], files)
             stages, origin = origin_of(self.task, stages, files)
             if origin.progress is not None:
@@ -102,7 +102,7 @@ class TrainChild:
             files.start(proposal, stage.config, mean)
         for path in files.found.training(0).path.glob("*.ckpt"):
             shutil.copyfile(path, files.folder / path.name)
-        attempt.keeps_last = True
+        attempt.keep_last()
         reward, metrics = mean_outcome(outcomes)
         names = dict.fromkeys(name for outcome in outcomes for name in outcome.curve)
         return Result(reward, metrics, curve=curve_of(mean, list(names)))

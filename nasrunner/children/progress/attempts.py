@@ -50,14 +50,10 @@ class Result:
 
 
 class Attempt:
-    """What an attempt at a child has come to: its curves, and what they cost.
-
-    Attributes:
-        keeps_last: whether ``last.ckpt`` is kept once there is an outcome.
-    """
+    """What an attempt at a child has come to: its curves, and what they cost."""
 
     def __init__(self) -> None:
-        self.keeps_last = False
+        self._keeps_last = False
         self._curves: list[Line] = []
         self._earlier_s = 0.0
         self._started_s = time.perf_counter()
@@ -66,6 +62,15 @@ class Attempt:
     def curves(self) -> Sequence[Line]:
         """The lines so far, those of what it goes on from among them."""
         return self._curves
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether ``last.ckpt`` is kept once there is an outcome."""
+        return self._keeps_last
+
+    def keep_last(self) -> None:
+        """Has ``last.ckpt`` kept, whatever becomes of the child."""
+        self._keeps_last = True
 
     def add_line(self, line: Line) -> None:
         """Takes the next line of the curves."""

@@ -30,19 +30,20 @@ class Reporting:
 
     Attributes:
         is_to_stop: whether the answer was that the child is to stop.
+        num_told: the epochs so far.
     """
 
     def __init__(self, index: int, hear: Hear | None) -> None:
         self.index = index
         self.hear = hear
         self.is_to_stop = False
-        self._num_told = 0
+        self.num_told = 0
 
     def __call__(self, line: Line) -> None:
         """Tells of a line of the curves, if it ends an epoch that was not told of."""
         report = report_of(self.index, line)
-        if self.hear is not None and report is not None and report.epoch > self._num_told:
-            self._num_told = report.epoch
+        if self.hear is not None and report is not None and report.epoch > self.num_told:
+            self.num_told = report.epoch
             self.is_to_stop = self.hear(report) or self.is_to_stop
 
 

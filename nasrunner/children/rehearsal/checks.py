@@ -20,16 +20,17 @@ from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config, Construct, check_settings, variants
 from nasrunner.children.tasks.tasks import make_task
-from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
+from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
 from nasrunner.core.annotations import takes
 from nasrunner.core.errors import suggest
 from nasrunner.core.language.values import whole_numbers
+from nasrunner.core.shapes import as_in_shape
 
 
 def check_child(
     config: Config,
     settings: Iterable[tuple[str, Any]],
-    in_shape: Shape,
+    in_shape: InShape,
     construct: Construct,
     networks: Sequence[SearchSpace],
     *,
@@ -105,7 +106,7 @@ def check_evaluation(evaluation: Evaluation, config: Config, construct: Construc
 
 
 def check_folds(
-    evaluation: Evaluation, config: Config, in_shape: Shape, construct: Construct
+    evaluation: Evaluation, config: Config, in_shape: InShape, construct: Construct
 ) -> None:
     """Loads the data of each fold but the first, with which everything else is tried.
 
@@ -126,7 +127,7 @@ class _Tried:
 
     def __init__(
         self,
-        in_shape: Shape,
+        in_shape: InShape,
         construct: Construct,
         networks: Sequence[SearchSpace],
         is_rewarded: bool,
@@ -239,11 +240,11 @@ def _check_trainer(config: Config, construct: Construct) -> None:
     check_ranks(trainer, batch_size, make_trainer(trainer, Path(), construct, []))
 
 
-def _load_data(config: Config, in_shape: Shape, construct: Construct) -> pl.LightningDataModule:
+def _load_data(config: Config, in_shape: InShape, construct: Construct) -> pl.LightningDataModule:
     data = make_data(config["data"], construct)
     for name, expected in (("in_shape", in_shape), ("num_outputs", config["data"]["num_outputs"])):
         found = getattr(data, name, expected)
-        if (tuple(found) if name == "in_shape" else found) != expected:
+        if (as_in_shape(found) if name == "in_shape" else found) != expected:
             raise DataError(f"data.{name} is {expected}, but the data module says {found}")
     if getattr(data, "needs_one_device", False):
         _check_one_device(config["trainer"], type(data).__name__, construct)

@@ -32,6 +32,7 @@ from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
 from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.fit.patience import patience
+from nasrunner.children.inputs import Inputs, zeros
 from nasrunner.children.progress.attempts import Line
 from nasrunner.children.rehearsal.shortened import on_one_device, shortened
 from nasrunner.children.rehearsal.telling import one_line, told_of_data
@@ -46,7 +47,7 @@ from nasrunner.children.settings.length import (
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.tasks import Task, make_task
-from nasrunner.core import ConfigError, DataError, NasRunnerError, SearchSpace, Shape
+from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
@@ -78,7 +79,7 @@ class ChildRehearsal:
 
     networks: Sequence[SearchSpace]
     config: Config
-    in_shape: Shape
+    in_shape: InShape
     construct: Construct
     data: pl.LightningDataModule
     is_rewarded: bool
@@ -259,10 +260,10 @@ class ChildRehearsal:
             network, _ = frozen.build(self.in_shape)
             if next(batch_norms(network), None) is None:
                 continue
-            dtype = getattr(torch, self.config["data"].get("in_dtype", "float32"))
+            in_dtype = self.config["data"].get("in_dtype", "float32")
             try:
                 with torch.no_grad():
-                    network.train()(torch.zeros(1, *self.in_shape, dtype=dtype))
+                    network.train()(zeros(1, self.in_shape, in_dtype))
             except ValueError as error:
                 raise ConfigError(
                     "data.batch_size leaves one example for the last training batch of an epoch, "
@@ -343,7 +344,9 @@ class _FirstStep(ChildModule):
 
     def _look_at(self, batch: Any) -> None:
         self.check(batch)
-        self.holds_nan |= any(bool(part.isnan().any()) for part in batch[:2])
+        x, target, *_ = batch
+        parts = [*(x.values() if isinstance(x, Mapping) else [x]), target]
+        self.holds_nan |= any(bool(part.isnan().any()) for part in parts)
 
 
 class _Traced(nn.Module):
@@ -353,7 +356,7 @@ class _Traced(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Inputs) -> torch.Tensor:
         try:
             out: torch.Tensor = self.network(x)
         except (KeyboardInterrupt, torch.OutOfMemoryError):

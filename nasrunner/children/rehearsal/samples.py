@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured
-from nasrunner.core import ConfigError, Genotype, SearchSpace, Shape, Space, SpaceError
+from nasrunner.core import ConfigError, Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.machine.memory import least_memory_gb, memory_gb
 from nasrunner.core.order import Place, rollout
+from nasrunner.core.shapes import each_input
 
 NUM_NETWORKS = 8
 """Networks of a space that are looked at; the smallest of them is trained first."""
@@ -38,7 +40,7 @@ class Samples:
     remark: str | None
 
 
-def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str) -> Samples:
+def sampled(space: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype) -> Samples:
     """Draws some networks of a space that are possible.
 
     Args:
@@ -89,7 +91,7 @@ def sampled(space: SearchSpace, in_shape: Shape, num_outputs: int, in_dtype: str
             f"space: of the networks that were tried, the smallest takes {least_gb:,.6g} GB for "
             f"parameters and gradients, and this machine has {there_gb:,.4g} GB"
         )
-    what = f"data.in_shape={list(in_shape)} and data.num_outputs={num_outputs}"
+    what = f"data.in_shape={each_input(in_shape, list)} and data.num_outputs={num_outputs}"
     reason, _ = reasons.most_common(1)[0]
     if is_complete:
         count = len(tried)

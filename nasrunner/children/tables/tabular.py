@@ -16,7 +16,7 @@ from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.ports import Blueprint, Check, OneByOne, Train
 from nasrunner.core.records import Kind, Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.space import Shape
+from nasrunner.core.shapes import InShape
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class TabularTrainer:
         *,
         space: SearchSpace,
         config: Mapping[str, Any],
-        in_shape: Shape,
+        in_shape: InShape,
         construct: Callable[..., Any],
         draw: Callable[[SearchSpace], str],
     ) -> None:

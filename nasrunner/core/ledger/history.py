@@ -4,7 +4,7 @@ import math
 import re
 from collections import Counter
 
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.records import MEASURED, Outcome, last_line
 
 _NUMBER = re.compile(r"\d[\d.,]*")

@@ -36,6 +36,7 @@ class StudyState:
         times_proposed: how often each identity was proposed.
         known: the architectures that were proposed.
         num_roots_in_flight: children that were begun and have no outcome yet.
+        num_epochs: how many epochs each child with a curve was trained, by index.
         heard: the last epoch that each child has reported.
         stopping: after which epoch each child was stopped, by index.
         sessions: when the first and the last event of each session were written, Unix seconds.
@@ -56,6 +57,7 @@ class StudyState:
         self.times_proposed: Counter[str] = Counter()
         self.known: set[Key] = set()
         self.num_roots_in_flight = 0
+        self.num_epochs: dict[int, int] = {}
         self.heard: dict[int, int] = {}
         self.stopping: dict[int, int] = {}
         self.sessions: list[tuple[float, float]] = []
@@ -108,6 +110,8 @@ class StudyState:
                 del self.in_flight[outcome.proposal.index]
                 self.num_roots_in_flight -= outcome.proposal.is_root
                 self.history.add(outcome)
+                if outcome.curve:
+                    self.num_epochs[outcome.proposal.index] = max(map(len, outcome.curve.values()))
                 self.ended_s[outcome.proposal.index] = time_s
             case Ended(reason):
                 self.reason = reason

@@ -1,18 +1,16 @@
 """What runs inside a SLURM job, in each of its processes."""
 
-import os
-import pickle
 import signal
 import socket
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.core import MachineError, Outcome, Proposal, Train
+from nasrunner.core import MachineError, Outcome, Proposal
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.executors.running import run_children
 from nasrunner.executors.slurm.attempt import Attempt, Limits
+from nasrunner.executors.slurm.train_files import read_train
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class SlurmChildren:
     looks like a child's failure.
 
     Attributes:
-        train_file: holds what trains children, see ``write_train``.
+        train_file: holds what trains children, see ``TrainFiles``.
         children: each with its folder.
         limits: the job's.
     """
@@ -48,7 +46,7 @@ class SlurmChildren:
             attempt = Attempt(self.children, self.limits)
             signal.signal(signal.SIGUSR2, attempt.on_warning)
             if attempt.left:
-                train = _read_train(self.train_file)
+                train = read_train(self.train_file)
                 attempt.take(run_children(train, list(attempt.left.values())))
         except MachineError as fault:
             return MachineError(str(fault))
@@ -60,27 +58,3 @@ class SlurmChildren:
             raise SystemExit(1) from stopped
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # it has ended in time
         return attempt.result
-
-
-def write_train(pickled: bytes, path: Path) -> None:
-    """Writes what trains children, once for all of a study, with where this process imports from.
-
-    Args:
-        pickled: a ``Train``.
-        path: replaced as a whole.
-    """
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    unfinished.write_bytes(pickle.dumps((sys.path, pickled)))
-    unfinished.replace(path)
-
-
-def _read_train(path: Path) -> Train:
-    with path.open("rb") as file:
-        places, pickled = pickle.load(file)
-    _import_from(places)
-    train: Train = pickle.loads(pickled)
-    return train
-
-
-def _import_from(places: Sequence[str]) -> None:
-    sys.path += [place for place in places if place not in sys.path]

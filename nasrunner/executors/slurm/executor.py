@@ -1,17 +1,13 @@
 """Children in SLURM jobs over submitit: one each, or those that were submitted together."""
 
 import atexit
-import hashlib
 import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
-
-import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import (
     ConfigError,
@@ -28,7 +24,7 @@ from nasrunner.executors.listening import Listening
 from nasrunner.executors.running import failed
 from nasrunner.executors.slurm.attempt import Limits, after_restarts
 from nasrunner.executors.slurm.cancel import cancel_jobs
-from nasrunner.executors.slurm.child import SlurmChildren, write_train
+from nasrunner.executors.slurm.child import SlurmChildren
 from nasrunner.executors.slurm.earlier import EarlierJobs
 from nasrunner.executors.slurm.job import SlurmJob
 from nasrunner.executors.slurm.request import JobRequest
@@ -40,6 +36,7 @@ from nasrunner.executors.slurm.submit import (
     new_name,
     submit,
 )
+from nasrunner.executors.slurm.train_files import TrainFiles
 from nasrunner.executors.slurm.watch import JobState, SlurmWatch
 
 _HOPELESS = ("BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionTimeLimit")
@@ -99,10 +96,9 @@ class SlurmExecutor:
         self._jobs: dict[str, tuple[Path, SlurmJob]] = {}  # by job id
         self._ended_jobs: deque[tuple[float, SlurmJob, bool]] = deque()  # when, and if logs stay
         self._submitting: str | None = None  # the name of jobs that SLURM may just have got
-        self._train_files: set[Path] = set()
+        self._train_files = TrainFiles()
         self._earlier: dict[Path, EarlierJobs] = {}  # by the folder that a study's jobs share
         self._fault: MachineError | None = None
-        self._pickled: tuple[Train, bytes] | None = None
         self._try_again_s = float("-inf")
         self._has_submitted = False
         atexit.register(self.close)
@@ -123,7 +119,7 @@ class SlurmExecutor:
             NasRunnerError: ``train`` cannot be pickled, or SLURM refuses the job.
         """
         shared = _shared_folder(folders[0])
-        train_file = self._write_train(train, shared)
+        train_file = self._train_files.write(train, shared)
         if shared not in self._earlier:
             self._earlier[shared] = EarlierJobs(shared)
         children = [
@@ -171,34 +167,13 @@ class SlurmExecutor:
         cancel_jobs(jobs, self._submitting)
         self._submitting = None
         self._clean_up(0.0)
-        for path in self._train_files:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # not empty: logs of children that failed
-                path.parent.rmdir()
-        self._train_files.clear()
+        self._train_files.remove()
 
     def _clean_up(self, age_s: float) -> None:
         """Removes the files of jobs that ended some time ago, whose processes have ended now."""
         while self._ended_jobs and time.monotonic() - self._ended_jobs[0][0] >= age_s:
             _, job, keeps_log = self._ended_jobs.popleft()
             job.remove_files(keeps_log)
-
-    def _write_train(self, train: Train, shared: Path) -> Path:
-        """The file with what trains children, which is the same object for a whole study."""
-        if self._pickled is None or self._pickled[0] is not train:
-            try:
-                self._pickled = (train, cloudpickle.dumps(train))
-            except Exception as error:
-                raise NasRunnerError(
-                    f"what trains children must be picklable to be sent to a job: {error}"
-                ) from error
-        pickled = self._pickled[1]
-        path = shared / f"train-{hashlib.sha256(pickled).hexdigest()[:12]}.pkl"
-        if path not in self._train_files:  # one that lies there may be a stranger's
-            shared.mkdir(parents=True, exist_ok=True)
-            write_train(pickled, path)
-        self._train_files.add(path)
-        return path
 
     def _adopt(
         self, train_file: Path, proposal: Proposal, folder: Path, earlier: EarlierJobs

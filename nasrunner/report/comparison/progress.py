@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.records import MEASURED, Outcome
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.comparison.statistics import Array

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from nasrunner.core.ranking import Ranked, Ranking, mean_of
+from nasrunner.core.ledger.ranking import Ranked, Ranking, mean_of
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.style import colour_of, figure, legend, whole_numbers

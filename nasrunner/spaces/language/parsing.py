@@ -18,6 +18,7 @@ import nasrunner.spaces as modules
 from nasrunner.core.annotations import fits
 from nasrunner.core.decision import readable_count
 from nasrunner.core.errors import SpaceError, nearest, suggest
+from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.language.values import flattened, parse_value, whole_numbers
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import (
@@ -180,6 +181,9 @@ def _parse_arguments(module: type[Space], given: object, key: str) -> Space:
     is_by_name = isinstance(given, Mapping) and set(map(str, given)) <= set(types_of)
     if content is not None and not is_by_name and (len(types_of) == 1 or _is_node(given)):
         given = {content: given}
+    is_value = not isinstance(given, Mapping) or leaf_of(given, key) is not None
+    if module.unnamed and not is_by_name and is_value:
+        given = {module.unnamed: given}
     if not isinstance(given, Mapping):
         raise SpaceError(
             f"{key} takes arguments by name, got {given!r}. Legal: {', '.join(types_of) or 'none'}"

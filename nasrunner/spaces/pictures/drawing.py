@@ -13,6 +13,7 @@ from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cell import Graph, edges_of
 from nasrunner.spaces.composite import Concat, Repeat, RepeatTied
 from nasrunner.spaces.external import External
+from nasrunner.spaces.inputs import Input, inputs_in
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.pictures.graph_picture import GraphPicture
 from nasrunner.spaces.pictures.picture import (
@@ -78,7 +79,8 @@ def draw(space: Space) -> str:
     title = space.text()
     if isinstance(space, SearchSpace):
         settings, space = space.hyperparameters, space.network
-    body = Series((Pill("input"), *_items(space), Pill("output")))
+    begin = Pill("inputs" if any(inputs_in(space)) else "input")
+    body = Series((begin, *_items(space), Pill("output")))
     notes = [f"{key} = {_shown(value)}" for key, value in settings]
     side = max([body.left, body.right, *(text_width(note, DETAIL_SIZE) / 2 for note in notes)])
     width = 2 * (side + MARGIN)
@@ -106,6 +108,8 @@ def _items(space: Space) -> list[PicturePart]:
         return [part for block in _folded(_flat(space)) for part in _block(*block)]
     if isinstance(space, basic.Empty):
         return []
+    if isinstance(space, Input):
+        return [Pill(_shown(space.label))]
     if isinstance(space, Residual):
         return [Skip(Series(_items(space.body)))]
     if isinstance(space, Fork):

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves
-from nasrunner.core.ranking import Ranking
 from nasrunner.core.records import Outcome, Proposal
 
 _NOT_METRICS = ("epoch", "step", "time")

@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ports import Blueprint, Summary
-from nasrunner.core.ranking import mean_of
 from nasrunner.core.records import Outcome
 
 # MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000

@@ -1,11 +1,13 @@
 """Stopping children, and telling what they measure while they train."""
 
 import json
+import signal
 
 import pytest
 
-from nasrunner.core import Report, child_folder
+from nasrunner.core import LedgerError, Report, child_folder
 from nasrunner.core.machine.stop_file import StopFile
+from nasrunner.executors.serial import SerialExecutor
 from tests.children.blobs import make_trainer
 from tests.children.progress.lineages import KEEP, begun, chain, curves, going_on
 from tests.toys import train_one
@@ -83,6 +85,21 @@ def test_each_epoch_is_told_once_its_line_is_complete(tmp_path, fast_loop):
         assert report.metrics == {k: v for k, v in line.items() if k not in ("epoch", "step")}
     told = [report.metrics["val_accuracy"] for report in heard.reports]
     assert told == list(outcome.curve["val_accuracy"])
+
+
+def test_an_error_of_who_listens_is_no_failure_of_the_child(tmp_path):
+    trainer = make_trainer(*BEST)
+
+    def hear(report: Report) -> bool:
+        raise LedgerError("the ledger cannot be written")
+
+    executor = SerialExecutor(threads=1)
+    folders = [child_folder(tmp_path, 0)]
+    executor.submit(trainer.task(tmp_path, 0), [begun(trainer)], folders, hear)
+    with pytest.raises(LedgerError, match="the ledger cannot be written"):
+        executor.wait()
+    assert not (folders[0] / "outcome.json").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C still works
 
 
 def test_a_child_stops_where_its_listener_says_so(tmp_path):

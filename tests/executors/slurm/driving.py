@@ -66,7 +66,7 @@ def abandon(executor: SlurmExecutor) -> None:
     """What kill -9 of a driver leaves: nobody cancels."""
     executor._jobs.clear()
     executor._gathered.clear()
-    executor._train_files.clear()
+    executor._train_files._written.clear()
     executor.close()
 
 

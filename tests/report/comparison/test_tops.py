@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasrunner.core import Outcome, Proposal
-from nasrunner.core.ranking import Ranking
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import compared, find_baselines
 from nasrunner.report.comparison.groups import groups

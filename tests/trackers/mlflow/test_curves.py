@@ -1,8 +1,8 @@
 import json
 
 from nasrunner.core import Outcome, Proposal
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder
-from nasrunner.core.ranking import Ranking
 from nasrunner.trackers.mlflow.curves import BestSoFar, CurveReader, ledger_times
 
 

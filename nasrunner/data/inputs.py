@@ -1,0 +1,124 @@
+"""The inputs of a data set as arrays: of one kind, or of several by name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from nasrunner.core.errors import DataError
+from nasrunner.core.shapes import as_in_shape, each_input
+from nasrunner.data.loader import Inputs
+from nasrunner.data.normalize import Normalization
+
+# N = number of examples, ... = the shape of one example
+
+InputArrays = np.ndarray | Mapping[str, np.ndarray]
+"""(N, ...), or such arrays by name."""
+
+
+def as_array(values: Any) -> np.ndarray:
+    """An array of what is as good as one: a tensor, or lists."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def rows_of(x: InputArrays, rows_N: np.ndarray) -> InputArrays:
+    """Some of the examples."""
+    found: InputArrays = each_input(x, lambda each: each[rows_N])
+    return found
+
+
+def count_examples(x: InputArrays, name: str) -> int:
+    """How many examples there are.
+
+    Args:
+        x: their inputs.
+        name: of the data set, for error messages.
+
+    Raises:
+        DataError: there are not as many of each input.
+    """
+    if not isinstance(x, Mapping):
+        return len(x)
+    counts = {label: len(each) for label, each in x.items()}
+    if len(set(counts.values())) != 1:
+        told = ", ".join(f"{count} of {label}" for label, count in counts.items())
+        raise DataError(f"{name} must read as many examples of each input, got {told or 'none'}")
+    return next(iter(counts.values()))
+
+
+def check_shapes(
+    x: InputArrays, in_shape: Sequence[int] | Mapping[str, Sequence[int]], name: str
+) -> None:
+    """Refuses arrays that are no examples of ``in_shape``.
+
+    Args:
+        x: inputs.
+        in_shape: as of ``data.in_shape``.
+        name: of the data set, for error messages.
+
+    Raises:
+        DataError: says what ``data.in_shape`` must be.
+    """
+    found = each_input(x, lambda each: list(each.shape[1:]))
+    if as_in_shape(found) != as_in_shape(in_shape):
+        raise DataError(
+            f"data.in_shape must be {found}, the shape of an example of {name}, got "
+            f"{each_input(in_shape, list)}"
+        )
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Makes tensors of inputs.
+
+    Attributes:
+        normalization: of the inputs; of several a normalization by name, where they are numbers:
+            tokens (``int64`` in ``data.in_dtype``) stay as they are.
+    """
+
+    normalization: Normalization | Mapping[str, Normalization]
+
+    @classmethod
+    def of(cls, x: InputArrays, in_dtype: Any, name: str) -> "Preparation":
+        """With the statistics of these examples.
+
+        Args:
+            x: the examples that are trained on.
+            in_dtype: as of ``data.in_dtype``.
+            name: of the data set, for error messages.
+
+        Raises:
+            DataError: numbers are not finite, or tokens no whole numbers.
+        """
+        if not isinstance(x, Mapping):
+            return cls(Normalization.of(x))
+        found = {}
+        for label, each in x.items():
+            if not _are_tokens(label, in_dtype):
+                found[label] = Normalization.of(each)
+            elif each.dtype.kind not in "iu":
+                raise DataError(
+                    f"data.in_dtype.{label}=int64 needs whole numbers, which {name} does not read: "
+                    f"{each.dtype}"
+                )
+        return cls(found)
+
+    def apply(self, x: InputArrays, device: torch.device) -> Inputs:
+        """Tensors on a device, normalized as float32 or as they are."""
+        if isinstance(self.normalization, Normalization):
+            assert not isinstance(x, Mapping)
+            return self.normalization.apply(x).to(device)
+        assert isinstance(x, Mapping)
+        return {label: self._applied(label, each).to(device) for label, each in x.items()}
+
+    def _applied(self, label: str, x: np.ndarray) -> torch.Tensor:
+        assert isinstance(self.normalization, Mapping)
+        if (normalization := self.normalization.get(label)) is not None:
+            return normalization.apply(x)
+        return torch.from_numpy(x.astype(np.int64))
+
+
+def _are_tokens(label: str, in_dtype: Any) -> bool:
+    return isinstance(in_dtype, Mapping) and in_dtype.get(label) == "int64"
