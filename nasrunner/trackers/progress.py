@@ -126,7 +126,7 @@ class ProgressDisplay:
     def close(self, summary: Summary) -> None:
         self._stop()
         if summary.best:
-            self._print(_best_table(summary))
+            self._print(_best_table(summary, self._begun_as))
             if (epochs := summary.best[0].get("epochs")) is not None:
                 told = f"None was trained to its end: these were paused after {_epochs(epochs)}."
                 self._print(Text(told))
@@ -167,6 +167,11 @@ class ProgressDisplay:
         if beside := ", ".join(_counted(*each) for each in counts if each[0] in _BESIDE):
             text += f"; beside them {beside}"
         return text
+
+    def _begun_as(self, index: int) -> int:
+        """The child whose run in a tracker that of a child is, if another."""
+        is_known = index in self._state.proposals
+        return self._state.lineages.member(index).first if is_known else index
 
     def _is_best(self, outcome: Outcome) -> bool:
         """Whether it makes its architecture the best so far, or keeps it."""
@@ -309,16 +314,19 @@ class _WarningHandler(logging.Handler):
         self.display.warn(record.getMessage())
 
 
-def _best_table(summary: Summary) -> Table:
+def _best_table(summary: Summary, begun_as: Callable[[int], int]) -> Table:
+    runs = [begun_as(best["index"]) for best in summary.best[:5]]
+    has_lines = any(run != best["index"] for run, best in zip(runs, summary.best, strict=False))
     table = Table(title="Best children", title_justify="left", title_style="bold", box=None)
-    for name in ("", "run", "reward", "parameters"):
+    for name in ("", *(["child"] if has_lines else []), "run", "reward", "parameters"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("architecture", overflow="fold", ratio=1)
     for rank, best in enumerate(summary.best[:5], start=1):
         parameters = best.get("parameters")
         table.add_row(
             f"{rank}",
-            f"{best['index']:04d}",  # how its MLflow run and its folder begin
+            *([f"{best['index']:04d}"] if has_lines else []),  # its folder
+            f"{runs[rank - 1]:04d}",  # how its MLflow run begins, and mostly its folder
             f"{best['reward']:.5g}{mean_of(best['trainings'], best['reward_std'])}",
             "–" if parameters is None else f"{parameters:,.0f}",
             Text(printable(str(best["architecture"]))),

@@ -308,3 +308,19 @@ def test_the_live_display_counts_what_is_paused_and_what_is_beside_the_children(
     assert "5/12 children" in shown
     expected = "2 failed  ·  3 paused  ·  1 stopped  ·  5 continued  ·  3 estimates  ·  1 supernet"
     assert expected in shown
+
+
+def test_the_best_children_are_listed_with_the_runs_that_they_are_of(tmp_path):
+    study = lineages.LineageStudy(tmp_path / "fake" / "2026")
+    for index in range(lineages.NUM):
+        study.take(study.outcome(index))
+    rows = [
+        {"index": i, "reward": i / 100, "trainings": 1, "reward_std": None, "architecture": "a"}
+        for i in (lineages.COPY, lineages.LAST)
+    ]
+    out = console(is_terminal=False)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, study.state, study.inspect)
+    display.close(dataclasses.replace(study.summary(), best=rows))
+    shown = re.findall(r"^ \d +(\d{4}) +(\d{4}) ", out.file.getvalue(), re.MULTILINE)
+    assert shown == [("0010", "0010"), ("0009", "0004")]
