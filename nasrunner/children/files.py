@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.children.quiet import quiet, redirected
+from nasrunner.children.muted import quiet, redirected
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import (
     CONFIG,

@@ -17,8 +17,8 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
+from nasrunner.children.muted import quiet
 from nasrunner.children.progress.ending import Reporting
-from nasrunner.children.quiet import quiet
 from nasrunner.children.ranks import failures
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from nasrunner.recorded import RecordedStudy
+from nasrunner.report.comparison.against_baseline import beside_section
 from nasrunner.report.comparison.baselines import Baselines
-from nasrunner.report.comparison.beside import beside_section
 from nasrunner.report.comparison.groups import Group, place_of, study_and_baseline
 from nasrunner.report.comparison.sections import compare_sections, progress_section
 from nasrunner.report.page.parts import Plot, Section, Table

@@ -8,8 +8,7 @@ from torch import nn
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.initialization import Init, initialize
-from nasrunner.spaces.recurrent.window import (
+from nasrunner.spaces.conv_window import (
     Padding,
     Pair,
     Window,
@@ -17,6 +16,7 @@ from nasrunner.spaces.recurrent.window import (
     pair_of,
     window_over,
 )
+from nasrunner.spaces.initialization import Init, initialize
 
 # B = batch, C = channels, H, W = height and width
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nasrunner.children.quiet import quiet
+from nasrunner.children.muted import quiet
 from nasrunner.children.settings.arguments import OWN as OWN_ARGUMENTS
 from nasrunner.children.settings.searched import applied
 from nasrunner.compose.construct import construct

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nasrunner.children.evaluating import mean_curves, mean_outcome
 from nasrunner.children.files import ChildFiles, RankFiles
 from nasrunner.children.fit.assembling import Plan
-from nasrunner.children.fit.fitting import fitted, rewarded
+from nasrunner.children.fit.network_training import fitted, rewarded
 from nasrunner.children.progress.attempts import Attempt, Line, Result, attempted, curve_of
 from nasrunner.children.progress.continuing import read_progress
 from nasrunner.children.progress.ending import Reporting

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nasrunner.children.progress.continuing import Progress, class_of
+from nasrunner.children.progress.continuing import SavedProgress, class_of
 from nasrunner.children.settings.scheduling import Interval
 
 _WATCHED = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
@@ -29,7 +29,7 @@ class NewSettings(pl.Callback):
         interval: when the scheduler is stepped.
     """
 
-    def __init__(self, progress: Progress, interval: Interval) -> None:
+    def __init__(self, progress: SavedProgress, interval: Interval) -> None:
         self.progress = progress
         self.interval = interval
         self._optimizer: Mapping[str, Any] = {}

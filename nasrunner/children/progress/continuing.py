@@ -26,7 +26,7 @@ _SETTINGS = ("data", "optimizer", "scheduler", "trainer")
 
 
 @dataclass(frozen=True)
-class Progress:
+class SavedProgress:
     """What an interrupted or paused training had come to.
 
     Attributes:
@@ -65,7 +65,7 @@ def identity_of(*facts: Any) -> str:
     return json.dumps(facts, sort_keys=True, default=repr)
 
 
-def read_progress(path: Path, identities: Collection[str], config: Config) -> Progress | None:
+def read_progress(path: Path, identities: Collection[str], config: Config) -> SavedProgress | None:
     """The progress that a checkpoint holds; None where training has to start anew.
 
     Where there is a checkpoint that cannot be used, a warning says why.
@@ -82,7 +82,7 @@ def read_progress(path: Path, identities: Collection[str], config: Config) -> Pr
     return found
 
 
-def read_source(path: Path, proposal: Proposal, config: Config) -> Progress | None:
+def read_source(path: Path, proposal: Proposal, config: Config) -> SavedProgress | None:
     """The progress of another child; None where it is gone, or cannot be used.
 
     Args:
@@ -101,7 +101,7 @@ def read_source(path: Path, proposal: Proposal, config: Config) -> Progress | No
     return found
 
 
-def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> Progress | str | None:
+def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> SavedProgress | str | None:
     """The progress that a checkpoint holds, or why it has none; None: there is no checkpoint."""
     if not path.exists():
         return None
@@ -112,7 +112,7 @@ def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> Progress
             return "it belongs to another proposal or configuration"
         if own.pop("has_ended"):
             return "training had ended, but not its child"
-        return Progress(path, **own)
+        return SavedProgress(path, **own)
     except Exception as error:  # a file that was cut off raises nearly anything
         return f"it cannot be read: {type(error).__name__}: {error}".splitlines()[0]
 
@@ -131,7 +131,7 @@ class KeepProgress(pl.Callback):
         attempt: what the child has come to.
         progress: what this training goes on from.
         config: the child's configuration.
-        lacks: as of ``Progress``.
+        lacks: as of ``SavedProgress``.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class KeepProgress(pl.Callback):
         every_s: float | None,
         identity: str,
         attempt: Attempt,
-        progress: Progress | None,
+        progress: SavedProgress | None,
         config: Config,
         lacks: Sequence[int],
     ) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.progress.borrowing import NOTHING, Borrowed
 from nasrunner.children.progress.continuing import (
-    Progress,
+    SavedProgress,
     identity_of,
     read_progress,
     read_source,
@@ -122,7 +122,7 @@ class Origin:
         cost_s: the seconds that earlier attempts have spent on the child.
     """
 
-    progress: Progress | None = None
+    progress: SavedProgress | None = None
     borrowed: Borrowed = NOTHING
     lacks: Sequence[int] = ()
     cost_s: float = 0.0

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.fit.loading import make_data
-from nasrunner.children.quiet import quiet
+from nasrunner.children.muted import quiet
 from nasrunner.children.rehearsal.rehearsing import ChildRehearsal
 from nasrunner.children.rehearsal.telling import told_of_data
 from nasrunner.children.settings.arguments import check_ranks, make_trainer, needs_ranks

@@ -26,11 +26,11 @@ from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.fit.batches import BatchCheck, last_batch_size
-from nasrunner.children.fit.fitting import interruptible, sigterm_first
 from nasrunner.children.fit.loading import LoadedData, is_in_memory
 from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
 from nasrunner.children.fit.module import ChildModule
+from nasrunner.children.fit.network_training import interruptible, sigterm_first
 from nasrunner.children.fit.patience import patience
 from nasrunner.children.inputs import Inputs, zeros
 from nasrunner.children.progress.attempts import Line

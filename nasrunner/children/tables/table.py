@@ -15,7 +15,7 @@ from nasrunner.core.errors import DataError, suggest
 
 
 @dataclass(frozen=True)
-class Table:
+class BenchmarkTable:
     """A file of one row for each architecture; loaded once in a process.
 
     Attributes:

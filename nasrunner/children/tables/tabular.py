@@ -10,7 +10,7 @@ from typing import Any
 
 from nasrunner.children.tables.cost import LinearCost
 from nasrunner.children.tables.fidelities import Columns, Fidelities
-from nasrunner.children.tables.table import Table
+from nasrunner.children.tables.table import BenchmarkTable
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.ports import Blueprint, Check, OneByOne, Train
@@ -31,7 +31,7 @@ class Lookup:
         fidelities: what is read of it for a proposal with a fidelity.
     """
 
-    table: Table
+    table: BenchmarkTable
     template: str
     symbols: tuple[tuple[str, tuple[str, ...]], ...]
     plain: Columns
@@ -79,9 +79,9 @@ class TabularTrainer:
     """A child trainer that reads rewards from a tabular benchmark.
 
     Args:
-        path: the table, see ``Table``.
+        path: the table, see ``BenchmarkTable``.
         source: where people get it, for error messages.
-        key_column: see ``Table``.
+        key_column: see ``BenchmarkTable``.
         template: see ``Lookup``.
         symbols: the text of option 0, 1, … of every decision; None: its value.
         reward: the column of the reward; higher is better.
@@ -128,7 +128,7 @@ class TabularTrainer:
         cheaper = Fidelities.read(fidelities or {}, plain)
         columns = (*plain.names(), *cheaper.names(), parameters, flops)
         named = tuple(dict.fromkeys(name for name in columns if isinstance(name, str)))
-        table = Table(Path(path), key_column, named, source)
+        table = BenchmarkTable(Path(path), key_column, named, source)
         texts = _symbols(space, symbols)
         _check_template(template, len(texts))
         if isinstance(cost_s, LinearCost):

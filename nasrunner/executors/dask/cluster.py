@@ -24,7 +24,7 @@ class Demand:
     spare: Callable[[Collection[str]], "Future[list[str]]"]
 
 
-class Cluster(Protocol):
+class WorkerCluster(Protocol):
     """Where workers come from; everything about one kind of cluster is behind this."""
 
     def settings(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from nasrunner.core import MachineError, NasRunnerError, Outcome
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.imports import quick_imports
-from nasrunner.executors.dask.cluster import Cluster, Demand
+from nasrunner.executors.dask.cluster import Demand, WorkerCluster
 from nasrunner.executors.dask.job import Job
 from nasrunner.executors.fork_server import terminal_blocked
 from nasrunner.executors.running import OUTCOMES, failed, last_lines, work
@@ -51,7 +51,7 @@ class Dispatcher:
             are more slots than before.
     """
 
-    def __init__(self, cluster: Cluster, threads_per_worker: int, retries: int) -> None:
+    def __init__(self, cluster: WorkerCluster, threads_per_worker: int, retries: int) -> None:
         self.ended: queue.SimpleQueue[Outcome | Exception | None] = queue.SimpleQueue()
         self._cluster = cluster
         self._threads_per_worker = threads_per_worker

@@ -9,7 +9,7 @@ from pathlib import Path
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.core import Hear, NasRunnerError, Outcome, Proposal, Train
-from nasrunner.executors.dask.cluster import Cluster
+from nasrunner.executors.dask.cluster import WorkerCluster
 from nasrunner.executors.dask.dispatcher import Dispatcher
 from nasrunner.executors.dask.job import Job
 from nasrunner.executors.listening import Listening
@@ -32,7 +32,7 @@ class DaskExecutor:
     is_remote = True
     is_on_this_machine = False
 
-    def __init__(self, cluster: Cluster, threads_per_worker: int, retries: int) -> None:
+    def __init__(self, cluster: WorkerCluster, threads_per_worker: int, retries: int) -> None:
         self._cluster = cluster
         self._num_running = 0  # submissions, each of which takes a slot
         self._batches: dict[

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.baselines import Baselines, name_of, within_spaces
+from nasrunner.report.comparison.best_children import top_parts
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.plots import best_plots, difference_plots, share_plots
 from nasrunner.report.comparison.spaces import difference_of_spaces
@@ -27,7 +28,6 @@ from nasrunner.report.comparison.tables import (
     usual_budgets,
 )
 from nasrunner.report.comparison.tested import scores_section
-from nasrunner.report.comparison.tops import top_parts
 from nasrunner.report.comparison.validation import about_validation
 from nasrunner.report.page.parts import Facts, Part, Plot, Section
 from nasrunner.report.study.evaluations import counted, duration, number

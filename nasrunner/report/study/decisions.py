@@ -9,7 +9,7 @@ import numpy as np
 from nasrunner.core.decision import Decision
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.study.evaluations import evaluations
-from nasrunner.report.study.focus import fence
+from nasrunner.report.study.reward_axes import fence
 
 MAX_PARTS, MIN_PER_PART = 10, 5
 

@@ -10,7 +10,7 @@ from nasrunner.recorded import RecordedChild, RecordedStudy
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class NumberedEvaluation:
     """A child that spent budget; or a copy of one, which was trained on beside it.
 
     Attributes:
@@ -54,7 +54,7 @@ class Evaluation:
         return not self.begun.proposal.is_root
 
 
-def evaluations(study: RecordedStudy) -> list[Evaluation]:
+def evaluations(study: RecordedStudy) -> list[NumberedEvaluation]:
     """The study's evaluations, failed ones and repeated outcomes included."""
     lineages = study.state.lineages
     lines: dict[int, list[RecordedChild]] = {}
@@ -74,14 +74,16 @@ def evaluations(study: RecordedStudy) -> list[Evaluation]:
     return found
 
 
-def _evaluation(study: RecordedStudy, number: int, children: Sequence[RecordedChild]) -> Evaluation:
+def _evaluation(
+    study: RecordedStudy, number: int, children: Sequence[RecordedChild]
+) -> NumberedEvaluation:
     """What a line of trainings came to."""
     for child in children:
         if child.outcome is not None and study.compares(child.outcome):
-            return Evaluation(number, children[0], child, child.outcome)
+            return NumberedEvaluation(number, children[0], child, child.outcome)
     last = children[-1]
     assert last.outcome is not None
-    return Evaluation(number, children[0], last, replace(last.outcome, reward=None))
+    return NumberedEvaluation(number, children[0], last, replace(last.outcome, reward=None))
 
 
 def about_rewards(study: RecordedStudy) -> str:

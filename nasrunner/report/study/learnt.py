@@ -11,9 +11,9 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Part, Plot, Section, Table
 from nasrunner.report.page.scales import plain_numbers
 from nasrunner.report.page.style import colour_of, paired_panels, title
-from nasrunner.report.study.bands import Band, bands_of
 from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
 from nasrunner.report.study.evaluations import clipped, counted, evaluations, number
+from nasrunner.report.study.option_colours import Band, bands_of
 
 MAX_SHOWN = 10
 """Kinds of decisions with a panel of their own; the table has all."""

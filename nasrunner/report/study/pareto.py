@@ -9,8 +9,8 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
 from nasrunner.report.page.style import HALF_IN, colour_of, figure
-from nasrunner.report.study.evaluations import Evaluation, evaluations, reward_label
-from nasrunner.report.study.focus import MAX_VECTOR, below_caption, focus
+from nasrunner.report.study.evaluations import NumberedEvaluation, evaluations, reward_label
+from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, focus
 
 SIZES = {
     "parameters": "trainable parameters",
@@ -24,7 +24,7 @@ _LABEL_PX = (34.0, 13.0)  # room that a child's number takes
 def pareto_section(study: RecordedStudy) -> Section | None:
     """Reward against parameters and FLOPs; None where no child has both."""
     plots: list[Plot] = []
-    fronts: dict[str, list[Evaluation]] = {}
+    fronts: dict[str, list[NumberedEvaluation]] = {}
     for metric, label in SIZES.items():
         known = [e for e in _distinct(study) if metric in e.outcome.metrics]
         if known:
@@ -39,16 +39,16 @@ def pareto_section(study: RecordedStudy) -> Section | None:
     return Section("Pareto front", text, [*plots, _table(fronts)])
 
 
-def front(known: Sequence[Evaluation], metric: str) -> list[Evaluation]:
+def front(known: Sequence[NumberedEvaluation], metric: str) -> list[NumberedEvaluation]:
     """The children that no other dominates, smallest first; of equals the earliest."""
-    best: list[Evaluation] = []
+    best: list[NumberedEvaluation] = []
     for each in sorted(known, key=lambda e: (e.outcome.metrics[metric], -e.reward, e.number)):
         if not best or each.reward > best[-1].reward:
             best.append(each)
     return best
 
 
-def _distinct(study: RecordedStudy) -> list[Evaluation]:
+def _distinct(study: RecordedStudy) -> list[NumberedEvaluation]:
     """Each architecture with a reward once, where it was first trained, with its mean."""
     means = {child.proposal.index: child.outcome for child in study.best(len(study.children))}
     return [
@@ -62,8 +62,8 @@ def _plot(
     study: RecordedStudy,
     metric: str,
     label: str,
-    known: Sequence[Evaluation],
-    on_front: Sequence[Evaluation],
+    known: Sequence[NumberedEvaluation],
+    on_front: Sequence[NumberedEvaluation],
 ) -> Plot:
     made, axes = figure(
         xlabel=label, ylabel=reward_label(study.config), width_in=HALF_IN, height_in=3.9
@@ -113,7 +113,7 @@ def _scale(axes: Axes, sizes: Sequence[float]) -> None:
 
 
 def _name(
-    axes: Axes, on_front: Sequence[Evaluation], corners: Sequence[tuple[float, float]]
+    axes: Axes, on_front: Sequence[NumberedEvaluation], corners: Sequence[tuple[float, float]]
 ) -> None:
     """Writes the children's numbers, best first, where there is room for them."""
     taken: list[tuple[float, float]] = []
@@ -138,7 +138,7 @@ def _name(
             )
 
 
-def _table(fronts: dict[str, list[Evaluation]]) -> Table:
+def _table(fronts: dict[str, list[NumberedEvaluation]]) -> Table:
     children = {e.index: e for each in fronts.values() for e in each}
     rows = [
         [

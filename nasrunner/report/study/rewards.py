@@ -10,13 +10,13 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.style import colour_of, figure, legend, whole_numbers
 from nasrunner.report.study.evaluations import (
-    Evaluation,
+    NumberedEvaluation,
     about_rewards,
     evaluations,
     number,
     reward_label,
 )
-from nasrunner.report.study.focus import MAX_VECTOR, below_caption, focus, mark_at_end
+from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, focus, mark_at_end
 
 
 def rewards_section(study: RecordedStudy) -> Section:
@@ -66,7 +66,7 @@ def _best_so_far(study: RecordedStudy) -> list[tuple[int, float]]:
     return found
 
 
-def _points(axes: Axes, which: Sequence[Evaluation], label: str, *, filled: bool) -> None:
+def _points(axes: Axes, which: Sequence[NumberedEvaluation], label: str, *, filled: bool) -> None:
     if not which:
         return
     colour = colour_of("blue" if filled else "orange")
@@ -89,7 +89,7 @@ def _failed(axes: Axes, numbers: Sequence[int]) -> None:
         mark_at_end(axes, numbers, label="failed", **look)
 
 
-def _name_best(axes: Axes, rewarded: Sequence[Evaluation], best: Ranked) -> None:
+def _name_best(axes: Axes, rewarded: Sequence[NumberedEvaluation], best: Ranked) -> None:
     """Marks the best architecture where it was first trained, at the mean of its trainings."""
     place = next(e.number for e in rewarded if e.index == best.index)
     is_late = place > max(5, 0.8 * max(e.number for e in rewarded))

@@ -11,8 +11,9 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.fit.assembling import Assembled, Plan
-from nasrunner.children.fit.fitting import fitted, rewarded
 from nasrunner.children.fit.loading import join_validation, make_data
+from nasrunner.children.fit.network_training import fitted, rewarded
+from nasrunner.children.muted import quiet
 from nasrunner.children.progress.attempts import (
     Attempt,
     Result,
@@ -20,7 +21,6 @@ from nasrunner.children.progress.attempts import (
     final_metrics,
     num_epochs,
 )
-from nasrunner.children.quiet import quiet
 from nasrunner.children.rehearsal.checks import check_child
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks
 from nasrunner.children.settings.searched import Config, applied, variants

@@ -14,7 +14,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.address import TrackingAddress
-from nasrunner.trackers.mlflow.curves import Point
+from nasrunner.trackers.mlflow.curves import CurvePoint
 from nasrunner.trackers.mlflow.faults import ArtifactError, Persistent, at_once, is_refusal
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class Connection:
             return self._find_experiment(name)  # another study was faster
 
 
-def curve_metrics(points: Iterable[Point]) -> list["Metric"]:
+def curve_metrics(points: Iterable[CurvePoint]) -> list["Metric"]:
     """MLflow metrics of a curve, with the epoch as step."""
     return [
         metric for point in points for metric in metrics_at(point.epoch, point.time_s, point.values)

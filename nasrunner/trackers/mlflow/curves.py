@@ -14,7 +14,7 @@ _NOT_METRICS = ("epoch", "step", "time")
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One point of a curve: Unix time in seconds, and metric values by name.
 
     Attributes:
@@ -45,7 +45,7 @@ class CurveReader:
     def __post_init__(self) -> None:
         self._curves = GrowingCurves(self.folder)
 
-    def read(self) -> list[Point]:
+    def read(self) -> list[CurvePoint]:
         """The points that were added since the last ``take``; a line being written waits."""
         points, last = [], self.last
         for line in self._curves.read():
@@ -55,7 +55,7 @@ class CurveReader:
                 last = place
         return points
 
-    def take(self, points: list[Point]) -> None:
+    def take(self, points: list[CurvePoint]) -> None:
         """Marks what ``read`` gave as safely written."""
         self._curves.take()
         for point in points:
@@ -63,7 +63,7 @@ class CurveReader:
             self.latest.update(point.values)
 
 
-def _point(record: Mapping[str, Any]) -> Point | None:
+def _point(record: Mapping[str, Any]) -> CurvePoint | None:
     try:
         values = {
             name: float(value)
@@ -71,7 +71,7 @@ def _point(record: Mapping[str, Any]) -> Point | None:
             if name not in _NOT_METRICS and isinstance(value, int | float)
         }
         step = int(record.get("step", 0))
-        return Point(int(record["epoch"]), step, float(record["time"]), values)
+        return CurvePoint(int(record["epoch"]), step, float(record["time"]), values)
     except (ValueError, KeyError, TypeError):  # of a user's own, without a time
         return None
 

@@ -12,11 +12,11 @@ import torch
 import yaml
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from nasrunner.children.fit.fitting import interruptible
 from nasrunner.children.fit.loading import LoadedData, load_data
 from nasrunner.children.fit.measuring import Measuring
 from nasrunner.children.fit.module import ChildModule
-from nasrunner.children.quiet import quiet
+from nasrunner.children.fit.network_training import interruptible
+from nasrunner.children.muted import quiet
 from nasrunner.children.settings import arguments
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.scheduling import Schedule

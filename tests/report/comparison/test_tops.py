@@ -9,10 +9,10 @@ from nasrunner.core import Outcome, Proposal
 from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import compared, find_baselines
+from nasrunner.report.comparison.best_children import lead, top_parts
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.progress import progress
 from nasrunner.report.comparison.statistics import verdicts
-from nasrunner.report.comparison.tops import lead, top_parts
 from tests.report.recordings import EVOLUTION, Recording, recorded
 
 nan = math.nan

@@ -10,9 +10,9 @@ from nasrunner.core.ledger.events import Proposed, Recorded
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Table
-from nasrunner.report.study.bands import MAX_OPTIONS, bands_of
 from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
 from nasrunner.report.study.learnt import MAX_SHOWN, learnt_section
+from nasrunner.report.study.option_colours import MAX_OPTIONS, bands_of
 from tests.report.recordings import config
 
 TWO = {

@@ -15,10 +15,10 @@ from nasrunner.report.page.parts import Drawing
 from nasrunner.report.study.curves import curves_section, read_curve
 from nasrunner.report.study.evaluations import clipped, duration, evaluations, reward_label
 from nasrunner.report.study.failures import failures_section, reason
-from nasrunner.report.study.focus import fence
 from nasrunner.report.study.leaderboard import leaderboard_section
 from nasrunner.report.study.overview import overview_section
 from nasrunner.report.study.pareto import front, pareto_section
+from nasrunner.report.study.reward_axes import fence
 from nasrunner.report.study.rewards import rewards_section
 from nasrunner.report.study.sections import study_sections
 from nasrunner.report.study.timeline import timeline

@@ -21,7 +21,7 @@ from nasrunner.children.progress.attempts import (
     num_epochs,
     rewarded_metrics,
 )
-from nasrunner.children.progress.continuing import Progress, read_progress
+from nasrunner.children.progress.continuing import SavedProgress, read_progress
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin
 from nasrunner.children.settings.searched import Config
@@ -121,7 +121,7 @@ def _finite(reward: float) -> float:
     return reward
 
 
-def _fit(found: Assembled, config: Config, progress: Progress | None) -> None:
+def _fit(found: Assembled, config: Config, progress: SavedProgress | None) -> None:
     path = None if progress is None else progress.path
     with allowed_classes(config, path), sigterm_first(found.trainer):
         # Also where there is no path: Lightning looks for checkpoints of its own in a SLURM job.

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Sequence
 
+from nasrunner.report.comparison.best_children import top_plots
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.plots import best_plots
 from nasrunner.report.comparison.progress import TOP_COUNTS
 from nasrunner.report.comparison.tables import usual_budgets
-from nasrunner.report.comparison.tops import top_plots
 from nasrunner.report.page.parts import Section, Table
 from nasrunner.study.baseline import compare
 
