@@ -18,7 +18,7 @@ from nasrunner.spaces import (
     MaxPool,
     SeparableConv2d,
 )
-from nasrunner.spaces.conv_window import Pair
+from nasrunner.spaces.images import Pair
 
 
 def parameters(network: nn.Module) -> int:

@@ -46,7 +46,7 @@ class Limits:
     grace_s: float
 
 
-class Attempt:
+class SlurmAttempt:
     """What one of a job's processes knows of the children, from this start of the job on.
 
     The outcome of a single child is the job's result. Of several the first process writes each

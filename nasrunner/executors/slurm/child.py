@@ -9,7 +9,7 @@ from pathlib import Path
 from nasrunner.core import MachineError, Outcome, Proposal
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.executors.running import run_children
-from nasrunner.executors.slurm.attempt import Attempt, Limits
+from nasrunner.executors.slurm.attempt import Limits, SlurmAttempt
 from nasrunner.executors.slurm.train_files import read_train
 
 
@@ -43,7 +43,7 @@ class SlurmChildren:
             RankFailedError: a child failed in a process that is not the first.
         """
         try:
-            attempt = Attempt(self.children, self.limits)
+            attempt = SlurmAttempt(self.children, self.limits)
             signal.signal(signal.SIGUSR2, attempt.on_warning)
             if attempt.left:
                 train = read_train(self.train_file)
