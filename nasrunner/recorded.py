@@ -126,8 +126,8 @@ class RecordedStudy:
     @cached_property
     def recorded(self) -> tuple[RecordedChild, ...]:
         """The children with an outcome, in the order these were recorded."""
-        ended = [child for child in self.children if child.ended_s is not None]
-        return tuple(sorted(ended, key=lambda child: child.ended_s or 0.0))
+        outcomes = self.state.history.outcomes
+        return tuple(self._by_index[outcome.proposal.index] for outcome in outcomes)
 
     @cached_property
     def begun(self) -> tuple[RecordedChild, ...]:

@@ -327,3 +327,11 @@ def test_searches_of_one_rung_are_compared_after_it(tmp_path: Path) -> None:
     sections = {section.title: section for section in made_page.sections}
     assert "The best reward of all, 0.7, is of" in sections["Comparison"].text
     assert "after 3 epochs, which are compared." in sections["Comparison"].text
+
+
+def test_outcomes_that_were_recorded_at_one_moment_keep_their_order(tmp_path: Path) -> None:
+    made = Recording(tmp_path / "s")
+    first, second = made.propose(1), made.propose(2)
+    made.record(Outcome(second, "completed", 0.2), at_s=2_000_000.0)
+    made.record(Outcome(first, "completed", 0.1), at_s=2_000_000.0)
+    assert [e.index for e in evaluations(read_study(made.end()))] == [1, 0]
