@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError
-from nasrunner.executors import fork_server, local, machine
+from nasrunner.executors import local, machine
 
 SHIPPED = sorted(path.stem for path in Path("conf/executor").glob("*.yaml"))
 
@@ -122,7 +122,7 @@ def no_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (machine, "memory_gb"),
         (machine, "visible_gpus"),
         (local, "memory_gb"),
-        (warm, "_exists"),
+        (fork_server, "_exists"),
         (os, "mkdir"),
     ):
         monkeypatch.setattr(module, name, asked(name))
