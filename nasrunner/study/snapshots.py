@@ -1,5 +1,6 @@
 """Snapshots of a searcher's state, with which a study is resumed without replaying all of it."""
 
+import functools
 import hashlib
 import hmac
 import io
@@ -129,6 +130,7 @@ def _digest(path: Path, size: int) -> str:
         return hashlib.sha256(file.read(size)).hexdigest()
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     """What a state may depend on beside the events: it is computed anew with other versions."""
     found = {"python": platform.python_version()}

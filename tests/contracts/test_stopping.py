@@ -17,6 +17,7 @@ from nasrunner.study.loop import Study
 from tests.contracts.searchers import MedianStopping
 from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer
 from tests.executors.test_simulated import PLAIN
+from tests.sampling import some_in_ci
 from tests.study.test_loop import Crash, Recorder, events, with_rules
 from tests.toys import ToyTrainer, chain
 
@@ -95,7 +96,7 @@ def test_who_is_stopped_stops_at_once_where_the_epoch_waits(
             assert len(event["curve"][METRIC]) == stopping[event["index"]]
 
 
-@pytest.mark.parametrize("make_executor", [serial, local, simulated])
+@pytest.mark.parametrize("make_executor", some_in_ci([serial, local, simulated], [serial]))
 def test_each_epoch_is_reported_once(tmp_path: Path, make_executor: Any) -> None:
     run(tmp_path, make_executor())
     reported = [(event["index"], event["epoch"]) for event in events(tmp_path, "reported")]
@@ -123,7 +124,7 @@ def comparable(folder: Path) -> list[dict[str, Any]]:
     return [event for event in told if event["event"] in kinds]
 
 
-@pytest.mark.parametrize("num_events", range(5, 95, 9))
+@pytest.mark.parametrize("num_events", some_in_ci(range(5, 95, 9), quick=(23, 50, 59)))
 def test_a_driver_that_dies_replays_what_was_reported_and_stopped(
     tmp_path: Path, num_events: int
 ) -> None:

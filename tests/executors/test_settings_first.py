@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError
-from nasrunner.executors import local, machine
+from nasrunner.executors import fork_server, local, machine
 
 SHIPPED = sorted(path.stem for path in Path("conf/executor").glob("*.yaml"))
 

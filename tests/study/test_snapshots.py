@@ -91,7 +91,7 @@ def run(
     return study
 
 
-@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.slow), 3])
 @pytest.mark.parametrize("name", SEARCHERS)
 def test_a_study_goes_on_from_a_snapshot_as_from_the_whole_replay(
     tmp_path: Path, name: str, slots: int

@@ -201,7 +201,12 @@ def test_the_trackers_are_found_and_each_has_a_reader() -> None:
     assert {*FOUND, TERMINAL} == set(READ) == set(NUMBERS)
 
 
-@pytest.fixture(params=[*FOUND, TERMINAL])
+@pytest.fixture(
+    params=[
+        pytest.param(each, marks=pytest.mark.slow if each == "several" else ())
+        for each in (*FOUND, TERMINAL)
+    ]
+)
 def case(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> Case:
     made = Case(request.param, tmp_path / "all")
     shutil.copy(empty_database, made.root / "mlflow.db")
@@ -254,7 +259,14 @@ def test_trainings_that_go_on_estimates_and_supernets_are_recorded_once(case: Ca
     assert sorted(NUMBERS[case.name](case)) == list(range(lineages.NUM))
 
 
-@pytest.mark.parametrize("first", [lineages.FAILED_ESTIMATE, lineages.NEXT, lineages.LAST])
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(lineages.FAILED_ESTIMATE, marks=pytest.mark.slow),
+        lineages.NEXT,
+        pytest.param(lineages.LAST, marks=pytest.mark.slow),
+    ],
+)
 def test_a_study_of_lineages_that_was_killed_is_recorded_once(case: Case, first: int) -> None:
     case.study = lineages.LineageStudy(case.study.folder)
     tracker = case.opened()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from tests.sampling import some_in_ci
 from tests.trackers.fakes import tracker
 from tests.trackers.lineages import (
     CHEAP,
@@ -146,7 +147,7 @@ def test_the_study_counts_estimates_and_supernets_beside_its_children(tracked: A
     assert not {"children/estimates", "children/supernets"} & set(metrics)
 
 
-@pytest.mark.parametrize("first", range(1, NUM, 2))
+@pytest.mark.parametrize("first", some_in_ci(range(1, NUM, 2), quick=(7,)))
 def test_a_study_that_goes_on_writes_what_is_missing(database: Path, first: int) -> None:
     uri, folder = f"sqlite:///{database}", database.parent / "fake" / "2026"
     session(uri, folder, first)
@@ -165,7 +166,7 @@ METHODS = ("log_batch", "set_terminated", "create_run", "update_run")
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("is_done", [True, False], ids=["answer lost", "request lost"])
-@pytest.mark.parametrize("survived", range(2, 36, 4))
+@pytest.mark.parametrize("survived", some_in_ci(range(2, 36, 4), quick=(10, 22)))
 def test_a_driver_that_is_killed_leaves_nothing_twice(
     database: Path, monkeypatch: pytest.MonkeyPatch, survived: int, is_done: bool
 ) -> None:
