@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 from omegaconf import OmegaConf
@@ -74,7 +75,7 @@ class NoTraining:
     def num_at_once(self, kind: Kind) -> int:
         return 1
 
-    def task(self, folder: Path, seed: int) -> Train:
+    def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
         return OneByOne(pretend)
 
 

@@ -119,7 +119,7 @@ class ToyTrainer(TakesAnything):
     def rehearsal(self) -> Callable[[], list[str]]:
         return no_mistake
 
-    def task(self, folder: Path, seed: int) -> Train:
+    def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
         return OneByOne(partial(train_toy, failing=self.failing))
 
 

@@ -19,6 +19,7 @@ from nasrunner.core import (
     InShape,
     Kind,
     Outcome,
+    Policy,
     Proposal,
     SearchSpace,
     Space,
@@ -127,7 +128,7 @@ class LightningTrainer:
             self.space, self.config, self.in_shape, self.construct, self.evaluation
         )
 
-    def task(self, folder: Path, seed: int) -> "LightningTask":
+    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> "LightningTask":
         return LightningTask(
             self.space,
             self.config,

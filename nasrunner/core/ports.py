@@ -4,11 +4,14 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Hear = Callable[[Report], bool]
 """Takes what a running child has measured; returns whether the child shall stop."""
@@ -85,6 +88,26 @@ It returns a sentence for each setting that will be honoured in another way than
 """
 
 
+class Policy(Protocol):
+    """Draws the architectures of a supernet while it is trained, and learns how good they are.
+
+    It is a searcher's, and crosses to where the supernet is trained, be that in another process:
+    searchers and trainers know each other through it alone.
+    """
+
+    def draw(self, count: int, rng: "np.random.Generator") -> Sequence[Genotype]:
+        """Draws so many architectures of the space."""
+
+    def learn(self, genotypes: Sequence[Genotype], rewards: Sequence[float]) -> None:
+        """Updates the policy with the rewards of architectures that it drew."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What a checkpoint of the supernet keeps of it."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+
+
 class ChildTrainer(Protocol):
     """Turns a genotype into a reward."""
 
@@ -112,8 +135,14 @@ class ChildTrainer(Protocol):
     def num_at_once(self, kind: Kind) -> int:
         """How many proposals of a kind one call of the task is best given, >= 1."""
 
-    def task(self, folder: Path, seed: int) -> Train:
-        """What an executor runs. Children keep their files under ``folder/<index>``."""
+    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
+        """What an executor runs. Children keep their files under ``folder/<index>``.
+
+        Args:
+            folder: the study's.
+            seed: the study's.
+            policy: the searcher's, for a trainer of supernets; None: it has none.
+        """
 
 
 class Executor(Protocol):

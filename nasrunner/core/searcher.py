@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from nasrunner.core.annotations import Seed
+from nasrunner.core.ports import Policy
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.space import Space
 
@@ -128,6 +129,10 @@ class Searcher(ABC):
     def needs(self) -> Collection[int]:
         """The children whose checkpoints must be kept; those of others may go."""
         return ()
+
+    def policy(self) -> "Policy | None":
+        """Its own for a supernet's trainer; None: it proposes no supernet, or one without."""
+        return None
 
     @property
     def listens(self) -> bool:

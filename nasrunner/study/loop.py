@@ -112,7 +112,7 @@ class Study:
         self.state = StudyState()
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
-        self._train = trainer.task(info.folder, rules.seed)
+        self._train = trainer.task(info.folder, rules.seed, searcher.policy())
         self._rehearsal = trainer.rehearsal()
         self._hear = self.hear if searcher.listens else None
         self._size = space.size()

@@ -42,6 +42,7 @@ def space(how):
     return parse_space({"_target_": f"{HERE}.Deadly", "how": how})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "reason"),
     [

@@ -1,10 +1,21 @@
 """Small searchers that each propose one of the things that are not plain trainings."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from nasrunner.core import Genotype, Outcome, Proposal, Report, Searcher, SearchSpace, Source
+import numpy as np
+
+from nasrunner.core import (
+    Decision,
+    Genotype,
+    Outcome,
+    Proposal,
+    Report,
+    Searcher,
+    SearchSpace,
+    Source,
+)
 from nasrunner.core.order import rollout
 
 
@@ -198,6 +209,34 @@ class Filter(Searcher):
         return f"the {self.num_trained} best estimates are trained"
 
 
+@dataclasses.dataclass
+class BestFirst:
+    """A policy that draws changes of the best architecture that it knows."""
+
+    space: SearchSpace
+    best: Genotype | None = None
+    reward: float = float("-inf")
+
+    def draw(self, count: int, rng: np.random.Generator) -> list[Genotype]:
+        def choose(decision: Decision) -> int:
+            if self.best is not None and rng.random() < 0.7:
+                return self.best[decision.path]
+            return int(rng.integers(len(decision.options)))
+
+        return [self.space.walk(choose) for _ in range(count)]
+
+    def learn(self, genotypes: Sequence[Genotype], rewards: Sequence[float]) -> None:
+        for genotype, reward in zip(genotypes, rewards, strict=True):
+            if reward > self.reward:
+                self.best, self.reward = genotype, reward
+
+    def state_dict(self) -> Mapping[str, Any]:
+        return {"best": self.best, "reward": self.reward}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.best, self.reward = state["best"], state["reward"]
+
+
 class OneShot(Searcher):
     """Trains a supernet, and then the children that it found."""
 
@@ -213,6 +252,9 @@ class OneShot(Searcher):
         if index == 0:
             return Proposal(0, {}, kind="supernet")
         return Proposal(index, self.found[index - 1]) if index <= len(self.found) else None
+
+    def policy(self) -> BestFirst:
+        return BestFirst(self.space)
 
     def learn(self, outcome: Outcome) -> None:
         self.found.extend(outcome.found)

@@ -1,6 +1,7 @@
 """Proposals that are no plain trainings: fidelities, borrowed weights, estimates, supernets."""
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ def test_a_supernet_finds_children_which_are_trained_as_any_others(tmp_path: Pat
     proposed = events(tmp_path, "proposed")
     assert [event.get("kind") for event in proposed] == ["supernet", None, None, None]
     found = events(tmp_path, "outcome")[0]["found"]
+    assert len({json.dumps(each) for each in found}) == 3
     assert [event["genotype"] for event in proposed[1:]] == found
     assert summary.counts == {"supernets": 1, "completed": 3}
     assert summary.reason == "the 3 children that the supernet found are trained"
@@ -132,12 +134,12 @@ def test_a_supernet_finds_children_which_are_trained_as_any_others(tmp_path: Pat
 
 def test_a_study_ends_with_its_supernet_where_that_fails(tmp_path: Path) -> None:
     class Breaks(EpochsTrainer):
-        def task(self, folder: Path, seed: int) -> Train:
+        def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
             class Broken(Epochs):
                 def _train(self, proposal: Proposal, hear: Hear | None) -> Outcome:
                     return Outcome(proposal, "failed", error="ValueError: no such layer")
 
-            return Broken(folder, self.space)
+            return Broken(folder, self.space, policy=policy)
 
     space = chain()
     study = Run(tmp_path, space, with_rules(max_children=20), OneShot, trainer=Breaks(space))

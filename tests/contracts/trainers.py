@@ -6,12 +6,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from nasrunner.core import (
     Genotype,
     Hear,
     Kind,
     Outcome,
+    Policy,
     Proposal,
     Report,
     SearchSpace,
@@ -51,6 +55,7 @@ class Epochs:
     space: SearchSpace
     epoch_s: float = 0.0
     num_found: int = 3
+    policy: Policy | None = None
 
     def __call__(
         self, proposals: Sequence[Proposal], hear: Hear | None = None
@@ -62,7 +67,7 @@ class Epochs:
         if proposal.kind == "estimate":
             return Outcome(proposal, "completed", toy_reward(proposal.genotype), cost_s=0.01)
         if proposal.kind == "supernet":
-            return Outcome(proposal, "completed", found=self._found(), cost_s=5.0)
+            return Outcome(proposal, "completed", found=self._found(proposal.seed), cost_s=5.0)
         folder = child_folder(self.study, proposal.index)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "proposal.json").write_text(json.dumps(proposal.to_json()))
@@ -108,8 +113,15 @@ class Epochs:
         record = json.loads(path.read_text())
         return record["state"], record["curve"], len(record["curve"])
 
-    def _found(self) -> list[Genotype]:
-        return [self.space.walk(lambda decision, n=n: n) for n in range(self.num_found)]
+    def _found(self, seed: int | None) -> list[Genotype]:
+        """The best of what the searcher's policy draws while it learns what is good."""
+        assert self.policy is not None, "who proposes a supernet has a policy"
+        rng, drawn = np.random.default_rng(seed), list[Genotype]()
+        for _ in range(5):
+            genotypes = self.policy.draw(8, rng)
+            self.policy.learn(genotypes, [toy_reward(each) for each in genotypes])
+            drawn += genotypes
+        return sorted(drawn, key=toy_reward, reverse=True)[: self.num_found]
 
 
 @dataclass
@@ -123,5 +135,5 @@ class EpochsTrainer(ToyTrainer):
     def num_at_once(self, kind: Kind) -> int:
         return self.at_once.get(kind, 1)
 
-    def task(self, folder: Path, seed: int) -> Train:
-        return Epochs(folder, self.space, self.epoch_s)
+    def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
+        return Epochs(folder, self.space, self.epoch_s, policy=policy)

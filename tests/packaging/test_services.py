@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 MANY = """
@@ -83,6 +85,7 @@ def test_a_misspelt_requirement_fails(tmp_path: Path) -> None:
     assert "NASRUNNER_REQUIRE: 'postgres' is none of chromium, postgresql, slurm" in output
 
 
+@pytest.mark.slow
 def test_what_is_required_and_runs_passes_also_in_processes_of_xdist(tmp_path: Path) -> None:
     source = "@pytest.mark.slurm\ndef test_a(): pass\ndef test_b(): pytest.skip('')"
     code, output = run(tmp_path, "slurm", "-p", "xdist", "-n1", one=source)

@@ -169,6 +169,7 @@ def test_a_study_with_a_baseline_has_a_page_of_its_own_with_the_differences(run,
     assert float(rows[3]["random"]) == pytest.approx(0.47)
 
 
+@pytest.mark.slow
 def test_a_baseline_of_the_same_searcher_is_still_another_search(run, tmp_path):
     folder = beside(
         tmp_path / "study", {"_target_": "nasrunner.searchers.sampling.random.RandomSearch"}
@@ -178,6 +179,7 @@ def test_a_baseline_of_the_same_searcher_is_still_another_search(run, tmp_path):
     assert "<h2>Against random, beside it</h2>" in page
 
 
+@pytest.mark.slow
 def test_the_search_that_a_user_names_is_the_baseline_of_the_other(run, tmp_path):
     folder = beside(tmp_path / "study")
     assert run(f"from={folder}", "baseline=random")[0] == 0
@@ -196,6 +198,7 @@ def test_a_baseline_without_any_reward_leaves_the_page_of_the_study(run, tmp_pat
     assert "one of the two has no reward" in page
 
 
+@pytest.mark.slow
 def test_studies_with_baselines_are_compared_as_all_others(run, tmp_path):
     for seed in range(2):
         beside(tmp_path / str(seed))
@@ -318,6 +321,7 @@ def artifacts(uri: str, run_id: str) -> set[str]:
     return {file.path for file in MlflowClient(uri).list_artifacts(run_id, "report")}
 
 
+@pytest.mark.slow
 def test_the_page_of_one_study_and_a_comparison_are_logged_when_asked(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracked = {"tracker": {**MLFLOW, "tracking_uri": uri}}
@@ -348,6 +352,7 @@ def test_the_page_of_a_study_with_a_baseline_is_logged_to_the_study(run, tmp_pat
     assert artifacts(uri, theirs) == set()
 
 
+@pytest.mark.slow
 def test_studies_in_mlflow_are_compared_without_their_folders(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     track(uri, tmp_path / "a", seed=0)
@@ -485,6 +490,7 @@ def test_what_is_watched_may_begin_later(tmp_path):
     assert watched.written == [([1], False), ([1], True)]
 
 
+@pytest.mark.slow
 def test_a_baseline_may_begin_while_it_is_watched(run, tmp_path, monkeypatch):
     recorded(tmp_path / "0", [0.5], searcher=EVOLUTION)
     now_s = [0.0]

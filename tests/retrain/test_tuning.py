@@ -120,6 +120,7 @@ def test_a_second_run_trains_nothing_and_says_the_same(
     assert before.items() <= files(study).items()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["before it is recorded", "after"])
 def test_a_grid_that_was_killed_goes_on_as_if_it_had_not_been(
     retrain: Retrain, study: Path, monkeypatch: pytest.MonkeyPatch, where: str

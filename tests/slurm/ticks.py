@@ -4,6 +4,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from submitit import JobEnvironment
 
@@ -69,7 +70,7 @@ class TicksTrainer(ToyTrainer):
     def num_at_once(self, kind: Kind) -> int:
         return self.at_once
 
-    def task(self, folder: Path, seed: int) -> Train:
+    def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
         return OneByOne(Ticks(folder, self.ticks))
 
 

@@ -412,7 +412,7 @@ def test_what_a_searcher_is_told_for_a_failure(
             learnt.append(outcome.known_reward)
 
     class Scripted(ToyTrainer):
-        def task(self, folder: Path, seed: int) -> Any:
+        def task(self, folder: Path, seed: int, policy: Any = None) -> Any:
             rewards = [None, 0.5, 0.25, None]
 
             def train(proposal: Proposal) -> Outcome:
@@ -465,7 +465,7 @@ def test_an_architecture_that_was_trained_again_counts_with_its_mean(tmp_path: P
     rewards = [0.5, 0.9, 0.4]
 
     class Scripted(ToyTrainer):
-        def task(self, folder: Path, seed: int) -> Any:
+        def task(self, folder: Path, seed: int, policy: Any = None) -> Any:
             return OneByOne(
                 lambda proposal: Outcome(proposal, "completed", rewards[proposal.index])
             )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nasrunner.core import Blueprint, Genotype, OneByOne, Outcome, Proposal, Searcher, Train
 from tests.toys import TakesAnything, no_mistake
@@ -44,7 +45,7 @@ class LastingTrainer(TakesAnything):
     def rehearsal(self) -> Callable[[], None]:
         return no_mistake
 
-    def task(self, folder: Path, seed: int) -> Train:
+    def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
         return OneByOne(LastingChild(folder, self.seconds))
 
 

@@ -93,6 +93,7 @@ def test_a_study_is_recorded_by_several_a_users_own_among_them(
     assert "Look at it: less -S study/children.csv\ncat hello\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_trackers_are_exchanged_added_and_told_of_everything_at_resume(command: Command) -> None:
     command(*QUICK, "tracker=none")
     folder = Path("study")
@@ -110,6 +111,7 @@ def test_trackers_are_exchanged_added_and_told_of_everything_at_resume(command: 
     assert len(told(folder)) == 2
 
 
+@pytest.mark.slow
 def test_each_study_of_a_multirun_has_them(command: Command) -> None:
     command("-m", *OWN, *QUICK[:-1], "seed=0,1", *SEVERAL, ONE_MORE, "hydra.sweep.dir=sweep")
     for number in range(2):
@@ -158,6 +160,7 @@ def test_an_option_goes_nowhere_but_into_its_group_at_resume(
     assert Path("study/config.yaml").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_tracker_added_to_a_strangers_study_does_not_trust_those_it_has(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

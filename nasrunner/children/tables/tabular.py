@@ -13,7 +13,7 @@ from nasrunner.children.tables.fidelities import Columns, Fidelities
 from nasrunner.children.tables.table import BenchmarkTable
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
-from nasrunner.core.ports import Blueprint, Check, OneByOne, Train
+from nasrunner.core.ports import Blueprint, Check, OneByOne, Policy, Train
 from nasrunner.core.records import Kind, Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.shapes import InShape
@@ -174,7 +174,7 @@ class TabularTrainer:
     def num_at_once(self, kind: Kind) -> int:
         return 1
 
-    def task(self, folder: Path, seed: int) -> Train:
+    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
         return OneByOne(self.lookup)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from matplotlib.axes import Axes
 
+from nasrunner.core.ledger.objectives import REWARD, Objective, pareto_front
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
@@ -41,11 +42,9 @@ def pareto_section(study: RecordedStudy) -> Section | None:
 
 def front(known: Sequence[NumberedEvaluation], metric: str) -> list[NumberedEvaluation]:
     """The children that no other dominates, smallest first; of equals the earliest."""
-    best: list[NumberedEvaluation] = []
-    for each in sorted(known, key=lambda e: (e.outcome.metrics[metric], -e.reward, e.number)):
-        if not best or each.reward > best[-1].reward:
-            best.append(each)
-    return best
+    by_number = sorted(known, key=lambda each: each.number)
+    goals = (Objective(metric, "min"), Objective(REWARD, "max"))
+    return [by_number[i] for i in pareto_front([e.outcome for e in by_number], goals)]
 
 
 def _distinct(study: RecordedStudy) -> list[NumberedEvaluation]:

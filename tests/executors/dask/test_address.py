@@ -122,6 +122,7 @@ def test_two_studies_on_one_cluster_get_their_own_outcomes(
         assert {o.status for o in outcomes_of(other, 5).values()} == {"failed"}
 
 
+@pytest.mark.slow
 def test_a_child_whose_worker_is_lost_waits_for_the_next(
     scheduler: Path, start_worker: StartWorker, tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_a_child_whose_worker_is_lost_waits_for_the_next(
         assert outcomes_of(built, 1)[0].status == "completed"
 
 
+@pytest.mark.slow
 def test_a_child_that_still_runs_when_the_study_stops_does_not_run_on(
     scheduler: Path, start_worker: StartWorker, tmp_path: Path
 ) -> None:

@@ -248,6 +248,7 @@ def test_what_was_stopped_or_trained_cheaply_is_left_out_in_words(
     assert shown == {index for index in full(study) if not study.state.proposals[index].fidelity}
 
 
+@pytest.mark.slow
 def test_a_page_of_every_toy_is_written(tmp_path: Path) -> None:
     toys = {
         "inheriting": searched(tmp_path / "inheriting", Inheriting),

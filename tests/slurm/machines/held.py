@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nasrunner.core import OneByOne, Outcome, Proposal, Train
 from tests.toys import ToyTrainer, toy_reward
@@ -43,7 +44,7 @@ class Held:
 class HeldTrainer(ToyTrainer):
     """Rewards a genotype by its hash, once the child is let go."""
 
-    def task(self, folder: Path, seed: int) -> Train:
+    def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
         return OneByOne(Held(folder))
 
 

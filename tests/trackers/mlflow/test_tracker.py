@@ -266,6 +266,7 @@ def test_requests_that_fail_are_repeated_without_a_trace(tmp_path, monkeypatch, 
     Records(uri, study.folder).assert_complete()
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_while_the_study_closes_is_not_missed(tmp_path, monkeypatch):
     """However long it was away, and so the pauses have become."""
     real, attempts, is_away = StudyRuns.connect, itertools.count(1), threading.Event()
@@ -359,6 +360,7 @@ def test_a_study_is_killed_by_an_interruption_failed_without_a_child_and_else_fi
         assert (why in parent.data.tags["mlflow.note.content"]) == (failure is not None)
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_stops_nothing_and_resuming_writes_the_rest(tmp_path, caplog):
     study = FakeStudy(tmp_path / "fake" / "2026")
     with answering(Healthy) as uri:
