@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 import signal
 import sys
 import types
@@ -120,7 +121,11 @@ def _build_study(
         rules=rules,
         info=StudyInfo(config["study"], folder, config, rules.max_children, noted),
         keeping=keeping,
-        snapshots=Snapshots(folder, snapshot_signature, noted),
+        snapshots=Snapshots(
+            folder,
+            snapshot_signature,
+            {**noted, "searcher": json.dumps(given, sort_keys=True, default=str)},
+        ),
     )
 
 

@@ -137,7 +137,9 @@ class Proposal:
             "identity": self.identity,
         }
         told = {name: value for name, value in others.items() if value is not None}
-        return {"index": self.index, "genotype": self.genotype, "notes": dict(self.notes), **told}
+        # Of numpy's numbers JSON knows float64 alone.
+        notes = {n: v if isinstance(v, int | float) else float(v) for n, v in self.notes.items()}
+        return {"index": self.index, "genotype": self.genotype, "notes": notes, **told}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Proposal":

@@ -40,6 +40,7 @@ from nasrunner.core.ports import (
     Tracker,
 )
 from nasrunner.core.records import (
+    MEASURED,
     Outcome,
     Proposal,
     Report,
@@ -54,6 +55,7 @@ from nasrunner.study.in_flight import InFlight
 from nasrunner.study.keeping import Keeping
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.one_thread import OneThread
+from nasrunner.study.proposing import check_proposal
 from nasrunner.study.rehearsal import rehearse
 from nasrunner.study.rules import Rules
 from nasrunner.study.snapshots import Snapshots
@@ -172,6 +174,8 @@ class Study:
         if not self.ledger.events:
             return
         found = None if self.snapshots is None else self.snapshots.read(self.ledger)
+        if found is not None and type(found.searcher) is not type(self.searcher):
+            found = None
         if found is not None:
             self.searcher = found.searcher
         with self._searching():
@@ -232,7 +236,8 @@ class Study:
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
-                self._stop_again(proposal)
+                if proposal.index in self.state.in_flight:
+                    self._stop_again(proposal)
         self.submit_gathered()
 
     def _stop_again(self, proposal: Proposal) -> None:
@@ -292,8 +297,9 @@ class Study:
             if begins_none is None or not self.state.in_flight:
                 self.stop(begins_none or self.searcher.why_done)
             return False
-        proposal = self._identified(proposal)
+        check_proposal(proposal, self.state, type(self.searcher).__name__)
         self.trainer.check(proposal)
+        proposal = self._identified(proposal)
         self._note(Proposed(proposal))
         self._dispatch(proposal)
         return True
@@ -419,15 +425,15 @@ class Study:
 
         A study keeps the rules that it began with. A training that is gone on with keeps its seed.
         """
-        if self._has_identities:
-            proposal = dataclasses.replace(proposal, identity=proposal.evaluation)
-        if not self._has_seeds:
-            return proposal
+        identity = proposal.evaluation if self._has_identities else None
+        seed = self._seed_of(proposal, identity or proposal.hash) if self._has_seeds else None
+        return dataclasses.replace(proposal, identity=identity, seed=seed)
+
+    def _seed_of(self, proposal: Proposal, identity: str) -> int | None:
         if (source := proposal.continues) is not None:
-            return dataclasses.replace(proposal, seed=self.state.proposals[source].seed)
-        repetition = self.state.times_proposed[proposal.key]
-        seed = child_seed(self.rules.seed, proposal.genotype, repetition)
-        return dataclasses.replace(proposal, seed=seed)
+            return self.state.proposals[source].seed
+        repetition = self.state.times_proposed[identity]
+        return child_seed(self.rules.seed, proposal.genotype, repetition)
 
     def _unseen(self) -> Proposal | None:
         """An architecture that was never proposed, where the searcher keeps to those that were."""
@@ -476,7 +482,9 @@ class Study:
     def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Ledger first, then trackers, then the searcher."""
         is_new = outcome.reused_from is None and outcome.status != "invalid"
-        outcome = dataclasses.replace(outcome, is_changed=self._is_changed and is_new)
+        is_changed = self._is_changed and is_new
+        if outcome.is_changed != is_changed:
+            outcome = dataclasses.replace(outcome, is_changed=is_changed)
         self._note(Recorded(outcome))
         for tracker in self.trackers:
             tracker.recorded(outcome, blueprint)
@@ -489,15 +497,17 @@ class Study:
 
     def _count(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger, now or when the study is replayed."""
-        spent = outcome.is_evaluation and outcome.reused_from is None
-        self._fruitless = 0 if spent else self._fruitless + 1
-        self._num_known = self._num_known + 1 if outcome.status == "duplicate" else 0
+        is_new = outcome.reused_from is None and outcome.status in (*MEASURED, "failed")
+        self._fruitless = 0 if is_new else self._fruitless + 1
+        is_known = outcome.status == "duplicate" and outcome.proposal.is_plain
+        self._num_known = self._num_known + 1 if is_known else 0
 
     def _learn(self, outcome: Outcome) -> None:
         """Tells the searcher of an outcome, with the reward that it has by the study's rules."""
-        self.searcher.observe(
-            dataclasses.replace(outcome, reward=self.rules.told_reward(outcome, self.history))
-        )
+        told = self.rules.told_reward(outcome, self.history)
+        if told != outcome.reward:
+            outcome = dataclasses.replace(outcome, reward=told)
+        self.searcher.observe(outcome)
 
     def _needs(self) -> set[int]:
         """The children whose checkpoints another one will or may go on with, or borrow from."""

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import hmac
+import inspect
 import io
 import json
 import logging
@@ -94,7 +95,7 @@ class Snapshots:
             "events": num_events,
             "bytes": size,
             "ledger": _digest(ledger.path, size),
-            "made_with": self._made_with,
+            "made_with": {**self._made_with, "source": _source_of(searcher)},
         }
         data = json.dumps(head).encode() + b"\n" + pickled
         if (signature := self._sign(data)) is not None:
@@ -112,6 +113,7 @@ class Snapshots:
             return None
         head_line, _, pickled = data.partition(b"\n")
         head = json.loads(head_line)
+        source = head["made_with"].pop("source")
         if head["made_with"] != self._made_with or head["bytes"] > ledger.num_bytes:
             return None
         if head["ledger"] != _digest(ledger.path, head["bytes"]):
@@ -121,13 +123,23 @@ class Snapshots:
         except Exception as error:  # a class of the user's was renamed
             _log.info("the snapshot is not read: %s", error)
             return None
-        return Found(searcher, head["events"]) if isinstance(searcher, Searcher) else None
+        is_same = isinstance(searcher, Searcher) and _source_of(searcher) == source
+        return Found(searcher, head["events"]) if is_same else None
 
 
 def _digest(path: Path, size: int) -> str:
     """What tells the beginning of one file from that of another."""
     with path.open("rb") as file:
         return hashlib.sha256(file.read(size)).hexdigest()
+
+
+def _source_of(searcher: Searcher) -> str:
+    """What changes with the file that a searcher's class is written in, be it an installed one."""
+    try:
+        source = Path(inspect.getfile(type(searcher))).read_bytes()
+    except (OSError, TypeError):  # typed into an interpreter
+        return ""
+    return hashlib.sha256(source).hexdigest()
 
 
 @functools.cache

@@ -42,8 +42,9 @@ class History:
         self.cost_s += outcome.cost_s
         self.counts[_counted_as(outcome)] += 1
         self.statuses[outcome.status] += 1
-        self.num_failed += outcome.status == "failed" and outcome.reused_from is None
         proposal = outcome.proposal
+        is_failed = outcome.status == "failed" and outcome.reused_from is None
+        self.num_failed += is_failed and proposal.kind == "train"
         if outcome.status != "duplicate" and proposal.key not in self._evaluated:
             self._evaluated[proposal.key] = outcome
             self._num_plain += proposal.is_plain
@@ -89,9 +90,10 @@ class History:
 
     def failure(self) -> str | None:
         """What kept every child from being completed, in words; None where one was."""
-        if any(outcome.status in MEASURED for outcome in self.outcomes):
+        trained = [each for each in self.outcomes if each.proposal.kind == "train"]
+        if any(outcome.status in MEASURED for outcome in trained):
             return None
-        tried = [outcome for outcome in self.outcomes if outcome.error is not None]
+        tried = [outcome for outcome in trained if outcome.error is not None]
         if not tried:
             return "no child was completed: none was begun"
         counts = Counter(outcome.status for outcome in tried)

@@ -19,7 +19,7 @@ from nasrunner.core.ledger.events import (
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.lineages import Lineages
 from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import Proposal
+from nasrunner.core.records import Outcome, Proposal
 
 
 class StudyState:
@@ -36,6 +36,7 @@ class StudyState:
         times_proposed: how often each identity was proposed.
         known: the architectures that were proposed.
         num_roots_in_flight: children that were begun and have no outcome yet.
+        outcomes: by index, in the order they were recorded.
         num_epochs: how many epochs each child with a curve was trained, by index.
         heard: the last epoch that each child has reported.
         stopping: after which epoch each child was stopped, by index.
@@ -57,6 +58,7 @@ class StudyState:
         self.times_proposed: Counter[str] = Counter()
         self.known: set[Key] = set()
         self.num_roots_in_flight = 0
+        self.outcomes: dict[int, Outcome] = {}
         self.num_epochs: dict[int, int] = {}
         self.heard: dict[int, int] = {}
         self.stopping: dict[int, int] = {}
@@ -110,6 +112,7 @@ class StudyState:
                 del self.in_flight[outcome.proposal.index]
                 self.num_roots_in_flight -= outcome.proposal.is_root
                 self.history.add(outcome)
+                self.outcomes[outcome.proposal.index] = outcome
                 if outcome.curve:
                     self.num_epochs[outcome.proposal.index] = max(map(len, outcome.curve.values()))
                 self.ended_s[outcome.proposal.index] = time_s
