@@ -160,6 +160,8 @@ class Ranks(pl.Callback):
                         sys.stderr.write(f"rank 0 waited for rank {rank}, which has ended\n")
                         os._exit(1)
                     return
+        for process in processes.values():
+            process.wait()  # or Python warns, in the child's log, of one that was let go running
 
     def _report(self, rank: int, how: str) -> None:
         path = self.folder / f"rank{rank}.txt"
