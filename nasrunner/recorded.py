@@ -75,11 +75,10 @@ class RecordedStudy:
     def children(self) -> tuple[RecordedChild, ...]:
         """Its proposals and what became of them, in the order they were made."""
         state = self.state
-        outcomes = {outcome.proposal.index: outcome for outcome in state.history.outcomes}
         return tuple(
             RecordedChild(
                 proposal,
-                outcomes.get(index),
+                state.outcomes.get(index),
                 state.proposed_s[index],
                 state.ended_s.get(index),
                 child_folder(self.folder, index),

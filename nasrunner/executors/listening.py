@@ -1,15 +1,12 @@
 """Listens to children that run somewhere else, by what they write into their folders."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from nasrunner.core import Hear, Proposal, Report
-from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves
+from nasrunner.core import Hear, Proposal
+from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves, report_of
 from nasrunner.executors.folders import touch_folder
-
-_PLACE = ("epoch", "step", "time")
-"""What a line of the curves holds beside metrics."""
 
 _TOUCH_EVERY_S = 5.0
 
@@ -79,21 +76,7 @@ class _Curves:
         lines = self._curves.read()
         self._curves.take()
         for line in lines:
-            epoch = _epochs(line)
-            if epoch > self._heard:
-                self._heard = epoch
-                self._hear(Report(self._index, epoch, _measured(line)))
-
-
-def _epochs(line: Mapping[str, object]) -> int:
-    """After how many epochs a line was written; 0: within one, or by something else."""
-    epoch = line["epoch"]
-    return epoch + 1 if "train_loss" in line and isinstance(epoch, int) else 0
-
-
-def _measured(line: Mapping[str, object]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in line.items()
-        if name not in _PLACE and isinstance(value, int | float)
-    }
+            report = report_of(self._index, line)
+            if report is not None and report.epoch > self._heard:
+                self._heard = report.epoch
+                self._hear(report)

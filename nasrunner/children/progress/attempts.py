@@ -13,6 +13,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.core import MachineError, Outcome, Proposal
+from nasrunner.core.machine.child_folder import NO_METRICS
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.forks import end_copy
 from nasrunner.core.records import Status
@@ -23,9 +24,6 @@ Line = dict[str, float]
 There is one at the end of each epoch, with ``train_loss`` and what a validation there measured, and
 one for each validation in the middle of an epoch or after the last.
 """
-
-NO_METRICS = ("epoch", "step", "time")
-"""What a line of the curves holds beside metrics."""
 
 
 @dataclass(frozen=True)

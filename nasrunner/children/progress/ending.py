@@ -6,8 +6,9 @@ from typing import Literal
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.exceptions import _TunerExitException
 
-from nasrunner.children.progress.attempts import NO_METRICS, Line
-from nasrunner.core import Hear, Report
+from nasrunner.children.progress.attempts import Line
+from nasrunner.core import Hear
+from nasrunner.core.machine.child_folder import report_of
 from nasrunner.core.machine.stop_file import StopFile
 
 Early = Literal["paused", "stopped"]
@@ -45,14 +46,6 @@ class Reporting:
         if self.hear is not None and report is not None and report.epoch > self.num_told:
             self.num_told = report.epoch
             self.is_to_stop = self.hear(report) or self.is_to_stop
-
-
-def report_of(index: int, line: Line) -> Report | None:
-    """The report that a line of the curves is; None: it ends no epoch."""
-    if "train_loss" not in line:
-        return None
-    metrics = {name: value for name, value in line.items() if name not in NO_METRICS}
-    return Report(index, int(line["epoch"]) + 1, metrics)
 
 
 class EndsEarly(pl.Callback):

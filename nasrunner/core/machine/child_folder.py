@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nasrunner.core.machine.child_packs import pack, read_packed, remove_empty
-from nasrunner.core.records import Outcome, Proposal, child_folder
+from nasrunner.core.records import Outcome, Proposal, Report, child_folder
 
 PROPOSAL = "proposal.json"
 """Which architecture the child is."""
@@ -37,6 +37,9 @@ LAST = "last.ckpt"
 TRAININGS = "trainings"
 """Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
 
+
+NO_METRICS = ("epoch", "step", "time")
+"""What a line of the curves holds beside metrics."""
 
 _SMALL = (PROPOSAL, CONFIG, CURVES, LOG, OUTCOME)
 """What is packed of a child that has ended."""
@@ -272,6 +275,19 @@ class GrowingCurves:
             return True
         file.seek(self._offset - 1)
         return file.read(1) == b"\n"
+
+
+def report_of(index: int, line: Mapping[str, object]) -> Report | None:
+    """Makes the report that a line of a child's curves is; None: it ends no epoch."""
+    epoch = line["epoch"]
+    if "train_loss" not in line or not isinstance(epoch, int):
+        return None
+    measured = {
+        name: float(value)
+        for name, value in line.items()
+        if name not in NO_METRICS and isinstance(value, int | float)
+    }
+    return Report(index, epoch + 1, measured)
 
 
 def _legible(lines: list[bytes]) -> Iterator[dict[str, float]]:

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.core.ledger.ranking import Ranking
-from nasrunner.core.machine.child_folder import ChildFolder, GrowingCurves
+from nasrunner.core.machine.child_folder import NO_METRICS, ChildFolder, GrowingCurves
 from nasrunner.core.records import Outcome, Proposal
-
-_NOT_METRICS = ("epoch", "step", "time")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def _point(record: Mapping[str, Any]) -> CurvePoint | None:
         values = {
             name: float(value)
             for name, value in record.items()
-            if name not in _NOT_METRICS and isinstance(value, int | float)
+            if name not in NO_METRICS and isinstance(value, int | float)
         }
         step = int(record.get("step", 0))
         return CurvePoint(int(record["epoch"]), step, float(record["time"]), values)
