@@ -10,7 +10,7 @@ from torch import nn
 
 from nasrunner.children.inputs import InDtype, Inputs, is_of_tokens, zeros
 from nasrunner.core import InShape, SearchSpace, Shape, Space, SpaceError
-from nasrunner.core.shapes import as_in_shape, dtypes_of
+from nasrunner.core.shapes import TokenShape, as_in_shape, dtypes_of
 from nasrunner.core.space import overrides_alone
 
 Cost = tuple[tuple[int, ...], int]
@@ -59,6 +59,25 @@ def measure(
     size, out_shape = _measured(frozen.network, in_shape)
     _check_output(out_shape, (num_outputs,))
     return size
+
+
+def measure_operation(part: Space, in_shape: InShape, in_dtype: InDtype) -> tuple[Size, Shape]:
+    """Counts what one module of a frozen network would need, and finds the shape that comes out.
+
+    Args:
+        part: the module.
+        in_shape: what comes in, of one example.
+        in_dtype: of the network's inputs, as of ``measure``.
+
+    Raises:
+        SpaceError: it is impossible.
+    """
+    is_of_tokens = isinstance(in_shape, TokenShape) or in_dtype == "int64"
+    with torch.device("meta"):
+        network, out_shape = part.build(in_shape)
+    if isinstance(in_shape, Mapping):
+        return _size_of(network, in_shape, in_dtype), out_shape
+    return _size_of(network, in_shape, "int64" if is_of_tokens else "float32"), out_shape
 
 
 _MOST_KEPT = 10_000

@@ -9,7 +9,7 @@ from typing import Annotated
 from nasrunner.children.settings.searched import Config
 from nasrunner.core import Outcome
 from nasrunner.core.annotations import AtLeast, Count
-from nasrunner.core.seeds import derived_seed
+from nasrunner.core.randomness.seeds import derived_seed
 
 DIVERGED = "diverged"
 """The metric that a child with a reward has if it diverged: 1, or the share of its trainings."""

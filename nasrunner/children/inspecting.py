@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-from nasrunner.children.blueprint import Size, measure
+from nasrunner.children.blueprint import Size, measure, measure_operation
 from nasrunner.children.inputs import InDtype
-from nasrunner.core import Blueprint, Genotype, InShape, SearchSpace, Space, SpaceError
+from nasrunner.core import Blueprint, Genotype, InShape, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.machine.stopping import how_it_ended
 
 _KNOWN = ("nasrunner", "torch")
@@ -34,13 +34,28 @@ def measured(frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype:
     Raises:
         SpaceError: as of ``measure``; or the process has ended.
     """
-    request = (frozen, in_shape, num_outputs, in_dtype)
-    if not runs_own_code(frozen):
-        return measure(*request)
+    size: Size = _safely(measure, frozen, in_shape, num_outputs, in_dtype)
+    return size
+
+
+def measured_operation(part: Space, in_shape: InShape, in_dtype: InDtype) -> tuple[Size, Shape]:
+    """Counts what one module would need, as ``measure_operation`` does and as safe as ``measured``.
+
+    Raises:
+        SpaceError: it is impossible, or the process has ended.
+    """
+    found: tuple[Size, Shape] = _safely(measure_operation, part, in_shape, in_dtype)
+    return found
+
+
+def _safely(count: Callable[..., Any], part: Space, *others: Any) -> Any:
+    """What a function finds out of a space; in another process if it runs code of a user's own."""
+    if not runs_own_code(part):
+        return count(part, *others)
     try:
-        pickled = pickle.dumps(request)
+        pickled = pickle.dumps((count, part, *others))
     except Exception:  # defined where no other process finds it, as in a function
-        return measure(*request)
+        return count(part, *others)
     return _inspector().ask(pickled)
 
 
@@ -96,14 +111,14 @@ class Inspector:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
 
-    def ask(self, pickled: bytes) -> Size:
+    def ask(self, pickled: bytes) -> Any:
         """Has a network measured.
 
         Args:
-            pickled: the arguments of ``measure``.
+            pickled: a function and its arguments.
 
         Raises:
-            SpaceError: as of ``measure``, or the process has ended.
+            SpaceError: as of that function, or the process has ended.
         """
         with self._lock:
             answer = self._answer(pickled)
@@ -122,7 +137,7 @@ class Inspector:
         self._process.wait()
         self._process = self._connection = None
 
-    def _answer(self, pickled: bytes) -> Size | str:
+    def _answer(self, pickled: bytes) -> Any:
         process, connection = self._running()
         with contextlib.suppress(OSError, EOFError):  # it has ended
             connection.send((sys.path, pickled))
@@ -130,8 +145,7 @@ class Inspector:
                 if process.poll() is not None and not connection.poll():
                     break  # a copy of it may hold the other end
             else:
-                found: Size | str = connection.recv()
-                return found
+                return connection.recv()
         code = process.wait()
         self.close()
         return f"the process that inspected the network {how_it_ended(code)}"
@@ -174,9 +188,10 @@ def main() -> None:
             connection.send(_measured(pickled))
 
 
-def _measured(pickled: bytes) -> Size | str:
+def _measured(pickled: bytes) -> Any:
     try:
-        return measure(*pickle.loads(pickled))
+        count, *arguments = pickle.loads(pickled)
+        return count(*arguments)
     except SpaceError as error:
         return str(error)
     except Exception as error:

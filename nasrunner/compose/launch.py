@@ -31,9 +31,9 @@ from nasrunner.core.ports import (
     Summary,
     Tracker,
 )
+from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.seeds import baseline_seed
 from nasrunner.core.shapes import IN_DTYPES, InShape, Shape, TokenShape, as_in_shape, dtypes_of
 from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide

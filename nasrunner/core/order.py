@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.draws import Draws
 from nasrunner.core.questions import Question, writing
+from nasrunner.core.randomness.draws import Draws
 from nasrunner.core.space import Space
 
 Key = frozenset[tuple[str, int]]

@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nasrunner.core.annotations import Seed
+from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.space import Space
@@ -39,12 +40,21 @@ class Searcher(ABC):
         self.seed = seed
         self.num_proposed = 0
         self.pending: dict[int, Proposal] = {}
+        self.networks: Networks | None = None
         self._schedules = tuple(space.schedules())
         self._spaces: dict[tuple[int, ...], Space] = {}
 
     def rng(self, index: int) -> np.random.Generator:
         """A generator that depends on the seed and ``index`` only, however often it is asked."""
         return np.random.default_rng([self.seed, index])
+
+    def see(self, networks: Networks) -> None:
+        """Is shown the space's networks, before the first event; those who look at them may."""
+        self.networks = networks
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state that snapshots keep, without the networks, which it is shown again."""
+        return {**self.__dict__, "networks": None}
 
     @property
     def is_ready(self) -> bool:

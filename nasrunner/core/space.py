@@ -26,6 +26,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question, writing
 from nasrunner.core.shapes import InShape, shown_inputs
 from nasrunner.core.shapes import Shape as Shape  # modules take both from here
+from nasrunner.core.tracing import Tracer, V
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,6 +49,9 @@ class Space(ABC):
     is_transparent: ClassVar[bool] = False
     """A transparent module adds no segment of its own to the paths below it."""
 
+    is_function: ClassVar[bool] = False
+    """Whether it is a fixed function of one input: without weights, and without chance."""
+
     unnamed: ClassVar[str] = ""
     """An argument that is no submodule and may all the same be given without its name."""
 
@@ -61,6 +65,12 @@ class Space(ABC):
     def name(cls) -> str:
         """The module's name in the space language: its class name in snake case."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
+
+    @classmethod
+    @functools.cache
+    def is_one_operation(cls) -> bool:
+        """Whether networks of this class are looked at as one operation; see ``trace``."""
+        return overrides_alone(cls, "make", "trace")
 
     def title(self) -> str:
         """What a person reads as the module's name."""
@@ -203,6 +213,24 @@ class Space(ABC):
         Returns:
             What comes out; None: it is built as one.
         """
+        return None
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        """Says what the frozen module does with its input, as ``make``'s network would.
+
+        One operation, unless a module that puts others together overrides it.
+
+        Args:
+            tracer: is told.
+            x: stands for what comes in.
+
+        Returns:
+            What stands for what comes out.
+        """
+        return tracer.apply(self, x)
+
+    def stands_for(self, tracer: Tracer[Any]) -> "Space | None":
+        """The part that is in its place while networks are traced; None: it is one itself."""
         return None
 
     def resolve(self, ask: Choose, at: Address) -> "Space":

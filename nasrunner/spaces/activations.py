@@ -14,6 +14,8 @@ class _Activation(Space):
 
     function: ClassVar[type[nn.Module]]
 
+    is_function = True
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return self.function(), in_shape
 

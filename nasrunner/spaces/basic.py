@@ -9,6 +9,7 @@ from torch import nn
 
 from nasrunner.core.annotations import Above, Count, Within
 from nasrunner.core.space import Shape, Space
+from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.initialization import Init, initialize
 
 # B = batch
@@ -21,6 +22,9 @@ Probability = Annotated[float, Within("[0, 1)")]
 class Empty(Space):
     """Passes its input on."""
 
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return x
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return nn.Identity(), in_shape
 
@@ -28,6 +32,9 @@ class Empty(Space):
 @dataclass(frozen=True)
 class Zero(Space):
     """Returns zeros in the shape of its input: no connection."""
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return tracer.zero(x)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return Zeros(), in_shape
@@ -43,6 +50,8 @@ class Zeros(nn.Module):
 @dataclass(frozen=True)
 class Flatten(Space):
     """(C, H, W) to (C*H*W,)."""
+
+    is_function = True
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return nn.Flatten(), (math.prod(in_shape),)

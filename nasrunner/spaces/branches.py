@@ -15,6 +15,7 @@ from torch import nn
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space
+from nasrunner.core.tracing import Tracer, V
 
 # B = batch
 
@@ -34,6 +35,13 @@ class Residual(Space):
     body: Space
     shortcut: Literal["project", "pad", "error"] = "project"
 
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        y = tracer.run(self.body, x)
+        before, after = tracer.shape_of(x), tracer.shape_of(y)
+        if before != after and self.shortcut == "project" and isinstance(after, tuple):
+            x = tracer.apply(Projection(after, path=self.path), x)
+        return tracer.add([x, y])
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         body, out_shape = self.body.build(in_shape)
         padded = largest([in_shape, out_shape])
@@ -46,6 +54,20 @@ class Residual(Space):
     def text(self) -> str:
         how = "" if self.shortcut == "project" else f"[{self.shortcut}]"
         return f"residual{how}({self.body.text()})"
+
+
+@dataclass(frozen=True)
+class Projection(Space):
+    """The shortcut of a ``residual`` whose body changes the shape.
+
+    Args:
+        out_shape: the shape that the body makes.
+    """
+
+    out_shape: tuple[int, ...]
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        return projection(in_shape, self.out_shape), self.out_shape
 
 
 @dataclass(frozen=True)
@@ -68,6 +90,14 @@ class Fork(Space):
     @property
     def takes_inputs(self) -> bool:
         return True
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        merge = {
+            "add": tracer.add,
+            "multiply": tracer.multiply,
+            "concat": tracer.concatenate,
+        }[self.merge]
+        return merge([tracer.run(branch, x) for branch in self.branches])
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         built = [branch.build(in_shape) for branch in self.branches]

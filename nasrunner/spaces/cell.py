@@ -22,6 +22,7 @@ from nasrunner.core.space import (
     resolve_module,
     resolve_value,
 )
+from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.branches import largest, pad_to
 
 
@@ -99,6 +100,12 @@ class Graph(Space):
             into = self.edges[first : first + target]
             shapes.append(largest(list(map(measure, into, shapes))))
         return shapes[-1]
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        nodes, edges = [x], iter(self.edges)
+        for _ in range(1, self.num_nodes):
+            nodes.append(tracer.add([tracer.run(next(edges), node) for node in nodes]))
+        return nodes[-1]
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layers: list[nn.Module] = []

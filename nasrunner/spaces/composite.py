@@ -5,6 +5,7 @@ appendix B.2).
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -25,6 +26,7 @@ from nasrunner.core.space import (
     resolve_module,
     resolve_value,
 )
+from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.basic import Empty
 from nasrunner.spaces.named import Named
 
@@ -48,6 +50,12 @@ class Concat(Space):
             in_shape = measure(module, in_shape)
         assert not isinstance(in_shape, Mapping)
         return in_shape
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        for _, same in itertools.groupby(self.modules, key=id):
+            module, *others = same
+            x = tracer.repeat(module, 1 + len(others), x) if others else tracer.run(module, x)
+        return x
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         layers = []

@@ -195,6 +195,8 @@ class _Pool(Space):
 
     padded_with: ClassVar[float]
 
+    is_function = True
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         kernel, stride = pair_of(self.kernel_size), pair_of(self.stride)
         window = window_over(in_shape, kernel, stride, (1, 1), self.padding)
@@ -244,6 +246,8 @@ class GlobalPool(Space):
     """(C, H, W) to (C,): the mean or the maximum of each channel."""
 
     mode: Literal["average", "max"] = "average"
+
+    is_function = True
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = image_shape(in_shape)

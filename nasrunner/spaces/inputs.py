@@ -11,6 +11,7 @@ from nasrunner.core.decision import OneOf, options_of, parts_of
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.shapes import InShape, shown_inputs
 from nasrunner.core.space import Shape, Space, argument_names
+from nasrunner.core.tracing import Tracer, V
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Input(Space):
     @property
     def takes_inputs(self) -> bool:
         return True
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return tracer.pick(x, self.label)
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         if not isinstance(in_shape, Mapping):

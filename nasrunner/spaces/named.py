@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from nasrunner.core.decision import Address, Choose
 from nasrunner.core.questions import Question
 from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space
+from nasrunner.core.tracing import Tracer, V
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Named(Space):
 
     def thread(self, in_shape: InShape, measure: Callable[[Space, InShape], Shape]) -> Shape:
         return measure(self.module, in_shape)
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return tracer.run(self.module, x)
+
+    def stands_for(self, tracer: Tracer[Any]) -> Space:
+        return self.module
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         return self.module.build(in_shape)

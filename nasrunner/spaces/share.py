@@ -12,6 +12,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Question
 from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space, argument_names, enter, questions_of, resolve_module
+from nasrunner.core.tracing import Tracer, V
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,14 @@ class Shared(Space):
     """
 
     label: str
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return tracer.run(self.stands_for(tracer), x)
+
+    def stands_for(self, tracer: Tracer[Any]) -> Space:
+        module = tracer.meaning(self.label)
+        assert isinstance(module, Space)
+        return module
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError(f"no share around it has the label {self.label!r}")
@@ -85,6 +94,9 @@ class Share(Space):
 
     def thread(self, in_shape: InShape, measure: Callable[[Space, InShape], Shape]) -> Shape:
         return measure(self.placed(), in_shape)
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return tracer.sharing(self.label, self.module, self.body, x)
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         return self.placed().build(in_shape)

@@ -8,6 +8,7 @@ from torch import nn
 
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space
+from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.branches import largest, pad_to
 
 
@@ -43,6 +44,16 @@ class SkipGraph(Space):
         taken = {source for sources in self.inputs for source in sources}
         loose = tuple(n for n in range(1, len(self.layers) + 1) if n not in taken)
         return (*(sources or (0,) for sources in self.inputs), loose)
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        sources, outputs = self.sources(), [x]
+
+        def taken(numbers: Sequence[int]) -> V:
+            return tracer.concatenate([outputs[number] for number in numbers])
+
+        for layer, numbers in zip(self.layers, sources[:-1], strict=True):
+            outputs.append(tracer.run(layer, taken(numbers)))
+        return taken(sources[-1])
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         sources, shapes = self.sources(), [in_shape]

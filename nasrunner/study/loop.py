@@ -39,6 +39,7 @@ from nasrunner.core.ports import (
     Summary,
     Tracker,
 )
+from nasrunner.core.randomness.seeds import child_seed
 from nasrunner.core.records import (
     MEASURED,
     Outcome,
@@ -49,7 +50,6 @@ from nasrunner.core.records import (
 )
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.seeds import child_seed
 from nasrunner.study.beginning import beginning, check_same, fingerprint_changes
 from nasrunner.study.in_flight import InFlight
 from nasrunner.study.keeping import Keeping

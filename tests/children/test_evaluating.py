@@ -8,7 +8,7 @@ from nasrunner.children.evaluating import Evaluation, mean_curves, mean_outcome
 from nasrunner.children.progress.attempts import Attempt
 from nasrunner.core import ConfigError, DataError, Outcome, Proposal, child_folder
 from nasrunner.core.machine.child_folder import ChildFolder
-from nasrunner.core.seeds import derived_seed
+from nasrunner.core.randomness.seeds import derived_seed
 from tests.children.blobs import BLOBS, OWN, broken, make_trainer, train
 
 

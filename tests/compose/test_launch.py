@@ -5,7 +5,7 @@ import pytest
 
 from nasrunner.compose.launch import baseline_config, check_learns, in_shape_of
 from nasrunner.core import ConfigError, Proposal
-from nasrunner.core.seeds import baseline_seed
+from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.searchers.sampling.random import RandomSearch
 from tests.toys import chain
 

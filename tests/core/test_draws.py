@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasrunner.core.draws import Draws
+from nasrunner.core.randomness.draws import Draws
 
 # Of 2^31 + 1 numbers, almost every other draw is rejected.
 bounds = st.one_of(st.integers(1, 9), st.sampled_from([2**31, 2**31 + 1, 3 * 2**30 + 7]))

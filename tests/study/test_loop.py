@@ -24,7 +24,7 @@ from nasrunner.core import (
 )
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.seeds import child_seed
+from nasrunner.core.randomness.seeds import child_seed
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch

@@ -6,7 +6,7 @@ from typing import Literal
 
 from nasrunner.children.recipe import Recipe
 from nasrunner.core import Proposal
-from nasrunner.core.seeds import derived_seed
+from nasrunner.core.randomness.seeds import derived_seed
 
 On = Literal["train", "train_and_validation"]
 """What a network is trained on; the test part is never among it."""

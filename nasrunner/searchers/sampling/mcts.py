@@ -10,7 +10,7 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision
-from nasrunner.core.draws import Draws
+from nasrunner.core.randomness.draws import Draws
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space

@@ -1,16 +1,18 @@
 """Gaussian process over the decisions of a genotype."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from nasrunner.core.annotations import Above
 from nasrunner.core.decision import Genotype
+from nasrunner.core.network.known import Networks
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.encoding import Encoding
+from nasrunner.searchers.surrogates.network_encoding import NetworkEncoding
 
 # N = genotypes to fit, C = candidates, K = kernels of the mixture, F = features
 
@@ -33,6 +35,7 @@ class _Kernel:
     """One kernel of the mixture, with the covariance of the children under it factored.
 
     Attributes:
+        view: what its distances are of.
         decay: θ.
         noise: ν.
         log_likelihood: of the targets, up to a constant, with the likeliest s².
@@ -41,6 +44,7 @@ class _Kernel:
         whitened_N: L⁻¹ y.
     """
 
+    view: "View"
     decay: float
     noise: float
     log_likelihood: float
@@ -57,25 +61,37 @@ class _Posterior:
     kernel: _Kernel
 
 
+View = Literal["genotype", "network", "both"]
+"""What two children are compared by."""
+
+
 class GaussianProcess:
     """Kriging with a mixture of kernels k(x, x') = s² exp(-θ |x - x'|² / 2) and noise ν s².
 
-    Rasmussen & Williams 2006, algorithm 2.1, over the features of ``Encoding``: on decisions that
-    are not ordered this is the diffusion kernel of Kondor & Lafferty 2002, which falls with the
-    number of decisions that differ. The posteriors under all pairs of θ and ν are mixed in
+    Rasmussen & Williams 2006, algorithm 2.1. Children are compared by their genotypes, over the
+    features of ``Encoding``: on decisions that are not ordered this is the diffusion kernel of
+    Kondor & Lafferty 2002, which falls with the number of decisions that differ. Or by their
+    networks, over those of ``NetworkEncoding``; or by both, the mean of the two distances, each in
+    units of its largest. The posteriors under all views, θ and ν are mixed in
     proportion to their marginal likelihood, s² maximised over, so that a few children do not make
     it certain of one kernel. Snoek et al. 2012, arXiv:1206.2944, section 3.2, average acquisitions
     the same way; here the mixture's mean and standard deviation are what an acquisition sees.
+
+    Without ``networks``, or while those of all children look the same, genotypes alone count.
 
     Args:
         decays: θ times the largest |x - x'|² / 2 of the children fitted, each > 0.
         noises: ν, variance of the noise relative to that of the function, each > 0. Where ``noise``
             is known of repeated trainings (``evaluation.repeats``), that alone, but no less than
             the least of these.
+        views: what children are compared by, each in kernels of its own.
         space: what the genotypes are of.
 
     Raises:
-        ValueError: there are no decays or no noises.
+        ValueError: there are no decays, noises or views.
+
+    Attributes:
+        networks: of the space; None: it cannot look at them.
     """
 
     def __init__(
@@ -83,41 +99,61 @@ class GaussianProcess:
         *,
         decays: Sequence[Annotated[float, Above(0)]],
         noises: Sequence[Annotated[float, Above(0)]],
+        views: Sequence[View] = ("genotype",),
         space: Space,
     ) -> None:
-        for name, values in (("decays", decays), ("noises", noises)):
+        for name, values in (("decays", decays), ("noises", noises), ("views", views)):
             if not values:
-                raise ValueError(f"surrogate.{name} must hold at least one number, got []")
+                raise ValueError(f"surrogate.{name} must hold at least one, got []")
         # Imported here: the study holds the library it brings to one thread if it is there before
         # the first fit.
         import scipy.linalg.blas  # type: ignore[import-untyped]  # noqa: F401  # ships no types
 
         self.decays = decays
         self.noises = noises
+        self.views = views
         self.encoding = Encoding(space)
+        self.network_encoding = NetworkEncoding()
         self.noise: float | None = None
-        self._rows_NF = np.zeros((0, 0))
+        self.networks: Networks | None = None
+        self._rows: dict[str, np.ndarray] = {}
+        self._largest: dict[str, float] = {}
         self._mixture: list[_Posterior] = []
+
+    @property
+    def looks_at_networks(self) -> bool:
+        """Whether children are compared by their networks, too."""
+        return any(view != "genotype" for view in self.views)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state without the networks, which it is shown again."""
+        return {**self.__dict__, "networks": None}
 
     def fit(
         self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
     ) -> None:
         """Conditions every kernel on the children; draws nothing."""
-        self.encoding.fit(genotypes)
-        self._rows_NF = self.encoding.transform(genotypes)
-        distances_NN = _distances(self._rows_NF, self._rows_NF)
-        largest = max(float(distances_NN.max()), 1e-12)
+        self._rows = self._encoded(genotypes)
+        distances = {name: _distances(rows, rows) for name, rows in self._rows.items()}
+        self._largest = {name: max(float(each.max()), 1e-12) for name, each in distances.items()}
+        seen = self._viewed(distances)
         noises = self.noises if self.noise is None else [max(self.noise, min(self.noises))]
-        grid = [(decay / largest, noise) for decay in self.decays for noise in noises]
+        grid = [
+            (view, decay / max(float(distances_NN.max()), 1e-12), noise)
+            for view, distances_NN in seen.items()
+            for decay in self.decays
+            for noise in noises
+        ]
         if len(targets_N) > _FEW:
-            halves = _factored(grid, distances_NN[::2, ::2], targets_N[::2])
+            every_other = {view: each[::2, ::2] for view, each in seen.items()}
+            halves = _factored(grid, every_other, targets_N[::2])
             least = max(half.log_likelihood for half in halves) - _FAR_BEHIND
             grid = [
                 each
                 for each, half in zip(grid, halves, strict=True)
                 if half.log_likelihood >= least
             ]
-        kernels = _factored(grid, distances_NN, targets_N)
+        kernels = _factored(grid, seen, targets_N)
         likelihoods_K = np.array([kernel.log_likelihood for kernel in kernels])
         shares_K = np.exp(likelihoods_K - likelihoods_K.max())
         shares_K[shares_K < _LEAST_SHARE * shares_K.sum()] = 0
@@ -132,10 +168,14 @@ class GaussianProcess:
         """Mean (C,) and standard deviation (C,) of the reward without its noise."""
         from scipy.linalg.blas import dtrsm  # imported when this was made
 
-        distances_NC = _distances(self._rows_NF, self.encoding.transform(genotypes))
+        rows = {"genotype": self.encoding.transform(genotypes)}
+        if "network" in self._rows:
+            assert self.networks is not None
+            rows["network"] = self.network_encoding.transform(self.networks.describe(genotypes))
+        seen = self._viewed({name: _distances(own, rows[name]) for name, own in self._rows.items()})
         mean_C, square_C = np.zeros(len(genotypes)), np.zeros(len(genotypes))
         for one in self._mixture:
-            kernel_NC = np.exp(-one.kernel.decay * distances_NC)
+            kernel_NC = np.exp(-one.kernel.decay * seen[one.kernel.view])
             # L⁻¹ k, transposed: BLAS takes its matrices column by column
             whitened_NC = dtrsm(1.0, one.kernel.factor_NN.T, kernel_NC.T, side=1, overwrite_b=1).T
             means_C = one.kernel.whitened_N @ whitened_NC
@@ -144,20 +184,53 @@ class GaussianProcess:
             square_C += one.share * (means_C**2 + one.kernel.variance * left_C)
         return mean_C, np.sqrt(np.maximum(0, square_C - mean_C**2))
 
+    def shares(self) -> dict[View, float]:
+        """How much of the mixture each view has."""
+        found: dict[View, float] = dict.fromkeys(self.views, 0.0)
+        for one in self._mixture:
+            found[one.kernel.view] = found.get(one.kernel.view, 0.0) + one.share
+        return found
+
+    def _encoded(self, genotypes: Sequence[Genotype]) -> dict[str, np.ndarray]:
+        """The children's rows by what they are of."""
+        self.encoding.fit(genotypes)
+        rows = {"genotype": self.encoding.transform(genotypes)}
+        if self.networks is not None and self.looks_at_networks:
+            described = self.networks.describe(genotypes)
+            of_networks_NF = self.network_encoding.fit(described, genotypes)
+            if of_networks_NF.shape[1]:
+                rows["network"] = of_networks_NF
+        return rows
+
+    def _viewed(self, distances: Mapping[str, np.ndarray]) -> dict[View, np.ndarray]:
+        """The distances of each view that there is, from those of genotypes and of networks."""
+        if "network" not in distances:
+            return {"genotype": distances["genotype"]}
+        seen: dict[View, np.ndarray] = {}
+        for view in self.views:
+            if view == "both":
+                halves = (each / (2 * self._largest[name]) for name, each in distances.items())
+                seen[view] = np.add(*halves)
+            else:
+                seen[view] = distances[view]
+        return seen
+
 
 def _factored(
-    grid: Sequence[tuple[float, float]], distances_NN: np.ndarray, targets_N: np.ndarray
+    grid: Sequence[tuple["View", float, float]],
+    distances: Mapping["View", np.ndarray],
+    targets_N: np.ndarray,
 ) -> list[_Kernel]:
-    """The kernel of each decay and noise; those of a decay one after another."""
+    """The kernel of each view, decay and noise; those of a view and decay one after another."""
     num_children = len(targets_N)
     squares = float(targets_N @ targets_N)
     bordered = np.empty((num_children + 1, num_children + 1))
     bordered[-1, :-1] = bordered[:-1, -1] = targets_N
     diagonal = bordered.ravel()[: -1 : num_children + 2]
     kernels: list[_Kernel] = []
-    for decay, noise in grid:
-        if not kernels or kernels[-1].decay != decay:
-            np.exp(-decay * distances_NN, out=bordered[:-1, :-1])
+    for view, decay, noise in grid:
+        if not kernels or (kernels[-1].view, kernels[-1].decay) != (view, decay):
+            np.exp(-decay * distances[view], out=bordered[:-1, :-1])
             ones_N = diagonal.copy()
         diagonal[:] = ones_N + noise
         bordered[-1, -1] = 2 * squares / noise + 1  # more than yᵀ (K + ν I)⁻¹ y: positive definite
@@ -167,7 +240,7 @@ def _factored(
         log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
         log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
         kernels.append(
-            _Kernel(decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
+            _Kernel(view, decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
         )
     return kernels
 

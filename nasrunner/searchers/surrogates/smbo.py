@@ -10,6 +10,8 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Genotype
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
@@ -99,6 +101,7 @@ class Smbo(Searcher):
         self.rewards: list[float] = []
         self._best: list[tuple[float, int]] = []  # (-reward, position) of the best, none twice
         self._squared_errors: list[float] = []  # of rewards that are means of trainings
+        self._identities: set[str] = set()  # of the networks that were evaluated
         self._taken: defaultdict[tuple[int, ...], set[Key]] = defaultdict(set)  # of each stage
         self._num_to_fit = 0
         self._in_flight_then: list[Genotype] = []
@@ -113,6 +116,8 @@ class Smbo(Searcher):
         spread, num_trainings = (outcome.metrics.get(n) for n in ("reward_std", "trainings"))
         if outcome.status == "completed" and spread is not None and num_trainings:
             self._squared_errors.append(spread**2 / num_trainings)
+        if outcome.proposal.identity is not None:
+            self._identities.add(outcome.proposal.identity)
         self.genotypes.append(outcome.proposal.genotype)
         self.rewards.append(outcome.known_reward)
         self._rank(len(self.rewards) - 1)
@@ -127,11 +132,16 @@ class Smbo(Searcher):
             taken = ()
         if len(self.rewards) < self.num_random:
             return Proposal(index, untaken(space, taken, rng))
-        genotypes = self.candidates.draw(space, self._parents(), taken, rng)
+        genotypes = self._possible(self.candidates.draw(space, self._parents(), taken, rng))
         self._fit()
         mean_C, std_C = self.surrogate.predict(genotypes)
         scores_C = self.acquisition(mean_C, std_C, self._best_target, rng)
-        return Proposal(index, genotypes[_first_of_the_highest(scores_C)])
+        return Proposal(index, self._first_unknown(genotypes, scores_C))
+
+    def see(self, networks: Networks) -> None:
+        super().see(networks)
+        if hasattr(self.surrogate, "networks"):
+            self.surrogate.networks = networks
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_random:
@@ -159,6 +169,41 @@ class Smbo(Searcher):
     def _parents(self) -> list[Genotype]:
         """The best children, best first, none twice."""
         return [self.genotypes[position] for _, position in self._best]
+
+    @property
+    def _looks(self) -> bool:
+        """Whether it looks at the networks that genotypes make."""
+        return bool(getattr(self.surrogate, "looks_at_networks", False))
+
+    def _possible(self, genotypes: list[Genotype]) -> list[Genotype]:
+        """Those whose networks can be built, if there are any and it looks at networks."""
+        if self.networks is None or not self._looks:
+            return genotypes
+        is_possible_C = self.networks.describe(genotypes).is_possible_N
+        possible = [each for each, is_one in zip(genotypes, is_possible_C, strict=True) if is_one]
+        return possible or genotypes
+
+    def _first_unknown(self, genotypes: Sequence[Genotype], scores_C: np.ndarray) -> Genotype:
+        """The candidate with the highest score whose network was not evaluated before.
+
+        The one with the highest score where all were, or the study tells genotypes apart.
+        """
+        first = _first_of_the_highest(scores_C)
+        if self.networks is None or not self._looks or not self.networks.identifies:
+            return genotypes[first]
+        known = {*self._identities, *(self._identity(p.genotype) for p in self.pending.values())}
+        for place in (first, *map(int, np.argsort(-scores_C, kind="stable"))):
+            if self._identity(genotypes[place]) not in known:
+                return genotypes[place]
+        return genotypes[first]
+
+    def _identity(self, genotype: Genotype) -> str | None:
+        """The identity of a genotype's network; None: it is impossible."""
+        assert self.networks is not None
+        try:
+            return self.networks.identity(genotype)
+        except SpaceError:
+            return None
 
     def _fit(self) -> None:
         if self._num_fitted == self._num_to_fit:

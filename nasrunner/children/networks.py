@@ -1,0 +1,122 @@
+"""Looks at the networks of a study's space without building them: their statistics and identity."""
+
+import hashlib
+import json
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from nasrunner.children.inputs import InDtype
+from nasrunner.children.inspecting import measured_operation
+from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
+from nasrunner.core.decision import Decision, label_of
+from nasrunner.core.network.canonical import identity_of
+from nasrunner.core.network.known import Description
+from nasrunner.core.network.statistics import Measured, Row, Statistics
+from nasrunner.core.tracing import Part
+
+_MOST_KEPT = 20_000
+
+_SETTINGS = "hyperparameters/"
+"""What the paths of decisions about settings begin with."""
+
+
+class SpaceNetworks:
+    """What is known of a space's networks; see ``Networks``.
+
+    Args:
+        space: what is searched.
+        in_shape: of one example.
+        in_dtype: as of ``data.in_dtype``.
+        identifies: whether the study takes networks of one identity for the same.
+    """
+
+    def __init__(
+        self, space: SearchSpace, in_shape: InShape, in_dtype: InDtype, *, identifies: bool
+    ) -> None:
+        self.space = space
+        self.in_shape = in_shape
+        self.in_dtype = in_dtype
+        self.identifies = identifies
+        self._sizes: dict[Hashable, Measured | SpaceError] = {}
+        self._statistics = Statistics(self._measure, in_shape)
+        self._decisions: dict[str, Decision] = {}
+        self._rows: dict[Hashable, tuple[Row, dict[str, float]] | None] = {}
+
+    def describe(self, genotypes: Sequence[Genotype]) -> Description:
+        found = [self._row(genotype) for genotype in genotypes]
+        names, rows_NF = self._statistics.table([each and each[0] for each in found])
+        settings = sorted({name for each in found if each for name in each[1]})
+        values_NS = [
+            [each[1].get(name, 0.0) if each else math.nan for name in settings] for each in found
+        ]
+        return Description(
+            (*names, *settings),
+            np.concatenate([rows_NF, np.reshape(values_NS, (len(found), len(settings)))], axis=1),
+            np.array([each is not None for each in found], dtype=bool),
+        )
+
+    def identity(self, genotype: Genotype) -> str:
+        frozen = self.space.freeze(genotype)
+        network = identity_of(frozen.network, self.in_shape, self._measure)
+        if not frozen.hyperparameters:
+            return network
+        settings = [[key, label_of(value)] for key, value in frozen.hyperparameters]
+        told = json.dumps([network, settings], default=str)
+        return hashlib.sha256(told.encode()).hexdigest()[: len(network)]
+
+    def _row(self, genotype: Genotype) -> tuple[Row, dict[str, float]] | None:
+        """A network's statistics, and its settings; None: it is impossible."""
+        key = tuple(genotype.items())
+        if key in self._rows:
+            return self._rows[key]
+        if len(self._rows) >= _MOST_KEPT:
+            self._rows.clear()
+        frozen = self.space.freeze(genotype)
+        try:
+            found = self._statistics.of(frozen.network), self._settings(genotype)
+        except SpaceError:
+            found = None
+        self._rows[key] = found
+        return found
+
+    def _settings(self, genotype: Genotype) -> dict[str, float]:
+        """The searched settings as numbers: where an ordered one stands, 1 for any other's name."""
+        answers = {path: index for path, index in genotype.items() if path.startswith(_SETTINGS)}
+        if not self._decisions.keys() >= answers.keys():
+            self.space.walk(lambda decision: self._known(decision, genotype))
+        found: dict[str, float] = {}
+        for path, index in answers.items():
+            decision = self._decisions[path]
+            if decision.is_ordered:
+                found[path] = index / max(1, len(decision.options) - 1)
+            else:
+                found[f"{path}={index}"] = 1.0
+        return found
+
+    def _known(self, decision: Decision, genotype: Genotype) -> int:
+        self._decisions[decision.path] = decision
+        return genotype[decision.path]
+
+    def _measure(self, part: Part, in_shape: InShape) -> Measured:
+        """What an operation needs, found out once for equal operations on inputs of one shape."""
+        given = in_shape if isinstance(in_shape, tuple) else tuple(in_shape.items())
+        try:
+            found = self._sizes.get((part, given))
+        except TypeError:  # an argument cannot be hashed
+            return self._measured(part, in_shape)
+        if found is None:
+            try:
+                found = self._measured(part, in_shape)
+            except SpaceError as error:
+                found = error
+            self._sizes[part, given] = found
+        if isinstance(found, SpaceError):
+            raise found
+        return found
+
+    def _measured(self, part: Part, in_shape: InShape) -> Measured:
+        assert isinstance(part, Space)
+        size, out_shape = measured_operation(part, in_shape, self.in_dtype)
+        return Measured(size.parameters, size.flops, out_shape)

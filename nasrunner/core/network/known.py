@@ -1,0 +1,48 @@
+"""What is known of a space's networks before any is trained, for who chooses among them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nasrunner.core.decision import Genotype
+
+# N = networks, F = features
+
+
+@dataclass(frozen=True)
+class Description:
+    """Networks as rows of numbers.
+
+    Attributes:
+        names: of the features; networks described together have the same.
+        rows_NF: their values; NaN where a network has nothing that the number is of, and in the
+            whole row of a network that is impossible.
+        is_possible_N: whether the network can be built for the study's inputs.
+    """
+
+    names: tuple[str, ...]
+    rows_NF: np.ndarray
+    is_possible_N: np.ndarray
+
+
+class Networks(Protocol):
+    """Looks at the networks of a space, in microseconds, without building them.
+
+    Attributes:
+        identifies: whether the study takes networks of one identity for the same; else it tells
+            them apart by their genotypes.
+    """
+
+    identifies: bool
+
+    def describe(self, genotypes: Sequence[Genotype]) -> Description:
+        """Statistics of the networks that these genotypes make, searched settings among them."""
+
+    def identity(self, genotype: Genotype) -> str:
+        """A text that is equal for genotypes that make the same network with the same settings.
+
+        Raises:
+            SpaceError: the network is impossible.
+        """

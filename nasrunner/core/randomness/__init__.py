@@ -1,0 +1,1 @@
+"""Randomness: seeds that follow from others, and draws in blocks."""

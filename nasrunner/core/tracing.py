@@ -1,0 +1,127 @@
+"""Tracing: how a frozen network says which operations it applies to what, without being built."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.shapes import InShape, Shape
+
+
+def largest_shape(shapes: Sequence[InShape]) -> Shape:
+    """The shape that all of these fit into when they are padded.
+
+    Raises:
+        SpaceError: they have different numbers of dimensions.
+    """
+    first = shapes[0]
+    assert isinstance(first, tuple)
+    if all(shape == first for shape in shapes):
+        return first
+    try:
+        return tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    except ValueError:
+        raise SpaceError(
+            f"shapes {[*shapes]} cannot be merged: flatten or pool them first"
+        ) from None
+
+
+def stacked_shape(shapes: Sequence[InShape]) -> Shape:
+    """The shape of what is stacked in depth, padded to the largest in the other dimensions.
+
+    Raises:
+        SpaceError: as of ``largest_shape``.
+    """
+    _, *sizes = largest_shape(shapes)
+    return (sum(shape[0] for shape in shapes if isinstance(shape, tuple)), *sizes)
+
+
+V = TypeVar("V")
+"""What stands for a tensor while a network is traced."""
+
+
+class Part(Protocol):
+    """What can be traced: a frozen ``Space``."""
+
+    is_function: ClassVar[bool]
+
+    @classmethod
+    def is_one_operation(cls) -> bool:
+        """As of ``Space``."""
+
+    def trace(self, tracer: "Tracer[V]", x: V) -> V:
+        """As of ``Space``."""
+
+    def stands_for(self, tracer: "Tracer[Any]") -> "Part | None":
+        """As of ``Space``."""
+
+    def title(self) -> str:
+        """As of ``Space``."""
+
+    def text(self) -> str:
+        """As of ``Space``."""
+
+    def shown_arguments(self) -> Iterator[tuple[str, Any]]:
+        """As of ``Space``."""
+
+
+class Tracer(ABC, Generic[V]):
+    """Follows what a frozen network does with its input, one operation after the other.
+
+    ``Space.trace`` of a module calls these methods, as its network's ``forward`` would compute. A
+    tracer says what a value is: the node of a graph, or what is known of the paths that lead there.
+    """
+
+    labels: Mapping[str, "Part"] = MappingProxyType({})
+    """What each label stands for where tracing is now."""
+
+    def run(self, part: "Part", x: V) -> V:
+        """What comes out of a part of the network."""
+        return self.apply(part, x) if part.is_one_operation() else part.trace(self, x)
+
+    def repeat(self, part: "Part", times: int, x: V) -> V:
+        """What comes out of a part that is applied several times in series."""
+        for _ in range(times):
+            x = self.run(part, x)
+        return x
+
+    def sharing(self, label: str, module: "Part", body: "Part", x: V) -> V:
+        """What comes out of a part in which a label stands for a module."""
+        before = self.labels
+        self.labels = {**before, label: module}
+        out = self.run(body, x)
+        self.labels = before
+        return out
+
+    def meaning(self, label: str) -> "Part":
+        """The module that a label stands for."""
+        return self.labels[label]
+
+    @abstractmethod
+    def apply(self, part: "Part", x: V) -> V:
+        """What a module makes of a value, as one operation."""
+
+    @abstractmethod
+    def zero(self, x: V) -> V:
+        """Zeros in the shape of a value."""
+
+    @abstractmethod
+    def pick(self, x: V, label: str) -> V:
+        """One of several inputs by name."""
+
+    @abstractmethod
+    def add(self, values: Sequence[V]) -> V:
+        """The sum of at least one value, smaller ones padded with zeros."""
+
+    @abstractmethod
+    def multiply(self, values: Sequence[V]) -> V:
+        """The product of at least one value, smaller ones padded with ones."""
+
+    @abstractmethod
+    def concatenate(self, values: Sequence[V]) -> V:
+        """At least one value stacked in depth, smaller ones padded with zeros elsewhere."""
+
+    @abstractmethod
+    def shape_of(self, value: V) -> InShape:
+        """The shape of one example of it."""
