@@ -42,7 +42,7 @@ def explain(
                 "the experiment's file must begin with the line '# @package _global_', or its keys "
                 f"are read as {key}.…"
             )
-        composed, missing_with = _composed(given, own_dir, key)
+        composed, missing_with, legal_with = _composed(given, own_dir, key)
         while (parent := key.rpartition(".")[0]) and _is_missing(composed, parent):
             key = parent  # trainer.callbacks.tel of trainer.callbacks.tel.every
         name = key.rpartition(".")[2]
@@ -62,6 +62,9 @@ def explain(
         if legal := [str(each) for each in node]:
             group = missing_with.get(key.split(".")[0])
             of_one = "" if group is None else f" with {group}"
+            if legal_with and not any(name in names for names in legal_with.values()):
+                of_one = f" with {' or '.join(legal_with)}"
+                legal = [*{each for names in legal_with.values() for each in names}]
             return f"there is no key {key!r}{of_one}, {suggest(name, legal)}"
     return text
 
@@ -87,14 +90,15 @@ def _is_missing(composed: DictConfig, key: str) -> bool:
 
 def _composed(
     given: Sequence[str], own_dir: Path | None, key: str
-) -> tuple[DictConfig, dict[str, str]]:
+) -> tuple[DictConfig, dict[str, str], dict[str, list[str]]]:
     """The configuration composed from the overrides that are legal.
 
     Of the values of a multirun the first is taken with which the key is missing, as in the study
     that cannot be composed. Modules that the configuration names can be imported from then on.
 
     Returns:
-        it, and group -> the option that was taken of several.
+        it; group -> the option that was taken of several; and each of several options of the key's
+        own group -> the names that stand beside the key there.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -102,6 +106,7 @@ def _composed(
     GlobalHydra.instance().clear()
     overrides = [] if own_dir is None else [skeleton.search_path(own_dir)]
     taken: dict[str, str] = {}
+    beside: dict[str, list[str]] = {}
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         composed = compose("config", overrides=overrides)
         # Options of groups come first, as Hydra takes them, wherever they were typed.
@@ -113,15 +118,19 @@ def _composed(
                     legal.append((compose("config", overrides=[*overrides, each]), each))
                 except (ConfigError, HydraException):
                     continue  # the one to be told about, or one after it
-                if _is_missing(legal[-1][0], key):
+                if argument.partition("=")[0] == key.split(".")[0] and len(values) > 1:
+                    parent = OmegaConf.select(legal[-1][0], key.rpartition(".")[0])
+                    beside[each] = list(map(str, parent)) if isinstance(parent, DictConfig) else []
+                elif _is_missing(legal[-1][0], key):
                     break
             if legal:
-                composed, chosen = legal[-1]
+                missing = (each for each in legal if _is_missing(each[0], key))
+                composed, chosen = next(missing, legal[-1])
                 overrides.append(chosen)
                 if len(values) > 1:
                     taken[chosen.partition("=")[0]] = chosen
     find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
-    return composed, taken
+    return composed, taken, beside
 
 
 def _values(argument: str) -> list[str]:

@@ -325,6 +325,20 @@ def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("searchers", ["random,evolution", "evolution,tpe"])
+def test_a_key_that_no_searcher_of_a_multirun_has_is_told_with_the_keys_of_all(
+    command: Command, capsys: pytest.CaptureFixture[str], searchers: str
+) -> None:
+    with pytest.raises(SystemExit):
+        command("--multirun", *QUICK, f"searcher={searchers}", "searcher.tournament_siz=10")
+    one, other = searchers.split(",")
+    told = (
+        f"nasrunner: there is no key 'searcher.tournament_siz' with searcher={one} or "
+        f"searcher={other}, did you mean 'tournament_size'? Legal: _target_, "
+    )
+    assert capsys.readouterr().err.splitlines()[-1].startswith(told)
+
+
 def test_a_folder_with_files_of_the_users_own_keeps_them_when_a_study_does_not_start(
     command: Command, tmp_path: Path
 ) -> None:

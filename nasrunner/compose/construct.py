@@ -1,7 +1,7 @@
 """The composition root: the only place that turns configuration into objects."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.utils import get_object, instantiate
@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.core.annotations import annotations_of, check_values
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
-from nasrunner.core.language.leaves import meant
+from nasrunner.core.language.leaves import hint_of_decision
 from nasrunner.core.language.moved import with_present_targets
 
 _DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
@@ -33,6 +33,7 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     config = _checked(with_present_targets(config), key)
+    _check_complete(config, key, args, runtime)
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
         return factory(*args, **runtime)
@@ -78,8 +79,8 @@ def _why_no_import(error: Exception, target: str) -> str:
 
 def _hint(target: Any, key: str, value: Any) -> str:
     """What a value of the wrong kind is likely to have been meant as."""
-    if form := meant(value):
-        return f"; a decision is written {form}"
+    if told := hint_of_decision(value):
+        return told
     annotation, _ = annotations_of(target)[key.rpartition(".")[2]]
     is_ours = getattr(annotation, "__module__", "").startswith("nasrunner.")
     names = [f"{key}.{name}" for name in annotations_of(annotation)] if is_ours else []
@@ -107,6 +108,23 @@ def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapp
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return config
     return {k: value for k, value in config.items() if k in parameters or k not in described}
+
+
+def _check_complete(
+    config: Mapping[str, Any], key: str, args: Sequence[object], runtime: Mapping[str, object]
+) -> None:
+    """Refuses a configuration that lacks an argument which its target has no default for."""
+    target = get_object(config["_target_"])
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+    except (TypeError, ValueError):
+        return
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    given = {*config, *runtime, *(p.name for p in parameters[: len(args)])}
+    for parameter in () if "_args_" in config else named:
+        if parameter.default is parameter.empty and parameter.name not in given:
+            name = parameter.name
+            raise ConfigError(f"{key}: {target.__name__} needs {name!r}: +{key}.{name}=… gives it")
 
 
 def _check_names(target: Any, given: Mapping[str, Any], key: str) -> None:

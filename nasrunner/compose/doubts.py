@@ -8,6 +8,7 @@ import numpy as np
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.machine.memory import least_memory_gb
 from nasrunner.core.order import rollout
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.search_space import SearchSpace
@@ -37,12 +38,16 @@ def doubt_of_limits(
 
     At most twenty are looked at, for a few seconds at most.
     """
-    limits = {"parameters": rules.max_parameters, "flops": rules.max_flops}
+    limits = {
+        "parameters": rules.max_parameters,
+        "flops": rules.max_flops,
+        "memory_gb": rules.max_memory_gb,
+    }
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if not given:
         return None
     rng, deadline = np.random.default_rng(0), time.monotonic() + _LOOKING_S
-    sizes: dict[str, list[int]] = {name: [] for name in given}
+    sizes: dict[str, list[float]] = {name: [] for name in given}
     for _ in range(_NUM_LOOKED_AT):
         if time.monotonic() > deadline:
             break
@@ -51,7 +56,7 @@ def doubt_of_limits(
         except SpaceError:
             continue
         for name in given:
-            if (size := getattr(blueprint, name)) is not None:
+            if (size := _size(blueprint, name)) is not None:
                 sizes[name].append(size)
     for name, limit in given.items():
         if sizes[name] and min(sizes[name]) > limit:
@@ -60,3 +65,11 @@ def doubt_of_limits(
                 f"{limit:,}: the smallest has {min(sizes[name]):,}"
             )
     return None
+
+
+def _size(blueprint: Blueprint, name: str) -> float | None:
+    if name == "memory_gb":
+        parameters = blueprint.parameters
+        return None if parameters is None else least_memory_gb(parameters)
+    size: int | None = getattr(blueprint, name)
+    return size

@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.language.leaves import LEAVES, leaf_of, written
+from nasrunner.core.language.leaves import LEAVES, hint_of_decision, leaf_of, written
 from nasrunner.core.search_space import CHILD_GROUPS
 
 _NOT_HERE = (
@@ -168,13 +168,20 @@ def _replaced(override: Override, cfg: DictConfig) -> bool:
         key, value = parent, {last: value}
     check_place(key, value)
     before = _node(cfg, key)
+    is_object = isinstance(value, dict) and "_target_" in value
+    if is_object and isinstance(before, DictConfig) and not _is_leaf(before):
+        # Its class may take what the one before does not; construct() checks the names.
+        OmegaConf.update(cfg, key, value, merge=True, force_add=True)
+        return True
     if isinstance(value, dict) and leaf_of(value, key) is not None:
         if before is None:
             return False
     elif not _is_leaf(before):
         return False
     elif isinstance(value, dict | list):
-        given = f"; for these values: {{oneof: {value}}}" if isinstance(value, list) else ""
+        given = hint_of_decision(value)
+        if isinstance(value, list):
+            given = f"; for these values: {{oneof: {value}}}"
         raise ConfigError(
             f"{key} is a decision, to be replaced by a value or another one ({', '.join(LEAVES)}), "
             f"got {value}{given}"

@@ -133,10 +133,15 @@ def test_an_argument_of_a_wrong_type_or_range_is_named_before_anything_is_built(
     ("value", "form"),
     [
         ({"min": 1e-5, "max": 1e-2}, "{uniform: [low, high]}"),
-        ({"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2}, "{loguniform: [low, h"),
+        ({"distribution": "uniform", "min": 1e-5, "max": 1e-2}, "{uniform: [low, high]}"),
+        ({"distribution": "uniform", "min": 0, "max": 1}, "{uniform: [low, high]}"),
         ({"low": 1e-5, "high": 1e-2, "log": True}, "{loguniform: [low, high]}"),
         ({"low": 1e-5, "high": 1e-2, "log": False}, "{uniform: [low, high]}"),
         ({"values": [1e-5, 1e-2]}, "{oneof: […]}"),
+        ({"distribution": "normal", "mu": 0.1, "sigma": 0.01}, "{uniform: [low, high]}"),
+        ({"min": 8, "max": 64}, "{randint: [low, high]}"),
+        ({"low": 8, "high": 64, "step": 8}, "{range: [low, high, step]}"),
+        ({"low": 8, "high": 64, "log": True}, "{logspace: [low, high, n]}"),
     ],
 )
 def test_a_decision_in_the_words_of_wandb_or_optuna_is_told_ours(value: object, form: str) -> None:
@@ -144,6 +149,13 @@ def test_a_decision_in_the_words_of_wandb_or_optuna_is_told_ours(value: object, 
     OmegaConf.update(config.option, "lr", value, merge=False)
     with pytest.raises(ConfigError, match=re.escape(f"; a decision is written {form}")):
         construct(config.option, "optimizer")
+
+
+def test_an_argument_without_a_default_that_is_not_given_is_named() -> None:
+    config = {"_target_": "torch.optim.SGD", "_partial_": True}
+    told = re.escape("optimizer: SGD needs 'params': +optimizer.params=… gives it")
+    with pytest.raises(ConfigError, match=told):
+        construct(config, "optimizer")
 
 
 RULES = {

@@ -32,12 +32,17 @@ def test_a_target_that_minus_a_loss_cannot_reach_is_told(
     [
         ({"max_parameters": 5}, "none of 20 random architectures is within limits.parameters=5: "),
         ({"max_flops": 0}, "none of 20 random architectures is within limits.flops=0: "),
+        (
+            {"max_memory_gb": 1e-9},
+            "none of 20 random architectures is within limits.memory_gb=1e-09: ",
+        ),
+        ({"max_memory_gb": 1.0}, None),
         ({"max_parameters": 10_000_000}, None),
         ({}, None),
     ],
 )
 def test_limits_that_nothing_is_within_are_told(
-    limits: dict[str, int], message: str | None
+    limits: dict[str, float], message: str | None
 ) -> None:
     space = chain(length=3, width=3)
     found = doubt_of_limits(space, ToyTrainer(space).inspect, dataclasses.replace(RULES, **limits))

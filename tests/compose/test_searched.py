@@ -233,6 +233,19 @@ def test_what_hydra_does_not_know_is_named_with_the_nearest(override: str, messa
         (["optimizer.lr=range(1,2)"], r"written optimizer.lr=\{range: \[low, high, step\]\}; a st"),
         (["space=figure1", f"{FILTERS}=[8, 16]"], r"is a decision, .*\{oneof: \[8, 16\]\}"),
         (["space=figure1", f"{FILTERS}={{choice: [8]}}"], "a decision 'choice' is written"),
+        (["optimizer.lr={type: float, low: 0.1, high: 1}"], r"is written \{uniform: \[low, high\]"),
+        (
+            ["optimizer.lr={distribution: log_uniform_values, min: 1e-5, max: 1e-1}"],
+            r"'max': 0.1\} is written \{loguniform: \[low, high\]\}",
+        ),
+        (
+            ["+trainer.callbacks=[{a: {distribution: int_uniform, min: 1, max: 3}}]"],
+            r"trainer.callbacks.0.a: a decision .* is written \{randint: \[low, high\]\}",
+        ),
+        (
+            ["space=figure1", f"{FILTERS}={{min: 8, max: 64}}"],
+            r"is a decision, .* got .*; a decision is written \{randint: \[low, high\]\}",
+        ),
         (["space=figure1", f"{FILTERS}={{a: 8}}"], "to be replaced by a value or another one"),
         (
             ["optimizer.lr={oneof: [1, 2]}", "+space.hyperparameters={optimizer.lr: 1}"],
@@ -253,6 +266,15 @@ def test_a_decision_that_stands_where_it_cannot_is_named(
 ) -> None:
     with pytest.raises((NasRunnerError, HydraException), match=message):
         composed(*overrides)
+
+
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+def test_an_object_in_the_place_of_another_may_have_arguments_of_its_own(sign: str) -> None:
+    config = composed(f"{sign}task.reward={{_target_: my_reward.Early, weight: 0.1}}")
+    reward = config["task"]["reward"]
+    assert reward["_target_"] == "my_reward.Early"
+    assert reward["weight"] == 0.1
+    assert reward["metric"] == "val_accuracy"  # what both have stays
 
 
 @pytest.mark.parametrize(("encoding", "byte"), [("utf-16", "0xff"), ("latin-1", "0xf6")])

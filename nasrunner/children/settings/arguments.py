@@ -20,6 +20,7 @@ from nasrunner.children.settings.searched import Construct
 from nasrunner.core import ConfigError
 from nasrunner.core.annotations import check_values, describes_objects
 from nasrunner.core.errors import suggest
+from nasrunner.core.language.leaves import hint_of_decision
 
 OWN = tuple(each.name for each in fields(ChildOptions))
 """Arguments of the trainer's configuration that are not Lightning's."""
@@ -72,7 +73,8 @@ def check_names(arguments: Mapping[str, Any]) -> None:
         checked = {n: v for n, v in arguments.items() if n in names}
         checked = {n: v for n, v in checked.items() if n not in _COLLECTIONS or not _is_named(v)}
         if wrong := check_values(target, checked):
-            raise ConfigError(f"trainer.{wrong[0]} {wrong[1]}")
+            name, told = wrong
+            raise ConfigError(f"trainer.{name} {told}{hint_of_decision(checked[name])}")
     check_ranges(arguments)
 
 

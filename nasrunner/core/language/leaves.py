@@ -179,6 +179,24 @@ _FORMS: Mapping[str, str] = {
 }
 
 
+_ENDS = (("min", "max"), ("low", "high"), ("lower", "upper"), ("mu", "sigma"))
+
+_DISTRIBUTIONS = frozenset(
+    {
+        "categorical",
+        "int_uniform",
+        "q_uniform",
+        "q_normal",
+        "q_log_normal",
+        *(f"{how}log_uniform{of}" for how in ("", "q_", "inv_") for of in ("", "_values")),
+    }
+)
+"""Names that W&B alone has; a module of a user's own may know others, such as ``uniform``."""
+
+_OPTUNA_TYPES = ("float", "int", "categorical")
+_OPTUNA_KEYS = frozenset({"type", "low", "high", "step", "log", "choices"})
+
+
 def written(word: str) -> str | None:
     """How a decision of this name is written, in our words or another program's."""
     form = _FORMS.get(word) or _FOREIGN.get(word)
@@ -192,12 +210,24 @@ def meant(value: object) -> str | None:
     """
     if not isinstance(value, Mapping):
         return None
-    if "values" in value:
+    if "values" in value or "choices" in value:
         return written("oneof")
-    if {"min", "max"} <= set(value) or {"low", "high"} <= set(value):
-        is_log = value.get("log") is True or "log" in str(value.get("distribution"))
-        return written("loguniform" if is_log else "uniform")
-    return None
+    ends = next((ends for ends in _ENDS if set(ends) <= set(value)), None)
+    if ends is None:
+        return None
+    word = str(value.get("distribution", value.get("type", "")))
+    is_log = value.get("log") is True or "log" in word
+    has_step = word.startswith("q_") or any(value.get(name) is not None for name in ("q", "step"))
+    is_whole = "int" in word or (not word and all(isinstance(value[end], int) for end in ends))
+    if is_log:
+        return written("logspace" if has_step or is_whole else "loguniform")
+    return written("range" if has_step else "randint" if is_whole else "uniform")
+
+
+def hint_of_decision(value: object) -> str:
+    """The end of an error message, where a refused mapping is probably meant as a decision."""
+    form = meant(value)
+    return "" if form is None else f"; a decision is written {form}"
 
 
 def _refuse_foreign(value: Mapping[Any, Any], key: str) -> None:
@@ -206,6 +236,10 @@ def _refuse_foreign(value: Mapping[Any, Any], key: str) -> None:
         word, given = str(value["_type"]), value["_value"]
         form = written(word) or written("oneof")
         raise SpaceError(f"{key}: {{_type: {word}, _value: {given}}} is written {form}")
+    is_wandb = value.get("distribution") in _DISTRIBUTIONS
+    is_optuna = value.get("type") in _OPTUNA_TYPES and set(value) <= _OPTUNA_KEYS
+    if (is_wandb or is_optuna) and (form := meant(value)):
+        raise SpaceError(f"{key}: a decision {dict(value)} is written {form}")
     if len(value) != 1:
         return
     ((name, given),) = value.items()

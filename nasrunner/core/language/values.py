@@ -11,7 +11,7 @@ from typing import Any
 from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import OneOf, parts_of, with_parts
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.language.leaves import decision_of, holds_leaf, leaf_of
+from nasrunner.core.language.leaves import decision_of, hint_of_decision, holds_leaf, leaf_of
 from nasrunner.core.search_space import CHILD_GROUPS
 
 _MOST_TRIED = 20
@@ -124,7 +124,7 @@ def _opened(value: object, key: str, annotation: Any) -> object:
         return value
     inner = _types_of_parts(value, annotation)
     if inner is None:
-        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
+        raise SpaceError(_misfit(value, key, annotation))
     types_of = dict(zip((place for place, _ in parts_of(value)), inner, strict=True))
     return with_parts(value, lambda at, part: _opened(part, f"{key}.{at}", types_of[at]))
 
@@ -177,5 +177,9 @@ def _checked(value: object, annotation: Any, key: str) -> object:
     """The value with lists as tuples, where it is of the argument's type."""
     value = _tupled(value, deeply=annotation is not Any)
     if not fits(value, annotation):
-        raise SpaceError(f"{key} must be {readable(annotation)}, got {value!r}")
+        raise SpaceError(_misfit(value, key, annotation))
     return value
+
+
+def _misfit(value: object, key: str, annotation: Any) -> str:
+    return f"{key} must be {readable(annotation)}, got {value!r}{hint_of_decision(value)}"
