@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from nasrunner.core.annotations import Seed
+from nasrunner.core.draws import seeded
 from nasrunner.core.ports import Policy
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.space import Space
@@ -44,7 +45,7 @@ class Searcher(ABC):
 
     def rng(self, index: int) -> np.random.Generator:
         """A generator that depends on the seed and ``index`` only, however often it is asked."""
-        return np.random.default_rng([self.seed, index])
+        return seeded(self.seed, index)
 
     @property
     def is_ready(self) -> bool:
@@ -56,6 +57,8 @@ class Searcher(ABC):
 
     def space_at(self, index: int) -> Space:
         """The space that proposal number ``index`` is drawn from; see ``Space.at_proposal``."""
+        if not self._schedules:
+            return self.space
         stage = self.stage(index)
         if stage not in self._spaces:
             self._spaces[stage] = self.space.at_proposal(index)
@@ -63,7 +66,7 @@ class Searcher(ABC):
 
     def stage(self, index: int) -> tuple[int, ...]:
         """Where each schedule of the space stands for proposal number ``index``."""
-        return tuple(schedule.stage(index) for schedule in self._schedules)
+        return tuple([schedule.stage(index) for schedule in self._schedules])
 
     def propose(self) -> Proposal | None:
         """The next child to train, registered as pending; None: see ``why_done``.
