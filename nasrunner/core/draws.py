@@ -20,13 +20,16 @@ def seeded(*numbers: int) -> np.random.Generator:
 class Draws:
     """Draws whole numbers as ``rng.integers`` does, and the same ones, at a fifth of the time.
 
-    From blocks of 32-bit numbers, which is what numpy makes whole numbers of: the upper half of
-    the product with how many there are, drawn again where that would favour some of them. Lemire
-    2019, arXiv:1805.10941, algorithm 5.
+    From the lower and then the upper half of PCG64's numbers of 64 bits, which is what numpy makes
+    whole numbers of: the upper half of the product with how many there are, drawn again where that
+    would favour some of them. Lemire 2019, arXiv:1805.10941, algorithm 5.
 
     Args:
         rng: what is drawn from. Where it stands is known only before, and after ``settle``.
         num_expected: numbers of a block: how many will probably be drawn.
+
+    Raises:
+        ValueError: ``rng`` has another bit generator, whose numbers are halved otherwise.
     """
 
     __slots__ = ("_before", "_block", "_num_drawn", "_numbers", "_rng")
