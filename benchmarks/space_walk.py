@@ -3,13 +3,14 @@
     OMP_NUM_THREADS=1 python benchmarks/space_walk.py
 
 For every shipped space: microseconds of processor time a decision that a walk takes above the
-policy's own time, median of repetitions, and those of a random draw with numpy's generator; and the
-milliseconds in which a random architecture for images of 3x32x32 is inspected (size, operations and
-text, without a drawing), mean of 100 after the first 50, valid ones alone. Then
-one space of six decisions with five options each, NAS-Bench-201's, drawn at random by nasrunner,
-Optuna (``RandomSampler``, a study in memory: ask and six ``suggest_categorical``), PyGlove
-(``random_dna``) and NePS (its uniform sampler), as a ratio to nasrunner in the same run; a library
-that is not installed is left out: ``pip install pyglove neural-pipeline-search``.
+policy's own time, median of repetitions, those of a random draw with numpy's generator, and those
+of one of 100 draws in one call, as surrogates make them; and the milliseconds in which a random
+architecture for images of 3x32x32 is inspected (size, operations and text, without a drawing), mean
+of 100 after the first 50, valid ones alone. Then one space of six decisions with five options each,
+NAS-Bench-201's, drawn at random by nasrunner, Optuna (``RandomSampler``, a study in memory: ask and
+six ``suggest_categorical``), PyGlove (``random_dna``) and NePS (its uniform sampler), as a ratio to
+nasrunner in the same run; a library that is not installed is left out: ``pip install pyglove
+neural-pipeline-search``.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from omegaconf import OmegaConf
 from nasrunner.children.inspecting import draw_up
 from nasrunner.compose.config import config_dir
 from nasrunner.core import Decision, SearchSpace, SpaceError
-from nasrunner.core.order import rollout
+from nasrunner.core.order import rollout, rollouts
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.pictures.drawing import draw
 
@@ -51,8 +52,8 @@ def cpu_us(call: Callable[[], object], count: int, repetitions: int) -> float:
     return median(found)
 
 
-def walk_us(name: str, count: int, repetitions: int) -> tuple[float, float, float]:
-    """Decisions of an average walk, and microseconds a decision: of the walk alone, drawn."""
+def walk_us(name: str, count: int, repetitions: int) -> tuple[float, float, float, float]:
+    """Decisions of an average walk; microseconds of one: walked, drawn alone and among 100."""
     space, rng = load_space(name), np.random.default_rng(0)
     draws = itertools.cycle(rng.random(10_007).tolist())
     asked: list[Decision] = []
@@ -71,7 +72,8 @@ def walk_us(name: str, count: int, repetitions: int) -> tuple[float, float, floa
     own_us = cpu_us(lambda: [choose(decision) for decision in kept], count, repetitions) / len(kept)
     walked_us = cpu_us(lambda: space.walk(choose), count, repetitions) / num_decisions
     drawn_us = cpu_us(lambda: rollout(space, rng), count, repetitions) / num_decisions
-    return num_decisions, walked_us - own_us, drawn_us
+    together_us = cpu_us(lambda: rollouts(space, rng, 100), max(1, count // 100), repetitions)
+    return num_decisions, walked_us - own_us, drawn_us, together_us / num_decisions / 100
 
 
 def inspect_ms(name: str) -> float | None:
@@ -141,13 +143,16 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     given = parser.parse_args()
     print(
-        f"{'space':26s}{'decisions':>10s}{'walk, us':>10s}{'random, us':>12s}{'inspect, ms':>13s}"
+        f"{'space':26s}{'decisions':>10s}{'walk, us':>10s}{'random, us':>12s}{'of 100, us':>12s}"
+        f"{'inspect, ms':>13s}"
     )
     for name in sorted(path.stem for path in (config_dir() / "space").glob("*.yaml")):
         found = walk_us(name, max(20, given.count // 10), given.repetitions)
         inspected = inspect_ms(name)
         shown = "–" if inspected is None else f"{inspected:.2f}"
-        print(f"{name:26s}{found[0]:10.1f}{found[1]:10.2f}{found[2]:12.2f}{shown:>13s}")
+        print(
+            f"{name:26s}{found[0]:10.1f}{found[1]:10.2f}{found[2]:12.2f}{found[3]:12.2f}{shown:>13s}"
+        )
     print("\nsix decisions of five options, a random draw")
     reference_us = 0.0
     for name, make in (

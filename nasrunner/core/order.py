@@ -63,14 +63,20 @@ class _Answered:
 
 def _answered(question: Question, answers: Iterable[int]) -> _Answered:
     """A question asked with these answers first, and then with zeros."""
-    found, remaining = _Answered([], {}), iter(answers)
+    asked: list[Decision] = []
+    genotype: Genotype = {}
+    remaining = iter(answers)
 
-    def choose(decision: Decision) -> int:
-        found.asked.append(decision)
-        return next(remaining, 0)
+    def ask(decision: Decision) -> int:
+        index = decision.forced
+        if index is None:
+            asked.append(decision)
+            index = next(remaining, 0)
+        genotype[decision.path] = index
+        return index
 
-    question.ask(writing(found.genotype, choose))
-    return found
+    question.ask(ask)
+    return _Answered(asked, genotype)
 
 
 class Place:

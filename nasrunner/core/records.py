@@ -82,7 +82,7 @@ class Proposal:
     notes: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
-        if sum(source.what == "training" for source in self.sources) > 1:
+        if len(self.sources) > 1 and sum(each.what == "training" for each in self.sources) > 1:
             raise ValueError(f"a proposal goes on with one training at most, got {self.sources}")
         if self.until is not None and self.until < 1:
             raise ValueError(f"until must be at least 1 epoch, got {self.until}")
@@ -95,7 +95,10 @@ class Proposal:
     @property
     def continues(self) -> int | None:
         """The child whose training it goes on with; None: it begins one."""
-        return next((each.child for each in self.sources if each.what == "training"), None)
+        for each in self.sources:
+            if each.what == "training":
+                return each.child
+        return None
 
     @property
     def is_root(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from nasrunner.core.annotations import Seed
 from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
+from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.space import Space
 
@@ -46,7 +47,7 @@ class Searcher(ABC):
 
     def rng(self, index: int) -> np.random.Generator:
         """A generator that depends on the seed and ``index`` only, however often it is asked."""
-        return np.random.default_rng([self.seed, index])
+        return seeded(self.seed, index)
 
     def see(self, networks: Networks) -> None:
         """Is shown the space's networks, before the first event; those who look at them may."""
@@ -66,6 +67,8 @@ class Searcher(ABC):
 
     def space_at(self, index: int) -> Space:
         """The space that proposal number ``index`` is drawn from; see ``Space.at_proposal``."""
+        if not self._schedules:
+            return self.space
         stage = self.stage(index)
         if stage not in self._spaces:
             self._spaces[stage] = self.space.at_proposal(index)
@@ -73,7 +76,7 @@ class Searcher(ABC):
 
     def stage(self, index: int) -> tuple[int, ...]:
         """Where each schedule of the space stands for proposal number ``index``."""
-        return tuple(schedule.stage(index) for schedule in self._schedules)
+        return tuple([schedule.stage(index) for schedule in self._schedules])
 
     def propose(self) -> Proposal | None:
         """The next child to train, registered as pending; None: see ``why_done``.

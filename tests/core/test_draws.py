@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasrunner.core.randomness.draws import Draws
+from nasrunner.core.randomness.draws import Draws, seeded
 
 # Of 2^31 + 1 numbers, almost every other draw is rejected.
 bounds = st.one_of(st.integers(1, 9), st.sampled_from([2**31, 2**31 + 1, 3 * 2**30 + 7]))
@@ -19,3 +20,15 @@ def test_draws_are_those_of_the_generator_and_leave_it_where_they_would(
     assert [draws.below(bound) for bound in asked] == [int(single.integers(b)) for b in asked]
     draws.settle()
     assert blocks.bit_generator.state == single.bit_generator.state
+
+
+@given(st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**70)), min_size=1, max_size=4))
+def test_a_seeded_generator_is_numpys_own_for_numbers_of_any_size(numbers: list[int]) -> None:
+    expected, found = np.random.default_rng(numbers), seeded(*numbers)
+    assert found.bit_generator.state == expected.bit_generator.state
+    assert found.spawn(1)[0].random() == expected.spawn(1)[0].random()
+
+
+def test_draws_of_a_generator_that_makes_its_numbers_otherwise_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"must draw from numpy's PCG64, got .*MT19937"):
+        Draws(np.random.Generator(np.random.MT19937(0)), num_expected=4)

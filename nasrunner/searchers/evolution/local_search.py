@@ -1,5 +1,6 @@
 """Local search."""
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,9 @@ Change = tuple[Move, int]
 
 Evaluated = tuple[Proposal, float]
 """A child and its reward."""
+
+_UNSEEN: Evaluated = Proposal(-1, {}), -math.inf
+"""In the place of a neighbour that was never proposed."""
 
 NUM_DRAWS = (4, 5, 5, 5)
 """How many more random starts are drawn because those before were proposed before."""
@@ -57,7 +61,8 @@ class LocalSearch(Searcher):
         self._known: dict[int, Evaluated | None] = {}  # by key
         self._bits: dict[Move, int] = {}
         self._alternatives: dict[Move, list[Change]] = {}  # to an answer
-        self._drawn: dict[int, list[Change]] = {}  # by the child's index
+        self._moves: dict[int, list[Change]] = {}  # by the key of the child they start from
+        self._shuffled: dict[int, list[Change]] = {}  # by the child's index
 
     def suggest(self, index: int) -> Proposal:
         rng, space = self.rng(index), self.space_at(index)
@@ -114,16 +119,35 @@ class LocalSearch(Searcher):
         proposal, reward = child
         self.incumbent, self.untried, self._better, self._start = child, [], None, None
         key = self._key(proposal.genotype)
-        for move, difference in self._changes(proposal):
-            if (neighbour := key + difference) not in self._known:
+        changes = self._changes(proposal, key)
+        known = self._known_neighbours(key, changes)
+        higher = [each[1] for each in known if each is not None and each[1] > reward]
+        if any(each is _UNSEEN for each in known) or (
+            higher and higher.count(max(higher)) > 1
+        ):  # their order matters
+            changes = self._in_order(proposal, changes)
+            known = self._known_neighbours(key, changes)
+        for (move, _), neighbour in zip(changes, known, strict=True):
+            if neighbour is _UNSEEN:
                 self.untried.append(move)
-            elif (known := self._known[neighbour]) is not None and known[1] > reward:
-                self._better = _best(self._better, known)
+            elif neighbour is not None and neighbour[1] > reward:
+                self._better = _best(self._better, neighbour)
 
-    def _changes(self, proposal: Proposal) -> list[Change]:
-        """Every move from a child, in an order of its own that is always the same."""
-        if (drawn := self._drawn.get(proposal.index)) is not None:
-            return drawn
+    def _known_neighbours(self, key: int, changes: list[Change]) -> list[Evaluated | None]:
+        return [self._known.get(key + difference, _UNSEEN) for _, difference in changes]
+
+    def _in_order(self, proposal: Proposal, changes: list[Change]) -> list[Change]:
+        """The moves from a child in an order of its own that is always the same."""
+        found = self._shuffled.get(proposal.index)
+        if found is None:
+            found = self._shuffled[proposal.index] = list(changes)
+            self.rng(proposal.index).spawn(1)[0].shuffle(found)
+        return found
+
+    def _changes(self, proposal: Proposal, key: int) -> list[Change]:
+        """Every move from a child, in the order in which its decisions are asked."""
+        if (made := self._moves.get(key)) is not None:
+            return made  # climbs come by the same children again and again
         changes: list[Change] = []
 
         def replay(decision: Decision) -> int:
@@ -139,13 +163,15 @@ class LocalSearch(Searcher):
             return chosen
 
         self.space_at(proposal.index).walk(replay)
-        self.rng(proposal.index).spawn(1)[0].shuffle(changes)
-        self._drawn[proposal.index] = changes  # climbs come by the same children again and again
+        self._moves[key] = changes
         return changes
 
     def _key(self, genotype: Genotype) -> int:
         """A number of its own for each genotype: a bit for each of its answers."""
-        return sum(map(self._bit, genotype.items()))
+        try:
+            return sum(map(self._bits.__getitem__, genotype.items()))
+        except KeyError:  # an answer that was never seen
+            return sum(map(self._bit, genotype.items()))
 
     def _bit(self, answer: Move) -> int:
         found = self._bits.get(answer)

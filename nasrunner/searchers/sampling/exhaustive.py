@@ -42,7 +42,8 @@ class ExhaustiveSearch(Searcher):
         if self.last is None:
             return Place.of(space, {})
         place = self._place
-        if place is None or place.space is not space or place.genotype != self.last:
+        is_last = place is not None and (place.genotype is self.last or place.genotype == self.last)
+        if place is None or place.space is not space or not is_last:
             place = Place.of(space, self.last)
             if place.genotype != self.last:  # of an earlier stage of the space
                 return Place.of(space, {})

@@ -89,6 +89,7 @@ class MonteCarloTreeSearch(Searcher):
         self._scale = scale_of([])
         self._paths: dict[int, list[Node]] = {}
         self._branches: dict[tuple[int, int, bool], Answers] = {}
+        self._parts: dict[range, list[range]] = {}  # of the options of an ordered decision
         self._suggested: tuple[Proposal, Answers] | None = None
 
     def suggest(self, index: int) -> Proposal:
@@ -116,8 +117,8 @@ class MonteCarloTreeSearch(Searcher):
     def _bisect(self, descent: "_Descent", options: range) -> int:
         """Takes branches to ever fewer options of an ordered decision, to the end of the tree."""
         while len(options) > 1 and descent.node is not None:
-            num_branches = self._num_branches(len(options), is_ordered=True)
-            options = part(options, descent.take(num_branches), num_branches)
+            parts = self._parts_of(options)
+            options = parts[descent.take(len(parts))]
         return options[descent.draws.below(len(options))]
 
     def register(self, proposal: Proposal) -> None:
@@ -165,6 +166,14 @@ class MonteCarloTreeSearch(Searcher):
         if self.branching_factor is None or not is_ordered:
             return num_options
         return min(self.branching_factor, num_options)
+
+    def _parts_of(self, options: range) -> list[range]:
+        """What options of an ordered decision are split into."""
+        if (found := self._parts.get(options)) is None:
+            num_parts = self._num_branches(len(options), is_ordered=True)
+            found = [part(options, number, num_parts) for number in range(num_parts)]
+            self._parts[options] = found
+        return found
 
     def _branches_to(self, chosen: int, decision: Decision) -> Answers:
         """The branches that lead to an option of a decision."""

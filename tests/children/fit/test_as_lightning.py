@@ -69,12 +69,29 @@ def compare(tmp_path, *overrides, schedule=None, num_extra=0, **arguments):
         "inference_mode=false",
     ],
 )
-@pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_each_argument_of_the_trainer_does_what_lightning_does(tmp_path, override, data):
+def test_each_argument_of_the_trainer_does_what_lightning_does(tmp_path, override):
     name = override.partition("=")[0]
     also = "trainer." if name in ("max_steps", "check_val_every_n_epoch") else ""
-    compare(tmp_path, f"trainer.{override}", *([f"{also}max_epochs=4"] if also else []), data=data)
+    compare(tmp_path, f"trainer.{override}", *([f"{also}max_epochs=4"] if also else []))
+
+
+# Lightning's own loop runs over a DataLoader, so that it is enough that the arguments arrive there.
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("max_steps=10", "accumulate_grad_batches=4", "max_epochs=4", "precision=64-true"),
+        ("limit_train_batches=4", "limit_val_batches=1", "gradient_clip_val=0.1"),
+        ("limit_train_batches=0.5", "val_check_interval=2", "num_sanity_val_steps=2"),
+        ("check_val_every_n_epoch=2", "max_epochs=4", "reload_dataloaders_every_n_epochs=1"),
+        ("val_check_interval=0.5", "precision=bf16-mixed", "min_epochs=2"),
+        ("val_check_interval=4", "detect_anomaly=true", "inference_mode=false"),
+    ],
+    ids=",".join,
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_arguments_do_what_lightning_does_with_a_loader(tmp_path, overrides):
+    compare(tmp_path, *(f"trainer.{override}" for override in overrides), data=LOADER)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -125,15 +142,48 @@ STEPS = 18  # three epochs of 90 examples by 16
         ),
     ],
 )
-@pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
 @pytest.mark.filterwarnings("ignore:.*strict.*:RuntimeWarning")
-def test_each_scheduler_is_stepped_as_lightning_does(tmp_path, name, overrides, schedule, data):
+def test_each_scheduler_is_stepped_as_lightning_does(tmp_path, name, overrides, schedule):
     from tests.children.blobs import configured
 
     _, config = configured(*overrides, scheduler=name)
     numbers = {**config["scheduler"], **schedule}
     assert "auto" not in numbers.values()
-    compare(tmp_path, *overrides, schedule=numbers, data=data, scheduler=name)
+    compare(tmp_path, *overrides, schedule=numbers, scheduler=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "schedule"),
+    [
+        ("cosine", (), {"T_max": 3}),
+        (
+            "cosine",
+            ("scheduler.interval=step", "trainer.accumulate_grad_batches=4"),
+            {"T_max": 6},
+        ),
+        ("one_cycle", (), {"max_lr": 0.01, "total_steps": STEPS}),
+        (
+            "plateau",
+            (
+                "scheduler.patience=0",
+                "scheduler.threshold=0.5",
+                "trainer.check_val_every_n_epoch=2",
+                "trainer.max_epochs=6",
+            ),
+            {},
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*strict.*:RuntimeWarning")
+def test_schedulers_are_stepped_as_lightning_does_with_a_loader(
+    tmp_path, name, overrides, schedule
+):
+    from tests.children.blobs import configured
+
+    _, config = configured(*overrides, scheduler=name)
+    numbers = {**config["scheduler"], **schedule}
+    assert "auto" not in numbers.values()
+    compare(tmp_path, *overrides, schedule=numbers, data=LOADER, scheduler=name)
 
 
 @pytest.mark.parametrize("data", [BLOBS, LOADER], ids=["memory", "loader"])
