@@ -161,6 +161,7 @@ class ProgressDisplay:
         """How many children there are by what became of them; then what is beside them."""
         counts = [(name, number) for name, number in summary.counts.items() if number]
         text = ", ".join(_counted(*each) for each in counts if each[0] not in _BESIDE) or "none"
+        text += f"; {summary.about_ends}" if summary.about_ends else ""
         outcomes = self._history.outcomes
         if diverged := sum(o.reward is not None and "diverged" in o.metrics for o in outcomes):
             text += f"; {diverged} with a reward diverged"
