@@ -1,4 +1,4 @@
-"""Hears what running children measure, and stops those that the searcher gives up."""
+"""Listens to what running children measure, and stops those that the searcher gives up."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from nasrunner.core.records import Proposal, Report, child_folder
 from nasrunner.study.searching import Searching
 
 
-class Hearing:
+class Listener:
     """Records the reports of children, tells the searcher, and asks it whom to stop.
 
     Args:

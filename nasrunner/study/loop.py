@@ -28,9 +28,9 @@ from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.tracking import ToldTrackers
 from nasrunner.study.beginning import beginning, fingerprint_changes
-from nasrunner.study.hearing import Hearing
 from nasrunner.study.keeping import Keeping
 from nasrunner.study.ledger import Ledger
+from nasrunner.study.listening import Listener
 from nasrunner.study.proposals.budget import Budget
 from nasrunner.study.proposals.checking import check_proposal
 from nasrunner.study.proposals.effort import Effort
@@ -96,7 +96,7 @@ class Study:
         self._train = trainer.task(info.folder, rules.seed, searcher.policy())
         self._rehearsal = trainer.rehearsal()
         self._searching = Searching(searcher, rules, snapshots)
-        self._hearing = Hearing(info.folder, self.state, self._searching, self._note)
+        self._listener = Listener(info.folder, self.state, self._searching, self._note)
         self._budget = Budget(rules, self.state, space.size())
         self._effort = Effort(self.state, trainer)
         self._in_flight = InFlight(shares=rules.duplicates != "retrain")
@@ -180,7 +180,7 @@ class Study:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
                 if proposal.index in self.state.in_flight:
-                    self._hearing.stop_again(proposal)
+                    self._listener.stop_again(proposal)
         self.submit_gathered()
 
     def _changed_since(self, now: dict[str, str]) -> list[str]:
@@ -255,7 +255,7 @@ class Study:
         gathered, self._gathered = self._gathered, []
         if gathered:
             folders = [child_folder(self.info.folder, each.index) for each in gathered]
-            hear = self._hearing if self.searcher.listens else None
+            hear = self._listener if self.searcher.listens else None
             self.executor.submit(self._train, gathered, folders, hear)
 
     def take(self, outcome: Outcome) -> None:
