@@ -72,6 +72,12 @@ class NoTraining:
     def check(self, proposal: Proposal) -> None:
         pass
 
+    def plainest(self, proposal: Proposal) -> Proposal:
+        return proposal
+
+    def most_epochs(self, proposal: Proposal) -> None:
+        pass
+
     def num_at_once(self, kind: Kind) -> int:
         return 1
 

@@ -95,6 +95,12 @@ class TakesAnything:
     def check(self, proposal: Proposal) -> None:
         pass
 
+    def plainest(self, proposal: Proposal) -> Proposal:
+        return proposal
+
+    def most_epochs(self, proposal: Proposal) -> int | None:
+        return None
+
     def num_at_once(self, kind: Kind) -> int:
         return 1
 

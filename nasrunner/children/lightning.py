@@ -1,16 +1,16 @@
 """The child trainer: networks of a space, trained with Lightning."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.inspecting import draw_up
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.settings.fidelity import check_fidelity
+from nasrunner.children.settings.fidelity import check_fidelity, effective, reduced
 from nasrunner.children.settings.options import ChildOptions
-from nasrunner.children.settings.searched import Config, Construct
+from nasrunner.children.settings.searched import Config, Construct, applied
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -119,6 +119,20 @@ class LightningTrainer:
             )
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched)
+
+    def plainest(self, proposal: Proposal) -> Proposal:
+        until = proposal.until
+        if until is not None:
+            most = self.most_epochs(proposal)
+            until = None if most is not None and until >= most else until
+        return replace(proposal, until=until, fidelity=effective(self.config, proposal.fidelity))
+
+    def most_epochs(self, proposal: Proposal) -> int | None:
+        config = reduced(self.config, proposal.fidelity)
+        if self.space.hyperparameters:
+            config = applied(config, self.space.freeze(proposal.genotype).hyperparameters)
+        epochs = config["trainer"].get("max_epochs")
+        return epochs if isinstance(epochs, int) and epochs > 0 else None
 
     def num_at_once(self, kind: Kind) -> int:
         return 1

@@ -14,7 +14,7 @@ from nasrunner.core.decision import Decision, label_of
 from nasrunner.core.network.canonical import identity_of
 from nasrunner.core.network.known import Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
-from nasrunner.core.tracing import Part
+from nasrunner.core.tracing import Traceable
 
 _MOST_KEPT = 20_000
 
@@ -99,7 +99,7 @@ class SpaceNetworks:
         self._decisions[decision.path] = decision
         return genotype[decision.path]
 
-    def _measure(self, part: Part, in_shape: InShape) -> Measured:
+    def _measure(self, part: Traceable, in_shape: InShape) -> Measured:
         """What an operation needs, found out once for equal operations on inputs of one shape."""
         given = in_shape if isinstance(in_shape, tuple) else tuple(in_shape.items())
         try:
@@ -116,7 +116,7 @@ class SpaceNetworks:
             raise found
         return found
 
-    def _measured(self, part: Part, in_shape: InShape) -> Measured:
+    def _measured(self, part: Traceable, in_shape: InShape) -> Measured:
         assert isinstance(part, Space)
         size, out_shape = measured_operation(part, in_shape, self.in_dtype)
         return Measured(size.parameters, size.flops, out_shape)

@@ -24,6 +24,9 @@ from nasrunner.core.machine.stopping import how_it_ended
 VARIABLE = "NASRUNNER_RANKS"
 """``srun``: SLURM has started this process as one rank of several."""
 
+RankProcesses = dict[int, subprocess.Popen[bytes]]
+"""The processes that rank 0 has started, by rank."""
+
 _FAILURES = "rank*.txt"
 _POLL_S = 0.05
 _REPORT_S = 2.0
@@ -97,12 +100,15 @@ class Ranks(pl.Callback):
 
     Args:
         folder: the child's, where ranks other than 0 leave their errors.
+        processes: of the other ranks, by rank: those that rank 0 has started for an earlier fit of
+            the same child, which take part in this one, too. Those that it starts are added.
         facts: of this rank, by what they are called in an error message.
     """
 
-    def __init__(self, folder: Path, **facts: Any) -> None:
+    def __init__(self, folder: Path, processes: RankProcesses, **facts: Any) -> None:
         self.folder = folder
         self.facts = facts
+        self._processes = processes
         self._is_over = threading.Event()
 
     @contextmanager
@@ -114,6 +120,7 @@ class Ranks(pl.Callback):
         is_first = trainer.global_rank == 0 and trainer.world_size > 1
         if is_first:
             failures(self.folder, wait_s=0)  # an earlier attempt's
+            self._start_watch()
         try:
             yield
             if dist.is_initialized():
@@ -130,12 +137,17 @@ class Ranks(pl.Callback):
         if trainer.world_size == 1 or stage != "fit":
             return
         started: list[subprocess.Popen[bytes]] = getattr(trainer.strategy.launcher, "procs", [])
-        processes = dict(enumerate(started, start=1))
-        # Lightning's observer kills rank 0 within 5 s and says nothing; this leaves it nothing.
-        started.clear()
-        if processes:
-            threading.Thread(target=self._watch, args=(processes,), daemon=True).start()
+        if started:
+            self._processes.update(enumerate(started, start=1))
+            # Lightning's observer kills rank 0 within 5 s and says nothing: nothing is left to it.
+            started.clear()
+            self._start_watch()
         self._compare(trainer, pl_module)
+
+    def _start_watch(self) -> None:
+        """Watches the processes that were started; a later fit starts none."""
+        if self._processes:
+            threading.Thread(target=self._watch, args=(dict(self._processes),), daemon=True).start()
 
     def _compare(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         shapes = {f"shape of {n}": tuple(p.shape) for n, p in pl_module.named_parameters()}
@@ -150,7 +162,7 @@ class Ranks(pl.Callback):
                         f"rank 0 and {there} on rank {rank}"
                     )
 
-    def _watch(self, processes: "dict[int, subprocess.Popen[bytes]]") -> None:
+    def _watch(self, processes: RankProcesses) -> None:
         """Ends rank 0 where another dies while it waits for that one for ever."""
         while not self._is_over.wait(_POLL_S):
             for rank, process in processes.items():

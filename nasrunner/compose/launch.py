@@ -149,7 +149,8 @@ def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     Only its searcher draws from another seed, or one that starts at random would propose the same
     children. The data are split, and a child that both propose is trained, as in the study. (In a
-    baseline that an earlier version began all has the other seed, and keeps it.)
+    baseline that an earlier version began all has the other seed, and keeps it.) It is as long as
+    the study, see ``SideBySide``, and has no budget of its own.
     """
     seed = baseline_seed(config["seed"])
     begun = read_events(folder / "ledger.jsonl")[0] if (folder / "ledger.jsonl").is_file() else []
@@ -159,6 +160,7 @@ def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "study": f"{config['study']}-baseline",
         "seed": seed if is_earlier else config["seed"],
         "searcher": config["baseline"] if is_earlier else {"seed": seed, **config["baseline"]},
+        "max_children": None,
         "target_reward": None,
         "baseline": None,
     }

@@ -128,6 +128,18 @@ class ChildTrainer(Protocol):
             ConfigError: it cannot: it takes no such kind, fidelity, pause or source.
         """
 
+    def plainest(self, proposal: Proposal) -> Proposal:
+        """The proposal without what changes nothing of it: equal trainings are known by that.
+
+        That is an ``until`` that the training ends before, and a fidelity of what is configured.
+        """
+
+    def most_epochs(self, proposal: Proposal) -> int | None:
+        """How many epochs a training has that is never paused; None: nobody knows before.
+
+        Those of the children that it goes on with are among them. It may end by itself before.
+        """
+
     @property
     def reports(self) -> bool:
         """Whether its children tell what they measure while they train."""
@@ -212,7 +224,7 @@ class StudyInfo:
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """A study against the search that ran beside it with the same budget.
+    """A study against the search that ran beside it and trained for as many epochs.
 
     One pair of runs has differences and no interval: how much of them is chance shows over seeds
     only. (Resampling the children of two runs of the same searcher left out 0 in 9 to 48 % of
@@ -223,16 +235,21 @@ class BaselineComparison:
         num_children: evaluations of each.
         best: difference of the best rewards; None where one search has no reward.
         top_5: the same of the mean reward of the best five different children.
+        efforts: how many children trained through those of each make; None: nobody knows any more.
     """
 
     name: str
     num_children: tuple[int, int]
     best: float | None
     top_5: float | None
+    efforts: tuple[float, float] | None = None
 
     def text(self) -> str:
         """The comparison in words."""
-        budgets = " and ".join(f"{count}" for count in dict.fromkeys(self.num_children))
+        budget = f"{_each(self.num_children)} children"
+        pairs = zip(self.efforts or self.num_children, self.num_children, strict=True)
+        if self.efforts is not None and any(abs(one - other) > 0.05 for one, other in pairs):
+            budget += f" (as many epochs as {_each(self.efforts)} that are trained through)"
         parts = [
             f"{what} {found:+.4g}"
             for what, found in (
@@ -242,12 +259,17 @@ class BaselineComparison:
             if found is not None
         ]
         if not parts:
-            return f"against {self.name} with {budgets} children: one of the two has no reward"
+            return f"against {self.name} with {budget}: one of the two has no reward"
         told = ", ".join(parts)
         return (
-            f"against {self.name} with {budgets} children: {told}, in one run of each; what of it "
+            f"against {self.name} with {budget}: {told}, in one run of each; what of it "
             "is chance shows over seeds (--multirun seed=1,2,3,4,5)"
         )
+
+
+def _each(numbers: tuple[float, float]) -> str:
+    """Both numbers, or one where they are equal."""
+    return " and ".join(dict.fromkeys(f"{number:.4g}" for number in numbers))
 
 
 @dataclass(frozen=True)
@@ -264,6 +286,8 @@ class Summary:
         baseline: the comparison with the search that ran beside it, where one did.
         failure: what kept every child from being completed, in words; None where one was, or
             where the user stopped the study before.
+        num_full: how many children were trained to their ends; None where all are in one step, and
+            ``counts`` says so.
     """
 
     reason: str
@@ -273,6 +297,12 @@ class Summary:
     wall_s: float
     baseline: BaselineComparison | None = None
     failure: str | None = None
+    num_full: int | None = None
+
+    @property
+    def about_ends(self) -> str:
+        """How many children of several steps came to their ends, in words; else empty."""
+        return "" if self.num_full is None else f"{self.num_full} trained to the end"
 
 
 class Tracker(Protocol):

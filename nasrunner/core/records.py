@@ -14,6 +14,9 @@ Kind = Literal["train", "estimate", "supernet"]
 
 Status = Literal["completed", "paused", "stopped", "failed", "invalid", "duplicate"]
 
+Extent = tuple[int | None, tuple[tuple[str, float], ...]]
+"""How much of a training is asked for: after how many epochs it is paused, and its fidelity."""
+
 MEASURED = ("completed", "paused", "stopped")
 """The statuses of proposals that were trained, or estimated, as far as was asked."""
 
@@ -106,8 +109,22 @@ class Proposal:
         return self.kind == "train" and self.continues is None
 
     @property
+    def extent(self) -> Extent:
+        """How much of a training it asks for, where the training has not begun before."""
+        if self.is_plain:
+            return None, ()
+        return self.until, tuple(sorted(self.fidelity.items()))
+
+    @property
     def is_plain(self) -> bool:
-        """Whether it trains a child from its first weights to its end."""
+        """Whether it trains a child from its first weights to its end.
+
+        A study says so by its identity: ``until`` may come too late to pause the training.
+        """
+        return self.key == self.hash if self.identity is not None else self._asks_for_no_more
+
+    @property
+    def _asks_for_no_more(self) -> bool:
         return self.kind == "train" and not (self.fidelity or self.until or self.sources)
 
     @cached_property
@@ -116,7 +133,7 @@ class Proposal:
 
         Of a plain training it is the architecture's hash alone.
         """
-        if self.is_plain:
+        if self._asks_for_no_more:
             return self.hash
         sources = [[each.child, each.what] for each in self.sources]
         told = [self.kind, self.hash, sorted(self.fidelity.items()), self.until, sources]
@@ -229,8 +246,9 @@ class Outcome:
     @property
     def is_full(self) -> bool:
         """Whether its reward is that of a child trained to its end, at full fidelity."""
-        plain = self.proposal.kind == "train" and not self.proposal.fidelity
-        return plain and self.status == "completed"
+        if self.status != "completed" or self.proposal.kind != "train":
+            return False
+        return self.proposal.is_plain or not self.proposal.fidelity
 
     @property
     def known_reward(self) -> float:

@@ -41,7 +41,7 @@ V = TypeVar("V")
 """What stands for a tensor while a network is traced."""
 
 
-class Part(Protocol):
+class Traceable(Protocol):
     """What can be traced: a frozen ``Space``."""
 
     is_function: ClassVar[bool]
@@ -53,7 +53,7 @@ class Part(Protocol):
     def trace(self, tracer: "Tracer[V]", x: V) -> V:
         """As of ``Space``."""
 
-    def stands_for(self, tracer: "Tracer[Any]") -> "Part | None":
+    def stands_for(self, tracer: "Tracer[Any]") -> "Traceable | None":
         """As of ``Space``."""
 
     def title(self) -> str:
@@ -73,20 +73,20 @@ class Tracer(ABC, Generic[V]):
     tracer says what a value is: the node of a graph, or what is known of the paths that lead there.
     """
 
-    labels: Mapping[str, "Part"] = MappingProxyType({})
+    labels: Mapping[str, "Traceable"] = MappingProxyType({})
     """What each label stands for where tracing is now."""
 
-    def run(self, part: "Part", x: V) -> V:
+    def run(self, part: "Traceable", x: V) -> V:
         """What comes out of a part of the network."""
         return self.apply(part, x) if part.is_one_operation() else part.trace(self, x)
 
-    def repeat(self, part: "Part", times: int, x: V) -> V:
+    def repeat(self, part: "Traceable", times: int, x: V) -> V:
         """What comes out of a part that is applied several times in series."""
         for _ in range(times):
             x = self.run(part, x)
         return x
 
-    def sharing(self, label: str, module: "Part", body: "Part", x: V) -> V:
+    def sharing(self, label: str, module: "Traceable", body: "Traceable", x: V) -> V:
         """What comes out of a part in which a label stands for a module."""
         before = self.labels
         self.labels = {**before, label: module}
@@ -94,12 +94,12 @@ class Tracer(ABC, Generic[V]):
         self.labels = before
         return out
 
-    def meaning(self, label: str) -> "Part":
+    def meaning(self, label: str) -> "Traceable":
         """The module that a label stands for."""
         return self.labels[label]
 
     @abstractmethod
-    def apply(self, part: "Part", x: V) -> V:
+    def apply(self, part: "Traceable", x: V) -> V:
         """What a module makes of a value, as one operation."""
 
     @abstractmethod

@@ -1,12 +1,17 @@
-"""What a configured tracker offers beside a study: retrained networks, and records to read."""
+"""What a configured tracker offers beside a study, and how several are told of one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from nasrunner.core.ports import Blueprint, StudyInfo, Tracker
-from nasrunner.core.records import Outcome
+from nasrunner.core.errors import NasRunnerError
+from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary, Tracker
+from nasrunner.core.records import Outcome, Proposal
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -145,3 +150,71 @@ class PublicTracker(Tracker, Protocol):
         Raises:
             Exception: not all could be recorded; the networks stand in their folders.
         """
+
+
+class ToldTrackers:
+    """Tells trackers what happens to a study; one that fails at it stops neither it nor the others.
+
+    That is said once, when it fails, and once more at the end. It is told nothing in between.
+    When a study opens nothing is lost yet: there an error is the study's.
+
+    Args:
+        trackers: each with what people call it, in the order in which they are told.
+    """
+
+    def __init__(self, trackers: Iterable[tuple[str, Tracker]]) -> None:
+        self._trackers = list(trackers)
+        self._failed: dict[int, int] = {}
+        """Place of a tracker -> the child that it has failed at."""
+
+    def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
+        """Opens all of them.
+
+        Raises:
+            Exception: one cannot record the study.
+        """
+        for _, tracker in self._trackers:
+            tracker.open(info, state, inspect)
+
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
+        """As of ``Tracker``."""
+        self._tell(lambda tracker: tracker.started(proposal, blueprint), proposal)
+
+    def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
+        """As of ``Tracker``."""
+        self._tell(lambda tracker: tracker.recorded(outcome, blueprint), outcome.proposal)
+
+    def close(self, summary: Summary) -> None:
+        """Closes all of them, those that have failed, too."""
+        for place, index in self._failed.items():
+            name, _ = self._trackers[place]
+            _log.warning("%s has recorded nothing from child %d on", name, index)
+        for place, (name, tracker) in enumerate(self._trackers):
+            try:
+                tracker.close(summary)
+            except Exception as error:  # a user's own may raise anything
+                if place not in self._failed:
+                    _log.warning("%s could not be closed: %s", name, _named(error))
+
+    def _tell(self, what: Callable[[Tracker], None], proposal: Proposal) -> None:
+        for place, (name, tracker) in enumerate(self._trackers):
+            if place in self._failed:
+                continue
+            try:
+                what(tracker)
+            except Exception as error:  # a user's own may raise anything
+                self._failed[place] = proposal.index
+                _log.warning(
+                    "%s failed at child %d and is told nothing more; the study goes on: %s",
+                    name,
+                    proposal.index,
+                    _named(error),
+                )
+                _log.info("%s failed", name, exc_info=error)
+
+
+def _named(error: Exception) -> str:
+    """An error in one line."""
+    if isinstance(error, NasRunnerError):
+        return str(error)
+    return f"{type(error).__name__}: {error}".splitlines()[0]

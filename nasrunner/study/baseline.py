@@ -1,12 +1,18 @@
-"""A second search beside a study, with the same budget in the same workers, to compare it with."""
+"""A second search beside a study, as long and in the same workers, to compare it with."""
 
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ports import BaselineComparison, Executor, Summary
 from nasrunner.study.loop import Study
 
+_ROUNDING = 1e-6
+"""Thirds of a child add up to less than a whole one."""
+
 
 class SideBySide:
     """Runs a study and its baseline, which never gets ahead by more than the child it is owed.
+
+    Both train for as many epochs (see ``Effort``): as many children where these are trained
+    through, fewer beside a study that pauses or stops most of its own.
 
     Args:
         study: what the user asked for.
@@ -46,22 +52,26 @@ class SideBySide:
             for outcome in self.executor.wait():
                 owner = self.study if self.study.owns(outcome) else self.baseline
                 owner.take(outcome)
-        self.baseline.stop("it has as many children as the study")
+        self.baseline.stop("it has trained as long as the study")
         self.baseline.close()
         return self.study.close(self._comparison())
 
     def _propose(self) -> bool:
         """One child of the search that is behind; of the study where they are even."""
-        if self.baseline.num_committed < self.study.num_committed and self.baseline.propose():
+        is_behind = self.baseline.effort < self.study.effort - _ROUNDING
+        if is_behind and self.baseline.propose():
             return True
         return self.study.propose()
 
     def _comparison(self) -> BaselineComparison:
         name = type(self.baseline.searcher).__name__
-        return compare(name, self.study.history, self.baseline.history)
+        efforts = self.study.effort, self.baseline.effort
+        return compare(name, self.study.history, self.baseline.history, efforts)
 
 
-def compare(name: str, mine: History, theirs: History) -> BaselineComparison:
+def compare(
+    name: str, mine: History, theirs: History, efforts: tuple[float, float] | None = None
+) -> BaselineComparison:
     """A study's outcomes against those of its baseline.
 
     Rewards after different numbers of epochs are not compared.
@@ -73,6 +83,7 @@ def compare(name: str, mine: History, theirs: History) -> BaselineComparison:
         name: the baseline's searcher.
         mine: of the study.
         theirs: of the baseline.
+        efforts: of both, as of ``BaselineComparison``.
     """
     (first, rung), (second, other_rung) = mine.shown(), theirs.shown()
 
@@ -85,6 +96,7 @@ def compare(name: str, mine: History, theirs: History) -> BaselineComparison:
     return BaselineComparison(
         name=name,
         num_children=(mine.num_spent, theirs.num_spent),
+        efforts=efforts,
         best=difference_of_best(1),
         top_5=difference_of_best(5),
     )

@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO
 
 from rich.console import Console, Group, RenderableType
@@ -21,27 +20,26 @@ from rich.text import Text
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
+from nasrunner.trackers.wording import (
+    BESIDE,
+    STYLES,
+    best_table,
+    clock,
+    counted,
+    in_epochs,
+    many,
+    noun,
+    recorded_before,
+    traceback,
+    why,
+)
 
 _ROOT_LOGGER = "nasrunner"
 _GONE = (OSError, ValueError)  # a terminal that is closed, or whose disk is full
-_STYLES = {
-    "failed": ("failed", "failed", "red"),
-    "invalid": ("invalid", "invalid", "yellow"),
-    "paused": ("paused", "paused", "green"),
-    "stopped": ("stopped", "stopped", "yellow"),
-    "continued": ("continued", "continued", "green"),
-    "estimates": ("estimate", "estimates", "green"),
-    "supernets": ("supernet", "supernets", "green"),
-}
-"""What the live display counts: the word for one, for several, and the colour of both."""
-
-_BESIDE = ("estimates", "supernets")
-"""What a study counts and is no child."""
 
 
 class ProgressDisplay:
@@ -85,7 +83,7 @@ class ProgressDisplay:
         self._opened = time.monotonic()
         self._num_earlier = self._history.num_spent
         self.listen()
-        before = _recorded_before(self._history)
+        before = recorded_before(self._history)
         self._print(Text(f"{info.name} in {short(info.folder)}{before}", style="bold"))
         if self.is_live:
             # A new renderable each time: the clock ticks between two children, too.
@@ -114,7 +112,7 @@ class ProgressDisplay:
         if not self.is_live:
             self._print(self._line(outcome))
         elif outcome.status == "failed" and (reason := self._reason(outcome)):
-            self.warn(f"{_noun(outcome.proposal)} {outcome.proposal.index} failed: {reason}")
+            self.warn(f"{noun(outcome.proposal)} {outcome.proposal.index} failed: {reason}")
 
     def warn(self, message: str) -> None:
         """Prints a warning, above the live display where there is one; the same one only once."""
@@ -126,24 +124,22 @@ class ProgressDisplay:
     def close(self, summary: Summary) -> None:
         self._stop()
         if summary.best:
-            self._print(_best_table(summary, self._begun_as))
+            self._print(best_table(summary, self._begun_as))
             if (epochs := summary.best[0].get("epochs")) is not None:
-                told = f"None was trained to its end: these were paused after {_epochs(epochs)}."
+                told = f"None was trained to its end: these were paused after {in_epochs(epochs)}."
                 self._print(Text(told))
         self._print(Text.assemble(("Ended: ", "bold"), summary.reason))
         if summary.failure is not None:
             self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
         self._print(Text.assemble(("Children: ", "bold"), self._counted(summary)))
-        spent = (
-            f"{_clock(summary.wall_s)}; training, summed over children: {_clock(summary.cost_s)}"
-        )
+        spent = f"{clock(summary.wall_s)}; training, summed over children: {clock(summary.cost_s)}"
         self._print(Text.assemble(("Time: ", "bold"), spent))
         if summary.baseline is not None:
             self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))
         if self._info is not None:
             failed = (o.proposal for o in self._history.outcomes if o.status == "failed")
             if (first := next(failed, None)) is not None:
-                told = _traceback(self._info.folder, first)
+                told = traceback(self._info.folder, first)
                 self._print(Text.assemble(("Traceback: ", "bold"), told))
             self._print(Text.assemble(("Folder: ", "bold"), short(self._info.folder)))
             if summary.reason == "interrupted":
@@ -160,11 +156,12 @@ class ProgressDisplay:
     def _counted(self, summary: Summary) -> str:
         """How many children there are by what became of them; then what is beside them."""
         counts = [(name, number) for name, number in summary.counts.items() if number]
-        text = ", ".join(_counted(*each) for each in counts if each[0] not in _BESIDE) or "none"
+        text = ", ".join(counted(*each) for each in counts if each[0] not in BESIDE) or "none"
+        text += f"; {summary.about_ends}" if summary.about_ends else ""
         outcomes = self._history.outcomes
         if diverged := sum(o.reward is not None and "diverged" in o.metrics for o in outcomes):
             text += f"; {diverged} with a reward diverged"
-        if beside := ", ".join(_counted(*each) for each in counts if each[0] in _BESIDE):
+        if beside := ", ".join(counted(*each) for each in counts if each[0] in BESIDE):
             text += f"; beside them {beside}"
         return text
 
@@ -182,16 +179,16 @@ class ProgressDisplay:
 
     def _line(self, outcome: Outcome) -> Text:
         """``child 7  0.9812  3.1 s  best 0.9834 (child 4)``."""
-        line = Text(f"{_noun(outcome.proposal)} {outcome.proposal.index:<4} ")
+        line = Text(f"{noun(outcome.proposal)} {outcome.proposal.index:<4} ")
         if outcome.reward is not None:
             style = "bold" if self._is_best(outcome) else ""
             line.append(f"{outcome.reward:<8.5g} ", style=style)
         elif outcome.proposal.kind == "supernet" and outcome.status == "completed":
-            line.append(f"found {_many(len(outcome.found), 'child', 'children')} ")
+            line.append(f"found {many(len(outcome.found), 'child', 'children')} ")
         elif outcome.status == "duplicate":
             line.append("duplicate: ")
         else:
-            reason = self._reason(outcome) or f"as {self._first_with[_why(outcome)]}"
+            reason = self._reason(outcome) or f"as {self._first_with[why(outcome)]}"
             line.append(f"{outcome.status}: {reason} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as child {outcome.reused_from} ")
@@ -210,17 +207,17 @@ class ProgressDisplay:
             parts.append(f"goes on with child {source}")
         parts += [f"{key}={value:g}" for key, value in proposal.fidelity.items()]
         if outcome.status == "paused":
-            parts.append(f"paused after {_epochs(proposal.until)}")
+            parts.append(f"paused after {in_epochs(proposal.until)}")
         if outcome.status == "stopped":
             lengths = [len(values) for values in outcome.curve.values()]
             asked = self._state.stopping.get(proposal.index)
-            parts.append(f"stopped after {_epochs(max(lengths, default=asked))}")
+            parts.append(f"stopped after {in_epochs(max(lengths, default=asked))}")
         return ", ".join(parts)
 
     def _reason(self, outcome: Outcome) -> str:
         """Why a child has no reward; empty where another had none for the same reason before."""
-        mine = f"{_noun(outcome.proposal)} {outcome.proposal.index}"
-        first = self._first_with.setdefault(_why(outcome), mine)
+        mine = f"{noun(outcome.proposal)} {outcome.proposal.index}"
+        first = self._first_with.setdefault(why(outcome), mine)
         return last_line(outcome.error) if first == mine else ""
 
     def _status(self) -> RenderableType:
@@ -238,12 +235,12 @@ class ProgressDisplay:
             bar.add_row(Spinner("dots"), f"{done} children", "")
         parts = [(f"{len(self._running)} running", "cyan")]
         history = self._history  # which changes meanwhile, in another thread
-        for name, (one, several, style) in _STYLES.items():
+        for name, (one, several, style) in STYLES.items():
             count = (history.statuses if name == "failed" else history.counts)[name]
-            parts += [(_many(count, one, several), style)] if count else []
+            parts += [(many(count, one, several), style)] if count else []
         parts += [(self._best_text(), "bold")]
         parts += [(self.beside(), "cyan")] if self.beside is not None else []
-        parts += [(f"{_clock(elapsed_s)} elapsed", "dim")]
+        parts += [(f"{clock(elapsed_s)} elapsed", "dim")]
         figures = Text("  ·  ", style="dim").join(Text(text, style) for text, style in parts)
         return Group(bar, figures)
 
@@ -254,14 +251,14 @@ class ProgressDisplay:
         if not self._info.max_children or done < 1:
             return ""
         remaining = max(0, self._info.max_children - self._history.num_spent)
-        return f"about {_clock(elapsed_s / done * remaining)} left"
+        return f"about {clock(elapsed_s / done * remaining)} left"
 
     def _best_text(self) -> str:
         ranking, until = self._history.shown()
         best = ranking.top()
         if best is None:
             return "no reward yet"
-        rung = "" if until is None else f" after {_epochs(until)}"
+        rung = "" if until is None else f" after {in_epochs(until)}"
         mean = mean_of(best.num_trainings, best.spread)
         return f"best {best.reward:.5g}{mean}{rung} (child {best.index})"
 
@@ -312,73 +309,3 @@ class _WarningHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.display.warn(record.getMessage())
-
-
-def _best_table(summary: Summary, begun_as: Callable[[int], int]) -> Table:
-    runs = [begun_as(best["index"]) for best in summary.best[:5]]
-    has_lines = any(run != best["index"] for run, best in zip(runs, summary.best, strict=False))
-    table = Table(title="Best children", title_justify="left", title_style="bold", box=None)
-    for name in ("", *(["child"] if has_lines else []), "run", "reward", "parameters"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("architecture", overflow="fold", ratio=1)
-    for rank, best in enumerate(summary.best[:5], start=1):
-        parameters = best.get("parameters")
-        table.add_row(
-            f"{rank}",
-            *([f"{best['index']:04d}"] if has_lines else []),  # its folder
-            f"{runs[rank - 1]:04d}",  # how its MLflow run begins, and mostly its folder
-            f"{best['reward']:.5g}{mean_of(best['trainings'], best['reward_std'])}",
-            "–" if parameters is None else f"{parameters:,.0f}",
-            Text(printable(str(best["architecture"]))),
-        )
-    return table
-
-
-def _counted(name: str, count: int) -> str:
-    saved = {
-        "reused": " (duplicates, not trained again)",
-        "repeated": " (invalid, proposed again)",
-        "duplicate": " (replaced)",
-    }
-    return f"{_many(count, name.removesuffix('s'), name)}{saved.get(name, '')}"
-
-
-def _recorded_before(history: History) -> str:
-    """What a study that is resumed has already."""
-    counts = history.counts
-    others = [_many(counts[n], *_STYLES[n][:2]) for n in ("continued", *_BESIDE) if counts[n]]
-    num_children = sum(n for name, n in counts.items() if name not in ("continued", *_BESIDE))
-    parts = [_many(num_children, "child", "children")] if num_children else []
-    told = ", ".join([*parts, *others])
-    return f", {told} recorded before" if told else ""
-
-
-def _traceback(folder: Path, first: Proposal) -> str:
-    """Where the error of the first failed child stands in full."""
-    kept = ChildFolder.of(folder, first.index).file(OUTCOME)
-    where = short(kept if kept.is_file() else folder / "ledger.jsonl")
-    told = f"of {_noun(first)} {first.index} in {where}"
-    return f"{told}; all: nasrunner-report from={short(folder)}"
-
-
-def _noun(proposal: Proposal) -> str:
-    return "child" if proposal.kind == "train" else proposal.kind
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
-
-
-def _epochs(count: int | None) -> str:
-    return "some epochs" if count is None else _many(count, "epoch", "epochs")
-
-
-def _why(outcome: Outcome) -> str:
-    return f"{outcome.status}: {last_line(outcome.error)}"
-
-
-def _clock(seconds: float) -> str:
-    """``0:07``, ``12:30`` or ``3:04:05``."""
-    minutes, second = divmod(round(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

@@ -1,6 +1,5 @@
 """Records a study with several trackers at once."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -8,7 +7,7 @@ from nasrunner.core.errors import ConfigError, TrackingError
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
-from nasrunner.core.tracking import PublicTracker, Records, RetrainedNetwork
+from nasrunner.core.tracking import PublicTracker, Records, RetrainedNetwork, ToldTrackers
 
 _MEMBERS = ("files", "prepare", "open", "started", "recorded", "close", "retrained")
 """What a tracker has that is asked for without being asked whether it is there."""
@@ -17,6 +16,7 @@ _MEMBERS = ("files", "prepare", "open", "started", "recorded", "close", "retrain
 class SeveralTrackers:
     """Tells each of its trackers everything, in the order in which they are configured.
 
+    One that fails while a study runs stops neither it nor the others; see ``ToldTrackers``.
     What ``files`` and ``records`` say is found at the trackers themselves.
 
     Args:
@@ -47,6 +47,9 @@ class SeveralTrackers:
                     )
                 written[file] = name
         self._trackers = tuple(trackers.values())
+        self._told = ToldTrackers(
+            (f"tracker.trackers.{name}", each) for name, each in trackers.items()
+        )
 
     def prepare(self) -> None:
         for tracker in self._trackers:
@@ -59,22 +62,16 @@ class SeveralTrackers:
         return "\n".join(filter(None, commands)) or None
 
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
-        for tracker in self._trackers:
-            tracker.open(info, state, inspect)
+        self._told.open(info, state, inspect)
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
-        for tracker in self._trackers:
-            tracker.started(proposal, blueprint)
+        self._told.started(proposal, blueprint)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        for tracker in self._trackers:
-            tracker.recorded(outcome, blueprint)
+        self._told.recorded(outcome, blueprint)
 
     def close(self, summary: Summary) -> None:
-        """Closes all of them, also where one fails at it."""
-        with contextlib.ExitStack() as stack:
-            for tracker in reversed(self._trackers):
-                stack.callback(tracker.close, summary)
+        self._told.close(summary)
 
     def retrained(self, info: StudyInfo, networks: Sequence[RetrainedNetwork]) -> None:
         """Gives the networks to all of them, also where one fails at it."""

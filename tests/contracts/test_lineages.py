@@ -73,6 +73,15 @@ def test_only_trainings_to_the_end_are_ranked(tmp_path: Path) -> None:
     assert all("epochs" not in best for best in summary.best)
 
 
+def test_a_summary_says_how_many_children_were_trained_to_their_ends(tmp_path: Path) -> None:
+    study = run(tmp_path)
+    study.run()
+    ends = {o.proposal.hash for o in study.recorder.outcomes if o.status == "completed"}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["num_full"] == len(ends) > 0
+    assert summary["counts"]["continued"] > len(ends)
+
+
 def test_the_longest_rung_is_shown_where_nothing_reached_the_end(tmp_path: Path) -> None:
     never = functools.partial(Halving, rungs=(1, 3, 5))
     summary = run(tmp_path, never, max_children=4).run()

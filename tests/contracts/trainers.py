@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,15 @@ class EpochsTrainer(ToyTrainer):
     reports = True  # type: ignore[misc]
     epoch_s: float = 0.0
     at_once: Mapping[Kind, int] = field(default_factory=lambda: {"estimate": 100})
+
+    def plainest(self, proposal: Proposal) -> Proposal:
+        until = proposal.until
+        is_reached = until is None or until < self.most_epochs(proposal)
+        fidelity = {k: v for k, v in proposal.fidelity.items() if v != EPOCHS}
+        return replace(proposal, until=until if is_reached else None, fidelity=fidelity)
+
+    def most_epochs(self, proposal: Proposal) -> int:
+        return round(proposal.fidelity.get("trainer.max_epochs", EPOCHS))
 
     def num_at_once(self, kind: Kind) -> int:
         return self.at_once.get(kind, 1)

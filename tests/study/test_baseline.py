@@ -1,10 +1,12 @@
 import dataclasses
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nasrunner.core import Outcome, Proposal, Status, StudyInfo, Summary
+from nasrunner.core import Outcome, Proposal, Searcher, Status, StudyInfo, Summary
 from nasrunner.core.ledger.history import History
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.random import RandomSearch
@@ -12,24 +14,31 @@ from nasrunner.study.baseline import SideBySide, compare
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
 from nasrunner.study.rules import Rules
+from tests.contracts.searchers import Halving, MedianStopping
+from tests.contracts.trainers import EPOCHS, EpochsTrainer
 from tests.toys import RULES as RULES_OF_20
 from tests.toys import ToyExecutor, ToyTrainer, chain
 
+EVOLUTION = functools.partial(RegularizedEvolution, population_size=5, tournament_size=2)
 RULES = dataclasses.replace(RULES_OF_20, max_children=30)
 
 
 class Pair:
-    """One session of evolution beside random search in one pool, in a folder of their own."""
+    """One session of a search beside random search in one pool, in a folder of their own."""
 
-    def __init__(self, folder: Path, rules: Rules = RULES, trainer: ToyTrainer | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        rules: Rules = RULES,
+        trainer: ToyTrainer | None = None,
+        searcher: Callable[..., Searcher] = EVOLUTION,
+    ) -> None:
         self.executor = ToyExecutor(slots=3, seed=1)
         self.trainer = trainer or ToyTrainer(chain())
-        searcher = RegularizedEvolution(
-            population_size=5, tournament_size=2, space=chain(), seed=rules.seed
-        )
-        self.study = self._study(folder, searcher, rules)
+        folder.mkdir(exist_ok=True)
+        self.study = self._study(folder, searcher(space=chain(), seed=rules.seed), rules)
         random = RandomSearch(space=chain(), seed=99)
-        beside = dataclasses.replace(rules, seed=99, target_reward=None)
+        beside = dataclasses.replace(rules, seed=99, target_reward=None, max_children=None)
         self.baseline = self._study(folder / "baseline", random, beside)
         self.leads: list[int] = []
         self.both = SideBySide(self.study, self.baseline, self.executor)
@@ -56,7 +65,7 @@ class Pair:
         )
 
     def _note_lead(self) -> None:
-        self.leads.append(self.study.num_committed - self.baseline.num_committed)
+        self.leads.append(round(self.study.effort - self.baseline.effort))
 
 
 def events(folder: Path) -> list[tuple]:
@@ -93,6 +102,50 @@ def test_a_study_that_stops_early_ends_its_baseline_at_the_same_number(tmp_path)
     assert summary.reason == "target_reward=0.8 is reached"
     assert 0 < pair.study.history.num_spent < 30
     assert abs(pair.study.history.num_spent - pair.baseline.history.num_spent) <= 1
+
+
+def of_lineages(folder: Path, searcher: Callable[..., Searcher] = Halving) -> Pair:
+    """24 children are begun, and most are never trained through."""
+    rules = dataclasses.replace(RULES, max_children=24)
+    return Pair(folder, rules, EpochsTrainer(chain()), searcher)
+
+
+def epochs_of(study: Study) -> int:
+    """How many were trained."""
+    return round(sum(outcome.cost_s for outcome in study.history.outcomes))
+
+
+@pytest.mark.parametrize("searcher", [Halving, MedianStopping])
+def test_a_baseline_trains_as_many_epochs_as_a_study_that_does_not_train_through(
+    tmp_path: Path, searcher: type[Searcher]
+) -> None:
+    pair = of_lineages(tmp_path, searcher)
+    summary = pair.run()
+    spent, beside = epochs_of(pair.study), epochs_of(pair.baseline)
+    assert spent < 0.8 * 24 * EPOCHS
+    # It is never ahead by more than a child; what is stopped was counted whole while it ran.
+    running = 0 if searcher is Halving else pair.executor.slots
+    assert 0 <= beside - spent < (1 + running) * EPOCHS
+    assert pair.study.history.num_spent == 24
+    assert summary.baseline is not None
+    assert summary.baseline.efforts == pytest.approx((spent / EPOCHS, beside / EPOCHS))
+    assert f"24 and {beside // EPOCHS} children (as many epochs as" in summary.baseline.text()
+
+
+def test_a_resumed_pair_of_lineages_is_as_long(tmp_path: Path) -> None:
+    first = of_lineages(tmp_path)
+
+    def stop_early() -> None:
+        if epochs_of(first.study) > 9:
+            first.both.stop("later")
+
+    first._note_lead = stop_early  # type: ignore[method-assign]
+    first.run()
+    assert epochs_of(first.study) < 20
+    second = of_lineages(tmp_path)
+    second.run()
+    assert second.study.history.num_spent == 24
+    assert 0 <= epochs_of(second.baseline) - epochs_of(second.study) < EPOCHS
 
 
 class Crash(Exception):
@@ -173,4 +226,8 @@ def test_a_child_that_was_trained_again_has_the_mean_of_its_rewards():
 def test_rewards_after_other_numbers_of_epochs_are_not_compared():
     full, paused = history((0, 0.9)), history((0, 0.5), until=3)
     assert compare("RandomSearch", full, paused).best is None
-    assert compare("RandomSearch", paused, history((1, 0.4), until=3)).best == pytest.approx(0.1)
+    found = compare("RandomSearch", paused, history((1, 0.4), until=3), (0.5, 0.5))
+    assert found.best == pytest.approx(0.1)
+    assert found.text().startswith(
+        "against RandomSearch with 1 children (as many epochs as 0.5 that are trained through): "
+    )

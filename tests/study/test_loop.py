@@ -29,7 +29,8 @@ from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.ledger import Ledger
-from nasrunner.study.loop import MAX_KNOWN, Study
+from nasrunner.study.loop import Study
+from nasrunner.study.proposals.budget import MAX_KNOWN
 from nasrunner.study.rules import Rules
 from tests.toys import RULES, ToyExecutor, ToyTrainer, chain, figure1, toy_reward
 

@@ -82,8 +82,10 @@ class LineageStudy(FakeStudy):
         )
 
     def summary(self, reason: str = "max_children=12 is spent") -> Summary:
-        counts = dict(self.state.history.counts)
-        return dataclasses.replace(super().summary(reason), counts=counts, best=[])
+        counts, num_full = dict(self.state.history.counts), self.state.history.num_full
+        return dataclasses.replace(
+            super().summary(reason), counts=counts, best=[], num_full=num_full
+        )
 
     def record(self, tracker: Tracker, index: int) -> None:
         outcome = self.outcome(index)

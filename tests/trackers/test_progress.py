@@ -270,8 +270,8 @@ def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_
     ]
     (told,) = [line for line in lines if line.startswith("Children: ")]
     assert told == (
-        "Children: 3 paused, 1 stopped, 5 continued, 1 completed; beside them 1 supernet, "
-        "3 estimates"
+        "Children: 3 paused, 1 stopped, 5 continued, 1 completed; 3 trained to the end; beside "
+        "them 1 supernet, 3 estimates"
     )
 
 

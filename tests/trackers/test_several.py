@@ -1,8 +1,9 @@
 """Several trackers of one study, a user's own among them."""
 
+import contextlib
 import csv
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,21 @@ from omegaconf import OmegaConf
 
 from nasrunner.__main__ import main
 from nasrunner.compose.construct import construct
-from nasrunner.core import ConfigError, StudyInfo, Summary
+from nasrunner.core import (
+    Blueprint,
+    ConfigError,
+    Outcome,
+    Proposal,
+    StudyInfo,
+    Summary,
+    Tracker,
+)
 from nasrunner.core.errors import TrackingError
+from nasrunner.study.loop import Study
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.several import SeveralTrackers
 from nasrunner.trackers.table import CsvTracker
+from tests.study.test_loop import Run, with_rules
 
 Command = Callable[..., None]
 
@@ -179,28 +190,96 @@ def test_a_tracker_added_to_a_strangers_study_does_not_trust_those_it_has(
 class Failing(NoTracker):
     """Notes what it is given, and fails at it."""
 
-    def __init__(self, ui_command: str | None = None) -> None:
+    def __init__(self, ui_command: str | None = None, fails_at: Sequence[str] = ()) -> None:
         self.ui_command = ui_command
+        self.fails_at = fails_at
         self.was_told: list[str] = []
 
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
+        self._tell(f"started {proposal.index}")
+
+    def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
+        self._tell(f"recorded {outcome.proposal.index}")
+
     def close(self, summary: Summary) -> None:
-        self.was_told.append("close")
-        raise RuntimeError("cannot be closed")
+        self._tell("close")
 
     def retrained(self, info: StudyInfo, networks: Any) -> None:
-        self.was_told.append("retrained")
-        raise RuntimeError("takes no network")
+        self._tell("retrained")
+
+    def _tell(self, what: str) -> None:
+        self.was_told.append(what)
+        if what in self.fails_at:
+            raise RuntimeError(f"cannot take {what}\nbecause")
 
 
-def test_one_that_fails_keeps_no_other_from_its_end(tmp_path: Path) -> None:
-    failing = [Failing(), Failing("look here")]
+def test_one_that_fails_keeps_no_other_from_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = [Failing(fails_at=("close", "retrained")) for _ in range(2)]
+    failing[1].ui_command = "look here"
     several = SeveralTrackers({"a": failing[0], "b": NoTracker(), "c": failing[1]})
-    with pytest.raises(RuntimeError, match="cannot be closed"):
-        several.close(Summary("it is over", {}, [], 0.0, 0.0))
-    with pytest.raises(TrackingError, match=r"^takes no network; takes no network$"):
+    several.close(Summary("it is over", {}, [], 0.0, 0.0))
+    assert caplog.messages == [
+        f"tracker.trackers.{name} could not be closed: RuntimeError: cannot take close"
+        for name in "ac"
+    ]
+    with pytest.raises(TrackingError, match="cannot take retrained\nbecause; cannot take retr"):
         several.retrained(StudyInfo("a", tmp_path, {}, None), [])
     assert [each.was_told for each in failing] == [["close", "retrained"]] * 2
     assert several.ui_command == "look here"
+
+
+@pytest.mark.parametrize("is_one_of_several", [True, False])
+@pytest.mark.parametrize("fails_at", [("started 1",), ("recorded 1", "close")])
+def test_one_that_fails_in_a_study_is_told_nothing_more_and_named_at_the_end(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    fails_at: Sequence[str],
+    is_one_of_several: bool,
+) -> None:
+    failing, other = Failing(fails_at=fails_at), Failing()
+    name = "tracker.trackers.mine" if is_one_of_several else "tracker Failing"
+    trackers: list[Tracker] = [failing, other]
+    if is_one_of_several:
+        trackers = [SeveralTrackers({"mine": failing, "other": other})]
+    study = Run(tmp_path, rules=with_rules(max_children=3)).study
+    study = Study(
+        space=study.space,
+        searcher=study.searcher,
+        trainer=study.trainer,
+        executor=study.executor,
+        trackers=trackers,
+        ledger=study.ledger,
+        rules=study.rules,
+        info=study.info,
+    )
+    with contextlib.closing(study.ledger):
+        assert study.run().counts == {"completed": 3}
+    everything = [f"{what} {index}" for index in range(3) for what in ("started", "recorded")]
+    assert other.was_told == [*everything, "close"]
+    assert failing.was_told == [*everything[: everything.index(fails_at[0]) + 1], "close"]
+    warned = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert warned == [
+        f"{name} failed at child 1 and is told nothing more; the study goes on: RuntimeError: "
+        f"cannot take {fails_at[0]}",
+        f"{name} has recorded nothing from child 1 on",
+    ]
+
+
+def test_the_terminal_shows_a_users_tracker_that_fails(
+    command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("my_tracker_of_tests.py")
+    path.write_text(MINE.replace("self._tell(outcome.", "self._tel(outcome."), encoding="utf-8")
+    sys.modules.pop("my_tracker_of_tests", None)
+    command(*OWN, *QUICK, *SEVERAL, ONE_MORE)
+    assert in_table(Path("study")) == ["0", "1"]
+    out = capsys.readouterr().out
+    assert out.count("warning: tracker.trackers.mine") == 2
+    assert "failed at child 0 and is told nothing more; the study goes on: AttributeError" in out
+    assert "warning: tracker.trackers.mine has recorded nothing from child 0 on" in out
+    assert "Ended: max_children=2 is spent" in out
 
 
 @pytest.mark.parametrize(

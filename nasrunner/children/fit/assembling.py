@@ -145,7 +145,8 @@ def _callbacks(
     )
     stop = StopFile(files.folder) if plan.is_stoppable else None
     ending = EndsEarly(plan.until, stop, reporting, progress.write, keeps_last=keep.keeps_last)
-    ranks = Ranks(files.folder, architecture=plan.proposal.hash, lines=len(attempt.curves))
+    facts = {"architecture": plan.proposal.hash, "lines": len(attempt.curves)}
+    ranks = Ranks(files.folder, attempt.processes, **facts)
     return Callbacks(keep, progress, ending, ranks)
 
 

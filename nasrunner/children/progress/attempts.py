@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
+from nasrunner.children.ranks import RankProcesses
 from nasrunner.core import MachineError, Outcome, Proposal
 from nasrunner.core.machine.child_folder import NO_METRICS
 from nasrunner.core.machine.faults import machine_fault
@@ -48,9 +49,14 @@ class Result:
 
 
 class Attempt:
-    """What an attempt at a child has come to: its curves, and what they cost."""
+    """What an attempt at a child has come to: its curves, and what they cost.
+
+    Attributes:
+        processes: those of its other ranks; all fits of the attempt have the same.
+    """
 
     def __init__(self) -> None:
+        self.processes: RankProcesses = {}
         self._keeps_last = False
         self._curves: list[Line] = []
         self._earlier_s = 0.0

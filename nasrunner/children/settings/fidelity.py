@@ -29,6 +29,21 @@ def reduced(config: Config, fidelity: Mapping[str, float]) -> Config:
     return applied(config, [(k, int(v) if whole[k] else v) for k, v in fidelity.items()])
 
 
+def effective(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
+    """What of a fidelity changes the configuration, integers as integers.
+
+    Args:
+        config: the child's configuration.
+        fidelity: as of ``reduced``.
+    """
+    values = dict(_entries(config))
+    return {
+        key: int(number) if isinstance(values[key], int) else float(number)
+        for key, number in fidelity.items()
+        if number != values[key]
+    }
+
+
 def check_fidelity(
     config: Config, fidelity: Mapping[str, float], searched: Collection[str]
 ) -> None:

@@ -4,7 +4,7 @@ import functools
 import math
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ class Lookup:
         """What the row of an architecture is called."""
         return self.template.format(*self._spelt(genotype))
 
+    def columns(self, proposal: Proposal) -> Columns:
+        """What of its row is read for a proposal."""
+        return self.fidelities.of(proposal) or self.plain
+
     def load(self) -> Sequence[str]:
         """Reads the table, once a process; a rehearsal that has nothing to remark.
 
@@ -55,7 +59,7 @@ class Lookup:
         row = self.table.rows().get(key)
         if row is None:
             return Outcome(proposal, "failed", error=f"{self.table.path} has no row {key!r}")
-        columns = self.fidelities.of(proposal) or self.plain
+        columns = self.columns(proposal)
         return Outcome(
             proposal,
             "completed",
@@ -170,6 +174,14 @@ class TabularTrainer:
                 f"proposals of kind=train without until and sources, got {proposal.to_json()}"
             )
         self.lookup.fidelities.check(proposal.fidelity)
+
+    def plainest(self, proposal: Proposal) -> Proposal:
+        is_as_plain = self.lookup.columns(proposal) == self.lookup.plain
+        return replace(proposal, fidelity={}) if is_as_plain else proposal
+
+    def most_epochs(self, proposal: Proposal) -> int | None:
+        cost_s = self.lookup.columns(proposal).cost_s
+        return round(cost_s.epochs) if isinstance(cost_s, LinearCost) else None
 
     def num_at_once(self, kind: Kind) -> int:
         return 1

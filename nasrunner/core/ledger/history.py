@@ -22,6 +22,7 @@ class History:
         cost_s: seconds spent training.
         worst_reward: of the children that were trained to their ends; infinite without one.
         ranking: the architectures by the rewards of full trainings.
+        num_full: children that were trained to their ends, be it in several steps.
     """
 
     def __init__(self) -> None:
@@ -32,9 +33,9 @@ class History:
         self.worst_reward = math.inf
         self.ranking = Ranking()
         self.num_failed = 0
+        self.num_full = 0
         self._rungs: dict[int, Ranking] = {}
         self._evaluated: dict[str, Outcome] = {}
-        self._num_plain = 0
 
     def add(self, outcome: Outcome) -> None:
         """Takes an outcome that stands in the ledger."""
@@ -47,11 +48,11 @@ class History:
         self.num_failed += is_failed and proposal.kind == "train"
         if outcome.status != "duplicate" and proposal.key not in self._evaluated:
             self._evaluated[proposal.key] = outcome
-            self._num_plain += proposal.is_plain
         if not outcome.is_full:
             if outcome.status == "paused" and proposal.until is not None:
                 self._rungs.setdefault(proposal.until, Ranking()).add(outcome)
             return
+        self.num_full += outcome.reused_from is None
         if outcome.reward is not None:
             self.worst_reward = min(self.worst_reward, outcome.reward)
         self.ranking.add(outcome)
@@ -67,6 +68,11 @@ class History:
         longest = max(self._rungs)
         return self._rungs[longest], longest
 
+    @property
+    def has_steps(self) -> bool:
+        """Whether children were trained in steps: paused, and gone on with."""
+        return self.statuses["paused"] > 0 or self.counts["continued"] > 0
+
     def compares(self, outcome: Outcome) -> bool:
         """Whether an outcome is one of those that ``shown`` ranks."""
         _, until = self.shown()
@@ -77,11 +83,6 @@ class History:
     def evaluated(self, key: str) -> Outcome | None:
         """The first outcome of a proposal with this identity, if there is one."""
         return self._evaluated.get(key)
-
-    @property
-    def num_distinct(self) -> int:
-        """How many architectures have the outcome of a plain training."""
-        return self._num_plain
 
     @property
     def num_spent(self) -> int:

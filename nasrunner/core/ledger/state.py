@@ -18,8 +18,9 @@ from nasrunner.core.ledger.events import (
 )
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.lineages import Lineages
+from nasrunner.core.ledger.repeats import Repeats
 from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import Extent, Outcome, Proposal
 
 
 class StudyState:
@@ -34,7 +35,9 @@ class StudyState:
         history: the outcomes, and what follows from them.
         in_flight: the proposals without an outcome, by index.
         times_proposed: how often each identity was proposed.
-        known: the architectures that were proposed.
+        begun: the architectures that children were to be begun of, by how much of their training.
+        num_plain: how many architectures were to be trained from first weights to the end.
+        repeats: how many proposals in a row have brought nothing new.
         num_roots_in_flight: children that were begun and have no outcome yet.
         outcomes: by index, in the order they were recorded.
         num_epochs: how many epochs each child with a curve was trained, by index.
@@ -56,7 +59,9 @@ class StudyState:
         self.history = History()
         self.in_flight: dict[int, Proposal] = {}
         self.times_proposed: Counter[str] = Counter()
-        self.known: set[Key] = set()
+        self.begun: dict[Extent, set[Key]] = {}
+        self.num_plain = 0
+        self.repeats = Repeats()
         self.num_roots_in_flight = 0
         self.outcomes: dict[int, Outcome] = {}
         self.num_epochs: dict[int, int] = {}
@@ -96,13 +101,17 @@ class StudyState:
                 self.began = event
                 self._note(event.fingerprints, ())
             case Resumed():
+                self.repeats.resume()
                 self._note(event.fingerprints, event.changed)
             case Proposed(proposal):
                 self.proposals[proposal.index] = self.in_flight[proposal.index] = proposal
                 self.lineages.add(proposal)
+                self.num_plain += proposal.is_plain and not self.times_proposed[proposal.key]
                 self.times_proposed[proposal.key] += 1
-                self.known.add(key_of(proposal.genotype))
-                self.num_roots_in_flight += proposal.is_root
+                if proposal.is_root:
+                    key = key_of(proposal.genotype)
+                    self.begun.setdefault(proposal.extent, set()).add(key)
+                    self.num_roots_in_flight += 1
                 self.proposed_s[proposal.index] = time_s
             case Reported(report):
                 self.heard[report.index] = report.epoch
@@ -112,6 +121,7 @@ class StudyState:
                 del self.in_flight[outcome.proposal.index]
                 self.num_roots_in_flight -= outcome.proposal.is_root
                 self.history.add(outcome)
+                self.repeats.add(outcome)
                 self.outcomes[outcome.proposal.index] = outcome
                 if outcome.curve:
                     self.num_epochs[outcome.proposal.index] = max(map(len, outcome.curve.values()))

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from nasrunner.core.network.statistics import Measure
 from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Space, argument_names
-from nasrunner.core.tracing import Part, Tracer, largest_shape, stacked_shape
+from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
 
 _SUM, _PRODUCT, _CONCATENATION, _INPUT, _ZERO = "+", "*", "|", "input", "0"
 _COMMUTATIVE = (_SUM, _PRODUCT)
@@ -65,7 +65,7 @@ class GraphTracer(Tracer[Node]):
         """What comes into the network."""
         return self._node(_INPUT, (), shape)
 
-    def apply(self, part: Part, x: Node) -> Node:
+    def apply(self, part: Traceable, x: Node) -> Node:
         shape = self.measure(part, x.shape).out_shape
         if x.is_zero:
             return self._zero(shape)
@@ -138,10 +138,10 @@ class GraphTracer(Tracer[Node]):
         return node
 
 
-_spelt: dict[int, tuple[Part, str]] = {}
+_spelt: dict[int, tuple[Traceable, str]] = {}
 
 
-def spelt(part: Part) -> str:
+def spelt(part: Traceable) -> str:
     """A module with all of its arguments in words, equal for equal ones."""
     found = _spelt.get(id(part))
     if found is None:
@@ -164,7 +164,7 @@ def _in_words(value: Any) -> str:
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def identity_of(network: Part, in_shape: InShape, measure: Measure) -> str:
+def identity_of(network: Traceable, in_shape: InShape, measure: Measure) -> str:
     """A text that is equal for networks of the same canonical form.
 
     Where operations are so alike that too many orders of them would have to be tried, their order

@@ -8,7 +8,7 @@ import numpy as np
 
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import Space
-from nasrunner.core.tracing import Part, Tracer, largest_shape, stacked_shape
+from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
 
 # K = kinds of operations, A = numeric arguments of operations
 
@@ -29,7 +29,7 @@ class Measured(NamedTuple):
     out_shape: Shape
 
 
-Measure = Callable[[Part, InShape], Measured]
+Measure = Callable[[Traceable, InShape], Measured]
 """Measures a module that is one operation; raises SpaceError where it is impossible."""
 
 
@@ -76,8 +76,8 @@ class _Kept(NamedTuple):
     """
 
     known: _Part
-    part: Part
-    uses: Mapping[str, Part]
+    part: Traceable
+    uses: Mapping[str, Traceable]
 
 
 class _Value(NamedTuple):
@@ -117,7 +117,7 @@ class Statistics:
         self.capacity = 32
         self._begin()
 
-    def of(self, network: Part) -> "Row":
+    def of(self, network: Traceable) -> "Row":
         """Looks at a frozen network.
 
         Raises:
@@ -137,7 +137,7 @@ class Statistics:
         self.operations: dict[Hashable, _Part] = {}
         self.parts: dict[Hashable, _Kept] = {}
 
-    def part(self, part: Part, shape: InShape, of: "_Paths") -> _Part:
+    def part(self, part: Traceable, shape: InShape, of: "_Paths") -> _Part:
         """What is known of a part of a network that is being traced."""
         given = shape if isinstance(shape, tuple) else tuple(shape.items())
         key = id(part), given
@@ -151,14 +151,14 @@ class Statistics:
             of.used.update(kept.uses)
         return kept.known
 
-    def _look(self, part: Part, shape: InShape, labels: Mapping[str, Part]) -> "_Kept":
+    def _look(self, part: Traceable, shape: InShape, labels: Mapping[str, Traceable]) -> "_Kept":
         if part.is_one_operation():
             return _Kept(self._operation(part, shape), part, {})
         tracer = _Paths(self, labels)
         out = part.trace(tracer, _Value(shape, 1.0, self.no_counts_3K, 0))
         return _Kept(tracer.summary(out), part, tracer.used)
 
-    def _operation(self, part: Part, shape: InShape) -> _Part:
+    def _operation(self, part: Traceable, shape: InShape) -> _Part:
         given = shape if isinstance(shape, tuple) else tuple(shape.items())
         try:
             found = self.operations.get((part, given))
@@ -170,7 +170,7 @@ class Statistics:
             found = self.operations[part, given] = self._counted(part, shape)
         return found
 
-    def _counted(self, part: Part, shape: InShape) -> _Part:
+    def _counted(self, part: Traceable, shape: InShape) -> _Part:
         counts_3K, numbers_5A = self.no_counts_3K.copy(), self.no_numbers_5A.copy()
         title = part.title()
         for kind in dict.fromkeys((title, part.text())):
@@ -267,16 +267,16 @@ _NUMBERS = ("mean", "smallest", "largest", "last")
 class _Paths(Tracer[_Value]):
     """Follows the paths through a part of a network."""
 
-    def __init__(self, statistics: Statistics, labels: Mapping[str, Part]) -> None:
+    def __init__(self, statistics: Statistics, labels: Mapping[str, Traceable]) -> None:
         self.statistics = statistics
         self.labels = labels
         self.parts: list[_Part] = []
-        self.used: dict[str, Part] = {}
+        self.used: dict[str, Traceable] = {}
 
-    def run(self, part: Part, x: _Value) -> _Value:
+    def run(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
 
-    def repeat(self, part: Part, times: int, x: _Value) -> _Value:
+    def repeat(self, part: Traceable, times: int, x: _Value) -> _Value:
         while (other := part.stands_for(self)) is not None:
             part = other
         known = self.statistics.part(part, x.shape, self)
@@ -291,15 +291,15 @@ class _Paths(Tracer[_Value]):
         counts_3K = x.counts_3K + known.counts_3K
         return _Value(known.out_shape, x.paths * known.paths, counts_3K, behind)
 
-    def apply(self, part: Part, x: _Value) -> _Value:
+    def apply(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
 
-    def sharing(self, label: str, module: Part, body: Part, x: _Value) -> _Value:
+    def sharing(self, label: str, module: Traceable, body: Traceable, x: _Value) -> _Value:
         out = super().sharing(label, module, body, x)
         self.used.pop(label, None)
         return out
 
-    def meaning(self, label: str) -> Part:
+    def meaning(self, label: str) -> Traceable:
         self.used[label] = module = self.labels[label]
         return module
 

@@ -16,8 +16,8 @@ from nasrunner.report.study.evaluations import evaluations
 TOP_COUNTS = (1, 5, 15)
 """How many of the best different children are averaged: those of Zoph & Le 2017, figure 6."""
 
-# What study/loop.py and study/rules.py call an end after which more budget would not have helped,
-# or not have been used.
+# What study/proposals/budget.py and study/rules.py call an end after which more budget would not
+# have helped, or not have been used.
 _EXHAUSTED, _REACHED = "the space is exhausted", "target_reward="
 
 

@@ -10,7 +10,7 @@ from nasrunner.core.annotations import Above, AtLeast
 # B = children of a batch
 
 
-class Objective(Protocol):
+class PolicyObjective(Protocol):
     """The gain that a step of the controller increases, beside a bonus for entropy.
 
     Attributes:

@@ -14,9 +14,9 @@ from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
 from nasrunner.searchers.policy.controller import Controller
-from nasrunner.searchers.policy.objectives import Objective
+from nasrunner.searchers.policy.objectives import PolicyObjective
 from nasrunner.searchers.policy.replicas import Arrivals, Batch, Batches, PolicyWeights, Replicas
-from nasrunner.searchers.policy.rollout import Policy, Rollout
+from nasrunner.searchers.policy.rollout import NumpyController, Rollout
 from nasrunner.searchers.policy.transcript import Transcript
 from nasrunner.searchers.surrogates.outliers import without_outliers
 
@@ -74,7 +74,7 @@ class PolicyGradient(Searcher):
         batches_per_update: Annotated[int, AtLeast(1)],
         baseline_decay: Annotated[float, Within("[0, 1)")],
         entropy_bonus: Annotated[float, AtLeast(0)],
-        objective: Objective,
+        objective: PolicyObjective,
         space: Space,
         seed: Seed,
     ) -> None:
@@ -106,7 +106,7 @@ class PolicyGradient(Searcher):
         )
         self._complete: list[Batch] = []
         self._newest: PolicyWeights | None = None
-        self._policy: tuple[int, Policy] | None = None
+        self._policy: tuple[int, NumpyController] | None = None
         self._replica: Controller | None = None
 
     @property
@@ -210,13 +210,13 @@ class PolicyGradient(Searcher):
             assert copied.grad is not None
             weight.grad = copied.grad.clone() if weight.grad is None else weight.grad + copied.grad
 
-    def _drawing_policy(self) -> tuple[int, Policy]:
+    def _drawing_policy(self) -> tuple[int, NumpyController]:
         """What the next child is drawn with, and how many updates it has had."""
         weights = self.batches.weights
         update = self.num_updates if weights is None else weights.update
         if self._policy is None or self._policy[0] != update:
             controller = self.controller if weights is None else self._replica_with(weights)
-            self._policy = update, Policy(controller)
+            self._policy = update, NumpyController(controller)
         return self._policy
 
     def _weights(self) -> PolicyWeights:

@@ -12,7 +12,7 @@ from nasrunner.searchers.policy.transcript import Transcript
 # (decision kind, option), Q = R + 1: with the walk's start
 
 
-class Policy:
+class NumpyController:
     """A copy of a controller's weights in numpy, to draw with: ten times torch's speed at one step.
 
     Attributes:
@@ -53,7 +53,7 @@ class Rollout:
         log_probability: of these answers together.
     """
 
-    def __init__(self, policy: Policy, rng: np.random.Generator) -> None:
+    def __init__(self, policy: NumpyController, rng: np.random.Generator) -> None:
         self.policy = policy
         self.rng = rng
         self.transcript = Transcript(policy.vocabulary)

@@ -135,7 +135,8 @@ def study_note(study_id: str, summary: Summary | None) -> str:
             )
             for is_ in (False, True)
         )
-        told = f"{counts or 'none'}{'; beside them ' if beside else ''}{beside}"
+        ends = f"; {summary.about_ends}" if summary.about_ends else ""
+        told = f"{counts or 'none'}{ends}{'; beside them ' if beside else ''}{beside}"
         parts.append(f"Ended: {summary.reason}. Children: {told}.")
     if summary is not None and summary.failure is not None:
         parts.append(f"Failed: {_cell(summary.failure)}.")

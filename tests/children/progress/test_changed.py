@@ -1,7 +1,7 @@
 """Going on with other hyperparameters, against loops of torch alone."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 import pytorch_lightning as pl
@@ -14,6 +14,8 @@ from tests.toys import train_one
 
 SGD = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1, "momentum": 0.9}
 ADAM = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.01}
+RMSPROP = {"_target_": "torch.optim.RMSprop", "_partial_": True, "lr": 0.01}
+PLAIN_SGD = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1}
 NUM_EPOCHS, NUM_STEPS = 8, 6  # an epoch
 SWITCH = 3
 
@@ -25,13 +27,20 @@ def searched(key: str, options: list) -> dict:
     }
 
 
-def by_hand(make: list[Callable], rate: Callable[[int, int, int], float], *, keeps_state: bool):
+def by_hand(
+    make: list[Callable],
+    rate: Callable[[int, int, int], float],
+    *,
+    keeps_state: bool,
+    begun: Collection[str] = (),
+):
     """The weights of a child whose optimizer is another one from epoch ``SWITCH`` on.
 
     Args:
         make: makes the first optimizer and the second.
         rate: (0 or 1, epoch, step) -> the learning rate.
         keeps_state: whether the second has the states of the first.
+        begun: what else it has of each parameter, all zeros.
     """
     pl.seed_everything(123, workers=True, verbose=False)
     network, _ = (
@@ -46,6 +55,8 @@ def by_hand(make: list[Callable], rate: Callable[[int, int, int], float], *, kee
             optimizer = make[1](parameters)
             if keeps_state:
                 optimizer.state.update(before.state)
+                for parameter, state in before.state.items():
+                    state.update({name: torch.zeros_like(parameter) for name in begun})
         for rows in torch.randperm(90).split(16):
             optimizer.param_groups[0]["lr"] = rate(which, epoch, step)
             optimizer.zero_grad()
@@ -130,6 +141,27 @@ def test_another_optimizer_starts_afresh(tmp_path):
     expected = by_hand(makes, lambda which, *_: (0.1, 0.01)[which], keeps_state=False)
     assert_close(found, expected)
     assert rates == [0.1] * SWITCH + [0.01] * (NUM_EPOCHS - SWITCH)
+
+
+OPTIONS = [
+    (ADAM, torch.optim.Adam, "amsgrad", [False, True], {"max_exp_avg_sq"}),
+    (ADAM, torch.optim.Adam, "amsgrad", [True, False], set()),
+    (RMSPROP, torch.optim.RMSprop, "momentum", [0.0, 0.9], {"momentum_buffer"}),
+    (RMSPROP, torch.optim.RMSprop, "centered", [False, True], {"grad_avg"}),
+    (PLAIN_SGD, torch.optim.SGD, "momentum", [0.0, 0.9], set()),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "make", "option", "values", "begun"), OPTIONS)
+def test_what_an_option_keeps_beside_the_state_begins_with_it(
+    tmp_path, optimizer, make, option, values, begun
+):
+    """All else goes on: moments, and the steps that they are of."""
+    configured = [{**optimizer, option: value} for value in values]
+    found, _ = gone_on(tmp_path, "optimizer", configured)
+    makes = [lambda p, value=value: make(p, optimizer["lr"], **{option: value}) for value in values]
+    rate = optimizer["lr"]
+    assert_close(found, by_hand(makes, lambda *_: rate, keeps_state=True, begun=begun))
 
 
 def test_another_schedule_is_where_it_would_have_been(tmp_path):

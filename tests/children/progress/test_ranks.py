@@ -1,11 +1,23 @@
 """Pausing, going on, stopping and reporting of children on two devices, each of them a process."""
 
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from nasrunner.core import Proposal, Report
 from nasrunner.core.machine.stop_file import StopFile
 from tests.children.progress.lineages import assert_same, curves, going_on
-from tests.children.studies import assert_all_end, folder_of, make_study, task_of
+from tests.children.studies import (
+    assert_all_end,
+    folder_of,
+    make_study,
+    processes_below,
+    rank_of,
+    task_of,
+    wait_until,
+)
 from tests.toys import train_one
 
 TWO = (
@@ -63,6 +75,26 @@ def test_stages_with_other_settings_are_trained_again_one_after_the_other(tmp_pa
     again = train_one(task, second)
     assert (again.error, again.metrics) == (None, ended.metrics)
     assert curves(study, 1) == lines
+    assert_all_end(tmp_path)
+
+
+def test_a_rank_that_dies_in_a_later_stage_fails_the_child(tmp_path):
+    """The processes of the first stage train the second one, too."""
+    study = make_study(tmp_path, *TWO, "trainer.max_epochs=30000", space={**RATES, **SPACE})
+    task = task_of(study)
+    first = begun(task, until=2)
+    assert train_one(task, first).status == "paused"
+    (folder_of(study, 0) / "last.ckpt").unlink()
+    second = going_on(first, genotype={"hyperparameters/optimizer.lr": 1})
+    path = folder_of(study, 1) / "curves.jsonl"
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(train_one, task, second)
+        wait_until(lambda: path.exists() and path.read_text().count("\n") > 4, timeout_s=200)
+        (process,) = [each for each in processes_below(study) if rank_of(each) == 1]
+        os.kill(process, signal.SIGKILL)
+        outcome = training.result(timeout=60)
+    assert outcome.status == "failed"
+    assert outcome.error.splitlines()[-1] == "rank 1 failed: its process was killed by SIGKILL"
     assert_all_end(tmp_path)
 
 

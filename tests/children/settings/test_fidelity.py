@@ -106,3 +106,51 @@ def test_what_is_not_trained_is_refused_in_a_sentence(fields, evaluation, messag
 def test_what_is_trained_is_taken(fields):
     trainer = make_trainer(is_rehearsed=False)
     trainer.check(proposed(trainer, **fields))
+
+
+RATES_AND_EPOCHS = {
+    "hyperparameters": {"trainer.max_epochs": {"oneof": [2, 6]}, "optimizer.lr": 0.1},
+    "concat": [{"affine": {"units": 10}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_plain"),
+    [
+        ({"until": 3}, False),
+        ({"until": 4}, True),
+        ({"until": 40}, True),
+        ({"fidelity": {"trainer.max_epochs": 4.0}}, True),
+        ({"fidelity": {"trainer.max_epochs": 3}}, False),
+        ({"fidelity": {"trainer.max_epochs": 4, "optimizer.lr": 0.5}}, False),
+    ],
+)
+def test_what_changes_nothing_is_no_part_of_the_identity(fields, is_plain):
+    trainer = make_trainer("trainer.max_epochs=4", is_rehearsed=False)
+    proposal = proposed(trainer, **fields)
+    assert (trainer.plainest(proposal).evaluation == proposal.hash) is is_plain
+
+
+def test_numbers_that_are_equal_are_the_same_fidelity():
+    trainer = make_trainer("trainer.max_epochs=4", is_rehearsed=False)
+    whole, real = (
+        trainer.plainest(proposed(trainer, fidelity={"trainer.max_epochs": number}))
+        for number in (3, 3.0)
+    )
+    assert whole.evaluation == real.evaluation
+
+
+def test_the_epochs_of_a_child_are_those_of_its_hyperparameters_and_fidelity():
+    trainer = make_trainer("trainer.max_epochs=4", space=RATES_AND_EPOCHS, is_rehearsed=False)
+    path = "hyperparameters/trainer.max_epochs"
+    assert [trainer.most_epochs(Proposal(0, {path: index})) for index in (0, 1)] == [2, 6]
+    kinds = [trainer.plainest(Proposal(0, {path: index}, until=4)).until for index in (0, 1)]
+    assert kinds == [None, 4]
+
+
+@pytest.mark.parametrize("limit", ["trainer.max_epochs=-1", "trainer.max_epochs=null"])
+def test_where_the_clock_ends_training_nobody_knows_its_epochs(limit):
+    trainer = make_trainer(limit, "trainer.max_time=00:00:01:00", is_rehearsed=False)
+    proposal = proposed(trainer, until=3)
+    assert trainer.most_epochs(proposal) is None
+    assert trainer.plainest(proposal).until == 3

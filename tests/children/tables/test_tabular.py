@@ -423,6 +423,8 @@ def test_nasbench201_has_trainings_of_12_and_of_200_epochs(
     assert short.cost_s == plain.cost_s
     assert long.cost_s == pytest.approx(short.cost_s * 200 / 12)
     assert short.metrics == long.metrics == plain.metrics
+    assert [nb201.plainest(each).evaluation == each.hash for each in rows] == [True, True, False]
+    assert [nb201.most_epochs(each) for each in rows] == [12, 12, 200]
     legal = re.escape("legal: trainer.max_epochs=12, trainer.max_epochs=200")
     with pytest.raises(ConfigError, match=legal):
         nb201.check(Proposal(0, genotype, fidelity={"trainer.max_epochs": 50}))

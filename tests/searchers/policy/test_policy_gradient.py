@@ -8,10 +8,10 @@ import torch
 from nasrunner.core import Decision, Outcome, Proposal, SearchSpace
 from nasrunner.core.space import enter
 from nasrunner.searchers.policy.controller import Controller
-from nasrunner.searchers.policy.objectives import Objective, Ppo, Reinforce
+from nasrunner.searchers.policy.objectives import PolicyObjective, Ppo, Reinforce
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.searchers.policy.replicas import Arrivals
-from nasrunner.searchers.policy.rollout import Policy, Rollout
+from nasrunner.searchers.policy.rollout import NumpyController, Rollout
 from nasrunner.searchers.policy.transcript import Transcript, Vocabulary
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space, run
@@ -42,7 +42,7 @@ def results_of(searcher: PolicyGradient) -> list[tuple[Proposal, float]]:
 class Forced(Rollout):
     """Takes the given answers instead of drawing, with the probabilities of the policy."""
 
-    def __init__(self, policy: Policy, proposal: Proposal) -> None:
+    def __init__(self, policy: NumpyController, proposal: Proposal) -> None:
         super().__init__(policy, np.random.default_rng(0))
         self.genotype = proposal.genotype
         self.logs: list[float] = []
@@ -61,14 +61,14 @@ class Forced(Rollout):
 
 def first_probabilities(searcher: PolicyGradient) -> np.ndarray:
     """Of the first decision of a space."""
-    rollout = Rollout(Policy(searcher.controller), np.random.default_rng(0))
+    rollout = Rollout(NumpyController(searcher.controller), np.random.default_rng(0))
     decision = next(searcher.space.decisions(enter(searcher.space)))
     rollout.advance(decision)
     return rollout.probabilities(decision)
 
 
 def log_probability(searcher: PolicyGradient, proposal: Proposal) -> float:
-    forced = Forced(Policy(searcher.controller), proposal)
+    forced = Forced(NumpyController(searcher.controller), proposal)
     searcher.space.walk(forced.choose)
     return sum(forced.logs)
 
@@ -192,7 +192,9 @@ def test_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("objective", "children"), [(Reinforce(), 2), (Ppo(clip=0.2, num_steps=4), 4)]
 )
-def test_it_learns_where_random_search_stays_at_chance(objective: Objective, children: int) -> None:
+def test_it_learns_where_random_search_stays_at_chance(
+    objective: PolicyObjective, children: int
+) -> None:
     searcher = reinforce(
         load_space("nasbench_macro"),
         hidden_units=35,

@@ -4,9 +4,8 @@ import dataclasses
 import functools
 import math
 import re
-import typing
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,13 +18,16 @@ from nasrunner.core.decision import (
     OneOf,
     SearchSchedule,
     is_open,
-    parts_of,
     with_parts,
 )
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.questions import Asked, Question, writing
-from nasrunner.core.shapes import InShape, shown_inputs
-from nasrunner.core.shapes import Shape as Shape  # modules take both from here
+from nasrunner.core.questions import Question, writing
+from nasrunner.core.shapes import InShape, Shape, shown_inputs
+from nasrunner.core.space.arguments import argument_names, argument_types, content_field
+from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
+from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
+from nasrunner.core.space.part import Part, enter, holds_parts
+from nasrunner.core.space.scheduled import schedules_of_value, value_at_proposal
 from nasrunner.core.tracing import Tracer, V
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Space(ABC):
+class Space(Part):
     """What may be built. Subclass it as a frozen dataclass; any field may hold a ``OneOf``.
 
     A field annotated ``Space`` or ``tuple[Space, ...]`` holds submodules. A module whose
@@ -45,9 +47,6 @@ class Space(ABC):
     """
 
     path: str = field(default="", kw_only=True, compare=False, repr=False)
-
-    is_transparent: ClassVar[bool] = False
-    """A transparent module adds no segment of its own to the paths below it."""
 
     is_function: ClassVar[bool] = False
     """Whether it is a fixed function of one input: without weights, and without chance."""
@@ -272,11 +271,6 @@ class Space(ABC):
         return f"{self.name()}({', '.join(shown)})" if shown else self.name()
 
     @functools.cached_property
-    def is_closed(self) -> bool:
-        """Whether nothing can be asked in it."""
-        return next(self.decisions(Address()), None) is None
-
-    @functools.cached_property
     def _root(self) -> Address:
         return enter(self)
 
@@ -292,7 +286,7 @@ class Space(ABC):
     @functools.cached_property
     def _unresolved(self) -> tuple[tuple[str, Any], ...]:
         """The arguments that hold a module or a decision; the others are as they are."""
-        return tuple((name, value) for name, value in self._arguments() if _holds_parts(value))
+        return tuple((name, value) for name, value in self._arguments() if holds_parts(value))
 
     def _arguments(self) -> Iterator[tuple[str, Any]]:
         for name in argument_names(type(self)):
@@ -300,12 +294,6 @@ class Space(ABC):
 
     def _place(self, name: str, at: Address) -> Address:
         return at if name == content_field(type(self)) else at / name
-
-
-def enter(space: Space, at: Address | None = None) -> Address:
-    """The address of a module that stands at ``at``: with its own name, unless transparent."""
-    at = at or Address()
-    return at if space.is_transparent else at / space.name()
 
 
 def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
@@ -342,173 +330,3 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         )
 
     return at.keep(module, lambda: module.resolve(refuse, at))
-
-
-def questions_of(module: Space, at: Address) -> Iterator[Question]:
-    """The questions of a module that stands at ``at``, its own name included."""
-    if module.is_closed:
-        return
-    if overrides_alone(type(module), "resolve", "questions"):
-        yield _Unlisted(module, at)
-    else:
-        yield from module.questions(at)
-
-
-def questions_of_value(value: Any, at: Address) -> Iterator[Question]:
-    """The questions of an argument."""
-    if isinstance(value, Space):
-        yield from questions_of(value, enter(value, at))
-    elif isinstance(value, OneOf):
-        yield from questions_opened(value, at, lambda option: ())
-    else:
-        for place, part in parts_of(value):
-            yield from questions_of_value(part, at / place)
-
-
-def questions_opened(
-    value: Any, at: Address, then: Callable[[Any], Iterable[Question]]
-) -> Iterator[Question]:
-    """The questions of an argument that is one value, and those that follow from this value.
-
-    Args:
-        value: the argument, open or not.
-        at: where it stands.
-        then: what its value opens.
-    """
-    if not isinstance(value, OneOf):
-        yield from questions_of_value(value, at)
-        yield from then(value)
-        return
-
-    def opens(index: int) -> Iterator[Question]:
-        yield from questions_opened(value.options[index], at / index, then)
-
-    yield Asked(value.decision(at), opens)
-
-
-class _Unlisted:
-    """A module that says what it asks only by being resolved, as a user's own may.
-
-    Args:
-        module: it.
-        at: where it stands.
-    """
-
-    __slots__ = ("at", "module")
-
-    def __init__(self, module: Space, at: Address) -> None:
-        self.module = module
-        self.at = at
-
-    def ask(self, choose: Choose) -> None:
-        self.module.resolve(choose, self.at)
-
-
-@functools.cache
-def overrides_alone(kind: type[Space], one: str, other: str) -> bool:
-    """Whether a class has a method of its own, and another that belongs to it from a base."""
-    order = kind.__mro__
-    places = (
-        next(place for place, each in enumerate(order) if name in vars(each))
-        for name in (one, other)
-    )
-    return next(places) < next(places)
-
-
-def _holds_parts(value: Any) -> bool:
-    """Whether an argument holds a module or a decision, however deep."""
-    if isinstance(value, Space | OneOf):
-        return True
-    return any(_holds_parts(part) for _, part in parts_of(value))
-
-
-def value_at_proposal(value: Any, index: int) -> Any:
-    """An argument as it stands for one proposal; the same object where nothing is scheduled."""
-    if isinstance(value, SearchSchedule):
-        return dataclasses.replace(value, now=value.stage(index)) if value.now is None else value
-    if isinstance(value, Space):
-        return value.at_proposal(index)
-    if isinstance(value, OneOf) and not value.is_nested:
-        return value
-    before = dict(parts_of(value))
-    now = {place: value_at_proposal(part, index) for place, part in before.items()}
-    if all(now[place] is part for place, part in before.items()):
-        return value
-    if isinstance(value, OneOf):
-        return dataclasses.replace(value, options=tuple(now.values()))
-    return with_parts(value, lambda place, _: now[place])
-
-
-def schedules_of_value(value: Any) -> Iterator[SearchSchedule]:
-    """Every schedule in an argument, those inside its modules, too."""
-    if isinstance(value, SearchSchedule):
-        yield value
-    elif isinstance(value, Space):
-        yield from value.schedules()
-    elif not isinstance(value, OneOf) or value.is_nested:
-        for _, part in parts_of(value):
-            yield from schedules_of_value(part)
-
-
-def size_of_value(value: Any) -> int:
-    """How many values an argument can take."""
-    if isinstance(value, Space):
-        return value.size()
-    if isinstance(value, OneOf):
-        return sum(map(size_of_value, value.values)) if value.is_nested else len(value.values)
-    return math.prod(size_of_value(part) for _, part in parts_of(value))
-
-
-def most_modules_of_value(value: Any) -> int:
-    """How many modules an argument can come to: those of a module, or of a list of modules."""
-    if isinstance(value, tuple):
-        return sum(map(most_modules_of_value, value))
-    return value.most_modules() if isinstance(value, Space) else 0
-
-
-def decisions_of_value(value: Any, at: Address) -> Iterator[Decision]:
-    """Every decision there can be in an argument, in the order asked."""
-    if isinstance(value, Space):
-        yield from value.decisions(enter(value, at))
-        return
-    if isinstance(value, OneOf):
-        yield value.decision(at)
-    if not isinstance(value, OneOf) or value.is_nested:
-        for place, part in parts_of(value):
-            yield from decisions_of_value(part, at / place)
-
-
-@functools.cache
-def argument_names(module: type[Space]) -> tuple[str, ...]:
-    """The arguments of a module in the order of its signature, ``path`` left out."""
-    return tuple(f.name for f in dataclasses.fields(module) if f.name != "path")
-
-
-@functools.cache
-def argument_types(module: type[Space]) -> dict[str, Any]:
-    """The annotated type of each argument, evaluated."""
-    hints = typing.get_type_hints(module, include_extras=True)
-    return {name: hints[name] for name in argument_names(module)}
-
-
-def is_module_type(annotation: object) -> bool:
-    """Whether an argument of this type is one submodule."""
-    return isinstance(annotation, type) and issubclass(annotation, Space)
-
-
-def is_modules_type(annotation: object) -> bool:
-    """Whether an argument of this type is a list of submodules."""
-    arguments = typing.get_args(annotation)
-    return (
-        typing.get_origin(annotation) is tuple
-        and bool(arguments)
-        and all(is_module_type(item) or item is Ellipsis for item in arguments)
-    )
-
-
-@functools.cache
-def content_field(module: type[Space]) -> str | None:
-    """The argument that may be given without its name: the only one that holds submodules."""
-    types = argument_types(module)
-    holding = [n for n, t in types.items() if is_module_type(t) or is_modules_type(t)]
-    return holding[0] if len(holding) == 1 else None

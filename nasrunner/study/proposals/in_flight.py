@@ -10,16 +10,12 @@ class InFlight:
 
     Args:
         shares: whether proposals of one identity share one training; else each runs for itself.
-
-    Attributes:
-        num_plain: how many plain trainings run.
     """
 
     def __init__(self, *, shares: bool) -> None:
         self._shares = shares
         self._running: set[str] = set()
         self._waiting: dict[str, list[Proposal]] = {}
-        self.num_plain = 0
 
     @property
     def num_running(self) -> int:
@@ -34,7 +30,6 @@ class InFlight:
     def start(self, proposal: Proposal) -> None:
         """A proposal is sent to a worker."""
         self._running.add(self._key(proposal))
-        self.num_plain += proposal.is_plain
 
     def waits(self, proposal: Proposal) -> bool:
         """Makes a proposal wait if another of its identity runs; False if none does."""
@@ -48,7 +43,6 @@ class InFlight:
         """A proposal runs no more; returns those that waited for it."""
         key = self._key(proposal)
         self._running.remove(key)
-        self.num_plain -= proposal.is_plain
         return self._waiting.pop(key, ())
 
     def _key(self, proposal: Proposal) -> str:

@@ -1,0 +1,42 @@
+"""Spaces: the contract of their modules, and what is asked, resolved and counted in them."""
+
+from nasrunner.core.shapes import Shape
+from nasrunner.core.space.arguments import (
+    argument_names,
+    argument_types,
+    content_field,
+    is_module_type,
+    is_modules_type,
+)
+from nasrunner.core.space.asking import (
+    overrides_alone,
+    questions_of,
+    questions_of_value,
+    questions_opened,
+)
+from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
+from nasrunner.core.space.part import enter
+from nasrunner.core.space.scheduled import schedules_of_value, value_at_proposal
+from nasrunner.core.space.space import Space, resolve_module, resolve_value
+
+__all__ = [
+    "Shape",
+    "Space",
+    "argument_names",
+    "argument_types",
+    "content_field",
+    "decisions_of_value",
+    "enter",
+    "is_module_type",
+    "is_modules_type",
+    "most_modules_of_value",
+    "overrides_alone",
+    "questions_of",
+    "questions_of_value",
+    "questions_opened",
+    "resolve_module",
+    "resolve_value",
+    "schedules_of_value",
+    "size_of_value",
+    "value_at_proposal",
+]

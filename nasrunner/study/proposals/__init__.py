@@ -1,0 +1,1 @@
+"""What a study does with a proposal before it is trained: check, name, count and hold it back."""

@@ -1,0 +1,71 @@
+"""How much training a study has spent, in children that are trained through."""
+
+from dataclasses import replace
+
+from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.ports import ChildTrainer
+from nasrunner.core.records import MEASURED, Outcome, Proposal
+
+
+class Effort:
+    """Counts children by the share of their epochs that they are trained for.
+
+    One that is trained from its first weights to its end is 1, whether it ends by itself before,
+    repeats another's outcome or fails; one that is paused after 3 of 12 epochs is ¼, and so is
+    what goes on with it for 3 more. Where nobody knows how many epochs a training has, what begins
+    a child is 1 and what goes on with it nothing.
+
+    Args:
+        state: the study's.
+        trainer: knows how long trainings are.
+    """
+
+    def __init__(self, state: StudyState, trainer: ChildTrainer) -> None:
+        self._state = state
+        self._trainer = trainer
+        self._num_seen = 0
+        self._spent = 0.0
+
+    @property
+    def spent(self) -> float:
+        """Of all proposals that have an outcome."""
+        outcomes = self._state.history.outcomes
+        self._spent += sum(map(self._of_outcome, outcomes[self._num_seen :]))
+        self._num_seen = len(outcomes)
+        return self._spent
+
+    @property
+    def committed(self) -> float:
+        """Of those in flight, too, as if they came as far as they are to."""
+        return self.spent + sum(map(self._share, self._state.in_flight.values()))
+
+    def _of_outcome(self, outcome: Outcome) -> float:
+        if outcome.status not in (*MEASURED, "failed"):
+            return 0.0
+        if outcome.status != "stopped":
+            return self._share(outcome.proposal)
+        epochs = self._state.num_epochs.get(outcome.proposal.index)
+        return self._share(replace(outcome.proposal, until=epochs, identity=None))
+
+    def _share(self, proposal: Proposal) -> float:
+        """How much of a child a proposal trains."""
+        if proposal.is_plain:
+            return 1.0
+        if proposal.kind == "estimate":
+            return 0.0
+        whole = self._trainer.most_epochs(replace(proposal, kind="train", fidelity={}))
+        most = self._trainer.most_epochs(proposal)
+        if whole is None or most is None:
+            return float(proposal.is_root)
+        end = most if proposal.until is None else min(proposal.until, most)
+        return max(0, end - self._begin(proposal, most)) / whole
+
+    def _begin(self, proposal: Proposal, most: int) -> int:
+        """After how many epochs a proposal's own begin."""
+        if (source := proposal.continues) is None:
+            return 0
+        outcome = self._state.outcomes[source]
+        if outcome.status == "completed":  # nothing is left of it to train
+            return most
+        before = outcome.proposal.until or 0
+        return self._state.num_epochs.get(source, before)
