@@ -10,10 +10,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from nasrunner.__main__ import main
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, StudyInfo, Summary
 from nasrunner.core.errors import TrackingError
+from nasrunner.search import main
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.several import SeveralTrackers
 from nasrunner.trackers.table import CsvTracker
