@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.core.errors import ConfigError, MachineError, NasRunnerError, suggest
+from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.language.leaves import written
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.stopping import ToldToStop, stopped_by_signals
@@ -104,26 +104,33 @@ def one_sentence(
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()
         _drop_if_unread()
-    except MachineError as error:
-        fail(program, f"{explain(error)}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
-    except OUR_ERRORS as error:
-        fail(program, explain(error))
-    except OSError as error:
+    except Exception as error:
         if isinstance(error, BrokenPipeError) and _drop_if_unread():
             sys.exit(128 + signal.SIGPIPE)
-        if fault := machine_fault(error):
-            fail(program, f"{fault}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
-        if error.filename is None:
+        if (told := in_words(error, explain)) is None:
             raise
-        fail(program, f"{error.filename}: {error.strerror}")
-    except RecursionError:
-        fail(program, "the configuration is nested too deeply; 40 modules in one another are legal")
+        if machine_fault(error) is None:
+            fail(program, told)
+        fail(program, f"{told}; {_then(error, when_stopped)}", os.EX_TEMPFAIL)
     except ToldToStop as told:
         fail(program, f"{told}: {_then(told, when_stopped)}", 128 + told.signum)
     except KeyboardInterrupt as stopped:
         with contextlib.suppress(OSError):
             sys.stderr.write("\n")  # after the terminal's ^C
         fail(program, _then(stopped, when_stopped), 130)
+
+
+def in_words(error: Exception, explain: Callable[[Exception], str] = sentence) -> str | None:
+    """What a user is told of an error; None: it is nobody's but ours, and its traceback tells."""
+    if fault := machine_fault(error):
+        return str(fault)
+    if isinstance(error, OUR_ERRORS):
+        return explain(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, RecursionError):
+        return "the configuration is nested too deeply; 40 modules in one another are legal"
+    return None
 
 
 def _drop_if_unread() -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from nasrunner.arguments import read_arguments
+from nasrunner.arguments import options_of, read_arguments
 from nasrunner.command_line import sentence
 from nasrunner.compose import config as skeleton
 from nasrunner.core.annotations import takes
@@ -49,7 +49,11 @@ def explain(
         found = OmegaConf.select(composed, parent) if parent else composed
         node = found if isinstance(found, DictConfig) else {}
         if parent and found == {}:  # baseline: none
-            return f"there is no key {key!r}, as {parent} is off: {parent}=… comes first"
+            on = "|".join(each for each in options_of(parent, own_dir) if each != "none")
+            return (
+                f"there is no key {key!r}, as {parent} is off: {parent}={on} comes first, and "
+                f"+{key}=… where that has none"
+            )
         if isinstance(found, str | int | float):
             return f"there is no key {key!r}: {parent} is {found}"
         if takes(node, name) or _is_argument(key):

@@ -1,4 +1,4 @@
-"""Hydra's launcher of a multirun's studies as one SLURM array: what conf/hydra/launcher names."""
+"""Hydra's launchers of a multirun's studies, here or on SLURM: what conf/hydra/launcher names."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.conf import HydraConf
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
@@ -16,7 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.plugins.launcher import Launcher
 
 from nasrunner.compose.trackers import check_jobs
-from nasrunner.core.errors import ConfigError, NasRunnerError
+from nasrunner.core.errors import ConfigError, MachineError, NasRunnerError
 from nasrunner.core.screen.commands import resume_command
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ except ImportError:  # the extra is not installed: a launcher that says so
     _Engine = _Missing
 
 _NAME = "hydra_plugins.nasrunner.StudiesOnSlurm"
+_HERE = "hydra_plugins.nasrunner.StudiesHere"
 _log = logging.getLogger(__name__)
 
 _POLL_S = 2.0
@@ -52,13 +54,38 @@ _RESULT_WITHIN_S = 15.0
 
 
 def register() -> None:
-    """Makes the launcher known to Hydra, under a name of the only namespace it takes some from."""
-    Plugins.instance().class_name_to_class[_NAME] = StudiesOnSlurm
+    """Makes the launchers known to Hydra, under names of the only namespace it takes some from."""
+    known = Plugins.instance().class_name_to_class
+    known[_NAME], known[_HERE] = StudiesOnSlurm, StudiesHere
 
 
 def is_job(runtime: HydraConf) -> bool:
     """Whether a study runs in a SLURM job of ``StudiesOnSlurm``, which may be queued again."""
     return str(runtime.launcher["_target_"]) == _NAME
+
+
+class StudiesHere(BasicLauncher):
+    """One study after the other in this process; tells in the end of those that failed.
+
+    Hydra's own launcher does the work, and would raise for the first failure and forget the others.
+    """
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Runs the studies.
+
+        Raises:
+            NasRunnerError: studies have failed; all others are complete.
+            MachineError: at least one of them did for a fault of the machine.
+        """
+        results: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
+        assert self.config is not None, "Hydra sets it up first"
+        numbers = range(initial_job_idx, initial_job_idx + len(results))
+        _check_completed(
+            dict(zip(numbers, results, strict=True)), Path(str(self.config.hydra.sweep.dir))
+        )
+        return results
 
 
 class StudiesOnSlurm(_Engine):  # type: ignore[misc]
@@ -115,8 +142,7 @@ class StudiesOnSlurm(_Engine):  # type: ignore[misc]
         except KeyboardInterrupt:
             sys.stderr.write(f"\nthe studies run on: scancel {array} stops them\n")
             raise
-        if failed := [n for n, result in results.items() if result.status != JobStatus.COMPLETED]:
-            raise NasRunnerError(_told(failed, len(jobs), folder))
+        _check_completed(results, folder)
         return list(results.values())
 
     def _submit(
@@ -228,14 +254,31 @@ def _became(result: JobReturn) -> str:
     return f"ended, best reward {result.return_value}"
 
 
-def _told(failed: Sequence[int], num_studies: int, folder: Path) -> str:
-    """Which studies failed, and how each goes on."""
+def _check_completed(results: Mapping[int, JobReturn], folder: Path) -> None:
+    """Tells of the studies that failed, by their numbers, and how each goes on.
+
+    Raises:
+        NasRunnerError: some have; a MachineError where one was stopped by a fault of the machine.
+    """
+    failed = {n: each for n, each in results.items() if each.status != JobStatus.COMPLETED}
+    if not failed:
+        return
+    is_fault = any(isinstance(each._return_value, MachineError) for each in failed.values())
+    others = "" if len(failed) == len(results) else ", the others are complete"
+    text = (
+        f"{len(failed)} of {len(results)} studies failed: "
+        f"{', '.join(f'#{number}' for number in failed)}; their reasons stand above{others}"
+    )
+    if not is_fault:
+        raise NasRunnerError(f"{text}. {_how_to_go_on(list(failed), folder)}")
+    fault = MachineError(text)
+    fault.add_note(f"go on with all studies: {resume_command(folder)}")
+    raise fault
+
+
+def _how_to_go_on(failed: Sequence[int], folder: Path) -> str:
     has_ledger = [n for n in failed if (folder / str(n) / "ledger.jsonl").is_file()]
-    parts = [
-        f"{len(failed)} of {num_studies} studies failed: "
-        f"{', '.join(f'#{number}' for number in failed)}; their reasons stand above, the others "
-        "are complete."
-    ]
+    parts = []
     if has_ledger:
         resume = " and ".join(resume_command(folder / str(n)) for n in has_ledger[:3])
         more = " and so on" if len(has_ledger) > 3 else ""

@@ -1,7 +1,8 @@
 """Studies that were recorded: what reports, retraining and export read, and never write."""
 
+import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -202,6 +203,7 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     plain = typed.strip("'\"")
     places = [Path(text) for text in (typed, plain, re.sub(r"\\(.)", r"\1", plain))]
     folder = next((place for place in places if place.is_dir()), places[1]).resolve()
+    check_readable(folder)
     if (folder / "ledger.jsonl").is_file() or (folder / "multirun.yaml").is_file():
         return folder
     found = _resumable_in(folder, "*")
@@ -224,6 +226,17 @@ def _resumable_in(folder: Path, depth: str) -> list[Path]:
     return sorted({file.parent for file in files})
 
 
+def check_readable(folder: Path) -> None:
+    """Raises ConfigError where this user may not look into a folder, which else seems empty."""
+    try:
+        with os.scandir(folder):
+            (folder / "ledger.jsonl").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be read: {error.strerror}") from error
+
+
 def read_study(
     folder: Path, *, builds: Collection[str] = ("space",), trust: bool = False
 ) -> RecordedStudy:
@@ -240,6 +253,7 @@ def read_study(
         LedgerError: its ledger is damaged.
     """
     folder = folder.resolve()
+    check_readable(folder)
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
         inside = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
         choose = f"; choose one in it: {', '.join(map(short, inside[-3:]))}" if inside else ""
@@ -303,7 +317,7 @@ def study_folders(places: Iterable[Path]) -> list[Path]:
     """
     folders: dict[Path, None] = {}
     for place in places:
-        found = sorted(path.parent.resolve() for path in place.rglob("ledger.jsonl"))
+        found = sorted(folder.resolve() for folder in _with_ledger(place))
         found = [folder for folder in found if not is_grid(folder)]
         if not found:
             raise ConfigError(
@@ -311,6 +325,23 @@ def study_folders(places: Iterable[Path]) -> list[Path]:
             )
         folders |= dict.fromkeys(found)
     return _without_copies(list(folders))
+
+
+def _with_ledger(place: Path) -> Iterator[Path]:
+    """The folders in a place and below that hold a ledger.
+
+    Raises:
+        ConfigError: one of them cannot be looked into.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # a running study's, removed meanwhile
+            raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    for folder, _, files in os.walk(place, onerror=refuse):
+        if "ledger.jsonl" in files:
+            check_readable(Path(folder))
+            yield Path(folder)
 
 
 def find_studies(places: Iterable[Path]) -> list[RecordedStudy]:

@@ -193,9 +193,8 @@ class StudyFolder:
         """Whether a search was made ready beside the study, and nothing more."""
         made = [each.name for each in (self.path / "baseline").glob("*")]
         begun = self.path / "baseline" / "ledger.jsonl"
-        return set(made) <= {"config.yaml", "ledger.jsonl"} and not (
-            begun.is_file() and begun.stat().st_size > 0
-        )
+        written = {"config.yaml", "config.yaml.unfinished", "ledger.jsonl"}
+        return set(made) <= written and not (begun.is_file() and begun.stat().st_size > 0)
 
     def _lock(self, noted: Path) -> bool:
         """Holds the folder until ``close``; False where another process has it."""

@@ -13,9 +13,10 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from nasrunner.__main__ import anchor, main
 from nasrunner.core import ConfigError
 from nasrunner.recorded import resumable
+from nasrunner.search import anchor, main
+from nasrunner.study_folder import StudyFolder
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -140,8 +141,11 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
     assert len(studies(tmp_path)) == 4
     (noted,) = tmp_path.rglob("multirun.yaml")
     place = noted.parent.relative_to(tmp_path)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"Compare them: nasrunner-report from={place}"
+    told = capsys.readouterr().out.splitlines()
+    assert told[-1] == f"Compare them: nasrunner-report from={place}"
+    prepared = [line.split(":")[0] for line in told if line.startswith("preparing ")]
+    names = ("random", "random", "evolution", "evolution")
+    assert prepared == [f"preparing {name}-figure1" for name in names]
     assert all(len(outcomes(study)) == 3 for study in studies(tmp_path))
 
 
@@ -235,7 +239,10 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["--multirun", "seed=range(0,2)", "searcher.foo=1"], "no key 'searcher.foo'"),
         (["~seed"], "seed is missing, which every study needs"),
         (["searcher=1"], "searcher=1 is no option of the group searcher"),
-        (["baseline.seed=1"], "no key 'baseline.seed', as baseline is off: baseline=… comes first"),
+        (
+            ["baseline.seed=1"],
+            r"'baseline.seed', as baseline is off: baseline=random comes .*, and \+baseline.seed=",
+        ),
         (["optimizer.lr.x=1"], "no key 'optimizer.lr.x': optimizer.lr is 0.001"),
         (["data.batch_size={logspace: [8, 64, 5]}"], r"whole.*rounded: \{8, 13, 23, 38, 64\}"),
         (["task.reward=val_loss"], "must be Reward, .* keys of its own: task.reward.metric, "),
@@ -258,6 +265,44 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (PermissionError(13, "Permission denied", "/x/y"), 2, "/x/y: Permission denied"),
+        (
+            OSError(28, "No space left on device", "/x/y"),
+            75,
+            "No space left on device: /x/y; stopped before the study began: start it again",
+        ),
+    ],
+)
+@pytest.mark.parametrize("mode", [[], ["--multirun"]])
+def test_a_fault_outside_training_is_told_without_a_line_of_hydras_own(
+    command: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+    code: int,
+    told: str,
+    mode: list[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(StudyFolder, "note_call", fail)
+    with pytest.raises(SystemExit) as ended:
+        command(*QUICK, *mode, "hydra.sweep.dir=all")
+    assert ended.value.code == code
+    lines = capsys.readouterr().err.splitlines()
+    of_all = f"nasrunner: {tmp_path}/all/0: {told.partition(';')[0]}"
+    assert lines[0] == (of_all if mode else f"nasrunner: {told}")
+    assert len(lines) == len(mode) + 1
+    if mode:
+        assert lines[1].startswith("nasrunner: 1 of 1 studies failed: #0; their reasons stand")
+        assert ("go on with all studies: nasrunner resume=all" in lines[1]) == (code == 75)
 
 
 def test_what_a_resumed_study_must_not_change_is_refused(

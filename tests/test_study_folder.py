@@ -158,10 +158,11 @@ def test_a_study_begins_where_one_was_killed_before_it_recorded_anything(tmp_pat
     assert names(folder) == [".hydra", "config.yaml", "hydra.yaml", "ledger.jsonl"]
 
 
-def test_so_does_one_with_a_baseline(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", ["config.yaml", "config.yaml.unfinished"])
+def test_so_does_one_with_a_baseline(tmp_path: Path, config: str) -> None:
     folder = killed_early(tmp_path / "study")
     (folder / "baseline").mkdir()
-    for name in ("config.yaml", "ledger.jsonl"):
+    for name in (config, "ledger.jsonl"):
         (folder / "baseline" / name).touch()
     study = place(folder)
     study.claim(CONFIG)

@@ -65,11 +65,12 @@ def run_study(config: dict[str, Any], folder: Path) -> Summary:
 def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study | SideBySide:
     rules = rules_from(config)
     find_user_modules(config, lambda: [Path.cwd(), *started_in(folder)])
+    progress = ProgressDisplay(lambda: tracker.ui_command)
+    progress.prepare(config["study"])
     # Workers import for seconds: they start before the driver's own imports.
     executor: Executor = construct(config["executor"], "executor")
     stack.callback(executor.close)
     tracker: PublicTracker = construct(config["tracker"], "tracker")
-    progress = ProgressDisplay(lambda: tracker.ui_command)
     progress.listen()
     study = _build_study(config, folder, executor, [tracker, progress], stack)
     if executor.is_remote:

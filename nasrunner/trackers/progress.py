@@ -97,6 +97,10 @@ class ProgressDisplay:
             self._live.start()
             self._redirect_handlers()
 
+    def prepare(self, name: str) -> None:
+        """Says at once what the first seconds of a study are spent on."""
+        self._print(Text(f"preparing {name}: workers, space, data, a rehearsal", style="dim"))
+
     def listen(self) -> None:
         """Shows warnings from now on: before a study is open, workers may be waited for."""
         logger = logging.getLogger(_ROOT_LOGGER)
@@ -132,7 +136,10 @@ class ProgressDisplay:
         if summary.failure is not None:
             self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
         self._print(Text.assemble(("Children: ", "bold"), self._counted(summary)))
-        spent = f"{clock(summary.wall_s)}; training, summed over children: {clock(summary.cost_s)}"
+        spent = (
+            f"{clock(summary.wall_s)} with the start of this session; training, summed over "
+            f"children: {clock(summary.cost_s)}"
+        )
         self._print(Text.assemble(("Time: ", "bold"), spent))
         if summary.baseline is not None:
             self._print(Text.assemble(("Baseline: ", "bold"), summary.baseline.text()))

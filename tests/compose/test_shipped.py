@@ -166,7 +166,7 @@ def test_help_names_every_top_level_key_and_group(
 ) -> None:
     from hydra.core.global_hydra import GlobalHydra
 
-    from nasrunner.__main__ import main
+    from nasrunner.search import main
 
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["nasrunner", "--help"])

@@ -14,9 +14,9 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from nasrunner.__main__ import main as search
 from nasrunner.data.digits import Digits
 from nasrunner.export.command import main
+from nasrunner.search import main as search
 from tests.paused import pause_all
 
 Command = Callable[..., None]

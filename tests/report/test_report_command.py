@@ -1,15 +1,17 @@
 import csv
 import json
+import os
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError, Outcome
-from nasrunner.recorded import EmptyStudyError, read_study
+from nasrunner.recorded import EmptyStudyError, read_study, resumable
 from nasrunner.report import command
 from nasrunner.report.arguments import help_text, parse
 from nasrunner.report.watching import watch
@@ -275,6 +277,28 @@ def test_a_folder_without_studies_is_refused(run, tmp_path):
     assert refused(run, f"from={tmp_path}").startswith(f"{tmp_path} holds no study")
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o311])
+def test_a_study_that_this_user_may_not_read_is_no_empty_folder(run, tmp_path, monkeypatch, mode):
+    with tempfile.TemporaryDirectory() as name:  # which others may enter, as they may not tmp_path
+        place = Path(name)
+        place.chmod(0o755)
+        study = recorded(place / "studies" / "mine", [0.5])
+        study.chmod(mode)
+        monkeypatch.chdir(place)
+        root = os.geteuid()
+        try:
+            if root == 0:
+                os.seteuid(65534)
+            for asked in (study, place / "studies"):
+                refusal = f"{study} cannot be read: Permission denied"
+                assert refused(run, f"from={asked}") == refusal
+            with pytest.raises(ConfigError, match=f"^{study} cannot be read: Permission denied$"):
+                resumable(str(study), print)
+        finally:
+            os.seteuid(root)
+            study.chmod(0o755)
+
+
 def test_a_folder_that_cannot_be_written_is_told(run, tmp_path):
     folder = recorded(tmp_path / "study", [0.5])
     (tmp_path / "file").write_text("")
@@ -307,7 +331,7 @@ def test_folders_are_a_list_unless_one_has_a_comma_in_its_name(tmp_path):
 def test_neither_help_nor_the_other_commands_import_matplotlib_or_mlflow():
     code = (
         "import sys; sys.argv = ['nasrunner-report', '--help']; "
-        "import nasrunner.__main__, nasrunner.show_space, nasrunner.report.command as command; "
+        "import nasrunner.search, nasrunner.show_space, nasrunner.report.command as command; "
         "command.main(); "
         "assert not {'matplotlib', 'mlflow'} & set(sys.modules), 'imported'"
     )

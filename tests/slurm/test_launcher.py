@@ -13,8 +13,8 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
 from nasrunner import multirun
-from nasrunner.__main__ import main
 from nasrunner.core import ConfigError
+from nasrunner.search import main
 from nasrunner.trackers.mlflow.stores import sqlite as mlflow_sqlite
 
 LAUNCHER = Path(__file__).parents[2] / "conf" / "hydra" / "launcher" / "submitit_slurm.yaml"
@@ -97,8 +97,13 @@ def test_a_study_that_fails_does_not_keep_the_next_from_running_without_slurm(
     with pytest.raises(SystemExit) as ended:
         command("seed=-1,0", "hydra.sweep.dir=sweep", "tracker=none")
     assert ended.value.code == 2
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        f"nasrunner: {tmp_path}/sweep/0: seed must be int in [0, 4294967295], got -1"
+    told = capsys.readouterr().err.splitlines()
+    of_it = f"nasrunner: {tmp_path}/sweep/0: seed must be int in [0, 4294967295], got -1"
+    assert told.count(of_it) == 1
+    assert told[-1] == (
+        "nasrunner: 1 of 2 studies failed: #0; their reasons stand above, the others are complete. "
+        "Without a child, to be started anew: #0"
     )
+    assert not any("Error executing job" in line for line in told)
     lines = (tmp_path / "sweep" / "1" / "ledger.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["event"] == "ended"

@@ -11,7 +11,6 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from nasrunner.__main__ import main
 from nasrunner.compose.construct import construct
 from nasrunner.core import (
     Blueprint,
@@ -23,6 +22,7 @@ from nasrunner.core import (
     Tracker,
 )
 from nasrunner.core.errors import TrackingError
+from nasrunner.search import main
 from nasrunner.study.loop import Study
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.several import SeveralTrackers

@@ -48,6 +48,7 @@ from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.tasks import Task, make_task
 from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
+from nasrunner.core.errors import suggest
 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
@@ -311,7 +312,7 @@ class ChildRehearsal:
         except FloatingPointError as error:
             module.diverged = str(error)
         except BaseException as error:
-            raise ConfigError(_explained(error)) from error
+            raise ConfigError(_unknown_monitor(trainer, error) or _explained(error)) from error
         finally:
             self.data.trainer = None
         if module.diverged is not None and module.holds_nan:
@@ -391,6 +392,19 @@ def _without_traces(trainer: pl.Trainer, folder: Path) -> None:
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, ModelCheckpoint):
             callback.dirpath = str(folder)
+
+
+def _unknown_monitor(trainer: pl.Trainer, error: BaseException) -> str | None:
+    """Tells that a callback has failed for want of the metric that it looks at; None: none has."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        monitor = getattr(callback, "monitor", None)
+        names = list(trainer.callback_metrics)
+        if isinstance(monitor, str) and monitor not in names and monitor in str(error):
+            return (
+                f"trainer.callbacks: {type(callback).__name__} has monitor={monitor}, which is "
+                f"never logged, {suggest(monitor, names)}"
+            )
+    return None
 
 
 def _explained(error: BaseException) -> str:

@@ -87,7 +87,12 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     if continued := study.state.history.counts["continued"]:
         facts.append(("continued trainings", f"{continued:,}"))
         facts.append(("trained to the end", f"{study.state.history.num_full:,}"))
-    facts.append(("wall time", duration(sum(last - first for first, last in study.sessions))))
+    facts.append(
+        (
+            "wall time from the first child on",
+            duration(sum(last - first for first, last in study.sessions)),
+        )
+    )
     training_s = sum(outcome.cost_s for outcome in outcomes)
     if training_s:
         facts.append(("training time", duration(training_s)))

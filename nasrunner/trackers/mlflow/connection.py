@@ -18,6 +18,7 @@ from nasrunner.trackers.mlflow.curves import CurvePoint
 from nasrunner.trackers.mlflow.faults import ArtifactError, Persistent, at_once, is_refusal
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
 _ENVIRONMENT = {
@@ -84,7 +85,8 @@ class Connection:
         for name in ("mlflow", "alembic"):  # what fails is told once, by the writer
             logging.getLogger(name).setLevel(logging.CRITICAL)
         address.create(self._make_tables)
-        client: Any = Persistent(MlflowClient(address.mlflow_uri))
+        self._own = MlflowClient(address.mlflow_uri)
+        client: Any = Persistent(self._own)
         self.client: MlflowClient = client
         self.experiment_id = self._known_experiment(experiment, known) or self._find_experiment(
             experiment
@@ -95,6 +97,10 @@ class Connection:
 
         store = SqlAlchemyStore(uri, self._address.artifacts_of("Default"))  # type: ignore[no-untyped-call]
         store.engine.dispose()
+
+    def close(self) -> None:
+        """Lets a database go; may be used again."""
+        let_go(self._own)
 
     def search(self, condition: str | None, *, with_deleted: bool = False) -> list["Run"]:
         """All runs of this study that meet a condition, oldest first."""
@@ -217,6 +223,13 @@ class Connection:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             return self._find_experiment(name)  # another study was faster
+
+
+def let_go(client: "MlflowClient") -> None:
+    """Closes a client's connections to a database; the last one removes an SQLite file's log."""
+    store: Any = client._tracking_client.store
+    if (engine := getattr(store, "engine", None)) is not None:
+        engine.dispose()
 
 
 def curve_metrics(points: Iterable[CurvePoint]) -> list["Metric"]:

@@ -1,5 +1,6 @@
 """Studies in MLflow: finds their runs, fetches what a report reads, and logs files to them."""
 
+import atexit
 import logging
 import os
 import re
@@ -19,7 +20,7 @@ from nasrunner.core.errors import (
 )
 from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.mlflow.address import TrackingAddress, check_uri
-from nasrunner.trackers.mlflow.connection import import_mlflow
+from nasrunner.trackers.mlflow.connection import import_mlflow, let_go
 from nasrunner.trackers.mlflow.stores.database import with_driver
 from nasrunner.trackers.mlflow.stores.file import remember
 from nasrunner.trackers.mlflow.stores.sqlite import as_mlflow_reads_it, path_of
@@ -55,6 +56,7 @@ class StudyReader:
             for name in ("mlflow", "alembic"):  # what fails is told once, as an error of ours
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             self._client: MlflowClient = MlflowClient(self.uri)
+            atexit.register(let_go, self._client)
 
     def study(self, address: str) -> "Run":
         """The run at ``runs:/<id>``.

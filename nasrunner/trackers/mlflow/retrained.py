@@ -50,7 +50,16 @@ def write_retrained(
     if "run_id" not in known or not is_there:
         raise NoStudyRunError(f"it does not have the run of {study}")
     connection = Connection(address, experiment, known["study"], known)
-    parent = connection.client.get_run(known["run_id"])
+    try:
+        return _write_missing(connection, known["run_id"], networks)
+    finally:
+        connection.close()
+
+
+def _write_missing(
+    connection: Connection, study_run: str, networks: Sequence[RetrainedNetwork]
+) -> int:
+    parent = connection.client.get_run(study_run)
     written: set[tuple[str, str, str]] = set()
     for kind in dict.fromkeys(each.kind for each in networks):
         for run in connection.search(f"tags.`nasrunner.kind` = '{kind}'"):

@@ -184,6 +184,10 @@ class StudyRuns:
         status = "KILLED" if summary.reason == "interrupted" else failed
         self.connection.client.set_terminated(self.parent_id, status)
 
+    def close(self) -> None:
+        """Lets MLflow's file go, after the last request."""
+        self.connection.close()
+
     def discard(self) -> None:
         """Takes back what ``connect`` has made of a study that does not begin."""
         if self.is_new and self.is_connected:

@@ -271,6 +271,7 @@ class Writer(threading.Thread):
                 self._changed.wait(max(0.0, self._artifacts.ready_s - time.monotonic()))
         self.is_bare = not has_ledger
         self.runs.end(summary)
+        self.runs.close()
         self.is_done = True
 
     def _list(self) -> None:

@@ -82,7 +82,8 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         (
             [f"trainer.callbacks={callback('EarlyStopping', monitor='val_acc')}"],
             {},
-            r"a first step of training fails: .*val_acc.* is not available.*val_accuracy",
+            r"trainer.callbacks: EarlyStopping has monitor=val_acc, which is never logged, did you "
+            r"mean 'val_accuracy'\? Legal: train_loss, val_accuracy, val_loss$",
         ),
         (
             [
@@ -90,7 +91,7 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
                 "trainer.enable_checkpointing=true",
             ],
             {},
-            r"Lightning refuses .*val_acc",
+            r"callbacks: ModelCheckpoint has monitor=val_acc, which is never logged, did you mean",
         ),
         (["trainer.max_epochs=0"], {}, r"trainer.max_epochs must be int >= 1 or -1 or null, got 0"),
         (

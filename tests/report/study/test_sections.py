@@ -149,7 +149,7 @@ def test_the_overview_counts_what_duplicates_saved(tmp_path):
         "best, child 0000": "0.7",
         "found at evaluation": "1",
         "failed": "1",
-        "wall time": "2.0 s",
+        "wall time from the first child on": "2.0 s",
         "training time": "1.4 s",
         "duplicates saved": "1 (0.9 s)",
         "workers idle": "30%",  # 0.9 s and 0.5 s of two seconds, in one lane

@@ -102,8 +102,10 @@ class SqliteFile:
             make_tables: is given the URI of a new file.
         """
         if not self._has_tables():
-            with FileLock(f"{self.path}.lock"):  # migrations of several studies must not collide
+            lock = Path(f"{self.path}.lock")
+            with FileLock(lock):  # migrations of several studies must not collide
                 self._create(make_tables)
+                lock.unlink(missing_ok=True)  # who waits for it finds tables
 
     def _create(self, make_tables: Callable[[str], None]) -> None:
         if self._has_tables():  # another study was faster

@@ -5,8 +5,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
+from nasrunner.trackers.mlflow.connection import let_go
 from nasrunner.trackers.mlflow.stores import sqlite as mlflow_sqlite
 from tests.trackers.fakes import track, tracker
 from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
@@ -62,3 +64,17 @@ def test_a_write_ahead_log_is_given_up_when_a_file_was_moved_to_a_network_file_s
     assert journal(home / "mlflow.db") == "wal"
     tracker(f"sqlite:///{home}/mlflow.db").address.prepare()
     assert journal(home / "mlflow.db") == "delete"
+
+
+def test_a_study_that_has_ended_leaves_the_file_alone(tmp_path):
+    """No log beside it, as it would have to be copied with it, and no lock."""
+    uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    assert mlflow_sqlite.SqliteFile(uri, "uri").has_wal
+    for name in ("first", "second"):
+        study = track(uri, tmp_path / name, NUM_CHILDREN)
+        Records(uri, study.folder).assert_complete()
+        let_go(MlflowClient(uri))  # which has looked at the records
+        assert {each.name for each in (tmp_path / "outputs").iterdir()} <= {
+            "mlflow.db",
+            "mlartifacts",
+        }
