@@ -72,6 +72,10 @@ class NoTraining:
     def check(self, proposal: Proposal) -> None:
         pass
 
+    @property
+    def trains_networks(self) -> bool:
+        return False
+
     def plainest(self, proposal: Proposal) -> Proposal:
         return proposal
 

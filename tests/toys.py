@@ -95,6 +95,10 @@ class TakesAnything:
     def check(self, proposal: Proposal) -> None:
         pass
 
+    @property
+    def trains_networks(self) -> bool:
+        return False
+
     def plainest(self, proposal: Proposal) -> Proposal:
         return proposal
 

@@ -120,6 +120,10 @@ class LightningTrainer:
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched)
 
+    @property
+    def trains_networks(self) -> bool:
+        return True
+
     def plainest(self, proposal: Proposal) -> Proposal:
         until = proposal.until
         if until is not None:

@@ -9,7 +9,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nasrunner.compose.config import keeping_from, rules_from
 from nasrunner.compose.construct import construct
@@ -41,6 +41,9 @@ from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study
 from nasrunner.study.snapshots import Snapshots
 from nasrunner.trackers.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from nasrunner.children.networks import SpaceNetworks
 
 _ONE_TRAINING = {"repeats": 1, "folds": None}
 
@@ -108,6 +111,7 @@ def _build_study(
     searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
     check_learns(searcher)
     trainer = build_trainer(config, space)
+    networks = build_networks(config, space, trainer)
     ledger = stack.enter_context(open_ledger(folder))
     check_same_study(ledger, config, folder)
     save_config(config, folder)
@@ -120,6 +124,7 @@ def _build_study(
         trackers=trackers,
         ledger=ledger,
         rules=rules,
+        networks=networks,
         info=StudyInfo(config["study"], folder, config, rules.max_children, noted),
         keeping=keeping,
         snapshots=Snapshots(
@@ -259,6 +264,21 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
         **({} if is_single else {"evaluation": evaluation}),
     )
     return trainer
+
+
+def build_networks(
+    config: dict[str, Any], space: SearchSpace, trainer: ChildTrainer
+) -> "SpaceNetworks":
+    """What looks at a space's networks without building them."""
+    from nasrunner.children.networks import SpaceNetworks  # imports torch
+
+    data = config["data"]
+    return SpaceNetworks(
+        space,
+        in_shape_of(data),
+        data.get("in_dtype", "float32"),
+        identifies=trainer.trains_networks,
+    )
 
 
 def open_ledger(folder: Path) -> Ledger:

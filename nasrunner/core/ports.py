@@ -128,6 +128,10 @@ class ChildTrainer(Protocol):
             ConfigError: it cannot: it takes no such kind, fidelity, pause or source.
         """
 
+    @property
+    def trains_networks(self) -> bool:
+        """Whether genotypes that make the same network are the same to it, as to a table not."""
+
     def plainest(self, proposal: Proposal) -> Proposal:
         """The proposal without what changes nothing of it: equal trainings are known by that.
 

@@ -17,6 +17,9 @@ Status = Literal["completed", "paused", "stopped", "failed", "invalid", "duplica
 Extent = tuple[int | None, tuple[tuple[str, float], ...]]
 """How much of a training is asked for: after how many epochs it is paused, and its fidelity."""
 
+NETWORK = "network:"
+"""What the identity of a plain training begins with where equal networks are told to be equal."""
+
 MEASURED = ("completed", "paused", "stopped")
 """The statuses of proposals that were trained, or estimated, as far as was asked."""
 
@@ -121,7 +124,9 @@ class Proposal:
 
         A study says so by its identity: ``until`` may come too late to pause the training.
         """
-        return self.key == self.hash if self.identity is not None else self._asks_for_no_more
+        if self.identity is None:
+            return self._asks_for_no_more
+        return self.identity == self.hash or self.identity.startswith(NETWORK)
 
     @property
     def _asks_for_no_more(self) -> bool:
@@ -133,11 +138,21 @@ class Proposal:
 
         Of a plain training it is the architecture's hash alone.
         """
+        return self.evaluation_of(self.hash)
+
+    def evaluation_of(self, architecture: str) -> str:
+        """What is equal for proposals that ask for the same of architectures known by a text."""
         if self._asks_for_no_more:
-            return self.hash
+            return architecture
         sources = [[each.child, each.what] for each in self.sources]
-        told = [self.kind, self.hash, sorted(self.fidelity.items()), self.until, sources]
+        told = [self.kind, architecture, sorted(self.fidelity.items()), self.until, sources]
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+    @property
+    def architecture(self) -> str:
+        """What is equal for proposals of one architecture: its network, where that is known."""
+        is_network = self.identity is not None and self.identity.startswith(NETWORK)
+        return self.identity if is_network and self.identity else self.hash
 
     @property
     def key(self) -> str:

@@ -11,10 +11,12 @@ from nasrunner.core.space import Space
 from nasrunner.study.ledger import VERSION
 
 
-def beginning(space: Space, seed: int, fingerprints: Mapping[str, str]) -> Began:
+def beginning(
+    space: Space, seed: int, fingerprints: Mapping[str, str], *, knows_networks: bool = False
+) -> Began:
     """Makes the first event of a study, most of which must stay the same when it is resumed."""
     signature = {kind: list(options) for kind, options in space.signature().items()}
-    return Began(VERSION, seed, signature, dict(fingerprints))
+    return Began(VERSION, seed, signature, dict(fingerprints), knows_networks)
 
 
 def check_same(recorded: Began, current: Began, path: Path) -> None:

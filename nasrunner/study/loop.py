@@ -14,6 +14,7 @@ from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.machine.files import keep_file
+from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import (
     BaselineComparison,
     Blueprint,
@@ -59,6 +60,7 @@ class Study:
         ledger: open, new or with the events to continue from.
         rules: budgets and policies.
         info: what trackers are told of the study.
+        networks: of the space, which the searcher is shown; None: nobody looks at them.
         keeping: what stays of children that have ended; None: all that they wrote.
         snapshots: of the searcher's state; None: a resumed study replays all of its ledger.
 
@@ -80,6 +82,7 @@ class Study:
         ledger: Ledger,
         rules: Rules,
         info: StudyInfo,
+        networks: Networks | None = None,
         keeping: Keeping | None = None,
         snapshots: Snapshots | None = None,
     ) -> None:
@@ -95,7 +98,8 @@ class Study:
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed, searcher.policy())
         self._rehearsal = trainer.rehearsal()
-        self._searching = Searching(searcher, rules, snapshots)
+        self._networks = networks
+        self._searching = Searching(searcher, rules, networks, snapshots)
         self._listener = Listener(info.folder, self.state, self._searching, self._note)
         self._budget = Budget(rules, self.state, space.size())
         self._effort = Effort(self.state, trainer)
@@ -175,7 +179,8 @@ class Study:
             self._note(Resumed(now, self._changed_since(now)))
             self.keeping.resumed(self.history.outcomes, self.history.ranking, self._needs())
         else:
-            self._note(beginning(self.space, self.rules.seed, now))
+            knows = self._networks is not None and self._networks.identifies
+            self._note(beginning(self.space, self.rules.seed, now, knows_networks=knows))
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
@@ -232,7 +237,7 @@ class Study:
             return False
         check_proposal(proposal, self.state, type(self.searcher).__name__)
         self.trainer.check(proposal)
-        proposal = identified(proposal, self.state, self.trainer, self.rules.seed)
+        proposal = identified(proposal, self.state, self.trainer, self._networks, self.rules.seed)
         self._note(Proposed(proposal))
         self._dispatch(proposal)
         return True
@@ -263,13 +268,9 @@ class Study:
         proposal = outcome.proposal
         waited = self._in_flight.end(proposal)
         blueprint = None if proposal.kind == "supernet" else self.inspect(proposal.genotype)
-        if blueprint is not None:
-            facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
-            known = {name: float(value) for name, value in facts.items() if value is not None}
-            outcome = dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
-        self._record(outcome, blueprint)
+        self._record(_with_size(outcome, blueprint), blueprint)
         for duplicate in waited:
-            self._record(self._repeat(outcome, duplicate), blueprint)
+            self._record_repeated(outcome, duplicate)
         if proposal.kind == "supernet" and outcome.status == "failed":
             self._failure = f"the supernet failed: {last_line(outcome.error)}"
             self.stop(self._failure)
@@ -317,7 +318,7 @@ class Study:
         """Sends a proposal to a worker, or finds its outcome without one."""
         if self.rules.duplicates != "retrain":
             if earlier := self.history.evaluated(proposal.key):
-                self._record(self._repeat(earlier, proposal), self._blueprint(proposal))
+                self._record_repeated(earlier, proposal)
                 return
             if self._in_flight.waits(proposal):
                 return
@@ -337,11 +338,14 @@ class Study:
             self.submit_gathered()
         self._trackers.started(proposal, blueprint)
 
-    def _repeat(self, earlier: Outcome, proposal: Proposal) -> Outcome:
-        source = earlier.proposal.index
+    def _record_repeated(self, earlier: Outcome, proposal: Proposal) -> None:
+        """Records the outcome of a proposal of the same identity; its size is its own."""
+        source, blueprint = earlier.proposal.index, self._blueprint(proposal)
         if self.rules.duplicates == "resample":
-            return Outcome(proposal, "duplicate", reused_from=source)
-        return dataclasses.replace(earlier, proposal=proposal, cost_s=0.0, reused_from=source)
+            self._record(Outcome(proposal, "duplicate", reused_from=source), blueprint)
+            return
+        again = dataclasses.replace(earlier, proposal=proposal, cost_s=0.0, reused_from=source)
+        self._record(_with_size(again, blueprint), blueprint)
 
     def _record(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         """Ledger first, then trackers, then the searcher."""
@@ -378,6 +382,15 @@ class Study:
 
     def _elapsed_s(self) -> float:
         return self._earlier_s + time.monotonic() - self._started
+
+
+def _with_size(outcome: Outcome, blueprint: Blueprint | None) -> Outcome:
+    """The outcome with the child's parameters and FLOPs among its metrics, where they are known."""
+    if blueprint is None:
+        return outcome
+    facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
+    known = {name: float(value) for name, value in facts.items() if value is not None}
+    return dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
 
 
 def _remember(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from nasrunner.core.ledger.history import History
+from nasrunner.core.network.known import Networks
 from nasrunner.core.records import Outcome
 from nasrunner.core.searcher import Searcher
 from nasrunner.study.ledger import Ledger
@@ -23,17 +24,30 @@ class Searching:
     Args:
         searcher: it.
         rules: say what it is told of a child without a reward.
+        networks: of the space, which the searcher is shown; None: nobody looks at them.
         snapshots: of its state; None: there are none.
 
     Attributes:
         searcher: the one that was given, or its state from a snapshot.
     """
 
-    def __init__(self, searcher: Searcher, rules: Rules, snapshots: Snapshots | None) -> None:
-        self.searcher = searcher
+    def __init__(
+        self,
+        searcher: Searcher,
+        rules: Rules,
+        networks: Networks | None,
+        snapshots: Snapshots | None,
+    ) -> None:
         self._rules = rules
+        self._networks = networks
+        self.searcher = self._shown(searcher)
         self._snapshots = snapshots
         self._one_thread = OneThread()
+
+    def _shown(self, searcher: Searcher) -> Searcher:
+        if self._networks is not None:
+            searcher.see(self._networks)
+        return searcher
 
     @contextmanager
     def at_work(self) -> Iterator[Searcher]:
@@ -61,7 +75,7 @@ class Searching:
         found = None if self._snapshots is None else self._snapshots.read(ledger)
         if found is None or type(found.searcher) is not type(self.searcher):
             return 0
-        self.searcher = found.searcher
+        self.searcher = self._shown(found.searcher)
         return found.num_events
 
     def save_if_due(self, ledger: Ledger, num_events: int) -> None:

@@ -132,6 +132,10 @@ class EpochsTrainer(ToyTrainer):
     epoch_s: float = 0.0
     at_once: Mapping[Kind, int] = field(default_factory=lambda: {"estimate": 100})
 
+    @property
+    def trains_networks(self) -> bool:
+        return False
+
     def plainest(self, proposal: Proposal) -> Proposal:
         until = proposal.until
         is_reached = until is None or until < self.most_epochs(proposal)

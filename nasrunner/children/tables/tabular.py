@@ -175,6 +175,10 @@ class TabularTrainer:
             )
         self.lookup.fidelities.check(proposal.fidelity)
 
+    @property
+    def trains_networks(self) -> bool:
+        return False  # a row for each genotype
+
     def plainest(self, proposal: Proposal) -> Proposal:
         is_as_plain = self.lookup.columns(proposal) == self.lookup.plain
         return replace(proposal, fidelity={}) if is_as_plain else proposal

@@ -16,6 +16,7 @@ class Began:
         seed: the study's.
         space: the kinds of its space's decisions -> their options.
         fingerprints: what it depends on beside its configuration -> a text that changes with it.
+        knows_networks: whether genotypes that make the same network are the same to it.
     """
 
     kind: ClassVar[str] = "study"
@@ -25,10 +26,12 @@ class Began:
     seed: int
     space: Mapping[str, Any]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    knows_networks: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        noted = {"fingerprints": dict(self.fingerprints)} if self.fingerprints else {}
-        return {"version": self.version, "seed": self.seed, "space": dict(self.space), **noted}
+        noted = {"fingerprints": dict(self.fingerprints), "knows_networks": self.knows_networks}
+        told = {name: value for name, value in noted.items() if value}
+        return {"version": self.version, "seed": self.seed, "space": dict(self.space), **told}
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,11 @@ def read_event(record: Mapping[str, Any], proposals: Mapping[int, Proposal]) -> 
     match record["event"]:
         case "study":
             return Began(
-                record["version"], record["seed"], record["space"], record.get("fingerprints", {})
+                record["version"],
+                record["seed"],
+                record["space"],
+                record.get("fingerprints", {}),
+                record.get("knows_networks", False),
             )
         case "resumed":
             return Resumed(record.get("fingerprints", {}), tuple(record.get("changed", ())))

@@ -81,7 +81,7 @@ class Ranking:
 
         One that repeats another's outcome without a training changes nothing.
         """
-        reward, name = outcome.reward, outcome.proposal.hash
+        reward, name = outcome.reward, outcome.proposal.architecture
         if reward is None or math.isnan(reward) or outcome.reused_from is not None:
             return False
         before = self._found.get(name, Ranked(outcome, (), ()))
@@ -92,7 +92,7 @@ class Ranking:
             del self._places[bisect.bisect_left(self._places, _place(before))]
         bisect.insort(self._places, _place(now))
         self._found[name] = now
-        was_top = self._top is not None and self._top.outcome.proposal.hash == name
+        was_top = self._top is not None and self._top.outcome.proposal.architecture == name
         if self._top is None or (now.reward > self._top.reward and not was_top):
             self._top = now
         elif was_top:

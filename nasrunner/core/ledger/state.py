@@ -36,7 +36,6 @@ class StudyState:
         in_flight: the proposals without an outcome, by index.
         times_proposed: how often each identity was proposed.
         begun: the architectures that children were to be begun of, by how much of their training.
-        num_plain: how many architectures were to be trained from first weights to the end.
         repeats: how many proposals in a row have brought nothing new.
         num_roots_in_flight: children that were begun and have no outcome yet.
         outcomes: by index, in the order they were recorded.
@@ -60,7 +59,6 @@ class StudyState:
         self.in_flight: dict[int, Proposal] = {}
         self.times_proposed: Counter[str] = Counter()
         self.begun: dict[Extent, set[Key]] = {}
-        self.num_plain = 0
         self.repeats = Repeats()
         self.num_roots_in_flight = 0
         self.outcomes: dict[int, Outcome] = {}
@@ -106,7 +104,6 @@ class StudyState:
             case Proposed(proposal):
                 self.proposals[proposal.index] = self.in_flight[proposal.index] = proposal
                 self.lineages.add(proposal)
-                self.num_plain += proposal.is_plain and not self.times_proposed[proposal.key]
                 self.times_proposed[proposal.key] += 1
                 if proposal.is_root:
                     key = key_of(proposal.genotype)
@@ -128,6 +125,11 @@ class StudyState:
                 self.ended_s[outcome.proposal.index] = time_s
             case Ended(reason):
                 self.reason = reason
+
+    @property
+    def num_plain(self) -> int:
+        """How many architectures were to be trained from first weights to the end."""
+        return len(self.begun.get((None, ()), ()))
 
     @property
     def elapsed_s(self) -> float:
