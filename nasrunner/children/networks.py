@@ -12,7 +12,7 @@ from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import Decision, label_of
 from nasrunner.core.network.canonical import identity_of
-from nasrunner.core.network.known import Description
+from nasrunner.core.network.known import NETWORK, Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
 from nasrunner.core.tracing import Traceable
 
@@ -61,10 +61,10 @@ class SpaceNetworks:
         frozen = self.space.freeze(genotype)
         network = identity_of(frozen.network, self.in_shape, self._measure)
         if not frozen.hyperparameters:
-            return network
+            return NETWORK + network
         settings = [[key, label_of(value)] for key, value in frozen.hyperparameters]
         told = json.dumps([network, settings], default=str)
-        return hashlib.sha256(told.encode()).hexdigest()[: len(network)]
+        return NETWORK + hashlib.sha256(told.encode()).hexdigest()[: len(network)]
 
     def _row(self, genotype: Genotype) -> tuple[Row, dict[str, float]] | None:
         """A network's statistics, and its settings; None: it is impossible."""
