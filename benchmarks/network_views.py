@@ -12,40 +12,27 @@ were fixed on nasbench201:c10_valid_12 alone.
 import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from searcher_curves import composed, world
 
-from nasrunner.children.networks import SpaceNetworks
-from nasrunner.compose.construct import construct
-from nasrunner.compose.launch import build_networks
-from nasrunner.core import Searcher
-
 # S = seeds, B = budgets
 
 BUDGETS = (25, 50, 100)
 
 
-@cache
-def networks_of(table: str) -> SpaceNetworks:
-    """What looks at a table's networks; made once a process."""
-    here = world(table)
-    return build_networks(composed(table, "smbo"), here.space, here.trainer)
-
-
 def run(table: str, views: list[str] | None, seed: int) -> tuple[list[float], float]:
     """The best rewards of one search at all budgets, and its seconds of processor time."""
     torch.set_num_threads(1)
-    here, networks = world(table), networks_of(table)
+    here = world(table)
     config: dict[str, Any] = composed(table, "smbo")["searcher"]
     if views is not None:
         config = {**config, "surrogate": {**config["surrogate"], "views": views}}
     start_s = time.process_time()
-    searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
-    searcher.see(networks)
+    searcher = here.searcher(config, seed)
     rewards: list[float] = []
     while len(rewards) < BUDGETS[-1]:
         proposal = searcher.propose()
