@@ -257,13 +257,15 @@ class Summary:
     Attributes:
         reason: why the study ended, in words.
         counts: number of children by what became of them: completed, failed, invalid, reused.
-        best: the best children, best first: index, reward, architecture, parameters, hash;
-            where none was trained to its end, also the epochs after which these were paused.
+        best: the best children, best first: index, reward, architecture, parameters, hash, and
+            the answers that make it, decision path -> value; whether the user gave it, where one
+            did; where none was trained to its end, the epochs after which these were paused.
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
         failure: what kept every child from being completed, in words; None where one was, or
             where the user stopped the study before.
+        began_with: what was known before the first child, in words; None: nothing.
     """
 
     reason: str
@@ -273,6 +275,7 @@ class Summary:
     wall_s: float
     baseline: BaselineComparison | None = None
     failure: str | None = None
+    began_with: str | None = None
 
 
 class Tracker(Protocol):
