@@ -25,6 +25,7 @@ from nasrunner.core.ledger.events import (
     read_event,
 )
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.known import Known, is_given
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.machine.files import keep_file
@@ -80,6 +81,7 @@ class Study:
         info: what trackers are told of the study.
         keeping: what stays of children that have ended; None: all that they wrote.
         snapshots: of the searcher's state; None: a resumed study replays all of its ledger.
+        known: what a study that begins knows already; None: nothing, or it is in the ledger.
 
     Attributes:
         state: what follows from the ledger's events.
@@ -101,6 +103,7 @@ class Study:
         info: StudyInfo,
         keeping: Keeping | None = None,
         snapshots: Snapshots | None = None,
+        known: Known | None = None,
     ) -> None:
         self.space = space
         self.searcher = searcher
@@ -111,6 +114,7 @@ class Study:
         self.rules = rules
         self.info = info
         self.snapshots = snapshots
+        self.known = known
         self.state = StudyState()
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
@@ -204,6 +208,8 @@ class Study:
                     self._learn(outcome)
             case Reported(report) if not is_known:
                 self.searcher.report(report)
+            case Known() if event.outcomes and not is_known:
+                self.searcher.learn_known(event.outcomes)
 
     def _register(self, proposal: Proposal) -> None:
         try:
@@ -233,12 +239,23 @@ class Study:
             self.keeping.resumed(self.history.outcomes, self.history.ranking, self._needs())
         else:
             self._note(beginning(self.space, self.rules.seed, now))
+        self._begin_with()
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
                 if proposal.index in self.state.in_flight:
                     self._stop_again(proposal)
         self.submit_gathered()
+
+    def _begin_with(self) -> None:
+        """Records what is known before the first proposal, and tells the searcher."""
+        known = self.known
+        if known is None or self.state.begins_with is not None or self.state.proposals:
+            return
+        self._note(known)
+        if known.outcomes:
+            with self._searching():
+                self.searcher.learn_known(known.outcomes)
 
     def _stop_again(self, proposal: Proposal) -> None:
         """Asks a child that runs once more to stop where that was, or would have been, decided."""
@@ -292,7 +309,7 @@ class Study:
         if begins_none is not None:
             proposal = self._suggested(self.searcher.propose_continuation)
         else:
-            proposal = self._unseen() or self._suggested(self.searcher.propose)
+            proposal = self._given() or self._unseen() or self._suggested(self.searcher.propose)
         if proposal is None:
             if begins_none is None or not self.state.in_flight:
                 self.stop(begins_none or self.searcher.why_done)
@@ -370,7 +387,8 @@ class Study:
         """Writes the summary, into which a comparison goes, and tells the trackers."""
         summary = self._summary(baseline)
         self._note(Ended(summary.reason))
-        text = json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False)
+        told = dataclasses.asdict(summary)
+        text = json.dumps(told, indent=2, ensure_ascii=False, default=str)
         keep_file(self.info.folder / "summary.json", text)
         for tracker in self.trackers:
             tracker.close(summary)
@@ -434,6 +452,15 @@ class Study:
             return self.state.proposals[source].seed
         repetition = self.state.times_proposed[identity]
         return child_seed(self.rules.seed, proposal.genotype, repetition)
+
+    def _given(self) -> Proposal | None:
+        """The next of the architectures that the user gave to begin with."""
+        known = self.state.begins_with
+        proposal = None if known is None else known.proposal(self.searcher.num_proposed)
+        if proposal is not None:
+            with self._searching():
+                self.searcher.register(proposal)
+        return proposal
 
     def _unseen(self) -> Proposal | None:
         """An architecture that was never proposed, where the searcher keeps to those that were."""
@@ -544,6 +571,8 @@ class Study:
                 "parameters": ranked.outcome.metrics.get("parameters"),
                 "architecture": self.inspect(ranked.outcome.proposal.genotype).text,
                 "hash": ranked.outcome.proposal.hash,
+                "answers": dict(self.inspect(ranked.outcome.proposal.genotype).values),
+                **({"given": True} if is_given(ranked.outcome.proposal) else {}),
                 **rung,
             }
             for ranked in ranking.best(5)
@@ -556,6 +585,7 @@ class Study:
             wall_s=round(self._elapsed_s(), 3),
             baseline=baseline,
             failure=None if self._stop_reason == "interrupted" else self._why_failed(),
+            began_with=known.told if (known := self.state.begins_with) else None,
         )
 
     def _why_failed(self) -> str | None:
