@@ -19,6 +19,11 @@ def key_of(genotype: Genotype) -> Key:
     return frozenset(genotype.items())
 
 
+def is_of(space: Space, genotype: Genotype) -> bool:
+    """Whether a genotype is one of the space's, as it stands for some proposal."""
+    return space.walk(lambda decision: genotype.get(decision.path, 0)) == genotype
+
+
 def rollout(space: Space, rng: np.random.Generator) -> Genotype:
     """An architecture with every active decision drawn uniformly."""
     return space.walk(lambda decision: int(rng.integers(len(decision.options))))

@@ -283,8 +283,9 @@ class Summary:
     Attributes:
         reason: why the study ended, in words.
         counts: number of children by what became of them: completed, failed, invalid, reused.
-        best: the best children, best first: index, reward, architecture, parameters, hash;
-            where none was trained to its end, also the epochs after which these were paused.
+        best: the best children, best first: index, reward, architecture, parameters, hash, and
+            the answers that make it, decision path -> value; whether the user gave it, where one
+            did; where none was trained to its end, the epochs after which these were paused.
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
@@ -292,6 +293,7 @@ class Summary:
             where the user stopped the study before.
         num_full: how many children were trained to their ends; None where all are in one step, and
             ``counts`` says so.
+        began_with: what was known before the first child, in words; None: nothing.
     """
 
     reason: str
@@ -302,6 +304,7 @@ class Summary:
     baseline: BaselineComparison | None = None
     failure: str | None = None
     num_full: int | None = None
+    began_with: str | None = None
 
     @property
     def about_ends(self) -> str:

@@ -307,6 +307,21 @@ class Outcome:
         )
 
 
+@dataclass(frozen=True)
+class KnownOutcome:
+    """What a child of an earlier study tells of an architecture of this space.
+
+    Attributes:
+        genotype: the architecture, in this space.
+        reward: what it had in that study.
+        child: its index there.
+    """
+
+    genotype: Genotype
+    reward: float
+    child: int
+
+
 _MAX_ERROR = 20_000
 """Characters of an error that are recorded: every reader of a ledger reads them all."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from nasrunner.core.ledger.known import Known
 from nasrunner.core.records import Outcome, Proposal, Report
 
 
@@ -130,7 +131,7 @@ class Ended:
         return {"reason": self.reason}
 
 
-Event = Began | Resumed | Proposed | Reported | Stopping | Recorded | Ended
+Event = Began | Resumed | Known | Proposed | Reported | Stopping | Recorded | Ended
 
 
 def read_event(record: Mapping[str, Any], proposals: Mapping[int, Proposal]) -> Event | None:
@@ -154,6 +155,8 @@ def read_event(record: Mapping[str, Any], proposals: Mapping[int, Proposal]) -> 
             )
         case "resumed":
             return Resumed(record.get("fingerprints", {}), tuple(record.get("changed", ())))
+        case "known":
+            return Known.from_json(record)
         case "proposed":
             return Proposed(Proposal.from_json(record))
         case "reported":

@@ -1,5 +1,6 @@
 """The best children: what they are and how they did."""
 
+from nasrunner.core.ledger.known import is_given
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Drawing, Section, Table
 from nasrunner.report.study.evaluations import about_rewards, number
@@ -26,6 +27,7 @@ def leaderboard_section(study: RecordedStudy) -> Section:
                 "sd of their rewards": child.spread,
                 "parameters": None if parameters is None else round(parameters),
                 "FLOPs": None if flops is None else round(flops),
+                "given": "yes" if is_given(child.proposal) else None,
                 "goes on with": _course(study, child),
                 "training (s)": _cost_s(study, child) or None,
                 "architecture": frozen.text(),

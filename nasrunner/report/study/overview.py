@@ -41,8 +41,26 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
     missing = (
         "" if times is not None else "There is no timeline of workers: no child ran in real time."
     )
-    parts = (f"{ended} {searched}", about_rewards(study), _changed(study), missing)
+    began_with = _began_with(study)
+    parts = (f"{ended} {searched}", began_with, about_rewards(study), _changed(study), missing)
     return "\n\n".join(filter(None, parts))
+
+
+def _began_with(study: RecordedStudy) -> str:
+    """What was known before the first child, and what of it is not comparable; else empty."""
+    known = study.state.begins_with
+    if known is None:
+        return ""
+    told = [f"It began with {known.told}."]
+    for each in known.studies:
+        if each.differs and known.ignored is None:
+            differs = f"{', '.join(each.differs[:3])}{' and more' if each.differs[3:] else ''}"
+            told.append(f"The children of {each.name} were trained otherwise: {differs}.")
+    drawn = [place for place, each in enumerate(known.given) if each.drawn]
+    if drawn:
+        named = ", ".join(f"{index:04d}" for index in drawn)
+        told.append(f"Answers that were left open were drawn at random, of {named}.")
+    return " ".join(told)
 
 
 def _changed(study: RecordedStudy) -> str:
