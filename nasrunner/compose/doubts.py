@@ -1,20 +1,22 @@
 """What a user has probably not meant: one sentence each, before anything is trained."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import SpaceError
+from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.machine.memory import least_memory_gb
-from nasrunner.core.order import rollout
+from nasrunner.core.order import listed, rollout
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.study.rules import Rules
 
 _NUM_LOOKED_AT, _LOOKING_S = 20, 5.0
+_MAX_LISTED = 1000
+"""Architectures of a space that are all looked at where no random one is within the limits."""
 
 
 def doubt_of_target(config: Mapping[str, Any]) -> str | None:
@@ -36,7 +38,11 @@ def doubt_of_limits(
 ) -> str | None:
     """One sentence where no random architecture is within the limits that a user has set.
 
-    At most twenty are looked at, for a few seconds at most.
+    At most twenty are looked at, for a few seconds at most; where none is within, then each of a
+    small space.
+
+    Raises:
+        ConfigError: no architecture of the space is within them.
     """
     limits = {
         "parameters": rules.max_parameters,
@@ -46,24 +52,53 @@ def doubt_of_limits(
     given = {name: limit for name, limit in limits.items() if limit is not None}
     if not given:
         return None
-    rng, deadline = np.random.default_rng(0), time.monotonic() + _LOOKING_S
-    sizes: dict[str, list[float]] = {name: [] for name in given}
-    for _ in range(_NUM_LOOKED_AT):
+    stage, rng = space.at_proposal(0), np.random.default_rng(0)
+    drawn = (rollout(stage, rng) for _ in range(_NUM_LOOKED_AT))
+    sizes, _ = _sizes(drawn, inspect, given)
+    if not (beyond := _beyond(sizes, given)):
+        return None
+    name, count, smallest = beyond
+    limit = f"limits.{name}={given[name]:,}"
+    if space.size() <= _MAX_LISTED:  # of a space that grows this is all there ever is
+        all_sizes, is_complete = _sizes(listed(stage), inspect, given)
+        found = _beyond(all_sizes, given)
+        if is_complete and found:
+            name, _, smallest = found
+            raise ConfigError(
+                f"limits.{name}={given[name]:,}: no architecture of the space is within it, the "
+                f"smallest has {smallest:,}"
+            )
+    return f"none of {count} random architectures is within {limit}: the smallest has {smallest:,}"
+
+
+def _sizes(
+    genotypes: Iterable[Genotype],
+    inspect: Callable[[Genotype], Blueprint],
+    names: Iterable[str],
+) -> tuple[dict[str, list[float]], bool]:
+    """The sizes of those that are possible, as far as there is time; whether all were looked at."""
+    deadline = time.monotonic() + _LOOKING_S
+    sizes: dict[str, list[float]] = {name: [] for name in names}
+    for genotype in genotypes:
         if time.monotonic() > deadline:
-            break
+            return sizes, False
         try:
-            blueprint = inspect(rollout(space.at_proposal(0), rng))
+            blueprint = inspect(genotype)
         except SpaceError:
             continue
-        for name in given:
+        for name, found in sizes.items():
             if (size := _size(blueprint, name)) is not None:
-                sizes[name].append(size)
-    for name, limit in given.items():
+                found.append(size)
+    return sizes, True
+
+
+def _beyond(
+    sizes: Mapping[str, Sequence[float]], limits: Mapping[str, float]
+) -> tuple[str, int, float] | None:
+    """A limit that all sizes are beyond, how many these are, and the smallest; None: none is."""
+    for name, limit in limits.items():
         if sizes[name] and min(sizes[name]) > limit:
-            return (
-                f"none of {len(sizes[name])} random architectures is within limits.{name}="
-                f"{limit:,}: the smallest has {min(sizes[name]):,}"
-            )
+            return name, len(sizes[name]), min(sizes[name])
     return None
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
+from nasrunner.core import Blueprint, ConfigError, Genotype
 from tests.toys import RULES, ToyTrainer, chain
 
 
@@ -44,6 +45,27 @@ def test_a_target_that_minus_a_loss_cannot_reach_is_told(
 def test_limits_that_nothing_is_within_are_told(
     limits: dict[str, float], message: str | None
 ) -> None:
-    space = chain(length=3, width=3)
+    space = chain(length=7, width=3)  # more than are listed
     found = doubt_of_limits(space, ToyTrainer(space).inspect, dataclasses.replace(RULES, **limits))
     assert (found is None) if message is None else (found or "").startswith(message)
+
+
+@pytest.mark.parametrize("limits", [{"max_parameters": 5}, {"max_memory_gb": 1e-9}])
+def test_limits_that_no_architecture_of_a_small_space_is_within_are_refused(
+    limits: dict[str, float],
+) -> None:
+    space = chain(length=3, width=3)
+    rules = dataclasses.replace(RULES, **limits)
+    with pytest.raises(ConfigError, match="no architecture of the space is within it, the smalles"):
+        doubt_of_limits(space, ToyTrainer(space).inspect, rules)
+
+
+def test_a_limit_that_few_architectures_are_within_is_only_told() -> None:
+    space = chain(length=6, width=3)
+
+    def inspect(genotype: Genotype) -> Blueprint:
+        return Blueprint("", {}, 1 + sum(genotype.values()), None)
+
+    rules = dataclasses.replace(RULES, max_parameters=1)  # as the first of 729 has
+    assert "none of 20 random architectures" in (doubt_of_limits(space, inspect, rules) or "")
+    assert doubt_of_limits(space, inspect, dataclasses.replace(RULES, max_parameters=13)) is None
