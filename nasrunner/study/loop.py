@@ -180,7 +180,15 @@ class Study:
             self.keeping.resumed(self.history.outcomes, self.history.ranking, self._needs())
         else:
             knows = self._networks is not None and self._networks.identifies
-            self._note(beginning(self.space, self.rules.seed, now, knows_networks=knows))
+            self._note(
+                beginning(
+                    self.space,
+                    self.rules.seed,
+                    now,
+                    knows_networks=knows,
+                    reward=self.trainer.rewarded,
+                )
+            )
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)

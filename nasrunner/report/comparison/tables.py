@@ -180,7 +180,7 @@ def study_table(groups: Sequence[Group]) -> Table:
     rows = [
         [
             group.label,
-            study.seed,
+            _seed(study),
             each.num_evaluations,
             *_best(study, group),
             _ended(study),
@@ -190,6 +190,12 @@ def study_table(groups: Sequence[Group]) -> Table:
         for study, each in zip(group.studies, group.progress, strict=True)
     ]
     return Table("studies", "Studies", "What was compared.", columns, rows)
+
+
+def _seed(study: RecordedStudy) -> int | str:
+    """The study's seed, and its searcher's where that has another."""
+    seed, own = study.repetition
+    return seed if own == seed else f"{seed}, searcher {own}"
 
 
 def num_duplicates(study: RecordedStudy) -> int:

@@ -64,9 +64,7 @@ def _plot(
     known: Sequence[NumberedEvaluation],
     on_front: Sequence[NumberedEvaluation],
 ) -> Plot:
-    made, axes = figure(
-        xlabel=label, ylabel=reward_label(study.config), width_in=HALF_IN, height_in=3.9
-    )
+    made, axes = figure(xlabel=label, ylabel=reward_label(study), width_in=HALF_IN, height_in=3.9)
     sizes = [e.outcome.metrics[metric] for e in known]
     rewards = [e.reward for e in known]
     axes.scatter(

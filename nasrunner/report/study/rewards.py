@@ -23,7 +23,7 @@ def rewards_section(study: RecordedStudy) -> Section:
     """Every evaluation of a study that has a reward, and the best so far."""
     spent = evaluations(study)
     num_spent = sum(not e.is_copy for e in spent)
-    made, axes = figure(xlabel="evaluations", ylabel=reward_label(study.config), height_in=4.2)
+    made, axes = figure(xlabel="evaluations", ylabel=reward_label(study), height_in=4.2)
     rewarded = [e for e in spent if e.has_reward]
     _points(axes, [e for e in rewarded if e.is_trained], "trained", filled=True)
     _points(axes, [e for e in rewarded if not e.is_trained], "repeated", filled=False)
