@@ -110,8 +110,9 @@ class RecordedStudy:
         """
         searcher = self.config["searcher"]
         own = searcher.get("seed") if isinstance(searcher, Mapping) else None
-        is_own = type(own) is int and own != baseline_seed(self.seed)
-        return self.seed, own if is_own else self.seed
+        if not isinstance(own, int) or own == baseline_seed(self.seed):
+            own = self.seed
+        return self.seed, own
 
     @property
     def reward(self) -> Mapping[str, Any]:
@@ -164,7 +165,7 @@ class RecordedStudy:
         """What children were trained for: those with an outcome, also of what goes on with one."""
         return tuple(child for child in self.recorded if child.proposal.kind == "train")
 
-    def beside(self, kind: Kind) -> list[Outcome]:
+    def outcomes_of(self, kind: Kind) -> list[Outcome]:
         """The outcomes of the estimates, or of the supernets."""
         return [each for each in self.state.history.outcomes if each.proposal.kind == kind]
 
