@@ -1,17 +1,20 @@
 """What a user has probably not meant: one sentence each, before anything is trained."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from nasrunner.core.decision import Genotype
+from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.machine.memory import least_memory_gb
-from nasrunner.core.order import listed, rollout
+from nasrunner.core.order import Place, listed, rollout
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.space import Space
 from nasrunner.study.rules import Rules
 
 _NUM_LOOKED_AT, _LOOKING_S = 20, 5.0
@@ -39,10 +42,10 @@ def doubt_of_limits(
     """One sentence where no random architecture is within the limits that a user has set.
 
     At most twenty are looked at, for a few seconds at most; where none is within, then each of a
-    small space.
+    small space, and of a larger one those on the way down from the smallest.
 
     Raises:
-        ConfigError: no architecture of the space is within them.
+        ConfigError: none of these is within them either: a study would train nothing for ever.
     """
     limits = {
         "parameters": rules.max_parameters,
@@ -53,53 +56,106 @@ def doubt_of_limits(
     if not given:
         return None
     stage, rng = space.at_proposal(0), np.random.default_rng(0)
-    drawn = (rollout(stage, rng) for _ in range(_NUM_LOOKED_AT))
-    sizes, _ = _sizes(drawn, inspect, given)
-    if not (beyond := _beyond(sizes, given)):
+    drawn = _Sizes(given, inspect, (rollout(stage, rng) for _ in range(_NUM_LOOKED_AT)))
+    beyond = drawn.beyond()
+    if beyond is None:
         return None
-    name, count, smallest = beyond
-    limit = f"limits.{name}={given[name]:,}"
-    if space.size() <= _MAX_LISTED:  # of a space that grows this is all there ever is
-        all_sizes, is_complete = _sizes(listed(stage), inspect, given)
-        found = _beyond(all_sizes, given)
-        if is_complete and found:
-            name, _, smallest = found
-            raise ConfigError(
-                f"limits.{name}={given[name]:,}: no architecture of the space is within it, the "
-                f"smallest has {smallest:,}"
-            )
-    return f"none of {count} random architectures is within {limit}: the smallest has {smallest:,}"
+    if space.size() <= _MAX_LISTED:
+        others = _Sizes(given, inspect, listed(stage))
+    else:
+        others = _Sizes(given, inspect, _smaller(stage, beyond, inspect))
+    refused = others.beyond()
+    if refused is not None and others.is_complete:
+        is_all = space.size() <= _MAX_LISTED
+        which = "no architecture of the space" if is_all else "no architecture that was found"
+        raise ConfigError(
+            f"limits.{refused.name}={given[refused.name]:,}: {which} is within it, the smallest "
+            f"has {refused.smallest:,}"
+        )
+    return (
+        f"none of {beyond.count} random architectures is within limits.{beyond.name}="
+        f"{given[beyond.name]:,}: the smallest has {beyond.smallest:,}"
+    )
 
 
-def _sizes(
-    genotypes: Iterable[Genotype],
-    inspect: Callable[[Genotype], Blueprint],
-    names: Iterable[str],
-) -> tuple[dict[str, list[float]], bool]:
-    """The sizes of those that are possible, as far as there is time; whether all were looked at."""
-    deadline = time.monotonic() + _LOOKING_S
-    sizes: dict[str, list[float]] = {name: [] for name in names}
-    for genotype in genotypes:
-        if time.monotonic() > deadline:
-            return sizes, False
-        try:
-            blueprint = inspect(genotype)
-        except SpaceError:
-            continue
-        for name, found in sizes.items():
-            if (size := _size(blueprint, name)) is not None:
-                found.append(size)
-    return sizes, True
+@dataclass(frozen=True)
+class _Beyond:
+    """A limit that all architectures are beyond, how many these are, and the smallest."""
+
+    name: str
+    count: int
+    smallest: float
+    genotype: Genotype
 
 
-def _beyond(
-    sizes: Mapping[str, Sequence[float]], limits: Mapping[str, float]
-) -> tuple[str, int, float] | None:
-    """A limit that all sizes are beyond, how many these are, and the smallest; None: none is."""
-    for name, limit in limits.items():
-        if sizes[name] and min(sizes[name]) > limit:
-            return name, len(sizes[name]), min(sizes[name])
-    return None
+class _Sizes:
+    """The sizes of those architectures that are possible, as far as there is time.
+
+    Attributes:
+        is_complete: whether there was time for all.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, float],
+        inspect: Callable[[Genotype], Blueprint],
+        genotypes: Iterable[Genotype],
+    ) -> None:
+        self._limits = limits
+        self._found: dict[str, list[tuple[float, Genotype]]] = {name: [] for name in limits}
+        self.is_complete = False
+        deadline = time.monotonic() + _LOOKING_S
+        for genotype in genotypes:
+            if time.monotonic() > deadline:
+                return
+            with contextlib.suppress(SpaceError):
+                blueprint = inspect(genotype)
+                for name, found in self._found.items():
+                    if (size := _size(blueprint, name)) is not None:
+                        found.append((size, genotype))
+        self.is_complete = True
+
+    def beyond(self) -> _Beyond | None:
+        """The first limit that all are beyond, if any."""
+        for name, found in self._found.items():
+            if found:
+                smallest, genotype = min(found, key=lambda each: each[0])
+                if smallest > self._limits[name]:
+                    return _Beyond(name, len(found), smallest, genotype)
+        return None
+
+
+def _smaller(
+    space: Space, beyond: _Beyond, inspect: Callable[[Genotype], Blueprint]
+) -> Iterator[Genotype]:
+    """Architectures on the way down from one, until no other answer to a decision is smaller."""
+    genotype, smallest = beyond.genotype, beyond.smallest
+    yield genotype
+    is_smaller = True
+    while is_smaller:
+        is_smaller = False
+        for path, count in _options(space, genotype).items():
+            for index in range(count):
+                if path not in genotype or index == genotype[path]:
+                    continue
+                other = Place.of(space, {**genotype, path: index}).genotype
+                yield other
+                with contextlib.suppress(SpaceError):
+                    size = _size(inspect(other), beyond.name)
+                    if size is not None and size < smallest:
+                        genotype, smallest, is_smaller = other, size, True
+
+
+def _options(space: Space, genotype: Genotype) -> dict[str, int]:
+    """How many options each decision of an architecture has."""
+    counts: dict[str, int] = {}
+
+    def replay(decision: Decision) -> int:
+        counts[decision.path] = len(decision.options)
+        return genotype[decision.path]
+
+    space.walk(replay)
+    return counts
 
 
 def _size(blueprint: Blueprint, name: str) -> float | None:
