@@ -69,7 +69,7 @@ def _check_databricks(uri: str) -> None:
     from mlflow.utils.databricks_utils import get_databricks_host_creds
 
     try:
-        get_databricks_host_creds(uri)
+        get_databricks_host_creds(uri)  # type: ignore[no-untyped-call]  # MLflow types some
     except MlflowException as error:
         raise ConfigError(
             f"tracker.tracking_uri={uri}: there are no credentials for it. Legal: DATABRICKS_HOST "
