@@ -239,7 +239,9 @@ def _caption(groups: Sequence[Group], averages: Sequence[Average], axis: Axis, i
     counts = sorted({len(group.studies) for group in groups})
     parts = [_HOW_MEASURED[axis]]
     every = [study for group in groups for study in group.studies]
-    if axis == "trained_s" and any(s.beside("estimate") or s.beside("supernet") for s in every):
+    if axis == "trained_s" and any(
+        s.outcomes_of("estimate") or s.outcomes_of("supernet") for s in every
+    ):
         parts.append("Those of estimates and supernets count, too.")
     if counts[-1] > 1:
         studies = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

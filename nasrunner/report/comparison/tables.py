@@ -169,7 +169,9 @@ def cost_table(groups: Sequence[Group]) -> Table:
         "its training took. Time per proposal: the median from an event of the ledger to the next "
         "proposal, which the searcher and the records take."
     )
-    if any(s.beside("estimate") or s.beside("supernet") for g in groups for s in g.studies):
+    if any(
+        s.outcomes_of("estimate") or s.outcomes_of("supernet") for g in groups for s in g.studies
+    ):
         caption += " The time of training has that of estimates and supernets in it."
     return Table("costs", "Spent", caption, columns, [_spent(group) for group in groups])
 

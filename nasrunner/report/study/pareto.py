@@ -11,7 +11,7 @@ from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
 from nasrunner.report.page.style import HALF_IN, colour_of, figure
 from nasrunner.report.study.evaluations import NumberedEvaluation, evaluations, reward_label
-from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, focus
+from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_rewards
 
 SIZES = {
     "parameters": "trainable parameters",
@@ -78,7 +78,7 @@ def _plot(
     )
     _scale(axes, sizes)
     axes.margins(x=0.05, y=0.1)
-    num_below = focus(axes, sizes, rewards)
+    num_below = limit_rewards(axes, sizes, rewards)
     right = axes.get_xlim()[1]
     corners = [(e.outcome.metrics[metric], e.reward) for e in on_front]
     axes.step(

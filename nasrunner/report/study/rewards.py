@@ -16,7 +16,7 @@ from nasrunner.report.study.evaluations import (
     number,
     reward_label,
 )
-from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, focus, mark_at_end
+from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_rewards, mark_at_end
 
 
 def rewards_section(study: RecordedStudy) -> Section:
@@ -31,7 +31,7 @@ def rewards_section(study: RecordedStudy) -> Section:
     ends = [*(number for number, _ in grown), num_spent]
     best = [*(reward for _, reward in grown), grown[-1][1]]
     axes.step(ends, best, where="post", color=colour_of("ink"), label="best so far")
-    num_below = focus(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
+    num_below = limit_rewards(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
     _failed(axes, [e.number for e in spent if e.outcome.status == "failed"])
     _name_best(axes, rewarded, study.state.history.shown()[0].best(1)[0])
     axes.set_xlim(1 - 0.015 * num_spent, num_spent * 1.015 + 1)
