@@ -41,7 +41,7 @@ from nasrunner.core.space import Space
 from nasrunner.explanation import explain
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
-_CHECKED = 200
+_SAMPLES, _CHECKED = 5, 200
 _PATIENCE_S = 20.0
 """So long random architectures are built where nobody said how many: some have 3,000 layers."""
 
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     trust = "for --found: also of a stranger's study that names classes which could run any code"
     parser.add_argument("--trust", action="store_true", help=trust)
     samples = "random architectures to print"
-    parser.add_argument("--samples", type=_at_least(0), default=5, help=samples)
+    parser.add_argument("--samples", type=_at_least(0), help=f"{samples}; {_SAMPLES}, or fewer")
     built = f"random ones to build and count; {_CHECKED}, or what {_PATIENCE_S:.0f} s suffice for"
     parser.add_argument("--checked", type=_at_least(1), help=built)
     seed = "seed of the random architectures"
@@ -228,11 +228,12 @@ def print_samples(
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}
     rng = np.random.default_rng(arguments.seed)
-    wanted = max(arguments.checked or _CHECKED, arguments.samples)
+    shown_ones = _SAMPLES if arguments.samples is None else arguments.samples
+    wanted, asked_for = max(arguments.checked or _CHECKED, shown_ones), arguments.samples or 1
     valid = checked = 0
     ends = time.monotonic() + _PATIENCE_S
     for index in track(range(wanted), "building", console=console, transient=True):
-        if arguments.checked is None and time.monotonic() > ends and index >= arguments.samples:
+        if arguments.checked is None and time.monotonic() > ends and index >= asked_for:
             break
         genotype = space.walk(draw_uniformly(rng))
         try:
@@ -243,13 +244,14 @@ def print_samples(
         except SpaceError as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1
             facts = "[red]invalid[/]", ""
-        if index < arguments.samples:
+        if index < shown_ones:
             table.add_row(*facts, " → ".join(steps(space.freeze(genotype).network, in_shape)))
         checked += 1
     console.print(table)
     console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")
     if checked < wanted:
-        console.print(f"  {_PATIENCE_S:.0f} s were over: --checked {wanted} builds so many")
+        more = f"--samples {shown_ones}" if checked < shown_ones else f"--checked {wanted}"
+        console.print(f"  {_PATIENCE_S:.0f} s were over: {more} builds so many")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
         console.print(f"  {count}: {_shown(reason)}")
 

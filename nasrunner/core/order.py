@@ -1,6 +1,6 @@
 """The architectures of a space one by one: at random, or in lexicographic order."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,3 +144,11 @@ class Place:
         if found is None:
             found = self._firsts[position] = _answered(self.space.compiled[position], ())
         return found
+
+
+def listed(space: Space) -> Iterator[Genotype]:
+    """Every architecture of a space, in its lexicographic order."""
+    place: Place | None = Place.of(space, {})
+    while place is not None:
+        yield place.genotype
+        place = place.after()

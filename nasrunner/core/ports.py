@@ -129,6 +129,10 @@ class ChildTrainer(Protocol):
         """
 
     @property
+    def rewarded(self) -> Mapping[str, str]:
+        """The ``metric`` that rewards are made of and its ``mode``; empty where it has none."""
+
+    @property
     def trains_networks(self) -> bool:
         """Whether genotypes that make the same network are the same to it, as to a table not."""
 

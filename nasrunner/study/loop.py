@@ -184,7 +184,15 @@ class Study:
             self.keeping.resumed(self.history.outcomes, self.history.ranking, self._needs())
         else:
             knows = self._networks is not None and self._networks.identifies
-            self._note(beginning(self.space, self.rules.seed, now, knows_networks=knows))
+            self._note(
+                beginning(
+                    self.space,
+                    self.rules.seed,
+                    now,
+                    knows_networks=knows,
+                    reward=self.trainer.rewarded,
+                )
+            )
         self._begin_with(self.known)
         for proposal in pending:
             if not self._harvest(proposal):

@@ -185,7 +185,7 @@ class ProgressDisplay:
         best = self._history.shown()[0].top()
         if best is None or outcome.reused_from is not None or not self._history.compares(outcome):
             return False
-        return best.outcome.proposal.hash == outcome.proposal.hash
+        return best.outcome.proposal.architecture == outcome.proposal.architecture
 
     def _line(self, outcome: Outcome) -> Text:
         """``child 7  0.9812  3.1 s  best 0.9834 (child 4)``."""

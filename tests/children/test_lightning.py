@@ -6,6 +6,7 @@ import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasrunner.children.blueprint import count_flops
+from nasrunner.children.tasks.reward import Reward
 from nasrunner.core import ConfigError, DataError, Proposal, SpaceError
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import BLOBS, CONFIG, MLP, OWN, broken, make_trainer
@@ -213,3 +214,30 @@ def test_a_study_folder_is_given_and_children_keep_to_theirs(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["children"]
     written = json.loads((tmp_path / "children" / "12345" / "proposal.json").read_text())
     assert written["index"] == 12345
+
+
+class Loss(Reward):
+    """A user's reward with a direction that no configuration says."""
+
+    def __init__(self, metric, reduce, last_epochs, power, scale, diverged):
+        super().__init__(metric, "min", reduce, last_epochs, power, scale, diverged)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], ("val_accuracy", "max")),
+        (["task.reward.metric=val_loss", "task.reward.mode=min"], ("val_loss", "min")),
+        (
+            [
+                f"task.reward._target_={__name__}.Loss",
+                "task.reward.metric=val_loss",
+                "~task.reward.mode",
+            ],
+            ("val_loss", "min"),
+        ),
+    ],
+)
+def test_what_rewards_are_made_of_is_known_whether_configured_or_not(overrides, expected):
+    found = make_trainer(*overrides, is_rehearsed=False).rewarded
+    assert found == dict(zip(("metric", "mode"), expected, strict=True))

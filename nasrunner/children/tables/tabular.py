@@ -176,6 +176,10 @@ class TabularTrainer:
         self.lookup.fidelities.check(proposal.fidelity)
 
     @property
+    def rewarded(self) -> Mapping[str, str]:
+        return {}  # a column's values are rewards as they are
+
+    @property
     def trains_networks(self) -> bool:
         return False  # a row for each genotype
 

@@ -23,9 +23,9 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
     config = study.config
     if isinstance(config["trainer"].get("reward"), str):  # a table's: whatever its column says
         return None
-    given = (config.get("task") or {}).get("reward") or {}
+    given = study.reward
     count = _num_examples(study)
-    if count is None or not _is_accuracy(config["task"], given):
+    if count is None or not _is_accuracy(config.get("task") or {}, given):
         return None
     power, scale = float(given.get("power", 1)), float(given.get("scale", 1.0))
     if reward <= 0:

@@ -114,8 +114,8 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     training_s = sum(outcome.cost_s for outcome in outcomes)
     if training_s:
         facts.append(("training time", duration(training_s)))
-    facts += [("estimates", told)] if (told := _beside(study.beside("estimate"))) else []
-    facts += [("supernets", told)] if (told := _beside(study.beside("supernet"))) else []
+    facts += [("estimates", told)] if (told := _beside(study.outcomes_of("estimate"))) else []
+    facts += [("supernets", told)] if (told := _beside(study.outcomes_of("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
     if times is not None:

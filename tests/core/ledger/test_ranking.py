@@ -24,6 +24,20 @@ def test_an_architecture_has_the_mean_of_its_trainings():
     assert ranking.top() == ranking.best(1)[0]
 
 
+def test_genotypes_that_make_one_network_are_one_architecture():
+    told = [(0, 0, 0.9), (1, 1, 0.5), (2, 2, 0.8)]
+    same = ("network:a", "network:a", "network:b")
+    outcomes = [
+        replace(each, proposal=replace(each.proposal, identity=network))
+        for each, network in zip((outcome(*one) for one in told), same, strict=True)
+    ]
+    ranking = Ranking(outcomes)
+    assert [(each.index, each.reward) for each in ranking.best(5)] == [
+        (2, 0.8),
+        (0, pytest.approx(0.7)),
+    ]
+
+
 def test_one_that_failed_before_stands_with_its_first_reward():
     ranking = Ranking([outcome(0, 0, None), outcome(1, 0, 0.6)])
     assert [each.index for each in ranking.best(5)] == [1]

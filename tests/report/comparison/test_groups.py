@@ -187,7 +187,7 @@ def test_a_seed_that_occurs_twice_is_known(tmp_path):
         recorded(tmp_path / name, [0.1 * seed + 0.1], seed=seed)
     (group,) = groups_of(tmp_path)
     assert group.repeated_seeds == [1]
-    assert group.best_by_seed(1) == pytest.approx({0: 0.1, 1: 0.2})
+    assert group.best_by_seed(1) == pytest.approx({(0, 0): 0.1, (1, 1): 0.2})
 
 
 # What may be compared
