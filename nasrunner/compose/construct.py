@@ -1,7 +1,8 @@
 """The composition root: the only place that turns configuration into objects."""
 
 import inspect
-from collections.abc import Mapping
+import typing
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hydra.utils import get_object, instantiate
@@ -81,6 +82,8 @@ def _hint(target: Any, key: str, value: Any) -> str:
     if form := meant(value):
         return f"; a decision is written {form}"
     annotation, _ = annotations_of(target)[key.rpartition(".")[2]]
+    if isinstance(value, str) and typing.get_origin(annotation) is Callable:
+        return f"; an option of the group is given as {key.partition('.')[0]}@{key}={value}"
     is_ours = getattr(annotation, "__module__", "").startswith("nasrunner.")
     names = [f"{key}.{name}" for name in annotations_of(annotation)] if is_ours else []
     return f"; it has keys of its own: {', '.join(names)}" if names else ""

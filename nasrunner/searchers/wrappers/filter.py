@@ -98,7 +98,7 @@ class Filter(Searcher):
         if not inside.is_plain:
             raise ConfigError(
                 f"searcher.searcher: {type(self.inner).__name__} proposes what is no training from "
-                f"its first weights to its end, {inside.to_json()}, which a filter cannot choose "
+                f"its first weights to its end ({_kind_of(inside)}), which a filter cannot choose "
                 "by estimates; legal are searchers of plain trainings"
             )
         parent = None if inside.parent is None else self._outer_of[inside.parent]
@@ -217,3 +217,11 @@ class Filter(Searcher):
     def _place(self, candidate: Candidate) -> tuple[float, int]:
         """The best estimate first; of equal ones what was proposed first."""
         return -self._scores.get(key_of(candidate.genotype), -math.inf), candidate.inner
+
+
+def _kind_of(proposal: Proposal) -> str:
+    """What makes a proposal none of a plain training."""
+    if proposal.kind != "train":
+        return f"kind={proposal.kind}"
+    given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}
+    return ", ".join(name for name, value in given.items() if value)
