@@ -134,7 +134,8 @@ def _agreement(study: RecordedStudy) -> str:
     both = [(scores[key], reward) for key, reward in trained.items() if scores.get(key) is not None]
     if len(both) < _FEWEST_RANKED:
         return ""
-    from scipy.stats import kendalltau  # takes a while, and most studies have no estimates
+    # It takes a while, and most studies have no estimates.
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # ships no types
 
     tau = float(kendalltau(*zip(*both, strict=True)).statistic)
     told = (
