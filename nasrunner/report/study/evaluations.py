@@ -100,8 +100,9 @@ def about_rewards(study: RecordedStudy) -> str:
 
 def reward_label(study: RecordedStudy) -> str:
     """What an axis of rewards is called: with the metric or the table's column they come from."""
-    column, reward = study.config["trainer"].get("reward"), study.reward
-    if isinstance(column, str):  # of a tabular trainer
+    trainer, reward = study.config["trainer"], study.reward
+    column = trainer.get("reward") or trainer.get("proxy")
+    if isinstance(column, str):  # of a tabular trainer, or one of proxies
         return f"reward ({column})"
     if "metric" not in reward:  # an older study of a user's own task
         return "reward"
