@@ -296,8 +296,8 @@ def outputs(network: Space) -> set[tuple[float, ...]]:
     built, _ = network.build((1, 3, 3))
     layers = [layer for layer in built.modules() if isinstance(layer, nn.Conv2d)]
     generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(1, 1, 3, 3, generator=generator) for _ in layers]
     x = torch.randn(1, 1, 3, 3, generator=generator)
+    weights = [torch.randn(1, 1, 3, 3, generator=generator) for _ in layers]
     found = set()
     for order in itertools.permutations(weights):
         for layer, weight in zip(layers, order, strict=True):
