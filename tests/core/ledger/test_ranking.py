@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.ledger.ranking import Ranking, mean_of
+from nasrunner.core.records import NETWORK
 
 
 def outcome(index: int, units: int, reward: float | None, reused_from: int | None = None):
