@@ -37,7 +37,7 @@ from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Space
+from nasrunner.core.space import Space, living
 from nasrunner.explanation import explain
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
@@ -245,7 +245,9 @@ def print_samples(
             reasons[str(error)] = reasons.get(str(error), 0) + 1
             facts = "[red]invalid[/]", ""
         if index < shown_ones:
-            table.add_row(*facts, " → ".join(steps(space.freeze(genotype).network, in_shape)))
+            table.add_row(
+                *facts, " → ".join(steps(living(space.freeze(genotype)).network, in_shape))
+            )
         checked += 1
     console.print(table)
     console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")

@@ -1,6 +1,6 @@
 """The child trainer that trains nothing: rewards are what a zero-cost proxy says."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 

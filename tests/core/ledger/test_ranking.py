@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.ledger.ranking import Ranking, mean_of
+from nasrunner.core.records import NETWORK
 
 
 def outcome(index: int, units: int, reward: float | None, reused_from: int | None = None):
@@ -97,3 +98,9 @@ def test_the_top_is_the_best_after_each_outcome_and_add_says_whether_it_is_this_
         if is_top:
             assert top is not None
             assert top.outcome.proposal.genotype == {"units": units}
+
+
+def test_the_best_are_found_by_their_networks() -> None:
+    known = Proposal(0, {"a": 1}, identity=f"{NETWORK}0123456789abcdef")
+    ranking = Ranking([Outcome(known, "completed", 0.5)])
+    assert [ranked.index for ranked in ranking.best(5)] == [0]
