@@ -219,25 +219,14 @@ def test_a_study_folder_is_given_and_children_keep_to_theirs(tmp_path):
 class Loss(Reward):
     """A user's reward with a direction that no configuration says."""
 
-    def __init__(self, metric, reduce, last_epochs, power, scale, diverged):
+    def __init__(self, metric, reduce, last_epochs, power, scale=1.0, diverged="failed"):
         super().__init__(metric, "min", reduce, last_epochs, power, scale, diverged)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        ([], ("val_accuracy", "max")),
-        (["task.reward.metric=val_loss", "task.reward.mode=min"], ("val_loss", "min")),
-        (
-            [
-                f"task.reward._target_={__name__}.Loss",
-                "task.reward.metric=val_loss",
-                "~task.reward.mode",
-            ],
-            ("val_loss", "min"),
-        ),
-    ],
-)
-def test_what_rewards_are_made_of_is_known_whether_configured_or_not(overrides, expected):
-    found = make_trainer(*overrides, is_rehearsed=False).rewarded
-    assert found == dict(zip(("metric", "mode"), expected, strict=True))
+def test_what_rewards_are_made_of_is_known_whether_configured_or_not():
+    told = make_trainer(is_rehearsed=False).rewarded
+    assert told == {"metric": "val_accuracy", "mode": "max"}
+    own = (f"task.reward._target_={__name__}.Loss", "task.reward.metric=val_loss")
+    trainer = make_trainer(*own, is_rehearsed=False)
+    del trainer.config["task"]["reward"]["mode"]  # as ~task.reward.mode does
+    assert trainer.rewarded == {"metric": "val_loss", "mode": "min"}
