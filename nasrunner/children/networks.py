@@ -12,6 +12,7 @@ from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import Decision, label_of
 from nasrunner.core.network.canonical import Identities
+from nasrunner.core.network.graph import hashable
 from nasrunner.core.network.known import NETWORK, Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
 from nasrunner.core.tracing import Traceable
@@ -102,7 +103,7 @@ class SpaceNetworks:
 
     def _measure(self, part: Traceable, in_shape: InShape) -> Measured:
         """What an operation needs, found out once for equal operations on inputs of one shape."""
-        given = in_shape if isinstance(in_shape, tuple) else tuple(in_shape.items())
+        given = hashable(in_shape)
         try:
             found = self._sizes.get((part, given))
         except TypeError:  # an argument cannot be hashed

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nasrunner.core.network.graph import hashable
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import Space
 from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
@@ -139,7 +140,7 @@ class Statistics:
 
     def part(self, part: Traceable, shape: InShape, of: "_Paths") -> _Part:
         """What is known of a part of a network that is being traced."""
-        given = shape if isinstance(shape, tuple) else tuple(shape.items())
+        given = hashable(shape)
         key = id(part), given
         labels, kept = of.labels, self.parts.get(key)
         if kept is None or any(labels[name] is not each for name, each in kept.uses.items()):
@@ -159,7 +160,7 @@ class Statistics:
         return _Kept(tracer.summary(out), part, tracer.used)
 
     def _operation(self, part: Traceable, shape: InShape) -> _Part:
-        given = shape if isinstance(shape, tuple) else tuple(shape.items())
+        given = hashable(shape)
         try:
             found = self.operations.get((part, given))
         except TypeError:  # an argument cannot be hashed
