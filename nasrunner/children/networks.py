@@ -12,9 +12,9 @@ from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import Decision, label_of
 from nasrunner.core.network.canonical import Identities
-from nasrunner.core.network.graph import hashable
 from nasrunner.core.network.known import NETWORK, Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
+from nasrunner.core.shapes import hashable
 from nasrunner.core.tracing import Traceable
 
 _MOST_KEPT = 20_000

@@ -1,6 +1,6 @@
 """The shape of what goes into a network: of one tensor, or of several by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
@@ -50,3 +50,10 @@ def dtypes_of(in_shape: InShape, in_dtype: str | Mapping[str, str]) -> dict[str,
 def shown_inputs(in_shape: Mapping[str, Shape]) -> str:
     """Several inputs in words: ``image (3, 32, 32), text (16,)``."""
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in in_shape.items())
+
+
+def hashable(shape: InShape) -> Hashable:
+    """What tells shapes apart, those of tokens too."""
+    if isinstance(shape, tuple):
+        return shape if type(shape) is tuple else (type(shape), shape)
+    return tuple((name, hashable(each)) for name, each in shape.items())

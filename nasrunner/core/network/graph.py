@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nasrunner.core.network.statistics import Measure
-from nasrunner.core.shapes import InShape
+from nasrunner.core.shapes import InShape, hashable
 from nasrunner.core.space import Space, argument_names
 from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
 
@@ -302,13 +302,6 @@ class GraphTracer(Tracer[int]):
         self.is_zero.append(is_zero)
         self._is_one.append(is_one)
         return number
-
-
-def hashable(shape: InShape) -> Hashable:
-    """What tells shapes apart, those of tokens too."""
-    if isinstance(shape, tuple):
-        return shape if type(shape) is tuple else (type(shape), shape)
-    return tuple((name, hashable(each)) for name, each in shape.items())
 
 
 _spelt: dict[int, tuple[Traceable, str]] = {}

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nasrunner.core.network.graph import hashable
-from nasrunner.core.shapes import InShape, Shape
+from nasrunner.core.shapes import InShape, Shape, hashable
 from nasrunner.core.space import Space
 from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
 
