@@ -40,6 +40,11 @@ HURRY: dict[str, dict[str, Any]] = {
     "reinforce": {"children_per_replica": 3, "learning_rate": 0.05},
     "ppo": {"children_per_replica": 3, "learning_rate": 0.05},
     "smbo": {"num_random": 3},
+    "smbo_lstm": {
+        "num_random": 3,
+        "refit_growth": 0.3,
+        "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 4},
+    },
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
