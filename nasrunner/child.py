@@ -119,7 +119,8 @@ def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoRe
 
     def train() -> None:
         try:
-            ended.append(TrainChild(task, rank)(proposal))
+            is_estimate = proposal.kind == "estimate"
+            ended.extend(task([proposal]) if is_estimate else [TrainChild(task, rank)(proposal)])
         except MachineError as fault:
             sys.stderr.write(f"{_PROGRAM}: {fault}\n")
             os._exit(FAULT)

@@ -1,5 +1,6 @@
 """The command ``python -m nasrunner.child``, and children on several devices, which are such."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -71,6 +72,17 @@ def test_the_command_trains_the_child_that_a_worker_would_have_trained(tmp_path)
     other = train(make_study(tmp_path / "b", "trainer.max_epochs=2"))
     assert ended.stdout.startswith(f"child 0: reward {other.reward} in ")
     assert curves(study) == curves(tmp_path / "b")
+
+
+def test_the_command_scores_an_estimate_as_a_worker_would(tmp_path, monkeypatch, capsys):
+    study = make_study(tmp_path / "a", "trainer.proxies=[snip]")
+    folder = proposed(study)
+    estimate = dataclasses.replace(first_child(task_of(study)), kind="estimate")
+    (folder / "proposal.json").write_text(json.dumps(estimate.to_json()))
+    (other,) = task_of(make_study(tmp_path / "b", "trainer.proxies=[snip]"))([estimate])
+    assert run_main(monkeypatch, str(folder)) == 0
+    assert capsys.readouterr().out.startswith(f"child 0: reward {other.reward} in ")
+    assert not (folder / "curves.jsonl").exists()
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ class TakesAnything:
     """What a child trainer says that takes every proposal, one at a time, and reports nothing."""
 
     reports = False
+    estimates = ()
 
     def check(self, proposal: Proposal) -> None:
         pass

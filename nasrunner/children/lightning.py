@@ -7,6 +7,8 @@ from typing import Any
 
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.inspecting import draw_up
+from nasrunner.children.proxies.scores import Proxy
+from nasrunner.children.proxies.zero_cost import NUM_ESTIMATES_AT_ONCE
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.fidelity import check_fidelity, effective, reduced
 from nasrunner.children.settings.options import ChildOptions
@@ -43,6 +45,8 @@ class LightningTrainer:
         in_shape: shape of one example, or of each of its inputs by name.
         construct: builds an object from its configuration; picklable.
         draw: draws a frozen space as SVG.
+        proxies: what an estimate of a child measures, without training; the first one's score is
+            its reward; without one no estimates are made.
         evaluation: ``repeats`` and ``folds``, see ``Evaluation``; None: one training.
         arguments: those of ``ChildOptions``, and of Lightning's Trainer, by its own names.
     """
@@ -56,12 +60,15 @@ class LightningTrainer:
         in_shape: InShape,
         construct: Construct,
         draw: Callable[[Space], str],
+        proxies: Sequence[Proxy] = (),
         evaluation: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> None:
         own = {each.name: arguments[each.name] for each in fields(ChildOptions)}
         self.space = space
-        self.config = {**config, "trainer": {**config["trainer"], **own}}
+        trainer = {name: value for name, value in config["trainer"].items() if name != "proxies"}
+        self.config = {**config, "trainer": {**trainer, **own}}
+        self.proxies = tuple(dict.fromkeys(proxies))
         self.in_shape = as_in_shape(in_shape)
         self.construct = construct
         self.draw = draw
@@ -96,11 +103,22 @@ class LightningTrainer:
     def reports(self) -> bool:
         return self.evaluation.is_single  # the curves of several trainings are there at the end
 
+    @property
+    def estimates(self) -> Collection[str]:
+        return self.proxies
+
     def check(self, proposal: Proposal) -> None:
-        if proposal.kind != "train":
+        is_estimate = proposal.kind == "estimate"
+        if proposal.kind != "train" and not (is_estimate and self.proxies):
+            legal = "train, or estimate with trainer.proxies=[synflow]" if is_estimate else "train"
             raise ConfigError(
                 f"trainer: LightningTrainer trains children and makes no kind={proposal.kind}; "
-                "legal: train"
+                f"legal: {legal}"
+            )
+        if is_estimate and (proposal.until or proposal.sources):
+            raise ConfigError(
+                "trainer.proxies: an estimate scores a network with its first weights, and is "
+                "neither paused nor begun with others (until, sources)"
             )
         if not self.evaluation.is_single and (proposal.until or proposal.sources):
             raise ConfigError(
@@ -139,11 +157,11 @@ class LightningTrainer:
         return epochs if isinstance(epochs, int) and epochs > 0 else None
 
     def num_at_once(self, kind: Kind) -> int:
-        return 1
+        return NUM_ESTIMATES_AT_ONCE if kind == "estimate" else 1
 
     def rehearsal(self) -> "LightningRehearsal":
         return LightningRehearsal(
-            self.space, self.config, self.in_shape, self.construct, self.evaluation
+            self.space, self.config, self.in_shape, self.construct, self.evaluation, self.proxies
         )
 
     def task(self, folder: Path, seed: int, policy: Policy | None = None) -> "LightningTask":
@@ -155,6 +173,7 @@ class LightningTrainer:
             Path(folder),
             seed,
             self.evaluation,
+            proxies=self.proxies,
         )
 
 
@@ -167,9 +186,11 @@ class LightningRehearsal:
     in_shape: InShape
     construct: Construct
     evaluation: Evaluation
+    proxies: Sequence[str]
 
     def __call__(self) -> list[str]:
         with quick_imports():
+            from nasrunner.children.proxies.checks import check_scores
             from nasrunner.children.rehearsal.checks import (
                 check_child,
                 check_evaluation,
@@ -184,23 +205,38 @@ class LightningRehearsal:
         config = check_evaluation(self.evaluation, self.config, self.construct)
         said = check_child(config, settings, self.in_shape, self.construct, found.networks)
         check_folds(self.evaluation, self.config, self.in_shape, self.construct)
+        if self.proxies:
+            check_scores(
+                config, settings, self.in_shape, self.construct, found.networks, self.proxies
+            )
         return [*said, *([found.remark] if found.remark else [])]
 
 
 @dataclass(frozen=True)
 class LightningTask(Recipe):
-    """Trains a proposal where it is called; picklable, see ``TrainChild``.
+    """Trains a proposal where it is called, or scores an estimate; picklable.
+
+    See ``TrainChild`` and ``Scoring``.
 
     Children are trained one after the other. One on one device is trained in the process of the
     call, one on several by processes of its own, a rank each; see ``train_in_ranks``. Where SLURM
     has started the ranks, each of them makes this call, and the outcome of rank 0 counts.
+
+    Attributes:
+        proxies: what estimates measure.
     """
+
+    proxies: Sequence[str] = ()
 
     def __call__(
         self, proposals: Sequence[Proposal], hear: Hear | None = None
     ) -> Iterator[Outcome]:
+        from nasrunner.children.proxies.scoring import Scoring  # imports Lightning
+
+        score = Scoring(self, self.proxies)
         for proposal in proposals:
-            yield self._train(proposal, hear)
+            is_estimate = proposal.kind == "estimate"
+            yield score(proposal) if is_estimate else self._train(proposal, hear)
 
     def _train(self, proposal: Proposal, hear: Hear | None) -> Outcome:
         from nasrunner.children.fit.training import TrainChild

@@ -1,7 +1,8 @@
 """The composition root: the only place that turns configuration into objects."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hydra.utils import get_object, instantiate
@@ -82,6 +83,8 @@ def _hint(target: Any, key: str, value: Any) -> str:
     if told := hint_of_decision(value):
         return told
     annotation, _ = annotations_of(target)[key.rpartition(".")[2]]
+    if isinstance(value, str) and typing.get_origin(annotation) is Callable:
+        return f"; an option of the group is given as {key.partition('.')[0]}@{key}={value}"
     is_ours = getattr(annotation, "__module__", "").startswith("nasrunner.")
     names = [f"{key}.{name}" for name in annotations_of(annotation)] if is_ours else []
     return f"; it has keys of its own: {', '.join(names)}" if names else ""

@@ -23,6 +23,8 @@ def doubt_of_target(config: Mapping[str, Any]) -> str | None:
     reward = task.get("reward") if isinstance(task, Mapping) else None
     if target is None or target <= 0 or not isinstance(reward, Mapping):
         return None
+    if isinstance((config.get("trainer") or {}).get("proxy"), str):  # whose score is the reward
+        return None
     if reward.get("mode") != "min" or not reward.get("power", 1) > 0:
         return None
     return (

@@ -93,7 +93,7 @@ _KINDS: Mapping[str, tuple[_Kind, ...]] = {
         # Other classes of children open files.
         *(
             _Kind(f"nasrunner.children.{each}")
-            for each in ("lightning", "tables.cost", "tables.tabular")
+            for each in ("lightning", "proxies.zero_cost", "tables.cost", "tables.tabular")
         ),
         _Kind("pytorch_lightning.callbacks", "pytorch_lightning.Callback", "pytorch_lightning"),
         # Other loggers send what they are given to a server, with the user's credentials.

@@ -219,4 +219,6 @@ def readable(annotation: Any) -> str:
         return what if item is Any else f"{what} of {readable(item)}"
     if annotation is types.NoneType:
         return "null"
+    if origin is Callable:
+        return "a mapping with _target_"
     return annotation.__name__ if isinstance(annotation, type) else str(annotation)

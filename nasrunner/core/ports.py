@@ -1,7 +1,7 @@
 """The ports of the study loop: what trains children, runs them somewhere, and records them."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -147,6 +147,10 @@ class ChildTrainer(Protocol):
     @property
     def reports(self) -> bool:
         """Whether its children tell what they measure while they train."""
+
+    @property
+    def estimates(self) -> Collection[str]:
+        """The metrics of an estimate, that of its reward first; empty: it makes none."""
 
     def num_at_once(self, kind: Kind) -> int:
         """How many proposals of a kind one call of the task is best given, >= 1."""

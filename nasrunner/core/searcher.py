@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Searcher(ABC):
             ``searcher.seed`` is given.
     """
 
-    repeats: ClassVar[bool] = True
+    repeats: bool = True
     """Whether it may propose an architecture again; one that never does ends by itself."""
 
     def __init__(self, *, space: Space, seed: Seed) -> None:
@@ -146,6 +146,11 @@ class Searcher(ABC):
     def policy(self) -> "Policy | None":
         """Its own for a supernet's trainer; None: it proposes no supernet, or one without."""
         return None
+
+    @property
+    def estimated(self) -> Collection[str]:
+        """The metrics of estimates that it asks for by name."""
+        return ()
 
     @property
     def listens(self) -> bool:

@@ -185,10 +185,12 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
     if child.outcome.reused_from is not None:
         folder = folder.parent / f"{child.outcome.reused_from:04d}"
     if not ChildFolder(folder).holds(CONFIG):
-        if str(study.config["trainer"]["_target_"]).endswith("TabularTrainer"):
+        trainer = str(study.config["trainer"]["_target_"])
+        sources = {"TabularTrainer": "a table", "ZeroCostTrainer": "a zero-cost proxy"}
+        if source := sources.get(trainer.rpartition(".")[2]):
             raise ConfigError(
                 f"from={study.folder}: no network of this study was trained, its rewards are from "
-                "a table, so there is none to export"
+                f"{source}, so there is none to export"
             )
         raise ConfigError(
             f"from={study.folder}: the folder of its best child, {folder}, is not there"

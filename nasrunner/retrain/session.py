@@ -82,7 +82,7 @@ class Session:
         if not isinstance(trainer, LightningTrainer):
             raise ConfigError(
                 f"trainer: a study of {type(trainer).__name__} cannot be retrained; legal is "
-                "LightningTrainer"
+                "LightningTrainer: trainer=lightning"
             )
         return trainer
 

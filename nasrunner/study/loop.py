@@ -115,6 +115,12 @@ class Study:
                 f"searcher: {type(searcher).__name__} stops children by what they report while "
                 f"they train, and those of {type(trainer).__name__} report nothing as configured"
             )
+        if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
+            raise ConfigError(
+                f"searcher: {type(searcher).__name__} asks for estimates of {lacking[0]}, and "
+                f"those of {type(trainer).__name__} measure, as configured, "
+                f"{', '.join(trainer.estimates) or 'nothing: it makes none'}"
+            )
 
     @property
     def searcher(self) -> Searcher:

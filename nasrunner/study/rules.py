@@ -74,8 +74,12 @@ class Rules:
             )
 
     def told_reward(self, outcome: Outcome, history: History) -> float | None:
-        """The reward the searcher is told: the child's own, or what counts for having none."""
-        if outcome.reward is not None or outcome.status == "duplicate":
+        """The reward the searcher is told: the child's own, or what counts for having none.
+
+        Nothing counts for that of an estimate, whose unit is not that of trainings.
+        """
+        is_duplicate = outcome.status == "duplicate"
+        if outcome.reward is not None or is_duplicate or outcome.proposal.kind == "estimate":
             return outcome.reward
         match self.failed_reward:
             case "ignore":

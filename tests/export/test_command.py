@@ -285,15 +285,23 @@ def test_weights_of_another_architecture_are_refused(
     assert "proposal.json or config.yaml is damaged" in refused(command, capsys, f"from={child}")
 
 
+@pytest.mark.parametrize(
+    ("trainer", "source"), [("TabularTrainer", "a table"), ("ZeroCostTrainer", "a zero-cost proxy")]
+)
 def test_a_study_that_trained_nothing_is_refused(
-    command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: Command,
+    study: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    trainer: str,
+    source: str,
 ) -> None:
     shutil.copytree(study, tmp_path / "study")
     shutil.rmtree(tmp_path / "study" / "children")
     config = tmp_path / "study" / "config.yaml"
-    config.write_text(config.read_text().replace("lightning.LightningTrainer", "t.TabularTrainer"))
+    config.write_text(config.read_text().replace("lightning.LightningTrainer", f"t.{trainer}"))
     error = refused(command, capsys, f"from={tmp_path / 'study'}")
-    assert "no network of this study was trained, its rewards are from a table" in error
+    assert f"no network of this study was trained, its rewards are from {source}" in error
 
 
 def test_a_study_is_found_by_its_run_in_mlflow(

@@ -47,9 +47,17 @@ HURRY: dict[str, dict[str, Any]] = {
     },
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
+    "filter": {
+        "num_estimates": 6,
+        "num_trained": 2,
+        "searcher": {"population_size": 5, "tournament_size": 2},
+    },
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
+
+WRAPPERS = ("filter",)
+"""Searchers around another one, which counts its own proposals."""
 
 
 class HastyGp(GPSampler):
@@ -81,7 +89,9 @@ def make_searcher(name: str, space: str | SearchSpace, seed: int = 0) -> Searche
 
 @functools.cache
 def _searcher_config(name: str) -> dict[str, Any]:
-    config = OmegaConf.load(CONF / "searcher" / f"{name}.yaml")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(f"searcher/{name}").searcher
+    OmegaConf.set_struct(config, False)
     return OmegaConf.to_container(OmegaConf.merge(config, HURRY.get(name, {})), resolve=True)
 
 

@@ -30,7 +30,7 @@ from nasrunner.children.settings.scaling import scaled
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.tasks.tasks import Task, make_task
-from nasrunner.core import Proposal, SearchSpace
+from nasrunner.core import InShape, Proposal, SearchSpace
 from nasrunner.core.machine.stop_file import StopFile
 
 
@@ -167,10 +167,26 @@ def _trainer(
 
 def _network(plan: Plan, borrowed: Borrowed) -> nn.Module:
     """The network, with its own first weights but for those that other children lend it."""
-    pl.seed_everything(plan.seed, workers=True, verbose=False)
-    network, _ = plan.frozen.build(plan.child.in_shape)
-    set_epsilon(network, plan.config["trainer"]["batch_norm_epsilon"])
+    epsilon = plan.config["trainer"]["batch_norm_epsilon"]
+    network = first_network(plan.frozen, plan.child.in_shape, plan.seed, epsilon)
     borrowed.lend(network)
+    return network
+
+
+def first_network(
+    frozen: SearchSpace, in_shape: InShape, seed: int, epsilon: float | None
+) -> nn.Module:
+    """Builds a network with its own first weights.
+
+    Args:
+        frozen: its architecture.
+        in_shape: shape of one example.
+        seed: of the weights. All global generators are seeded with it.
+        epsilon: as of ``set_epsilon``.
+    """
+    pl.seed_everything(seed, workers=True, verbose=False)
+    network, _ = frozen.build(in_shape)
+    set_epsilon(network, epsilon)
     return network
 
 

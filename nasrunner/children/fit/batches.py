@@ -1,10 +1,12 @@
 """What a batch must be for a child to be trained on it, and what it is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch.utils.data import BatchSampler, DataLoader
 
 from nasrunner.children.inputs import InDtype, is_of_tokens
@@ -154,6 +156,17 @@ def _are_weights(weights: Any, num_examples: int) -> bool:
         and bool(torch.isfinite(weights).all())
         and bool((weights >= 0).all() and (weights > 0).any())
     )
+
+
+@contextmanager
+def batches_of(loader: Any) -> Iterator[Iterator[Any]]:
+    """The batches of whatever Lightning takes for a loader; no worker of it is left."""
+    combined = CombinedLoader(loader, "max_size_cycle")
+    try:
+        iter(combined)
+        yield (batch for batch, _, _ in combined)
+    finally:
+        combined.reset()
 
 
 def last_batch_size(loader: Any) -> int | None:

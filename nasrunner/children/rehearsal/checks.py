@@ -117,7 +117,7 @@ def check_folds(
         data = {**config["data"], "fold": fold, "folds": evaluation.folds}
         try:
             with quiet():
-                _load_data({**config, "data": data}, in_shape, construct)
+                loaded_data({**config, "data": data}, in_shape, construct)
         except NasRunnerError as error:
             raise type(error)(f"{error} (in fold {fold} of evaluation.folds)") from error
 
@@ -157,7 +157,7 @@ class _Tried:
     def _loaded(self, config: Config) -> pl.LightningDataModule:
         identity = _identity(config["data"])
         if self._data is None or self._data[0] != identity:
-            self._data = (identity, _load_data(config, self.in_shape, self.construct))
+            self._data = (identity, loaded_data(config, self.in_shape, self.construct))
         return self._data[1]
 
     def _is_new(self, what: str, value: Any) -> bool:
@@ -240,7 +240,13 @@ def _check_trainer(config: Config, construct: Construct) -> None:
     check_ranks(trainer, batch_size, make_trainer(trainer, Path(), construct, []))
 
 
-def _load_data(config: Config, in_shape: InShape, construct: Construct) -> pl.LightningDataModule:
+def loaded_data(config: Config, in_shape: InShape, construct: Construct) -> pl.LightningDataModule:
+    """The data module of a configuration, its training examples loaded.
+
+    Raises:
+        ConfigError: its batches cannot be divided among the devices.
+        DataError: a file is missing or damaged, or it is not what the configuration says.
+    """
     data = make_data(config["data"], construct)
     for name, expected in (("in_shape", in_shape), ("num_outputs", config["data"]["num_outputs"])):
         found = getattr(data, name, expected)

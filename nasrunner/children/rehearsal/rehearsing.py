@@ -8,7 +8,6 @@ import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +18,12 @@ import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers.logger import DummyLogger
-from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
-from nasrunner.children.fit.batches import BatchCheck, last_batch_size
+from nasrunner.children.fit.batches import BatchCheck, batches_of, last_batch_size
 from nasrunner.children.fit.loading import LoadedData, is_in_memory
 from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
@@ -243,7 +241,7 @@ class ChildRehearsal:
         deadline = time.monotonic() + _LOOKING_S
         with (
             told_of_data(self.data, f"a {what} batch cannot be had"),
-            _batches(loader) as batches,
+            batches_of(loader) as batches,
         ):
             for batch in itertools.islice(batches, num_batches):
                 check.check_targets(batch)
@@ -373,17 +371,6 @@ def _len(loader: Any) -> int | None:
         return len(loader)
     except TypeError:
         return None
-
-
-@contextmanager
-def _batches(loader: Any) -> Iterator[Iterator[Any]]:
-    """The batches of whatever Lightning takes for a loader; no worker of it is left."""
-    combined = CombinedLoader(loader, "max_size_cycle")
-    try:
-        iter(combined)
-        yield (batch for batch, _, _ in combined)
-    finally:
-        combined.reset()
 
 
 def _without_traces(trainer: pl.Trainer, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import functools
 import math
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,10 @@ class TabularTrainer:
     @property
     def reports(self) -> bool:
         return False  # it answers at once
+
+    @property
+    def estimates(self) -> Collection[str]:
+        return ()
 
     def check(self, proposal: Proposal) -> None:
         if proposal.kind != "train" or proposal.until or proposal.sources:

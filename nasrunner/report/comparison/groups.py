@@ -156,8 +156,12 @@ def _reward(config: Mapping[str, Any]) -> dict[str, Any]:
         table = {f"trainer.{key}": trainer.get(key) for key in _WHAT_A_TABLE_SAYS}
         return table | {"trainer.path": Path(str(trainer.get("path"))).name}
     task = config.get("task") or {}
+    kind = {"_target_": trainer.get("_target_")}
+    if isinstance(trainer.get("proxy"), str):  # nothing is trained: the task's reward is not asked
+        scored = {key: trainer.get(key) for key in ("proxy", "batch_size")}
+        return flat({"trainer": kind | scored, "task": {"_target_": task.get("_target_")}})
     given = {key: task.get(key) for key in ("_target_", "reward")}
-    return flat({"trainer": {"_target_": trainer.get("_target_")}, "task": given})
+    return flat({"trainer": kind, "task": given})
 
 
 def _data(config: Mapping[str, Any]) -> dict[str, Any]:

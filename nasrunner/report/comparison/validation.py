@@ -21,8 +21,9 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
         reward: where it is asked; a power of an accuracy has no single answer.
     """
     config = study.config
-    if isinstance(config["trainer"].get("reward"), str):  # a table's: whatever its column says
-        return None
+    trainer = config["trainer"]
+    if isinstance(trainer.get("reward") or trainer.get("proxy"), str):
+        return None  # of a table: whatever its column says; of proxies: no accuracy
     given = (config.get("task") or {}).get("reward") or {}
     count = _num_examples(study)
     if count is None or not _is_accuracy(config["task"], given):

@@ -101,9 +101,9 @@ def about_rewards(study: RecordedStudy) -> str:
 
 def reward_label(config: Mapping[str, Any]) -> str:
     """What an axis of rewards is called: with the metric or the table's column they come from."""
-    column = config["trainer"].get("reward")
+    column = config["trainer"].get("reward") or config["trainer"].get("proxy")
     reward = config["task"].get("reward") if config.get("task") else None
-    if isinstance(column, str):  # of a tabular trainer
+    if isinstance(column, str):  # of a tabular trainer, or one of proxies
         return f"reward ({column})"
     if not isinstance(reward, Mapping) or "metric" not in reward:  # a user's own task
         return "reward"

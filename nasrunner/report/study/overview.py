@@ -1,5 +1,6 @@
 """How a study stands, at a glance."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,6 +16,9 @@ from nasrunner.report.study.evaluations import (
     number,
 )
 from nasrunner.report.study.timeline import Timeline
+
+_FEWEST_RANKED = 5
+"""Children of which it is told how alike their estimates and rewards rank them."""
 
 
 def overview_section(study: RecordedStudy, times: Timeline | None) -> Section:
@@ -97,6 +101,7 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     if training_s:
         facts.append(("training time", duration(training_s)))
     facts += [("estimates", told)] if (told := _beside(study.beside("estimate"))) else []
+    facts += [("estimates and rewards", told)] if (told := _agreement(study)) else []
     facts += [("supernets", told)] if (told := _beside(study.beside("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
@@ -114,6 +119,34 @@ def _beside(outcomes: Sequence[Outcome]) -> str:
     details = [f"{failed:,} failed"] if failed else []
     details += [duration(cost_s)] if cost_s else []
     return f"{len(outcomes):,}" + (f" ({', '.join(details)})" if details else "")
+
+
+def _agreement(study: RecordedStudy) -> str:
+    """How alike estimates and rewards rank the children that have both; empty for very few.
+
+    Those that a filter has trained are the best by their estimates, among which these agree less
+    with the rewards than among all.
+    """
+    name = (study.config.get("searcher") or {}).get("proxy")  # a filter's
+    scores = {
+        each.proposal.hash: each.reward if name is None else each.metrics.get(name)
+        for each in study.beside("estimate")
+    }
+    trained = {
+        each.proposal.hash: each.reward
+        for each in study.state.history.outcomes
+        if study.compares(each) and each.reward is not None
+    }
+    both = [(scores[key], reward) for key, reward in trained.items() if scores.get(key) is not None]
+    if len(both) < _FEWEST_RANKED:
+        return ""
+    from scipy.stats import kendalltau  # takes a while, and most studies have no estimates
+
+    tau = float(kendalltau(*zip(*both, strict=True)).statistic)
+    told = (
+        "cannot be told, one of the two is the same" if math.isnan(tau) else number(round(tau, 2))
+    )
+    return f"Kendall's τ of {len(both):,} trained children: {told}"
 
 
 def _saved(study: RecordedStudy, num_replaced: int) -> str:

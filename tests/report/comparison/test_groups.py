@@ -25,6 +25,7 @@ from nasrunner.report.comparison.tables import (
 )
 from nasrunner.report.comparison.validation import worth_of_one
 from nasrunner.report.page.parts import Table
+from nasrunner.report.study.evaluations import reward_label
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.study.loop import Study
 from nasrunner.study.rules import Rules
@@ -176,6 +177,13 @@ def test_names_group_what_settings_do_not_tell_apart(tmp_path):
             "tpe (NSGAIISampler)",
         ),
         ({"_target_": "mine.BestOfTwo", "k": 3}, "best_of_two"),
+        (
+            {
+                "_target_": "nasrunner.searchers.wrappers.filter.Filter",
+                "searcher": {"_target_": "nasrunner.searchers.sampling.random.RandomSearch"},
+            },
+            "filter (RandomSearch)",
+        ),
     ],
 )
 def test_a_searcher_is_called_as_its_file_or_else_by_its_classes(searcher, name):
@@ -233,6 +241,22 @@ def test_tables_are_compared_by_their_reward_and_file_name(tmp_path):
     assert len(groups_of(tmp_path)) == 1
     recorded(tmp_path / "c", [0.5], trainer={**table, "reward": "test_acc"})
     with pytest.raises(ConfigError, match=r'trainer.reward is "mean_acc" in the first, "test_acc"'):
+        check_comparable(find_studies([tmp_path]))
+
+
+def test_scores_are_compared_by_their_proxy_whatever_the_task_rewards(tmp_path):
+    scored = {
+        "_target_": "nasrunner.children.proxies.zero_cost.ZeroCostTrainer",
+        "proxy": "synflow",
+        "batch_size": None,
+    }
+    recorded(tmp_path / "a", [0.5], trainer=scored)
+    recorded(tmp_path / "b", [0.5], trainer=scored, task__reward__metric="val_loss")
+    check_comparable(find_studies([tmp_path]))
+    config = find_studies([tmp_path])[0].config
+    assert reward_label(config) == "reward (synflow)"
+    recorded(tmp_path / "c", [0.5], trainer={**scored, "proxy": "snip"})
+    with pytest.raises(ConfigError, match=r'trainer.proxy is "synflow" in the first, "snip"'):
         check_comparable(find_studies([tmp_path]))
 
 

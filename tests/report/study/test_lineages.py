@@ -210,6 +210,19 @@ def test_estimates_are_counted_and_are_no_children(filtered: RecordedStudy) -> N
     assert "Those of estimates and supernets count, too." in text_of(sections["Progress"])
 
 
+def test_it_is_told_how_alike_estimates_and_rewards_rank_children(tmp_path: Path) -> None:
+    study = Recording(tmp_path / "s")
+    for units, (score, reward) in enumerate([(5.0, 0.1), (4.0, 0.3), (3.0, 0.2), (2.0, 0.4)], 1):
+        study.record(Outcome(study.propose(units, kind="estimate"), "completed", score))
+        study.record(Outcome(study.propose(units), "completed", reward))
+    study.record(Outcome(study.propose(5, kind="estimate"), "completed", 9.0))  # of no child
+    assert "estimates and rewards" not in facts(page(read_study(study.folder))["Overview"])
+    study.record(Outcome(study.propose(5), "completed", 0.5))
+    shown = facts(page(read_study(study.folder))["Overview"])
+    # 10 pairs: (4, 3) and those of the last child with the others agree, 5 in all
+    assert shown["estimates and rewards"] == "Kendall's τ of 5 trained children: 0"
+
+
 def test_a_study_that_has_only_estimated_yet_has_a_page(tmp_path: Path) -> None:
     study = Recording(tmp_path / "s")
     study.record(Outcome(study.propose(1, kind="estimate"), "completed", 0.5, cost_s=0.1))

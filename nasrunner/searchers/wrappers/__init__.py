@@ -1,0 +1,1 @@
+"""Searchers around another searcher, whose proposals they take and pass on in their own way."""

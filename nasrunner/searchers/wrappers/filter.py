@@ -1,0 +1,227 @@
+"""A filter: what a searcher proposes is estimated first, and the best estimates are trained."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from nasrunner.core.annotations import Count, Seed
+from nasrunner.core.decision import Genotype
+from nasrunner.core.errors import ConfigError
+from nasrunner.core.order import Key, key_of
+from nasrunner.core.records import Outcome, Proposal, Report
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the inner searcher has proposed.
+
+    Attributes:
+        inner: its number there.
+        genotype: its answers.
+        parent: the child that it was mutated from; None: it was of none.
+    """
+
+    inner: int
+    genotype: Genotype
+    parent: int | None
+
+
+class Filter(Searcher):
+    """Estimates what another searcher proposes, and trains the best of each round.
+
+    A round is ``num_estimates`` proposals of the inner searcher, fewer where it has no more or
+    waits for outcomes. When all are estimated, the best ``num_trained`` different ones that were
+    not trained before are proposed for training, best first; the inner searcher learns their
+    outcomes alone, and of the others that they have none. The next round begins while they are
+    trained, as far as there are workers for it. Abdelfattah et al. 2021, arXiv:2101.08134, section
+    3.3, warm a search up so; here each round of it is filtered.
+
+    The inner searcher counts its proposals without gaps, whatever has become of those before.
+
+    Args:
+        searcher: makes the inner one from ``space=`` and ``seed=``.
+        num_estimates: n: proposals of a round.
+        num_trained: q: how many of them are trained, at most n.
+        proxy: the metric of an estimate that is compared, higher is better; None: its reward.
+
+    Raises:
+        ValueError: q is larger than n.
+    """
+
+    def __init__(
+        self,
+        *,
+        searcher: Callable[..., Searcher],
+        num_estimates: Count,
+        num_trained: Count,
+        proxy: str | None,
+        space: Space,
+        seed: Seed,
+    ) -> None:
+        super().__init__(space=space, seed=seed)
+        if num_trained > num_estimates:
+            raise ValueError(
+                f"num_trained must be at most num_estimates ({num_estimates}), got {num_trained}"
+            )
+        self.inner = searcher(space=space, seed=seed)
+        self.repeats = self.inner.repeats
+        self.num_estimates = num_estimates
+        self.num_trained = num_trained
+        self.proxy = proxy
+        self._inner_of: dict[int, int] = {}
+        self._outer_of: list[int] = []  # by the inner one's number: where it was proposed last
+        self._round: list[Candidate] = []
+        self._num_waiting = 0  # of the round, for their estimates
+        self._scores: dict[Key, float] = {}  # of everything that was estimated
+        self._chosen: list[Candidate] = []  # to be trained, best first
+        self._trained: set[Key] = set()
+        self._suggested: tuple[Proposal | None] | None = None  # of the inner one, as it is
+
+    @property
+    def is_ready(self) -> bool:
+        if self._chosen:
+            return True
+        if len(self._round) >= self.num_estimates or not self.inner.is_ready:
+            return False
+        return self._num_waiting == 0 or self._suggestion() is not None
+
+    def suggest(self, index: int) -> Proposal | None:
+        if self._chosen:
+            candidate = self._chosen[0]
+            return Proposal(index, candidate.genotype, parent=candidate.parent)
+        inside = self._suggestion()
+        if inside is None:
+            return None
+        if not inside.is_plain:
+            raise ConfigError(
+                f"searcher.searcher: {type(self.inner).__name__} proposes what is no training from "
+                f"its first weights to its end ({_kind_of(inside)}), which a filter cannot choose "
+                "by estimates; legal are searchers of plain trainings"
+            )
+        parent = None if inside.parent is None else self._outer_of[inside.parent]
+        return dataclasses.replace(inside, index=index, kind="estimate", parent=parent)
+
+    def register(self, proposal: Proposal) -> None:
+        super().register(proposal)
+        self._suggested = None
+        if proposal.kind == "estimate":
+            self._round.append(self._enter(proposal))
+            self._num_waiting += 1
+            return
+        key = key_of(proposal.genotype)
+        chosen = next((c for c in self._chosen if key_of(c.genotype) == key), None)
+        if chosen is None:  # another has made it
+            chosen = self._enter(proposal)
+        else:
+            self._chosen.remove(chosen)
+        self._inner_of[proposal.index] = chosen.inner
+        self._outer_of[chosen.inner] = proposal.index
+        self._trained.add(key)
+
+    def learn(self, outcome: Outcome) -> None:
+        self._suggested = None
+        proposal = outcome.proposal
+        if proposal.kind == "estimate":
+            metrics = outcome.metrics
+            score = outcome.reward if self.proxy is None else metrics.get(self.proxy)
+            if score is not None:
+                self._scores[key_of(proposal.genotype)] = score
+            self._num_waiting -= 1
+        else:
+            inside = self.inner.pending[self._inner_of[proposal.index]]
+            self.inner.observe(dataclasses.replace(outcome, proposal=inside))
+        self._end_round()
+
+    def forget(self, proposal: Proposal) -> None:
+        self._suggested = None
+        if proposal.kind == "estimate":
+            self._num_waiting -= 1
+        else:
+            self._drop(self._inner_of[proposal.index])
+        self._end_round()
+
+    def report(self, report: Report) -> None:
+        self._suggested = None
+        self.inner.report(dataclasses.replace(report, index=self._inner_of[report.index]))
+
+    def should_stop(self, index: int) -> bool:
+        return self.inner.should_stop(self._inner_of[index])
+
+    def needs(self) -> Collection[int]:
+        return [self._outer_of[each] for each in self.inner.needs()]
+
+    @property
+    def listens(self) -> bool:
+        return self.inner.listens
+
+    @property
+    def estimated(self) -> Collection[str]:
+        return () if self.proxy is None else (self.proxy,)
+
+    @property
+    def why_done(self) -> str:
+        return self.inner.why_done
+
+    def advice(self, max_children: int | None) -> str | None:
+        if max_children is None or max_children > self.num_trained:
+            return None
+        return (
+            f"A budget of {max_children} children is one round of the filter: they are the best of "
+            f"searcher.num_estimates={self.num_estimates} first proposals of "
+            f"{type(self.inner).__name__}, which learns nothing before it has proposed them."
+        )
+
+    def _suggestion(self) -> Proposal | None:
+        """What the inner searcher would propose now; found once, as it may take a while."""
+        if self._suggested is None:
+            self._suggested = (self.inner.suggest(self.inner.num_proposed),)
+        return self._suggested[0]
+
+    def _enter(self, proposal: Proposal) -> Candidate:
+        """Makes a proposal the next one of the inner searcher."""
+        inner = self.inner.num_proposed
+        parent = None if proposal.parent is None else self._inner_of[proposal.parent]
+        inside = Proposal(inner, proposal.genotype, parent=parent, notes=proposal.notes)
+        self.inner.register(inside)
+        self._inner_of[proposal.index] = inner
+        self._outer_of.append(proposal.index)
+        return Candidate(inner, proposal.genotype, proposal.parent)
+
+    def _drop(self, inner: int) -> None:
+        """Tells the inner searcher that a proposal of its own has no reward."""
+        self.inner.observe(Outcome(self.inner.pending[inner], "failed"))
+
+    def _end_round(self) -> None:
+        """Chooses what is trained once all of a round is estimated, and nothing comes to it."""
+        if self._num_waiting or not self._round:
+            return
+        is_full = len(self._round) >= self.num_estimates
+        if not is_full and self.inner.is_ready and self._suggestion() is not None:
+            return
+        chosen: dict[Key, Candidate] = {}
+        for candidate in sorted(self._round, key=self._place):
+            key = key_of(candidate.genotype)
+            is_new = key in self._scores and key not in self._trained
+            if is_new and len(chosen) < self.num_trained:
+                chosen.setdefault(key, candidate)
+        self._chosen.extend(chosen.values())
+        ended, self._round = self._round, []
+        for candidate in ended:
+            if candidate not in self._chosen:
+                self._drop(candidate.inner)
+        self._suggested = None
+
+    def _place(self, candidate: Candidate) -> tuple[float, int]:
+        """The best estimate first; of equal ones what was proposed first."""
+        return -self._scores.get(key_of(candidate.genotype), -math.inf), candidate.inner
+
+
+def _kind_of(proposal: Proposal) -> str:
+    """What makes a proposal none of a plain training."""
+    if proposal.kind != "train":
+        return f"kind={proposal.kind}"
+    given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}
+    return ", ".join(name for name, value in given.items() if value)
