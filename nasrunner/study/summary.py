@@ -44,4 +44,6 @@ def summary_of(
         baseline=baseline,
         failure=failure,
         num_full=history.num_full if history.has_steps else None,
+        num_predicted=len(history.predictions.pairs),
+        rank_correlation=history.predictions.correlation,
     )

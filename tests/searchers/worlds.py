@@ -52,11 +52,15 @@ HURRY: dict[str, dict[str, Any]] = {
         "num_trained": 2,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
+    "predicted": {
+        "num_trained_first": 4,
+        "searcher": {"population_size": 5, "tournament_size": 2},
+    },
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
 
-WRAPPERS = ("filter",)
+WRAPPERS = ("filter", "predicted")
 """Searchers around another one, which counts its own proposals."""
 
 

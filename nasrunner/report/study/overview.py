@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Facts, Section
@@ -102,6 +103,9 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
         facts.append(("training time", duration(training_s)))
     facts += [("estimates", told)] if (told := _beside(study.beside("estimate"))) else []
     facts += [("estimates and rewards", told)] if (told := _agreement(study)) else []
+    predictions = study.state.history.predictions
+    if told := about_predictions(len(predictions.pairs), predictions.correlation):
+        facts.append(("predictions", told))
     facts += [("supernets", told)] if (told := _beside(study.beside("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
@@ -131,6 +135,7 @@ def _agreement(study: RecordedStudy) -> str:
     scores = {
         each.proposal.hash: each.reward if name is None else each.metrics.get(name)
         for each in study.beside("estimate")
+        if not each.proposal.is_prediction
     }
     trained = {
         each.proposal.hash: each.reward
@@ -140,7 +145,8 @@ def _agreement(study: RecordedStudy) -> str:
     both = [(scores[key], reward) for key, reward in trained.items() if scores.get(key) is not None]
     if len(both) < _FEWEST_RANKED:
         return ""
-    from scipy.stats import kendalltau  # takes a while, and most studies have no estimates
+    # It takes a while, and most studies have no estimates.
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # ships no types
 
     tau = float(kendalltau(*zip(*both, strict=True)).statistic)
     told = (

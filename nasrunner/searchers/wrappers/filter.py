@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
@@ -142,6 +143,10 @@ class Filter(Searcher):
         else:
             self._drop(self._inner_of[proposal.index])
         self._end_round()
+
+    def see(self, networks: Networks) -> None:
+        super().see(networks)
+        self.inner.see(networks)
 
     def report(self, report: Report) -> None:
         self._suggested = None
