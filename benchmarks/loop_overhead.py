@@ -11,7 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,10 @@ class NoTraining:
 
     def check(self, proposal: Proposal) -> None:
         pass
+
+    @property
+    def rewarded(self) -> Mapping[str, str]:
+        return {}
 
     @property
     def trains_networks(self) -> bool:

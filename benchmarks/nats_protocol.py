@@ -35,9 +35,6 @@ import numpy as np
 import torch
 from searcher_curves import SMALL_EVOLUTION, composed, world
 
-from nasrunner.compose.construct import construct
-from nasrunner.core import Searcher
-
 TABLE = "nasbench201"
 NATS_REINFORCE = "reinforce learning_rate=0.01 children_per_replica=1 baseline_decay=0.9"
 PUBLISHED = {
@@ -68,7 +65,7 @@ def search(config: dict[str, Any], budget_s: float, factor: float, seed: int) ->
     """Searches until the simulated seconds are spent."""
     torch.set_num_threads(1)
     here = world(TABLE)
-    searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
+    searcher = here.searcher(config, seed)
     used_s, num_children = 0.0, 0
     best, test = -math.inf, math.nan
     while used_s < budget_s:

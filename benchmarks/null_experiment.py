@@ -26,8 +26,6 @@ import numpy as np
 import torch
 from searcher_curves import REFERENCES, REINFORCE, SMALL_EVOLUTION, composed, world
 
-from nasrunner.compose.construct import construct
-from nasrunner.core import Searcher
 from nasrunner.report.comparison.progress import TOP_COUNTS
 from nasrunner.report.comparison.statistics import (
     Estimate,
@@ -60,7 +58,7 @@ def search(table: str, config: dict[str, Any], budgets: Sequence[int], seed: int
     """What one search has at the budgets: the mean of its best 1, 5 and 15 children, (B, C)."""
     torch.set_num_threads(1)
     here = world(table)
-    searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
+    searcher = here.searcher(config, seed)
     rewards, children = [], []
     while len(rewards) < max(budgets):
         proposal = searcher.propose()

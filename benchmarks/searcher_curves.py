@@ -30,10 +30,11 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from nasrunner.children.networks import SpaceNetworks
 from nasrunner.children.tables.tabular import TabularTrainer
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.construct import construct
-from nasrunner.compose.launch import build_space, build_trainer
+from nasrunner.compose.launch import build_networks, build_space, build_trainer
 from nasrunner.core import Searcher, SearchSpace
 
 # S = seeds, N = evaluations
@@ -89,10 +90,17 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class World:
-    """A table and the space it covers."""
+    """A table, the space it covers, and what looks at that space's networks."""
 
     space: SearchSpace
     trainer: TabularTrainer
+    networks: SpaceNetworks
+
+    def searcher(self, config: dict[str, Any], seed: int) -> Searcher:
+        """A searcher that has been shown the table's networks, as in a study."""
+        made: Searcher = construct(config, "searcher", space=self.space, seed=seed)
+        made.see(self.networks)
+        return made
 
     def expectation(self, num_children: int) -> float:
         """Of the best of so many independent uniform draws from the table."""
@@ -109,7 +117,7 @@ def world(table: str) -> World:
     space = build_space(config)
     trainer = build_trainer(config, space)
     assert isinstance(trainer, TabularTrainer)
-    return World(space, trainer)
+    return World(space, trainer, build_networks(config, space, trainer))
 
 
 @cache
@@ -132,7 +140,7 @@ def run(table: str, config: dict[str, Any], seed: int) -> list[float]:
     """The rewards of one search, in the order evaluated."""
     torch.set_num_threads(1)
     here = world(table)
-    searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
+    searcher = here.searcher(config, seed)
     rewards: list[float] = []
     while len(rewards) < BUDGETS[-1]:
         proposal = searcher.propose()

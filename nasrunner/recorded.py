@@ -14,10 +14,11 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 
 from nasrunner.compose.launch import build_space
 from nasrunner.compose.saved import saved_config
-from nasrunner.core.errors import ConfigError, LedgerError
+from nasrunner.core.errors import ConfigError, LedgerError, nearest
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.events import Began
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.records import Kind, Outcome, Proposal, child_folder
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.search_space import SearchSpace
@@ -25,6 +26,10 @@ from nasrunner.study.ledger import check_begins, read_events
 
 _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
 """A study's folder unless the user names another: when it began."""
+
+
+Repetition = tuple[int, int]
+"""The seeds of a study and of its searcher, which is the study's where it has none of its own."""
 
 
 class EmptyStudyError(LedgerError):
@@ -98,6 +103,27 @@ class RecordedStudy:
         return self.began.seed
 
     @property
+    def repetition(self) -> Repetition:
+        """What makes it another repetition of a search: its seed, and its searcher's own.
+
+        That of a baseline follows from the study's, and is none of its own.
+        """
+        searcher = self.config["searcher"]
+        own = searcher.get("seed") if isinstance(searcher, Mapping) else None
+        if not isinstance(own, int) or own == baseline_seed(self.seed):
+            own = self.seed
+        return self.seed, own
+
+    @property
+    def reward(self) -> Mapping[str, Any]:
+        """What its rewards are made of: as configured, with what its class has by default.
+
+        Older ledgers lack the latter.
+        """
+        given = (self.config.get("task") or {}).get("reward")
+        return {**(given if isinstance(given, Mapping) else {}), **self.began.reward}
+
+    @property
     def began(self) -> Began:
         """The first event of its ledger."""
         assert self.state.began is not None, "a ledger without events is none of a study"
@@ -139,7 +165,7 @@ class RecordedStudy:
         """What children were trained for: those with an outcome, also of what goes on with one."""
         return tuple(child for child in self.recorded if child.proposal.kind == "train")
 
-    def beside(self, kind: Kind) -> list[Outcome]:
+    def outcomes_of(self, kind: Kind) -> list[Outcome]:
         """The outcomes of the estimates, or of the supernets."""
         return [each for each in self.state.history.outcomes if each.proposal.kind == kind]
 
@@ -210,6 +236,7 @@ def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     if not found:
         inside = _resumable_in(folder, "*/*")
         choose = f"; choose one in it: {', '.join(map(short, inside[-3:]))}" if inside else ""
+        choose = choose or _meant(folder)
         raise ConfigError(f"resume={folder} is no study's folder: there is no ledger.jsonl{choose}")
     if len(found) > 1 and not all(_BEGUN.fullmatch(each.name) for each in found):
         listed = "; ".join(resume_command(each) for each in found)
@@ -224,6 +251,15 @@ def _resumable_in(folder: Path, depth: str) -> list[Path]:
     """The folders of studies and multiruns so deep in a folder."""
     files = [*folder.glob(f"{depth}/ledger.jsonl"), *folder.glob(f"{depth}/multirun.yaml")]
     return sorted({file.parent for file in files})
+
+
+def _meant(folder: Path) -> str:
+    """Asks for a folder with studies that lies beside one without and is called alike, if any."""
+    above = folder.parent
+    places = [each for depth in ("*", "*/*") for each in _resumable_in(above, depth)]
+    names = {each.relative_to(above).parts[0] for each in places} - {folder.name}
+    near = nearest(folder.name, names)
+    return f"; did you mean {' or '.join(short(above / name) for name in near)}?" if near else ""
 
 
 def check_readable(folder: Path) -> None:
@@ -257,6 +293,7 @@ def read_study(
     if not (folder / "ledger.jsonl").is_file() or not (folder / "config.yaml").is_file():
         inside = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
         choose = f"; choose one in it: {', '.join(map(short, inside[-3:]))}" if inside else ""
+        choose = choose or _meant(folder)
         raise ConfigError(
             f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl{choose}"
         )

@@ -16,6 +16,7 @@ from nasrunner import multirun
 from nasrunner.arguments import read_arguments
 from nasrunner.command_line import in_words, one_sentence, version
 from nasrunner.compose import config as skeleton
+from nasrunner.compose import start_with
 from nasrunner.compose.launch import run_study
 from nasrunner.compose.saved import sign_multirun
 from nasrunner.compose.searched import resolved
@@ -158,6 +159,7 @@ def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
 def anchor(config: dict[str, Any], folder: Path) -> None:
     """Makes relative places in a configuration absolute."""
     config["tracker"] = anchored(config["tracker"], folder)
+    config["start_with"] = start_with.anchored(config.get("start_with"), folder)
     root = config["data"].get("root")
     if isinstance(root, str) and "://" not in root:
         config["data"]["root"] = str(folder / root)

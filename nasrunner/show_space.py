@@ -1,6 +1,7 @@
 """The command ``nasrunner-space``: shows a search space, or writes a found architecture as one."""
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,11 +37,11 @@ from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Space
+from nasrunner.core.space import Space, living
 from nasrunner.explanation import explain
-from nasrunner.recorded import read_study
+from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
-_CHECKED = 200
+_SAMPLES, _CHECKED = 5, 200
 _PATIENCE_S = 20.0
 """So long random architectures are built where nobody said how many: some have 3,000 layers."""
 
@@ -49,8 +50,9 @@ def main() -> None:
     """Prints the decision tree, the exact size, samples, and the share that is valid."""
     parser = _parser()
     arguments = parser.parse_intermixed_args()
-    if arguments.child is not None and arguments.found is None:
-        parser.error("--child needs --found, the study's folder")
+    for name, value in (("--child", arguments.child), ("--answers", arguments.answers or None)):
+        if value is not None and arguments.found is None:
+            parser.error(f"{name} needs --found, the study's folder")
     if arguments.found is not None and (arguments.overrides or arguments.config_dir):
         parser.error(
             "--found takes the study's own configuration: neither overrides nor --config-dir"
@@ -60,7 +62,8 @@ def main() -> None:
     told = partial(explain, overrides=arguments.overrides, own_dir=arguments.config_dir)
     with one_sentence("nasrunner-space", "stopped", told):
         if arguments.found is not None:
-            sys.stdout.write(found_space(arguments.found, arguments.child, trust=arguments.trust))
+            write = found_answers if arguments.answers else found_space
+            sys.stdout.write(write(arguments.found, arguments.child, trust=arguments.trust))
             return
         config = composed(arguments.overrides, arguments.config_dir)
         space = build_space(config)
@@ -79,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Examples:\n"
         "  nasrunner-space space=small_cnn data=mnist --samples 10\n"
         "  nasrunner-space --found outputs/<study>/<time> > my_conf/space/found.yaml\n"
-        "  nasrunner --config-dir my_conf space=found data=mnist",
+        "  nasrunner --config-dir my_conf space=found data=mnist\n"
+        "  nasrunner-space --found outputs/<study>/<time> --answers > mine.yaml\n"
+        "  nasrunner start_with=mine.yaml",
     )
     parser.add_argument("--version", action="version", version=version())
     parser.add_argument("overrides", nargs="*", help="as for nasrunner: space=mlp data=digits ...")
@@ -90,10 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--found", type=Path, metavar="STUDY", help=found)
     child = "for --found: this child instead of the best"
     parser.add_argument("--child", type=_at_least(0), help=child)
+    answers = "for --found: write its answers instead, for start_with= of another search"
+    parser.add_argument("--answers", action="store_true", help=answers)
     trust = "for --found: also of a stranger's study that names classes which could run any code"
     parser.add_argument("--trust", action="store_true", help=trust)
     samples = "random architectures to print"
-    parser.add_argument("--samples", type=_at_least(0), default=5, help=samples)
+    parser.add_argument("--samples", type=_at_least(0), help=f"{samples}; {_SAMPLES}, or fewer")
     built = f"random ones to build and count; {_CHECKED}, or what {_PATIENCE_S:.0f} s suffice for"
     parser.add_argument("--checked", type=_at_least(1), help=built)
     seed = "seed of the random architectures"
@@ -132,15 +139,38 @@ def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
     """
     from nasrunner.spaces.language.writing import written  # imports torch
 
+    study, child = _found(folder, index, trust=trust)
+    frozen = study.space.freeze(child.proposal.genotype)
+    config = written(frozen, int(study.config["data"]["num_outputs"]))
+    return _headed(study, child, config)
+
+
+def found_answers(folder: Path, index: int | None, *, trust: bool = False) -> str:
+    """A child's answers, decision path to value, as the text of a YAML file for ``start_with``.
+
+    Raises:
+        ConfigError: as of ``found_space``.
+    """
+    study, child = _found(folder, index, trust=trust)
+    values = study.space.values(child.proposal.genotype)
+    plain = json.loads(json.dumps(values, default=str))
+    return _headed(study, child, {"genotypes": [plain]})
+
+
+def _found(folder: Path, index: int | None, *, trust: bool) -> tuple[RecordedStudy, RecordedChild]:
+    """A study, and one of its children; the best where none is named."""
     study = read_study(folder, trust=trust)
     children = study.best(1) if index is None else study.children[index : index + 1]
     if not children:
         which = "with a reward" if index is None else f"number {index}"
         raise ConfigError(f"{folder} has no child {which}; it has {len(study.children)} children")
-    proposal, outcome = children[0].proposal, children[0].outcome
-    frozen = study.space.freeze(proposal.genotype)
+    return study, children[0]
+
+
+def _headed(study: RecordedStudy, child: RecordedChild, config: Any) -> str:
+    """YAML, below a line that says where it is from."""
+    proposal, outcome = child.proposal, child.outcome
     reward = "no reward" if outcome is None or outcome.reward is None else f"{outcome.reward:.5g}"
-    config = written(frozen, int(study.config["data"]["num_outputs"]))
     text: str = yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=100)
     return f"# Child {proposal.index} of {study.name}, {proposal.hash}, reward {reward}\n{text}"
 
@@ -198,11 +228,12 @@ def print_samples(
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}
     rng = np.random.default_rng(arguments.seed)
-    wanted = max(arguments.checked or _CHECKED, arguments.samples)
+    shown_ones = _SAMPLES if arguments.samples is None else arguments.samples
+    wanted, asked_for = max(arguments.checked or _CHECKED, shown_ones), arguments.samples or 1
     valid = checked = 0
     ends = time.monotonic() + _PATIENCE_S
     for index in track(range(wanted), "building", console=console, transient=True):
-        if arguments.checked is None and time.monotonic() > ends and index >= arguments.samples:
+        if arguments.checked is None and time.monotonic() > ends and index >= asked_for:
             break
         genotype = space.walk(draw_uniformly(rng))
         try:
@@ -213,13 +244,16 @@ def print_samples(
         except SpaceError as error:
             reasons[str(error)] = reasons.get(str(error), 0) + 1
             facts = "[red]invalid[/]", ""
-        if index < arguments.samples:
-            table.add_row(*facts, " → ".join(steps(space.freeze(genotype).network, in_shape)))
+        if index < shown_ones:
+            table.add_row(
+                *facts, " → ".join(steps(living(space.freeze(genotype)).network, in_shape))
+            )
         checked += 1
     console.print(table)
     console.print(f"{valid} of {checked} random architectures are valid ({valid / checked:.1%})")
     if checked < wanted:
-        console.print(f"  {_PATIENCE_S:.0f} s were over: --checked {wanted} builds so many")
+        more = f"--samples {shown_ones}" if checked < shown_ones else f"--checked {wanted}"
+        console.print(f"  {_PATIENCE_S:.0f} s were over: {more} builds so many")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
         console.print(f"  {count}: {_shown(reason)}")
 

@@ -498,6 +498,10 @@ def test_the_latest_multirun_is_taken_and_of_other_folders_what_lies_in_them(
         resumable(str(tmp_path), told.append)
     with pytest.raises(ConfigError, match=r"smbo-mlp/new is no study's folder: there is no ledger"):
         resumable(str(own.parent / "new"), told.append)
+    with pytest.raises(ConfigError, match=rf"; did you mean {tmp_path}/smbo-mlp\?$"):
+        resumable(str(tmp_path / "smbo-mnist"), told.append)
+    with pytest.raises(ConfigError, match=rf"; did you mean {own}\?$"):
+        resumable(str(own.parent / time[:-3]), told.append)
 
 
 def test_a_folder_that_is_named_as_a_reference_is_not_resumed(

@@ -99,22 +99,27 @@ def test_arguments_that_would_be_ignored_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("checked", "line"),
+    ("samples", "checked", "line"),
     [
-        (None, "3 of 3 random architectures are valid (100.0%)\n  0 s were over: --checked 200"),
-        (4, "4 of 4 random architectures are valid (100.0%)\n"),
-        (1, "3 of 3 random architectures are valid (100.0%)\n"),  # so many are printed
+        (
+            None,
+            None,
+            "1 of 1 random architectures are valid (100.0%)\n  0 s were over: --samples 5",
+        ),
+        (3, None, "3 of 3 random architectures are valid (100.0%)\n  0 s were over: --checked 200"),
+        (3, 4, "4 of 4 random architectures are valid (100.0%)\n"),
+        (3, 1, "3 of 3 random architectures are valid (100.0%)\n"),  # so many are printed
     ],
 )
 def test_as_many_are_built_as_are_asked_for_or_patience_lasts(
-    checked: int | None, line: str, monkeypatch: pytest.MonkeyPatch
+    samples: int | None, checked: int | None, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nasrunner.show_space._PATIENCE_S", 0.0)
     space = parse_space(
         {"concat": [{"dropout": {"p": {"oneof": [0.1, 0.2]}}}, {"affine": {"units": 3}}]}
     )
     console = Console(width=120, no_color=True)
-    arguments = argparse.Namespace(samples=3, checked=checked, seed=0)
+    arguments = argparse.Namespace(samples=samples, checked=checked, seed=0)
     with console.capture() as capture:
         print_samples(console, space, {"in_shape": [4], "num_outputs": 3}, arguments)
     assert line in capture.get()

@@ -97,6 +97,10 @@ class TakesAnything:
         pass
 
     @property
+    def rewarded(self) -> Mapping[str, str]:
+        return {}
+
+    @property
     def trains_networks(self) -> bool:
         return False
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from nasrunner.children.muted import quiet, redirected
+from nasrunner.children.muted import redirected, without_messages
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import (
     CONFIG,
@@ -210,5 +210,5 @@ class RankFiles(ChildFiles):
 
     @contextmanager
     def log(self) -> Iterator[None]:
-        with quiet():
+        with without_messages():
             yield

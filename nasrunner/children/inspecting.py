@@ -17,6 +17,7 @@ from nasrunner.children.blueprint import Size, measure, measure_operation
 from nasrunner.children.inputs import InDtype
 from nasrunner.core import Blueprint, Genotype, InShape, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.machine.stopping import how_it_ended
+from nasrunner.core.space import living
 
 _KNOWN = ("nasrunner", "torch")
 """Packages whose code ends no process."""
@@ -80,8 +81,9 @@ def draw_up(
     """
     frozen = space.freeze(genotype)
     size = measured(frozen, in_shape, num_outputs, in_dtype)
-    drawn = functools.partial(draw, frozen)
-    return Blueprint(frozen.text(), space.values(genotype), size.trained, size.flops, drawn)
+    shown = living(frozen)
+    drawn = functools.partial(draw, shown)
+    return Blueprint(shown.text(), space.values(genotype), size.trained, size.flops, drawn)
 
 
 def runs_own_code(part: object) -> bool:

@@ -139,6 +139,17 @@ class LightningTrainer:
         check_fidelity(self.config, proposal.fidelity, searched)
 
     @property
+    def rewarded(self) -> Mapping[str, str]:
+        given = self.config["task"].get("reward")
+        if isinstance(given, Mapping) and "_target_" in given:
+            reward = self.construct(given, "task.reward")
+        else:  # a user's task makes its own
+            from nasrunner.children.tasks.tasks import make_task  # imports torchmetrics
+
+            reward = make_task(self.config, self.construct).reward
+        return {"metric": reward.metric, "mode": reward.mode}
+
+    @property
     def trains_networks(self) -> bool:
         return True
 

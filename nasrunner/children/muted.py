@@ -42,6 +42,6 @@ def redirected(handler: logging.Handler) -> Iterator[None]:
                 each.setLevel(level)
 
 
-def quiet() -> Any:
+def without_messages() -> Any:
     """Drops all of them: for trying what a child will do, and then log for itself."""
     return redirected(logging.NullHandler())

@@ -11,8 +11,8 @@ from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import Decision, label_of
-from nasrunner.core.network.canonical import identity_of
-from nasrunner.core.network.known import Description
+from nasrunner.core.network.canonical import Identities
+from nasrunner.core.network.known import NETWORK, Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
 from nasrunner.core.tracing import Traceable
 
@@ -41,6 +41,7 @@ class SpaceNetworks:
         self.identifies = identifies
         self._sizes: dict[Hashable, Measured | SpaceError] = {}
         self._statistics = Statistics(self._measure, in_shape)
+        self._identities = Identities(self._measure, in_shape)
         self._decisions: dict[str, Decision] = {}
         self._rows: dict[Hashable, tuple[Row, dict[str, float]] | None] = {}
 
@@ -59,12 +60,12 @@ class SpaceNetworks:
 
     def identity(self, genotype: Genotype) -> str:
         frozen = self.space.freeze(genotype)
-        network = identity_of(frozen.network, self.in_shape, self._measure)
+        network = self._identities.of(frozen.network)
         if not frozen.hyperparameters:
-            return network
+            return NETWORK + network
         settings = [[key, label_of(value)] for key, value in frozen.hyperparameters]
         told = json.dumps([network, settings], default=str)
-        return hashlib.sha256(told.encode()).hexdigest()[: len(network)]
+        return NETWORK + hashlib.sha256(told.encode()).hexdigest()[: len(network)]
 
     def _row(self, genotype: Genotype) -> tuple[Row, dict[str, float]] | None:
         """A network's statistics, and its settings; None: it is impossible."""

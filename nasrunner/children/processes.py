@@ -17,7 +17,7 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.ranks import failures
 from nasrunner.children.recipe import Recipe
@@ -67,7 +67,7 @@ def num_processes(task: Recipe) -> int:
     config = task.config["trainer"]
 
     def trainer() -> pl.Trainer:
-        with quiet():  # Lightning says which devices it found
+        with without_messages():  # Lightning says which devices it found
             return make_trainer(config, task.folder, task.construct, [])
 
     return trainer().num_devices if needs_ranks(config, trainer) else 0

@@ -56,6 +56,7 @@ class StudyConfig:
     pack_children_above: int | None = MISSING
     limits: LimitsConfig = MISSING
     evaluation: EvaluationConfig = MISSING
+    start_with: Any = None
     resume: str | None = MISSING
     trust: bool = False
     space: Any = MISSING

@@ -17,6 +17,7 @@ from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
 from nasrunner.compose.fingerprints import fingerprints
 from nasrunner.compose.saved import check_same_study, save_config, started_in
 from nasrunner.compose.signature import snapshot_signature
+from nasrunner.compose.start_with import doubts_of_start, read_start
 from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError, SpaceError
 from nasrunner.core.language.moved import with_present_targets
@@ -78,9 +79,14 @@ def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) ->
     study = _build_study(config, folder, executor, [tracker, progress], stack)
     if executor.is_remote:
         tracker.prepare()  # until the workers are up; in one process it would compete
-    if advice := study.searcher.advice(rules.max_children):
-        progress.warn(advice)
-    for doubt in (doubt_of_target(config), doubt_of_limits(study.space, study.inspect, rules)):
+    known = study.known
+    learns = known is not None and known.outcomes and known.ignored is None
+    if not learns and (advice := study.searcher.advice(rules.max_children)):
+        progress.warn(advice)  # of a budget that is too small to learn in, which it knows without
+    doubts = [doubt_of_target(config), doubt_of_limits(study.space, study.inspect, rules)]
+    if known is not None:
+        doubts += doubts_of_start(known)
+    for doubt in doubts:
         if doubt:
             progress.warn(doubt)
     if repaired := study.ledger.repaired_bytes:
@@ -112,6 +118,9 @@ def _build_study(
     check_learns(searcher)
     trainer = build_trainer(config, space)
     networks = build_networks(config, space, trainer)
+    known = None
+    if config.get("start_with") is not None and not _has_proposed(folder):
+        known = read_start(config, space, rules, searcher)
     ledger = stack.enter_context(open_ledger(folder))
     check_same_study(ledger, config, folder)
     save_config(config, folder)
@@ -127,12 +136,20 @@ def _build_study(
         networks=networks,
         info=StudyInfo(config["study"], folder, config, rules.max_children, noted),
         keeping=keeping,
+        known=known,
         snapshots=Snapshots(
             folder,
             snapshot_signature,
             {**noted, "searcher": json.dumps(given, sort_keys=True, default=str)},
         ),
     )
+
+
+def _has_proposed(folder: Path) -> bool:
+    """Whether a study has begun in a folder, and knows from its ledger what it began with."""
+    path = folder / "ledger.jsonl"
+    events = read_events(path)[0] if path.is_file() else []
+    return any(event["event"] in ("known", "proposed") for event in events)
 
 
 def check_learns(searcher: Searcher) -> None:
@@ -168,6 +185,7 @@ def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
         "searcher": config["baseline"] if is_earlier else {"seed": seed, **config["baseline"]},
         "max_children": None,
         "target_reward": None,
+        "start_with": None,
         "baseline": None,
     }
 

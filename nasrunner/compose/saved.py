@@ -85,20 +85,29 @@ def saved_config(
         raise ConfigError(
             f"resume={folder} is no study's folder: it needs config.yaml and ledger.jsonl"
         )
+    saved, text = plain_config(path)
+    is_own = trust or why_not_own(text) is None
+    if is_own:
+        find_user_modules(saved, lambda: [Path.cwd(), *started_in(folder)])
+    else:  # what it may name lies in no folder; other files there would be imported, too
+        check_trusted(saved, folder, builds, text)
+    return as_built(saved, may_import=is_own)
+
+
+def plain_config(path: Path) -> tuple[dict[str, Any], str]:
+    """What a study's ``config.yaml`` says, of which nothing is built or resolved, and its text.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
     content = path.read_bytes()
     try:
-        saved = _read_config(content)
+        return _read_config(content), content.decode()
     except ValueError as error:
         raise ConfigError(
             f"{path} is damaged: {error}. Put back a copy of the file: trackers may keep one with "
             "the study"
         ) from error
-    is_own = trust or why_not_own(content.decode()) is None
-    if is_own:
-        find_user_modules(saved, lambda: [Path.cwd(), *started_in(folder)])
-    else:  # what it may name lies in no folder; other files there would be imported, too
-        check_trusted(saved, folder, builds, content.decode())
-    return as_built(saved, may_import=is_own)
 
 
 def _read_config(content: bytes) -> dict[str, Any]:

@@ -25,7 +25,16 @@ from nasrunner.core.ports import (
     Tracker,
     Train,
 )
-from nasrunner.core.records import Kind, Outcome, Proposal, Report, Source, Status, child_folder
+from nasrunner.core.records import (
+    Kind,
+    KnownOutcome,
+    Outcome,
+    Proposal,
+    Report,
+    Source,
+    Status,
+    child_folder,
+)
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.shapes import InShape, Shape
@@ -45,6 +54,7 @@ __all__ = [
     "InShape",
     "Inspect",
     "Kind",
+    "KnownOutcome",
     "LedgerError",
     "MachineError",
     "NasRunnerError",

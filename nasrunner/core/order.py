@@ -1,6 +1,6 @@
 """The architectures of a space one by one: at random, or in lexicographic order."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,11 @@ Key = frozenset[tuple[str, int]]
 def key_of(genotype: Genotype) -> Key:
     """The answers in no order."""
     return frozenset(genotype.items())
+
+
+def is_of(space: Space, genotype: Genotype) -> bool:
+    """Whether a genotype is one of the space's, as it stands for some proposal."""
+    return space.walk(lambda decision: genotype.get(decision.path, 0)) == genotype
 
 
 def rollout(space: Space, rng: np.random.Generator) -> Genotype:
@@ -139,3 +144,11 @@ class Place:
         if found is None:
             found = self._firsts[position] = _answered(self.space.compiled[position], ())
         return found
+
+
+def listed(space: Space) -> Iterator[Genotype]:
+    """Every architecture of a space, in its lexicographic order."""
+    place: Place | None = Place.of(space, {})
+    while place is not None:
+        yield place.genotype
+        place = place.after()

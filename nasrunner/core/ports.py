@@ -129,6 +129,10 @@ class ChildTrainer(Protocol):
         """
 
     @property
+    def rewarded(self) -> Mapping[str, str]:
+        """The ``metric`` that rewards are made of and its ``mode``; empty where it has none."""
+
+    @property
     def trains_networks(self) -> bool:
         """Whether genotypes that make the same network are the same to it, as to a table not."""
 
@@ -287,8 +291,9 @@ class Summary:
     Attributes:
         reason: why the study ended, in words.
         counts: number of children by what became of them: completed, failed, invalid, reused.
-        best: the best children, best first: index, reward, architecture, parameters, hash;
-            where none was trained to its end, also the epochs after which these were paused.
+        best: the best children, best first: index, reward, architecture, parameters, hash, and
+            the answers that make it, decision path -> value; whether the user gave it, where one
+            did; where none was trained to its end, the epochs after which these were paused.
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
@@ -298,6 +303,7 @@ class Summary:
             ``counts`` says so.
         num_predicted: children whose rewards were predicted before they were measured.
         rank_correlation: Spearman's ρ of the two; None where it is not defined.
+        began_with: what was known before the first child, in words; None: nothing.
     """
 
     reason: str
@@ -310,6 +316,7 @@ class Summary:
     num_full: int | None = None
     num_predicted: int = 0
     rank_correlation: float | None = None
+    began_with: str | None = None
 
     @property
     def about_predictions(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nasrunner.core.decision import Genotype, genotype_hash
+from nasrunner.core.network.known import NETWORK
 
 Kind = Literal["train", "estimate", "supernet"]
 
@@ -16,9 +17,6 @@ Status = Literal["completed", "paused", "stopped", "failed", "invalid", "duplica
 
 Extent = tuple[int | None, tuple[tuple[str, float], ...]]
 """How much of a training is asked for: after how many epochs it is paused, and its fidelity."""
-
-NETWORK = "network:"
-"""What the identity of a plain training begins with where equal networks are told to be equal."""
 
 MEASURED = ("completed", "paused", "stopped")
 """The statuses of proposals that were trained, or estimated, as far as was asked."""
@@ -325,6 +323,21 @@ class Outcome:
             found=tuple(record.get("found", ())),
             lacks=tuple(record.get("lacks", ())),
         )
+
+
+@dataclass(frozen=True)
+class KnownOutcome:
+    """What a child of an earlier study tells of an architecture of this space.
+
+    Attributes:
+        genotype: the architecture, in this space.
+        reward: what it had in that study.
+        child: its index there.
+    """
+
+    genotype: Genotype
+    reward: float
+    child: int
 
 
 _MAX_ERROR = 20_000

@@ -1,5 +1,6 @@
 """The root of what a study searches: training hyperparameters beside a network."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from nasrunner.core.decision import Address, Choose, Decision, shown
 from nasrunner.core.questions import Question
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import (
+    Pruning,
     Space,
     decisions_of_value,
     enter,
@@ -50,6 +52,10 @@ class SearchSpace(Space):
         )
         network = resolve_module(self.network, ask, enter(self.network, at))
         return SearchSpace(settings, network, path=at.path)
+
+    def pruned(self, prune: Pruning) -> "SearchSpace":
+        network = prune(self.network)
+        return self if network is self.network else dataclasses.replace(self, network=network)
 
     def questions(self, at: Address) -> Iterator[Question]:
         place = at / "hyperparameters"

@@ -1,7 +1,7 @@
 """The searcher contract: a policy for ``choose``, resumable by replaying what was recorded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from nasrunner.core.annotations import Seed
 from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.randomness.draws import seeded
-from nasrunner.core.records import Outcome, Proposal, Report
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.space import Space
 
 
@@ -78,6 +78,11 @@ class Searcher(ABC):
         """Where each schedule of the space stands for proposal number ``index``."""
         return tuple([schedule.stage(index) for schedule in self._schedules])
 
+    def stage_starts(self) -> list[int]:
+        """The proposals with which a stage of the space begins, up to that of the last one."""
+        lengths = ((each.every, len(each.options)) for each in self._schedules)
+        return sorted({0, *(every * step for every, num in lengths for step in range(num))})
+
     def propose(self) -> Proposal | None:
         """The next child to train, registered as pending; None: see ``why_done``.
 
@@ -128,6 +133,28 @@ class Searcher(ABC):
 
     def forget(self, proposal: Proposal) -> None:  # noqa: B027 - most keep nothing to drop
         """Drops what is kept of a pending proposal that will have no reward."""
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        """Updates the state with what earlier studies found, once, before the first proposal.
+
+        These are outcomes of no proposal of this study, and have no index in it. Their
+        architectures may be proposed as any other: here they may be trained in another way. A
+        study refuses to begin with outcomes where its searcher does not override this method.
+
+        Args:
+            outcomes: in the order in which they were recorded.
+        """
+        raise NotImplementedError
+
+    @property
+    def learns_known(self) -> bool:
+        """Whether it takes what earlier studies found, be it of use to it or not."""
+        return type(self).learn_known is not Searcher.learn_known
+
+    @property
+    def ignores_known(self) -> str | None:
+        """Why what earlier studies found teaches it nothing, in words; None: it does."""
+        return None
 
     def report(self, report: Report) -> None:  # noqa: B027 - most learn from outcomes alone
         """Updates the state with what a running child has measured after an epoch.

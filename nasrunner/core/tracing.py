@@ -45,6 +45,7 @@ class Traceable(Protocol):
     """What can be traced: a frozen ``Space``."""
 
     is_function: ClassVar[bool]
+    is_transparent: ClassVar[bool]
 
     @classmethod
     def is_one_operation(cls) -> bool:

@@ -16,6 +16,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.screen.output import OutputFolder
+from nasrunner.core.space import living
 from nasrunner.export.checks import BATCHES, max_difference
 from nasrunner.export.errors import ExportError
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
@@ -47,6 +48,7 @@ class Export:
 
     Attributes:
         differences: file -> its largest difference from the network.
+        parameters_dead: how many parameters only dead branches have.
         problems: why a file was not written.
         notes: what to know of the network, or is not known.
     """
@@ -56,6 +58,7 @@ class Export:
     output: OutputFolder
     normalizes: bool = True
     differences: dict[str, float] = field(default_factory=dict)
+    parameters_dead: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -83,27 +86,68 @@ class Export:
         Raises:
             ConfigError: the weights are not those of this network.
         """
-        network, calls = self.trained.build()
+        trained = self.trained
+        network, calls = trained.build(trained.frozen)
         if self.weights is not None:
-            _load(network, self.weights, self.trained)
-        network.eval()
+            _load(network, self.weights, trained)
+        alive, calls = self._without_dead(network.eval(), calls)
+        self.parameters_dead = _num_parameters(network) - _num_parameters(alive)
+        if self.parameters_dead:
+            self.notes.append(
+                f"{self.parameters_dead:,} of its {_num_parameters(network):,} parameters are of "
+                "dead branches, which no path from its input to its output leads through: they "
+                "are not in the files"
+            )
         with tempfile.TemporaryDirectory(prefix="nasrunner-export-") as folder:
             self.folder = Path(folder)
-            self._write_files(network, calls)
+            self._write_files(network, alive, calls)
             self.output.write({path.name: path.read_bytes() for path in self.folder.iterdir()})
         self.folder = self.output.folder
 
-    def _write_files(self, network: nn.Module, calls: Constructions) -> None:
+    def _without_dead(
+        self, network: nn.Module, calls: Constructions
+    ) -> tuple[nn.Module, Constructions]:
+        """The network without its dead branches, and what its layers were constructed with.
+
+        Biases behind zeros are learned, and add constants: where they do, these branches are kept.
+        """
+        alive, others = self._alive(network, keeps_constants=False)
+        if alive is network:
+            return network, calls
+        try:
+            max_difference("its living part", network, alive, self.trained.in_shape)
+        except ExportError:
+            alive, others = self._alive(network, keeps_constants=True)
+            self.notes.append(
+                "branches behind zeros add constants, of biases that were learned: they are in "
+                "the files, although no path from its input leads through them"
+            )
+        return alive, calls if alive is network else others
+
+    def _alive(
+        self, network: nn.Module, *, keeps_constants: bool
+    ) -> tuple[nn.Module, Constructions]:
+        """The living part of a network with its weights; itself where no part is dead."""
+        frozen = self.trained.frozen
+        shown = living(frozen, keeps_constants=keeps_constants)
+        if shown is frozen:
+            return network, Constructions()
+        alive, calls = self.trained.build(shown)
+        state = network.state_dict()
+        alive.load_state_dict({key: state[key] for key in alive.state_dict()})
+        return alive.eval(), calls
+
+    def _write_files(self, network: nn.Module, alive: nn.Module, calls: Constructions) -> None:
         normalization = self._normalization()
-        code = self._attempt(CODE, lambda: self._write_code(network, calls, normalization))
+        code = self._attempt(CODE, lambda: self._write_code(network, alive, calls, normalization))
         if self.weights is not None:
-            state = code.state(network) if code is not None else dict(network.state_dict())
+            state = code.state(alive) if code is not None else dict(alive.state_dict())
             self._write_weights(state)
-            named = network if code is None else code.load(state).eval()
+            named = alive if code is None else code.load(state).eval()
             self._attempt(ONNX, lambda: self._write_onnx(network, named, normalization))
         else:
             self.problems.append(self._without_weights())
-        facts = self._facts(network, code, normalization)
+        facts = self._facts(alive, code, normalization)
         text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
         (self.folder / FACTS).write_bytes(text.encode())
 
@@ -145,12 +189,16 @@ class Export:
         )
 
     def _write_code(
-        self, network: nn.Module, calls: Constructions, normalization: InputNormalization | None
+        self,
+        network: nn.Module,
+        alive: nn.Module,
+        calls: Constructions,
+        normalization: InputNormalization | None,
     ) -> StandAlone:
         in_shape = self.trained.in_shape
         title = title_of(self.trained, self.weights, self.blueprint(), normalization)
-        code = write(network, calls, in_shape, title=title, normalization=normalization)
-        other = code.load(code.state(network)).eval()
+        code = write(alive, calls, in_shape, title=title, normalization=normalization)
+        other = code.load(code.state(alive)).eval()
         self.differences[CODE] = max_difference(CODE, network, other, in_shape)
         (self.folder / CODE).write_bytes(code.source.encode())
         return code
@@ -209,12 +257,12 @@ class Export:
         return list(map(str, range(num_outputs)))
 
     def _facts(
-        self, network: nn.Module, code: StandAlone | None, normalization: InputNormalization | None
+        self, alive: nn.Module, code: StandAlone | None, normalization: InputNormalization | None
     ) -> dict[str, Any]:
         trained, blueprint = self.trained, self.blueprint()
         left_out = [
             parameter.numel()
-            for key, parameter in network.named_parameters()
+            for key, parameter in alive.named_parameters()
             if code is not None and code.name_of(key) is None
         ]
         return {
@@ -232,7 +280,8 @@ class Export:
                 "dtype": str(self.weights.dtype).removeprefix("torch."),
             },
             "parameters": blueprint.parameters,
-            "parameters_left_out": sum(left_out),
+            "parameters_dead": self.parameters_dead,
+            "parameters_left_out": self.parameters_dead + sum(left_out),
             "flops": blueprint.flops,
             "in_shape": list(trained.in_shape),
             "num_outputs": trained.config["data"]["num_outputs"],
@@ -260,6 +309,10 @@ def _load(network: nn.Module, weights: TrainedWeights, trained: Trained) -> None
             f"{trained.folder / weights.file} does not hold the weights of this architecture; has "
             f"the study's space changed since? {reason}"
         ) from error
+
+
+def _num_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _versions() -> Iterator[tuple[str, str]]:

@@ -61,7 +61,7 @@ def write_onnx(
     """
     x = torch.zeros(2, *in_shape)  # torch.export would take a batch of 1 for a constant
     try:
-        with _quiet():
+        with _without_messages():
             program = torch.onnx.export(
                 network,
                 (x,),
@@ -107,7 +107,7 @@ class OnnxNetwork:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _without_messages() -> Iterator[None]:
     """Keeps the exporter's progress and its warnings about its own parts from the terminal."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -87,9 +87,13 @@ class Trained:
         """A JSON file of its folder; empty where there is none, or a damaged one."""
         return ChildFolder(self.folder).read_record(name) or {}
 
-    def build(self) -> tuple[nn.Module, Constructions]:
-        """The network with new weights, and what its layers were constructed with."""
-        network, calls = build(self.frozen, self.in_shape)
+    def build(self, frozen: SearchSpace) -> tuple[nn.Module, Constructions]:
+        """A network as it was trained, with new weights, and what its layers were constructed with.
+
+        Args:
+            frozen: its architecture, or the living part of it.
+        """
+        network, calls = build(frozen, self.in_shape)
         epsilon = self.config["trainer"].get("batch_norm_epsilon")
         set_epsilon(network, epsilon)
         if epsilon is not None:

@@ -110,7 +110,7 @@ def _retrain(session: "Session") -> bool:
         )
     if results.is_interrupted:
         sys.exit(130)
-    is_hopeless = any(tuned.is_hopeless for tuned in results.tuned)
+    is_hopeless = any(grid.is_hopeless for grid in results.grids)
     return not (is_hopeless or any(row.num_failed for row in results.rows))
 
 

@@ -77,7 +77,7 @@ class Results:
         rows: best in the search first, scikit-learn last.
         networks: all that ended.
         is_interrupted: some that were asked for were not trained.
-        tuned: the grids of the architectures, where there was one.
+        grids: those of the architectures, where there was one.
     """
 
     study: str
@@ -88,7 +88,7 @@ class Results:
     rows: Sequence[Row]
     networks: Sequence[Network]
     is_interrupted: bool
-    tuned: Sequence[GridResult] = ()
+    grids: Sequence[GridResult] = ()
 
     def write(self) -> None:
         """Writes ``retrain.json`` and ``retrain.csv``, each whole or not at all."""
@@ -99,14 +99,14 @@ class Results:
             "architectures": [asdict(row) for row in self.rows],
             "networks": self.records(),
         }
-        if self.tuned:
-            record["grids"] = [tuned.record() for tuned in self.tuned]
+        if self.grids:
+            record["grids"] = [grid.record() for grid in self.grids]
         replace_file(self.folder / "retrain.json", json.dumps(record, indent=2, ensure_ascii=False))
         replace_file(self.folder / "retrain.csv", self._csv())
 
     def settings_of(self, name: str) -> Mapping[str, Any]:
         """What the grid chose for an architecture's networks; nothing without one."""
-        best = next((tuned.best for tuned in self.tuned if tuned.name == name), None)
+        best = next((grid.best for grid in self.grids if grid.name == name), None)
         return {} if best is None else best.settings
 
     def records(self) -> list[dict[str, Any]]:

@@ -71,7 +71,7 @@ def _rehearsed(session: Session, place: RetrainFolder, stack: contextlib.ExitSta
 
 
 def _results(session: Session, retraining: Retraining) -> Results:
-    tuned = [
+    grids = [
         GridResult(name, search.folder, search.varying, search.space.size(), search.points())
         for name, search in session.searches.items()
     ]
@@ -84,7 +84,7 @@ def _results(session: Session, retraining: Retraining) -> Results:
         rows=_rows(session, retraining),
         networks=list(retraining.networks.values()),
         is_interrupted=retraining.stop_reason is not None,
-        tuned=tuned,
+        grids=grids,
     )
 
 

@@ -153,7 +153,7 @@ class Session:
     @property
     def metric(self) -> str:
         """The metric of the test that the search's reward is made of."""
-        metric = str(self.config["task"]["reward"]["metric"])
+        metric = str(self.study.reward.get("metric", ""))
         return metric.replace("val_", "test_", 1) if metric.startswith("val_") else "test_loss"
 
     def warnings(self) -> Iterator[str]:

@@ -79,10 +79,10 @@ class Display:
 
     def close(self, results: Results) -> None:
         """Prints the results."""
-        for tuned in results.tuned:
-            self.console.print(tuned.table())
-            if tuned.is_hopeless:
-                self.warn(f"child {tuned.name} is not trained: no point of its grid has a reward")
+        for grid in results.grids:
+            self.console.print(grid.table())
+            if grid.is_hopeless:
+                self.warn(f"child {grid.name} is not trained: no point of its grid has a reward")
         self.console.print(results.table())
         for network in results.networks:
             if network.tested is not None and network.tested.get("is_converged") is False:

@@ -25,32 +25,32 @@ def track(session: Session, results: Results) -> str | None:
     info = StudyInfo(study.name, study.folder, study.config, study.config.get("max_children"))
     try:
         tracker: PublicTracker = construct(located(config, study), "tracker")
-        tracker.retrained(info, list(_tracked(session, results)))
+        tracker.retrained(info, list(_networks(session, results)))
     except Exception as error:  # whatever a tracker raises: the results are in the folder
         return " ".join(str(error).split())
     return None
 
 
-def _tracked(session: Session, results: Results) -> Iterator[RetrainedNetwork]:
-    for tuned in results.tuned:
-        yield from (_point(session, tuned, p) for p in tuned.points if p.outcome.reward is not None)
+def _networks(session: Session, results: Results) -> Iterator[RetrainedNetwork]:
+    for grid in results.grids:
+        yield from (_point(session, grid, p) for p in grid.points if p.outcome.reward is not None)
     for network in results.networks:
         if network.tested is not None:
             settings = results.settings_of(network.job.name)
             yield _network(session, network, network.tested, settings)
 
 
-def _point(session: Session, tuned: GridResult, point: GridPoint) -> RetrainedNetwork:
+def _point(session: Session, grid: GridResult, point: GridPoint) -> RetrainedNetwork:
     outcome = point.outcome
     return RetrainedNetwork(
         kind="grid",
-        name=f"{tuned.name}/{outcome.proposal.index:04d}",
+        name=f"{grid.name}/{outcome.proposal.index:04d}",
         folder=point.folder,
         outcome=outcome,
-        blueprint=session.trainer.inspect(session.searches[tuned.name].child.proposal.genotype),
+        blueprint=session.trainer.inspect(session.searches[grid.name].child.proposal.genotype),
         ended_s=point.ended_s,
         settings=point.settings,
-        facts={"child": str(int(tuned.name))},
+        facts={"child": str(int(grid.name))},
     )
 
 

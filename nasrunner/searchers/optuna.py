@@ -2,6 +2,7 @@
 
 import bisect
 import copy
+import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Container, Sequence
@@ -10,12 +11,13 @@ from typing import Annotated, Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
@@ -36,6 +38,10 @@ class Tpe(Searcher):
     it sees the best quarter of that number, the newest three quarters and what is running. Of
     1,000 children or of 10,000, Optuna's TPE takes the same best 25 for good ones. Of these it
     sees the rewards ``without_outliers``: GP fits to values, not to ranks.
+
+    What earlier studies found are completed trials before the first. CMA-ES, which looks at trials
+    of its own alone, begins with a distribution estimated from theirs (Nomura et al. 2021,
+    arXiv:2012.06932).
 
     Args:
         max_history: trials with a reward that the sampler sees at most, >= 4; None: all, which
@@ -58,6 +64,7 @@ class Tpe(Searcher):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.make_sampler = sampler
         self._storage = _Trials(max_history)
+        self._known: list[FrozenTrial] = []  # of earlier studies, for CMA-ES
         self.study = optuna.create_study(
             direction="maximize", storage=self._storage, sampler=self._sampler(0)
         )
@@ -103,14 +110,56 @@ class Tpe(Searcher):
         self._withdraw()
         self.study.tell(self._trial_numbers.pop(proposal.index), state=TrialState.FAIL)
 
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        for outcome in outcomes:
+            params, distributions = _parameters(self.space, outcome.genotype)
+            self.study.add_trial(
+                optuna.create_trial(
+                    value=outcome.reward, params=params, distributions=distributions
+                )
+            )
+        if isinstance(self.study.sampler, CmaEsSampler) and self.ignores_known is None:
+            self._known = self.study.get_trials()
+
+    @property
+    def ignores_known(self) -> str | None:
+        sampler: Any = self.study.sampler
+        given = getattr(self.make_sampler, "keywords", {})
+        own = [name for name in ("x0", "sigma0", "use_separable_cma") if given.get(name)]
+        if not isinstance(sampler, CmaEsSampler) or not own:
+            return None
+        return f"with searcher.sampler.{own[0]} CMA-ES begins where that says"
+
     def _sampler(self, index: int) -> BaseSampler:
         seed = int(self.rng(index).integers(2**32))
+        source = self._source_trials() if self._known else []
+        begins_with = {"source_trials": source} if source else {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
-                return self.make_sampler(seed=seed)
+                return self.make_sampler(seed=seed, **begins_with)
         except TypeError as error:
             raise ValueError(f"sampler must be a partial that takes a seed: {error}") from error
+
+    def _source_trials(self) -> list[FrozenTrial]:
+        """What was known as trials of the decisions that CMA-ES draws; it takes no others.
+
+        It begins with the best tenth of them, so there must be ten.
+        """
+        common = IntersectionSearchSpace().calculate(self.study)
+        drawn = {n: d for n, d in common.items() if isinstance(d, IntDistribution)}
+        drawn = {name: each for name, each in drawn.items() if not each.single()}
+        if not drawn:
+            return []
+        trials = [
+            optuna.create_trial(
+                value=trial.value,
+                params={name: trial.params[name] for name in drawn},
+                distributions=dict(drawn),
+            )
+            for trial in self._known
+        ]
+        return trials * math.ceil(10 / len(trials))
 
     def _withdraw(self) -> None:
         """Ends the trial of a suggestion that was not registered: samplers pass over it."""
@@ -132,14 +181,8 @@ class Tpe(Searcher):
         return trial.number
 
     def _add_running(self, proposal: Proposal) -> int:
-        distributions: dict[str, BaseDistribution] = {}
-
-        def replay(decision: Decision) -> int:
-            distributions[decision.path] = _distribution(decision)
-            return proposal.genotype[decision.path]
-
-        self.space_at(proposal.index).walk(replay)
-        params = {path: proposal.genotype[path] for path in distributions}
+        space = self.space_at(proposal.index)
+        params, distributions = _parameters(space, proposal.genotype)
         trial = optuna.create_trial(
             state=TrialState.RUNNING, params=params, distributions=distributions
         )
@@ -174,7 +217,10 @@ class _Trials(optuna.storages.InMemoryStorage):
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self.newest_id = super().create_new_trial(study_id, template_trial)
-        self._running.add(self.newest_id)
+        if template_trial is None or template_trial.values is None:
+            self._running.add(self.newest_id)
+        else:
+            self._complete(self.newest_id, template_trial.values[0])
         return self.newest_id
 
     def set_trial_state_values(
@@ -184,11 +230,14 @@ class _Trials(optuna.storages.InMemoryStorage):
         if state.is_finished():
             self._running.discard(trial_id)
         if state == TrialState.COMPLETE and values is not None:
-            self._num_completed += 1
-            self._newest.append(trial_id)
-            bisect.insort(self._best, (-values[0], trial_id))
-            del self._best[self._num_best :]
+            self._complete(trial_id, values[0])
         return is_set
+
+    def _complete(self, trial_id: int, value: float) -> None:
+        self._num_completed += 1
+        self._newest.append(trial_id)
+        bisect.insort(self._best, (-value, trial_id))
+        del self._best[self._num_best :]
 
     def get_all_trials(
         self,
@@ -216,6 +265,20 @@ def _without_outliers(trials: list[FrozenTrial]) -> list[FrozenTrial]:
             shown[place] = copy.copy(trials[place])
             shown[place].values = [told]
     return shown
+
+
+def _parameters(
+    space: Space, genotype: Genotype
+) -> tuple[dict[str, int], dict[str, BaseDistribution]]:
+    """A genotype's answers to the decisions that are asked, and what these are drawn from."""
+    distributions: dict[str, BaseDistribution] = {}
+
+    def replay(decision: Decision) -> int:
+        distributions[decision.path] = _distribution(decision)
+        return genotype[decision.path]
+
+    space.walk(replay)
+    return {path: genotype[path] for path in distributions}, distributions
 
 
 def _distribution(decision: Decision) -> BaseDistribution:

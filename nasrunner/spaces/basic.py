@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nasrunner.core.annotations import Above, Count, Within
+from nasrunner.core.shapes import InShape
 from nasrunner.core.space import Shape, Space
 from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.initialization import Init, initialize
@@ -33,6 +34,10 @@ class Empty(Space):
 class Zero(Space):
     """Returns zeros in the shape of its input: no connection."""
 
+    @property
+    def is_zero(self) -> bool:
+        return True
+
     def trace(self, tracer: Tracer[V], x: V) -> V:
         return tracer.zero(x)
 
@@ -40,10 +45,50 @@ class Zero(Space):
         return Zeros(), in_shape
 
 
+@dataclass(frozen=True)
+class Dead(Space):
+    """Zeros in the place of a part that a frozen network does not need; see ``living``.
+
+    Args:
+        module: the part, whose output's shape they have.
+    """
+
+    module: Space
+
+    @property
+    def is_zero(self) -> bool:
+        return True
+
+    @property
+    def takes_inputs(self) -> bool:
+        return self.module.takes_inputs
+
+    def trace(self, tracer: Tracer[V], x: V) -> V:
+        return tracer.zero(tracer.run(self.module, x))
+
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
+        with torch.device("meta"):
+            _, out_shape = self.module.build(in_shape)
+        return (Zeros() if out_shape == in_shape else Zeros(out_shape)), out_shape
+
+    def text(self) -> str:
+        return "zero"
+
+
 class Zeros(nn.Module):
-    """What ``zero`` is built as."""
+    """What ``zero`` is built as.
+
+    Args:
+        shape: of one example; None: that of what comes in.
+    """
+
+    def __init__(self, shape: Shape | None = None) -> None:
+        super().__init__()
+        self.shape = shape
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.shape is not None:
+            return x.new_zeros(x.shape[0], *self.shape)
         return x * 0.0  # not zeros_like: weights before it have a gradient, which DDP expects
 
 

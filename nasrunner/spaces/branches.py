@@ -4,6 +4,7 @@ Residual is DeepArchitect's (arXiv:1704.08792, appendix B.2); Fork is the many-s
 of its appendix D.
 """
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from torch import nn
 
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.space import Pruning, Shape, Space
 from nasrunner.core.tracing import Tracer, V
+from nasrunner.spaces.basic import Dead
 
 # B = batch
 
@@ -42,6 +44,15 @@ class Residual(Space):
             x = tracer.apply(Projection(after, path=self.path), x)
         return tracer.add([x, y])
 
+    def pruned(self, prune: Pruning) -> Space:
+        body = prune(self.body)
+        return self if body is self.body else dataclasses.replace(self, body=body)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it adds zeros of the same shape."""
+        return self.body.is_zero and not isinstance(self.body, Dead)
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         body, out_shape = self.body.build(in_shape)
         padded = largest([in_shape, out_shape])
@@ -52,6 +63,8 @@ class Residual(Space):
         return Merge([projection(in_shape, out_shape), body], "add", out_shape), out_shape
 
     def text(self) -> str:
+        if self.is_empty:
+            return "empty"
         how = "" if self.shortcut == "project" else f"[{self.shortcut}]"
         return f"residual{how}({self.body.text()})"
 
@@ -98,6 +111,14 @@ class Fork(Space):
             "concat": tracer.concatenate,
         }[self.merge]
         return merge([tracer.run(branch, x) for branch in self.branches])
+
+    def pruned(self, prune: Pruning) -> Space:
+        branches = tuple(map(prune, self.branches))
+        if self.merge != "multiply" and all(branch.is_zero for branch in branches):
+            return Dead(self, path=self.path)  # a product is padded with ones
+        if all(one is other for one, other in zip(branches, self.branches, strict=True)):
+            return self
+        return dataclasses.replace(self, branches=branches)
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         built = [branch.build(in_shape) for branch in self.branches]

@@ -1,5 +1,6 @@
 """Cells: small graphs with a module on every edge."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
@@ -13,6 +14,7 @@ from nasrunner.core.decision import Address, Choose, Decision, most, values_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Question
 from nasrunner.core.space import (
+    Pruning,
     Shape,
     Space,
     decisions_of_value,
@@ -23,6 +25,7 @@ from nasrunner.core.space import (
     resolve_value,
 )
 from nasrunner.core.tracing import Tracer, V
+from nasrunner.spaces.basic import Dead
 from nasrunner.spaces.branches import largest, pad_to
 
 
@@ -107,6 +110,31 @@ class Graph(Space):
             nodes.append(tracer.add([tracer.run(next(edges), node) for node in nodes]))
         return nodes[-1]
 
+    def pruned(self, prune: Pruning) -> Space:
+        edges = dict(zip(edges_of(self.num_nodes), map(prune, self.edges), strict=True))
+        reached = {0}
+        carrying = set()
+        for (source, target), edge in edges.items():
+            if not edge.is_zero and (prune.keeps_constants or source in reached):
+                reached.add(target)
+                carrying.add((source, target))
+        last = self.num_nodes - 1
+        if last not in reached:
+            return Dead(self, path=self.path)
+        needed = {last}
+        for source, target in reversed(edges):
+            if target in needed and (source, target) in carrying:
+                needed.add(source)
+        kept = tuple(
+            edge
+            if edge.is_zero or ((source, target) in carrying and target in needed)
+            else Dead(edge, path=edge.path)
+            for (source, target), edge in edges.items()
+        )
+        if all(one is other for one, other in zip(kept, self.edges, strict=True)):
+            return self
+        return dataclasses.replace(self, edges=kept)
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layers: list[nn.Module] = []
         shapes = [in_shape]
@@ -127,8 +155,9 @@ class Graph(Space):
         shown = (
             f"{source}→{target}: {edge.text()}"
             for (source, target), edge in zip(edges_of(self.num_nodes), self.edges, strict=True)
+            if not edge.is_zero
         )
-        return f"cell({', '.join(shown)})"
+        return f"cell({', '.join(shown) or 'zero'})"
 
 
 class CellNetwork(nn.Module):

@@ -4,6 +4,7 @@ Concat, Or, Repeat, RepeatTied, Optional and MaybeSwap are DeepArchitect's (arXi
 appendix B.2).
 """
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import (
+    Pruning,
     Space,
     decisions_of_value,
     enter,
@@ -27,7 +29,7 @@ from nasrunner.core.space import (
     resolve_value,
 )
 from nasrunner.core.tracing import Tracer, V
-from nasrunner.spaces.basic import Empty
+from nasrunner.spaces.basic import Dead, Empty
 from nasrunner.spaces.named import Named
 
 # B = batch
@@ -56,6 +58,18 @@ class Concat(Space):
             module, *others = same
             x = tracer.repeat(module, 1 + len(others), x) if others else tracer.run(module, x)
         return x
+
+    def pruned(self, prune: Pruning) -> Space:
+        each = {id(module): prune(module) for module in self.modules}
+        modules = tuple(each[id(module)] for module in self.modules)
+        decisive = modules
+        if prune.keeps_constants:
+            decisive = tuple(each for each in modules if not isinstance(each, Empty))[-1:]
+        if any(module.is_zero for module in decisive):
+            return Dead(self, path=self.path)
+        if all(one is other for one, other in zip(modules, self.modules, strict=True)):
+            return self
+        return dataclasses.replace(self, modules=modules)
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         layers = []

@@ -1,5 +1,6 @@
 """A name for a block of modules, wherever people read of it."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,8 +10,9 @@ from torch import nn
 from nasrunner.core.decision import Address, Choose
 from nasrunner.core.questions import Question
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.space import Pruning, Shape, Space
 from nasrunner.core.tracing import Tracer, V
+from nasrunner.spaces.basic import Dead
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,18 @@ class Named(Space):
     @property
     def takes_inputs(self) -> bool:
         return self.module.takes_inputs
+
+    @property
+    def is_zero(self) -> bool:
+        return self.module.is_zero
+
+    def pruned(self, prune: Pruning) -> Space:
+        module = prune(self.module)
+        if module is self.module:
+            return self
+        if module.is_zero:
+            return Dead(self, path=self.path)
+        return dataclasses.replace(self, module=module)
 
     def thread(self, in_shape: InShape, measure: Callable[[Space, InShape], Shape]) -> Shape:
         return measure(self.module, in_shape)

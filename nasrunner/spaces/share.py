@@ -11,8 +11,17 @@ from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Question
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Shape, Space, argument_names, enter, questions_of, resolve_module
+from nasrunner.core.space import (
+    Pruning,
+    Shape,
+    Space,
+    argument_names,
+    enter,
+    questions_of,
+    resolve_module,
+)
 from nasrunner.core.tracing import Tracer, V
+from nasrunner.spaces.basic import Dead
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,9 @@ class Shared(Space):
         module = tracer.meaning(self.label)
         assert isinstance(module, Space)
         return module
+
+    def pruned(self, prune: Pruning) -> Space:
+        return Dead(self, path=self.path) if self.label in prune.dead_labels else self
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError(f"no share around it has the label {self.label!r}")
@@ -97,6 +109,15 @@ class Share(Space):
 
     def trace(self, tracer: Tracer[V], x: V) -> V:
         return tracer.sharing(self.label, self.module, self.body, x)
+
+    def pruned(self, prune: Pruning) -> Space:
+        module = prune(self.module)
+        body = prune.where(self.label, is_zero=module.is_zero)(self.body)
+        if body.is_zero:
+            return Dead(self, path=self.path)
+        if module is self.module and body is self.body:
+            return self
+        return dataclasses.replace(self, module=module, body=body)
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         return self.placed().build(in_shape)

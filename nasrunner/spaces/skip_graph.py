@@ -1,14 +1,15 @@
 """Layers with skip connections that have been chosen, and the network of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.space import Pruning, Shape, Space
 from nasrunner.core.tracing import Tracer, V
+from nasrunner.spaces.basic import Dead
 from nasrunner.spaces.branches import largest, pad_to
 
 
@@ -54,6 +55,27 @@ class SkipGraph(Space):
         for layer, numbers in zip(self.layers, sources[:-1], strict=True):
             outputs.append(tracer.run(layer, taken(numbers)))
         return taken(sources[-1])
+
+    def pruned(self, prune: Pruning) -> Space:
+        sources, layers = self.sources(), tuple(map(prune, self.layers))
+        reached = {0}
+        for number, layer in enumerate(layers, start=1):
+            is_reached = prune.keeps_constants or not reached.isdisjoint(sources[number - 1])
+            if is_reached and not layer.is_zero:
+                reached.add(number)
+        if reached.isdisjoint(sources[-1]):
+            return Dead(self, path=self.path)
+        needed = set(sources[-1])
+        for number in reversed(range(1, len(layers) + 1)):
+            if number in needed & reached:
+                needed.update(sources[number - 1])
+        kept = tuple(
+            layer if layer.is_zero or number in needed & reached else Dead(layer, path=layer.path)
+            for number, layer in enumerate(layers, start=1)
+        )
+        if all(one is other for one, other in zip(kept, self.layers, strict=True)):
+            return self
+        return replace(self, layers=kept)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         sources, shapes = self.sources(), [in_shape]

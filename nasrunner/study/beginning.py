@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from nasrunner.core.errors import LedgerError
 from nasrunner.core.language.moved import with_present_targets
@@ -12,11 +13,16 @@ from nasrunner.study.ledger import VERSION
 
 
 def beginning(
-    space: Space, seed: int, fingerprints: Mapping[str, str], *, knows_networks: bool = False
+    space: Space,
+    seed: int,
+    fingerprints: Mapping[str, str],
+    *,
+    knows_networks: bool = False,
+    reward: Mapping[str, str] = MappingProxyType({}),
 ) -> Began:
     """Makes the first event of a study, most of which must stay the same when it is resumed."""
     signature = {kind: list(options) for kind, options in space.signature().items()}
-    return Began(VERSION, seed, signature, dict(fingerprints), knows_networks)
+    return Began(VERSION, seed, signature, dict(fingerprints), knows_networks, reward)
 
 
 def check_same(recorded: Began, current: Began, path: Path) -> None:

@@ -81,7 +81,9 @@ class Keeping:
     def _rank(self, ranking: Ranking) -> None:
         if isinstance(self.weights, int):
             best = ranking.best(self.weights)
-            self._best = [(-each.reward, each.index, each.outcome.proposal.hash) for each in best]
+            self._best = [
+                (-each.reward, each.index, each.outcome.proposal.architecture) for each in best
+            ]
 
     def _may_change(self, outcome: Outcome) -> bool:
         """Whether the best may be others now: ranking all for each of 100,000 would take hours."""
@@ -89,7 +91,7 @@ class Keeping:
             return False
         if len(self._best) < self.weights:
             return True
-        is_among_them = any(outcome.proposal.hash == name for _, _, name in self._best)
+        is_among_them = any(outcome.proposal.architecture == name for _, _, name in self._best)
         return is_among_them or (-outcome.reward, outcome.proposal.index) < self._best[-1][:2]
 
     def _remove(self, ended: set[int], needs: Collection[int]) -> None:

@@ -11,6 +11,7 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError, NasRunnerError, SpaceError
 from nasrunner.core.ledger.events import Ended, Event, Proposed, Recorded, Resumed
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.known import Known
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.machine.files import keep_file
@@ -63,6 +64,7 @@ class Study:
         networks: of the space, which the searcher is shown; None: nobody looks at them.
         keeping: what stays of children that have ended; None: all that they wrote.
         snapshots: of the searcher's state; None: a resumed study replays all of its ledger.
+        known: what a study that begins knows already; None: nothing, or it is in the ledger.
 
     Attributes:
         state: what follows from the ledger's events.
@@ -85,6 +87,7 @@ class Study:
         networks: Networks | None = None,
         keeping: Keeping | None = None,
         snapshots: Snapshots | None = None,
+        known: Known | None = None,
     ) -> None:
         self.space = space
         self.trainer = trainer
@@ -93,6 +96,7 @@ class Study:
         self.ledger = ledger
         self.rules = rules
         self.info = info
+        self.known = known
         self.state = StudyState()
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
@@ -186,13 +190,31 @@ class Study:
             self.keeping.resumed(self.history.outcomes, self.history.ranking, self._needs())
         else:
             knows = self._networks is not None and self._networks.identifies
-            self._note(beginning(self.space, self.rules.seed, now, knows_networks=knows))
+            self._note(
+                beginning(
+                    self.space,
+                    self.rules.seed,
+                    now,
+                    knows_networks=knows,
+                    reward=self.trainer.rewarded,
+                )
+            )
+        self._begin_with(self.known)
         for proposal in pending:
             if not self._harvest(proposal):
                 self._dispatch(proposal)
                 if proposal.index in self.state.in_flight:
                     self._listener.stop_again(proposal)
         self.submit_gathered()
+
+    def _begin_with(self, known: Known | None) -> None:
+        """Records what is known before the first proposal, and tells the searcher."""
+        if known is None or self.state.begins_with is not None or self.state.proposals:
+            return
+        self._note(known)
+        if known.outcomes:
+            with self._searching.at_work() as searcher:
+                searcher.learn_known(known.outcomes)
 
     def _changed_since(self, now: dict[str, str]) -> list[str]:
         """What was changed between the sessions; children are marked from here on."""
@@ -250,12 +272,21 @@ class Study:
         return True
 
     def _next_child(self) -> Proposal | None:
-        """What the searcher proposes, or an unseen architecture where it keeps to known ones."""
-        proposal = None
-        if self.rules.duplicates == "resample" and self._budget.keeps_to_known:
+        """One that the user gave, or what the searcher proposes; an unseen one if that is known."""
+        proposal = self._given()
+        if proposal is None and self.rules.duplicates == "resample" and self._budget.keeps_to_known:
             extent = self._budget.unseen_extent
             proposal = None if extent is None else unseen(extent, self.state, self.searcher)
         return proposal or self._searching.asked(lambda searcher: searcher.propose())
+
+    def _given(self) -> Proposal | None:
+        """The next of the architectures that the user gave to begin with."""
+        known = self.state.begins_with
+        proposal = None if known is None else known.proposal(self.searcher.num_proposed)
+        if proposal is not None:
+            with self._searching.at_work() as searcher:
+                searcher.register(proposal)
+        return proposal
 
     def _next_continuation(self) -> Proposal | None:
         if self._budget.is_idle:
@@ -287,7 +318,7 @@ class Study:
         reason = self._stop_reason or "nothing was left to do"
         failure = self._failure or self.history.failure()
         summary = summary_of(
-            self.history,
+            self.state,
             self.inspect,
             reason=reason,
             wall_s=self._elapsed_s(),
@@ -295,7 +326,8 @@ class Study:
             baseline=baseline,
         )
         self._note(Ended(summary.reason))
-        text = json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False)
+        told = dataclasses.asdict(summary)
+        text = json.dumps(told, indent=2, ensure_ascii=False, default=str)
         keep_file(self.info.folder / "summary.json", text)
         self._trackers.close(summary)
         return summary

@@ -3,6 +3,7 @@
 from nasrunner.core.errors import LedgerError, SpaceError
 from nasrunner.core.ledger.checks import times
 from nasrunner.core.ledger.events import Began, Event, Proposed, Recorded, Reported, read_event
+from nasrunner.core.ledger.known import Known
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.records import Proposal
 from nasrunner.study.beginning import check_same
@@ -43,6 +44,8 @@ def _tell(event: Event | None, ledger: Ledger, state: StudyState, searching: Sea
             searching.observe(outcome, state.history)
         case Reported(report):
             searching.searcher.report(report)
+        case Known() if event.outcomes:
+            searching.searcher.learn_known(event.outcomes)
 
 
 def _register(proposal: Proposal, ledger: Ledger, searching: Searching) -> None:

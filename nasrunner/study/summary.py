@@ -1,11 +1,12 @@
 """How a study stands when it ends: its summary."""
 
-from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.known import is_given
+from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import BaselineComparison, Inspect, Summary
 
 
 def summary_of(
-    history: History,
+    state: StudyState,
     inspect: Inspect,
     *,
     reason: str,
@@ -16,10 +17,11 @@ def summary_of(
     """Makes a study's summary.
 
     Args:
-        history: the study's.
+        state: the study's.
         inspect: gives the blueprints of its best children.
         reason: as of ``Summary``, and so are the others.
     """
+    history, known = state.history, state.begins_with
     ranking, until = history.shown()
     rung = {} if until is None else {"epochs": until}
     best = [
@@ -31,6 +33,8 @@ def summary_of(
             "parameters": ranked.outcome.metrics.get("parameters"),
             "architecture": inspect(ranked.outcome.proposal.genotype).text,
             "hash": ranked.outcome.proposal.hash,
+            "answers": dict(inspect(ranked.outcome.proposal.genotype).values),
+            **({"given": True} if is_given(ranked.outcome.proposal) else {}),
             **rung,
         }
         for ranked in ranking.best(5)
@@ -43,6 +47,7 @@ def summary_of(
         wall_s=round(wall_s, 3),
         baseline=baseline,
         failure=failure,
+        began_with=known.told if known else None,
         num_full=history.num_full if history.has_steps else None,
         num_predicted=len(history.predictions.pairs),
         rank_correlation=history.predictions.correlation,

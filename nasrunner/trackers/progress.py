@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
@@ -132,6 +133,8 @@ class ProgressDisplay:
             if (epochs := summary.best[0].get("epochs")) is not None:
                 told = f"None was trained to its end: these were paused after {in_epochs(epochs)}."
                 self._print(Text(told))
+        if summary.began_with is not None:
+            self._print(Text.assemble(("Began with: ", "bold"), summary.began_with))
         self._print(Text.assemble(("Ended: ", "bold"), summary.reason))
         if summary.failure is not None:
             self._print(Text.assemble(("Failed: ", "bold red"), summary.failure))
@@ -183,7 +186,7 @@ class ProgressDisplay:
         best = self._history.shown()[0].top()
         if best is None or outcome.reused_from is not None or not self._history.compares(outcome):
             return False
-        return best.outcome.proposal.hash == outcome.proposal.hash
+        return best.outcome.proposal.architecture == outcome.proposal.architecture
 
     def _line(self, outcome: Outcome) -> Text:
         """``child 7  0.9812  3.1 s  best 0.9834 (child 4)``."""
@@ -211,6 +214,8 @@ class ProgressDisplay:
     def _what_of_it(self, outcome: Outcome) -> str:
         """What a training was that is none from first weights to its end; empty for those."""
         proposal, parts = outcome.proposal, []
+        if is_given(proposal):
+            parts.append("given")
         if (source := proposal.continues) is not None:
             parts.append(f"goes on with child {source}")
         parts += [f"{key}={value:g}" for key, value in proposal.fidelity.items()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from nasrunner.core.errors import ConfigError, SpaceError
+from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.files import replace_file
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
@@ -32,7 +33,8 @@ class CsvTracker:
 
     Every row has the columns from ``index`` to ``flops``; ``values/<decision>`` and
     ``metrics/<name>`` come as children have them, and are empty in the rows of others. So do
-    ``kind`` (of an estimate or a supernet), ``fidelity``, ``until``, ``sources`` and ``parent``.
+    ``kind`` (of an estimate or a supernet), ``fidelity``, ``until``, ``sources``, ``parent``, and
+    ``given`` of what the user gave to begin with.
     The file is written whole where a column is added or a study is resumed: its rows follow from
     the ledger then, but for what is known of an architecture, which is taken from the file where it
     is there.
@@ -160,13 +162,14 @@ def _of_outcome(outcome: Outcome) -> dict[str, str]:
 
 
 def _of_proposal(proposal: Proposal) -> dict[str, object]:
-    """What is no plain training's, where there is something."""
+    """What is no plain training's of the searcher's own, where there is something."""
     told = {
         "kind": None if proposal.kind == "train" else proposal.kind,
         "fidelity": " ".join(f"{key}={value:g}" for key, value in proposal.fidelity.items()),
         "until": proposal.until,
         "sources": " ".join(f"{each.what}:{each.child}" for each in proposal.sources),
         "parent": proposal.parent,
+        "given": "true" if is_given(proposal) else None,
     }
     return {name: value for name, value in told.items() if value not in (None, "")}
 

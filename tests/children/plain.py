@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.settings.arguments import OWN as OWN_ARGUMENTS
 from nasrunner.children.settings.searched import applied
 from nasrunner.compose.construct import construct
@@ -152,7 +152,7 @@ def lightnings_own(*overrides, schedule=None, **arguments):
     users = settings.pop("callbacks") or []
     callbacks = [construct(each, "callback") for each in users]
     seen = Seen()
-    with quiet():
+    with without_messages():
         pl.seed_everything(0, workers=True, verbose=False)
         data = construct(config["data"], "data")
         seed = int(np.random.SeedSequence([0, 0]).generate_state(1)[0])

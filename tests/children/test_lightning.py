@@ -6,6 +6,7 @@ import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasrunner.children.blueprint import count_flops
+from nasrunner.children.tasks.reward import Reward
 from nasrunner.core import ConfigError, DataError, Proposal, SpaceError
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import BLOBS, CONFIG, MLP, OWN, broken, make_trainer
@@ -213,3 +214,19 @@ def test_a_study_folder_is_given_and_children_keep_to_theirs(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["children"]
     written = json.loads((tmp_path / "children" / "12345" / "proposal.json").read_text())
     assert written["index"] == 12345
+
+
+class Loss(Reward):
+    """A user's reward with a direction that no configuration says."""
+
+    def __init__(self, metric, reduce, last_epochs, power, scale=1.0, diverged="failed"):
+        super().__init__(metric, "min", reduce, last_epochs, power, scale, diverged)
+
+
+def test_what_rewards_are_made_of_is_known_whether_configured_or_not():
+    told = make_trainer(is_rehearsed=False).rewarded
+    assert told == {"metric": "val_accuracy", "mode": "max"}
+    own = (f"task.reward._target_={__name__}.Loss", "task.reward.metric=val_loss")
+    trainer = make_trainer(*own, is_rehearsed=False)
+    del trainer.config["task"]["reward"]["mode"]  # as ~task.reward.mode does
+    assert trainer.rewarded == {"metric": "val_loss", "mode": "min"}

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
+from nasrunner.core import Blueprint, ConfigError, Genotype
 from tests.toys import RULES, ToyTrainer, chain
 
 
@@ -38,22 +39,41 @@ def test_a_target_of_scores_is_not_taken_for_one_of_the_tasks_metric() -> None:
 
 
 @pytest.mark.parametrize(
+    "limits", [{"max_memory_gb": 1.0}, {"max_parameters": 10_000_000}, {}], ids=str
+)
+def test_limits_that_something_is_within_are_no_doubt(limits: dict[str, float]) -> None:
+    space = chain(length=3, width=3)
+    rules = dataclasses.replace(RULES, **limits)
+    assert doubt_of_limits(space, ToyTrainer(space).inspect, rules) is None
+
+
+@pytest.mark.parametrize(
     ("limits", "message"),
     [
-        ({"max_parameters": 5}, "none of 20 random architectures is within limits.parameters=5: "),
-        ({"max_flops": 0}, "none of 20 random architectures is within limits.flops=0: "),
-        (
-            {"max_memory_gb": 1e-9},
-            "none of 20 random architectures is within limits.memory_gb=1e-09: ",
-        ),
-        ({"max_memory_gb": 1.0}, None),
-        ({"max_parameters": 10_000_000}, None),
-        ({}, None),
+        ({"max_parameters": 5}, r"limits.parameters=5: no architecture .* has 100$"),
+        ({"max_flops": 0}, r"limits.flops=0: no architecture .* has 200$"),
+        ({"max_memory_gb": 1e-9}, r"limits.memory_gb=1e-09: no architecture .*"),
     ],
 )
-def test_limits_that_nothing_is_within_are_told(
-    limits: dict[str, float], message: str | None
+@pytest.mark.parametrize(("length", "which"), [(3, "of the space"), (9, "that was found")])
+def test_limits_that_nothing_is_within_are_refused(
+    limits: dict[str, float], message: str, length: int, which: str
 ) -> None:
-    space = chain(length=3, width=3)
-    found = doubt_of_limits(space, ToyTrainer(space).inspect, dataclasses.replace(RULES, **limits))
-    assert (found is None) if message is None else (found or "").startswith(message)
+    space = chain(length=length, width=3)
+    rules = dataclasses.replace(RULES, **limits)
+    with pytest.raises(ConfigError, match=message) as refused:
+        doubt_of_limits(space, ToyTrainer(space).inspect, rules)
+    assert f"no architecture {which} is within it, the smallest has" in str(refused.value)
+
+
+@pytest.mark.parametrize("length", [6, 12])
+def test_a_limit_that_few_architectures_are_within_is_only_told(length: int) -> None:
+    space = chain(length=length, width=3)
+
+    def inspect(genotype: Genotype) -> Blueprint:
+        return Blueprint("", {}, 1 + sum(genotype.values()), None)
+
+    rules = dataclasses.replace(RULES, max_parameters=1)  # as the first of 729 or 531,441 has
+    assert "none of 20 random architectures" in (doubt_of_limits(space, inspect, rules) or "")
+    rules = dataclasses.replace(RULES, max_parameters=2 * length + 1)
+    assert doubt_of_limits(space, inspect, rules) is None

@@ -133,6 +133,10 @@ class EpochsTrainer(ToyTrainer):
     at_once: Mapping[Kind, int] = field(default_factory=lambda: {"estimate": 100})
 
     @property
+    def rewarded(self) -> Mapping[str, str]:
+        return {}
+
+    @property
     def trains_networks(self) -> bool:
         return False
 

@@ -386,3 +386,21 @@ def test_a_package_that_is_missing_is_named_with_the_command_that_installs_it(
 def test_help_shows_examples(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     command("--help")
     assert "nasrunner-export from=outputs/STUDY/TIME/children/0007" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("adds_constants", [False, True])
+def test_dead_branches_are_not_exported_unless_their_biases_add_constants(
+    command: Command, tmp_path: Path, adds_constants: bool
+) -> None:
+    conv = "{conv2d:{filters:1,kernel_size:3}}"
+    series = f"zero,{conv}" if adds_constants else f"{conv},zero"
+    fork = f"{{fork:{{merge:add,branches:[relu,{{concat:[{series}]}}]}}}}"
+    space = f"space.concat=[{fork},{{affine:{{units:10}}}}]"
+    run_search(tmp_path / "study", space, "max_children=1")
+    command(f"from={tmp_path / 'study'}", f"to={tmp_path / 'to'}")
+    facts = json.loads((tmp_path / "to" / "export.json").read_text())
+    assert facts["problems"] == []
+    assert facts["parameters_dead"] == (0 if adds_constants else 10)
+    told = "add constants" if adds_constants else "10 of its 660 parameters are of dead branches"
+    assert any(told in note for note in facts["notes"])
+    assert facts["max_absolute_difference"]["network.py"] < 1e-4

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -88,10 +89,17 @@ class Recording:
     Args:
         folder: the study's.
         start_s: Unix time at which it begins; None: later than every study before it.
+        reward: what its ledger says that rewards are made of.
         changes: of its configuration.
     """
 
-    def __init__(self, folder: Path, start_s: float | None = None, **changes: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        start_s: float | None = None,
+        reward: Mapping[str, str] = MappingProxyType({}),
+        **changes: Any,
+    ) -> None:
         self.folder = folder
         self.clock = Clock(next(_starts) if start_s is None else start_s)
         self.config = config(**changes)
@@ -100,7 +108,8 @@ class Recording:
         save_config(self.config, folder)
         self.num_proposed = 0
         self._open: Ledger | None = None
-        self._append("study", beginning(self.space, self.config["seed"], {}).to_json())
+        begun = beginning(self.space, self.config["seed"], {}, reward=reward)
+        self._append("study", begun.to_json())
 
     @contextmanager
     def together(self) -> Iterator[None]:

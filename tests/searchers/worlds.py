@@ -17,7 +17,14 @@ from omegaconf import OmegaConf
 from optuna.samplers import GPSampler
 
 from nasrunner.compose.construct import construct
-from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace, genotype_hash
+from nasrunner.core import (
+    KnownOutcome,
+    Outcome,
+    Proposal,
+    Searcher,
+    SearchSpace,
+    genotype_hash,
+)
 from nasrunner.spaces.language.parsing import parse_space
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -43,7 +50,7 @@ HURRY: dict[str, dict[str, Any]] = {
     "smbo_lstm": {
         "num_random": 3,
         "refit_growth": 0.3,
-        "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 4},
+        "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 15, "learning_rate": 0.05},
     },
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
@@ -138,11 +145,20 @@ class Loop:
                 self._observe(self.in_flight.pop(which % len(self.in_flight)), fails)
         return self
 
+    def begin(self, known: Sequence[KnownOutcome]) -> "Loop":
+        """Tells the searcher what earlier studies found."""
+        self.searcher.learn_known(known)
+        told = [{"genotype": k.genotype, "reward": k.reward, "child": k.child} for k in known]
+        self.events.append({"known": told})
+        return self
+
     def replay(self, events: Sequence[Event]) -> "Loop":
         """Brings the searcher to where ``events``, read from text, end."""
         by_index: dict[int, Proposal] = {}
         for event in json.loads(json.dumps(events)):
-            if "proposed" in event:
+            if "known" in event:
+                self.searcher.learn_known([KnownOutcome(**each) for each in event["known"]])
+            elif "proposed" in event:
                 proposal = Proposal.from_json(event["proposed"])
                 self.searcher.register(proposal)
                 by_index[proposal.index] = proposal

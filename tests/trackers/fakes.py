@@ -18,6 +18,7 @@ from nasrunner.core import (
     Tracker,
 )
 from nasrunner.core.ledger.events import Proposed, Recorded
+from nasrunner.core.ledger.known import GIVEN
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.records import child_folder
 from nasrunner.spaces.language.parsing import parse_space
@@ -87,7 +88,9 @@ class FakeStudy:
 
     def proposal(self, index: int) -> Proposal:
         source = FAILED + 1 if index == REUSED else index
-        return Proposal(index, genotype(source), parent=index - 1 if index else None)
+        if index == 0:
+            return Proposal(0, genotype(0), notes={GIVEN: 0})
+        return Proposal(index, genotype(source), parent=index - 1)
 
     def run_child(self, index: int) -> None:
         """Leaves the files of a child that was trained."""

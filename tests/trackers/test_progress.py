@@ -69,7 +69,7 @@ def test_a_resumed_study_says_how_many_children_it_has(study, count, told):
 
 def test_without_a_terminal_each_child_is_one_line(study):
     lines = show(study, console(is_terminal=False)).splitlines()
-    assert lines[1] == "child 0    0.63     2.0 s  best 0.63 (child 0)"
+    assert lines[1] == "child 0    0.63     2.0 s given  best 0.63 (child 0)"
     assert lines[4] == "child 3    failed: RuntimeError: loss is nan 1.5 s  best 1 (child 1)"
     assert re.fullmatch(r"child 5    invalid: '0/affine': too large  best .*", lines[6])
     assert lines[8] == "child 7    0.09     same as child 4  best 1 (child 1)"
@@ -242,7 +242,7 @@ def test_a_child_that_diverged_and_has_a_reward_is_told_and_counted(study):
         record(study, display, outcome)
     display.close(dataclasses.replace(study.summary(), counts={"completed": 3}))
     lines = out.file.getvalue().splitlines()
-    assert lines[1] == "child 0    0.5      2.0 s  best 0.5 (child 0)"
+    assert lines[1] == "child 0    0.5      2.0 s given  best 0.5 (child 0)"
     assert lines[2] == "child 1    0.5      2.0 s diverged  best 0.5 (child 0)"
     assert "Children: 3 completed; 2 with a reward diverged" in lines
 

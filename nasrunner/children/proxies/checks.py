@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nasrunner.children.fit.assembling import first_network
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.proxies.batch import FirstBatch, first_batch
 from nasrunner.children.proxies.scores import Scores, scores
 from nasrunner.children.rehearsal.checks import loaded_data
@@ -50,7 +50,7 @@ def check_scores(
             continue
         tried.append(looked_at)
         try:
-            with quiet():
+            with without_messages():
                 data = loaded_data(_on_one_device(variant), in_shape, construct)
                 with told_of_data(data, "its first batch cannot be had"):
                     batch = first_batch(variant, 0, construct, batch_size)

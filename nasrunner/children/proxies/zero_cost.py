@@ -1,6 +1,6 @@
 """The child trainer that trains nothing: rewards are what a zero-cost proxy says."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,20 @@ class ZeroCostTrainer:
                 "of kind=train and kind=estimate without fidelity, until and sources, got "
                 f"{proposal.to_json()}"
             )
+
+    @property
+    def rewarded(self) -> Mapping[str, str]:
+        return {}  # scores are rewards as they are
+
+    @property
+    def trains_networks(self) -> bool:
+        return True
+
+    def plainest(self, proposal: Proposal) -> Proposal:
+        return proposal
+
+    def most_epochs(self, proposal: Proposal) -> int | None:
+        return None  # there are none
 
     def num_at_once(self, kind: Kind) -> int:
         return NUM_ESTIMATES_AT_ONCE if kind == "estimate" else self.at_once

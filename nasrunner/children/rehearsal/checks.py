@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.fit.loading import make_data
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.rehearsal.rehearsing import ChildRehearsal
 from nasrunner.children.rehearsal.telling import told_of_data
 from nasrunner.children.settings.arguments import check_ranks, make_trainer, needs_ranks
@@ -68,7 +68,7 @@ def check_child(
         base = base or variant
         try:
             _check_same_for_all(config, variant)
-            with quiet():  # what children will say, they say in their logs
+            with without_messages():  # what children will say, they say in their logs
                 trains = variant is base or not _differ_in_numbers(base, variant)
                 said += tried(variant, trains=trains)
         except NasRunnerError as error:
@@ -89,7 +89,7 @@ def check_evaluation(evaluation: Evaluation, config: Config, construct: Construc
     if evaluation.is_single:
         return config
     settings = config["trainer"]
-    with quiet():  # Lightning says which devices it found
+    with without_messages():  # Lightning says which devices it found
         is_divided = needs_ranks(settings, lambda: make_trainer(settings, Path(), construct, []))
     if is_divided:
         raise ConfigError(
@@ -116,7 +116,7 @@ def check_folds(
     for fold in range(1, evaluation.folds or 0):
         data = {**config["data"], "fold": fold, "folds": evaluation.folds}
         try:
-            with quiet():
+            with without_messages():
                 loaded_data({**config, "data": data}, in_shape, construct)
         except NasRunnerError as error:
             raise type(error)(f"{error} (in fold {fold} of evaluation.folds)") from error

@@ -12,7 +12,7 @@ from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured
 from nasrunner.core import ConfigError, Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.machine.memory import least_memory_gb, memory_gb
-from nasrunner.core.order import Place, rollout
+from nasrunner.core.order import listed, rollout
 from nasrunner.core.shapes import each_input
 
 NUM_NETWORKS = 8
@@ -108,12 +108,5 @@ def _genotypes(space: Space) -> Iterator[Genotype | None]:
     rng = np.random.default_rng(0)
     yield from (rollout(space, rng) for _ in range(_MAX_DRAWS))
     if space.size() <= _MAX_LISTED:
-        yield from _listed(space)
+        yield from listed(space)
         yield None
-
-
-def _listed(space: Space) -> Iterator[Genotype]:
-    place: Place | None = Place.of(space, {})
-    while place is not None:
-        yield place.genotype
-        place = place.after()

@@ -17,6 +17,7 @@ from nasrunner.core.ports import Blueprint, Check, OneByOne, Policy, Train
 from nasrunner.core.records import Kind, Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.shapes import InShape
+from nasrunner.core.space import living
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,13 @@ class TabularTrainer:
         row = self.lookup.table.rows().get(key)
         if row is None:
             raise SpaceError(f"{self.lookup.table.path} has no row {key!r}")
-        frozen = self.space.freeze(genotype)
+        shown = living(self.space.freeze(genotype))
         return Blueprint(
-            text=frozen.text(),
+            text=shown.text(),
             values=self.space.values(genotype),
             parameters=_counted(row, self.parameters, self.parameters_factor),
             flops=_counted(row, self.flops, self.flops_factor),
-            draw=functools.partial(self.draw, frozen),
+            draw=functools.partial(self.draw, shown),
         )
 
     def rehearsal(self) -> Check:
@@ -178,6 +179,10 @@ class TabularTrainer:
                 f"proposals of kind=train without until and sources, got {proposal.to_json()}"
             )
         self.lookup.fidelities.check(proposal.fidelity)
+
+    @property
+    def rewarded(self) -> Mapping[str, str]:
+        return {}  # a column's values are rewards as they are
 
     @property
     def trains_networks(self) -> bool:

@@ -33,6 +33,8 @@ class EventOrder:
             self._propose(event["index"], [each["child"] for each in event.get("sources", ())])
         elif kind == "outcome":
             self._end(event["index"])
+        elif kind == "known" and self._num_proposed:
+            raise ValueError("what was known before the first child comes after it")
         elif kind in ("reported", "stopping") and event["index"] not in self._in_flight:
             raise ValueError(f"child {event['index']} is {kind}, but is not in flight")
 
@@ -107,6 +109,24 @@ def _is_source(value: object) -> bool:
     )
 
 
+def _holds(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: (
+        isinstance(value, dict)
+        and all(name in value and is_legal(value[name]) for name, is_legal in fields.items())
+    )
+
+
+_is_given = _holds(genotype=_is_mapping_to(_is_whole), drawn=_is_list_of(_is_text))
+_is_earlier = _holds(
+    name=_is_text,
+    folder=_is_text,
+    outcomes=_is_list_of(
+        _holds(child=_is_whole, reward=_is_number, genotype=_is_mapping_to(_is_whole))
+    ),
+    left_out=_is_mapping_to(_is_whole),
+    differs=_is_list_of(_is_text),
+)
+
 _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "study": {
         "version": _is_whole,
@@ -130,6 +150,7 @@ _FIELDS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "reported": {"index": _is_whole, "epoch": _is_whole, "metrics": _is_mapping_to(_is_number)},
     "stopping": {"index": _is_whole, "epoch": _is_whole},
     "ended": {"reason": _is_text},
+    "known": {"given": _is_list_of(_is_given), "studies": _is_list_of(_is_earlier)},
 }
 """Kind of event -> what it holds. Of a kind that a later version adds nothing is known."""
 
@@ -147,6 +168,7 @@ _MAY_HOLD: Mapping[str, Callable[[object], bool]] = {
     "objectives": _is_mapping_to(_is_number),
     "found": _is_list_of(_is_mapping_to(_is_whole)),
     "lacks": _is_list_of(_is_whole),
+    "ignored": _is_text,
 }
 """What the events of earlier versions lack, and what is left out where there is none."""
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from nasrunner.core.ledger.known import Known
 from nasrunner.core.records import Outcome, Proposal, Report
 
 
@@ -17,6 +18,8 @@ class Began:
         space: the kinds of its space's decisions -> their options.
         fingerprints: what it depends on beside its configuration -> a text that changes with it.
         knows_networks: whether genotypes that make the same network are the same to it.
+        reward: the ``metric`` that rewards are made of, and the ``mode`` in which it is better;
+            empty where a trainer knows none.
     """
 
     kind: ClassVar[str] = "study"
@@ -27,9 +30,14 @@ class Began:
     space: Mapping[str, Any]
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     knows_networks: bool = False
+    reward: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        noted = {"fingerprints": dict(self.fingerprints), "knows_networks": self.knows_networks}
+        noted = {
+            "fingerprints": dict(self.fingerprints),
+            "knows_networks": self.knows_networks,
+            "reward": dict(self.reward),
+        }
         told = {name: value for name, value in noted.items() if value}
         return {"version": self.version, "seed": self.seed, "space": dict(self.space), **told}
 
@@ -130,7 +138,7 @@ class Ended:
         return {"reason": self.reason}
 
 
-Event = Began | Resumed | Proposed | Reported | Stopping | Recorded | Ended
+Event = Began | Resumed | Known | Proposed | Reported | Stopping | Recorded | Ended
 
 
 def read_event(record: Mapping[str, Any], proposals: Mapping[int, Proposal]) -> Event | None:
@@ -151,9 +159,12 @@ def read_event(record: Mapping[str, Any], proposals: Mapping[int, Proposal]) -> 
                 record["space"],
                 record.get("fingerprints", {}),
                 record.get("knows_networks", False),
+                record.get("reward", {}),
             )
         case "resumed":
             return Resumed(record.get("fingerprints", {}), tuple(record.get("changed", ())))
+        case "known":
+            return Known.from_json(record)
         case "proposed":
             return Proposed(Proposal.from_json(record))
         case "reported":

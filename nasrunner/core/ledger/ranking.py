@@ -114,4 +114,4 @@ class Ranking:
 
 
 def _place(ranked: Ranked) -> tuple[float, int, str]:
-    return -ranked.reward, ranked.index, ranked.outcome.proposal.hash
+    return -ranked.reward, ranked.index, ranked.outcome.proposal.architecture

@@ -17,6 +17,7 @@ from nasrunner.core.ledger.events import (
     read_event,
 )
 from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.known import Known
 from nasrunner.core.ledger.lineages import Lineages
 from nasrunner.core.ledger.repeats import Repeats
 from nasrunner.core.order import Key, key_of
@@ -30,6 +31,7 @@ class StudyState:
 
     Attributes:
         began: the first event; None before it.
+        begins_with: what was known before the first proposal; None: nothing.
         proposals: by index, in the order they were proposed.
         lineages: which proposals are one training.
         history: the outcomes, and what follows from them.
@@ -53,6 +55,7 @@ class StudyState:
 
     def __init__(self) -> None:
         self.began: Began | None = None
+        self.begins_with: Known | None = None
         self.proposals: dict[int, Proposal] = {}
         self.lineages = Lineages()
         self.history = History()
@@ -101,6 +104,8 @@ class StudyState:
             case Resumed():
                 self.repeats.resume()
                 self._note(event.fingerprints, event.changed)
+            case Known():
+                self.begins_with = event
             case Proposed(proposal):
                 self.proposals[proposal.index] = self.in_flight[proposal.index] = proposal
                 self.lineages.add(proposal)

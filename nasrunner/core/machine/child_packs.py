@@ -74,7 +74,7 @@ def pack(children: Path, first: int, proposal: str, names: Collection[str]) -> N
     if not place.exists() and (files := [path for each in found.values() for path in each]):
         replace_file(place, functools.partial(_write, children, files))
         sync(children)
-    packed = _packed(place)
+    packed = _names_in(place)
     for child, small in found.items():
         mine = {path.relative_to(children).as_posix(): path for path in small}
         known, is_whole = packed.get(child.name, set()), (child / proposal).is_file()
@@ -94,7 +94,7 @@ def _write(children: Path, files: Collection[Path], target: BinaryIO) -> None:
             archive.write(path, path.relative_to(children).as_posix())
 
 
-def _packed(place: Path) -> Mapping[str, set[str]]:
+def _names_in(place: Path) -> Mapping[str, set[str]]:
     """The names of the files in a pack, by the child's; empty where there is no pack."""
     found: dict[str, set[str]] = {}
     with contextlib.suppress(FileNotFoundError):

@@ -11,16 +11,14 @@ import functools
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
+from nasrunner.core.network.graph import CONCATENATION, PRODUCT, SUM, GraphTracer, Known
 from nasrunner.core.network.statistics import Measure
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Space, argument_names
-from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
+from nasrunner.core.tracing import Traceable
 
-_SUM, _PRODUCT, _CONCATENATION, _INPUT, _ZERO = "+", "*", "|", "input", "0"
-_COMMUTATIVE = (_SUM, _PRODUCT)
+_COMMUTATIVE = (SUM, PRODUCT)
 
 _MOST_KEPT = 10_000
 
@@ -28,206 +26,83 @@ _MOST_TRIED = 64
 """How many orders of alike operations are tried before a part counts as it is written."""
 
 
-class Node(NamedTuple):
-    """A value in a network's graph, and the operation that it is the result of.
-
-    Attributes:
-        number: of the value, in the order traced.
-        label: of the operation.
-        inputs: numbers of the values that it takes; of sums and products in no order.
-        shape: of one example.
-        is_zero: whether it is zero, whatever comes in.
-    """
-
-    number: int
-    label: str
-    inputs: tuple[int, ...]
-    shape: InShape
-    is_zero: bool = False
-
-
-class GraphTracer(Tracer[Node]):
-    """Traces the graph of a network's values, simplified as it grows.
+class Identities:
+    """Tells networks apart by their canonical forms.
 
     Args:
         measure: says which shape comes out of an operation.
-
-    Attributes:
-        nodes: every value, in an order in which it can be computed.
-    """
-
-    def __init__(self, measure: Measure) -> None:
-        self.measure = measure
-        self.nodes: list[Node] = []
-        self._known: dict[Hashable, Node] = {}
-
-    def input(self, shape: InShape) -> Node:
-        """What comes into the network."""
-        return self._node(_INPUT, (), shape)
-
-    def apply(self, part: Traceable, x: Node) -> Node:
-        shape = self.measure(part, x.shape).out_shape
-        if x.is_zero:
-            return self._zero(shape)
-        label = spelt(part)
-        return self._node(label, (x.number,), shape, is_one=part.is_function)
-
-    def zero(self, x: Node) -> Node:
-        return self._zero(x.shape)
-
-    def pick(self, x: Node, label: str) -> Node:
-        assert isinstance(x.shape, Mapping)
-        return self._node(f"{_INPUT} {label}", (), x.shape[label])
-
-    def add(self, values: Sequence[Node]) -> Node:
-        shape = largest_shape([value.shape for value in values])
-        live = [value for value in values if not value.is_zero]
-        if not live:
-            return self._zero(shape)
-        if len(live) == 1 and live[0].shape == shape:
-            return live[0]
-        terms = self._flattened(live, _SUM)
-        padded = shape != largest_shape([self.nodes[number].shape for number in terms])
-        return self._node(f"{_SUM} {shape}" if padded else _SUM, tuple(sorted(terms)), shape)
-
-    def multiply(self, values: Sequence[Node]) -> Node:
-        shape = largest_shape([value.shape for value in values])
-        if any(value.is_zero and value.shape == shape for value in values):
-            return self._zero(shape)
-        if len(values) == 1:
-            return values[0]
-        return self._node(_PRODUCT, tuple(sorted(self._flattened(values, _PRODUCT))), shape)
-
-    def concatenate(self, values: Sequence[Node]) -> Node:
-        if len(values) == 1:
-            return values[0]
-        shape = stacked_shape([value.shape for value in values])
-        if all(value.is_zero for value in values):
-            return self._zero(shape)
-        return self._node(_CONCATENATION, tuple(self._flattened(values, _CONCATENATION)), shape)
-
-    def shape_of(self, value: Node) -> InShape:
-        return value.shape
-
-    def _zero(self, shape: InShape) -> Node:
-        return self._node(f"{_ZERO} {shape}", (), shape, is_zero=True)
-
-    def _flattened(self, values: Sequence[Node], label: str) -> list[int]:
-        """The numbers of values; those of one made by this very operation in its place."""
-        flat: list[int] = []
-        for value in values:
-            flat += value.inputs if value.label.partition(" ")[0] == label else (value.number,)
-        return flat
-
-    def _node(
-        self,
-        label: str,
-        inputs: tuple[int, ...],
-        shape: InShape,
-        *,
-        is_one: bool = True,
-        is_zero: bool = False,
-    ) -> Node:
-        key = label, inputs
-        if is_one and (found := self._known.get(key)) is not None:
-            return found
-        node = Node(len(self.nodes), label, inputs, shape, is_zero)
-        self.nodes.append(node)
-        if is_one:
-            self._known[key] = node
-        return node
-
-
-_spelt: dict[int, tuple[Traceable, str]] = {}
-
-
-def spelt(part: Traceable) -> str:
-    """A module with all of its arguments in words, equal for equal ones."""
-    found = _spelt.get(id(part))
-    if found is None:
-        if len(_spelt) >= _MOST_KEPT:
-            _spelt.clear()
-        found = _spelt[id(part)] = (part, _in_words(part))
-    return found[1]
-
-
-def _in_words(value: Any) -> str:
-    if isinstance(value, Space):
-        arguments = (_in_words(getattr(value, name)) for name in argument_names(type(value)))
-        return f"{value.title()}({', '.join(arguments)})"
-    if isinstance(value, type):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_in_words, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_in_words(each)}' for key, each in value.items())}}}"
-    return json.dumps(value) if isinstance(value, str) else repr(value)
-
-
-def identity_of(network: Traceable, in_shape: InShape, measure: Measure) -> str:
-    """A text that is equal for networks of the same canonical form.
-
-    Where operations are so alike that too many orders of them would have to be tried, their order
-    as written counts: then the same network in two ways of writing may have two identities, and
-    never two networks one.
-
-    Args:
-        network: frozen.
         in_shape: of one example.
-        measure: says which shape comes out of an operation.
-
-    Raises:
-        SpaceError: the network is impossible.
     """
-    tracer = GraphTracer(measure)
-    out = tracer.run(network, tracer.input(in_shape))
-    told = [_certificate(piece) for piece in _pieces(tracer.nodes, out)]
-    return hashlib.sha256(json.dumps([told, str(in_shape)]).encode()).hexdigest()[:16]
+
+    def __init__(self, measure: Measure, in_shape: InShape) -> None:
+        self.in_shape = in_shape
+        self._known = Known(measure)
+
+    def of(self, network: Traceable) -> str:
+        """A text that is equal for networks of the same canonical form.
+
+        Where operations are so alike that too many orders of them would have to be tried, their
+        order as written counts: then the same network in two ways of writing may have two
+        identities, and never two networks one.
+
+        Args:
+            network: frozen.
+
+        Raises:
+            SpaceError: the network is impossible.
+        """
+        graph = GraphTracer(self._known)
+        out = graph.run(network, graph.input(self.in_shape))
+        told = [_certificate(piece) for piece in _pieces(graph, out)]
+        return hashlib.sha256(json.dumps([told, str(self.in_shape)]).encode()).hexdigest()[:16]
 
 
 Piece = tuple[tuple[str, tuple[int, ...]], ...]
 """(label, inputs) of each value behind one that everything passes through, which is number -1."""
 
 
-def _pieces(nodes: Sequence[Node], out: Node) -> Iterator[Piece]:
+def _pieces(graph: GraphTracer, out: int) -> Iterator[Piece]:
     """The live values, cut behind every one that all paths lead through."""
-    live = {out.number}
-    for node in reversed(nodes):
-        if node.number in live:
-            live.update(node.inputs)
-    kept = [node for node in nodes if node.number in live and not node.is_zero]
-    place = {node.number: position for position, node in enumerate(kept)}
+    needed, is_zero = graph.needed(out), graph.is_zero
+    kept = [number for number in range(out + 1) if needed[number] and not is_zero[number]]
+    place = [-1] * (out + 1)  # of zeros: none
+    for position, number in enumerate(kept):
+        place[number] = position
     reach = list(range(len(kept)))  # the last value that takes each
+    inputs = [tuple([place[each] for each in graph.inputs[number]]) for number in kept]
     last_start = -1
-    for position, node in enumerate(kept):
-        inputs = [place[number] for number in node.inputs if number in place]
-        for before in inputs:
-            reach[before] = position
-        if not inputs:
+    for position, taken in enumerate(inputs):
+        is_start = True
+        for before in taken:
+            if before >= 0:
+                reach[before] = position
+                is_start = False
+        if is_start:
             last_start = position
     first, furthest = -1, last_start
-    for position in range(len(kept)):
+    piece: list[tuple[str, tuple[int, ...]]] = []
+    for position, taken in enumerate(inputs):
+        label = graph.operations[kept[position]]
+        if -1 in taken:
+            label, taken = _with_zeros(graph, kept[position], taken)
+        piece.append((label, tuple([each - first - 1 for each in taken])))
         if furthest <= position:
-            yield tuple(
-                _relative(nodes, kept[at], place, first) for at in range(first + 1, position + 1)
-            )
-            first = position
+            yield tuple(piece)
+            piece, first = [], position
         furthest = max(furthest, reach[position])
 
 
-def _relative(
-    nodes: Sequence[Node], node: Node, place: Mapping[int, int], first: int
+def _with_zeros(
+    graph: GraphTracer, number: int, taken: Sequence[int]
 ) -> tuple[str, tuple[int, ...]]:
-    """What a value is, with inputs counted from behind ``first``; zeros are part of the label."""
-    if all(number in place for number in node.inputs):
-        return node.label, tuple(place[number] - first - 1 for number in node.inputs)
+    """A value some of whose inputs are zeros, which become part of the label."""
+    label = graph.operations[number]
     zeros = [
-        f"{at if node.label == _CONCATENATION else ''}:{nodes[number].label}"
-        for at, number in enumerate(node.inputs)
-        if number not in place
+        f"{at if label == CONCATENATION else ''}:{graph.operations[each]}"
+        for at, (each, position) in enumerate(zip(graph.inputs[number], taken, strict=True))
+        if position < 0
     ]
-    others = (place[number] - first - 1 for number in node.inputs if number in place)
-    return f"{node.label} {sorted(zeros)}", tuple(others)
+    return f"{label} {sorted(zeros)}", tuple(each for each in taken if each >= 0)
 
 
 @functools.lru_cache(maxsize=_MOST_KEPT)

@@ -11,6 +11,10 @@ from nasrunner.core.decision import Genotype
 # N = networks, F = features
 
 
+NETWORK = "network:"
+"""What an identity of a network begins with, and with it that of a child trained to its end."""
+
+
 @dataclass(frozen=True)
 class Description:
     """Networks as rows of numbers.
@@ -42,6 +46,8 @@ class Networks(Protocol):
 
     def identity(self, genotype: Genotype) -> str:
         """A text that is equal for genotypes that make the same network with the same settings.
+
+        It begins with ``NETWORK``.
 
         Raises:
             SpaceError: the network is impossible.

@@ -15,11 +15,13 @@ from nasrunner.core.space.asking import (
     questions_opened,
 )
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
+from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
 from nasrunner.core.space.scheduled import schedules_of_value, value_at_proposal
 from nasrunner.core.space.space import Space, resolve_module, resolve_value
 
 __all__ = [
+    "Pruning",
     "Shape",
     "Space",
     "argument_names",
@@ -29,6 +31,7 @@ __all__ = [
     "enter",
     "is_module_type",
     "is_modules_type",
+    "living",
     "most_modules_of_value",
     "overrides_alone",
     "questions_of",

@@ -49,6 +49,10 @@ class Part(ABC):
         """The module as it stands for one proposal."""
 
     @abstractmethod
+    def pruned(self, prune: Any) -> "Part":
+        """The frozen module with zeros in the place of its dead parts."""
+
+    @abstractmethod
     def schedules(self) -> Iterator[SearchSchedule]:
         """Every schedule in it."""
 

@@ -26,6 +26,7 @@ from nasrunner.core.shapes import InShape, Shape, shown_inputs
 from nasrunner.core.space.arguments import argument_names, argument_types, content_field
 from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
+from nasrunner.core.space.living import Pruning
 from nasrunner.core.space.part import Part, enter, holds_parts
 from nasrunner.core.space.scheduled import schedules_of_value, value_at_proposal
 from nasrunner.core.tracing import Tracer, V
@@ -50,6 +51,11 @@ class Space(Part):
 
     is_function: ClassVar[bool] = False
     """Whether it is a fixed function of one input: without weights, and without chance."""
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether it makes zeros of whatever comes in, and is known for it."""
+        return False
 
     unnamed: ClassVar[str] = ""
     """An argument that is no submodule and may all the same be given without its name."""
@@ -231,6 +237,13 @@ class Space(Part):
     def stands_for(self, tracer: Tracer[Any]) -> "Space | None":
         """The part that is in its place while networks are traced; None: it is one itself."""
         return None
+
+    def pruned(self, prune: Pruning) -> "Space":
+        """The frozen module with zeros in the place of its dead parts; see ``living``.
+
+        A module that puts others together overrides it with ``trace``.
+        """
+        return self
 
     def resolve(self, ask: Choose, at: Address) -> "Space":
         """The same module with every decision asked, in field order, and replaced by its value."""

@@ -13,7 +13,6 @@ from nasrunner.core import (
     ConfigError,
     Hear,
     MachineError,
-    NasRunnerError,
     Outcome,
     Proposal,
     Train,
@@ -22,28 +21,20 @@ from nasrunner.core.annotations import Above, takes_fields_of
 from nasrunner.core.records import MEASURED
 from nasrunner.executors.listening import Listening
 from nasrunner.executors.running import failed
-from nasrunner.executors.slurm.attempt import Limits, after_restarts
+from nasrunner.executors.slurm.attempt import after_restarts
 from nasrunner.executors.slurm.cancel import cancel_jobs
-from nasrunner.executors.slurm.child import SlurmChildren
 from nasrunner.executors.slurm.earlier import EarlierJobs
+from nasrunner.executors.slurm.gathered import GatheredJobs
 from nasrunner.executors.slurm.job import SlurmJob
 from nasrunner.executors.slurm.request import JobRequest
 from nasrunner.executors.slurm.results import listed
-from nasrunner.executors.slurm.submit import (
-    NotNowError,
-    check_installed,
-    check_possible,
-    new_name,
-    submit,
-)
+from nasrunner.executors.slurm.submit import check_installed
 from nasrunner.executors.slurm.train_files import TrainFiles
 from nasrunner.executors.slurm.watch import JobState, SlurmWatch
 
 _HOPELESS = ("BadConstraints", "InvalidAccount", "InvalidQOS", "PartitionTimeLimit")
 """Reasons for which SLURM accepts a job that it will never start."""
 
-_MOST_IN_ARRAY = 1000
-_TRY_AGAIN_S = 10.0
 _CLEAN_AFTER_S = 10.0
 
 _log = logging.getLogger(__name__)
@@ -92,15 +83,12 @@ class SlurmExecutor:
         self._grace_s = grace_s
         self._watch = SlurmWatch(squeue_interval_s)
         self._listening = Listening(result_interval_s)
-        self._gathered: deque[tuple[Path, SlurmJob]] = deque()  # with the file of what trains
-        self._jobs: dict[str, tuple[Path, SlurmJob]] = {}  # by job id
+        self._gathered = GatheredJobs(self._request, grace_s)
+        self._jobs: dict[str, tuple[Path, SlurmJob]] = {}  # by job id, with the file of what trains
         self._ended_jobs: deque[tuple[float, SlurmJob, bool]] = deque()  # when, and if logs stay
-        self._submitting: str | None = None  # the name of jobs that SLURM may just have got
         self._train_files = TrainFiles()
         self._earlier: dict[Path, EarlierJobs] = {}  # by the folder that a study's jobs share
         self._fault: MachineError | None = None
-        self._try_again_s = float("-inf")
-        self._has_submitted = False
         atexit.register(self.close)
 
     def free_slots(self) -> int:
@@ -129,7 +117,7 @@ class SlurmExecutor:
         ]
         if children:
             new_proposals, new_folders = zip(*children, strict=True)
-            self._gathered.append((train_file, SlurmJob.of(new_proposals, new_folders, shared)))
+            self._gathered.add(train_file, SlurmJob.of(new_proposals, new_folders, shared))
         if hear is not None:
             self._listening.begin(proposals, folders, hear)
         if not self.free_slots():
@@ -164,8 +152,8 @@ class SlurmExecutor:
         self._gathered.clear()
         jobs = [job for _, job in self._jobs.values()]
         self._jobs.clear()
-        cancel_jobs(jobs, self._submitting)
-        self._submitting = None
+        cancel_jobs(jobs, self._gathered.submitting)
+        self._gathered.submitting = None
         self._clean_up(0.0)
         self._train_files.remove()
 
@@ -192,54 +180,7 @@ class SlurmExecutor:
         return True
 
     def _submit_gathered(self) -> None:
-        """Submits what has gathered, as far as slots are free: an array for each study."""
-        if time.monotonic() < self._try_again_s:
-            return
-        while self._gathered and len(self._jobs) < self._request.max_parallel:
-            room = min(self._request.max_parallel - len(self._jobs), _MOST_IN_ARRAY)
-            shared = self._gathered[0][0].parent
-            batch = [each for each in self._gathered if each[0].parent == shared][:room]
-            try:
-                self._submit_batch(batch, shared)
-            except NotNowError as error:
-                if not self._has_submitted or (error.is_limit and not self._jobs):
-                    raise NasRunnerError(f"SLURM takes no job of a child: {error}") from error
-                _log.warning("SLURM takes no job now, trying again: %s", error)
-                self._try_again_s = time.monotonic() + _TRY_AGAIN_S
-                return
-            for each in batch:
-                self._gathered.remove(each)
-
-    def _submit_batch(self, batch: Sequence[tuple[Path, SlurmJob]], shared: Path) -> None:
-        name = new_name(min(batch[0][1].left))
-        for position, (_, job) in enumerate(batch):
-            job.name, job.position = name, position
-            job.submitted_s = time.time()
-            job.save()
-        jobs = [self._children(train_file, job) for train_file, job in batch]
-        self._submitting = name
-        ids = submit(jobs, self._request, name, shared / name)
-        for job_id, each in zip(ids, batch, strict=True):
-            each[1].job_id = job_id
-            each[1].save()
-            self._jobs[job_id] = each
-        self._submitting = None
-        if not self._has_submitted:
-            check_possible(self._request, shared / name)
-            self._has_submitted = True
-
-    def _children(self, train_file: Path, job: SlurmJob) -> SlurmChildren:
-        return SlurmChildren(
-            train_file.absolute(),
-            [(each, job.folders[index].absolute()) for index, each in job.left.items()],
-            Limits(
-                limit_s=self._request.limit_s,
-                delay_s=self._request.delay_s,
-                restarts=job.restarts,
-                retries=self._request.retries,
-                grace_s=self._grace_s,
-            ),
-        )
+        self._gathered.submit_into(self._jobs)
 
     def _results(self) -> Iterator[Outcome]:
         """The outcomes that jobs have left, which need no word of SLURM."""
@@ -305,7 +246,7 @@ class SlurmExecutor:
         del self._jobs[str(job.job_id)]
         job.forget()
         job.remove_files(keeps_log=True)
-        self._gathered.append((train_file, job.again(restarts)))
+        self._gathered.add(train_file, job.again(restarts))
 
     def _end(self, job: SlurmJob, outcome: Outcome) -> Outcome:
         proposal = job.left[outcome.proposal.index]

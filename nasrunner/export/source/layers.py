@@ -86,7 +86,10 @@ class LayerWriter:
             ExportError: its class, or an argument of it, cannot be written.
         """
         if type(layer) is Zeros:
-            return WrittenLayer("", "torch.zeros_like({x})", "zero", False)
+            zeros = "torch.zeros_like({x})"
+            if layer.shape is not None:
+                zeros = f"{{x}}.new_zeros({{x}}.shape[0], {', '.join(map(str, layer.shape))})"
+            return WrittenLayer("", zeros, "zero", False)
         construction = self.construction(layer)
         is_torch = _is_torch(type(layer))
         return WrittenLayer(

@@ -103,7 +103,7 @@ def top_plots(groups: Sequence[Group], baselines: Baselines) -> list[Plot]:
         each.set_xlabel("evaluations")
         whole_numbers(each)
     for each in axes[::columns]:
-        each.set_ylabel(f"minus {name_of(baselines)}: {reward_label(groups[0].studies[0].config)}")
+        each.set_ylabel(f"minus {name_of(baselines)}: {reward_label(groups[0].studies[0])}")
     is_cut = _focus(axes, [lead for of_label in shown.values() for lead in of_label.values()])
     figure_legend(made, axes[0], title="best different children averaged:")
     name = f"Best different children, minus {name_of(baselines)}"

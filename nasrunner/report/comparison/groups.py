@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.recorded import RecordedStudy
+from nasrunner.recorded import RecordedStudy, Repetition
 from nasrunner.report.comparison.progress import Progress, progress
 from nasrunner.report.comparison.settings import distinct_labels, flat, searcher_name, settings
 from nasrunner.report.comparison.spaces import names_of_spaces
@@ -59,21 +59,24 @@ class Group:
 
     @property
     def repeated_seeds(self) -> list[int]:
-        """Seeds that more than one of its studies have: those are no independent repetitions."""
-        counts = Counter(study.seed for study in self.studies)
-        return sorted(seed for seed, count in counts.items() if count > 1)
+        """Seeds that more than one of its studies have: those are no independent repetitions.
 
-    def best_by_seed(self, num_evaluations: int, count: int = 1) -> dict[int, float]:
-        """Seed -> mean reward of the best ``count`` different children after so many evaluations.
-
-        The mean where a seed occurs repeatedly. Left out are studies that have not come so far,
-        or had fewer children with a reward by then.
+        Unless their searchers have others of their own.
         """
-        found: dict[int, list[float]] = {}
+        counts = Counter(study.repetition for study in self.studies)
+        return sorted({seed for (seed, _), count in counts.items() if count > 1})
+
+    def best_by_seed(self, num_evaluations: int, count: int = 1) -> dict[Repetition, float]:
+        """Seeds -> mean reward of the best ``count`` different children after so many evaluations.
+
+        The mean where a pair of them occurs repeatedly. Left out are studies that have not come so
+        far, or had fewer children with a reward by then.
+        """
+        found: dict[Repetition, list[float]] = {}
         for study, each in zip(self.studies, self.progress, strict=True):
             best = each.best_after(num_evaluations, count)
             if best is not None and np.isfinite(best):
-                found.setdefault(study.seed, []).append(best)
+                found.setdefault(study.repetition, []).append(best)
         return {seed: float(np.mean(values)) for seed, values in found.items()}
 
 
@@ -133,7 +136,7 @@ def groups(studies: Sequence[RecordedStudy], by: Grouping) -> list[Group]:
         called = study.name if by == "name" else json.dumps(settings(study.config), sort_keys=True)
         is_beside_it = pair is not None and study is pair[1]
         found.setdefault((called, space, is_beside_it), []).append(study)
-    members = [tuple(sorted(group, key=lambda study: study.seed)) for group in found.values()]
+    members = [tuple(sorted(group, key=lambda study: study.repetition)) for group in found.values()]
     searchers = [searcher_name(group[0].config["searcher"]) for group in members]
     spaces = [space for _, space, _ in found]
     if by == "name":

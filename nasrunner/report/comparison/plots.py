@@ -58,7 +58,7 @@ def _best_plot(
     divisor, xlabel = _x_axis(groups, axis, longest)
     made, axes = figure(
         xlabel=xlabel,
-        ylabel=f"best {reward_label(groups[0].studies[0].config)}",
+        ylabel=f"best {reward_label(groups[0].studies[0])}",
         width_in=FULL_IN if is_wide else HALF_IN,
         height_in=4.2 if is_wide else 3.4,
     )
@@ -89,7 +89,7 @@ def share_plots(groups: Sequence[Group]) -> list[Plot]:
         return []
     at_T = thresholds(with_reward, _NUM_THRESHOLDS)
     made, axes = figure(
-        xlabel=f"threshold of the {reward_label(groups[0].studies[0].config)}",
+        xlabel=f"threshold of the {reward_label(groups[0].studies[0])}",
         ylabel="share of evaluations (%)",
         width_in=FULL_IN,
         height_in=3.8,
@@ -141,7 +141,7 @@ def difference_plots(
     chosen = looks([group.label for group in groups])
     made, axes = figure(
         xlabel="evaluations",
-        ylabel=f"minus {name}: {reward_label(groups[0].studies[0].config)}",
+        ylabel=f"minus {name}: {reward_label(groups[0].studies[0])}",
         height_in=3.4,
     )
     axes.axhline(0, color=chosen[name].colour if name in chosen else colour_of("muted"))
@@ -239,7 +239,9 @@ def _caption(groups: Sequence[Group], averages: Sequence[Average], axis: Axis, i
     counts = sorted({len(group.studies) for group in groups})
     parts = [_HOW_MEASURED[axis]]
     every = [study for group in groups for study in group.studies]
-    if axis == "trained_s" and any(s.beside("estimate") or s.beside("supernet") for s in every):
+    if axis == "trained_s" and any(
+        s.outcomes_of("estimate") or s.outcomes_of("supernet") for s in every
+    ):
         parts.append("Those of estimates and supernets count, too.")
     if counts[-1] > 1:
         studies = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -126,7 +126,7 @@ def progress(study: RecordedStudy, *, is_full: bool = False) -> Progress:
     elapsed_s = [elapsed(study.sessions, child.ended_s or 0.0) for child in trainings]
     return Progress(
         rewards_E=np.array(_rewards(study, compares), dtype=np.float64),
-        tops_T=_tops(trainings, compares),
+        tops_T=_means_of_best(trainings, compares),
         ends_E=np.searchsorted(numbers_T, np.arange(1, num_evaluations + 1), side="right") - 1,
         elapsed_s_T=np.array(elapsed_s, dtype=np.float64),
         trained_s_T=np.array([spent[child.proposal.index] for child in trainings]),
@@ -153,7 +153,7 @@ def _rewards(study: RecordedStudy, compares: Callable[[Outcome], bool]) -> list[
     return [e.reward if is_ else float("nan") for e, is_ in zip(spent, known, strict=True)]
 
 
-def _tops(
+def _means_of_best(
     trainings: Sequence[RecordedChild], compares: Callable[[Outcome], bool]
 ) -> dict[int, Array]:
     """Of the best different children after each training the mean reward.

@@ -3,13 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 # E = evaluations, S = studies, X = places where a curve is looked at, T = thresholds
 Array = NDArray[np.float64]
+
+Seed = TypeVar("Seed", int, tuple[int, int])
+"""What names a repetition of a search: its seed, or its study's and its searcher's."""
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 5
@@ -118,7 +121,7 @@ def estimate(values_S: Sequence[float] | Array) -> Estimate:
     return _estimate(mean, _squared_error(values), len(values) - 1)
 
 
-def difference(one: Mapping[int, float], other: Mapping[int, float]) -> Difference:
+def difference(one: Mapping[Seed, float], other: Mapping[Seed, float]) -> Difference:
     """Compares the values of two searchers, by seed where half of the seeds or more are in both.
 
     The mean of the differences at a seed has Student's interval, which is right whether or not

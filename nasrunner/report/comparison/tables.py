@@ -169,7 +169,9 @@ def cost_table(groups: Sequence[Group]) -> Table:
         "its training took. Time per proposal: the median from an event of the ledger to the next "
         "proposal, which the searcher and the records take."
     )
-    if any(s.beside("estimate") or s.beside("supernet") for g in groups for s in g.studies):
+    if any(
+        s.outcomes_of("estimate") or s.outcomes_of("supernet") for g in groups for s in g.studies
+    ):
         caption += " The time of training has that of estimates and supernets in it."
     return Table("costs", "Spent", caption, columns, [_spent(group) for group in groups])
 
@@ -180,7 +182,7 @@ def study_table(groups: Sequence[Group]) -> Table:
     rows = [
         [
             group.label,
-            study.seed,
+            _seed(study),
             each.num_evaluations,
             *_best(study, group),
             _ended(study),
@@ -190,6 +192,12 @@ def study_table(groups: Sequence[Group]) -> Table:
         for study, each in zip(group.studies, group.progress, strict=True)
     ]
     return Table("studies", "Studies", "What was compared.", columns, rows)
+
+
+def _seed(study: RecordedStudy) -> int | str:
+    """The study's seed, and its searcher's where that has another."""
+    seed, own = study.repetition
+    return seed if own == seed else f"{seed}, searcher {own}"
 
 
 def num_duplicates(study: RecordedStudy) -> int:

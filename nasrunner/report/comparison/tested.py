@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.recorded import RecordedStudy, retrain_settings
+from nasrunner.recorded import RecordedStudy, Repetition, retrain_settings
 from nasrunner.report.comparison.baselines import Baselines
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.statistics import Difference, difference, estimate
@@ -74,26 +74,26 @@ def score_of_chosen(study: RecordedStudy) -> float | None:
     return None
 
 
-def _by_seed(group: Group) -> dict[int, float]:
-    found: dict[int, list[float]] = {}
+def _by_seed(group: Group) -> dict[Repetition, float]:
+    found: dict[Repetition, list[float]] = {}
     for study in group.studies:
         if (score := score_of_chosen(study)) is not None:
-            found.setdefault(study.seed, []).append(score)
+            found.setdefault(study.repetition, []).append(score)
     return {seed: fmean(values) for seed, values in found.items()}
 
 
-def _cells(group: Group, scores: Mapping[int, float]) -> list[object]:
-    rewards: dict[int, list[float]] = {seed: [] for seed in scores}
+def _cells(group: Group, scores: Mapping[Repetition, float]) -> list[object]:
+    rewards: dict[Repetition, list[float]] = {seed: [] for seed in scores}
     for study, each in zip(group.studies, group.progress, strict=True):
         if score_of_chosen(study) is not None:
-            rewards[study.seed].append(float(each.best_E[-1]))
+            rewards[study.repetition].append(float(each.best_E[-1]))
     found = estimate(list(scores.values()))
     mean_reward = fmean(map(fmean, rewards.values()))
     return [len(scores), mean_reward, found.mean, found.low, found.high]
 
 
 def _difference(
-    group: Group, scores: Mapping[str, Mapping[int, float]], baselines: Baselines
+    group: Group, scores: Mapping[str, Mapping[Repetition, float]], baselines: Baselines
 ) -> Difference | None:
     if group.label not in baselines:
         return None
@@ -109,8 +109,8 @@ def _metric(groups: Sequence[Group]) -> tuple[str, bool]:
 
 
 def _is_lower_better(study: RecordedStudy) -> bool:
-    reward = study.config["task"]["reward"]
-    return reward["mode"] == "min" or not str(reward["metric"]).startswith("val_")
+    reward = study.reward
+    return reward.get("mode") == "min" or not str(reward.get("metric")).startswith("val_")
 
 
 def _record(study: RecordedStudy) -> Mapping[str, Any] | None:

@@ -24,9 +24,9 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
     trainer = config["trainer"]
     if isinstance(trainer.get("reward") or trainer.get("proxy"), str):
         return None  # of a table: whatever its column says; of proxies: no accuracy
-    given = (config.get("task") or {}).get("reward") or {}
+    given = study.reward
     count = _num_examples(study)
-    if count is None or not _is_accuracy(config["task"], given):
+    if count is None or not _is_accuracy(config.get("task") or {}, given):
         return None
     power, scale = float(given.get("power", 1)), float(given.get("scale", 1.0))
     if reward <= 0:

@@ -109,9 +109,7 @@ def _spread(children: Sequence[RecordedChild], count: int) -> list[RecordedChild
 
 def _metrics(study: RecordedStudy, curves: Sequence[Curve]) -> list[str]:
     """The reward's metric, if it is known, and the losses: those that were logged."""
-    task = study.config.get("task")
-    reward = task.get("reward") if isinstance(task, Mapping) else None
-    wanted = [reward["metric"]] if isinstance(reward, Mapping) and "metric" in reward else []
+    wanted = [study.reward["metric"]] if "metric" in study.reward else []
     logged = {name for curve in curves for line in curve for name in line}
     return [name for name in dict.fromkeys([*wanted, *_LOSSES]) if name in logged]
 

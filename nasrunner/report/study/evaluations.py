@@ -1,8 +1,7 @@
 """What one study's sections look at: its evaluations in order, and how to write their values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from nasrunner.core.decision import readable_count
 from nasrunner.core.records import MEASURED, Outcome
@@ -99,13 +98,13 @@ def about_rewards(study: RecordedStudy) -> str:
     return f"{told} Left out: {listed}."
 
 
-def reward_label(config: Mapping[str, Any]) -> str:
+def reward_label(study: RecordedStudy) -> str:
     """What an axis of rewards is called: with the metric or the table's column they come from."""
-    column = config["trainer"].get("reward") or config["trainer"].get("proxy")
-    reward = config["task"].get("reward") if config.get("task") else None
+    trainer, reward = study.config["trainer"], study.reward
+    column = trainer.get("reward") or trainer.get("proxy")
     if isinstance(column, str):  # of a tabular trainer, or one of proxies
         return f"reward ({column})"
-    if not isinstance(reward, Mapping) or "metric" not in reward:  # a user's own task
+    if "metric" not in reward:  # an older study of a user's own task
         return "reward"
     sign = "−" if reward.get("mode") == "min" else ""
     power = reward.get("power", 1)

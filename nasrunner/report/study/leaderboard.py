@@ -1,5 +1,7 @@
 """The best children: what they are and how they did."""
 
+from nasrunner.core.ledger.known import is_given
+from nasrunner.core.space import living
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Drawing, Section, Table
 from nasrunner.report.study.evaluations import about_rewards, number
@@ -14,7 +16,7 @@ def leaderboard_section(study: RecordedStudy) -> Section:
     drawings = []
     for rank, child in enumerate(study.best(NUM_LISTED), start=1):
         assert child.outcome is not None
-        frozen = study.space.freeze(child.proposal.genotype)
+        shown = living(study.space.freeze(child.proposal.genotype))
         parameters, flops = map(child.outcome.metrics.get, ("parameters", "flops"))
         name = f"{child.proposal.index:04d}"
         rows.append(
@@ -26,15 +28,16 @@ def leaderboard_section(study: RecordedStudy) -> Section:
                 "sd of their rewards": child.spread,
                 "parameters": None if parameters is None else round(parameters),
                 "FLOPs": None if flops is None else round(flops),
+                "given": "yes" if is_given(child.proposal) else None,
                 "goes on with": _course(study, child),
                 "training (s)": _cost_s(study, child) or None,
-                "architecture": frozen.text(),
+                "architecture": shown.text(),
             }
         )
         if rank <= NUM_DRAWN:
             below = f"Reward {number(child.outcome.reward)}"
             below += "." if parameters is None else f", {parameters:,.0f} parameters."
-            drawings.append(Drawing(f"{rank}: child {name}", below, draw(frozen)))
+            drawings.append(Drawing(f"{rank}: child {name}", below, draw(shown)))
     # A tabular trainer may not say what a child costs.
     known = tuple(name for name in rows[0] if any(row[name] is not None for row in rows))
     caption = (

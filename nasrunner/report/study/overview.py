@@ -46,8 +46,26 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
     missing = (
         "" if times is not None else "There is no timeline of workers: no child ran in real time."
     )
-    parts = (f"{ended} {searched}", about_rewards(study), _changed(study), missing)
+    began_with = _began_with(study)
+    parts = (f"{ended} {searched}", began_with, about_rewards(study), _changed(study), missing)
     return "\n\n".join(filter(None, parts))
+
+
+def _began_with(study: RecordedStudy) -> str:
+    """What was known before the first child, and what of it is not comparable; else empty."""
+    known = study.state.begins_with
+    if known is None:
+        return ""
+    told = [f"It began with {known.told}."]
+    for each in known.studies:
+        if each.differs and known.ignored is None:
+            differs = f"{', '.join(each.differs[:3])}{' and more' if each.differs[3:] else ''}"
+            told.append(f"The children of {each.name} were trained otherwise: {differs}.")
+    drawn = [place for place, each in enumerate(known.given) if each.drawn]
+    if drawn:
+        named = ", ".join(f"{index:04d}" for index in drawn)
+        told.append(f"Answers that were left open were drawn at random, of {named}.")
+    return " ".join(told)
 
 
 def _changed(study: RecordedStudy) -> str:
@@ -101,12 +119,12 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     training_s = sum(outcome.cost_s for outcome in outcomes)
     if training_s:
         facts.append(("training time", duration(training_s)))
-    facts += [("estimates", told)] if (told := _beside(study.beside("estimate"))) else []
+    facts += [("estimates", told)] if (told := _beside(study.outcomes_of("estimate"))) else []
     facts += [("estimates and rewards", told)] if (told := _agreement(study)) else []
     predictions = study.state.history.predictions
     if told := about_predictions(len(predictions.pairs), predictions.correlation):
         facts.append(("predictions", told))
-    facts += [("supernets", told)] if (told := _beside(study.beside("supernet"))) else []
+    facts += [("supernets", told)] if (told := _beside(study.outcomes_of("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
     if times is not None:
@@ -134,7 +152,7 @@ def _agreement(study: RecordedStudy) -> str:
     name = (study.config.get("searcher") or {}).get("proxy")  # a filter's
     scores = {
         each.proposal.hash: each.reward if name is None else each.metrics.get(name)
-        for each in study.beside("estimate")
+        for each in study.outcomes_of("estimate")
         if not each.proposal.is_prediction
     }
     trained = {

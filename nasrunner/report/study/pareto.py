@@ -11,7 +11,7 @@ from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
 from nasrunner.report.page.style import HALF_IN, colour_of, figure
 from nasrunner.report.study.evaluations import NumberedEvaluation, evaluations, reward_label
-from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, focus
+from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_rewards
 
 SIZES = {
     "parameters": "trainable parameters",
@@ -64,9 +64,7 @@ def _plot(
     known: Sequence[NumberedEvaluation],
     on_front: Sequence[NumberedEvaluation],
 ) -> Plot:
-    made, axes = figure(
-        xlabel=label, ylabel=reward_label(study.config), width_in=HALF_IN, height_in=3.9
-    )
+    made, axes = figure(xlabel=label, ylabel=reward_label(study), width_in=HALF_IN, height_in=3.9)
     sizes = [e.outcome.metrics[metric] for e in known]
     rewards = [e.reward for e in known]
     axes.scatter(
@@ -80,7 +78,7 @@ def _plot(
     )
     _scale(axes, sizes)
     axes.margins(x=0.05, y=0.1)
-    num_below = focus(axes, sizes, rewards)
+    num_below = limit_rewards(axes, sizes, rewards)
     right = axes.get_xlim()[1]
     corners = [(e.outcome.metrics[metric], e.reward) for e in on_front]
     axes.step(

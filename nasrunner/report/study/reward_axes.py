@@ -27,7 +27,7 @@ def fence(rewards: Sequence[float], factor: float) -> float:
     return float(quartile - factor * (best - quartile))
 
 
-def focus(axes: Axes, places: Sequence[float], rewards: Sequence[float]) -> int:
+def limit_rewards(axes: Axes, places: Sequence[float], rewards: Sequence[float]) -> int:
     """Ends the y axis below most rewards, where a few low ones would press the rest together.
 
     Args:
@@ -64,7 +64,7 @@ def mark_at_end(axes: Axes, places: Sequence[float], **look: Any) -> None:
 
 
 def below_caption(num_below: int) -> str:
-    """What the triangles of ``focus`` mean."""
+    """What the triangles of ``limit_rewards`` mean."""
     if num_below == 1:
         return "One reward lies below the axis: the triangle."
     return f"{num_below:,} rewards lie below the axis: the triangles."

@@ -16,14 +16,14 @@ from nasrunner.report.study.evaluations import (
     number,
     reward_label,
 )
-from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, focus, mark_at_end
+from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_rewards, mark_at_end
 
 
 def rewards_section(study: RecordedStudy) -> Section:
     """Every evaluation of a study that has a reward, and the best so far."""
     spent = evaluations(study)
     num_spent = sum(not e.is_copy for e in spent)
-    made, axes = figure(xlabel="evaluations", ylabel=reward_label(study.config), height_in=4.2)
+    made, axes = figure(xlabel="evaluations", ylabel=reward_label(study), height_in=4.2)
     rewarded = [e for e in spent if e.has_reward]
     _points(axes, [e for e in rewarded if e.is_trained], "trained", filled=True)
     _points(axes, [e for e in rewarded if not e.is_trained], "repeated", filled=False)
@@ -31,7 +31,7 @@ def rewards_section(study: RecordedStudy) -> Section:
     ends = [*(number for number, _ in grown), num_spent]
     best = [*(reward for _, reward in grown), grown[-1][1]]
     axes.step(ends, best, where="post", color=colour_of("ink"), label="best so far")
-    num_below = focus(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
+    num_below = limit_rewards(axes, [e.number for e in rewarded], [e.reward for e in rewarded])
     _failed(axes, [e.number for e in spent if e.outcome.status == "failed"])
     _name_best(axes, rewarded, study.state.history.shown()[0].best(1)[0])
     axes.set_xlim(1 - 0.015 * num_spent, num_spent * 1.015 + 1)

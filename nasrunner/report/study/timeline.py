@@ -187,7 +187,7 @@ def _caption(study: RecordedStudy, times: Timeline) -> str:
         f"{times.idle_share:.0%} of {duration(times.length_s)}: 1 − time of all bars ÷ (lanes × "
         f"time from the first event to the last)."
     )
-    if study.beside("estimate"):
+    if study.outcomes_of("estimate"):
         text += " Estimates are left out; a worker that makes some is called idle here."
     if times.breaks_s:
         sessions = counted(len(study.sessions), "session")

@@ -13,7 +13,7 @@ from nasrunner.children.files import ChildFiles
 from nasrunner.children.fit.assembling import Assembled, Plan
 from nasrunner.children.fit.loading import join_validation, make_data
 from nasrunner.children.fit.network_training import fitted, rewarded
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.progress.attempts import (
     Attempt,
     Result,
@@ -156,7 +156,7 @@ def _check_child(
 def _check_retraining(task: RetrainRecipe, config: Config) -> None:
     """Refuses what a network is not trained and tested with, though a child might be."""
     child, settings = task.child, config["trainer"]
-    with quiet():  # Lightning says which devices it found
+    with without_messages():  # Lightning says which devices it found
         if needs_ranks(settings, lambda: make_trainer(settings, Path(), child.construct, [])):
             given = [f"trainer.{n}={settings.get(n)}" for n in ("devices", "num_nodes", "strategy")]
             raise ConfigError(

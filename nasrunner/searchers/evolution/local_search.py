@@ -1,14 +1,15 @@
 """Local search."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.order import rollout, rollouts
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.order import is_of, rollout, rollouts
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
@@ -41,6 +42,9 @@ class LocalSearch(Searcher):
     one is taken all the same. Workers that would wait for the first or for the last neighbours of
     a climb get random starts, and the best of these is where the next climb starts.
 
+    Where earlier studies found rewards, the better half of their architectures are the first
+    starts, best first. They are trained here as any other start is.
+
     Args:
         improvement: ``first``: a better child becomes the incumbent at once; ``best``: the best
             neighbour does, after all have their rewards.
@@ -63,6 +67,7 @@ class LocalSearch(Searcher):
         self._alternatives: dict[Move, list[Change]] = {}  # to an answer
         self._moves: dict[int, list[Change]] = {}  # by the key of the child they start from
         self._shuffled: dict[int, list[Change]] = {}  # by the child's index
+        self._starts: list[Genotype] = []  # of earlier studies, those to begin with last
 
     def suggest(self, index: int) -> Proposal:
         rng, space = self.rng(index), self.space_at(index)
@@ -72,12 +77,14 @@ class LocalSearch(Searcher):
                 genotype = _draw(space, parent.genotype, move, rng)
                 if self._key(genotype) not in self._known:
                     return Proposal(index, genotype, parent=parent.index)
-        return Proposal(index, self._draw_start(space, rng))
+        return Proposal(index, self._known_start(index) or self._draw_start(space, rng))
 
     def register(self, proposal: Proposal) -> None:
         """Strikes the neighbour off; a start means that no neighbour was left."""
         super().register(proposal)
         self._known.setdefault(self._key(proposal.genotype), None)
+        while self._starts and self._key(self._starts[-1]) in self._known:
+            self._starts.pop()
         if self.incumbent is None:
             return
         parent, _ = self.incumbent
@@ -98,6 +105,11 @@ class LocalSearch(Searcher):
         elif proposal.parent is None:
             self._start = _best(self._start, child)
         self._advance()
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        ranked = sorted(outcomes, key=lambda outcome: -outcome.reward)
+        better = ranked[: (len(ranked) + 1) // 2]
+        self._starts = [outcome.genotype for outcome in reversed(better)]
 
     def forget(self, proposal: Proposal) -> None:
         self._advance()
@@ -178,6 +190,14 @@ class LocalSearch(Searcher):
         if found is None:
             found = self._bits[answer] = 1 << len(self._bits)
         return found
+
+    def _known_start(self, index: int) -> Genotype | None:
+        """The best architecture of earlier studies that was not proposed and now can be."""
+        space = self.space_at(index)
+        for start in reversed(self._starts):
+            if is_of(space, start) and self._key(start) not in self._known:
+                return start
+        return None
 
     def _draw_start(self, space: Space, rng: np.random.Generator) -> Genotype:
         start = rollout(space, rng)

@@ -10,7 +10,7 @@ import torch
 
 from nasrunner.core.annotations import Above, AtLeast, Seed, Within
 from nasrunner.core.decision import Decision, Genotype
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
 from nasrunner.searchers.outliers import without_outliers
@@ -161,6 +161,13 @@ class PolicyGradient(Searcher):
 
     def forget(self, proposal: Proposal) -> None:
         self._end(proposal, None)
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        pass  # its gradient is an expectation over what the policy itself draws
+
+    @property
+    def ignores_known(self) -> str:
+        return "a policy gradient learns only from architectures that its own policy drew"
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.children_per_update:

@@ -10,8 +10,9 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision
+from nasrunner.core.order import is_of
 from nasrunner.core.randomness.draws import Draws
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import ToldRewards
@@ -25,10 +26,11 @@ class Node:
     """What is known of the architectures that begin with the same answers.
 
     Attributes:
-        num_visits: n in the paper: proposals that passed, with a reward, without, or in flight.
+        num_visits: n in the paper: proposals that passed, with a reward, without, or in flight,
+            and what is known of earlier studies.
         num_rewards: how many of them have a reward.
         sum_rewards: of these.
-        only: while one proposal alone has passed: its index and all its answers.
+        only: while one of them alone has passed: its key and all its answers.
         children: branch -> node, for the branches that were visited.
         is_done: every architecture below was proposed.
     """
@@ -58,6 +60,9 @@ class MonteCarloTreeSearch(Searcher):
     is learnt of those near it. The space itself does not change. Each stage of a space with
     schedules has a tree of its own.
 
+    What earlier studies found counts as visits with their rewards, but not as proposed: an
+    architecture of theirs is proposed as any other.
+
     Args:
         exploration: c in the paper, >= 0. The paper names no value; its authors' code has 0.25.
         branching_factor: ranges that an ordered decision is split into, >= 2; None: each option
@@ -84,9 +89,10 @@ class MonteCarloTreeSearch(Searcher):
         self.exploration = exploration
         self.branching_factor = branching_factor
         self.roots: defaultdict[tuple[int, ...], Node] = defaultdict(Node)
-        self._rewarded: list[int] = []  # indices, in order of arrival
+        self._rewarded: list[int] = []  # keys, in order of arrival
         self._rewards = ToldRewards()  # of these, as the nodes have them
         self._scale = scale_of([])
+        # By key: a proposal's index; of what earlier studies found -1, -2, …
         self._paths: dict[int, list[Node]] = {}
         self._branches: dict[tuple[int, int, bool], Answers] = {}
         self._parts: dict[range, list[range]] = {}  # of the options of an ordered decision
@@ -125,7 +131,16 @@ class MonteCarloTreeSearch(Searcher):
         """Counts a visit along the proposal's path and adds the first node that it lacks."""
         super().register(proposal)
         answers = self._answers(proposal)
-        path = self._paths[proposal.index] = [self.roots[self.stage(proposal.index)]]
+        path = self._visit(proposal.index, self.stage(proposal.index), answers)
+        is_done = True  # all below the node that was looked at before
+        for depth, node in reversed(list(enumerate(path))):
+            num_branches = answers[depth][1] if depth < len(answers) else 0
+            if is_done and len(node.children) == num_branches:
+                node.is_done = all(child.is_done for child in node.children.values())
+            is_done = node.is_done
+
+    def _visit(self, key: int, stage: tuple[int, ...], answers: Answers) -> list[Node]:
+        path = self._paths[key] = [self.roots[stage]]
         while path[-1].num_visits:
             depth = len(path) - 1
             self._move_down(path[-1], depth)
@@ -133,32 +148,40 @@ class MonteCarloTreeSearch(Searcher):
                 break
             path.append(path[-1].children.setdefault(answers[depth][0], Node()))
         else:
-            path[-1].only = proposal.index, answers
-        is_done = True  # all below the node that was looked at before
-        for depth, node in reversed(list(enumerate(path))):
+            path[-1].only = key, answers
+        for node in path:
             node.num_visits += 1
-            num_branches = answers[depth][1] if depth < len(answers) else 0
-            if is_done and len(node.children) == num_branches:
-                node.is_done = all(child.is_done for child in node.children.values())
-            is_done = node.is_done
+        return path
 
     def learn(self, outcome: Outcome) -> None:
-        newest = outcome.proposal.index
+        self._reward(outcome.proposal.index, outcome.known_reward)
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        for key, outcome in enumerate(outcomes, start=1):
+            for index in self.stage_starts():
+                if is_of(self.space_at(index), outcome.genotype):
+                    answers = self._answers(Proposal(index, outcome.genotype))
+                    self._visit(-key, self.stage(index), answers)
+                    self._reward(-key, outcome.reward)
+                    break
+
+    def _reward(self, newest: int, reward: float) -> None:
+        """Takes the reward of what has a path."""
         self._rewarded.append(newest)
-        if self._rewards.add(outcome.known_reward):
+        if self._rewards.add(reward):
             self._add(newest, self._rewards.told[-1])
         else:
-            for node in {id(n): n for index in self._rewarded for n in self._paths[index]}.values():
+            for node in {id(n): n for key in self._rewarded for n in self._paths[key]}.values():
                 node.num_rewards, node.sum_rewards = 0, 0.0
-            for index, taken_for in zip(self._rewarded, self._rewards.told, strict=True):
-                self._add(index, taken_for)
+            for key, taken_for in zip(self._rewarded, self._rewards.told, strict=True):
+                self._add(key, taken_for)
         self._scale = scale_of(self._rewards.ordered)
 
     def forget(self, proposal: Proposal) -> None:
         del self._paths[proposal.index]
 
-    def _add(self, index: int, reward: float) -> None:
-        for node in self._paths[index]:
+    def _add(self, key: int, reward: float) -> None:
+        for node in self._paths[key]:
             node.num_rewards += 1
             node.sum_rewards += reward
 
@@ -204,18 +227,18 @@ class MonteCarloTreeSearch(Searcher):
         return answers
 
     def _move_down(self, node: Node, depth: int) -> None:
-        """Gives the only proposal that has passed a node of its own below."""
+        """Gives what alone has passed a node of its own below."""
         if node.only is None:
             return
-        index, answers = node.only
+        key, answers = node.only
         node.only = None
         if depth == len(answers):
             return  # a leaf, proposed again
-        child = Node(1, node.num_rewards, node.sum_rewards, (index, answers))
-        child.is_done = depth + 1 == len(answers)
+        child = Node(1, node.num_rewards, node.sum_rewards, (key, answers))
+        child.is_done = depth + 1 == len(answers) and key >= 0
         node.children[answers[depth][0]] = child
-        if index in self._paths:
-            self._paths[index].append(child)
+        if key in self._paths:
+            self._paths[key].append(child)
 
 
 class _Descent:

@@ -1,7 +1,9 @@
 """Random search."""
 
+from collections.abc import Sequence
+
 from nasrunner.core.order import rollout
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 
 
@@ -17,3 +19,10 @@ class RandomSearch(Searcher):
 
     def learn(self, outcome: Outcome) -> None:
         pass
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        pass
+
+    @property
+    def ignores_known(self) -> str:
+        return "random search looks at no rewards"

@@ -47,7 +47,7 @@ class NetworkEncoding:
         chosen = differing[_first_of_each(centred_NF[:, differing] / scale_F[differing])]
         self._names = [names[place] for place in chosen]
         self._mean_F, self._scale_F = mean_F[chosen], scale_F[chosen]
-        self._weight_F = _weights(self._names, genotypes)
+        self._weight_F = _weights_(self._names, genotypes)
         return self._standardised(names, rows_NF)
 
     def transform(self, given: Description) -> np.ndarray:
@@ -80,6 +80,20 @@ def _first_of_each(scores_NF: np.ndarray) -> list[int]:
         sign = np.sign(scores_N[np.abs(scores_N) > 1e-6][0])
         first.setdefault((np.round(sign * scores_N, 6) + 0.0).tobytes(), column)
     return list(first.values())
+
+
+def _group(name: str) -> str:
+    if " count of " in name:
+        return "text" if "(" in name else "kind"
+    return "number" if " of " in name else "total"
+
+
+def _weights_(names: Sequence[str], genotypes: Sequence[Genotype]) -> np.ndarray:
+    from collections import Counter
+
+    groups = [_group(name) for name in names]
+    sizes = Counter(groups)
+    return np.sqrt([1 / (len(sizes) * sizes[group]) for group in groups])
 
 
 def _weights(names: Sequence[str], genotypes: Sequence[Genotype]) -> np.ndarray:

@@ -13,7 +13,7 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of, untaken
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
@@ -48,7 +48,8 @@ class Surrogate(Protocol):
 class Smbo(Searcher):
     """Proposes the candidate that looks best to a surrogate. Hutter et al. 2011, algorithm 1.
 
-    Random children until ``num_random`` rewards have arrived; then each proposal draws candidates
+    Random children until ``num_random`` rewards have arrived, those of earlier studies counted;
+    then each proposal draws candidates
     that were never proposed, lets the surrogate predict them and takes the one the acquisition
     scores highest. Where every architecture has been proposed, they may be proposed again.
 
@@ -118,8 +119,15 @@ class Smbo(Searcher):
             self._squared_errors.append(spread**2 / num_trainings)
         if outcome.proposal.identity is not None:
             self._identities.add(outcome.proposal.identity)
-        self.genotypes.append(outcome.proposal.genotype)
-        self.rewards.append(outcome.known_reward)
+        self._add(outcome.proposal.genotype, outcome.known_reward)
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        for outcome in outcomes:
+            self._add(outcome.genotype, outcome.reward)
+
+    def _add(self, genotype: Genotype, reward: float) -> None:
+        self.genotypes.append(genotype)
+        self.rewards.append(reward)
         self._rank(len(self.rewards) - 1)
         if len(self.rewards) - self._num_to_fit >= self.refit_growth * self._num_to_fit:
             self._num_to_fit = len(self.rewards)

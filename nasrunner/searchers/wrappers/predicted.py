@@ -11,7 +11,7 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import Outcome, Proposal, Report
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
@@ -143,6 +143,20 @@ class Predicted(Searcher):
 
     def forget(self, proposal: Proposal) -> None:
         self.inner.observe(Outcome(self.inner.pending[proposal.index], "failed"))
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        self.genotypes += [each.genotype for each in outcomes]
+        self.rewards += [each.reward for each in outcomes]
+        self._num_to_fit = len(self.rewards)
+        self.inner.learn_known(outcomes)
+
+    @property
+    def learns_known(self) -> bool:
+        return self.inner.learns_known
+
+    @property
+    def ignores_known(self) -> str | None:
+        return self.inner.ignores_known if self.predictor is None else None
 
     def see(self, networks: Networks) -> None:
         super().see(networks)

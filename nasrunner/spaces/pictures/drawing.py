@@ -106,8 +106,10 @@ def _items(space: Space) -> list[PicturePart]:
     """The parts of a module in series; none for an empty one."""
     if isinstance(space, Concat):
         return [part for block in _folded(_flat(space)) for part in _block(*block)]
-    if isinstance(space, basic.Empty):
+    if isinstance(space, basic.Empty) or (isinstance(space, Residual) and space.is_empty):
         return []
+    if isinstance(space, basic.Dead):
+        return _generic(basic.Zero())
     if isinstance(space, Input):
         return [Pill(_shown(space.label))]
     if isinstance(space, Residual):
@@ -141,12 +143,8 @@ def _graph(cell: Graph) -> GraphPicture:
     edges = zip(edges_of(cell.num_nodes), cell.edges, strict=True)
     return GraphPicture(
         cell.num_nodes,
-        {ends: Series(_items(edge)) for ends, edge in edges if not _is_zero(edge)},
+        {ends: Series(_items(edge)) for ends, edge in edges if not edge.is_zero},
     )
-
-
-def _is_zero(space: Space) -> bool:
-    return isinstance(space.module if isinstance(space, Named) else space, basic.Zero)
 
 
 def _compact(parts: list[PicturePart]) -> list[PicturePart]:

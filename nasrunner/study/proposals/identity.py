@@ -7,7 +7,7 @@ from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.randomness.seeds import child_seed
-from nasrunner.core.records import NETWORK, Proposal
+from nasrunner.core.records import Proposal
 
 
 def identified(
@@ -44,7 +44,7 @@ def _architecture(proposal: Proposal, state: StudyState, networks: Networks | No
     if networks is None or state.began is None or not state.began.knows_networks:
         return proposal.hash
     try:
-        return NETWORK + networks.identity(proposal.genotype)
+        return networks.identity(proposal.genotype)
     except SpaceError:  # a supernet has none, and an impossible network is not trained
         return proposal.hash
 

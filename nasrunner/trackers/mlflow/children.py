@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nasrunner.core.ledger.known import is_given
 from nasrunner.core.machine.child_folder import CONFIG, ChildFolder
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome, Proposal
@@ -306,8 +307,8 @@ def _children(written: Collection[int]) -> dict[str, str]:
 
 
 def _origin(proposal: Proposal, line: Line) -> dict[str, str]:
-    """What a training that is none from first weights to its end comes from, as tags."""
-    known = {}
+    """Where a child comes from that is no training of the searcher's own, as tags."""
+    known = {"nasrunner.given": "true"} if is_given(proposal) else {}
     if proposal.fidelity:
         changes = (f"{key}={value:g}" for key, value in proposal.fidelity.items())
         known["nasrunner.fidelity"] = text.clipped(" ".join(changes), text.MAX_TAG)

@@ -59,6 +59,24 @@ def _prepare_environment() -> None:
         os.environ.setdefault(name, value)
 
 
+def _check_databricks(uri: str) -> None:
+    """Refuses a workspace for which this user has no credentials: no waiting brings them.
+
+    Raises:
+        ConfigError: tells how to give them.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.databricks_utils import get_databricks_host_creds
+
+    try:
+        get_databricks_host_creds(uri)  # type: ignore[no-untyped-call]  # MLflow types some
+    except MlflowException as error:
+        raise ConfigError(
+            f"tracker.tracking_uri={uri}: there are no credentials for it. Legal: DATABRICKS_HOST "
+            "and DATABRICKS_TOKEN, or a profile in ~/.databrickscfg as databricks://<profile>"
+        ) from error
+
+
 class Connection:
     """An experiment of a tracking store, seen from one study.
 
@@ -84,6 +102,8 @@ class Connection:
 
         for name in ("mlflow", "alembic"):  # what fails is told once, by the writer
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        if address.scheme == "databricks":
+            _check_databricks(address.uri)
         address.create(self._make_tables)
         self._own = MlflowClient(address.mlflow_uri)
         client: Any = Persistent(self._own)

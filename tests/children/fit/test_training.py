@@ -16,7 +16,7 @@ from nasrunner.children.fit.loading import LoadedData, load_data
 from nasrunner.children.fit.measuring import Measuring
 from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.fit.network_training import interruptible
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.settings import arguments
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.scheduling import Schedule
@@ -281,7 +281,7 @@ def test_training_can_go_on_from_the_last_checkpoint(tmp_path, fast_loop):
         is_fast=fast_loop,
     )
     longer = {**config["trainer"], "max_epochs": 5}
-    with quiet():
+    with without_messages():
         first = [Measuring(keeps_weights=False)]
         lightning = arguments.make_trainer(longer, tmp_path, construct, [], first=first)
         data = load_data(config["data"], lightning, 0, construct)

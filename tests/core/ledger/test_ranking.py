@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.ledger.ranking import Ranking, mean_of
+from nasrunner.core.records import NETWORK
 
 
 def outcome(index: int, units: int, reward: float | None, reused_from: int | None = None):
@@ -22,6 +23,20 @@ def test_an_architecture_has_the_mean_of_its_trainings():
     best = [(each.index, each.reward, each.rewards) for each in ranking.best(5)]
     assert best == [(1, 0.8, (0.8,)), (0, pytest.approx(0.7), (0.9, 0.5))]
     assert ranking.top() == ranking.best(1)[0]
+
+
+def test_genotypes_that_make_one_network_are_one_architecture():
+    told = [(0, 0, 0.9), (1, 1, 0.5), (2, 2, 0.8)]
+    same = ("network:a", "network:a", "network:b")
+    outcomes = [
+        replace(each, proposal=replace(each.proposal, identity=network))
+        for each, network in zip((outcome(*one) for one in told), same, strict=True)
+    ]
+    ranking = Ranking(outcomes)
+    assert [(each.index, each.reward) for each in ranking.best(5)] == [
+        (2, 0.8),
+        (0, pytest.approx(0.7)),
+    ]
 
 
 def test_one_that_failed_before_stands_with_its_first_reward():
@@ -83,3 +98,9 @@ def test_the_top_is_the_best_after_each_outcome_and_add_says_whether_it_is_this_
         if is_top:
             assert top is not None
             assert top.outcome.proposal.genotype == {"units": units}
+
+
+def test_the_best_are_found_by_their_networks() -> None:
+    known = Proposal(0, {"a": 1}, identity=f"{NETWORK}0123456789abcdef")
+    ranking = Ranking([Outcome(known, "completed", 0.5)])
+    assert [ranked.index for ranked in ranking.best(5)] == [0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nasrunner.executors.slurm import executor as slurm_module
+from nasrunner.executors.slurm import gathered as slurm_module
 from tests.executors.slurm.fake import FakeSlurm
 
 

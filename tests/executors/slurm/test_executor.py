@@ -11,7 +11,7 @@ import pytest
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, NasRunnerError, Outcome, Proposal, child_folder
-from nasrunner.executors.slurm import executor as slurm_module
+from nasrunner.executors.slurm import gathered as slurm_module
 from nasrunner.executors.slurm.request import JobRequest
 from tests.executors import trains
 from tests.executors.slurm.driving import (

@@ -7,6 +7,7 @@ from scipy import stats
 
 from nasrunner.compose.launch import open_ledger
 from nasrunner.core import ConfigError, Outcome, StudyInfo
+from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.averages import average, shares, thresholds
 from nasrunner.report.comparison.baselines import find_baselines
@@ -195,7 +196,7 @@ def test_a_seed_that_occurs_twice_is_known(tmp_path):
         recorded(tmp_path / name, [0.1 * seed + 0.1], seed=seed)
     (group,) = groups_of(tmp_path)
     assert group.repeated_seeds == [1]
-    assert group.best_by_seed(1) == pytest.approx({0: 0.1, 1: 0.2})
+    assert group.best_by_seed(1) == pytest.approx({(0, 0): 0.1, (1, 1): 0.2})
 
 
 # What may be compared
@@ -283,7 +284,7 @@ def test_random_search_is_the_baseline_where_it_is_there(tmp_path):
 def test_baselines_beside_the_studies_of_a_sweep_are_one_search(tmp_path):
     for seed in range(5):
         recorded(tmp_path / f"{seed}", [0.5, 0.6 + seed / 100], seed=seed, searcher=EVOLUTION)
-        searcher = {"_target_": "nasrunner.searchers.random.RandomSearch", "seed": 1000 + seed}
+        searcher = {**CONFIG["searcher"], "seed": baseline_seed(seed)}
         recorded(tmp_path / f"{seed}" / "baseline", [0.5, 0.5], seed=seed, searcher=searcher)
     found = groups_of(tmp_path)
     assert sorted((group.label, len(group.studies)) for group in found) == [

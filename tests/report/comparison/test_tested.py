@@ -6,12 +6,14 @@ import pytest
 from scipy import stats
 
 from nasrunner.core import ConfigError
+from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.recorded import find_studies
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.tested import scores_section
-from tests.report.recordings import EVOLUTION, recorded
+from tests.report.recordings import CONFIG, EVOLUTION, recorded
 
+RANDOM_SEARCH = CONFIG["searcher"]
 RANDOM = [0.90, 0.91, 0.92, 0.90, 0.93]
 BETTER = [0.95, 0.97, 0.96, 0.95, 0.96]
 
@@ -76,6 +78,39 @@ def test_a_metric_that_is_better_when_lower_counts_negative(tmp_path):
     assert evolution["mean test accuracy"] == pytest.approx(-0.958)
     assert evolution["verdict"] == "behind"
     assert "counts negative" in section.parts[0].caption
+
+
+def test_which_values_are_better_is_what_the_study_recorded(tmp_path):
+    """A user's reward class may have a mode by default, which no configuration says."""
+    of_class = {"_target_": "mine.Error", "metric": "val_accuracy"}
+    told = {"metric": "val_accuracy", "mode": "min"}
+    for folder, score in pairs(tmp_path, task__reward=of_class, reward=told):
+        retrained(folder, score)
+    section = section_of(tmp_path)
+    assert rows_of(section)[0]["mean test accuracy"] == pytest.approx(-0.958)
+    assert "counts negative" in section.parts[0].caption
+
+
+def test_searchers_with_seeds_of_their_own_are_repetitions_at_one_seed(tmp_path):
+    for seed in range(5):
+        for name, searcher, best in (("r", RANDOM_SEARCH, RANDOM), ("e", EVOLUTION, BETTER)):
+            folder = recorded(
+                tmp_path / f"{name}{seed}", [0.5, 0.6], searcher={**searcher, "seed": seed}
+            )
+            retrained(folder, best[seed])
+    evolution, random = rows_of(section_of(tmp_path))
+    assert (evolution["seeds"], random["seeds"]) == (5, 5)
+    assert evolution["p, corrected"] == pytest.approx(stats.ttest_rel(BETTER, RANDOM).pvalue)
+
+
+def test_the_seed_that_a_baseline_has_from_its_study_is_none_of_its_own(tmp_path):
+    for seed in range(5):
+        retrained(recorded(tmp_path / f"r{seed}", [0.5, 0.6], seed=seed), RANDOM[seed])
+        beside = {**EVOLUTION, "seed": baseline_seed(seed)}
+        folder = recorded(tmp_path / f"e{seed}", [0.5, 0.6], seed=seed, searcher=beside)
+        retrained(folder, BETTER[seed])
+    (evolution, _) = rows_of(section_of(tmp_path))
+    assert evolution["p, corrected"] == pytest.approx(stats.ttest_rel(BETTER, RANDOM).pvalue)
 
 
 def test_studies_that_were_retrained_differently_are_not_compared(tmp_path):

@@ -1,5 +1,6 @@
 """The sections of one study, in whatever state it is."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -381,8 +382,9 @@ def test_a_reason_is_the_last_line_without_its_numbers(error, expected):
         ({"task": None}, "reward"),
     ],
 )
-def test_the_axis_of_rewards_says_what_they_are(changes, label):
-    assert reward_label(config(**changes)) == label
+def test_the_axis_of_rewards_says_what_they_are(tmp_path, changes, label):
+    study = read_study(Recording(tmp_path / "a").folder)
+    assert reward_label(dataclasses.replace(study, config=config(**changes))) == label
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ def step(searcher: RegularizedEvolution, reward: float | None) -> Proposal:
     return proposal
 
 
-def members(searcher: RegularizedEvolution) -> list[int]:
-    return [proposal.index for proposal, _ in searcher.population]
+def members(searcher: RegularizedEvolution) -> list[int | None]:
+    return [member.index for member in searcher.population]
 
 
 def test_the_oldest_member_leaves_even_if_it_is_the_best() -> None:

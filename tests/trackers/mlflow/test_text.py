@@ -79,10 +79,11 @@ def test_notes_tell_what_became_of_a_child():
 
 
 def test_the_note_of_a_study_says_how_to_list_its_children():
-    summary = Summary("the space is exhausted", {}, [], 0.0, 0.0)
+    summary = Summary("the space is exhausted", {}, [], 0.0, 0.0, began_with="2 of 3 outcomes of a")
     note = study_note("fake/2026-12ab", summary)
     assert "tags.\"nasrunner.study\" = 'fake/2026-12ab'" in note
     assert "the space is exhausted" in note
+    assert "Began with 2 of 3 outcomes of a." in note
 
 
 def test_a_password_in_an_address_is_not_published():

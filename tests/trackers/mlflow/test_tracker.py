@@ -122,6 +122,7 @@ def test_the_metrics_of_a_reused_outcome_are_its_own_and_a_failed_child_has_no_r
         ("tags.`nasrunner.reused_from` = '4'", [7]),
         ("tags.`nasrunner.changed` = 'true'", [11]),
         ("tags.`nasrunner.parent_child` = '8'", [9]),
+        ("tags.`nasrunner.given` = 'true'", [0]),
         ("tags.`nasrunner.index` = '11'", [11]),
         ("tags.`nasrunner.searcher` = 'RegularizedEvolution' AND metrics.reward > 0.9", [1, 9]),
         ("tags.`nasrunner.study_name` = 'fake' AND params.`0/affine/units` = '3'", [2]),

@@ -8,6 +8,8 @@ from hydra import compose, initialize_config_dir
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.trackers import usual_settings
 from nasrunner.core import ConfigError
+from nasrunner.trackers.mlflow.address import TrackingAddress, check_uri
+from nasrunner.trackers.mlflow.connection import Connection
 from tests.trackers.fakes import track, tracker
 from tests.trackers.mlflow.test_tracker import NUM_CHILDREN, Records
 
@@ -43,6 +45,20 @@ def test_an_environment_that_says_something_else_does_not_divert_a_study(tmp_pat
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     study = track(uri, tmp_path / "fake" / "2026", NUM_CHILDREN)
     Records(uri, study.folder).assert_complete()
+
+
+@pytest.mark.parametrize("uri", ["databricks", "databricks://profile"])
+def test_a_databricks_workspace_is_an_address_with_or_without_a_profile(uri):
+    check_uri(uri, "tracker.tracking_uri")
+
+
+@pytest.mark.parametrize("uri", ["databricks", "databricks://profile"])
+def test_a_workspace_without_credentials_is_refused_before_training(uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", str(tmp_path / "none"))
+    for name in ("DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_CONFIG_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match=f"tracking_uri={uri}: there are no credentials for it"):
+        Connection(TrackingAddress(uri, None), "nasrunner", "study", {})
 
 
 def test_a_folder_in_the_environment_is_told_to_come_from_there(monkeypatch):

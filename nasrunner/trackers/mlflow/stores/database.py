@@ -129,6 +129,8 @@ class Database:
 
 def scheme_of(uri: str) -> str:
     """What kind of store a URI names, without the driver that may follow; empty where none."""
+    if uri == "databricks":  # MLflow's word for the workspace of this user's default profile
+        return uri
     found = re.match(r"([a-zA-Z][\w.\-]*)(\+\w+)?:", uri)
     return found[1].lower() if found else ""
 
