@@ -44,8 +44,9 @@ def table(folder: Path, what: str) -> dict[str, dict[str, str]]:
 
 
 def outcomes(folder: Path) -> list[dict[str, Any]]:
+    """Of what was trained; the random search also proposes what it has proposed before."""
     events, _ = read_events(folder / "ledger.jsonl")
-    return [event for event in events if event["event"] == "outcome"]
+    return [e for e in events if e["event"] == "outcome" and e["status"] == "completed"]
 
 
 def test_predictors_and_proxies_are_measured_on_one_sample(

@@ -50,7 +50,7 @@ HURRY: dict[str, dict[str, Any]] = {
     "smbo_lstm": {
         "num_random": 3,
         "refit_growth": 0.3,
-        "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 15, "learning_rate": 0.05},
+        "surrogate": {"hidden_units": 16, "num_members": 2, "num_steps": 60, "learning_rate": 0.05},
     },
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
