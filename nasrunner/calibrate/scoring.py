@@ -37,6 +37,7 @@ def scored(
         ConfigError: networks of the space cannot be built for these data.
     """
     from nasrunner.children.fit.assembling import first_network  # imports Lightning
+    from nasrunner.children.muted import without_messages
     from nasrunner.children.progress.lineage import lineage
     from nasrunner.children.proxies.batch import first_batch
     from nasrunner.children.proxies.scores import Proxy, scores
@@ -53,7 +54,8 @@ def scored(
         stage = lineage(recipe, proposal)[-1]
         data = repr([stage.config["data"], stage.config["task"]])
         if data not in batches:
-            batches = {data: first_batch(stage.config, recipe.seed, construct)}
+            with without_messages():
+                batches = {data: first_batch(stage.config, recipe.seed, construct)}
         batch, epsilon = batches[data], stage.config["trainer"].get("batch_norm_epsilon")
         try:
             network = first_network(stage.frozen, in_shape, stage.seed, epsilon).to(batch.device)

@@ -68,7 +68,7 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
         ("objective.num_steps", 1.5, "int >= 1"),
         ("objective.num_steps", 0, "int >= 1"),
         ("objective.clip", 0.0, "float > 0"),
-        ("objective", 3, "Objective"),
+        ("objective", 3, "PolicyObjective"),
         ("hidden_units", 0, "int >= 1"),
         ("num_layers", 0, "int >= 1"),
         ("init_range", 0.0, "float > 0"),
