@@ -15,6 +15,7 @@ from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.wrappers.predicted import Predicted
+from nasrunner.trackers.mlflow.text import study_note
 from tests.contracts.searchers import Wrapper
 from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.worlds import SEARCHERS, WRAPPERS, make_searcher
@@ -132,6 +133,7 @@ def test_the_rank_correlation_with_later_rewards_is_in_the_summary(
     assert expected * sign > 0.9
     told = f"Spearman's ρ of predictions and rewards {expected:.2f} (24 children)"
     assert summary.about_predictions == told
+    assert told in study_note("toy", summary)
 
 
 class Told(RandomSearch):
