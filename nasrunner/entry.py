@@ -28,6 +28,11 @@ def retrain() -> None:
     _run("nasrunner-retrain", "nasrunner.retrain.command")
 
 
+def calibrate() -> None:
+    """Runs ``nasrunner-calibrate``."""
+    _run("nasrunner-calibrate", "nasrunner.calibrate.command")
+
+
 def export() -> None:
     """Runs ``nasrunner-export``."""
     _run("nasrunner-export", "nasrunner.export.command")

@@ -301,6 +301,8 @@ class Summary:
             where the user stopped the study before.
         num_full: how many children were trained to their ends; None where all are in one step, and
             ``counts`` says so.
+        num_predicted: children whose rewards were predicted before they were measured.
+        rank_correlation: Spearman's ρ of the two; None where it is not defined.
         began_with: what was known before the first child, in words; None: nothing.
     """
 
@@ -312,12 +314,27 @@ class Summary:
     baseline: BaselineComparison | None = None
     failure: str | None = None
     num_full: int | None = None
+    num_predicted: int = 0
+    rank_correlation: float | None = None
     began_with: str | None = None
+
+    @property
+    def about_predictions(self) -> str:
+        """How alike predictions and rewards rank children, in words; empty without predictions."""
+        return about_predictions(self.num_predicted, self.rank_correlation)
 
     @property
     def about_ends(self) -> str:
         """How many children of several steps came to their ends, in words; else empty."""
         return "" if self.num_full is None else f"{self.num_full} trained to the end"
+
+
+def about_predictions(num_predicted: int, rank_correlation: float | None) -> str:
+    """How alike predictions and rewards rank children, in words; empty without predictions."""
+    if not num_predicted:
+        return ""
+    found = "cannot be told" if rank_correlation is None else f"{rank_correlation:.2f}"
+    return f"Spearman's ρ of predictions and rewards {found} ({num_predicted:,} children)"
 
 
 class Tracker(Protocol):

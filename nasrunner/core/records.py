@@ -68,6 +68,8 @@ class Proposal:
         seed: of its training; None: it follows from its index, as in studies of earlier versions.
         identity: equal for proposals whose evaluations are the same; None: the architecture's
             hash, as in studies of earlier versions.
+        predicted: the reward that its searcher predicts of it; None: it predicts none. An estimate
+            with it is complete: the study records the prediction as its reward, and runs nothing.
         notes: numbers of the searcher's own, returned to it with the outcome.
 
     Raises:
@@ -83,6 +85,7 @@ class Proposal:
     parent: int | None = field(default=None, kw_only=True)
     seed: int | None = field(default=None, kw_only=True)
     identity: str | None = field(default=None, kw_only=True)
+    predicted: float | None = field(default=None, kw_only=True)
     notes: Mapping[str, float] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -108,6 +111,11 @@ class Proposal:
     def is_root(self) -> bool:
         """Whether it begins the training of a child, which spends budget."""
         return self.kind == "train" and self.continues is None
+
+    @property
+    def is_prediction(self) -> bool:
+        """Whether its outcome is what its searcher has predicted."""
+        return self.kind == "estimate" and self.predicted is not None
 
     @property
     def extent(self) -> Extent:
@@ -143,7 +151,15 @@ class Proposal:
         if self._asks_for_no_more:
             return architecture
         sources = [[each.child, each.what] for each in self.sources]
-        told = [self.kind, architecture, sorted(self.fidelity.items()), self.until, sources]
+        told: list[Any] = [
+            self.kind,
+            architecture,
+            sorted(self.fidelity.items()),
+            self.until,
+            sources,
+        ]
+        if self.is_prediction:
+            told.append(self.predicted)
         return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
     @property
@@ -168,6 +184,7 @@ class Proposal:
             "parent": self.parent,
             "seed": self.seed,
             "identity": self.identity,
+            "predicted": None if self.predicted is None else float(self.predicted),
         }
         told = {name: value for name, value in others.items() if value is not None}
         # Of numpy's numbers JSON knows float64 alone.
@@ -191,6 +208,7 @@ class Proposal:
             parent=None if parent is None else int(parent),
             seed=record.get("seed"),
             identity=record.get("identity"),
+            predicted=record.get("predicted"),
             notes=notes,
         )
 

@@ -20,7 +20,7 @@ from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.surrogates.outliers import without_outliers
+from nasrunner.searchers.outliers import without_outliers
 
 _READS_TRIALS_ONLY = (TPESampler, GPSampler, RandomSampler)
 """Samplers whose draws follow from the trials' parameters, values and states alone."""

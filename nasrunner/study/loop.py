@@ -264,7 +264,8 @@ class Study:
                 self.stop(begins_none or self.searcher.why_done)
             return False
         check_proposal(proposal, self.state, type(self.searcher).__name__)
-        self.trainer.check(proposal)
+        if not proposal.is_prediction:
+            self.trainer.check(proposal)
         proposal = identified(proposal, self.state, self.trainer, self._networks, self.rules.seed)
         self._note(Proposed(proposal))
         self._dispatch(proposal)
@@ -354,6 +355,9 @@ class Study:
 
     def _dispatch(self, proposal: Proposal) -> None:
         """Sends a proposal to a worker, or finds its outcome without one."""
+        if proposal.is_prediction:
+            self._record_prediction(proposal)
+            return
         if self.rules.duplicates != "retrain":
             if earlier := self.history.evaluated(proposal.key):
                 self._record_repeated(earlier, proposal)
@@ -375,6 +379,17 @@ class Study:
         if len(self._gathered) >= self.trainer.num_at_once(proposal.kind):
             self.submit_gathered()
         self._trackers.started(proposal, blueprint)
+
+    def _record_prediction(self, proposal: Proposal) -> None:
+        """Records what the searcher predicts as the outcome; an impossible network has none."""
+        try:
+            blueprint = self.inspect(proposal.genotype)
+            self.rules.check_limits(blueprint)
+        except SpaceError as error:
+            self._record(Outcome(proposal, "invalid", error=str(error)), None)
+            return
+        outcome = Outcome(proposal, "completed", proposal.predicted)
+        self._record(_with_size(outcome, blueprint), blueprint)
 
     def _record_repeated(self, earlier: Outcome, proposal: Proposal) -> None:
         """Records the outcome of a proposal of the same identity; its size is its own."""

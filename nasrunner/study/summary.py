@@ -49,4 +49,6 @@ def summary_of(
         failure=failure,
         began_with=known.told if known else None,
         num_full=history.num_full if history.has_steps else None,
+        num_predicted=len(history.predictions.pairs),
+        rank_correlation=history.predictions.correlation,
     )

@@ -173,6 +173,7 @@ class ProgressDisplay:
             text += f"; {diverged} with a reward diverged"
         if beside := ", ".join(counted(*each) for each in counts if each[0] in BESIDE):
             text += f"; beside them {beside}"
+        text += f"; {summary.about_predictions}" if summary.about_predictions else ""
         return text
 
     def _begun_as(self, index: int) -> int:

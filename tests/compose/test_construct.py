@@ -44,6 +44,13 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
         ("surrogate.penalty", 0, "float > 0"),
         ("acquisition.exploration", 1.5, "float in [0, 1]"),
     ],
+    "searcher/smbo_lstm": [
+        ("surrogate.hidden_units", 0, "int >= 1"),
+        ("surrogate.num_members", 1, "int >= 2"),
+        ("surrogate.num_steps", 0, "int >= 1"),
+        ("surrogate.batch_size", 2.5, "int >= 1"),
+        ("surrogate.learning_rate", 0, "float > 0"),
+    ],
     "searcher/tpe": [
         ("max_history", 5.5, "int >= 4 or null"),
         ("max_history", 3, "int >= 4 or null"),
@@ -61,7 +68,7 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
         ("objective.num_steps", 1.5, "int >= 1"),
         ("objective.num_steps", 0, "int >= 1"),
         ("objective.clip", 0.0, "float > 0"),
-        ("objective", 3, "Objective"),
+        ("objective", 3, "PolicyObjective"),
         ("hidden_units", 0, "int >= 1"),
         ("num_layers", 0, "int >= 1"),
         ("init_range", 0.0, "float > 0"),

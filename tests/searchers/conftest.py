@@ -9,6 +9,7 @@ from tests.searchers.worlds import GOLDEN_SPACES
 QUICK = {
     "gp": GOLDEN_SPACES,  # Gaussian processes take seconds for what others do at once
     "ppo": (*GOLDEN_SPACES, "nasrl_conv_small"),  # reinforce's controller with another objective
+    "smbo_lstm": (*GOLDEN_SPACES, "deepconv_hyperparameters"),
     "smbo_ngrams": (*GOLDEN_SPACES, "deepconv_hyperparameters", "nasbench_macro"),
 }
 """Searchers whose contract is tested by default on these spaces only."""
@@ -16,6 +17,7 @@ QUICK = {
 SLOW = {
     "gp": ("small_cnn", "deepconv_hyperparameters", "nasrl_cell_small"),  # tpe does the rest
     "ppo": (),
+    "smbo_lstm": ("small_cnn", "nasrl_conv_small", "nasrl_cell_small"),  # smbo with another model
     "smbo_ngrams": (
         "nasbench201",
         "nasrl_cell_small",

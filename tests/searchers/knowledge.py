@@ -100,6 +100,7 @@ LONG_STUDIES: dict[str, tuple[Make, str | int, int, int]] = {
     "ppo": (shipped("ppo"), "deepconv_hyperparameters", 0, 24),
     "reinforce": (shipped("reinforce"), "deepconv_hyperparameters", 0, 24),
     "smbo": (shipped("smbo"), "mlp", 250, 3),
+    "smbo_lstm": (shipped("smbo_lstm"), "mlp", 60, 3),
     "smbo_ngrams": (shipped("smbo_ngrams"), "small_cnn", 250, 3),
     "tpe": (shipped("tpe"), "mlp", 100, 3),
     "cmaes": (shipped("cmaes"), 120, 0, 16),

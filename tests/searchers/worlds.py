@@ -47,6 +47,11 @@ HURRY: dict[str, dict[str, Any]] = {
     "reinforce": {"children_per_replica": 3, "learning_rate": 0.05},
     "ppo": {"children_per_replica": 3, "learning_rate": 0.05},
     "smbo": {"num_random": 3},
+    "smbo_lstm": {
+        "num_random": 3,
+        "refit_growth": 0.3,
+        "surrogate": {"hidden_units": 16, "num_members": 2, "num_steps": 60, "learning_rate": 0.05},
+    },
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
     "filter": {
@@ -54,11 +59,15 @@ HURRY: dict[str, dict[str, Any]] = {
         "num_trained": 2,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
+    "predicted": {
+        "num_trained_first": 4,
+        "searcher": {"population_size": 5, "tournament_size": 2},
+    },
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
 
-WRAPPERS = ("filter",)
+WRAPPERS = ("filter", "predicted")
 """Searchers around another one, which counts its own proposals."""
 
 

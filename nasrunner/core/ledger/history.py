@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 
+from nasrunner.core.ledger.agreement import Predictions
 from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.records import MEASURED, Outcome, last_line
 
@@ -23,6 +24,7 @@ class History:
         worst_reward: of the children that were trained to their ends; infinite without one.
         ranking: the architectures by the rewards of full trainings.
         num_full: children that were trained to their ends, be it in several steps.
+        predictions: of rewards that were measured later.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class History:
         self.ranking = Ranking()
         self.num_failed = 0
         self.num_full = 0
+        self.predictions = Predictions()
         self._rungs: dict[int, Ranking] = {}
         self._evaluated: dict[str, Outcome] = {}
 
@@ -41,6 +44,7 @@ class History:
         """Takes an outcome that stands in the ledger."""
         self.outcomes.append(outcome)
         self.cost_s += outcome.cost_s
+        self.predictions.add(outcome)
         self.counts[_counted_as(outcome)] += 1
         self.statuses[outcome.status] += 1
         proposal = outcome.proposal

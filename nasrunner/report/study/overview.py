@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Facts, Section
@@ -120,6 +121,9 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
         facts.append(("training time", duration(training_s)))
     facts += [("estimates", told)] if (told := _beside(study.outcomes_of("estimate"))) else []
     facts += [("estimates and rewards", told)] if (told := _agreement(study)) else []
+    predictions = study.state.history.predictions
+    if told := about_predictions(len(predictions.pairs), predictions.correlation):
+        facts.append(("predictions", told))
     facts += [("supernets", told)] if (told := _beside(study.outcomes_of("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
@@ -149,6 +153,7 @@ def _agreement(study: RecordedStudy) -> str:
     scores = {
         each.proposal.hash: each.reward if name is None else each.metrics.get(name)
         for each in study.outcomes_of("estimate")
+        if not each.proposal.is_prediction
     }
     trained = {
         each.proposal.hash: each.reward

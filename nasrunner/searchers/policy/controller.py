@@ -28,11 +28,13 @@ class Controller(nn.Module):
         hidden_units: H; 35 in the paper. Embeddings are as wide.
         num_layers: LSTM layers; 2 in the paper.
         init_range: weights are drawn from U(-init_range, init_range); 0.08 in the paper.
+        predicts: whether it has a head that predicts rewards, see ``predict``.
         rng: draws the weights; torch's global generator is neither used nor moved.
 
     Attributes:
         vocabulary: the rows of the options.
         attention: None in a space without selections.
+        predictor: the head that predicts; None: it has none.
 
     Differs from the paper: the first input is a learnt embedding. The paper does not say what
     follows an anchor point; here it is the mean of the embeddings of its answers. The first
@@ -48,6 +50,7 @@ class Controller(nn.Module):
         hidden_units: int,
         num_layers: int,
         init_range: float,
+        predicts: bool,
         rng: np.random.Generator,
     ) -> None:
         super().__init__()
@@ -62,6 +65,7 @@ class Controller(nn.Module):
             self.lstm = nn.LSTM(hidden_units, hidden_units, num_layers, batch_first=True)
             self.head = nn.Linear(hidden_units, max(1, num_rows))  # torch warns of empty layers
             self.attention = Attention(hidden_units) if has_selections else None
+            self.predictor = nn.Linear(hidden_units, 1) if predicts else None
         self.to_empty(device="cpu")
         with torch.no_grad():
             for weight in self.parameters():
@@ -74,7 +78,7 @@ class Controller(nn.Module):
         Returns:
             log-probability (B,) of each, and the entropy (B,) of the decisions along it, in nats.
         """
-        states_BTH, _ = self.lstm(self._inputs(transcripts))
+        states_BTH, _ = self.lstm(self._inputs([each.fed for each in transcripts]))
         logits_BTR: torch.Tensor = self.head(states_BTH)
         rows_BT, kinds_BT, is_asked_BT = _answers(transcripts)
         logits_BTR = logits_BTR.masked_fill(~self.options_KR[kinds_BT], -torch.inf)
@@ -89,14 +93,28 @@ class Controller(nn.Module):
             log_p_B, entropy_B = log_p_B + selections[0], entropy_B + selections[1]
         return log_p_B, entropy_B
 
-    def _inputs(self, transcripts: Sequence[Transcript]) -> torch.Tensor:
+    def predict(self, transcripts: Sequence[Transcript]) -> torch.Tensor:
+        """What these architectures are predicted to be worth (B,), from their embeddings and LSTM.
+
+        One linear layer on the LSTM's state after the last answer was read: "a single dense layer
+        which will share weights with the LSTM layer". Minutoli & Ciranni, "Neural Architecture
+        Search: An Overview", section 4.2.
+        """
+        assert self.predictor is not None, "made with predicts=False"
+        fed = [[*each.fed, each.next] for each in transcripts]
+        states_BTH, _ = self.lstm(self._inputs(fed))
+        last_B = torch.tensor([len(each) - 1 for each in fed])
+        predicted_B: torch.Tensor = self.predictor(states_BTH[torch.arange(len(fed)), last_B])
+        return predicted_B.squeeze(-1)
+
+    def _inputs(self, fed: Sequence[list[tuple[int, float]]]) -> torch.Tensor:
         """What every step is fed: (B, T, H)."""
-        fed_BT = _padded([each.fed for each in transcripts], (0, 0.0))
-        rows_BT = torch.tensor([[row for row, _ in fed] for fed in fed_BT])
+        fed_BT = _padded(fed, (0, 0.0))
+        rows_BT = torch.tensor([[row for row, _ in each] for each in fed_BT])
         inputs_BTH: torch.Tensor = self.embedding(rows_BT)
         if self.attention is None:  # every input is one row
             return inputs_BTH
-        shares_BT = inputs_BTH.new_tensor([[share for _, share in fed] for fed in fed_BT])
+        shares_BT = inputs_BTH.new_tensor([[share for _, share in each] for each in fed_BT])
         next_rows_BT = (rows_BT + 1).clamp(max=self.vocabulary.num_rows)
         return inputs_BTH.lerp(self.embedding(next_rows_BT), shares_BT.unsqueeze(-1))
 

@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from nasrunner.core.annotations import Above, AtLeast, Seed, Within
-from nasrunner.core.decision import Decision
+from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
+from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.policy.controller import Controller
 from nasrunner.searchers.policy.objectives import PolicyObjective
 from nasrunner.searchers.policy.replicas import Arrivals, Batch, Batches, PolicyWeights, Replicas
 from nasrunner.searchers.policy.rollout import NumpyController, Rollout
 from nasrunner.searchers.policy.transcript import Transcript
-from nasrunner.searchers.surrogates.outliers import without_outliers
 
 # B = children of a batch, N = rewards
 
@@ -41,6 +41,12 @@ class PolicyGradient(Searcher):
     updates the weights that drew it had had. A proposal without them was drawn by another, and
     teaches nothing.
 
+    With a ``predictor_weight``, the controller also predicts rewards: a linear layer on its LSTM's
+    last state, in units of the rewards' standard deviation, is fitted with the policy, batch by
+    batch, and shares embeddings and LSTM with it. With an ``adversarial_weight`` architectures are
+    rewarded for being predicted badly, too. Minutoli & Ciranni, "Neural Architecture Search: An
+    Overview", section 4.2, say no more than this of it: losses, units and baselines are ours.
+
     Args:
         hidden_units: of each LSTM layer, >= 1.
         num_layers: LSTM layers, >= 1.
@@ -56,7 +62,15 @@ class PolicyGradient(Searcher):
         baseline_decay: weight of the old value in the moving average, in [0, 1).
         entropy_bonus: weight of the policy's entropy, summed over decisions, in what is
             maximised; >= 0, in units of reward per nat.
+        predictor_weight: of the predictor's squared error in the loss, >= 0; 0: nothing is
+            predicted.
+        adversarial_weight: reward for an absolute error of the predictor, before it has learnt
+            from that child, both in standard deviations of the rewards; >= 0. The moving average
+            of such rewards is their baseline.
         objective: what a step increases.
+
+    Raises:
+        ValueError: there is an adversarial weight and no predictor.
 
     Attributes:
         num_updates: batches that the controller has learnt from.
@@ -74,15 +88,24 @@ class PolicyGradient(Searcher):
         batches_per_update: Annotated[int, AtLeast(1)],
         baseline_decay: Annotated[float, Within("[0, 1)")],
         entropy_bonus: Annotated[float, AtLeast(0)],
+        predictor_weight: Annotated[float, AtLeast(0)],
+        adversarial_weight: Annotated[float, AtLeast(0)],
         objective: PolicyObjective,
         space: Space,
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
+        if adversarial_weight > 0 and predictor_weight == 0:
+            raise ValueError(
+                f"adversarial_weight={adversarial_weight} rewards the errors of a predictor, which "
+                "predictor_weight=0 leaves out; legal is predictor_weight > 0"
+            )
         self.children_per_update = children_per_replica * batches_per_update
         self.batches_per_update = batches_per_update
         self.baseline_decay = baseline_decay
         self.entropy_bonus = entropy_bonus
+        self.predictor_weight = predictor_weight
+        self.adversarial_weight = adversarial_weight
         self.objective = objective
         self.controller = Controller(
             space.signature(),
@@ -90,6 +113,7 @@ class PolicyGradient(Searcher):
             hidden_units=hidden_units,
             num_layers=num_layers,
             init_range=init_range,
+            predicts=predictor_weight > 0,
             rng=self.rng(0).spawn(1)[0],  # a stream that no proposal draws from
         )
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=learning_rate)
@@ -99,6 +123,9 @@ class PolicyGradient(Searcher):
         self._taken_for: list[float] = []  # each reward where outliers are none
         self._advantages: dict[int, float] = {}  # by index
         self._unit = 1.0
+        self._targets: dict[int, float] = {}  # by index, of the batches that are learnt from
+        self._scale = 0.0, 1.0  # mean and standard deviation of the rewards, at the last update
+        self._surprise: float | None = None  # the adversarial reward's baseline
         self.batches: Batches = (
             Arrivals(children_per_replica)
             if replicas is None
@@ -161,7 +188,17 @@ class PolicyGradient(Searcher):
         gain_B = self.objective.gain(log_p_B, drawn_log_p_B, advantages_B)
         if self.entropy_bonus > 0:
             gain_B = gain_B + self.entropy_bonus / self._unit * entropy_B
-        return -gain_B.mean()
+        loss = -gain_B.mean()
+        if self.predictor_weight > 0:
+            loss = loss + self.predictor_weight * (self._errors(results, controller) ** 2).mean()
+        return loss
+
+    def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray:
+        """The rewards (C,) that it predicts for architectures of the next proposal's space."""
+        space, (mean, deviation) = self.space_at(self.num_proposed), self._scale
+        with torch.no_grad():
+            found = self.controller.predict([self._transcript(space, each) for each in genotypes])
+        return mean + deviation * found.double().numpy()
 
     def _end(self, proposal: Proposal, advantage: float | None) -> None:
         batch = self.batches.end(proposal, advantage)
@@ -196,6 +233,8 @@ class PolicyGradient(Searcher):
         self._take_again()
         for batch in batches:
             batch.results = [(child, self._advantages[child.index]) for child, _ in batch.results]
+        if self.predictor_weight > 0:
+            self._aim(batches)
         with torch.enable_grad():
             for _ in range(self.objective.num_steps):
                 self.optimizer.zero_grad()
@@ -203,6 +242,32 @@ class PolicyGradient(Searcher):
                     self._add_gradient(batch, 1 / len(batches))
                 self.optimizer.step()
         self.num_updates += 1
+
+    def _aim(self, batches: Sequence[Batch]) -> None:
+        """Says what is to be predicted, and rewards those children that were predicted badly."""
+        rewards = dict(zip((index for index, _ in self._arrived), self._taken_for, strict=True))
+        self._scale = float(np.mean(self._taken_for)), float(np.std(self._taken_for)) or 1.0
+        mean, deviation = self._scale
+        indices = [child.index for batch in batches for child, _ in batch.results]
+        self._targets = {index: (rewards[index] - mean) / deviation for index in indices}
+        if self.adversarial_weight == 0:
+            return
+        for batch in batches:
+            with torch.no_grad():
+                errors = self._errors(batch.results, self.controller).abs().tolist()
+            for place, (child, advantage) in enumerate(batch.results):
+                baseline = errors[place] if self._surprise is None else self._surprise
+                decay = self.baseline_decay
+                self._surprise = decay * baseline + (1 - decay) * errors[place]
+                extra = self.adversarial_weight * deviation * (errors[place] - baseline)
+                batch.results[place] = child, advantage + extra
+
+    def _errors(
+        self, results: Sequence[tuple[Proposal, float]], controller: Controller
+    ) -> torch.Tensor:
+        """Prediction minus target (B,)."""
+        targets_B = torch.tensor([self._targets[each.index] for each, _ in results])
+        return controller.predict([self._replay(each) for each, _ in results]) - targets_B
 
     def _add_gradient(self, batch: Batch, share: float) -> None:
         """Adds a batch's share of the gradient, computed on the weights that drew the batch."""
@@ -243,13 +308,16 @@ class PolicyGradient(Searcher):
 
     def _replay(self, proposal: Proposal) -> Transcript:
         """The controller's steps that lead to a proposal."""
+        return self._transcript(self.space_at(proposal.index), proposal.genotype)
+
+    def _transcript(self, space: Space, genotype: Genotype) -> Transcript:
         transcript = Transcript(self.controller.vocabulary)
 
         def choose(decision: Decision) -> int:
-            index = proposal.genotype[decision.path]
+            index = genotype[decision.path]
             transcript.open(decision)
             transcript.answer(decision, index)
             return index
 
-        self.space_at(proposal.index).walk(choose)
+        space.walk(choose)
         return transcript

@@ -55,6 +55,11 @@ class Transcript:
         self._anchor_of: dict[str, int] = {}
         self._counts: dict[str, tuple[int, int]] = {}  # taker -> taken, asked
 
+    @property
+    def next(self) -> tuple[int, float]:
+        """What a step after the last one is fed: the last answer."""
+        return self._next
+
     def open(self, decision: Decision) -> int:
         """Adds the steps before a decision can be answered; returns how many those are."""
         if decision.selection is None:

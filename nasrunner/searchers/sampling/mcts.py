@@ -15,7 +15,7 @@ from nasrunner.core.randomness.draws import Draws
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.surrogates.outliers import ToldRewards
+from nasrunner.searchers.outliers import ToldRewards
 
 Answers = list[tuple[int, int]]
 """The branch taken at each node from the root to a leaf, and how many branches there were."""

@@ -16,9 +16,9 @@ from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.surrogates.acquisition import Acquisition
 from nasrunner.searchers.surrogates.candidates import Candidates
-from nasrunner.searchers.surrogates.outliers import without_outliers
 
 # N = children, C = candidates
 

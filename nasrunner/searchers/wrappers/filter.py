@@ -2,14 +2,15 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import Outcome, Proposal, Report
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
@@ -142,6 +143,21 @@ class Filter(Searcher):
         else:
             self._drop(self._inner_of[proposal.index])
         self._end_round()
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        self.inner.learn_known(outcomes)
+
+    @property
+    def learns_known(self) -> bool:
+        return self.inner.learns_known
+
+    @property
+    def ignores_known(self) -> str | None:
+        return self.inner.ignores_known
+
+    def see(self, networks: Networks) -> None:
+        super().see(networks)
+        self.inner.see(networks)
 
     def report(self, report: Report) -> None:
         self._suggested = None

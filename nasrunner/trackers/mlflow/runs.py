@@ -154,6 +154,8 @@ class StudyRuns:
         counts |= {"cost_s": summary.cost_s, "wall_s": summary.wall_s}
         if summary.baseline is not None and summary.baseline.best is not None:
             counts["best_minus_baseline"] = summary.baseline.best
+        if summary.rank_correlation is not None:
+            counts["prediction_rank_correlation"] = summary.rank_correlation
         known = {
             "nasrunner.reason": summary.reason,
             "mlflow.note.content": text.study_note(self.study_id, summary),

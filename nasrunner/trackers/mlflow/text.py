@@ -138,6 +138,8 @@ def study_note(study_id: str, summary: Summary | None) -> str:
         ends = f"; {summary.about_ends}" if summary.about_ends else ""
         told = f"{counts or 'none'}{ends}{'; beside them ' if beside else ''}{beside}"
         parts.append(f"Ended: {summary.reason}. Children: {told}.")
+    if summary is not None and summary.about_predictions:
+        parts.append(f"{summary.about_predictions}.")
     if summary is not None and summary.began_with is not None:
         parts.append(f"Began with {_cell(summary.began_with)}.")
     if summary is not None and summary.failure is not None:

@@ -28,6 +28,8 @@ def reinforce(space: SearchSpace, seed: int = 0, **changes: Any) -> PolicyGradie
         "entropy_bonus": 0.0,
         "replicas": None,
         "batches_per_update": 1,
+        "predictor_weight": 0.0,
+        "adversarial_weight": 0.0,
         "objective": Reinforce(),
     }
     return PolicyGradient(**{**arguments, **changes}, space=space, seed=seed)
@@ -233,6 +235,7 @@ def test_decisions_of_one_kind_share_a_head_wherever_they_stand() -> None:
     controller = Controller(
         load_space("mlp").signature(),
         has_selections=False,
+        predicts=False,
         hidden_units=35,
         num_layers=2,
         init_range=0.08,

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal, Searcher
+from nasrunner.searchers.outliers import ToldRewards, without_outliers
 from nasrunner.searchers.surrogates.ngrams import basic_modules
-from nasrunner.searchers.surrogates.outliers import ToldRewards, without_outliers
 from tests.searchers.worlds import SEARCHERS, Loop, load_space, make_searcher, reward_of, run
 from tests.toys import chain
 

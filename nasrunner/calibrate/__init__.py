@@ -1,0 +1,1 @@
+"""The command ``nasrunner-calibrate``: how cheap rankings of children agree with the full one."""

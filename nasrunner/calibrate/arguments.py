@@ -1,0 +1,113 @@
+"""The arguments of ``nasrunner-calibrate``: key=value, as everywhere in the project."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from nasrunner.command_line import truth
+from nasrunner.core.errors import ConfigError, suggest
+
+HELP = """\
+nasrunner-calibrate trains a random sample of a space for real, and tells how well cheap rankings
+agree with the rewards: Kendall's tau with 95 % intervals over children, Spearman's rho, and costs.
+
+  nasrunner-calibrate space=mlp data=mnist what=predictors
+  nasrunner-calibrate space=small_cnn data=mnist what=proxies num_children=50 trainer.max_epochs=3
+  nasrunner-calibrate space=nasbench201 data=cifar10 trainer=nasbench201 what=predictors
+  nasrunner-calibrate from=outputs/calibration/2026-01-31_12-00-00-000000 what=proxies
+
+  what=predictors   surrogates, which predict children that they were not fitted to, beside
+                    parameters and FLOPs alone; what=proxies: scores of networks with their first
+                    weights on one training batch
+  num_children=30   architectures of the sample, >= 5
+  from=...          a study's folder instead of a space: it goes on if it was broken off, and what
+                    it has trained is the sample; the other what= needs no further training
+  to=...            the study's folder; without it outputs/calibration/<time>
+  trust=true        for from=: also of a stranger's study whose classes could run any code
+
+All else is as for nasrunner: groups, values, experiments. The table is also written to
+calibration-<what>.csv and .json in the study's folder.
+"""
+
+What = Literal["predictors", "proxies"]
+
+_OWN = ("what", "num_children", "from", "to", "trust")
+FEWEST = 5
+
+
+@dataclass(frozen=True)
+class CalibrateArguments:
+    """What the command was given.
+
+    Attributes:
+        what: which cheap rankings are measured.
+        num_children: of the sample; None: not given.
+        source: a study's folder; None: a sample is drawn.
+        to: the folder of the study; None: the usual one.
+        trust: whether a stranger's study is taken with all that it names.
+        overrides: of the configuration.
+    """
+
+    what: What
+    num_children: int | None
+    source: Path | None
+    to: Path | None
+    trust: bool
+    overrides: tuple[str, ...]
+
+
+def parse(given: Sequence[str]) -> CalibrateArguments:
+    """The arguments as given on the command line.
+
+    Raises:
+        ConfigError: one is twice there, has no legal value, or does not go with another.
+    """
+    own: dict[str, str] = {}
+    overrides = []
+    for argument in given:
+        key, equals, value = argument.partition("=")
+        if key not in _OWN:
+            overrides.append(argument)
+            continue
+        if key in own:
+            raise ConfigError(f"{key} is given twice: {own[key]} and {value}")
+        if not equals or not value:
+            raise ConfigError(f"{key} needs a value")
+        own[key] = value
+    legal: tuple[What, ...] = get_args(What)
+    if "what" not in own:
+        raise ConfigError(f"what= is needed: {' or '.join(legal)}")
+    what = next((each for each in legal if each == own["what"]), None)
+    if what is None:
+        raise ConfigError(f"there is no what={own['what']}, {suggest(own['what'], legal)}")
+    set_by_us = ("searcher", "baseline", "max_children", "duplicates")
+    for argument in overrides:
+        key = argument.partition("=")[0].lstrip("+~")
+        if "from" in own:
+            raise ConfigError(f"from= takes the study as it is: {argument} cannot be given with it")
+        if key.partition(".")[0].partition("@")[0] in set_by_us:
+            raise ConfigError(
+                f"{argument}: the sample is a random search without repetitions; its size is "
+                "num_children="
+            )
+    if "from" in own and own.keys() & {"num_children", "to"}:
+        raise ConfigError("from= takes the study as it is: num_children and to are for a new one")
+    return CalibrateArguments(
+        what=what,
+        num_children=_count(own["num_children"]) if "num_children" in own else None,
+        source=Path(own["from"]) if "from" in own else None,
+        to=Path(own["to"]) if "to" in own else None,
+        trust=truth("trust", own.get("trust", "false")),
+        overrides=tuple(overrides),
+    )
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < FEWEST:
+        raise ConfigError(
+            f"num_children must be a whole number >= {FEWEST}: fewer children have no ranking to "
+            f"speak of, got {text}"
+        )
+    return int(text)

@@ -1,0 +1,145 @@
+"""The command: a sample that is trained, and the table of what ranks it."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, spearmanr
+
+from nasrunner.calibrate import command
+from nasrunner.calibrate.arguments import parse
+from nasrunner.calibrate.predicting import NUM_DIVISIONS, NUM_PARTS, divisions, surrogates
+from nasrunner.core.errors import ConfigError
+from nasrunner.study.ledger import read_events
+
+ON_DIGITS = (
+    "data=digits",
+    "tracker=none",
+    "executor=serial",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+)
+SMALL = "space={concat: [{affine: {units: {oneof: [4, 8, 16, 32]}}}, {or: [relu, tanh, sigmoid]}, "
+SMALL += "{affine: {units: 10}}]}"
+
+
+def calibrate(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["nasrunner-calibrate", *arguments])
+    command.main()
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: Any, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        calibrate(monkeypatch, *arguments)
+    assert ended.value.code == 2
+    return str(capsys.readouterr().err)
+
+
+def table(folder: Path, what: str) -> dict[str, dict[str, str]]:
+    lines = (folder / f"calibration-{what}.csv").read_text().splitlines()
+    return {row["ranking"]: row for row in csv.DictReader(lines)}
+
+
+def outcomes(folder: Path) -> list[dict[str, Any]]:
+    """Of what was trained; the random search also proposes what it has proposed before."""
+    events, _ = read_events(folder / "ledger.jsonl")
+    return [e for e in events if e["event"] == "outcome" and e["status"] == "completed"]
+
+
+def test_predictors_and_proxies_are_measured_on_one_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = tmp_path / "study"
+    calibrate(monkeypatch, "what=predictors", "num_children=9", f"to={folder}", SMALL, *ON_DIGITS)
+    recorded = outcomes(folder)
+    assert len(recorded) == 9
+    found = table(folder, "predictors")
+    assert list(found) == ["parameters", "flops", *surrogates(sees_networks=True)]
+    rewards = [each["reward"] for each in recorded]
+    counts = [each["metrics"]["parameters"] for each in recorded]
+    assert float(found["parameters"]["tau"]) == pytest.approx(kendalltau(counts, rewards).statistic)
+    assert float(found["parameters"]["rho"]) == pytest.approx(spearmanr(counts, rewards).statistic)
+    training_s = np.mean([each["cost_s"] for each in recorded])
+    told = json.loads((folder / "calibration-predictors.json").read_text())
+    assert told["training_s"] == pytest.approx(training_s)
+    assert told["num_children"] == 9
+    for row in told["rankings"]:
+        assert row["share_of_training"] == pytest.approx(row["cost_s"] / training_s)
+        assert row["cost_s"] > 0
+    assert "Kendall's τ" in capsys.readouterr().out
+
+    calibrate(monkeypatch, "what=proxies", f"from={folder}")
+    assert outcomes(folder) == recorded  # nothing was trained again
+    scored = table(folder, "proxies")
+    assert {"flops", "synflow", "naswot", "grad_norm"} <= set(scored)
+    for name in ("parameters", "flops"):  # counted by another way
+        assert float(scored[name]["tau"]) == pytest.approx(float(found[name]["tau"]))
+
+
+def test_a_sample_that_was_broken_off_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = tmp_path / "study"
+    calibrate(monkeypatch, "what=predictors", "num_children=7", f"to={folder}", SMALL, *ON_DIGITS)
+    whole = [(each["index"], each["reward"]) for each in outcomes(folder)]
+    ledger = folder / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    at = [place for place, line in enumerate(lines) if '"outcome"' in line][2]
+    ledger.write_text("".join(lines[: at + 1]))
+    calibrate(monkeypatch, "what=predictors", f"from={folder}")
+    assert [(each["index"], each["reward"]) for each in outcomes(folder)] == whole
+
+
+def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -> None:
+    found = list(divisions(11, seed=0))
+    assert len(found) == NUM_PARTS * NUM_DIVISIONS
+    left_out = np.concatenate([part for _, part in found])
+    assert np.bincount(left_out).tolist() == [NUM_DIVISIONS] * 11
+    assert all(sorted([*fitted, *part]) == list(range(11)) for fitted, part in found)
+    assert min(len(part) for _, part in found) >= 2  # or it has no pair
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["space=mlp"], r"what= is needed: predictors or proxies"),
+        (["what=proxy"], r"there is no what=proxy, "),
+        (["what=proxies", "num_children=4"], r"must be a whole number >= 5: .*, got 4"),
+        (["what=proxies", "num_children=many"], r"must be a whole number >= 5: .*, got many"),
+        (["what=proxies", "what=proxies"], r"what is given twice"),
+        (["what=proxies", "searcher=smbo"], r"searcher=smbo: the sample is a random search"),
+        (["what=proxies", "max_children=9"], r"max_children=9: the sample is a random search"),
+        (["what=proxies", "from=x", "space=mlp"], r"space=mlp cannot be given with it"),
+        (["what=proxies", "from=x", "num_children=9"], r"num_children and to are for a new one"),
+    ],
+)
+def test_arguments_that_mean_nothing_are_refused(arguments: list[str], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        parse(arguments)
+
+
+def test_a_space_without_a_ranking_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    to = f"to={tmp_path / 'study'}"
+    few = refused(monkeypatch, capsys, "what=predictors", to, SMALL, *ON_DIGITS)
+    assert "num_children=30: the space has 12 architectures, and each is trained once" in few
+    alike = "space={concat: [{or: [empty, empty, empty, empty, empty]}, {affine: {units: 10}}]}"
+    same = refused(monkeypatch, capsys, "what=proxies", "num_children=5", to, alike, *ON_DIGITS)
+    assert "space: its networks all look the same, 100 of 100 random ones" in same
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_folder_in_use_and_a_study_with_too_few_children_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    told = refused(
+        monkeypatch, capsys, "what=proxies", "num_children=5", f"to={tmp_path}", SMALL, *ON_DIGITS
+    )
+    assert f"to={tmp_path} is not empty: nothing was changed" in told
+    told = refused(monkeypatch, capsys, "what=proxies", f"from={tmp_path}")
+    assert "is no study's folder" in told
