@@ -104,7 +104,8 @@ class GaussianProcess:
     ) -> None:
         for name, values in (("decays", decays), ("noises", noises), ("views", views)):
             if not values:
-                raise ValueError(f"surrogate.{name} must hold at least one, got []")
+                one = "view" if name == "views" else "number"
+                raise ValueError(f"surrogate.{name} must hold at least one {one}, got []")
         # Imported here: the study holds the library it brings to one thread if it is there before
         # the first fit.
         import scipy.linalg.blas  # type: ignore[import-untyped]  # noqa: F401  # ships no types
