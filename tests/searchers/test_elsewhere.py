@@ -145,13 +145,14 @@ def test_a_study_goes_on_with_children_that_its_searcher_would_not_have_proposed
     there = Session(here, elsewhere(make_searcher(name, space, RULES.seed)), duplicates)
     there.crash(num_trained=5)
     recorded, learnt = proposals(here), rewards(here)
-    assert len(recorded) - len(learnt) >= 3  # in flight
+    least = 1 if name == "filter" else 3  # whose rounds may end before all workers have a child
+    assert len(recorded) - len(learnt) >= least  # in flight
     shutil.copytree(here, copied)
     session(here).run()
     found, told = proposals(here), rewards(here)
     assert {index: found[index] for index in recorded} == recorded
     assert {index: told[index] for index in learnt} == learnt
-    assert all(reward == toy_reward(found[index]) for index, reward in told.items())
+    assert all(told[index] == toy_reward(found[index]) for index in told.keys() & trained(here))
     assert len(told.keys() & trained(here)) == NUM_CHILDREN
     session(copied).run()
     assert proposals(copied) == found
