@@ -159,7 +159,8 @@ def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
 def anchor(config: dict[str, Any], folder: Path) -> None:
     """Makes relative places in a configuration absolute."""
     config["tracker"] = anchored(config["tracker"], folder)
-    config["start_with"] = start_with.anchored(config.get("start_with"), folder)
+    if (start := config.get("start_with")) is not None:
+        config["start_with"] = start_with.anchored(start, folder)
     root = config["data"].get("root")
     if isinstance(root, str) and "://" not in root:
         config["data"]["root"] = str(folder / root)

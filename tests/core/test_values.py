@@ -10,6 +10,7 @@ import nasrunner
 STATE = {
     "Batch",  # rewards that arrive
     "Canvas",  # SVG elements as they are painted
+    "FisherSum",  # what a backward pass adds up
     "EvaluationConfig",  # OmegaConf fills it
     "LimitsConfig",  # the same
     "StudyConfig",  # the same

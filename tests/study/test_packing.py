@@ -135,7 +135,7 @@ def test_a_study_that_is_packed_is_shown_exported_and_resumed_as_before(
     assert trained.folder == child_folder(folder, best)
     weights = read_weights(trained)
     assert weights is not None
-    trained.build()[0].load_state_dict(weights.state)
+    trained.build(trained.frozen)[0].load_state_dict(weights.state)
     without = 0 if best else 1
     other = find(str(child_folder(folder, without)), None)
     assert other.proposal == study.children[without].proposal

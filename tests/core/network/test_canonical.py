@@ -28,6 +28,7 @@ from nasrunner.spaces import (
     Residual,
     Share,
     Shared,
+    Sigmoid,
     Tanh,
     Zero,
 )
@@ -111,11 +112,11 @@ def test_any_change_of_what_is_live_changes_it(network: Space) -> None:
             series(network, Tanh(), conv()),
             series(network, Tanh(), conv(kernel_size=1)),
             series(network, Tanh(), conv(filters=5)),
-            series(conv(), Tanh(), network),
+            series(conv(), Sigmoid(), network),
             series(network, Zero()),
-            added(network, series(Tanh(), conv())),
-            Fork((network, series(Tanh(), conv())), "concat"),
-            Fork((series(Tanh(), conv()), network), "concat"),
+            added(network, series(Sigmoid(), conv())),
+            Fork((network, series(Sigmoid(), conv())), "concat"),
+            Fork((series(Sigmoid(), conv()), network), "concat"),
         )
     ]
     assert len(classes(found)) == len(found)

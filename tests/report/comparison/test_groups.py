@@ -254,8 +254,7 @@ def test_scores_are_compared_by_their_proxy_whatever_the_task_rewards(tmp_path):
     recorded(tmp_path / "a", [0.5], trainer=scored)
     recorded(tmp_path / "b", [0.5], trainer=scored, task__reward__metric="val_loss")
     check_comparable(find_studies([tmp_path]))
-    config = find_studies([tmp_path])[0].config
-    assert reward_label(config) == "reward (synflow)"
+    assert reward_label(find_studies([tmp_path])[0]) == "reward (synflow)"
     recorded(tmp_path / "c", [0.5], trainer={**scored, "proxy": "snip"})
     with pytest.raises(ConfigError, match=r'trainer.proxy is "synflow" in the first, "snip"'):
         check_comparable(find_studies([tmp_path]))

@@ -14,6 +14,7 @@ from nasrunner.searchers.policy.replicas import Arrivals
 from nasrunner.searchers.policy.rollout import NumpyController, Rollout
 from nasrunner.searchers.policy.transcript import Transcript, Vocabulary
 from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.study.one_thread import OneThread
 from tests.searchers.worlds import load_space, run
 
 
@@ -184,7 +185,8 @@ def test_number_of_threads_changes_nothing_and_is_left_as_it_was() -> None:
     for num_threads in (1, 2):
         torch.set_num_threads(num_threads)
         searcher = reinforce(load_space("mlp"), hidden_units=35, children_per_replica=8)
-        run(searcher, 16)
+        with OneThread().held():  # as in a study
+            run(searcher, 16)
         assert torch.get_num_threads() == num_threads
         weights.append([weight.tolist() for weight in searcher.controller.parameters()])
     torch.set_num_threads(before)
