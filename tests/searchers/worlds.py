@@ -49,8 +49,8 @@ HURRY: dict[str, dict[str, Any]] = {
     "smbo": {"num_random": 3},
     "smbo_lstm": {
         "num_random": 3,
-        "refit_growth": 0.3,
-        "surrogate": {"hidden_units": 16, "num_members": 2, "num_steps": 60, "learning_rate": 0.05},
+        "refit_growth": 1.0,
+        "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 20, "learning_rate": 0.1},
     },
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
