@@ -99,6 +99,10 @@ class Predicted(Searcher):
         self._num_to_fit = 0
         self._num_fitted = 0
 
+    def _threshold(self) -> float:
+        """The quantile of the rewards measured, by halves, whose differences are finite."""
+        return 2 * float(np.quantile(np.array(self.rewards) / 2, self.quantile))
+
     @property
     def is_ready(self) -> bool:
         return self.inner.is_ready
@@ -116,7 +120,7 @@ class Predicted(Searcher):
         reward = self._prediction(inside.genotype)
         if reward is None:
             return inside
-        is_poor = reward < float(np.quantile(self.rewards, self.quantile))
+        is_poor = reward < self._threshold()
         # A stream that neither the inner searcher nor the fit draws from.
         is_honest = self.rng(index).spawn(2)[1].random() < self.honest_share
         kind = inside.kind if is_honest or not is_poor else "estimate"
