@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from nasrunner.core.errors import SpaceError
@@ -72,10 +71,18 @@ class Tracer(ABC, Generic[V]):
 
     ``Space.trace`` of a module calls these methods, as its network's ``forward`` would compute. A
     tracer says what a value is: the node of a graph, or what is known of the paths that lead there.
+
+    Args:
+        labels: what each label stands for around what is traced; None: there are none.
+
+    Attributes:
+        labels: what each stands for where tracing is now.
+        used: the modules that labels from outside what is traced stood for in it.
     """
 
-    labels: Mapping[str, "Traceable"] = MappingProxyType({})
-    """What each label stands for where tracing is now."""
+    def __init__(self, labels: Mapping[str, "Traceable"] | None = None) -> None:
+        self.labels: Mapping[str, Traceable] = labels or {}
+        self.used: dict[str, Traceable] = {}
 
     def run(self, part: "Traceable", x: V) -> V:
         """What comes out of a part of the network."""
@@ -93,11 +100,19 @@ class Tracer(ABC, Generic[V]):
         self.labels = {**before, label: module}
         out = self.run(body, x)
         self.labels = before
+        self.used.pop(label, None)
         return out
 
     def meaning(self, label: str) -> "Traceable":
         """The module that a label stands for."""
-        return self.labels[label]
+        self.used[label] = module = self.labels[label]
+        return module
+
+    def original(self, part: "Traceable") -> "Traceable":
+        """The part that is in the place of one that only stands for another."""
+        while (other := part.stands_for(self)) is not None:
+            part = other
+        return part
 
     @abstractmethod
     def apply(self, part: "Traceable", x: V) -> V:

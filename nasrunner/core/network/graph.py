@@ -115,8 +115,7 @@ class Known:
         if found is None or any(labels.get(name) is not each for name, each in found.uses.items()):
             if not self.is_again(key):
                 return None
-            tracer = GraphTracer(self)
-            tracer.labels = labels
+            tracer = GraphTracer(self, labels)
             found = tracer.values(part, part.trace(tracer, tracer.input(shape)))
             if len(self.parts) >= _MOST_PARTS_KEPT:
                 self.parts.clear()
@@ -130,22 +129,22 @@ class GraphTracer(Tracer[int]):
 
     Args:
         known: of the parts of networks.
+        labels: what labels stand for around what is traced.
 
     Attributes:
         operations: the label of what each value is the result of.
         inputs: numbers of the values that it takes; of sums and products in no order.
         shapes: of one example.
         is_zero: whether it is zero, whatever comes in.
-        used: the modules that labels stood for.
     """
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, labels: Mapping[str, Traceable] | None = None) -> None:
+        super().__init__(labels)
         self.known = known
         self.operations: list[str] = []
         self.inputs: list[tuple[int, ...]] = []
         self.shapes: list[InShape] = []
         self.is_zero: list[bool] = []
-        self.used: dict[str, Traceable] = {}
         self._is_one: list[bool] = []
         self._found: dict[tuple[str, tuple[int, ...]], int] = {}
 
@@ -154,8 +153,7 @@ class GraphTracer(Tracer[int]):
         return self._value(INPUT, (), shape)
 
     def run(self, part: Traceable, x: int) -> int:
-        while (other := part.stands_for(self)) is not None:
-            part = other
+        part = self.original(part)
         if part.is_one_operation():
             return self.apply(part, x)
         if not part.is_transparent and not self.is_zero[x]:
@@ -165,19 +163,9 @@ class GraphTracer(Tracer[int]):
         return part.trace(self, x)
 
     def repeat(self, part: Traceable, times: int, x: int) -> int:
-        while (other := part.stands_for(self)) is not None:
-            part = other
+        part = self.original(part)
         self.known.is_again((id(part), hashable(self.shapes[x])))
         return super().repeat(part, times, x)
-
-    def sharing(self, label: str, module: Traceable, body: Traceable, x: int) -> int:
-        out = super().sharing(label, module, body, x)
-        self.used.pop(label, None)
-        return out
-
-    def meaning(self, label: str) -> Traceable:
-        self.used[label] = module = self.labels[label]
-        return module
 
     def apply(self, part: Traceable, x: int) -> int:
         operation = self.known.operation(part, self.shapes[x])

@@ -268,17 +268,15 @@ class _Paths(Tracer[_Value]):
     """Follows the paths through a part of a network."""
 
     def __init__(self, statistics: Statistics, labels: Mapping[str, Traceable]) -> None:
+        super().__init__(labels)
         self.statistics = statistics
-        self.labels = labels
         self.parts: list[_Part] = []
-        self.used: dict[str, Traceable] = {}
 
     def run(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
 
     def repeat(self, part: Traceable, times: int, x: _Value) -> _Value:
-        while (other := part.stands_for(self)) is not None:
-            part = other
+        part = self.original(part)
         known = self.statistics.part(part, x.shape, self)
         if times > 1 and known.out_shape != x.shape:
             return super().repeat(part, times, x)
@@ -293,15 +291,6 @@ class _Paths(Tracer[_Value]):
 
     def apply(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
-
-    def sharing(self, label: str, module: Traceable, body: Traceable, x: _Value) -> _Value:
-        out = super().sharing(label, module, body, x)
-        self.used.pop(label, None)
-        return out
-
-    def meaning(self, label: str) -> Traceable:
-        self.used[label] = module = self.labels[label]
-        return module
 
     def zero(self, x: _Value) -> _Value:
         return _Value(x.shape, 0.0, self.statistics.no_counts_3K, 0)
