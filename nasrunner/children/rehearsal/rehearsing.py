@@ -388,8 +388,8 @@ def _unknown_monitor(trainer: pl.Trainer, error: BaseException) -> str | None:
         names = list(trainer.callback_metrics)
         if isinstance(monitor, str) and monitor not in names and monitor in str(error):
             return (
-                f"trainer.callbacks: {type(callback).__name__} has monitor={monitor}, which is "
-                f"never logged, {suggest(monitor, names)}"
+                f"trainer.callbacks: {type(callback).__name__} has monitor={monitor}, which is not "
+                f"logged when it looks, {suggest(monitor, names)}"
             )
     return None
 

@@ -82,8 +82,8 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         (
             [f"trainer.callbacks={callback('EarlyStopping', monitor='val_acc')}"],
             {},
-            r"trainer.callbacks: EarlyStopping has monitor=val_acc, which is never logged, did you "
-            r"mean 'val_accuracy'\? Legal: train_loss, val_accuracy, val_loss$",
+            r"trainer.callbacks: EarlyStopping has monitor=val_acc, which is not logged when it "
+            r"looks, did you mean 'val_accuracy'\? Legal: train_loss, val_accuracy, val_loss$",
         ),
         (
             [
@@ -91,7 +91,7 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
                 "trainer.enable_checkpointing=true",
             ],
             {},
-            r"callbacks: ModelCheckpoint has monitor=val_acc, which is never logged, did you mean",
+            r"ModelCheckpoint has monitor=val_acc, which is not logged when it looks, did you mean",
         ),
         (["trainer.max_epochs=0"], {}, r"trainer.max_epochs must be int >= 1 or -1 or null, got 0"),
         (
@@ -198,7 +198,7 @@ def test_what_would_break_every_child_is_one_sentence(overrides, arguments, mess
                 f"trainer.callbacks={ON_EPOCH_END}",
             ],
             "LoaderBlobs",
-            r"conditioned on metric `val_loss` which is not available",
+            r"EarlyStopping has monitor=val_loss, which is not logged when it looks",
         ),
         (
             [
@@ -206,7 +206,7 @@ def test_what_would_break_every_child_is_one_sentence(overrides, arguments, mess
                 f"trainer.callbacks={callback('EarlyStopping', monitor='train_loss')}",
             ],
             "LoaderBlobs",
-            r"conditioned on metric `train_loss` which is not available",
+            r"EarlyStopping has monitor=train_loss, which is not logged when it looks",
         ),
         (
             [
