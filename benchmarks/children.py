@@ -1,5 +1,6 @@
 """Children as the benchmarks train them: from the shipped YAML, without a study."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch.nn import functional
 from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.lightning import LightningTrainer
 from nasrunner.compose.construct import construct
-from nasrunner.core import Genotype, Proposal, SearchSpace
+from nasrunner.core import Genotype, Outcome, Proposal, SearchSpace, Train
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.pictures.drawing import draw
 
@@ -58,10 +59,12 @@ def trainer_of(space: SearchSpace, config: dict[str, Any]) -> LightningTrainer:
     )
 
 
-def run(train: Callable[[Proposal], Any], genotype: Genotype | None = None) -> None:
-    """Trains the child."""
-    outcome = train(Proposal(0, genotype or {}))
-    assert outcome.status == "completed", outcome.error
+def run(train: Train, genotype: Genotype | None = None) -> Outcome:
+    """Trains the child; exits with its error when it fails."""
+    (outcome,) = train([Proposal(0, genotype or {})])
+    if outcome.status != "completed":
+        sys.exit(f"a child {outcome.status}: {outcome.error}")
+    return outcome
 
 
 @torch.no_grad()

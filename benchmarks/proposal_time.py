@@ -44,8 +44,11 @@ from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, Sear
 from nasrunner.core.order import Place, rollout
 from nasrunner.spaces.language.parsing import parse_space
 
-LEFT_OUT = ("cmaes", "gp", "exhaustive", "ppo", "reinforce")
+LEFT_OUT = ("cmaes", "gp", "exhaustive", "ppo", "reinforce", "smbo_lstm")
 """Not by default: they take minutes for the history, or end with the space."""
+
+WRAPPERS = ("filter", "predicted")
+"""Not at all: what they take is another searcher's."""
 
 QUICK_MS = (0.1, 0.1)
 IN_SHAPES = {"nasbench201": (3, 32, 32), "nasbench_macro": (3, 32, 32)}
@@ -218,7 +221,8 @@ def study_s(num_children: int) -> float:
 
 def main() -> None:
     """Prints the three tables."""
-    found = sorted(path.stem for path in (config_dir() / "searcher").glob("*.yaml"))
+    every = sorted(path.stem for path in (config_dir() / "searcher").glob("*.yaml"))
+    found = [name for name in every if name not in WRAPPERS]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

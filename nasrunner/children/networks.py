@@ -113,6 +113,8 @@ class SpaceNetworks:
                 found = self._measured(part, in_shape)
             except SpaceError as error:
                 found = error
+            if len(self._sizes) >= _MOST_KEPT:
+                self._sizes.clear()
             self._sizes[part, given] = found
         if isinstance(found, SpaceError):
             raise found

@@ -83,13 +83,13 @@ def test_a_sample_that_was_broken_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     folder = tmp_path / "study"
-    calibrate(monkeypatch, "what=predictors", "num_children=7", f"to={folder}", SMALL, *ON_DIGITS)
+    calibrate(monkeypatch, "what=proxies", "num_children=5", f"to={folder}", SMALL, *ON_DIGITS)
     whole = [(each["index"], each["reward"]) for each in outcomes(folder)]
     ledger = folder / "ledger.jsonl"
     lines = ledger.read_text().splitlines(keepends=True)
     at = [place for place, line in enumerate(lines) if '"outcome"' in line][2]
     ledger.write_text("".join(lines[: at + 1]))
-    calibrate(monkeypatch, "what=predictors", f"from={folder}")
+    calibrate(monkeypatch, "what=proxies", f"from={folder}")
     assert [(each["index"], each["reward"]) for each in outcomes(folder)] == whole
 
 

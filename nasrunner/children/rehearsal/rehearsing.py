@@ -15,26 +15,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers.logger import DummyLogger
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch import nn
 
-from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.fit.batches import BatchCheck, batches_of, last_batch_size
-from nasrunner.children.fit.loading import LoadedData, is_in_memory
-from nasrunner.children.fit.measuring import LastValidation, Measuring
-from nasrunner.children.fit.memory_format import is_channels_last
-from nasrunner.children.fit.module import ChildModule
-from nasrunner.children.fit.network_training import interruptible, sigterm_first
-from nasrunner.children.fit.patience import patience
-from nasrunner.children.inputs import Inputs, zeros
-from nasrunner.children.progress.attempts import Line
-from nasrunner.children.rehearsal.shortened import on_one_device, shortened
+from nasrunner.children.fit.loading import is_in_memory
+from nasrunner.children.inputs import zeros
+from nasrunner.children.rehearsal.first_step import FirstStep, NetworkError
+from nasrunner.children.rehearsal.shortened import on_one_device
 from nasrunner.children.rehearsal.telling import one_line, told_of_data
-from nasrunner.children.settings.arguments import has_users_callbacks, make_trainer, remarks
+from nasrunner.children.settings.arguments import make_trainer, remarks
 from nasrunner.children.settings.length import (
     Length,
     check_ends,
@@ -42,11 +32,9 @@ from nasrunner.children.settings.length import (
     check_validated,
     limited,
 )
-from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.tasks import Task, make_task
-from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
-from nasrunner.core.errors import suggest
+from nasrunner.core import ConfigError, DataError, InShape, SearchSpace
 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
@@ -57,10 +45,6 @@ _CHANGING_BATCHES = (
     "on_after_batch_transfer",
 )
 """Methods of a data module between its loaders and a step."""
-
-
-class NetworkError(Exception):
-    """A network broke in its own forward pass: other networks of the space may not."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +140,14 @@ class ChildRehearsal:
             ConfigError: training fails for a reason that is not one network's.
             DataError: no child can be trained on the batches.
         """
+        step = FirstStep(
+            self.config, self.in_shape, self.construct, self.data, self.length, self.is_rewarded
+        )
         broken: list[NetworkError] = []
         for frozen in self.networks:
             try:
                 with tempfile.TemporaryDirectory(prefix="nasrunner-rehearsal-") as folder:
-                    said = self._train(frozen, Path(folder))
+                    said = step.train(frozen, Path(folder))
                 return [*remarks(self.config["trainer"], self.trainer), *said]
             except NetworkError as error:
                 broken.append(error)
@@ -270,100 +257,6 @@ class ChildRehearsal:
                     "another batch size, or data.drop_last=true"
                 ) from error
 
-    def _train(self, frozen: SearchSpace, folder: Path) -> list[str]:
-        per_epoch, construct = self.length.batches_per_epoch, self.construct
-        settings = shortened(self.config["trainer"], per_epoch)
-        task = make_task(self.config, construct)
-        measuring = Measuring(keeps_weights=has_users_callbacks(settings))
-        trainer = make_trainer(
-            settings,
-            folder,
-            construct,
-            [*patience(settings, task), LastValidation(measuring)],
-            first=[measuring],
-        )
-        _without_traces(trainer, folder)
-        network, _ = frozen.build(self.in_shape)
-        set_epsilon(network, settings["batch_norm_epsilon"])
-        lines: list[Line] = []
-        schedule = Schedule(self.config["scheduler"], construct)
-        module = _FirstStep(
-            _Traced(network),
-            task,
-            lambda parameters: construct(self.config["optimizer"], "optimizer", parameters),
-            schedule,
-            lambda: self.length,
-            lambda line: None,
-            lines.append,
-            is_channels_last=is_channels_last(settings["channels_last"], network, self.in_shape),
-            is_fast=False,
-        )
-        module.check = BatchCheck.of(self.config, task, self.data)
-        loaded = LoadedData(self.data, is_fast=False).attach(trainer)
-        try:
-            with interruptible(), sigterm_first(trainer):
-                trainer.fit(module, datamodule=loaded)
-        except (KeyboardInterrupt, SIGTERMException, NetworkError, NasRunnerError):
-            raise
-        except torch.OutOfMemoryError:
-            return []  # of this network
-        except FloatingPointError as error:
-            module.diverged = str(error)
-        except BaseException as error:
-            raise ConfigError(_unknown_monitor(trainer, error) or _explained(error)) from error
-        finally:
-            self.data.trainer = None
-        if module.diverged is not None and module.holds_nan:
-            raise DataError(f"data: a batch holds NaN, and so does its loss: {module.diverged}")
-        if module.diverged is not None:
-            return []  # of this network and its first weights
-        measured = {name for line in lines for name in line}
-        if self.is_rewarded and task.reward.metric not in measured:
-            raise ConfigError(
-                f"task.reward.metric: {task.reward.metric!r} was not measured in a first epoch; "
-                f"measured were {', '.join(sorted(measured))}"
-            )
-        said = schedule.remark(trainer.lr_scheduler_configs[0].scheduler, self.length)
-        return [] if said is None else [said]
-
-
-class _FirstStep(ChildModule):
-    """Looks at each batch before it is trained on."""
-
-    check: BatchCheck
-    holds_nan = False
-
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor | None:
-        self._look_at(batch)
-        return super().training_step(batch, batch_idx)
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._look_at(batch)
-        super().validation_step(batch, batch_idx)
-
-    def _look_at(self, batch: Any) -> None:
-        self.check(batch)
-        x, target, *_ = batch
-        parts = [*(x.values() if isinstance(x, Mapping) else [x]), target]
-        self.holds_nan |= any(bool(part.isnan().any()) for part in parts)
-
-
-class _Traced(nn.Module):
-    """A network whose own failures can be told from all others."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Inputs) -> torch.Tensor:
-        try:
-            out: torch.Tensor = self.network(x)
-        except (KeyboardInterrupt, torch.OutOfMemoryError):
-            raise
-        except BaseException as error:
-            raise NetworkError(f"{type(error).__name__}: {error}") from error
-        return out
-
 
 def _len(loader: Any) -> int | None:
     """The batches of an epoch; None where the loader does not say how many."""
@@ -371,39 +264,3 @@ def _len(loader: Any) -> int | None:
         return len(loader)
     except TypeError:
         return None
-
-
-def _without_traces(trainer: pl.Trainer, folder: Path) -> None:
-    """Keeps a rehearsal out of the user's loggers and checkpoints."""
-    trainer.loggers = [DummyLogger() for _ in trainer.loggers]
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, ModelCheckpoint):
-            callback.dirpath = str(folder)
-
-
-def _unknown_monitor(trainer: pl.Trainer, error: BaseException) -> str | None:
-    """Tells that a callback has failed for want of the metric that it looks at; None: none has."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        monitor = getattr(callback, "monitor", None)
-        names = list(trainer.callback_metrics)
-        if isinstance(monitor, str) and monitor not in names and monitor in str(error):
-            return (
-                f"trainer.callbacks: {type(callback).__name__} has monitor={monitor}, which is not "
-                f"logged when it looks, {suggest(monitor, names)}"
-            )
-    return None
-
-
-def _explained(error: BaseException) -> str:
-    """A failure of training in one sentence, with the key to change where it is known."""
-    text = one_line(error)
-    if "gradient clipping" in text and "fused" in text:
-        return (
-            "trainer.gradient_clip_val clips no gradients that the optimizer scales itself, as a "
-            "fused one does with trainer.precision=*-mixed; legal: optimizer.fused=false, or "
-            "trainer.precision=32-true"
-        )
-    where = "a first step of training fails"
-    if isinstance(error, MisconfigurationException):
-        where = "trainer: Lightning refuses the configuration"
-    return f"{where}: {type(error).__name__}: {text}"

@@ -1,9 +1,11 @@
 """A filter: what a searcher proposes is estimated first, and the best estimates are trained."""
 
 import dataclasses
-import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
@@ -13,6 +15,8 @@ from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.surrogates.smbo import Surrogate
+from nasrunner.searchers.wrappers.scored import FEWEST, ScoredNetworks, predicted
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class Filter(Searcher):
     trained, as far as there are workers for it. Abdelfattah et al. 2021, arXiv:2101.08134, section
     3.3, warm a search up so; here each round of it is filtered.
 
+    What is best is said by one score; or, once children were trained, by a surrogate to which all
+    scores of an estimate are features beside those of the network, see ``ScoredNetworks``.
+
     The inner searcher counts its proposals without gaps, whatever has become of those before.
 
     Args:
@@ -47,6 +54,9 @@ class Filter(Searcher):
         num_estimates: n: proposals of a round.
         num_trained: q: how many of them are trained, at most n.
         proxy: the metric of an estimate that is compared, higher is better; None: its reward.
+        ranks_by: ``score`` compares that; ``surrogate`` what the surrogate expects of a child,
+            once it has ``FEWEST`` rewards of this study.
+        surrogate: makes a ``Surrogate`` from ``space=``.
 
     Raises:
         ValueError: q is larger than n.
@@ -59,6 +69,8 @@ class Filter(Searcher):
         num_estimates: Count,
         num_trained: Count,
         proxy: str | None,
+        ranks_by: Literal["score", "surrogate"],
+        surrogate: Callable[..., Surrogate],
         space: Space,
         seed: Seed,
     ) -> None:
@@ -72,11 +84,14 @@ class Filter(Searcher):
         self.num_estimates = num_estimates
         self.num_trained = num_trained
         self.proxy = proxy
+        self.surrogate = surrogate(space=space) if ranks_by == "surrogate" else None
         self._inner_of: dict[int, int] = {}
         self._outer_of: list[int] = []  # by the inner one's number: where it was proposed last
         self._round: list[Candidate] = []
         self._num_waiting = 0  # of the round, for their estimates
         self._scores: dict[Key, float] = {}  # of everything that was estimated
+        self._estimates: dict[Key, Mapping[str, float]] = {}  # all the scores, for a surrogate
+        self._rewards: dict[Key, tuple[Genotype, float]] = {}  # of what was estimated and trained
         self._chosen: list[Candidate] = []  # to be trained, best first
         self._trained: set[Key] = set()
         self._suggested: tuple[Proposal | None] | None = None  # of the inner one, as it is
@@ -128,10 +143,15 @@ class Filter(Searcher):
         if proposal.kind == "estimate":
             metrics = outcome.metrics
             score = outcome.reward if self.proxy is None else metrics.get(self.proxy)
+            key = key_of(proposal.genotype)
             if score is not None:
-                self._scores[key_of(proposal.genotype)] = score
+                self._scores[key] = score
+                self._estimates[key] = metrics
             self._num_waiting -= 1
         else:
+            key = key_of(proposal.genotype)
+            if key in self._scores:
+                self._rewards[key] = proposal.genotype, outcome.known_reward
             inside = self.inner.pending[self._inner_of[proposal.index]]
             self.inner.observe(dataclasses.replace(outcome, proposal=inside))
         self._end_round()
@@ -158,6 +178,8 @@ class Filter(Searcher):
     def see(self, networks: Networks) -> None:
         super().see(networks)
         self.inner.see(networks)
+        if hasattr(self.surrogate, "networks"):
+            self.surrogate.networks = ScoredNetworks(networks, self._estimates)
 
     def report(self, report: Report) -> None:
         self._suggested = None
@@ -217,22 +239,26 @@ class Filter(Searcher):
         is_full = len(self._round) >= self.num_estimates
         if not is_full and self.inner.is_ready and self._suggestion() is not None:
             return
-        chosen: dict[Key, Candidate] = {}
-        for candidate in sorted(self._round, key=self._place):
+        new: dict[Key, Candidate] = {}
+        for candidate in self._round:
             key = key_of(candidate.genotype)
-            is_new = key in self._scores and key not in self._trained
-            if is_new and len(chosen) < self.num_trained:
-                chosen.setdefault(key, candidate)
-        self._chosen.extend(chosen.values())
+            if key in self._scores and key not in self._trained:
+                new.setdefault(key, candidate)
+        self._chosen.extend(self._ranked(list(new.values()))[: self.num_trained])
         ended, self._round = self._round, []
         for candidate in ended:
             if candidate not in self._chosen:
                 self._drop(candidate.inner)
         self._suggested = None
 
-    def _place(self, candidate: Candidate) -> tuple[float, int]:
-        """The best estimate first; of equal ones what was proposed first."""
-        return -self._scores.get(key_of(candidate.genotype), -math.inf), candidate.inner
+    def _ranked(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Those with scores, best first; of equal ones what was proposed first."""
+        scores_C = np.array([self._scores[key_of(each.genotype)] for each in candidates])
+        if self.surrogate is not None and candidates and len(self._rewards) >= FEWEST:
+            genotypes = [candidate.genotype for candidate in candidates]
+            rng = self.rng(self.num_proposed).spawn(1)[0]  # a stream that no proposal draws from
+            scores_C = predicted(self.surrogate, self._rewards, genotypes, rng)
+        return [candidates[place] for place in np.argsort(-scores_C, kind="stable")]
 
 
 def _kind_of(proposal: Proposal) -> str:

@@ -2,11 +2,13 @@
 
 import functools
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nasrunner.core import (
@@ -20,10 +22,14 @@ from nasrunner.core import (
     Searcher,
     Train,
 )
+from nasrunner.core.network.known import Description
+from nasrunner.core.order import key_of
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
 from nasrunner.searchers.wrappers.filter import Filter
+from nasrunner.searchers.wrappers.scored import ScoredNetworks
 from tests.contracts.searchers import MedianStopping, Wrapper
 from tests.contracts.test_kinds import CountingExecutor
 from tests.searchers.test_schedules import growing
@@ -73,8 +79,27 @@ class EstimatingTrainer(ToyTrainer):
         return Estimating(self.is_failing)
 
 
-def made(inner: Any = RandomSearch, n: int = 10, q: int = 3, proxy: str | None = "synflow") -> Any:
-    return functools.partial(Filter, searcher=inner, num_estimates=n, num_trained=q, proxy=proxy)
+PROCESS = functools.partial(
+    GaussianProcess, decays=[0.5, 2.0], noises=[0.001, 0.1], views=["genotype", "network", "both"]
+)
+
+
+def made(
+    inner: Any = RandomSearch,
+    n: int = 10,
+    q: int = 3,
+    proxy: str | None = "synflow",
+    ranks_by: str = "score",
+) -> Any:
+    return functools.partial(
+        Filter,
+        searcher=inner,
+        num_estimates=n,
+        num_trained=q,
+        proxy=proxy,
+        ranks_by=ranks_by,
+        surrogate=PROCESS,
+    )
 
 
 SMALL = functools.partial(RegularizedEvolution, population_size=4, tournament_size=2)
@@ -243,13 +268,14 @@ def test_more_estimates_than_are_sent_together_are_still_one_round(tmp_path: Pat
     assert study.executor.submitted == [4, 4, 2, 1] * 2
 
 
+@pytest.mark.parametrize("ranks_by", ["score", "surrogate"])
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("dies_after", [7, 14, 26, 47, 60])
 def test_a_killed_study_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, slots: int, dies_after: int
+    tmp_path: Path, slots: int, dies_after: int, ranks_by: str
 ) -> None:
-    run(tmp_path / "whole", made(SMALL), slots=slots).run()
-    parts = run(tmp_path / "parts", made(SMALL), slots=slots)
+    run(tmp_path / "whole", made(SMALL, ranks_by=ranks_by), slots=slots).run()
+    parts = run(tmp_path / "parts", made(SMALL, ranks_by=ranks_by), slots=slots)
     append, left = parts.ledger.append, iter(range(dies_after))
 
     def dies(*arguments: Any, **more: Any) -> None:
@@ -260,7 +286,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(
     parts.ledger.append = dies  # type: ignore[method-assign]
     with pytest.raises(Crash):
         parts.run()
-    run(tmp_path / "parts", made(SMALL), slots=slots).run()
+    run(tmp_path / "parts", made(SMALL, ranks_by=ranks_by), slots=slots).run()
     found = genotypes(tmp_path / "parts", "train")
     assert len(found) == len(events(tmp_path / "whole", "outcome")) - kinds(
         tmp_path / "whole"
@@ -285,6 +311,69 @@ def test_every_searcher_can_be_the_inner_one(tmp_path: Path, name: str) -> None:
     run(tmp_path, made(inner, n=6, q=2), chain(4), max_children=10).run()
     assert events(tmp_path, "proposed")[: len(before)] == before
     assert len(genotypes(tmp_path, "train")) == 10
+
+
+class Unseen:
+    """Networks that are all alike: what tells children apart is their genotypes and scores."""
+
+    identifies = False
+
+    def describe(self, genotypes: Sequence[Genotype]) -> Description:
+        return Description((), np.zeros((len(genotypes), 0)), np.ones(len(genotypes), dtype=bool))
+
+    def identity(self, genotype: Genotype) -> str:
+        raise AssertionError
+
+
+def best_ranked(ranks_by: str, told: str) -> list[float]:
+    """Rewards of a search whose estimates say ``told`` of them beside a proxy that says nothing."""
+    searcher = made(n=20, q=4, proxy="snip", ranks_by=ranks_by)(space=chain(12), seed=0)
+    searcher.see(Unseen())
+    hidden = {}
+    rewards = []
+    while len(rewards) < 24:
+        proposal = searcher.propose()
+        # Of no answer more than of another: a surrogate that sees genotypes alone learns nothing.
+        key = json.dumps(proposal.genotype, sort_keys=True)
+        reward = hidden.setdefault(key, (zlib.crc32(key.encode()) % 1000) / 1000)
+        if proposal.kind == "train":
+            rewards.append(reward)
+            searcher.observe(Outcome(proposal, "completed", reward))
+        else:
+            score = {"well": 1 - reward, "nothing": 0.5}[told]
+            searcher.observe(Outcome(proposal, "completed", 0.0, {"snip": 0.0, "synflow": score}))
+    return rewards[4:]  # the first round knows of no reward
+
+
+def test_a_surrogate_learns_what_scores_say_whatever_their_sign() -> None:
+    """The highest reward has the lowest score: by that alone the worst would be trained."""
+    by_surrogate = best_ranked("surrogate", "well")
+    assert np.mean(by_surrogate) > 0.8
+    assert np.mean(best_ranked("surrogate", "nothing")) < 0.7
+    assert np.mean(best_ranked("score", "well")) < 0.7
+
+
+def test_a_surrogate_waits_for_rewards_from_which_an_order_can_be_learnt() -> None:
+    searcher = made(n=6, q=3, proxy=None, ranks_by="surrogate")(space=chain(12), seed=0)
+    searcher.see(Unseen())
+    searcher.surrogate.fit = None  # calling it would fail
+    for _ in range(2):
+        estimates = [searcher.propose() for _ in range(6)]
+        for each in estimates:
+            searcher.observe(Outcome(each, "completed", estimate_of(each.genotype)))
+        trained = [searcher.propose() for _ in range(3)]
+        ordered = sorted(estimates, key=lambda each: -estimate_of(each.genotype))
+        assert [each.genotype for each in trained] == [each.genotype for each in ordered[:3]]
+
+
+def test_scores_stand_among_the_statistics_of_networks() -> None:
+    known, other = {"a": 0}, {"a": 1}
+    networks = ScoredNetworks(Unseen(), {key_of(known): {"synflow": np.sinh(3.0), "snip": -1.0}})
+    found = networks.describe([other, known])
+    assert found.names == ("estimates/snip", "estimates/synflow")
+    assert np.isnan(found.rows_NF[0]).all()
+    np.testing.assert_allclose(found.rows_NF[1], [-np.arcsinh(1.0), 3.0])
+    assert networks.describe([other]).names == found.names  # whoever is described
 
 
 def test_a_searcher_of_other_things_than_plain_trainings_is_refused(tmp_path: Path) -> None:

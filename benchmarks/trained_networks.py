@@ -1,0 +1,164 @@
+"""What the default searcher gains by seeing networks that are trained: regret, paired over seeds.
+
+    NASRUNNER_DATA=… python benchmarks/trained_networks.py --world mlp --seeds 16
+    NASRUNNER_DATA=… python benchmarks/trained_networks.py --world cnn --seeds 8
+
+Each seed searches twice as benchmarks/network_views.py does, with genotypes alone and with the
+views that ship, but here every child is trained: MLPs (conf/space/mlp.yaml) on 2,000 images of
+MNIST, small CNNs (conf/space/small_cnn.yaml) on the digits of 8x8 pixels or, with ``cnn_mnist``, on
+the same 2,000 images. An architecture is trained once, with first weights of its own, and its
+outcome kept in --kept for whichever search comes to it, so that a search is interrupted and gone on
+with as one likes.
+
+A cell shows the mean regret ± its standard error: the best validation accuracy of all children that
+were ever trained here less the best that the search has found, in percent points. The last rows are
+the ratio of the means with a 95 % interval (percentiles of 10,000 bootstraps over seeds), and of
+how many seeds the searcher that sees networks was ahead, level and behind.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from children import configured, shipped_space, trainer_of
+from children import run as train
+
+from nasrunner.children.lightning import LightningTrainer
+from nasrunner.children.networks import SpaceNetworks
+from nasrunner.compose.construct import construct
+from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
+
+# S = seeds, B = budgets
+
+BUDGETS = (10, 20, 40)
+SMALL_MNIST = (
+    "data.validation_examples=58000",  # leaves 2,000 to train on
+    "trainer.limit_val_batches=2",  # 4,096 images
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is searched, on what."""
+
+    space: str
+    data: str
+    overrides: tuple[str, ...] = field(default=())
+
+
+CASES = {
+    "mlp": Case("mlp", "mnist", (*SMALL_MNIST, "trainer.max_epochs=8")),
+    "cnn": Case("small_cnn", "digits", ("trainer.max_epochs=6",)),
+    "cnn_mnist": Case("small_cnn", "mnist", (*SMALL_MNIST, "trainer.max_epochs=3")),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """A space, what trains its children, and what looks at its networks."""
+
+    space: SearchSpace
+    trainer: LightningTrainer
+    networks: SpaceNetworks
+
+    def trained(self, proposal: Proposal, kept: Path) -> Outcome:
+        """A child's outcome, trained unless it was before."""
+        path = kept / f"{proposal.hash}.json"
+        if path.is_file():
+            return Outcome(proposal, "completed", reward=json.loads(path.read_text())["reward"])
+        with tempfile.TemporaryDirectory() as folder:
+            outcome = train(self.trainer.task(Path(folder), 0), proposal.genotype)
+        reward = outcome.known_reward
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_text(json.dumps({"reward": reward, "genotype": proposal.genotype}))
+        written.rename(path)
+        return Outcome(proposal, "completed", reward=reward)
+
+
+@cache
+def world(name: str) -> World:
+    """The world of a case; made once a process."""
+    case = CASES[name]
+    config = configured("optimizer.lr=0.001", *case.overrides, data=case.data, optimizer="adam")
+    space = shipped_space(case.space, config["data"]["num_outputs"])
+    trainer = trainer_of(space, config)
+    return World(space, trainer, SpaceNetworks(space, trainer.in_shape, "float32", identifies=True))
+
+
+def run(name: str, kept: Path, views: list[str] | None, seed: int) -> list[float]:
+    """The best rewards of one search at all budgets."""
+    torch.set_num_threads(1)
+    here = world(name)
+    config: dict[str, Any] = configured(searcher="smbo")["searcher"]
+    if views is not None:
+        config = {**config, "surrogate": {**config["surrogate"], "views": views}}
+    searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
+    searcher.see(here.networks)
+    rewards: list[float] = []
+    while len(rewards) < BUDGETS[-1]:
+        proposal = searcher.propose()
+        assert proposal is not None
+        identity = here.networks.identity(proposal.genotype)
+        outcome = here.trained(replace(proposal, identity=identity), kept)
+        searcher.observe(outcome)
+        rewards.append(outcome.known_reward)
+    best = np.maximum.accumulate(rewards)
+    return [float(best[budget - 1]) for budget in BUDGETS]
+
+
+def main() -> None:
+    """Searches with and without networks, and prints the regrets."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--world", choices=CASES, required=True)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--kept", type=Path, help="folder of outcomes; default: a temporary one")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        kept: Path = (arguments.kept or Path(temporary)) / arguments.world
+        kept.mkdir(parents=True, exist_ok=True)
+        searched = partial(run, arguments.world, kept)
+        with ProcessPoolExecutor(arguments.processes) as pool:
+            found_SB = [
+                np.array(list(pool.map(partial(searched, views), range(arguments.seeds))))
+                for views in (["genotype"], None)
+            ]
+        outcomes = [json.loads(path.read_text())["reward"] for path in kept.glob("*.json")]
+    report(arguments.world, max(outcomes), len(outcomes), *found_SB)
+
+
+def report(name: str, best: float, trained: int, before_SB: Any, after_SB: Any) -> None:
+    """Prints the table."""
+    print(f"{name}: {trained} architectures trained, the best {100 * best:.2f} %\n")
+    print(f"| compared by | {' | '.join(map(str, BUDGETS))} |\n|{'---|' * (len(BUDGETS) + 1)}")
+    regrets = [100 * (best - each_SB) for each_SB in (before_SB, after_SB)]
+    for title, regrets_SB in zip(("genotypes", "networks, too"), regrets, strict=True):
+        errors_B = regrets_SB.std(axis=0, ddof=1) / np.sqrt(len(regrets_SB))
+        cells = [
+            f"{m:.3f} ± {e:.3f}" for m, e in zip(regrets_SB.mean(axis=0), errors_B, strict=True)
+        ]
+        print(f"| {title} | {' | '.join(cells)} |")
+    drawn = np.random.default_rng(0).integers(len(before_SB), size=(10_000, len(before_SB)))
+    ratios = regrets[1].mean(axis=0) / regrets[0].mean(axis=0)
+    low_B, high_B = np.percentile(
+        regrets[1][drawn].mean(axis=1) / regrets[0][drawn].mean(axis=1), [2.5, 97.5], axis=0
+    )
+    cells = [f"{r:.2f} [{a:.2f}, {b:.2f}]" for r, a, b in zip(ratios, low_B, high_B, strict=True)]
+    print(f"| ratio | {' | '.join(cells)} |")
+    signs_SB = np.sign(after_SB - before_SB)
+    cells = [" / ".join(str((each == sign).sum()) for sign in (1, 0, -1)) for each in signs_SB.T]
+    print(f"| ahead / level / behind | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
