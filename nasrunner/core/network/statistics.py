@@ -33,36 +33,45 @@ Measure = Callable[[Traceable, InShape], Measured]
 """Measures a module that is one operation; raises SpaceError where it is impossible."""
 
 
+_Number = tuple[float, float, float, float, float]
+"""Of numbers how many, their sum, the largest of -x, of x, and the last."""
+
+
 class _Part(NamedTuple):
     """What is known of a part of a network that takes an input of one shape.
 
     Attributes:
         paths: how many live ones lead through it; 0: zeros come out, whatever comes in.
         counts_3K: of each kind of operation on a path the smallest, mean and largest number.
-        numbers_5A: of live operations' arguments the count, sum, largest of -x and x, and last.
+        numbers: of live operations' arguments, by their columns.
         parameters: of live operations.
         flops: likewise.
         out_shape: of what comes out.
+        is_in_place: whether all that is in it keeps the shape of its input; on another shape that
+            all of it keeps, nothing but parameters and FLOPs differs.
     """
 
     paths: float
     counts_3K: np.ndarray
-    numbers_5A: np.ndarray
+    numbers: Mapping[int, _Number]
     parameters: int
     flops: int
     out_shape: InShape
+    is_in_place: bool
 
     def repeated(self, times: int) -> "_Part":
         """The part so many times in series."""
-        numbers_5A = self.numbers_5A.copy()
-        numbers_5A[:2] *= times
         return _Part(
             self.paths**times,
             self.counts_3K * times,
-            numbers_5A,
+            {
+                column: (count * times, total * times, *others)
+                for column, (count, total, *others) in self.numbers.items()
+            },
             self.parameters * times,
             self.flops * times,
             self.out_shape,
+            self.is_in_place,
         )
 
 
@@ -76,6 +85,36 @@ class _Kept(NamedTuple):
     """
 
     known: _Part
+    part: Traceable
+    uses: Mapping[str, Traceable]
+
+
+class _Run(NamedTuple):
+    """A part that was applied while another was traced.
+
+    Attributes:
+        part: it.
+        times: in series.
+        is_live: whether it is on a path to what comes out.
+    """
+
+    part: Traceable
+    times: int
+    is_live: bool
+
+
+class _InPlace(NamedTuple):
+    """What is known of a part in which all keeps the shape of its input.
+
+    Attributes:
+        known: it, but for parameters and FLOPs.
+        runs: what is in it.
+        part: whose id it is found by, which lasts as long as it is kept.
+        uses: as of ``_Kept``.
+    """
+
+    known: _Part
+    runs: Sequence[_Run]
     part: Traceable
     uses: Mapping[str, Traceable]
 
@@ -125,38 +164,74 @@ class Statistics:
         """
         while True:
             whole = self._look(network, self.in_shape, {}).known
-            if max(len(self.kinds), len(self.arguments)) <= self.capacity:
+            if len(self.kinds) <= self.capacity:
                 return self._row(whole)
-            self.capacity = 2 * max(len(self.kinds), len(self.arguments))
+            self.capacity = 2 * len(self.kinds)
             self._begin()
 
     def _begin(self) -> None:
         self.no_counts_3K = np.zeros((3, self.capacity))
-        self.no_numbers_5A = np.zeros((5, self.capacity))
-        self.no_numbers_5A[2:4] = -np.inf
         self.operations: dict[Hashable, _Part] = {}
         self.parts: dict[Hashable, _Kept] = {}
+        self.in_place: dict[int, _InPlace] = {}
+
+    def known(self, part: Traceable, shape: InShape) -> _Part | None:
+        """What is known of a part whatever labels stand for; None: look at it."""
+        if type(shape) is not tuple:
+            return None
+        kept = self.parts.get((id(part), shape))
+        return None if kept is None or kept.uses else kept.known
 
     def part(self, part: Traceable, shape: InShape, of: "_Paths") -> _Part:
         """What is known of a part of a network that is being traced."""
         given = hashable(shape)
         key = id(part), given
         labels, kept = of.labels, self.parts.get(key)
-        if kept is None or any(labels[name] is not each for name, each in kept.uses.items()):
+        if kept is None or not _is_same(kept.uses, labels):
             kept = self._look(part, shape, labels)
-            if len(self.parts) >= _MOST_KEPT:
-                self.parts.clear()
-            self.parts[key] = kept
+            self.keep(kept, shape)
         if kept.uses:
             of.used.update(kept.uses)
         return kept.known
 
+    def keep(self, kept: "_Kept", shape: InShape) -> None:
+        """Keeps what was found out of a part on an input of this shape."""
+        if len(self.parts) >= _MOST_KEPT:
+            self.parts.clear()
+        self.parts[id(kept.part), hashable(shape)] = kept
+
     def _look(self, part: Traceable, shape: InShape, labels: Mapping[str, Traceable]) -> "_Kept":
         if part.is_one_operation():
             return _Kept(self._operation(part, shape), part, {})
-        tracer = _Paths(self, labels)
+        before = self.in_place.get(id(part))
+        if before is not None and _is_same(before.uses, labels):
+            found = self._resized(before, shape, labels)
+            if found is not None:
+                return _Kept(found, part, before.uses)
+        tracer = _Paths(self, labels, shape)
         out = part.trace(tracer, _Value(shape, 1.0, self.no_counts_3K, 0))
-        return _Kept(tracer.summary(out), part, tracer.used)
+        known = tracer.summary(out)
+        if known.is_in_place:
+            if len(self.in_place) >= _MOST_KEPT:
+                self.in_place.clear()
+            runs = tracer.runs_to(out)
+            self.in_place[id(part)] = _InPlace(known, runs, part, tracer.used)
+        return _Kept(known, part, tracer.used)
+
+    def _resized(
+        self, before: _InPlace, shape: InShape, labels: Mapping[str, Traceable]
+    ) -> _Part | None:
+        """What is known of a part on another shape; None: not all of it keeps that, too."""
+        tracer = _Paths(self, labels, shape)
+        parameters = flops = 0
+        for part, times, is_live in before.runs:
+            known = self.known(part, shape) or self.part(part, shape, tracer)
+            if not known.is_in_place:
+                return None
+            if is_live:
+                parameters += times * known.parameters
+                flops += times * known.flops
+        return before.known._replace(parameters=parameters, flops=flops, out_shape=shape)
 
     def _operation(self, part: Traceable, shape: InShape) -> _Part:
         given = hashable(shape)
@@ -171,17 +246,22 @@ class Statistics:
         return found
 
     def _counted(self, part: Traceable, shape: InShape) -> _Part:
-        counts_3K, numbers_5A = self.no_counts_3K.copy(), self.no_numbers_5A.copy()
+        counts_3K = self.no_counts_3K.copy()
+        numbers: dict[int, _Number] = {}
         title = part.title()
         for kind in dict.fromkeys((title, part.text())):
             self._count(kind, counts_3K)
         for name, value in part.shown_arguments():
-            self._count_inside(value, f"{title}.{name}", counts_3K, numbers_5A)
+            self._count_inside(value, f"{title}.{name}", counts_3K, numbers)
         measured = self.measure(part, shape)
-        return _Part(1.0, counts_3K, numbers_5A, *measured)
+        return _Part(1.0, counts_3K, numbers, *measured, measured.out_shape == shape)
 
     def _count_inside(
-        self, value: Any, name: str, counts_3K: np.ndarray, numbers_5A: np.ndarray
+        self,
+        value: Any,
+        name: str,
+        counts_3K: np.ndarray,
+        numbers: dict[int, _Number],
     ) -> None:
         """Counts what stands in an argument: numbers, names in lists, modules."""
         if isinstance(value, bool):
@@ -189,22 +269,18 @@ class Statistics:
         if isinstance(value, int | float):
             number = math.copysign(math.log1p(abs(value)), value)
             column = self.arguments.setdefault(name, len(self.arguments))
-            if column < self.capacity:
-                count, total, least, most, _ = numbers_5A[:, column]
-                numbers_5A[:, column] = (
-                    *(count + 1, total + number),
-                    *(max(least, -number), max(most, number), number),
-                )
+            one = (1.0, number, -number, number, number)
+            numbers[column] = _joined(numbers[column], one) if column in numbers else one
         elif isinstance(value, Space):
             self._count(value.title(), counts_3K)
             for inner, each in value.shown_arguments():
-                self._count_inside(each, f"{value.title()}.{inner}", counts_3K, numbers_5A)
+                self._count_inside(each, f"{value.title()}.{inner}", counts_3K, numbers)
         elif isinstance(value, list | tuple):
             for each in value:
                 if isinstance(each, str):
                     self._count(f"{name}={each}", counts_3K)
                 else:
-                    self._count_inside(each, name, counts_3K, numbers_5A)
+                    self._count_inside(each, name, counts_3K, numbers)
 
     def _count(self, kind: str, counts_3K: np.ndarray) -> None:
         column = self.kinds.setdefault(kind, len(self.kinds))
@@ -238,10 +314,13 @@ class Statistics:
         return names, np.concatenate([each.reshape(num_rows, -1) for each in blocks], axis=1)
 
     def _row(self, whole: _Part) -> "Row":
+        numbers_5A = np.zeros((5, len(self.arguments)))
+        if whole.numbers:
+            numbers_5A[:, list(whole.numbers)] = np.array(list(whole.numbers.values())).T
         return Row(
             (whole.parameters, whole.flops, whole.paths),
             whole.counts_3K[:, : len(self.kinds)],
-            whole.numbers_5A[:, : len(self.arguments)],
+            numbers_5A,
         )
 
 
@@ -251,7 +330,7 @@ class Row(NamedTuple):
     Attributes:
         totals: parameters, FLOPs and paths.
         counts_3K: as of ``_Part``.
-        numbers_5A: likewise.
+        numbers_5A: likewise; zeros where there is no such number.
     """
 
     totals: tuple[float, float, float]
@@ -265,29 +344,43 @@ _NUMBERS = ("mean", "smallest", "largest", "last")
 
 
 class _Paths(Tracer[_Value]):
-    """Follows the paths through a part of a network."""
+    """Follows the paths through a part of a network that takes an input of this shape."""
 
-    def __init__(self, statistics: Statistics, labels: Mapping[str, Traceable]) -> None:
+    def __init__(
+        self, statistics: Statistics, labels: Mapping[str, Traceable], shape: InShape
+    ) -> None:
         super().__init__(labels)
         self.statistics = statistics
+        self.shape = shape
         self.parts: list[_Part] = []
+        self.runs: list[tuple[Traceable, int, int]] = []  # with the bit in ``behind``, or 0
+        self.is_in_place = type(shape) is tuple
 
     def run(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
 
     def repeat(self, part: Traceable, times: int, x: _Value) -> _Value:
-        part = self.original(part)
-        known = self.statistics.part(part, x.shape, self)
+        known = self.statistics.known(part, x.shape)
+        if known is None:
+            original = self.original(part)
+            known = self.statistics.part(original, x.shape, self)
+            if original is not part and not self.used:  # whatever labels stand for
+                self.statistics.keep(_Kept(known, part, {}), x.shape)
+            part = original
         if times > 1 and known.out_shape != x.shape:
             return super().repeat(part, times, x)
+        if not known.is_in_place or x.shape != self.shape:
+            self.is_in_place = False
         if not x.paths or not known.paths:
+            self.runs.append((part, times, 0))
             return _Value(known.out_shape, 0.0, self.statistics.no_counts_3K, 0)
         if times > 1:
             known = known.repeated(times)
-        behind = x.behind | 1 << len(self.parts)
+        bit = 1 << len(self.parts)
         self.parts.append(known)
+        self.runs.append((part, times, bit))
         counts_3K = x.counts_3K + known.counts_3K
-        return _Value(known.out_shape, x.paths * known.paths, counts_3K, behind)
+        return _Value(known.out_shape, x.paths * known.paths, counts_3K, x.behind | bit)
 
     def apply(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
@@ -315,24 +408,26 @@ class _Paths(Tracer[_Value]):
         return self._joined(values, stacked_shape([value.shape for value in values]))
 
     def shape_of(self, value: _Value) -> InShape:
+        self.is_in_place = False  # on another shape it may go on in another way
         return value.shape
+
+    def runs_to(self, out: _Value) -> list[_Run]:
+        """All that was applied, and whether it is on a path to this value."""
+        return [_Run(part, times, bool(out.behind & bit)) for part, times, bit in self.runs]
 
     def summary(self, out: _Value) -> _Part:
         """What is known of the part whose output this is."""
         live = [part for i, part in enumerate(self.parts) if out.behind >> i & 1]
-        if not live:
-            return _Part(out.paths, out.counts_3K, self.statistics.no_numbers_5A, 0, 0, out.shape)
-        numbers_5A = live[0].numbers_5A
-        if len(live) > 1:
-            numbers_L5A = np.array([part.numbers_5A for part in live])
-            last_A = (numbers_L5A[::-1, 0] > 0).argmax(axis=0)
-            numbers_5A = np.empty_like(numbers_5A)
-            numbers_L5A[:, :2].sum(axis=0, out=numbers_5A[:2])
-            numbers_L5A[:, 2:4].max(axis=0, out=numbers_5A[2:4])
-            numbers_5A[4] = numbers_L5A[len(live) - 1 - last_A, 4, np.arange(len(last_A))]
-        parameters = sum(part.parameters for part in live)
-        flops = sum(part.flops for part in live)
-        return _Part(out.paths, out.counts_3K, numbers_5A, parameters, flops, out.shape)
+        is_in_place = self.is_in_place and out.shape == self.shape
+        numbers: dict[int, _Number] = {}
+        parameters = flops = 0
+        for part in live:
+            parameters += part.parameters
+            flops += part.flops
+            for column, new in part.numbers.items():
+                old = numbers.get(column)
+                numbers[column] = new if old is None else _joined(old, new)
+        return _Part(out.paths, out.counts_3K, numbers, parameters, flops, out.shape, is_in_place)
 
     def _joined(self, values: Sequence[_Value], shape: InShape) -> _Value:
         live = [value for value in values if value.paths]
@@ -349,3 +444,19 @@ class _Paths(Tracer[_Value]):
             np.maximum(counts_3K[2], value.counts_3K[2], out=counts_3K[2])
             behind |= value.behind
         return _Value(shape, paths, counts_3K, behind)
+
+
+def _joined(old: _Number, new: _Number) -> _Number:
+    """What is known of numbers of which the new ones come last."""
+    return (
+        old[0] + new[0],
+        old[1] + new[1],
+        old[2] if old[2] > new[2] else new[2],
+        old[3] if old[3] > new[3] else new[3],
+        new[4],
+    )
+
+
+def _is_same(uses: Mapping[str, Traceable], labels: Mapping[str, Traceable]) -> bool:
+    """Whether the labels that were used stand for the same modules as then."""
+    return not uses or all(labels[name] is each for name, each in uses.items())

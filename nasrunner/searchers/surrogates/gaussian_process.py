@@ -1,7 +1,7 @@
 """Gaussian process over the decisions of a genotype."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -147,14 +147,10 @@ class GaussianProcess:
         ]
         if len(targets_N) > _FEW:
             every_other = {view: each[::2, ::2] for view, each in seen.items()}
-            halves = _factored(grid, every_other, targets_N[::2])
-            least = max(half.log_likelihood for half in halves) - _FAR_BEHIND
-            grid = [
-                each
-                for each, half in zip(grid, halves, strict=True)
-                if half.log_likelihood >= least
-            ]
-        kernels = _factored(grid, seen, targets_N)
+            halves = [half.log_likelihood for half in _factored(grid, every_other, targets_N[::2])]
+            least = max(halves) - _FAR_BEHIND
+            grid = [each for each, half in zip(grid, halves, strict=True) if half >= least]
+        kernels = _likeliest(_factored(grid, seen, targets_N))
         likelihoods_K = np.array([kernel.log_likelihood for kernel in kernels])
         shares_K = np.exp(likelihoods_K - likelihoods_K.max())
         shares_K[shares_K < _LEAST_SHARE * shares_K.sum()] = 0
@@ -221,18 +217,19 @@ def _factored(
     grid: Sequence[tuple["View", float, float]],
     distances: Mapping["View", np.ndarray],
     targets_N: np.ndarray,
-) -> list[_Kernel]:
+) -> Iterator[_Kernel]:
     """The kernel of each view, decay and noise; those of a view and decay one after another."""
     num_children = len(targets_N)
     squares = float(targets_N @ targets_N)
     bordered = np.empty((num_children + 1, num_children + 1))
     bordered[-1, :-1] = bordered[:-1, -1] = targets_N
     diagonal = bordered.ravel()[: -1 : num_children + 2]
-    kernels: list[_Kernel] = []
+    before = None
     for view, decay, noise in grid:
-        if not kernels or (kernels[-1].view, kernels[-1].decay) != (view, decay):
+        if before != (view, decay):
             np.exp(-decay * distances[view], out=bordered[:-1, :-1])
             ones_N = diagonal.copy()
+            before = view, decay
         diagonal[:] = ones_N + noise
         bordered[-1, -1] = 2 * squares / noise + 1  # more than yᵀ (K + ν I)⁻¹ y: positive definite
         factor = np.linalg.cholesky(bordered)  # its last row is L⁻¹ y
@@ -240,10 +237,18 @@ def _factored(
         variance = max(float(whitened_N @ whitened_N) / num_children, 1e-12)
         log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
         log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
-        kernels.append(
-            _Kernel(view, decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
-        )
-    return kernels
+        yield _Kernel(view, decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
+
+
+def _likeliest(kernels: Iterable[_Kernel]) -> list[_Kernel]:
+    """Those that may have enough of the mixture; of others, which are large, none is kept."""
+    kept: list[_Kernel] = []
+    least = -math.inf
+    for kernel in kernels:
+        if kernel.log_likelihood >= least:
+            kept.append(kernel)
+            least = max(least, kernel.log_likelihood + math.log(_LEAST_SHARE))
+    return kept
 
 
 def _distances(left_NF: np.ndarray, right_CF: np.ndarray) -> np.ndarray:
