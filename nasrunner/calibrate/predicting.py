@@ -31,7 +31,7 @@ _FOREST = {
 def surrogates(*, sees_networks: bool) -> dict[str, Mapping[str, Any]]:
     """The surrogates by name, as searchers ship them; no searcher ships the forest."""
     process = _shipped("smbo")
-    views = {"genotype": ["genotype"], "network": ["network"], "both": process["views"]}
+    views = {"genotype": ["genotype"], "network": ["network"], "all": process["views"]}
     if not sees_networks:
         views = {"genotype": ["genotype"]}
     return {

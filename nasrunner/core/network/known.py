@@ -15,6 +15,10 @@ NETWORK = "network:"
 """What an identity of a network begins with, and with it that of a child trained to its end."""
 
 
+EXACT = "exact/"
+"""What the names of features begin with that tell operations of a kind apart by their arguments."""
+
+
 @dataclass(frozen=True)
 class Description:
     """Networks as rows of numbers.
@@ -29,6 +33,12 @@ class Description:
     names: tuple[str, ...]
     rows_NF: np.ndarray
     is_possible_N: np.ndarray
+
+    def of_kinds(self) -> "Description":
+        """Without the features that tell operations of a kind apart by their arguments."""
+        kept = [place for place, name in enumerate(self.names) if not name.startswith(EXACT)]
+        names = tuple(self.names[place] for place in kept)
+        return Description(names, self.rows_NF[:, kept], self.is_possible_N)
 
 
 class Networks(Protocol):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nasrunner.core.network.known import EXACT
 from nasrunner.core.shapes import InShape, Shape, hashable
 from nasrunner.core.space import Space
 from nasrunner.core.tracing import Traceable, Tracer, largest_shape, stacked_shape
@@ -65,8 +66,8 @@ class _Part(NamedTuple):
             self.paths**times,
             self.counts_3K * times,
             {
-                column: (count * times, total * times, *others)
-                for column, (count, total, *others) in self.numbers.items()
+                column: (times * count, times * total, least, most, last)
+                for column, (count, total, least, most, last) in self.numbers.items()
             },
             self.parameters * times,
             self.flops * times,
@@ -139,9 +140,10 @@ class Statistics:
     """Describes networks by numbers, the same ones for every network of a space.
 
     They are of the live part of a network, which is on a path from its input to its output: log
-    parameters, log FLOPs and the log number of paths; of each kind of operation the smallest, mean
-    and largest count on a path; of each numeric argument of a kind the mean, smallest, largest and
-    last of its operations' logarithms.
+    parameters, log FLOPs and the log number of paths; of each kind of operation, and of each
+    operation with its arguments (``EXACT``), the smallest, mean and largest count on a path; of
+    each numeric argument of a kind the mean, smallest, largest and last of its operations'
+    logarithms.
 
     Args:
         measure: measures an operation.
@@ -249,8 +251,9 @@ class Statistics:
         counts_3K = self.no_counts_3K.copy()
         numbers: dict[int, _Number] = {}
         title = part.title()
-        for kind in dict.fromkeys((title, part.text())):
-            self._count(kind, counts_3K)
+        self._count(title, counts_3K)
+        if (text := part.text()) != title:
+            self._count(EXACT + text, counts_3K)
         for name, value in part.shown_arguments():
             self._count_inside(value, f"{title}.{name}", counts_3K, numbers)
         measured = self.measure(part, shape)
@@ -308,7 +311,7 @@ class Statistics:
         numbers_N4A = np.stack([means_NA, -least_NA, most_NA, last_NA], axis=1)
         np.copyto(numbers_N4A, np.nan, where=count_NA[:, None] == 0)
         names = [*_TOTALS]
-        names += [f"{what} count of {kind}" for what in _COUNTS for kind in self.kinds]
+        names += [_count_of(what, kind) for what in _COUNTS for kind in self.kinds]
         names += [f"{what} of {name}" for what in _NUMBERS for name in self.arguments]
         blocks = (np.log1p(totals_N3), counts_N3K, numbers_N4A)
         return names, np.concatenate([each.reshape(num_rows, -1) for each in blocks], axis=1)
@@ -460,3 +463,9 @@ def _joined(old: _Number, new: _Number) -> _Number:
 def _is_same(uses: Mapping[str, Traceable], labels: Mapping[str, Traceable]) -> bool:
     """Whether the labels that were used stand for the same modules as then."""
     return not uses or all(labels[name] is each for name, each in uses.items())
+
+
+def _count_of(what: str, kind: str) -> str:
+    """The name of a feature."""
+    prefix, kind = (EXACT, kind.removeprefix(EXACT)) if kind.startswith(EXACT) else ("", kind)
+    return f"{prefix}{what} count of {kind}"

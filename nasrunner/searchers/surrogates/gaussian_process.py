@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrunner.core.annotations import Above
 from nasrunner.core.decision import Genotype
-from nasrunner.core.network.known import Networks
+from nasrunner.core.network.known import Description, Networks
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.encoding import Encoding
 from nasrunner.searchers.surrogates.network_encoding import NetworkEncoding
@@ -61,8 +61,13 @@ class _Posterior:
     kernel: _Kernel
 
 
-View = Literal["genotype", "network", "both"]
+View = Literal["genotype", "network", "kinds", "both"]
 """What two children are compared by."""
+
+_OF_NETWORKS: tuple[View, ...] = ("network", "kinds")
+"""Views with an encoding of networks of their own."""
+
+_BOTH: tuple[View, View] = ("genotype", "network")
 
 
 class GaussianProcess:
@@ -71,7 +76,9 @@ class GaussianProcess:
     Rasmussen & Williams 2006, algorithm 2.1. Children are compared by their genotypes, over the
     features of ``Encoding``: on decisions that are not ordered this is the diffusion kernel of
     Kondor & Lafferty 2002, which falls with the number of decisions that differ. Or by their
-    networks, over those of ``NetworkEncoding``; or by both, the mean of the two distances, each in
+    networks, over those of ``NetworkEncoding``: all of them (``network``), or without those that
+    tell operations of a kind apart but by the numbers in their arguments (``kinds``); or by both
+    genotypes and networks, the mean of the two distances, each in
     units of its largest. The posteriors under all views, θ and ν are mixed in
     proportion to their marginal likelihood, s² maximised over, so that a few children do not make
     it certain of one kernel. Snoek et al. 2012, arXiv:1206.2944, section 3.2, average acquisitions
@@ -114,11 +121,11 @@ class GaussianProcess:
         self.noises = noises
         self.views = views
         self.encoding = Encoding(space)
-        self.network_encoding = NetworkEncoding()
+        self.network_encodings = {view: NetworkEncoding() for view in _OF_NETWORKS}
         self.noise: float | None = None
         self.networks: Networks | None = None
-        self._rows: dict[str, np.ndarray] = {}
-        self._largest: dict[str, float] = {}
+        self._rows: dict[View, np.ndarray] = {}
+        self._largest: dict[View, float] = {}
         self._mixture: list[_Posterior] = []
 
     @property
@@ -165,10 +172,11 @@ class GaussianProcess:
         """Mean (C,) and standard deviation (C,) of the reward without its noise."""
         from scipy.linalg.blas import dtrsm  # imported when this was made
 
-        rows = {"genotype": self.encoding.transform(genotypes)}
-        if "network" in self._rows:
-            assert self.networks is not None
-            rows["network"] = self.network_encoding.transform(self.networks.describe(genotypes))
+        rows: dict[View, np.ndarray] = {"genotype": self.encoding.transform(genotypes)}
+        if len(self._rows) > 1:
+            for view, described in self._described(genotypes).items():
+                if view in self._rows:
+                    rows[view] = self.network_encodings[view].transform(described)
         seen = self._viewed({name: _distances(own, rows[name]) for name, own in self._rows.items()})
         mean_C, square_C = np.zeros(len(genotypes)), np.zeros(len(genotypes))
         for one in self._mixture:
@@ -188,29 +196,39 @@ class GaussianProcess:
             found[one.kernel.view] = found.get(one.kernel.view, 0.0) + one.share
         return found
 
-    def _encoded(self, genotypes: Sequence[Genotype]) -> dict[str, np.ndarray]:
+    def _encoded(self, genotypes: Sequence[Genotype]) -> dict[View, np.ndarray]:
         """The children's rows by what they are of."""
         self.encoding.fit(genotypes)
-        rows = {"genotype": self.encoding.transform(genotypes)}
+        rows: dict[View, np.ndarray] = {"genotype": self.encoding.transform(genotypes)}
         if self.networks is not None and self.looks_at_networks:
-            described = self.networks.describe(genotypes)
-            of_networks_NF = self.network_encoding.fit(described, genotypes)
-            if of_networks_NF.shape[1]:
-                rows["network"] = of_networks_NF
+            for view, described in self._described(genotypes).items():
+                found_NF = self.network_encodings[view].fit(described, genotypes)
+                is_known = any(np.array_equal(found_NF, each) for each in rows.values())
+                if found_NF.shape[1] and not is_known:
+                    rows[view] = found_NF
         return rows
 
-    def _viewed(self, distances: Mapping[str, np.ndarray]) -> dict[View, np.ndarray]:
+    def _described(self, genotypes: Sequence[Genotype]) -> dict[View, Description]:
+        """What each view that is of networks sees of them."""
+        assert self.networks is not None
+        given = self.networks.describe(genotypes)
+        found: dict[View, Description] = {}
+        if "network" in self.views or "both" in self.views:
+            found["network"] = given
+        if "kinds" in self.views:
+            found["kinds"] = given.of_kinds()
+        return found
+
+    def _viewed(self, distances: Mapping[View, np.ndarray]) -> dict[View, np.ndarray]:
         """The distances of each view that there is, from those of genotypes and of networks."""
-        if "network" not in distances:
-            return {"genotype": distances["genotype"]}
         seen: dict[View, np.ndarray] = {}
         for view in self.views:
-            if view == "both":
-                halves = (each / (2 * self._largest[name]) for name, each in distances.items())
+            if view == "both" and "network" in distances:
+                halves = (distances[name] / (2 * self._largest[name]) for name in _BOTH)
                 seen[view] = np.add(*halves)
-            else:
+            elif view in distances:
                 seen[view] = distances[view]
-        return seen
+        return seen or {"genotype": distances["genotype"]}
 
 
 def _factored(

@@ -54,7 +54,7 @@ class Filter(Searcher):
         num_estimates: n: proposals of a round.
         num_trained: q: how many of them are trained, at most n.
         proxy: the metric of an estimate that is compared, higher is better; None: its reward.
-        ranks_by: ``score`` compares that; ``surrogate`` what the surrogate expects of a child,
+        ranks_by: ``score`` compares that; ``surrogate`` draws from what the surrogate predicts,
             once it has ``FEWEST`` rewards of this study.
         surrogate: makes a ``Surrogate`` from ``space=``.
 
@@ -178,7 +178,7 @@ class Filter(Searcher):
     def see(self, networks: Networks) -> None:
         super().see(networks)
         self.inner.see(networks)
-        if hasattr(self.surrogate, "networks"):
+        if self.surrogate is not None and hasattr(self.surrogate, "networks"):
             self.surrogate.networks = ScoredNetworks(networks, self._estimates)
 
     def report(self, report: Report) -> None:

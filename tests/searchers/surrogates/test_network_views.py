@@ -19,7 +19,7 @@ from tests.searchers.worlds import Loop, make_searcher
 
 UNITS = {"affine": {"units": {"oneof": [8, 16, 32, 64]}}}
 SPACE = {"concat": [UNITS, "relu", UNITS, {"or": ["relu", "tanh"]}, {"affine": {"units": 3}}]}
-VIEWS = ["genotype", "network", "both"]
+VIEWS = ["genotype", "network", "kinds", "both"]
 
 
 def networks_of(space: SearchSpace, *, identifies: bool = True) -> SpaceNetworks:
@@ -48,7 +48,7 @@ def test_a_reward_that_is_of_networks_is_predicted_better_by_them() -> None:
         process.fit(genotypes[:20], targets[:20], np.random.default_rng(0))
         mean, _ = process.predict(genotypes[20:])
         errors[len(views)] = float(((mean - targets[20:]) ** 2).mean())
-    assert errors[3] < 0.5 * errors[1]
+    assert errors[4] < 0.5 * errors[1]
     assert process.shares()["genotype"] < 0.5
 
 
@@ -73,12 +73,47 @@ def test_without_networks_and_where_all_look_the_same_genotypes_alone_count() ->
         process.networks = networks
         process.fit(genotypes, targets, np.random.default_rng(0))
         found.append(process.predict(genotypes[:3]))
-        assert process.shares() == pytest.approx({"genotype": 1.0, "network": 0, "both": 0})
+        assert process.shares() == pytest.approx(
+            {"genotype": 1.0, "network": 0, "kinds": 0, "both": 0}
+        )
     plain = gaussian_process(space, ["genotype"])
     plain.fit(genotypes, targets, np.random.default_rng(0))
     for mean, std in found:
         np.testing.assert_array_equal(mean, plain.predict(genotypes[:3])[0])
         np.testing.assert_array_equal(std, plain.predict(genotypes[:3])[1])
+
+
+def test_kinds_tell_operations_apart_by_their_numbers_alone() -> None:
+    """Widths that were never seen are predicted by those beside them, and are no new kinds."""
+    widths = [4, 8, 16, 32, 64, 128, 256, 512]
+    space = parse_space({"concat": [{"affine": {"units": {"oneof": widths}}}, "relu"]})
+    given = [{"0/affine/units": index} for index in range(8)]
+    targets = np.log(np.array(widths, dtype=float))
+    targets = (targets - targets.mean()) / targets.std()
+    seen, unseen = [0, 1, 2, 4, 5, 7], [3, 6]
+    errors = {}
+    for view in ("network", "kinds"):
+        process = gaussian_process(space, [view])
+        process.networks = networks_of(space)
+        process.fit([given[place] for place in seen], targets[seen], np.random.default_rng(0))
+        assert process.shares() == {view: pytest.approx(1.0)}
+        mean, _ = process.predict([given[place] for place in unseen])
+        errors[view] = float(np.abs(mean - targets[unseen]).max())
+    assert errors["kinds"] < 0.1
+    assert errors["kinds"] < 0.5 * errors["network"]
+
+
+def test_kinds_are_left_out_where_they_are_all_that_there_is() -> None:
+    space = parse_space({"concat": [{"or": ["relu", "tanh"]}] * 3})
+    genotypes = rollouts(space, np.random.default_rng(0), 8)
+    found = []
+    for views in (["network", "kinds"], ["network"]):
+        process = gaussian_process(space, views)
+        process.networks = networks_of(space)
+        process.fit(genotypes, np.linspace(-1, 1, 8), np.random.default_rng(0))
+        found.append(process.predict(genotypes))
+        assert process.shares()["network"] == pytest.approx(1.0)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 def test_features_are_standardised_and_those_that_say_the_same_count_once() -> None:
