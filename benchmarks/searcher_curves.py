@@ -105,7 +105,7 @@ class World:
     def expectation(self, num_children: int) -> float:
         """Of the best of so many independent uniform draws from the table."""
         lookup = self.trainer.lookup
-        rewards_R = np.sort([row[lookup.reward] for row in lookup.table.rows().values()])
+        rewards_R = np.sort([row[lookup.plain.reward] for row in lookup.table.rows().values()])
         below_R = np.arange(len(rewards_R) + 1) / len(rewards_R)
         return float(np.diff(below_R**num_children) @ rewards_R)
 
