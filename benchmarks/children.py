@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ def configured(*overrides: str, **groups: str) -> dict[str, Any]:
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
-def shipped_space(name: str, num_outputs: int = 10) -> SearchSpace:
-    """A space of the project."""
+def shipped_space(
+    name: str, num_outputs: int = 10, hyperparameters: Mapping[str, Any] | None = None
+) -> SearchSpace:
+    """A space of the project, in which these hyperparameters are searched, too."""
     config = OmegaConf.load(CONFIG / "space" / f"{name}.yaml")
     whole = OmegaConf.create({"data": {"num_outputs": num_outputs}, "space": config})
     plain: Any = OmegaConf.to_container(whole, resolve=True)
-    return parse_space(plain["space"])
+    searched = {"hyperparameters": dict(hyperparameters)} if hyperparameters else {}
+    return parse_space({**plain["space"], **searched})
 
 
 def drawn(space: SearchSpace, seed: int) -> Genotype:

@@ -6,7 +6,9 @@
 Each seed searches twice as benchmarks/network_views.py does, with genotypes alone and with the
 views that ship, but here every child is trained: MLPs (conf/space/mlp.yaml) on 2,000 images of
 MNIST, small CNNs (conf/space/small_cnn.yaml) on the digits of 8x8 pixels or, with ``cnn_mnist``, on
-the same 2,000 images. An architecture is trained once, with first weights of its own, and its
+the same 2,000 images; ``mlp_rates`` searches the MLPs together with their learning rate and weight
+decay. With --in-flight several children are trained at once: a proposal is made when the oldest of
+them has ended. An architecture is trained once, with first weights of its own, and its
 outcome kept in --kept for whichever search comes to it, so that a search is interrupted and gone on
 with as one likes.
 
@@ -20,6 +22,8 @@ import argparse
 import json
 import os
 import tempfile
+from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -51,11 +55,21 @@ class Case:
 
     space: str
     data: str
-    overrides: tuple[str, ...] = field(default=())
+    overrides: tuple[str, ...] = ()
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 CASES = {
     "mlp": Case("mlp", "mnist", (*SMALL_MNIST, "trainer.max_epochs=8")),
+    "mlp_rates": Case(
+        "mlp",
+        "mnist",
+        (*SMALL_MNIST, "trainer.max_epochs=8"),
+        {
+            "optimizer.lr": {"loguniform": [1e-4, 1e-1]},
+            "optimizer.weight_decay": {"oneof": [0.0, 1e-5, 1e-3]},
+        },
+    ),
     "cnn": Case("small_cnn", "digits", ("trainer.max_epochs=6",)),
     "cnn_mnist": Case("small_cnn", "mnist", (*SMALL_MNIST, "trainer.max_epochs=3")),
 }
@@ -88,12 +102,14 @@ def world(name: str) -> World:
     """The world of a case; made once a process."""
     case = CASES[name]
     config = configured("optimizer.lr=0.001", *case.overrides, data=case.data, optimizer="adam")
-    space = shipped_space(case.space, config["data"]["num_outputs"])
+    space = shipped_space(case.space, config["data"]["num_outputs"], case.hyperparameters)
     trainer = trainer_of(space, config)
     return World(space, trainer, SpaceNetworks(space, trainer.in_shape, "float32", identifies=True))
 
 
-def run(name: str, kept: Path, views: list[str] | None, seed: int) -> list[float]:
+def run(
+    name: str, kept: Path, num_in_flight: int, views: list[str] | None, seed: int
+) -> list[float]:
     """The best rewards of one search at all budgets."""
     torch.set_num_threads(1)
     here = world(name)
@@ -103,11 +119,13 @@ def run(name: str, kept: Path, views: list[str] | None, seed: int) -> list[float
     searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
     searcher.see(here.networks)
     rewards: list[float] = []
+    in_flight: deque[Proposal] = deque()
     while len(rewards) < BUDGETS[-1]:
-        proposal = searcher.propose()
-        assert proposal is not None
-        identity = here.networks.identity(proposal.genotype)
-        outcome = here.trained(replace(proposal, identity=identity), kept)
+        while len(in_flight) < num_in_flight:
+            proposal = searcher.propose()
+            assert proposal is not None
+            in_flight.append(replace(proposal, identity=here.networks.identity(proposal.genotype)))
+        outcome = here.trained(in_flight.popleft(), kept)
         searcher.observe(outcome)
         rewards.append(outcome.known_reward)
     best = np.maximum.accumulate(rewards)
@@ -121,13 +139,14 @@ def main() -> None:
     )
     parser.add_argument("--world", choices=CASES, required=True)
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--in-flight", type=int, default=1, help="children trained at once")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--kept", type=Path, help="folder of outcomes; default: a temporary one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         kept: Path = (arguments.kept or Path(temporary)) / arguments.world
         kept.mkdir(parents=True, exist_ok=True)
-        searched = partial(run, arguments.world, kept)
+        searched = partial(run, arguments.world, kept, arguments.in_flight)
         with ProcessPoolExecutor(arguments.processes) as pool:
             found_SB = [
                 np.array(list(pool.map(partial(searched, views), range(arguments.seeds))))

@@ -53,10 +53,16 @@ def settings(config: Mapping[str, Any]) -> dict[str, str]:
 def searcher_name(searcher: Mapping[str, Any]) -> str:
     """What a searcher is called: as its file in ``conf/searcher`` is, or by its classes.
 
+    One around another is called by both: ``filter around evolution``.
+
     Args:
         searcher: the ``searcher`` group of a study's configuration. Of several files with the
             same classes, that which agrees with most of its values names it.
     """
+    inner = searcher.get("searcher")
+    if isinstance(inner, Mapping) and "_target_" in inner:
+        outer = {key: value for key, value in searcher.items() if key != "searcher"}
+        return f"{searcher_name(outer)} around {searcher_name(inner)}"
     mine = flat(searcher)
     shipped = {
         path.stem: flat(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]

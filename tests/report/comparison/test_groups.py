@@ -183,7 +183,25 @@ def test_names_group_what_settings_do_not_tell_apart(tmp_path):
                 "_target_": "nasrunner.searchers.wrappers.filter.Filter",
                 "searcher": {"_target_": "nasrunner.searchers.sampling.random.RandomSearch"},
             },
-            "filter (RandomSearch)",
+            "filter around random",
+        ),
+        (
+            {
+                "_target_": "nasrunner.searchers.wrappers.filter.Filter",
+                "searcher": {"_partial_": True, **EVOLUTION},
+                "surrogate": {
+                    "_target_": "nasrunner.searchers.surrogates.gaussian_process.GaussianProcess"
+                },
+            },
+            "filter around evolution",
+        ),
+        (
+            {
+                "_target_": "nasrunner.searchers.wrappers.predicted.Predicted",
+                "searcher": {"_target_": "mine.BestOfTwo"},
+                "predictor": None,
+            },
+            "predicted around best_of_two",
         ),
     ],
 )
