@@ -65,6 +65,7 @@ def command(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_command_trains_the_child_that_a_worker_would_have_trained(tmp_path):
     study = make_study(tmp_path / "a", "trainer.max_epochs=2")
     ended = command(proposed(study))

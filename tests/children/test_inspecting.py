@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 
 import pytest
 import torch
@@ -70,12 +69,10 @@ def test_one_process_inspects_all_and_ends_with_the_one_that_asks():
     request = inspecting.pickle.dumps((measure, space("no").freeze({}), *SHAPE))
     first = inspector.ask(request)
     pid = inspector._process.pid
-    started = time.process_time()
     assert inspector.ask(request) == first
     assert inspector._process.pid == pid
     inspector._process.stdin.close()
     wait_until(lambda: inspector._process.poll() == 0)
-    assert time.process_time() - started < 1
     inspector.close()
 
 

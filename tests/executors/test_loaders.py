@@ -50,7 +50,7 @@ def serial() -> SerialExecutor:
     return SerialExecutor(threads=1)
 
 
-@pytest.mark.parametrize("make_executor", [local, serial])
+@pytest.mark.parametrize("make_executor", [pytest.param(local, marks=pytest.mark.slow), serial])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_no_loader_outlives_its_child(make_executor: Any, tmp_path: Path) -> None:
     trainer = make_trainer(data=WORKERS, is_rehearsed=False)

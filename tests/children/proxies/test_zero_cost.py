@@ -392,6 +392,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path, name, searc
         assert told(folder) == told(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_children_are_scored_by_workers_as_in_one_process(tmp_path):
     trainer = TRAINERS["zero_cost"]()
     run(tmp_path / "one", SerialExecutor(threads=1), RandomSearch, trainer)
