@@ -70,7 +70,7 @@ CASES = {
             "optimizer.weight_decay": {"oneof": [0.0, 1e-5, 1e-3]},
         },
     ),
-    "cnn": Case("small_cnn", "digits", ("trainer.max_epochs=6",)),
+    "cnn": Case("small_cnn", "digits", ("trainer.max_epochs=3",)),
     "cnn_mnist": Case("small_cnn", "mnist", (*SMALL_MNIST, "trainer.max_epochs=3")),
 }
 
