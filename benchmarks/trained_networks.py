@@ -10,7 +10,8 @@ the same 2,000 images; ``mlp_rates`` searches the MLPs together with their learn
 decay. With --in-flight several children are trained at once: a proposal is made when the oldest of
 them has ended. An architecture is trained once, with first weights of its own, and its
 outcome kept in --kept for whichever search comes to it, so that a search is interrupted and gone on
-with as one likes.
+with as one likes. With --pool so many random architectures are trained, and each search chooses
+among them alone: many seeds cost no more than one then.
 
 A cell shows the mean regret ± its standard error: the best validation accuracy of all children that
 were ever trained here less the best that the search has found, in percent points. The last rows are
@@ -23,7 +24,7 @@ import json
 import os
 import tempfile
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -38,11 +39,13 @@ from children import run as train
 from nasrunner.children.lightning import LightningTrainer
 from nasrunner.children.networks import SpaceNetworks
 from nasrunner.compose.construct import construct
-from nasrunner.core import Outcome, Proposal, Searcher, SearchSpace
+from nasrunner.core import Genotype, Outcome, Proposal, SearchSpace, Space
+from nasrunner.core.order import Key, key_of, rollout
 
 # S = seeds, B = budgets
 
 BUDGETS = (10, 20, 40)
+OF_A_POOL = (20, 40, 80)
 SMALL_MNIST = (
     "data.validation_examples=58000",  # leaves 2,000 to train on
     "trainer.limit_val_batches=2",  # 4,096 images
@@ -107,8 +110,43 @@ def world(name: str) -> World:
     return World(space, trainer, SpaceNetworks(space, trainer.in_shape, "float32", identifies=True))
 
 
+@dataclass(frozen=True)
+class OfAPool:
+    """Candidates that are all of a pool."""
+
+    pool: Sequence[Genotype]
+    num_parents: int = 1
+
+    def draw(
+        self, space: Space, parents: object, taken: Collection[Key], rng: object
+    ) -> list[Genotype]:
+        """Those that were not taken."""
+        return [genotype for genotype in self.pool if key_of(genotype) not in taken]
+
+
+def drawn_pool(name: str, size: int) -> list[Genotype]:
+    """So many random architectures, no network twice."""
+    here, rng = world(name), np.random.default_rng(0)
+    found: dict[str, Genotype] = {}
+    while len(found) < size:
+        genotype = rollout(here.space, rng)
+        found.setdefault(here.networks.identity(genotype), genotype)
+    return list(found.values())
+
+
+def train_of_pool(name: str, kept: Path, genotype: Genotype) -> float:
+    """The reward of one of a pool."""
+    torch.set_num_threads(1)
+    return world(name).trained(Proposal(0, genotype), kept).known_reward
+
+
 def run(
-    name: str, kept: Path, num_in_flight: int, views: list[str] | None, seed: int
+    name: str,
+    kept: Path,
+    num_in_flight: int,
+    pool: Sequence[Genotype],
+    views: list[str] | None,
+    seed: int,
 ) -> list[float]:
     """The best rewards of one search at all budgets."""
     torch.set_num_threads(1)
@@ -116,11 +154,18 @@ def run(
     config: dict[str, Any] = configured(searcher="smbo")["searcher"]
     if views is not None:
         config = {**config, "surrogate": {**config["surrogate"], "views": views}}
-    searcher: Searcher = construct(config, "searcher", space=here.space, seed=seed)
+    searcher: Any = construct(config, "searcher", space=here.space, seed=seed)
     searcher.see(here.networks)
-    rewards: list[float] = []
     in_flight: deque[Proposal] = deque()
-    while len(rewards) < BUDGETS[-1]:
+    if pool:
+        searcher.candidates = OfAPool(pool)
+        first = np.random.default_rng(seed).permutation(len(pool))[: searcher.num_random]
+        for index, place in enumerate(first):
+            in_flight.append(Proposal(index, pool[place]))
+            searcher.register(in_flight[-1])
+    budgets = OF_A_POOL if pool else BUDGETS
+    rewards: list[float] = []
+    while len(rewards) < budgets[-1]:
         while len(in_flight) < num_in_flight:
             proposal = searcher.propose()
             assert proposal is not None
@@ -129,7 +174,7 @@ def run(
         searcher.observe(outcome)
         rewards.append(outcome.known_reward)
     best = np.maximum.accumulate(rewards)
-    return [float(best[budget - 1]) for budget in BUDGETS]
+    return [float(best[budget - 1]) for budget in budgets]
 
 
 def main() -> None:
@@ -140,26 +185,38 @@ def main() -> None:
     parser.add_argument("--world", choices=CASES, required=True)
     parser.add_argument("--seeds", type=int, default=8)
     parser.add_argument("--in-flight", type=int, default=1, help="children trained at once")
+    parser.add_argument("--pool", type=int, default=0, help="so many are trained, and no others")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--kept", type=Path, help="folder of outcomes; default: a temporary one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         kept: Path = (arguments.kept or Path(temporary)) / arguments.world
         kept.mkdir(parents=True, exist_ok=True)
-        searched = partial(run, arguments.world, kept, arguments.in_flight)
-        with ProcessPoolExecutor(arguments.processes) as pool:
+        pool = drawn_pool(arguments.world, arguments.pool)
+        searched = partial(run, arguments.world, kept, arguments.in_flight, pool)
+        with ProcessPoolExecutor(arguments.processes) as processes:
+            outcomes = list(processes.map(partial(train_of_pool, arguments.world, kept), pool))
             found_SB = [
-                np.array(list(pool.map(partial(searched, views), range(arguments.seeds))))
+                np.array(list(processes.map(partial(searched, views), range(arguments.seeds))))
                 for views in (["genotype"], None)
             ]
-        outcomes = [json.loads(path.read_text())["reward"] for path in kept.glob("*.json")]
-    report(arguments.world, max(outcomes), len(outcomes), *found_SB)
+        if not pool:
+            outcomes = [json.loads(path.read_text())["reward"] for path in kept.glob("*.json")]
+    budgets = OF_A_POOL if pool else BUDGETS
+    report(arguments.world, budgets, max(outcomes), len(outcomes), *found_SB)
 
 
-def report(name: str, best: float, trained: int, before_SB: Any, after_SB: Any) -> None:
+def report(
+    name: str,
+    budgets: Sequence[int],
+    best: float,
+    trained: int,
+    before_SB: np.ndarray,
+    after_SB: np.ndarray,
+) -> None:
     """Prints the table."""
     print(f"{name}: {trained} architectures trained, the best {100 * best:.2f} %\n")
-    print(f"| compared by | {' | '.join(map(str, BUDGETS))} |\n|{'---|' * (len(BUDGETS) + 1)}")
+    print(f"| compared by | {' | '.join(map(str, budgets))} |\n|{'---|' * (len(budgets) + 1)}")
     regrets = [100 * (best - each_SB) for each_SB in (before_SB, after_SB)]
     for title, regrets_SB in zip(("genotypes", "networks, too"), regrets, strict=True):
         errors_B = regrets_SB.std(axis=0, ddof=1) / np.sqrt(len(regrets_SB))
