@@ -224,16 +224,24 @@ def report(
             f"{m:.3f} ± {e:.3f}" for m, e in zip(regrets_SB.mean(axis=0), errors_B, strict=True)
         ]
         print(f"| {title} | {' | '.join(cells)} |")
-    drawn = np.random.default_rng(0).integers(len(before_SB), size=(10_000, len(before_SB)))
-    ratios = regrets[1].mean(axis=0) / regrets[0].mean(axis=0)
-    low_B, high_B = np.percentile(
-        regrets[1][drawn].mean(axis=1) / regrets[0][drawn].mean(axis=1), [2.5, 97.5], axis=0
-    )
-    cells = [f"{r:.2f} [{a:.2f}, {b:.2f}]" for r, a, b in zip(ratios, low_B, high_B, strict=True)]
+    cells = [
+        _ratio(before_S, after_S) for before_S, after_S in zip(*(r.T for r in regrets), strict=True)
+    ]
     print(f"| ratio | {' | '.join(cells)} |")
     signs_SB = np.sign(after_SB - before_SB)
     cells = [" / ".join(str((each == sign).sum()) for sign in (1, 0, -1)) for each in signs_SB.T]
     print(f"| ahead / level / behind | {' | '.join(cells)} |")
+
+
+def _ratio(before_S: np.ndarray, after_S: np.ndarray) -> str:
+    """The ratio of two means and its interval, which is open where the first may be 0."""
+    if not before_S.any():
+        return "–"
+    drawn = np.random.default_rng(0).integers(len(before_S), size=(10_000, len(before_S)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.nan_to_num(after_S[drawn].mean(axis=1) / before_S[drawn].mean(axis=1), nan=1.0)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return f"{after_S.mean() / before_S.mean():.2f} [{low:.2f}, {high:.2f}]"
 
 
 if __name__ == "__main__":
