@@ -14,7 +14,8 @@ from nasrunner.compose.construct import construct
 from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Networks
 from nasrunner.core.space import Space
-from nasrunner.searchers.surrogates.smbo import Surrogate, normal_scores
+from nasrunner.searchers.surrogates.smbo import normal_scores
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 NUM_PARTS = 3
 NUM_DIVISIONS = 5
@@ -68,8 +69,7 @@ def predicted(
         seed: of the divisions, equal for all surrogates, and of what they draw.
     """
     surrogate: Surrogate = construct(dict(configured), "surrogate", space=space)
-    if networks is not None and hasattr(surrogate, "networks"):
-        surrogate.networks = networks
+    surrogate.networks = networks
     parts, start_s, num_predicted = [], time.process_time(), 0
     for number, (fitted, left_out) in enumerate(divisions(len(genotypes), seed)):
         targets = normal_scores(rewards_N[fitted], np.arange(len(fitted)))

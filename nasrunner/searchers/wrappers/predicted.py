@@ -15,7 +15,8 @@ from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
-from nasrunner.searchers.surrogates.smbo import Surrogate, choose_history, standardised
+from nasrunner.searchers.surrogates.smbo import choose_history, standardised
+from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
 
 # N = children
 
@@ -60,7 +61,7 @@ class Predicted(Searcher):
         refit_growth: by what share of themselves rewards grow before it is fitted again.
 
     Raises:
-        ValueError: ``predictor`` cannot be called, or there is none.
+        ValueError: ``predictor`` cannot be called, makes no surrogate, or there is none.
     """
 
     def __init__(
@@ -77,8 +78,6 @@ class Predicted(Searcher):
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if predictor is not None and not callable(predictor):
-            raise ValueError("predictor must be a partial that takes a space: set _partial_: true")
         self.inner = searcher(space=space, seed=seed)
         self.repeats = self.inner.repeats
         if predictor is None and not _predicts(self.inner):
@@ -87,7 +86,9 @@ class Predicted(Searcher):
                 f"{type(self.inner).__name__} has none as configured; legal is a surrogate, or "
                 "searcher@searcher.searcher=reinforce searcher.searcher.predictor_weight=1"
             )
-        self.predictor = None if predictor is None else predictor(space=space)
+        self.predictor = (
+            None if predictor is None else make_surrogate(predictor, space, "predictor")
+        )
         self.quantile = quantile
         self.honest_share = honest_share
         self.num_trained_first = num_trained_first
@@ -165,7 +166,7 @@ class Predicted(Searcher):
     def see(self, networks: Networks) -> None:
         super().see(networks)
         self.inner.see(networks)
-        if self.predictor is not None and hasattr(self.predictor, "networks"):
+        if self.predictor is not None:
             self.predictor.networks = networks
 
     def report(self, report: Report) -> None:

@@ -8,7 +8,8 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Description, Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.searchers.surrogates.acquisition import ThompsonSampling
-from nasrunner.searchers.surrogates.smbo import Surrogate, choose_history, normal_scores
+from nasrunner.searchers.surrogates.smbo import choose_history, normal_scores
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 # N = networks, F = features, C = candidates, P = proxies
 
