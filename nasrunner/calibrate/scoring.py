@@ -56,9 +56,10 @@ def scored(
         if data not in batches:
             with without_messages():
                 batches = {data: first_batch(stage.config, recipe.seed, construct)}
-        batch, epsilon = batches[data], stage.config["trainer"].get("batch_norm_epsilon")
+        batch = batches[data]
         try:
-            network = first_network(stage.frozen, in_shape, stage.seed, epsilon).to(batch.device)
+            network = first_network(stage.frozen, in_shape, stage.seed, stage.config)
+            network = network.to(batch.device)
         except SpaceError as error:
             raise ConfigError(
                 f"what=proxies scores networks, and that of child {proposal.index} cannot be "

@@ -48,8 +48,7 @@ class Scoring:
         with files.log():
             stage = lineage(self.recipe, proposal)[-1]
             batch = self._batch(stage.config)
-            epsilon = stage.config["trainer"].get("batch_norm_epsilon")
-            network = first_network(stage.frozen, self.recipe.in_shape, stage.seed, epsilon)
+            network = first_network(stage.frozen, self.recipe.in_shape, stage.seed, stage.config)
             found = scores(network.to(batch.device), batch.x, batch.loss, self.names)
             rewarded = self.names[0]
             for name, reason in found.reasons.items():
