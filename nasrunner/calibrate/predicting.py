@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from nasrunner.calibrate.agreement import Scores
-from nasrunner.calibrate.ranking import Ranking
+from nasrunner.calibrate.agreement import PartScores
+from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.compose.config import config_dir
 from nasrunner.compose.construct import construct
 from nasrunner.core.decision import Genotype
@@ -57,7 +57,7 @@ def predicted(
     genotypes: Sequence[Genotype],
     rewards_N: np.ndarray,
     seed: int,
-) -> Ranking:
+) -> CheapRanking:
     """What a surrogate predicts of each part of the children, fitted to the others.
 
     Args:
@@ -76,9 +76,9 @@ def predicted(
         rng = np.random.default_rng([seed, number])
         surrogate.fit([genotypes[i] for i in fitted], targets, rng)
         mean, _ = surrogate.predict([genotypes[i] for i in left_out])
-        parts.append(Scores(left_out.tolist(), mean.tolist()))
+        parts.append(PartScores(left_out.tolist(), mean.tolist()))
         num_predicted += len(left_out)
-    return Ranking(parts, (time.process_time() - start_s) / num_predicted)
+    return CheapRanking(parts, (time.process_time() - start_s) / num_predicted)
 
 
 def divisions(num_children: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

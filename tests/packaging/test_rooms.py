@@ -1,5 +1,6 @@
-"""A folder is a room: it holds few files, which belong together."""
+"""A folder is a room: it holds few files, which belong together; and a name is one thing's."""
 
+import ast
 from collections import Counter
 from pathlib import Path
 
@@ -13,3 +14,15 @@ def test_a_folder_holds_at_most_fifteen_files() -> None:
     counts = Counter(path.relative_to(ROOT).parent for path in kept)
     assert len(counts) > 40
     assert {str(f): n for f, n in counts.items() if n > MOST and f.name != "golden"} == {}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    counts = Counter(
+        node.name
+        for path in (ROOT / "nasrunner").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert len(counts) > 300
+    # A task and a module of spaces, both under the name that configurations know.
+    assert {name for name, count in counts.items() if count > 1} == {"LanguageModel"}
