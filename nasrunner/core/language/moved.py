@@ -8,7 +8,7 @@ _ROOMS: Mapping[str, Mapping[str, str]] = {
     "nasrunner.searchers": {
         **dict.fromkeys(("random", "exhaustive", "mcts"), "sampling"),
         **dict.fromkeys(("evolution", "local_search"), "evolution"),
-        **dict.fromkeys(("smbo", "acquisition", "candidates", "forest"), "surrogates"),
+        **dict.fromkeys(("smbo", "acquisition", "candidates", "encoding", "forest"), "surrogates"),
         **dict.fromkeys(("gaussian_process", "ngrams"), "surrogates"),
         **dict.fromkeys(("policy_gradient", "objectives"), "policy"),
     },
@@ -34,6 +34,9 @@ _MOVED: Mapping[str, str] = {
             ("training", "fit"),
         )
     },
+    "nasrunner.executors.dask_address": "nasrunner.executors.dask.address",
+    "nasrunner.executors.dask_jobs": "nasrunner.executors.dask.jobs",
+    "nasrunner.executors.slurm": "nasrunner.executors.slurm.executor",
     "nasrunner.trackers.mlflow": "nasrunner.trackers.mlflow.tracker",
     "nasrunner.searchers.tpe": "nasrunner.searchers.optuna",
     "nasrunner.spaces.language_model": "nasrunner.spaces.recurrent.language_model",
