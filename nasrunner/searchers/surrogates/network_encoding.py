@@ -63,7 +63,7 @@ class NetworkEncoding:
 
 
 def _features(given: Description) -> tuple[list[str], np.ndarray]:
-    """Names in alphabetical order, and the features by them, which the networks' being possible is.
+    """Sorts features by name, and adds whether a network is possible as one of them.
 
     Which networks were looked at before does not matter then.
     """
