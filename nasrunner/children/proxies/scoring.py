@@ -10,7 +10,8 @@ from nasrunner.children.fit.assembling import first_network
 from nasrunner.children.progress.attempts import Attempt, Result, attempted
 from nasrunner.children.progress.lineage import lineage
 from nasrunner.children.proxies.batch import FirstBatch, first_batch
-from nasrunner.children.proxies.scores import ProxyError, scores
+from nasrunner.children.proxies.sample import ProxyError
+from nasrunner.children.proxies.scores import scores
 from nasrunner.children.ranks import are_started_by_srun, rank_here
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import Config
