@@ -77,7 +77,7 @@ def resume(arguments: CommandArguments) -> ResumedCommand:
     exchanged = exchanged_groups(changes)
     builds = [group for group in GROUPS if group not in exchanged]
     saved = upgraded(saved_config(folder, builds=builds, trust=trust), STUDY_GROUPS, _warn)
-    if trust or is_own(folder):
+    if "tracker" in saved and (trust or is_own(folder)):
         saved["tracker"] = located(saved["tracker"], folder)
     if arguments.own_dir is not None:
         paths += parse_overrides([skeleton.search_path(arguments.own_dir)])[1]
