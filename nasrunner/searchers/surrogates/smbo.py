@@ -151,11 +151,11 @@ class Smbo(Searcher):
         del self._best[self.candidates.num_parents :]
 
     def _parents(self) -> list[Genotype]:
-        """The best children, best first, none twice."""
+        """Returns the best children, best first, none twice."""
         return [self.genotypes[position] for _, position in self._best]
 
     def _possible(self, genotypes: list[Genotype]) -> list[Genotype]:
-        """Those whose networks can be built, if there are any and it looks at networks."""
+        """Drops genotypes of impossible networks, if the surrogate looks at networks; never all."""
         if self.networks is None or not self.surrogate.looks_at_networks:
             return genotypes
         is_possible_C = self.networks.describe(genotypes).is_possible_N
@@ -163,7 +163,7 @@ class Smbo(Searcher):
         return possible or genotypes
 
     def _first_unknown(self, genotypes: Sequence[Genotype], scores_C: np.ndarray) -> Genotype:
-        """The candidate with the highest score whose network was not evaluated before.
+        """Returns the candidate with the highest score whose network was not evaluated before.
 
         The one with the highest score where all were, or the study tells genotypes apart.
         """

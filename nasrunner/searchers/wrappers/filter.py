@@ -21,7 +21,7 @@ from nasrunner.searchers.wrappers.scored import FEWEST, ScoredNetworks, predicte
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the inner searcher has proposed.
+    """A proposal of the inner searcher.
 
     Attributes:
         inner: its number there.
@@ -264,7 +264,7 @@ class Filter(Searcher):
 
 
 def _kind_of(proposal: Proposal) -> str:
-    """What makes a proposal none of a plain training."""
+    """Says why a proposal is not a plain training."""
     if proposal.kind != "train":
         return f"kind={proposal.kind}"
     given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}

@@ -1,4 +1,4 @@
-"""A predictor beside a searcher: what it predicts to be poor is not trained."""
+"""A predictor around a searcher: proposals that it predicts to be poor are not trained."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
@@ -43,10 +43,10 @@ class Predicted(Searcher):
     Once ``num_trained_first`` rewards have arrived, each proposal of the inner searcher is
     predicted. If that is below the ``quantile`` of the rewards measured so far, it is not trained:
     it is an estimate whose outcome is the prediction, which the inner searcher learns as if it
-    were the reward. That keeps MLPNAS' use, "as a proxy to their validation accuracies"; but for a
-    share of such proposals, drawn at random, which are trained all the same, so that the predictor
-    goes on being told where it is wrong. What was trained before is not predicted. How predictions
-    and later rewards are correlated is in the study's summary.
+    were the reward, as MLPNAS uses predictions "as a proxy to their validation accuracies". A share
+    of such proposals, drawn at random, is trained all the same, so that the predictor keeps
+    learning where it is wrong. What was trained before is not predicted. The study's summary has
+    the correlation of predictions and later rewards.
 
     Every proposal is one of the inner searcher, with the same number.
 
