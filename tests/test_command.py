@@ -708,3 +708,27 @@ def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
     assert place("tracker.trackers.one.tracking_uri=sqlite:///mine.db") == "sqlite:///mine.db"
     (study / "mlflow.json").write_text(json.dumps({"tracking_uri": "sqlite:////a/mlflow.db"}))
     assert place() == store  # it was moved since, and the file with it or not
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            ("searcher=random", "searcher@searcher.searcher=smbo"),
+            "there is no searcher at 'searcher.searcher' to exchange; one is in searcher=filter "
+            "(searcher@searcher.searcher), searcher=predicted (searcher@searcher.searcher)",
+        ),
+        (
+            ("tracker@tracker.trackers.csv=csv",),
+            "there is no tracker at 'tracker.trackers.csv' to exchange; one is in tracker=several "
+            "(tracker@tracker.trackers.mlflow, tracker@tracker.trackers.csv)",
+        ),
+        (("data@data.inner=mnist",), "there is no key 'data@data', did you mean 'data'?"),
+    ],
+)
+def test_an_option_inside_another_that_has_none_says_which_have(
+    command: Command, capsys: pytest.CaptureFixture[str], given: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        command(*given)
+    assert message in capsys.readouterr().err
