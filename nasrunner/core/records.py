@@ -28,7 +28,7 @@ def child_folder(study_folder: Path, index: int) -> Path:
 
 
 def last_line(error: str | None) -> str:
-    """Returns the last line of a child's error, which of a traceback says what happened."""
+    """The line of a child's error that says what happened: of a traceback, the last."""
     lines = (error or "").strip().splitlines()
     return lines[-1][:160] if lines else "no reason given"
 

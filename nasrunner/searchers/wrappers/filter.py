@@ -59,7 +59,7 @@ class Filter(Searcher):
         surrogate: makes a ``Surrogate`` from ``space=``.
 
     Raises:
-        ValueError: q is larger than n, or ``surrogate`` cannot be called or makes none.
+        ValueError: q is larger than n.
     """
 
     def __init__(
@@ -264,7 +264,7 @@ class Filter(Searcher):
 
 
 def _kind_of(proposal: Proposal) -> str:
-    """Says why a proposal is not a plain training."""
+    """What makes a proposal none of a plain training."""
     if proposal.kind != "train":
         return f"kind={proposal.kind}"
     given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}

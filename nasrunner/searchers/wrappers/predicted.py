@@ -61,7 +61,7 @@ class Predicted(Searcher):
         refit_growth: by what share of themselves rewards grow before it is fitted again.
 
     Raises:
-        ValueError: ``predictor`` cannot be called, makes no surrogate, or there is none.
+        ValueError: ``predictor`` cannot be called, or there is none.
     """
 
     def __init__(
