@@ -83,7 +83,7 @@ def score_cells(path: Path, num_cells: int, seed: int, names: Sequence[str]) -> 
         if cell in done:
             continue
         frozen = here.space.freeze(genotype)
-        network = first_network(frozen, (3, 32, 32), child_seed(seed, genotype, 0), None)
+        network = first_network(frozen, (3, 32, 32), child_seed(seed, genotype, 0), {"trainer": {}})
         record = {"cell": cell, "scores": scores(network, batch.x, batch.loss, names).values}
         if len(drawn) % TIMED_EVERY == 1:
             record["seconds"] = {name: seconds_of(name, network, batch) for name in names}

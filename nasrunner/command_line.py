@@ -98,6 +98,8 @@ def one_sentence(
     """
     show_what_can_be_shown()
     logging.raiseExceptions = False  # a full disk would be a traceback for each line of the log
+    # It reports classes that it cannot find before we do, or before we look for them elsewhere.
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
     try:
         with stopped_by_signals():
             yield

@@ -42,6 +42,8 @@ def explain(
                 "the experiment's file must begin with the line '# @package _global_', or its keys "
                 f"are read as {key}.…"
             )
+        if (takers := _takers_of(key)) is not None:
+            return takers
         composed, missing_with, legal_with = _composed(given, own_dir, key)
         while (parent := key.rpartition(".")[0]) and _is_missing(composed, parent):
             key = parent  # trainer.callbacks.tel of trainer.callbacks.tel.every
@@ -71,6 +73,20 @@ def explain(
                 legal = [*{each for names in legal_with.values() for each in names}]
             return f"there is no key {key!r}{of_one}, {suggest(name, legal)}"
     return text
+
+
+def _takers_of(key: str) -> str | None:
+    """Says which shipped options of a group hold others, for ``group@package``; None: none do."""
+    group, has_package, package = key.partition("@")
+    takers = []
+    for path in sorted((skeleton.config_dir() / group).glob("*.yaml")) if has_package else ():
+        inside = OmegaConf.select(OmegaConf.load(path), "defaults") or ()
+        names = [str(name) for each in inside if isinstance(each, DictConfig) for name in each]
+        held = [name.replace("@", f"@{group}.").lstrip("/") for name in names if "@" in name]
+        takers += [f"{group}={path.stem} ({', '.join(held)})"] if held else []
+    if not takers:
+        return None
+    return f"there is no {group} at {package!r} to exchange; one is in {', '.join(takers)}"
 
 
 def _is_argument(key: str) -> bool:

@@ -21,7 +21,8 @@ from nasrunner.compose.changes import (
 from nasrunner.compose.overrides import check_place
 from nasrunner.compose.saved import MAY_CHANGE, STUDY_GROUPS, saved_config
 from nasrunner.compose.signature import why_not_own
-from nasrunner.compose.trust import GROUPS
+from nasrunner.compose.trackers import located
+from nasrunner.compose.trust import GROUPS, is_own
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.text import printable
@@ -76,6 +77,8 @@ def resume(arguments: CommandArguments) -> ResumedCommand:
     exchanged = exchanged_groups(changes)
     builds = [group for group in GROUPS if group not in exchanged]
     saved = upgraded(saved_config(folder, builds=builds, trust=trust), STUDY_GROUPS, _warn)
+    if "tracker" in saved and (trust or is_own(folder)):
+        saved["tracker"] = located(saved["tracker"], folder)
     if arguments.own_dir is not None:
         paths += parse_overrides([skeleton.search_path(arguments.own_dir)])[1]
     config = override_config(OmegaConf.create(saved), changes, paths, _MAY_BE_EXCHANGED)

@@ -22,6 +22,8 @@ from nasrunner.study_folder import StudyFolder
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
+MLFLOW = "nasrunner.trackers.mlflow.tracker.MlflowTracker"
+SEVERAL = "nasrunner.trackers.several.SeveralTrackers"
 
 
 @pytest.fixture
@@ -676,3 +678,57 @@ def test_relative_places_stay_where_the_command_was_started(tmp_path: Path) -> N
 def test_the_version_is_ours(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     command("--version")
     assert capsys.readouterr().out == f"nasrunner {importlib.metadata.version('nasrunner')}\n"
+
+
+def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
+    command: Command,
+    evolved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = "sqlite:///outputs/mlflow.db"
+    study = shutil.copytree(evolved, tmp_path / "outputs" / "study")
+    config = OmegaConf.load(study / "config.yaml")
+    tracker = {"_target_": MLFLOW, "tracking_uri": store, "artifact_uri": None}
+    config.tracker = {"_target_": SEVERAL, "trackers": {"one": tracker}}
+    OmegaConf.save(config, study / "config.yaml")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    def place(*changes: str) -> str:
+        capsys.readouterr()
+        command(f"resume={study}", "trust=true", *changes, "--cfg", "job")
+        found = OmegaConf.create(capsys.readouterr().out).tracker.trackers.one.tracking_uri
+        return str(found)
+
+    there = f"sqlite:///{tmp_path}/outputs/mlflow.db"
+    (study / "mlflow.json").write_text(json.dumps({"tracking_uri": there}))
+    assert place() == there
+    assert place("tracker.trackers.one.tracking_uri=sqlite:///mine.db") == "sqlite:///mine.db"
+    (study / "mlflow.json").write_text(json.dumps({"tracking_uri": "sqlite:////a/mlflow.db"}))
+    assert place() == store  # it was moved since, and the file with it or not
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            ("searcher=random", "searcher@searcher.searcher=smbo"),
+            "there is no searcher at 'searcher.searcher' to exchange; one is in searcher=filter "
+            "(searcher@searcher.searcher), searcher=predicted (searcher@searcher.searcher)",
+        ),
+        (
+            ("tracker@tracker.trackers.csv=csv",),
+            "there is no tracker at 'tracker.trackers.csv' to exchange; one is in tracker=several "
+            "(tracker@tracker.trackers.mlflow, tracker@tracker.trackers.csv)",
+        ),
+        (("data@data.inner=mnist",), "there is no key 'data@data', did you mean 'data'?"),
+    ],
+)
+def test_an_option_inside_another_that_has_none_says_which_have(
+    command: Command, capsys: pytest.CaptureFixture[str], given: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        command(*given)
+    assert message in capsys.readouterr().err

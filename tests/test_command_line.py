@@ -1,9 +1,11 @@
 """What the commands have in common."""
 
+import logging
 import os
 import sys
 
 import pytest
+from hydra.utils import get_object
 
 from nasrunner.command_line import one_sentence
 
@@ -38,3 +40,15 @@ def test_a_broken_pipe_of_another_is_not_taken_for_the_outputs(
     ):
         os.write(writer, b"x")
     os.close(writer)
+
+
+def test_hydra_adds_no_line_about_a_class_that_it_cannot_find(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Studies of earlier versions name classes by paths that are gone."""
+    logger = logging.getLogger("hydra.utils")
+    monkeypatch.setattr(logger, "level", logging.NOTSET)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]  # as setLevel does
+    with one_sentence("nasrunner", "stopped"), pytest.raises(ImportError):
+        get_object("nasrunner.searchers.never.Never")
+    assert caplog.messages == []

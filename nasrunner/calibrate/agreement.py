@@ -13,7 +13,7 @@ NUM_RESAMPLED = 2_000
 
 
 @dataclass(frozen=True)
-class Scores:
+class PartScores:
     """What a cheap ranking says of some of the children, which are compared among themselves.
 
     Attributes:
@@ -43,7 +43,7 @@ class Agreement:
 
 
 def agreement(
-    parts: Sequence[Scores], rewards_N: np.ndarray, rng: np.random.Generator
+    parts: Sequence[PartScores], rewards_N: np.ndarray, rng: np.random.Generator
 ) -> Agreement:
     """Compares scores with rewards.
 

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from nasrunner.arguments import checked
-from nasrunner.calibrate.agreement import Agreement, Scores, agreement
+from nasrunner.calibrate.agreement import Agreement, PartScores, agreement
 from nasrunner.calibrate.arguments import FEWEST, HELP, CalibrateArguments, What, parse
 from nasrunner.calibrate.predicting import predicted, surrogates
-from nasrunner.calibrate.ranking import Ranking
+from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.scoring import scored
 from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.compose import config as skeleton
@@ -167,7 +167,7 @@ def sample_of(study: RecordedStudy) -> list[Outcome]:
 
 def cheap_rankings(
     what: What, study: RecordedStudy, sample: Sequence[Outcome]
-) -> dict[str, Ranking]:
+) -> dict[str, CheapRanking]:
     """The rankings of the children that are compared with their rewards, by name."""
     config = dict(study.config)
     find_user_modules(config, lambda: [Path.cwd()])
@@ -184,8 +184,8 @@ def cheap_rankings(
     found = {}
     for name in ("parameters", "flops"):
         known = {place: o.metrics[name] for place, o in enumerate(sample) if name in o.metrics}
-        counted = Scores(list(known), list(known.values()))
-        found[name] = Ranking([counted], counting_s, len(sample) - len(known))
+        counted = PartScores(list(known), list(known.values()))
+        found[name] = CheapRanking([counted], counting_s, len(sample) - len(known))
     sees = not np.array_equal(rows_NF, rows_NF[:1].repeat(len(rows_NF), 0), equal_nan=True)
     if not sees:
         _warn("the networks all look the same: surrogates are measured on genotypes alone")
@@ -198,7 +198,7 @@ def cheap_rankings(
 def write(
     folder: Path,
     what: What,
-    found: Mapping[str, tuple[Ranking, Agreement]],
+    found: Mapping[str, tuple[CheapRanking, Agreement]],
     num_children: int,
     training_s: float,
 ) -> list[Path]:
@@ -216,7 +216,7 @@ def write(
     return paths
 
 
-def _row(name: str, ranking: Ranking, found: Agreement, training_s: float) -> dict[str, Any]:
+def _row(name: str, ranking: CheapRanking, found: Agreement, training_s: float) -> dict[str, Any]:
     """A line of the table; what is not defined is empty."""
     share = ranking.cost_s / training_s if training_s > 0 else math.nan
     numbers = {
@@ -232,7 +232,7 @@ def _row(name: str, ranking: Ranking, found: Agreement, training_s: float) -> di
 
 
 def _print(
-    found: Mapping[str, tuple[Ranking, Agreement]], num_children: int, training_s: float
+    found: Mapping[str, tuple[CheapRanking, Agreement]], num_children: int, training_s: float
 ) -> None:
     table = Table("ranking", "Kendall's τ", "95 %", "Spearman's ρ", "s a child", "of a training")
     order = sorted(found.items(), key=lambda item: -np.nan_to_num(item[1][1].tau, nan=-2.0))

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
-from nasrunner.calibrate.agreement import Scores
-from nasrunner.calibrate.ranking import Ranking
+from nasrunner.calibrate.agreement import PartScores
+from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.compose.config import config_dir
 from nasrunner.compose.construct import construct
 from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Networks
 from nasrunner.core.space import Space
-from nasrunner.searchers.surrogates.smbo import Surrogate, normal_scores
+from nasrunner.searchers.surrogates.smbo import normal_scores
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 NUM_PARTS = 3
 NUM_DIVISIONS = 5
@@ -56,7 +57,7 @@ def predicted(
     genotypes: Sequence[Genotype],
     rewards_N: np.ndarray,
     seed: int,
-) -> Ranking:
+) -> CheapRanking:
     """What a surrogate predicts of each part of the children, fitted to the others.
 
     Args:
@@ -68,17 +69,16 @@ def predicted(
         seed: of the divisions, equal for all surrogates, and of what they draw.
     """
     surrogate: Surrogate = construct(dict(configured), "surrogate", space=space)
-    if networks is not None and hasattr(surrogate, "networks"):
-        surrogate.networks = networks
+    surrogate.networks = networks
     parts, start_s, num_predicted = [], time.process_time(), 0
     for number, (fitted, left_out) in enumerate(divisions(len(genotypes), seed)):
         targets = normal_scores(rewards_N[fitted], np.arange(len(fitted)))
         rng = np.random.default_rng([seed, number])
         surrogate.fit([genotypes[i] for i in fitted], targets, rng)
         mean, _ = surrogate.predict([genotypes[i] for i in left_out])
-        parts.append(Scores(left_out.tolist(), mean.tolist()))
+        parts.append(PartScores(left_out.tolist(), mean.tolist()))
         num_predicted += len(left_out)
-    return Ranking(parts, (time.process_time() - start_s) / num_predicted)
+    return CheapRanking(parts, (time.process_time() - start_s) / num_predicted)
 
 
 def divisions(num_children: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

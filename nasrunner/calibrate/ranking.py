@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nasrunner.calibrate.agreement import Scores
+from nasrunner.calibrate.agreement import PartScores
 
 
 @dataclass(frozen=True)
-class Ranking:
+class CheapRanking:
     """A cheap ranking.
 
     Attributes:
@@ -16,6 +16,6 @@ class Ranking:
         lacking: how many children it has no score of.
     """
 
-    parts: Sequence[Scores]
+    parts: Sequence[PartScores]
     cost_s: float
     lacking: int = 0

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from nasrunner.calibrate.agreement import Scores
-from nasrunner.calibrate.ranking import Ranking
+from nasrunner.calibrate.agreement import PartScores
+from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.records import Proposal
@@ -22,7 +22,7 @@ def scored(
     folder: Path,
     children: Sequence[Proposal],
     tell: Callable[[str], object],
-) -> dict[str, Ranking]:
+) -> dict[str, CheapRanking]:
     """The scores of all proxies on the first training batch, as ``trainer.proxies`` has them.
 
     Args:
@@ -56,9 +56,10 @@ def scored(
         if data not in batches:
             with without_messages():
                 batches = {data: first_batch(stage.config, recipe.seed, construct)}
-        batch, epsilon = batches[data], stage.config["trainer"].get("batch_norm_epsilon")
+        batch = batches[data]
         try:
-            network = first_network(stage.frozen, in_shape, stage.seed, epsilon).to(batch.device)
+            network = first_network(stage.frozen, in_shape, stage.seed, stage.config)
+            network = network.to(batch.device)
         except SpaceError as error:
             raise ConfigError(
                 f"what=proxies scores networks, and that of child {proposal.index} cannot be "
@@ -76,8 +77,8 @@ def scored(
         missing = len(children) - len(values[name])
         tell(f"{name} says nothing of {missing} of {len(children)} children: {reason}")
     return {
-        name: Ranking(
-            [Scores(list(own), list(own.values()))],
+        name: CheapRanking(
+            [PartScores(list(own), list(own.values()))],
             seconds[name] / len(children),
             len(children) - len(own),
         )

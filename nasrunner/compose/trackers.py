@@ -1,7 +1,7 @@
 """What can be asked of configured trackers before one is built: their classes say it."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,27 @@ def files_of(tracker: Any) -> list[str]:
 
 def anchored(tracker: Any, folder: Path) -> Any:
     """A tracker's configuration with its relative places as they are seen from a folder."""
+    return _with_places(tracker, lambda records, settings: records.anchored(settings, folder))
+
+
+def located(tracker: Any, folder: Path) -> Any:
+    """A tracker's configuration with its relative places as they were when a study ran.
+
+    Args:
+        tracker: the configuration of one, resolved.
+        folder: the study's.
+    """
+    return _with_places(tracker, lambda records, settings: records.located(settings, folder))
+
+
+def _with_places(
+    tracker: Any, change: Callable[[Records, Mapping[str, Any]], dict[str, Any]]
+) -> Any:
     if not isinstance(tracker, Mapping):
         return tracker
-    inside = {name: anchored(value, folder) for name, value in tracker.items()}
+    inside = {name: _with_places(value, change) for name, value in tracker.items()}
     records = records_of(inside) if "_target_" in inside else None
-    return inside if records is None else records.anchored(inside, folder)
+    return inside if records is None else change(records, inside)
 
 
 def check_jobs(config: DictConfig) -> None:

@@ -39,12 +39,12 @@ class Within:
 
 
 def AtLeast(least: float) -> Within:
-    """The range of finite numbers from ``least`` on."""
+    """Returns the range of finite numbers >= ``least``."""
     return Within(f"[{least}, inf)")
 
 
 def Above(low: float) -> Within:
-    """The range of finite numbers beyond ``low``."""
+    """Returns the range of finite numbers > ``low``."""
     return Within(f"({low}, inf)")
 
 
@@ -152,7 +152,7 @@ def describes_objects(value: Any) -> bool:
 
 
 def fits_configured(value: object, annotation: Any) -> bool:
-    """As ``fits``, for a value whose lists may stand for tuples."""
+    """Like ``fits``, but accepts lists in place of tuples, as YAML has no tuples."""
     return fits(value, annotation) or fits(_tupled(value), annotation)
 
 

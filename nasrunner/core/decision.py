@@ -87,14 +87,14 @@ class Address:
         return Address, (self.path, self.kind)
 
     def repetition(self, position: int | str) -> "Address":
-        """The address of one repetition; all repetitions share a kind."""
+        """Returns the address of one repetition; all repetitions share a kind."""
         key = (position,)
         if (found := self._below.get(key)) is None:
             found = self._below[key] = Address((self / position).path, (self / "*").kind)
         return found
 
     def keep(self, owner: object, make: Callable[[], Made]) -> Made:
-        """What an owner has made at this address, made the first time it is asked for."""
+        """Returns what ``make`` made for an owner at this address, and calls it the first time."""
         found = self._made.get(id(owner))
         if found is None:
             found = self._made[id(owner)] = (
@@ -148,7 +148,7 @@ class OneOf:
         return any(map(is_open, self.options))
 
     def decision(self, at: Address) -> Decision:
-        """The question that this is at an address."""
+        """Returns the decision that it becomes at an address."""
         return at.keep(self, lambda: self._decision(at))
 
     def _decision(self, at: Address) -> Decision:
@@ -197,7 +197,7 @@ class SearchSchedule(OneOf):
         return self.options if self.now is None else (self.options[self.now],)
 
     def stage(self, index: int) -> int:
-        """The index of the option that proposal number ``index`` has."""
+        """Returns the index of the option that proposal number ``index`` has."""
         return min(index // self.every, len(self.options) - 1)
 
     def _decision(self, at: Address) -> Decision:
@@ -205,7 +205,7 @@ class SearchSchedule(OneOf):
 
 
 def parts_of(value: Any) -> Iterable[tuple[str | int, Any]]:
-    """What a mapping, a list or the options of a ``OneOf`` hold, each with its name or place."""
+    """Returns what a mapping, list or ``OneOf`` holds, each part with its name or place."""
     if isinstance(value, Mapping):
         return value.items()
     if isinstance(value, OneOf):
@@ -214,7 +214,7 @@ def parts_of(value: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def with_parts(value: Any, change: Callable[[str | int, Any], Any]) -> Any:
-    """A mapping or list of the same kind with every part changed; any other value as it is."""
+    """Returns a mapping or list with every part changed; any other value as it is."""
     if isinstance(value, Mapping):
         return {name: change(name, part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -229,7 +229,7 @@ def is_open(value: Any) -> bool:
 
 
 def label_of(value: Any) -> Any:
-    """A value as it stands among options: what is open in it is a text, ``{8, 16}``."""
+    """Returns a value as listed among options: open parts become texts, ``{8, 16}``."""
     if isinstance(value, OneOf):
         return value.label
     return with_parts(value, lambda _, part: label_of(part))
@@ -248,32 +248,32 @@ def shown(value: Any) -> str:
 
 
 def options_of(value: Any) -> tuple[Any, ...]:
-    """Every value that an argument of a module can have: its options, or just itself."""
+    """Returns every value that an argument of a module can have: its options, or itself."""
     if not isinstance(value, OneOf):
         return (value,)
     return tuple(each for option in value.options for each in options_of(option))
 
 
 def most(value: Any) -> int:
-    """The highest number that an argument for whole numbers can be."""
+    """Returns the highest value of an argument that takes whole numbers."""
     return max(map(int, options_of(value)))
 
 
 def values_of(value: Any) -> tuple[Any, ...]:
-    """Every value that an argument can still have, where a schedule has its time."""
+    """Returns every value that an argument can have when its schedules are fixed."""
     if not isinstance(value, OneOf):
         return (value,)
     return tuple(each for option in value.values for each in values_of(option))
 
 
 def readable_count(count: int) -> str:
-    """A number of architectures or the like: ``1,024``, or ``1.2e1801`` from 1e15 on."""
+    """Formats a count: ``1,024``, or ``1.2e1801`` from 1e15 on."""
     if count < 10**15:
         return f"{count:,}"
     return f"{Decimal(count):.1e}".replace("e+", "e")  # a float would overflow
 
 
 def genotype_hash(genotype: Mapping[str, int]) -> str:
-    """Twelve hex digits that are equal exactly when two genotypes are, in any process."""
+    """Returns twelve hex digits that are the same for a genotype in every process."""
     text = json.dumps(sorted(genotype.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -15,25 +15,25 @@ Key = frozenset[tuple[str, int]]
 
 
 def key_of(genotype: Genotype) -> Key:
-    """The answers in no order."""
+    """Returns a genotype as a member of sets and key of dicts."""
     return frozenset(genotype.items())
 
 
 def is_of(space: Space, genotype: Genotype) -> bool:
-    """Whether a genotype is one of the space's, as it stands for some proposal."""
+    """Whether a genotype answers exactly the decisions that the space asks."""
     return space.walk(lambda decision: genotype.get(decision.path, 0)) == genotype
 
 
 def rollout(space: Space, rng: np.random.Generator) -> Genotype:
-    """An architecture with every active decision drawn uniformly."""
+    """Draws an architecture, every active decision uniformly."""
     return space.walk(lambda decision: int(rng.integers(len(decision.options))))
 
 
 def rollouts(space: Space, rng: np.random.Generator, num_rollouts: int) -> list[Genotype]:
-    """Draws as many architectures as so many calls of ``rollout``, and the same.
+    """Draws the same architectures as ``num_rollouts`` calls of ``rollout``, but faster.
 
-    The generator comes to the same state, too: what is drawn next does not depend on which of the
-    two was called. Here its numbers are drawn in blocks, and each decision takes the next one.
+    The generator ends in the same state, so later draws do not depend on which of the two was
+    called. Its numbers are drawn in blocks, of which each decision takes the next one.
     """
     draws = Draws(rng, num_expected=8 * num_rollouts)
     drawn = [
@@ -44,10 +44,10 @@ def rollouts(space: Space, rng: np.random.Generator, num_rollouts: int) -> list[
 
 
 def untaken(space: Space, taken: Collection[Key], rng: np.random.Generator) -> Genotype:
-    """A random architecture that is not taken; there must be one.
+    """Returns a random architecture that is not taken; there must be one.
 
-    Where it is taken, the next in lexicographic order that is not, and from the last architecture
-    back to the first.
+    If the one drawn is taken, it returns the next free one in lexicographic order, in which the
+    first architecture follows the last.
     """
     genotype = rollout(space, rng)
     if key_of(genotype) not in taken:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 Hear = Callable[[Report], bool]
-"""Takes what a running child has measured; returns whether the child shall stop."""
+"""Receives what a running child measured; returns whether to stop the child."""
 
 
 class Train(Protocol):
@@ -26,12 +26,12 @@ class Train(Protocol):
         """Trains all of them; never raises for a child's failure.
 
         Args:
-            proposals: at least one, and at most as many as ``ChildTrainer.num_at_once`` says.
-            hear: called after each epoch of each child, in this thread, where somebody who is in
-                this process wants to know; a child is stopped by its folder, see ``StopFile``.
+            proposals: at least one, and at most ``ChildTrainer.num_at_once``.
+            hear: called in this thread after each epoch of each child; None if nobody in this
+                process listens. A ``StopFile`` in its folder stops a child in either case.
 
         Yields:
-            The outcome of each, as soon as it is there, in any order.
+            The outcome of each as soon as it has ended, in any order.
         """
 
 
@@ -40,7 +40,7 @@ class OneByOne:
     """Trains proposals one after the other, with a function that trains one.
 
     Attributes:
-        train: trains one proposal; it reports nothing while it does.
+        train: trains one proposal, without reports.
     """
 
     train: Callable[[Proposal], Outcome]
@@ -54,15 +54,15 @@ class OneByOne:
 
 @dataclass(frozen=True)
 class Blueprint:
-    """A child before it is trained, found out in milliseconds without its weights.
+    """A child's network as known before training, found in milliseconds without weights.
 
     Attributes:
         text: the architecture in one readable line.
         values: decision path -> the value chosen.
-        parameters: trainable parameters; None where unknown.
+        parameters: trainable parameters; None if unknown.
         flops: floating-point operations of one example's forward pass, two for each
-            multiply-add; None where unknown.
-        draw: draws ``drawing``, when somebody looks at it first.
+            multiply-add; None if unknown.
+        draw: makes ``drawing`` when it is first read.
     """
 
     text: str
@@ -73,39 +73,39 @@ class Blueprint:
 
     @functools.cached_property
     def drawing(self) -> str:
-        """The architecture as an SVG picture; empty where there is no network."""
+        """The architecture as an SVG picture; empty if there is no network."""
         return self.draw()
 
 
 Inspect = Callable[[Genotype], Blueprint]
-"""Builds a child without training it; raises SpaceError where its network is impossible."""
+"""Builds a child without training it; raises SpaceError if its network is impossible."""
 
 
 Check = Callable[[], Sequence[str]]
 """Raises a NasRunnerError for whatever would make every child fail.
 
-It returns a sentence for each setting that will be honoured in another way than it says.
+Returns a sentence for each setting that will be honoured in another way than it says.
 """
 
 
 class Policy(Protocol):
     """Draws the architectures of a supernet while it is trained, and learns how good they are.
 
-    It is a searcher's, and crosses to where the supernet is trained, be that in another process:
-    searchers and trainers know each other through it alone.
+    It belongs to a searcher and is pickled to wherever the supernet is trained: searchers and
+    trainers know each other through it alone.
     """
 
     def draw(self, count: int, rng: "np.random.Generator") -> Sequence[Genotype]:
-        """Draws so many architectures of the space."""
+        """Draws ``count`` architectures of the space."""
 
     def learn(self, genotypes: Sequence[Genotype], rewards: Sequence[float]) -> None:
         """Updates the policy with the rewards of architectures that it drew."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """What a checkpoint of the supernet keeps of it."""
+        """Returns what a checkpoint of the supernet keeps of it."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a checkpoint."""
+        """Restores what ``state_dict`` returned."""
 
 
 class ChildTrainer(Protocol):
@@ -119,58 +119,58 @@ class ChildTrainer(Protocol):
         """
 
     def rehearsal(self) -> Check:
-        """What runs once where children will run, before the first; picklable."""
+        """Returns what runs once where children will run, before the first; picklable."""
 
     def check(self, proposal: Proposal) -> None:
-        """Looks whether it can do what a searcher proposes, before that is recorded.
+        """Refuses a proposal that it cannot train, before it is recorded.
 
         Raises:
-            ConfigError: it cannot: it takes no such kind, fidelity, pause or source.
+            ConfigError: it supports no such kind, fidelity, pause or source.
         """
 
     @property
     def rewarded(self) -> Mapping[str, str]:
-        """The ``metric`` that rewards are made of and its ``mode``; empty where it has none."""
+        """The ``metric`` that rewards are made of and its ``mode``; empty if there is none."""
 
     @property
     def trains_networks(self) -> bool:
-        """Whether genotypes that make the same network are the same to it, as to a table not."""
+        """Whether genotypes that make the same network are the same child; False for tables."""
 
     def plainest(self, proposal: Proposal) -> Proposal:
-        """The proposal without what changes nothing of it: equal trainings are known by that.
+        """Returns the proposal without what changes nothing, to recognise equal trainings.
 
-        That is an ``until`` that the training ends before, and a fidelity of what is configured.
+        That is an ``until`` beyond the training's end, and a fidelity that is configured anyway.
         """
 
     def most_epochs(self, proposal: Proposal) -> int | None:
-        """How many epochs a training has that is never paused; None: nobody knows before.
+        """Returns how many epochs the training has if it is not paused; None if unknown.
 
-        Those of the children that it goes on with are among them. It may end by itself before.
+        Epochs of the children that it continues count. It may end by itself earlier.
         """
 
     @property
     def reports(self) -> bool:
-        """Whether its children tell what they measure while they train."""
+        """Whether its children report while they train."""
 
     @property
     def estimates(self) -> Collection[str]:
-        """The metrics of an estimate, that of its reward first; empty: it makes none."""
+        """The metrics of an estimate, that of its reward first; empty if it makes none."""
 
     def num_at_once(self, kind: Kind) -> int:
-        """How many proposals of a kind one call of the task is best given, >= 1."""
+        """Returns how many proposals of a kind to pass to one call of the task, >= 1."""
 
     def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
-        """What an executor runs. Children keep their files under ``folder/<index>``.
+        """Returns what an executor runs. Children keep their files in ``child_folder``.
 
         Args:
             folder: the study's.
             seed: the study's.
-            policy: the searcher's, for a trainer of supernets; None: it has none.
+            policy: the searcher's, for trainers of supernets; None if it has none.
         """
 
 
 class Executor(Protocol):
-    """Runs children somewhere; never a batch barrier.
+    """Runs children somewhere, each as soon as a slot is free: there is no batch barrier.
 
     Attributes:
         is_remote: children run in other processes than the study's.
@@ -181,7 +181,7 @@ class Executor(Protocol):
     is_on_this_machine: bool
 
     def free_slots(self) -> int:
-        """How many more children could start now."""
+        """Returns how many more children could start now."""
 
     def submit(
         self,
@@ -190,22 +190,22 @@ class Executor(Protocol):
         folders: Sequence[Path],
         hear: Hear | None = None,
     ) -> None:
-        """Starts children in one slot, or queues them where no slot is free.
+        """Starts children in one slot, or queues them if no slot is free.
 
         Args:
             train: what trains them; the same object for all children of a study.
             proposals: the children.
-            folders: of each the child's own: an executor may keep there what it must find again
-                when the study is resumed while the child still runs.
-            hear: called by ``wait``, in its thread, with each epoch of the children; None: nobody
-                wants to know.
+            folders: each child's own, in which an executor may keep what it must find again if
+                the study is resumed while the child still runs.
+            hear: called by ``wait``, in its thread, after each epoch of the children; None if
+                nobody listens.
         """
 
     def wait(self) -> list[Outcome]:
-        """Blocks until a child has ended; returns all that have.
+        """Blocks until a child has ended; returns the outcomes of all that have.
 
-        The proposal of an outcome is the object that was submitted. Where slots come and go, it
-        may return none as soon as there are more.
+        The proposal of an outcome is the object that was submitted. An executor whose slots come
+        and go may return an empty list when there are more slots.
 
         Raises:
             MachineError: a full disk or the like interrupted a child, which has no outcome.

@@ -44,7 +44,7 @@ class Asked:
 
 
 def writing(genotype: Genotype, choose: Choose) -> Choose:
-    """What a question is asked with: answers by ``choose``, and writes the answers down.
+    """Makes a ``choose`` that also writes each answer into ``genotype``.
 
     A decision that is forced is answered without asking ``choose``.
 

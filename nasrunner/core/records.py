@@ -23,7 +23,7 @@ MEASURED = ("completed", "paused", "stopped")
 
 
 def child_folder(study_folder: Path, index: int) -> Path:
-    """Where the child number ``index`` keeps its files."""
+    """Returns the folder in which child number ``index`` keeps its files."""
     return study_folder / "children" / f"{index:04d}"
 
 
@@ -39,8 +39,8 @@ class Source:
 
     Attributes:
         child: its index.
-        what: ``training``: the whole training state, with which training goes on; ``weights``:
-            the weights that fit, with which training begins.
+        what: ``training``: the whole training state, which is continued; ``weights``: the weights
+            that fit, as the first weights of a new training.
     """
 
     child: int
@@ -58,18 +58,18 @@ class Proposal:
         genotype: its answers, decision path -> option index.
         kind: ``train``: a child; ``estimate``: a cheap measurement, no child of its own;
             ``supernet``: one network that holds many, whose outcome says which it found.
-        fidelity: dotted keys of the child's configuration -> numbers that they become before it
-            is resolved. Another, cheaper training, which nothing goes on with.
-        until: after how many epochs the full training is paused, so that another proposal can go
-            on with it; None: it is trained to its end.
-        sources: the children it takes something over from: at most one ``training``; ``weights``
-            in order of precedence.
-        parent: the index of the child it was mutated from; None: of none.
-        seed: of its training; None: it follows from its index, as in studies of earlier versions.
-        identity: equal for proposals whose evaluations are the same; None: the architecture's
-            hash, as in studies of earlier versions.
-        predicted: the reward that its searcher predicts of it; None: it predicts none. An estimate
-            with it is complete: the study records the prediction as its reward, and runs nothing.
+        fidelity: dotted keys of the child's configuration -> the numbers that replace their values
+            before it is resolved. It makes another, cheaper training, which is never continued.
+        until: pauses the full training after this many epochs, for another proposal to continue;
+            None trains it to its end.
+        sources: the children it takes over from: at most one ``training``, or ``weights`` in order
+            of precedence.
+        parent: the index of the child it was mutated from, if any.
+        seed: of its training; None derives it from the index, as studies of earlier versions did.
+        identity: equal for proposals that ask for the same evaluation; None stands for the
+            architecture's hash, as in studies of earlier versions.
+        predicted: the reward that its searcher predicts, if it does. The study records it as the
+            reward of an estimate, and runs nothing.
         notes: numbers of the searcher's own, returned to it with the outcome.
 
     Raises:
@@ -101,7 +101,7 @@ class Proposal:
 
     @property
     def continues(self) -> int | None:
-        """The child whose training it goes on with; None: it begins one."""
+        """The child whose training it continues; None if it begins one."""
         for each in self.sources:
             if each.what == "training":
                 return each.child
@@ -109,7 +109,7 @@ class Proposal:
 
     @property
     def is_root(self) -> bool:
-        """Whether it begins the training of a child, which spends budget."""
+        """Whether it begins the training of a child, and so spends budget."""
         return self.kind == "train" and self.continues is None
 
     @property
@@ -119,7 +119,7 @@ class Proposal:
 
     @property
     def extent(self) -> Extent:
-        """How much of a training it asks for, where the training has not begun before."""
+        """How much of a training it asks for, if it begins one."""
         if self.is_plain:
             return None, ()
         return self.until, tuple(sorted(self.fidelity.items()))
@@ -128,7 +128,7 @@ class Proposal:
     def is_plain(self) -> bool:
         """Whether it trains a child from its first weights to its end.
 
-        A study says so by its identity: ``until`` may come too late to pause the training.
+        The identity that its study gave it says so, since ``until`` may lie beyond the end.
         """
         if self.identity is None:
             return self._asks_for_no_more
@@ -140,14 +140,14 @@ class Proposal:
 
     @cached_property
     def evaluation(self) -> str:
-        """What is equal for proposals that ask for the same: an architecture's hash, and more.
+        """A hash that is equal for proposals that ask for the same evaluation.
 
-        Of a plain training it is the architecture's hash alone.
+        For a plain training it is the architecture's hash alone.
         """
         return self.evaluation_of(self.hash)
 
     def evaluation_of(self, architecture: str) -> str:
-        """What is equal for proposals that ask for the same of architectures known by a text."""
+        """Returns ``evaluation`` for an architecture that another text identifies."""
         if self._asks_for_no_more:
             return architecture
         sources = [[each.child, each.what] for each in self.sources]
@@ -164,17 +164,17 @@ class Proposal:
 
     @property
     def architecture(self) -> str:
-        """What is equal for proposals of one architecture: its network, where that is known."""
+        """Identifies the architecture: by its network if that is known, else by its genotype."""
         is_network = self.identity is not None and self.identity.startswith(NETWORK)
         return self.identity if is_network and self.identity else self.hash
 
     @property
     def key(self) -> str:
-        """What duplicates are found by: the identity its study gave it."""
+        """Equal for duplicates: the identity that its study gave it, or the genotype's hash."""
         return self.identity or self.hash
 
     def to_json(self) -> dict[str, Any]:
-        """Its fields; those that are as in most proposals are left out."""
+        """Returns its fields, without those that have their default values."""
         sources = [{"child": each.child, "what": each.what} for each in self.sources]
         others = {
             "kind": None if self.kind == "train" else self.kind,
@@ -193,7 +193,7 @@ class Proposal:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Proposal":
-        """Reads what ``to_json`` wrote, or an earlier version, whose parents were notes."""
+        """Reads what ``to_json`` wrote; in earlier versions ``parent`` was a note."""
         notes = dict(record["notes"])
         parent = record.get("parent", notes.pop("parent", None))
         return cls(
@@ -215,12 +215,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Report:
-    """What a running child has measured after one of its epochs.
+    """What a running child measured after one of its epochs.
 
     Attributes:
         index: the child's.
         epoch: how many epochs it has trained, >= 1.
-        metrics: measured in or after the last of them.
+        metrics: measured during or after the last of them.
     """
 
     index: int
@@ -233,23 +233,23 @@ class Outcome:
     """What became of a proposal.
 
     Attributes:
-        status: ``completed`` was trained to its end and has a reward; ``paused`` has that of the
-            epochs until it was told to pause, and can be gone on with; ``stopped`` that of those
-            until its searcher stopped it; ``failed`` was started and broke; ``invalid`` was
-            never trained, because its network cannot be built or exceeds a limit; ``duplicate``
-            was proposed before and is replaced by another proposal.
+        status: ``completed``: trained to its end, with a reward; ``paused``: trained as far as its
+            proposal asked, with the reward so far, and can be continued; ``stopped``: ended by its
+            searcher, with the reward so far; ``failed``: was started and broke; ``invalid``: never
+            trained, because its network cannot be built or exceeds a limit; ``duplicate``: was
+            proposed before, and another proposal replaces it.
         reward: what the searcher maximises. Higher is better.
         metrics: final values under their metric names.
-        curve: of the metrics that the reward is of, the value after each epoch.
-        objectives: what the study looks at beside the reward, by name.
-        found: the genotypes that a supernet has derived.
-        cost_s: wall-clock seconds spent in the worker, for this proposal and not its sources; 0
-            where nothing was trained.
-        error: for ``failed`` and ``invalid``: the reason, readable; the middle of a long one is
-            cut out.
+        curve: the value after each epoch of every metric that the reward depends on.
+        objectives: what the study compares beside the reward, by name.
+        found: the genotypes that a supernet derived.
+        cost_s: wall-clock seconds spent in the worker on this proposal, without its sources; 0 if
+            nothing was trained.
+        error: the reason for ``failed`` and ``invalid``, readable; the middle of a long one is cut
+            out.
         reused_from: index of the child of the same identity whose outcome this repeats.
         is_changed: whether it was trained after the user's source or data had changed.
-        lacks: the sources whose weights were gone when it began.
+        lacks: the sources whose weights were missing when it began.
     """
 
     proposal: Proposal
@@ -283,12 +283,12 @@ class Outcome:
 
     @property
     def known_reward(self) -> float:
-        """The reward of an outcome that must have one."""
+        """The reward; only for outcomes that have one."""
         assert self.reward is not None, "it is asked of outcomes with a reward alone"
         return self.reward
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the proposal, which is named by its index."""
+        """Returns its fields; the proposal is represented by its index."""
         others = {
             "changed": self.is_changed,
             "curve": {name: list(values) for name, values in self.curve.items()},
@@ -327,7 +327,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class KnownOutcome:
-    """What a child of an earlier study tells of an architecture of this space.
+    """The reward of an architecture of this space in an earlier study.
 
     Attributes:
         genotype: the architecture, in this space.

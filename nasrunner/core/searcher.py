@@ -17,24 +17,26 @@ from nasrunner.core.space import Space
 class Searcher(ABC):
     """Proposes architectures of a space and learns from their outcomes.
 
-    The state is a function of (space, seed, the ledger's events in order) alone. ``suggest``
-    changes nothing; a proposal becomes state when it is registered, which ``propose`` does and
-    which a resumed study does with the recorded proposal instead. Outcomes may arrive in any
-    order, and a proposal may be one that another made: a study draws an unseen architecture where
-    its searcher keeps to known ones. All randomness comes from ``rng(index)``: a child's
-    ``seed_everything`` cannot touch it. A study calls its searcher with numpy, torch and whatever
-    else is loaded on one thread, for they round differently on more; so a searcher imports what it
-    computes with when it is made. Other processors round differently even so: what was recorded
-    may be what it would not have proposed.
+    Its state is a function of (space, seed, the ledger's events in order) alone. ``suggest``
+    changes nothing; a proposal becomes part of the state when it is registered, by ``propose`` or,
+    in a resumed study, with the recorded proposal. Outcomes may arrive in any order. A registered
+    proposal need not be the searcher's own: users give architectures to begin with, and a study
+    draws an unseen one if its searcher keeps proposing known ones. All randomness comes from
+    ``rng(index)``, which a child's ``seed_everything`` cannot touch.
+
+    A study limits numpy, torch and every other loaded library to one thread while it calls its
+    searcher, because they round differently on more; so a searcher must import whatever it
+    computes with when it is constructed. Other processors round differently even so: a recorded
+    proposal may not be the one that the searcher would make itself.
 
     Args:
         space: what may be built.
-        seed: together with the proposal's index it fixes every random draw; the study's, unless
-            ``searcher.seed`` is given.
+        seed: fixes every random draw, together with the proposal's index. The study's seed, unless
+            ``searcher.seed`` is set.
     """
 
     repeats: bool = True
-    """Whether it may propose an architecture again; one that never does ends by itself."""
+    """Whether it may propose an architecture twice; a searcher that never does ends by itself."""
 
     def __init__(self, *, space: Space, seed: Seed) -> None:
         self.space = space
@@ -46,27 +48,30 @@ class Searcher(ABC):
         self._spaces: dict[tuple[int, ...], Space] = {}
 
     def rng(self, index: int) -> np.random.Generator:
-        """A generator that depends on the seed and ``index`` only, however often it is asked."""
+        """Returns a generator that depends on the seed and ``index`` only, new on every call."""
         return seeded(self.seed, index)
 
     def see(self, networks: Networks) -> None:
-        """Is shown the space's networks, before the first event; those who look at them may."""
+        """Receives the space's networks, before the first event."""
         self.networks = networks
 
     def __getstate__(self) -> dict[str, Any]:
-        """The state that snapshots keep, without the networks, which it is shown again."""
+        """Returns the state that snapshots keep; the networks are given to ``see`` again."""
         return {**self.__dict__, "networks": None}
 
     @property
     def is_ready(self) -> bool:
-        """Whether a proposal can be made now; False: only after the next outcome.
+        """Whether a proposal can be made now, or only after the next outcome.
 
-        True as long as none is pending.
+        Must be True while no proposal is pending.
         """
         return True
 
     def space_at(self, index: int) -> Space:
-        """The space that proposal number ``index`` is drawn from; see ``Space.at_proposal``."""
+        """Returns the space that proposal number ``index`` is drawn from.
+
+        It differs between proposals only if the space has schedules; see ``Space.at_proposal``.
+        """
         if not self._schedules:
             return self.space
         stage = self.stage(index)
@@ -75,35 +80,38 @@ class Searcher(ABC):
         return self._spaces[stage]
 
     def stage(self, index: int) -> tuple[int, ...]:
-        """Where each schedule of the space stands for proposal number ``index``."""
+        """Returns the option index of each schedule of the space at proposal number ``index``."""
         return tuple([schedule.stage(index) for schedule in self._schedules])
 
     def stage_starts(self) -> list[int]:
-        """The proposals with which a stage of the space begins, up to that of the last one."""
+        """Returns the indices of the proposals at which a schedule moves on, 0 included."""
         lengths = ((each.every, len(each.options)) for each in self._schedules)
         return sorted({0, *(every * step for every, num in lengths for step in range(num))})
 
     def propose(self) -> Proposal | None:
-        """The next child to train, registered as pending; None: see ``why_done``.
+        """Suggests the next proposal and registers it; returns None if none is left.
 
-        To be called while ``is_ready``.
+        Must only be called while ``is_ready``. ``why_done`` says why there is none.
         """
         return self._registered(self.suggest(self.num_proposed))
 
     def propose_continuation(self) -> Proposal | None:
-        """The next proposal that goes on with a child, registered; None: none is due now.
+        """Suggests the next continuation of a child and registers it; None if none is due now.
 
-        Called in the place of ``propose`` once as many children were begun as the study may have.
+        Called instead of ``propose`` once the study has begun all children it may have.
         """
         return self._registered(self.suggest_continuation(self.num_proposed))
 
     def register(self, proposal: Proposal) -> None:
-        """Takes a proposal as made: called by ``propose``, and on resume for recorded ones."""
+        """Records that a proposal was made.
+
+        Called by ``propose``, and directly with proposals of a ledger and of the study itself.
+        """
         self.pending[proposal.index] = proposal
         self.num_proposed = proposal.index + 1
 
     def observe(self, outcome: Outcome) -> None:
-        """Takes an outcome, once for each proposal; of one that measured nothing only that."""
+        """Passes an outcome to ``learn``, ``revise`` or ``forget``; called once a proposal."""
         proposal = self.pending.pop(outcome.proposal.index)
         if outcome.reward is None and not outcome.found:
             self.forget(proposal)
@@ -114,32 +122,31 @@ class Searcher(ABC):
 
     @abstractmethod
     def suggest(self, index: int) -> Proposal | None:
-        """The proposal number ``index``, from the state as it is; None: nothing is left."""
+        """Returns proposal number ``index`` without changing the state; None if none is left."""
 
     def suggest_continuation(self, index: int) -> Proposal | None:
-        """The proposal number ``index``, if one that goes on with a child is due; else None."""
+        """Returns proposal number ``index`` if a continuation of a child is due, else None."""
         return None
 
     @abstractmethod
     def learn(self, outcome: Outcome) -> None:
         """Updates the state with an outcome that has a reward, or with what a supernet found.
 
-        The reward is what the study's rules make of it: of a failed child it may be the worst
-        seen.
+        The study's rules decide the reward of a failed child: none, or the worst so far.
         """
 
     def revise(self, outcome: Outcome) -> None:  # noqa: B027 - most never go on with a child
-        """Updates the state with the outcome of a child that was gone on with."""
+        """Updates the state with the outcome of a continued training."""
 
     def forget(self, proposal: Proposal) -> None:  # noqa: B027 - most keep nothing to drop
-        """Drops what is kept of a pending proposal that will have no reward."""
+        """Drops what is kept of a pending proposal that ended without a reward."""
 
     def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
-        """Updates the state with what earlier studies found, once, before the first proposal.
+        """Updates the state with the outcomes of earlier studies, once, before the first proposal.
 
-        These are outcomes of no proposal of this study, and have no index in it. Their
-        architectures may be proposed as any other: here they may be trained in another way. A
-        study refuses to begin with outcomes where its searcher does not override this method.
+        They belong to no proposal of this study and have no index in it. Their architectures may
+        be proposed like any other, since this study may train them differently. A study whose
+        searcher does not override this method refuses to begin with earlier outcomes.
 
         Args:
             outcomes: in the order in which they were recorded.
@@ -148,40 +155,40 @@ class Searcher(ABC):
 
     @property
     def learns_known(self) -> bool:
-        """Whether it takes what earlier studies found, be it of use to it or not."""
+        """Whether it accepts outcomes of earlier studies, useful or not."""
         return type(self).learn_known is not Searcher.learn_known
 
     @property
     def ignores_known(self) -> str | None:
-        """Why what earlier studies found teaches it nothing, in words; None: it does."""
+        """Why it learns nothing from earlier studies, in words; None if it does learn."""
         return None
 
     def report(self, report: Report) -> None:  # noqa: B027 - most learn from outcomes alone
-        """Updates the state with what a running child has measured after an epoch.
+        """Updates the state with what a running child measured after an epoch.
 
-        A study listens to its children only for a searcher that overrides this method.
+        A study listens to running children only if its searcher overrides this method.
         """
 
     def should_stop(self, index: int) -> bool:
-        """Whether a running child shall be stopped; asked after each of its reports."""
+        """Whether to stop a running child; asked after each of its reports, changes nothing."""
         return False
 
     def needs(self) -> Collection[int]:
-        """The children whose checkpoints must be kept; those of others may go."""
+        """Returns the children whose checkpoints must be kept; others' may be removed."""
         return ()
 
     def policy(self) -> "Policy | None":
-        """Its own for a supernet's trainer; None: it proposes no supernet, or one without."""
+        """Returns the policy that a supernet's trainer draws from; None if it needs none."""
         return None
 
     @property
     def estimated(self) -> Collection[str]:
-        """The metrics of estimates that it asks for by name."""
+        """The metrics that it requires of estimates, by name."""
         return ()
 
     @property
     def listens(self) -> bool:
-        """Whether it wants to know what running children measure."""
+        """Whether running children must report to it."""
         return type(self).report is not Searcher.report
 
     @property
@@ -190,7 +197,7 @@ class Searcher(ABC):
         return "the space is exhausted"
 
     def advice(self, max_children: int | None) -> str | None:
-        """One sentence the user should read before a search of this budget, where there is one.
+        """Returns a warning for the user about a search of this budget, if there is one.
 
         Args:
             max_children: the study's budget; None where it is not limited by number.

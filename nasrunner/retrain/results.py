@@ -44,7 +44,7 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """The networks of one architecture, or scikit-learn's.
 
     Attributes:
@@ -85,7 +85,7 @@ class Results:
     on: On
     seed: int
     metric: str
-    rows: Sequence[Row]
+    rows: Sequence[ResultRow]
     networks: Sequence[Network]
     is_interrupted: bool
     grids: Sequence[GridResult] = ()
@@ -173,9 +173,9 @@ def row_of(
     parameters: int | None,
     reward: float | None,
     networks: Sequence[Network],
-) -> Row:
+) -> ResultRow:
     """The row of one architecture's networks, those that failed left out of its metrics."""
     tested = [network.tested["metrics"] for network in networks if network.tested is not None]
     names = tested[0] if tested else ()
     metrics = {name: Spread.of([each[name] for each in tested]) for name in names}
-    return Row(name, architecture, parameters, reward, metrics, len(networks) - len(tested))
+    return ResultRow(name, architecture, parameters, reward, metrics, len(networks) - len(tested))

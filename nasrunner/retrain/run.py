@@ -8,7 +8,7 @@ from nasrunner.core.ports import Executor
 from nasrunner.retrain.grid_result import GridResult
 from nasrunner.retrain.grid_search import Tuning
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Retraining
-from nasrunner.retrain.results import Results, Row, row_of
+from nasrunner.retrain.results import ResultRow, Results, row_of
 from nasrunner.retrain.retrain_folder import RetrainFolder
 from nasrunner.retrain.session import Session, name_of
 from nasrunner.retrain.show import Display
@@ -88,7 +88,7 @@ def _results(session: Session, retraining: Retraining) -> Results:
     )
 
 
-def _rows(session: Session, retraining: Retraining) -> list[Row]:
+def _rows(session: Session, retraining: Retraining) -> list[ResultRow]:
     networks = list(retraining.networks.values())
     rows = []
     for child in session.children:

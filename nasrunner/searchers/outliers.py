@@ -1,4 +1,4 @@
-"""Keeps rewards far from all others from hiding how those others differ."""
+"""Moves rewards that lie far from all others, which would hide how the others differ."""
 
 from collections.abc import Sequence
 

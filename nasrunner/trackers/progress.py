@@ -179,7 +179,7 @@ class ProgressDisplay:
     def _begun_as(self, index: int) -> int:
         """The child whose run in a tracker that of a child is, if another."""
         is_known = index in self._state.proposals
-        return self._state.lineages.member(index).first if is_known else index
+        return self._state.lineages.place_of(index).first if is_known else index
 
     def _is_best(self, outcome: Outcome) -> bool:
         """Whether it makes its architecture the best so far, or keeps it."""

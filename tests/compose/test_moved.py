@@ -51,6 +51,10 @@ FORMER = [
     "nasrunner.spaces.recurrent.Recurrent",
     "nasrunner.spaces.recurrent_baselines.GruCell",
     "nasrunner.spaces.recurrent_cell.TreeCell",
+    f"{SEARCHERS}.encoding.Encoding",
+    "nasrunner.executors.dask_address.AddressExecutor",
+    "nasrunner.executors.dask_jobs.JobQueueExecutor",
+    "nasrunner.executors.slurm.SlurmExecutor",
 ]
 """What studies named before these had rooms."""
 
@@ -164,7 +168,13 @@ def test_a_users_module_imports_a_class_from_where_it_lay(target: str) -> None:
 def test_what_never_was_is_not_found() -> None:
     with pytest.raises(ImportError, match=r"No module named 'nasrunner\.searchers\.never'"):
         importlib.import_module("nasrunner.searchers.never")
-    for package in ("children.tasks", "searchers.evolution", "spaces.recurrent", "trackers.mlflow"):
+    for package in (
+        "children.tasks",
+        "executors.slurm",
+        "searchers.evolution",
+        "spaces.recurrent",
+        "trackers.mlflow",
+    ):
         found = importlib.import_module(f"nasrunner.{package}")
         assert not hasattr(found, "never")
         assert not hasattr(found, "Never")

@@ -163,6 +163,9 @@ class Inheriting(Searcher):
     def learn(self, outcome: Outcome) -> None:
         pass
 
+    def needs(self) -> Collection[int]:
+        return (0, 1) if self.num_proposed < 3 else ()
+
 
 class Filter(Searcher):
     """Estimates many random architectures together, and trains the best of them.

@@ -10,8 +10,17 @@ import pytest
 
 from nasrunner.core import Hear, NasRunnerError, Outcome, Proposal, Train
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.study.keeping import Keeping
 from tests.contracts.searchers import FidelitySearch, Filter, Inheriting, OneShot
-from tests.contracts.trainers import Epochs, EpochsTrainer
+from tests.contracts.trainers import (
+    EPOCHS,
+    METRIC,
+    Epochs,
+    EpochsTrainer,
+    accuracy,
+    first_state,
+    step,
+)
 from tests.study.test_loop import Crash, Run, events, with_rules
 from tests.toys import ToyExecutor, chain, toy_reward
 
@@ -64,14 +73,29 @@ def test_cheap_trainings_are_learnt_but_only_the_full_one_is_best(tmp_path: Path
     assert proposed[6]["seed"] == proposed[best["index"]]["seed"]
 
 
+def trained(state: str, seed: int) -> list[str]:
+    """What weights become, after each epoch."""
+    states = [state]
+    for epoch in range(1, EPOCHS + 1):
+        states.append(step(states[-1], seed, epoch))
+    return states[1:]
+
+
 def test_weights_may_come_from_several_children_whose_checkpoints_are_kept_for_that(
     tmp_path: Path,
 ) -> None:
     study = run(tmp_path, Inheriting)
+    study.study.keeping = Keeping(tmp_path, "none")
     study.run()
     sources = [event.get("sources", []) for event in events(tmp_path, "proposed")]
     assert sources == [[], [], [{"child": 1, "what": "weights"}, {"child": 0, "what": "weights"}]]
-    assert events(tmp_path, "outcome")[2]["status"] == "completed"
+    genotypes = [event["genotype"] for event in events(tmp_path, "proposed")]
+    seeds = [event["seed"] for event in events(tmp_path, "proposed")]
+    lent = [trained(first_state(genotypes[child]), seeds[child])[-1] for child in (1, 0)]
+    states = trained(first_state(genotypes[2], lent), seeds[2])
+    expected = [accuracy(state, genotypes[2], n) for n, state in enumerate(states, start=1)]
+    assert events(tmp_path, "outcome")[2]["curve"][METRIC] == expected
+    assert not list(tmp_path.glob("children/*/last.ckpt"))  # nobody needs them any more
 
 
 def test_a_hundred_estimates_are_one_submission_and_no_children(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from nasrunner.recorded import read_ledger
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.rules import Rules
 from tests.contracts.searchers import Halving, Wrapper
-from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer, accuracy, step
+from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer, accuracy, first_state, step
 from tests.study.test_loop import Crash, Run, events, evolution, with_rules
 from tests.toys import ToyExecutor, chain
 
@@ -47,7 +47,7 @@ def test_a_child_that_was_paused_twice_is_what_one_trained_through_is(
     assert through
     for index in through:
         seed, genotype = proposed[index]["seed"], proposed[index]["genotype"]
-        state, curve = json.dumps(sorted(genotype.items())), []
+        state, curve = first_state(genotype), []
         for epoch in range(1, EPOCHS + 1):
             state = step(state, seed, epoch)
             curve.append(accuracy(state, genotype, epoch))

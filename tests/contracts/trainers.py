@@ -35,6 +35,11 @@ def step(state: str, seed: int | None, epoch: int) -> str:
     return hashlib.sha256(f"{state} {seed} {epoch}".encode()).hexdigest()
 
 
+def first_state(genotype: Mapping[str, int], lent: Sequence[str] = ()) -> str:
+    """The weights before the first epoch: the architecture's own, and what others have lent."""
+    return json.dumps([sorted(genotype.items()), *lent])
+
+
 def accuracy(state: str, genotype: Mapping[str, int], epoch: int) -> float:
     """Grows with the epochs, mostly towards what the genotype is worth."""
     noise = int(state[:8], 16) / 2**32
@@ -108,10 +113,14 @@ class Epochs:
 
     def _begin(self, proposal: Proposal) -> tuple[str, list[float], int]:
         if (source := proposal.continues) is None:
-            return json.dumps(sorted(proposal.genotype.items())), [], 0
-        path = ChildFolder.of(self.study, source).last
-        record = json.loads(path.read_text())
+            lent = [self._ended(each.child)["state"] for each in proposal.sources]
+            return first_state(proposal.genotype, lent), [], 0
+        record = self._ended(source)
         return record["state"], record["curve"], len(record["curve"])
+
+    def _ended(self, child: int) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(ChildFolder.of(self.study, child).last.read_text())
+        return record
 
     def _found(self, seed: int | None) -> list[Genotype]:
         """The best of what the searcher's policy draws while it learns what is good."""

@@ -167,26 +167,23 @@ def _trainer(
 
 def _network(plan: Plan, borrowed: Borrowed) -> nn.Module:
     """The network, with its own first weights but for those that other children lend it."""
-    epsilon = plan.config["trainer"]["batch_norm_epsilon"]
-    network = first_network(plan.frozen, plan.child.in_shape, plan.seed, epsilon)
+    network = first_network(plan.frozen, plan.child.in_shape, plan.seed, plan.config)
     borrowed.lend(network)
     return network
 
 
-def first_network(
-    frozen: SearchSpace, in_shape: InShape, seed: int, epsilon: float | None
-) -> nn.Module:
+def first_network(frozen: SearchSpace, in_shape: InShape, seed: int, config: Config) -> nn.Module:
     """Builds a network with its own first weights.
 
     Args:
         frozen: its architecture.
         in_shape: shape of one example.
         seed: of the weights. All global generators are seeded with it.
-        epsilon: as of ``set_epsilon``.
+        config: the child's; its ``trainer.batch_norm_epsilon`` is set, where it has one.
     """
     pl.seed_everything(seed, workers=True, verbose=False)
     network, _ = frozen.build(in_shape)
-    set_epsilon(network, epsilon)
+    set_epsilon(network, config["trainer"].get("batch_norm_epsilon"))
     return network
 
 

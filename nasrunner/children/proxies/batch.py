@@ -11,7 +11,7 @@ import torch
 from nasrunner.children.fit.batches import BatchCheck, batches_of
 from nasrunner.children.fit.loading import load_data
 from nasrunner.children.inputs import Inputs
-from nasrunner.children.proxies.scores import Loss
+from nasrunner.children.proxies.sample import Loss
 from nasrunner.children.settings.arguments import make_trainer
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.tasks import make_task

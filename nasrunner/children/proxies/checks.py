@@ -72,11 +72,10 @@ def _check_networks(
     batch: FirstBatch,
 ) -> None:
     """Refuses proxies that say nothing of any network."""
-    epsilon = config["trainer"].get("batch_norm_epsilon")
     missing: dict[str, str] = {}
     for place, frozen in enumerate(networks):
         asked = list(names) if place == 0 else list(missing)
-        network = first_network(frozen, in_shape, 0, epsilon).to(batch.device)
+        network = first_network(frozen, in_shape, 0, config).to(batch.device)
         try:
             found = scores(network, batch.x, batch.loss, asked)
         except Exception as error:  # of a user's module, or of the loss

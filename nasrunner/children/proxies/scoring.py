@@ -10,7 +10,8 @@ from nasrunner.children.fit.assembling import first_network
 from nasrunner.children.progress.attempts import Attempt, Result, attempted
 from nasrunner.children.progress.lineage import lineage
 from nasrunner.children.proxies.batch import FirstBatch, first_batch
-from nasrunner.children.proxies.scores import ProxyError, scores
+from nasrunner.children.proxies.sample import ProxyError
+from nasrunner.children.proxies.scores import scores
 from nasrunner.children.ranks import are_started_by_srun, rank_here
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import Config
@@ -48,8 +49,7 @@ class Scoring:
         with files.log():
             stage = lineage(self.recipe, proposal)[-1]
             batch = self._batch(stage.config)
-            epsilon = stage.config["trainer"].get("batch_norm_epsilon")
-            network = first_network(stage.frozen, self.recipe.in_shape, stage.seed, epsilon)
+            network = first_network(stage.frozen, self.recipe.in_shape, stage.seed, stage.config)
             found = scores(network.to(batch.device), batch.x, batch.loss, self.names)
             rewarded = self.names[0]
             for name, reason in found.reasons.items():

@@ -63,7 +63,7 @@ def holds_leaf(value: object, key: str = "") -> bool:
 
 
 def decision_of(value: Mapping[str, Any], leaf: str) -> OneOf:
-    """The decision that a leaf describes.
+    """Returns the decision that a leaf describes.
 
     Raises:
         ValueError: it cannot be read; says what is wrong.
@@ -198,7 +198,7 @@ _OPTUNA_KEYS = frozenset({"type", "low", "high", "step", "log", "choices"})
 
 
 def written(word: str) -> str | None:
-    """How a decision of this name is written, in our words or another program's."""
+    """Returns how a decision is written that has this name, here or in another program."""
     form = _FORMS.get(word) or _FOREIGN.get(word)
     return None if form is None else f"{{{form}}}"
 
@@ -262,7 +262,7 @@ def _refuse_call(value: str, key: str) -> None:
 
 
 def _tidy(value: float) -> float:
-    """0.3 instead of 0.30000000000000004; whole numbers stay as they are."""
+    """Rounds 0.30000000000000004 to 0.3; whole numbers stay as they are."""
     return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
@@ -273,7 +273,7 @@ def _whole(values: Sequence[float], given: Any) -> tuple[float, ...]:
 
 
 def _told_apart(values: np.ndarray) -> tuple[float, ...]:
-    """Numbers with the few digits that tell them apart; the first and the last are exact."""
+    """Rounds numbers to the fewest digits that keep them apart; first and last stay exact."""
     low, *between, high = (float(value) for value in values)
     for digits in (6, 12, 17):
         found = (low, *(float(f"{value:.{digits}g}") for value in between), high)

@@ -1,4 +1,4 @@
-"""Modules of ours that lay elsewhere: studies of then, and a user's own files, name them so."""
+"""Former paths of our modules, which saved studies and users' own files still name."""
 
 import importlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ _ROOMS: Mapping[str, Mapping[str, str]] = {
     "nasrunner.searchers": {
         **dict.fromkeys(("random", "exhaustive", "mcts"), "sampling"),
         **dict.fromkeys(("evolution", "local_search"), "evolution"),
-        **dict.fromkeys(("smbo", "acquisition", "candidates", "forest"), "surrogates"),
+        **dict.fromkeys(("smbo", "acquisition", "candidates", "encoding", "forest"), "surrogates"),
         **dict.fromkeys(("gaussian_process", "ngrams"), "surrogates"),
         **dict.fromkeys(("policy_gradient", "objectives"), "policy"),
     },
@@ -34,6 +34,9 @@ _MOVED: Mapping[str, str] = {
             ("training", "fit"),
         )
     },
+    "nasrunner.executors.dask_address": "nasrunner.executors.dask.address",
+    "nasrunner.executors.dask_jobs": "nasrunner.executors.dask.jobs",
+    "nasrunner.executors.slurm": "nasrunner.executors.slurm.executor",
     "nasrunner.trackers.mlflow": "nasrunner.trackers.mlflow.tracker",
     "nasrunner.searchers.tpe": "nasrunner.searchers.optuna",
     "nasrunner.spaces.language_model": "nasrunner.spaces.recurrent.language_model",
@@ -44,7 +47,7 @@ _MOVED: Mapping[str, str] = {
 
 
 def present_module(name: str) -> str:
-    """The dotted path of a module of ours by now; any other as it is."""
+    """Returns the present dotted path of a module of ours; any other path as it is."""
     return _MOVED.get(name, name)
 
 
@@ -60,13 +63,13 @@ def class_in(package: str, name: str) -> Any:
 
 
 def present(target: str) -> str:
-    """The dotted path by which a class of ours is found now; any other as it is."""
+    """Returns the present dotted path of a class of ours; any other path as it is."""
     module, _, name = target.rpartition(".")
     return f"{_MOVED[module]}.{name}" if module in _MOVED else target
 
 
 def with_present_targets(node: Any) -> Any:
-    """A configuration with every ``_target_`` in it as of ``present``, and modules to preload."""
+    """Returns a configuration with ``present`` applied to each ``_target_`` and ``preload``."""
     if isinstance(node, list):
         return [with_present_targets(each) for each in node]
     if not isinstance(node, Mapping):

@@ -62,7 +62,7 @@ class History:
         self.ranking.add(outcome)
 
     def shown(self) -> tuple[Ranking, int | None]:
-        """The ranking of full trainings; where none has ended, that of the longest rung.
+        """Returns the ranking of full trainings, or that of the longest rung if none has ended.
 
         Returns:
             The ranking, and after how many epochs its trainings were paused; None: they were not.
@@ -74,7 +74,7 @@ class History:
 
     @property
     def has_steps(self) -> bool:
-        """Whether children were trained in steps: paused, and gone on with."""
+        """Whether children were trained in steps: paused, and continued."""
         return self.statuses["paused"] > 0 or self.counts["continued"] > 0
 
     def compares(self, outcome: Outcome) -> bool:
@@ -85,7 +85,7 @@ class History:
         return outcome.status == "paused" and outcome.proposal.until == until
 
     def evaluated(self, key: str) -> Outcome | None:
-        """The first outcome of a proposal with this identity, if there is one."""
+        """Returns the first outcome of a proposal with this identity, if there is one."""
         return self._evaluated.get(key)
 
     @property
@@ -94,7 +94,7 @@ class History:
         return sum(self.counts[name] for name in _SPENT)
 
     def failure(self) -> str | None:
-        """What kept every child from being completed, in words; None where one was."""
+        """Says what kept every child from being completed; None if one was completed."""
         trained = [each for each in self.outcomes if each.proposal.kind == "train"]
         if any(outcome.status in MEASURED for outcome in trained):
             return None

@@ -6,7 +6,7 @@ from nasrunner.core.records import Proposal
 
 
 @dataclass(frozen=True)
-class Member:
+class LineagePlace:
     """Where a proposal stands among those that are one training.
 
     Attributes:
@@ -29,7 +29,7 @@ class Lineages:
     """
 
     def __init__(self) -> None:
-        self._member: dict[int, Member] = {}
+        self._places: dict[int, LineagePlace] = {}
         self._next: dict[int, int] = {}
         self._genotype: dict[int, object] = {}
 
@@ -37,18 +37,18 @@ class Lineages:
         """Takes the next proposal."""
         index, source = proposal.index, proposal.continues
         self._genotype[index] = proposal.genotype
-        before = None if source is None else self._member.get(source)
+        before = None if source is None else self._places.get(source)
         if source is None or before is None:
-            self._member[index] = Member(index, 0, index)
+            self._places[index] = LineagePlace(index, 0, index)
         elif source in self._next or self._genotype[source] != proposal.genotype:
-            self._member[index] = Member(index, 0, before.root)
+            self._places[index] = LineagePlace(index, 0, before.root)
         else:
             self._next[source] = index
-            self._member[index] = Member(before.first, before.place + 1, before.root)
+            self._places[index] = LineagePlace(before.first, before.place + 1, before.root)
 
-    def member(self, index: int) -> Member:
+    def place_of(self, index: int) -> LineagePlace:
         """Says where a proposal stands."""
-        return self._member[index]
+        return self._places[index]
 
     def line(self, first: int) -> list[int]:
         """Lists the proposals of a line, in their order."""

@@ -12,7 +12,7 @@ REWARD = "reward"
 
 @dataclass(frozen=True)
 class Objective:
-    """One thing that children are good at.
+    """A reward or metric that children are compared by.
 
     Attributes:
         name: ``reward``, or the name of a metric.
@@ -23,7 +23,7 @@ class Objective:
     direction: Literal["max", "min"]
 
     def score(self, outcome: Outcome) -> float:
-        """How good an outcome is at it, higher is better; without a value the worst there is."""
+        """Returns an outcome's value, higher is better; -inf if it has no value or no reward."""
         named = {**outcome.metrics, **outcome.objectives}
         value = outcome.reward if self.name == REWARD else named.get(self.name)
         if value is None or outcome.reward is None:
@@ -32,7 +32,7 @@ class Objective:
 
 
 def pareto_front(outcomes: Sequence[Outcome], objectives: Sequence[Objective]) -> list[int]:
-    """The outcomes that no other dominates: is as good at all objectives, and better at one.
+    """Returns the outcomes that no other one matches in all objectives and beats in one.
 
     Args:
         outcomes: those to compare.

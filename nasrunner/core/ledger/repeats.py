@@ -35,5 +35,5 @@ class Repeats:
             self.known_extents = [*(e for e in self.known_extents if e != extent), extent]
 
     def resume(self) -> None:
-        """Begins another session: who goes on with a study that ended of them wants more."""
+        """Counts from 0 again, since a session that resumes the study asks for more."""
         self.num_fruitless = 0

@@ -46,7 +46,7 @@ _SMALL = (PROPOSAL, CONFIG, CURVES, LOG, OUTCOME)
 
 
 def pack_children(study_folder: Path, first: int) -> None:
-    """Packs the small files of a group of children; see ``machine/packed.py``.
+    """Packs the small files of a group of children; see ``machine/child_packs.py``.
 
     Args:
         study_folder: the study's.
@@ -62,7 +62,7 @@ def pack_children(study_folder: Path, first: int) -> None:
 class ChildFolder:
     """Reads the files of a child, or of a network that was retrained; written by ``ChildFiles``.
 
-    The small ones may be packed with those of other children (``machine/packed.py``).
+    The small ones may be packed with those of other children (``machine/child_packs.py``).
 
     Attributes:
         path: the folder, which need not be there.

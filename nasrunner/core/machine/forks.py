@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 def end_copy(pid: int) -> None:
-    """Ends the calling process here and now if it is not the process ``pid`` but a copy of it.
+    """Exits the calling process at once if it is a forked copy of the process ``pid``.
 
     A copy would go on with whatever the process does: train the same child, write its files, or
     propose the next one.
@@ -19,7 +19,7 @@ def end_copy(pid: int) -> None:
 
 @contextlib.contextmanager
 def outlives_exits() -> Iterator[None]:
-    """Makes an exception of ``os._exit``, as ``sys.exit`` is one, where the main thread calls it.
+    """Turns ``os._exit`` into SystemExit within the block if the main thread calls it.
 
     Copies of the process, such as loaders' workers, end as they were told to.
     """

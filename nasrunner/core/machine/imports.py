@@ -12,7 +12,7 @@ _num_open = 0
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Garbage is not looked for within the block, and what it leaves behind is never searched.
+    """Turns the garbage collector off within the block, and freezes what the block leaves.
 
     The collector would go through all modules again and again while they are imported, and once
     more when the process ends. Processes forked after the block share that memory for good. Blocks

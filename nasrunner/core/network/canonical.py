@@ -13,7 +13,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from nasrunner.core.network.graph import CONCATENATION, PRODUCT, SUM, GraphTracer, Known
+from nasrunner.core.network.graph import CONCATENATION, PRODUCT, SUM, GraphTracer, KnownParts
 from nasrunner.core.network.statistics import Measure
 from nasrunner.core.shapes import InShape
 from nasrunner.core.tracing import Traceable
@@ -36,7 +36,7 @@ class Identities:
 
     def __init__(self, measure: Measure, in_shape: InShape) -> None:
         self.in_shape = in_shape
-        self._known = Known(measure)
+        self._known = KnownParts(measure)
 
     def of(self, network: Traceable) -> str:
         """A text that is equal for networks of the same canonical form.

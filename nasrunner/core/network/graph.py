@@ -69,7 +69,7 @@ class Values(NamedTuple):
     uses: Mapping[str, Traceable]
 
 
-class Known:
+class KnownParts:
     """What was found out of the parts of a space's networks, by their ids.
 
     Args:
@@ -138,7 +138,7 @@ class GraphTracer(Tracer[int]):
         is_zero: whether it is zero, whatever comes in.
     """
 
-    def __init__(self, known: Known, labels: Mapping[str, Traceable] | None = None) -> None:
+    def __init__(self, known: KnownParts, labels: Mapping[str, Traceable] | None = None) -> None:
         super().__init__(labels)
         self.known = known
         self.operations: list[str] = []

@@ -54,15 +54,15 @@ class Space(Part):
 
     @property
     def is_zero(self) -> bool:
-        """Whether it makes zeros of whatever comes in, and is known for it."""
+        """Whether its output is all zeros, whatever its input is."""
         return False
 
     unnamed: ClassVar[str] = ""
-    """An argument that is no submodule and may all the same be given without its name."""
+    """The argument that may be given without its name although it is no submodule; empty: none."""
 
     @property
     def takes_inputs(self) -> bool:
-        """Whether ``make`` takes several inputs by name, too; any other module is refused them."""
+        """Whether ``make`` also accepts several inputs by name; other modules get one tensor."""
         return False
 
     @classmethod
@@ -100,16 +100,16 @@ class Space(Part):
         return genotype
 
     def at_proposal(self, index: int) -> "Space":
-        """The space as it stands for proposal number ``index``: every schedule has its value then.
+        """Returns the space with every schedule fixed to its value for proposal number ``index``.
 
-        The space itself where it has no schedule.
+        Returns the space itself if it has no schedule.
         """
         now = {name: value_at_proposal(value, index) for name, value in self._arguments()}
         changed = {name: v for name, v in now.items() if v is not getattr(self, name)}
         return dataclasses.replace(self, **changed) if changed else self
 
     def schedules(self) -> Iterator[SearchSchedule]:
-        """Every schedule in the space."""
+        """Yields every schedule in the space."""
         for _, value in self._arguments():
             yield from schedules_of_value(value)
 
@@ -239,14 +239,14 @@ class Space(Part):
         return None
 
     def pruned(self, prune: Pruning) -> "Space":
-        """The frozen module with zeros in the place of its dead parts; see ``living``.
+        """Returns the frozen module with zeros in place of its dead parts; see ``living``.
 
         A module that puts others together overrides it with ``trace``.
         """
         return self
 
     def resolve(self, ask: Choose, at: Address) -> "Space":
-        """The same module with every decision asked, in field order, and replaced by its value."""
+        """Asks every decision, in field order, and returns the module with the values instead."""
         resolved = {
             name: resolve_value(value, ask, self._place(name, at))
             for name, value in self._unresolved
@@ -254,7 +254,7 @@ class Space(Part):
         return dataclasses.replace(self, **resolved, path=at.path)
 
     def questions(self, at: Address) -> Iterator[Question]:
-        """What ``resolve`` asks, in the same order, without what it makes of the answers.
+        """Yields the questions that ``resolve`` asks, in the same order, without building anything.
 
         A module that overrides ``resolve`` alone is resolved in every walk instead.
         """
@@ -262,20 +262,20 @@ class Space(Part):
             yield from questions_of_value(value, self._place(name, at))
 
     def size(self) -> int:
-        """The exact number of architectures, counted without enumerating them."""
+        """Returns the exact number of architectures, without enumerating them."""
         return math.prod(size_of_value(value) for _, value in self._arguments())
 
     def most_modules(self) -> int:
-        """At least as many modules as the largest architecture has, counted without listing."""
+        """Returns an upper bound of the modules in any architecture, without enumerating them."""
         return 1 + sum(most_modules_of_value(value) for _, value in self._arguments())
 
     def decisions(self, at: Address) -> Iterator[Decision]:
-        """Every decision there can be, active or not, each kind once, in the order asked."""
+        """Yields every decision, active or not, each kind once, in the order asked."""
         for name, value in self._arguments():
             yield from decisions_of_value(value, self._place(name, at))
 
     def text(self) -> str:
-        """The frozen module in one readable line: ``conv2d(filters=32, kernel_size=3)``."""
+        """Returns the frozen module in one readable line: ``conv2d(filters=32, kernel_size=3)``."""
         shown = [
             f"{f.name}={getattr(self, f.name)}"
             for f in dataclasses.fields(self)
@@ -293,7 +293,7 @@ class Space(Part):
         return tuple(questions_of(self, self._root))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The module without what its walks have made, which a process makes for itself."""
+        """Returns its fields without what walks have cached, which every process builds itself."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_root", "compiled")}
 
     @functools.cached_property

@@ -58,7 +58,7 @@ def evaluations(study: RecordedStudy) -> list[NumberedEvaluation]:
     lineages = study.state.lineages
     lines: dict[int, list[RecordedChild]] = {}
     for child in study.trainings:
-        lines.setdefault(lineages.member(child.proposal.index).first, []).append(child)
+        lines.setdefault(lineages.place_of(child.proposal.index).first, []).append(child)
     numbers: dict[int, int] = {}
     found = []
     for children in lines.values():
@@ -68,7 +68,7 @@ def evaluations(study: RecordedStudy) -> list[NumberedEvaluation]:
             numbers[begun.proposal.index] = len(numbers) + 1
         elif begun.proposal.is_root or outcome.status not in (*MEASURED, "failed"):
             continue
-        root = lineages.member(begun.proposal.index).root
+        root = lineages.place_of(begun.proposal.index).root
         found.append(_evaluation(study, numbers[root], children))
     return found
 

@@ -1,4 +1,4 @@
-"""Searchers that change what was good: evolution and local search."""
+"""Searchers that mutate good children: evolution and local search."""
 
 from functools import partial
 

@@ -210,14 +210,14 @@ class PolicyGradient(Searcher):
             self._complete = []
 
     def _take(self, index: int, reward: float) -> None:
-        """Compares a reward with the baseline, which then follows it."""
+        """Computes a reward's advantage over the baseline, and moves the baseline towards it."""
         baseline = reward if self.baseline is None else self.baseline
         self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
         self._advantages[index] = reward - baseline
         self._taken_for.append(reward)
 
     def _take_again(self) -> None:
-        """Compares all rewards anew where it has turned out that there are other outliers."""
+        """Recomputes all advantages if newer rewards have changed which ones are outliers."""
         rewards_N = without_outliers([reward for _, reward in self._arrived])
         spread = float(rewards_N.max() - rewards_N.min())
         # A power of two changes no digit of what is divided by it.
@@ -244,7 +244,7 @@ class PolicyGradient(Searcher):
         self.num_updates += 1
 
     def _aim(self, batches: Sequence[Batch]) -> None:
-        """Says what is to be predicted, and rewards those children that were predicted badly."""
+        """Sets the predictor's targets, and rewards children that were predicted badly."""
         rewards = dict(zip((index for index, _ in self._arrived), self._taken_for, strict=True))
         self._scale = float(np.mean(self._taken_for)), float(np.std(self._taken_for)) or 1.0
         mean, deviation = self._scale

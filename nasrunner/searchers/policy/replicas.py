@@ -66,7 +66,7 @@ class Batches(Protocol):
 
 
 class Arrivals:
-    """A batch is the children whose rewards arrived last, whoever drew them: nobody ever waits.
+    """Batches the children whose rewards arrived last, whoever drew them, so nobody waits.
 
     Args:
         size: m, rewards in a batch.

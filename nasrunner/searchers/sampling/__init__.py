@@ -1,1 +1,1 @@
-"""Searchers that draw or count: at random, in order, down a tree."""
+"""Searchers that sample or enumerate: random, exhaustive, tree search."""

@@ -47,7 +47,7 @@ class Candidates:
         taken: Collection[Key],
         rng: np.random.Generator,
     ) -> list[Genotype]:
-        """At least one genotype, none twice and none in ``taken``.
+        """Draws at least one genotype, none twice and none in ``taken``.
 
         Args:
             space: where at least one architecture is not taken.

@@ -9,11 +9,12 @@ from nasrunner.core.annotations import AtLeast, Within
 from nasrunner.core.decision import Genotype
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.encoding import Encoding
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 # N = genotypes to fit, C = candidates, T = trees
 
 
-class Forest:
+class Forest(Surrogate):
     """Regression forest; its trees' spread is the uncertainty. Hutter et al. 2011 (SMAC), sec. 4.1.
 
     Args:

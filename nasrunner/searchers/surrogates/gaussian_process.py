@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from nasrunner.core.annotations import Above
 from nasrunner.core.decision import Genotype
-from nasrunner.core.network.known import Description, Networks
+from nasrunner.core.network.known import Description
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.encoding import Encoding
 from nasrunner.searchers.surrogates.network_encoding import NetworkEncoding
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 # N = genotypes to fit, C = candidates, K = kernels of the mixture, F = features
 
@@ -70,7 +71,7 @@ _OF_NETWORKS: tuple[View, ...] = ("network", "kinds")
 _BOTH: tuple[View, View] = ("genotype", "network")
 
 
-class GaussianProcess:
+class GaussianProcess(Surrogate):
     """Kriging with a mixture of kernels k(x, x') = s² exp(-θ |x - x'|² / 2) and noise ν s².
 
     Rasmussen & Williams 2006, algorithm 2.1. Children are compared by their genotypes, over the
@@ -96,9 +97,6 @@ class GaussianProcess:
 
     Raises:
         ValueError: there are no decays, noises or views.
-
-    Attributes:
-        networks: of the space; None: it cannot look at them.
     """
 
     def __init__(
@@ -122,20 +120,13 @@ class GaussianProcess:
         self.views = views
         self.encoding = Encoding(space)
         self.network_encodings = {view: NetworkEncoding() for view in _OF_NETWORKS}
-        self.noise: float | None = None
-        self.networks: Networks | None = None
         self._rows: dict[View, np.ndarray] = {}
         self._largest: dict[View, float] = {}
         self._mixture: list[_Posterior] = []
 
     @property
     def looks_at_networks(self) -> bool:
-        """Whether children are compared by their networks, too."""
         return any(view != "genotype" for view in self.views)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """The state without the networks, which it is shown again."""
-        return {**self.__dict__, "networks": None}
 
     def fit(
         self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator

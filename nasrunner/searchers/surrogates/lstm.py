@@ -13,13 +13,14 @@ from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.space import Space
 from nasrunner.searchers.policy.transcript import Vocabulary
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 # N = genotypes to fit, C = candidates, B = batch, T = decisions of the longest and the start,
 # H = hidden units, G = 4 H: gates, M = members of the ensemble, R = rows: one for each (kind,
 # option) and the start
 
 
-class LstmEnsemble:
+class LstmEnsemble(Surrogate):
     """LSTMs that read a genotype's answers one by one; their spread is the uncertainty.
 
     The surrogate of progressive NAS. Liu et al. 2018, arXiv:1712.00559, section 3.3: each member

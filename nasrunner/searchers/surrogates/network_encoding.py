@@ -63,9 +63,9 @@ class NetworkEncoding:
 
 
 def _features(given: Description) -> tuple[list[str], np.ndarray]:
-    """Names in alphabetical order, and the features by them, which the networks' being possible is.
+    """Sorts features by name, and adds whether a network is possible as one of them.
 
-    Which networks were looked at before does not matter then.
+    Their order then does not depend on which networks were looked at before.
     """
     names = [*given.names, "possible"]
     rows_NF = np.column_stack([given.rows_NF, given.is_possible_N])
@@ -74,7 +74,7 @@ def _features(given: Description) -> tuple[list[str], np.ndarray]:
 
 
 def _first_of_each(scores_NF: np.ndarray) -> list[int]:
-    """The columns that are not another one before them, be it with the other sign."""
+    """Returns the columns that no earlier column equals, up to the sign."""
     first: dict[bytes, int] = {}
     for column, scores_N in enumerate(scores_NF.T):
         sign = np.sign(scores_N[np.abs(scores_N) > 1e-6][0])

@@ -17,13 +17,14 @@ from nasrunner.core.space import (
     is_module_type,
     is_modules_type,
 )
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 # N = genotypes to fit, C = candidates, F = features
 
 Ngram = tuple[str, ...]
 
 
-class NgramRidge:
+class NgramRidge(Surrogate):
     """Ridge regression on n-gram counts. Negrinho & Gordon 2017, arXiv:1704.08792, section 5.4.
 
     The modules of an architecture that hold no other modules, in the order they are applied, are

@@ -4,7 +4,7 @@ import bisect
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from statistics import NormalDist
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import numpy as np
 
@@ -19,30 +19,9 @@ from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.surrogates.acquisition import Acquisition
 from nasrunner.searchers.surrogates.candidates import Candidates
+from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
 
 # N = children, C = candidates
-
-
-class Surrogate(Protocol):
-    """Predicts rewards from genotypes; made with ``space=``.
-
-    One that has an attribute ``noise`` is told by it, before each fit, the variance of a reward's
-    noise relative to that of what is predicted, where the children's trainings show it, else None.
-    """
-
-    def fit(
-        self, genotypes: Sequence[Genotype], targets_N: np.ndarray, rng: np.random.Generator
-    ) -> None:
-        """Forgets what it was fitted to before, and learns from these children alone.
-
-        Args:
-            genotypes: at least one; the same may occur twice.
-            targets_N: their rewards, or scores of the same order, around zero.
-            rng: all randomness there may be.
-        """
-
-    def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (C,) and standard deviation (C,) of the targets of other children."""
 
 
 class Smbo(Searcher):
@@ -72,7 +51,7 @@ class Smbo(Searcher):
         candidates: draws them.
 
     Raises:
-        ValueError: ``surrogate`` cannot be called.
+        ValueError: ``surrogate`` cannot be called, or makes no surrogate.
     """
 
     def __init__(
@@ -89,13 +68,11 @@ class Smbo(Searcher):
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if not callable(surrogate):
-            raise ValueError("surrogate must be a partial that takes a space: set _partial_: true")
         self.num_random = num_random
         self.max_history = max_history
         self.refit_growth = refit_growth
         self.use_ranks = use_ranks
-        self.surrogate = surrogate(space=space)
+        self.surrogate = make_surrogate(surrogate, space, "surrogate")
         self.acquisition = acquisition
         self.candidates = candidates
         self.genotypes: list[Genotype] = []
@@ -148,8 +125,7 @@ class Smbo(Searcher):
 
     def see(self, networks: Networks) -> None:
         super().see(networks)
-        if hasattr(self.surrogate, "networks"):
-            self.surrogate.networks = networks
+        self.surrogate.networks = networks
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_random:
@@ -175,29 +151,25 @@ class Smbo(Searcher):
         del self._best[self.candidates.num_parents :]
 
     def _parents(self) -> list[Genotype]:
-        """The best children, best first, none twice."""
+        """Returns the best children, best first, none twice."""
         return [self.genotypes[position] for _, position in self._best]
 
-    @property
-    def _looks(self) -> bool:
-        """Whether it looks at the networks that genotypes make."""
-        return bool(getattr(self.surrogate, "looks_at_networks", False))
-
     def _possible(self, genotypes: list[Genotype]) -> list[Genotype]:
-        """Those whose networks can be built, if there are any and it looks at networks."""
-        if self.networks is None or not self._looks:
+        """Drops genotypes of impossible networks, if the surrogate looks at networks; never all."""
+        if self.networks is None or not self.surrogate.looks_at_networks:
             return genotypes
         is_possible_C = self.networks.describe(genotypes).is_possible_N
         possible = [each for each, is_one in zip(genotypes, is_possible_C, strict=True) if is_one]
         return possible or genotypes
 
     def _first_unknown(self, genotypes: Sequence[Genotype], scores_C: np.ndarray) -> Genotype:
-        """The candidate with the highest score whose network was not evaluated before.
+        """Returns the candidate with the highest score whose network was not evaluated before.
 
         The one with the highest score where all were, or the study tells genotypes apart.
         """
         first = _first_of_the_highest(scores_C)
-        if self.networks is None or not self._looks or not self.networks.identifies:
+        looks = self.surrogate.looks_at_networks
+        if self.networks is None or not looks or not self.networks.identifies:
             return genotypes[first]
         known = {*self._identities, *(self._identity(p.genotype) for p in self.pending.values())}
         for place in (first, *map(int, np.argsort(-scores_C, kind="stable"))):
@@ -225,8 +197,7 @@ class Smbo(Searcher):
         )
         genotypes = [self.genotypes[i] for i in chosen] + self._in_flight_then
         lies = np.zeros(len(self._in_flight_then))
-        if hasattr(self.surrogate, "noise"):
-            self.surrogate.noise = self._noise(rewards_N)
+        self.surrogate.noise = self._noise(rewards_N)
         self.surrogate.fit(
             genotypes,
             np.concatenate([targets, lies]),

@@ -15,13 +15,13 @@ from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.surrogates.smbo import Surrogate
+from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
 from nasrunner.searchers.wrappers.scored import FEWEST, ScoredNetworks, predicted
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the inner searcher has proposed.
+    """A proposal of the inner searcher.
 
     Attributes:
         inner: its number there.
@@ -84,7 +84,9 @@ class Filter(Searcher):
         self.num_estimates = num_estimates
         self.num_trained = num_trained
         self.proxy = proxy
-        self.surrogate = surrogate(space=space) if ranks_by == "surrogate" else None
+        self.surrogate = (
+            make_surrogate(surrogate, space, "surrogate") if ranks_by == "surrogate" else None
+        )
         self._inner_of: dict[int, int] = {}
         self._outer_of: list[int] = []  # by the inner one's number: where it was proposed last
         self._round: list[Candidate] = []
@@ -178,7 +180,7 @@ class Filter(Searcher):
     def see(self, networks: Networks) -> None:
         super().see(networks)
         self.inner.see(networks)
-        if self.surrogate is not None and hasattr(self.surrogate, "networks"):
+        if self.surrogate is not None:
             self.surrogate.networks = ScoredNetworks(networks, self._estimates)
 
     def report(self, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""A predictor beside a searcher: what it predicts to be poor is not trained."""
+"""A predictor around a searcher: proposals that it predicts to be poor are not trained."""
 
 import dataclasses
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +15,8 @@ from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
-from nasrunner.searchers.surrogates.smbo import Surrogate, choose_history, standardised
+from nasrunner.searchers.surrogates.smbo import choose_history, standardised
+from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
 
 # N = children
 
@@ -42,10 +43,10 @@ class Predicted(Searcher):
     Once ``num_trained_first`` rewards have arrived, each proposal of the inner searcher is
     predicted. If that is below the ``quantile`` of the rewards measured so far, it is not trained:
     it is an estimate whose outcome is the prediction, which the inner searcher learns as if it
-    were the reward. That keeps MLPNAS' use, "as a proxy to their validation accuracies"; but for a
-    share of such proposals, drawn at random, which are trained all the same, so that the predictor
-    goes on being told where it is wrong. What was trained before is not predicted. How predictions
-    and later rewards are correlated is in the study's summary.
+    were the reward, as MLPNAS uses predictions "as a proxy to their validation accuracies". A share
+    of such proposals, drawn at random, is trained all the same, so that the predictor keeps
+    learning where it is wrong. What was trained before is not predicted. The study's summary has
+    the correlation of predictions and later rewards.
 
     Every proposal is one of the inner searcher, with the same number.
 
@@ -77,8 +78,6 @@ class Predicted(Searcher):
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if predictor is not None and not callable(predictor):
-            raise ValueError("predictor must be a partial that takes a space: set _partial_: true")
         self.inner = searcher(space=space, seed=seed)
         self.repeats = self.inner.repeats
         if predictor is None and not _predicts(self.inner):
@@ -87,7 +86,9 @@ class Predicted(Searcher):
                 f"{type(self.inner).__name__} has none as configured; legal is a surrogate, or "
                 "searcher@searcher.searcher=reinforce searcher.searcher.predictor_weight=1"
             )
-        self.predictor = None if predictor is None else predictor(space=space)
+        self.predictor = (
+            None if predictor is None else make_surrogate(predictor, space, "predictor")
+        )
         self.quantile = quantile
         self.honest_share = honest_share
         self.num_trained_first = num_trained_first
@@ -165,7 +166,7 @@ class Predicted(Searcher):
     def see(self, networks: Networks) -> None:
         super().see(networks)
         self.inner.see(networks)
-        if self.predictor is not None and hasattr(self.predictor, "networks"):
+        if self.predictor is not None:
             self.predictor.networks = networks
 
     def report(self, report: Report) -> None:

@@ -8,7 +8,8 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Description, Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.searchers.surrogates.acquisition import ThompsonSampling
-from nasrunner.searchers.surrogates.smbo import Surrogate, choose_history, normal_scores
+from nasrunner.searchers.surrogates.smbo import choose_history, normal_scores
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 
 # N = networks, F = features, C = candidates, P = proxies
 
@@ -59,7 +60,7 @@ def predicted(
     candidates: Sequence[Genotype],
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draws from what a surrogate that has seen what was trained predicts of each candidate.
+    """Fits a surrogate to the trained children, and draws from its prediction of each candidate.
 
     Independent Thompson sampling, as several are taken at once: the highest expected improvements
     would all be of one unknown corner. White et al. 2019, arXiv:1910.11858, section 3.

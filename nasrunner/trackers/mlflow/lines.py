@@ -52,7 +52,7 @@ class Lines:
 
     def of(self, proposal: Proposal) -> Line:
         """Finds where a proposal stands."""
-        member = self._lineages.member(proposal.index)
+        member = self._lineages.place_of(proposal.index)
         if not member.place:
             return Line((proposal.index,))
         children = self._lineages.line(member.first)[: member.place + 1]

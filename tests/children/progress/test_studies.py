@@ -67,14 +67,21 @@ class Halving(Searcher):
         return () if len(self.promoted) == 2 else set(self.paused)
 
 
-def run(folder: Path, executor) -> Study:
+class Apart(Halving):
+    """The same with children that borrow nothing, so that they may train beside one another."""
+
+    def suggest(self, index: int) -> Proposal | None:
+        return Proposal(index, {"0/affine/units": index}, until=2)
+
+
+def run(folder: Path, executor, searcher=Halving) -> Study:
     folder.mkdir(exist_ok=True)
     trainer = make_trainer(*SETTINGS, **GROUPS)
     rules = dataclasses.replace(RULES, max_children=4)
     with Ledger(folder / "ledger.jsonl") as ledger:
         study = Study(
             space=trainer.space,
-            searcher=Halving(space=trainer.space, seed=rules.seed),
+            searcher=searcher(space=trainer.space, seed=rules.seed),
             trainer=trainer,
             executor=executor,
             trackers=[],
@@ -100,6 +107,18 @@ def told(folder: Path, kind: str) -> list[dict]:
     ]
 
 
+def assert_as_trained_through(folder: Path, outcome: dict) -> None:
+    """A child that was promoted is to the bit what one is that was never paused."""
+    proposals = {each["index"]: Proposal.from_json(each) for each in told(folder, "proposed")}
+    root = proposals[proposals[outcome["index"]].continues]
+    through = dataclasses.replace(root, index=90 + outcome["index"], until=None)
+    task = make_trainer(*SETTINGS, **GROUPS).task(folder, 0)
+    whole = train_one(task, through)  # with the same weights lent
+    measured = {k: v for k, v in outcome["metrics"].items() if k in whole.metrics}
+    assert (whole.reward, whole.metrics) == (outcome["reward"], measured)
+    assert whole.curve == outcome["curve"]
+
+
 def test_a_study_pauses_promotes_and_stops_its_children(tmp_path):
     run(tmp_path, SerialExecutor(threads=1))
     outcomes = told(tmp_path, "outcome")
@@ -111,14 +130,7 @@ def test_a_study_pauses_promotes_and_stops_its_children(tmp_path):
     assert [each["seed"] for each in proposals[4:]] == [
         proposals[each["sources"][0]["child"]]["seed"] for each in proposals[4:]
     ]
-    promoted = Proposal.from_json(proposals[4])
-    trainer = make_trainer(*SETTINGS, **GROUPS)
-    root = Proposal.from_json(proposals[promoted.continues])
-    through = dataclasses.replace(root, index=9, until=None)
-    whole = train_one(trainer.task(tmp_path, 0), through)  # with the same weights lent
-    measured = {k: v for k, v in outcomes[4]["metrics"].items() if k in whole.metrics}
-    assert (whole.reward, whole.metrics) == (outcomes[4]["reward"], measured)
-    assert whole.curve == outcomes[4]["curve"]
+    assert_as_trained_through(tmp_path, outcomes[4])
     assert (child_folder(tmp_path, 5) / "best.ckpt").exists()
 
 
@@ -129,3 +141,17 @@ def test_children_in_other_processes_are_paused_and_promoted_alike(tmp_path):
     assert told(tmp_path / "there", "proposed") == told(tmp_path / "here", "proposed")
     here, there = (told(tmp_path / name, "outcome") for name in ("here", "there"))
     assert there[:5] == here[:5]  # the last may have been stopped later
+
+
+@pytest.mark.slow
+def test_what_two_workers_promote_is_trained_as_if_it_was_never_paused(tmp_path):
+    workers = LocalExecutor(2, 1, None, 0, [], None, 1, ["pytorch_lightning"])
+    run(tmp_path, workers, Apart)
+    outcomes = told(tmp_path, "outcome")
+    ended = {each["index"]: each for each in outcomes}
+    assert [each["status"] for each in outcomes[:4]] == ["paused"] * 4
+    assert ended[4]["status"] == "completed"
+    assert ended[5]["status"] in ("stopped", "completed")  # it may have been too late to stop it
+    for index in (4, 5):
+        if ended[index]["status"] == "completed":
+            assert_as_trained_through(tmp_path, ended[index])

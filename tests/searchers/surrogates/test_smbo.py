@@ -12,11 +12,12 @@ from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.surrogates.acquisition import ExploreGreedy
 from nasrunner.searchers.surrogates.candidates import Candidates, _sample
 from nasrunner.searchers.surrogates.smbo import Smbo, choose_history, normal_scores, standardised
+from nasrunner.searchers.surrogates.surrogate import Surrogate
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import Loop, load_space, make_searcher, one_by_one, run
 
 
-class CountZeros:
+class CountZeros(Surrogate):
     """Predicts the number of answers that are the first option; notes what it is fitted to."""
 
     def __init__(self, *, space: SearchSpace) -> None:
