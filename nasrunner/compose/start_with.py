@@ -182,7 +182,8 @@ def _read_study(
 def _check_unit(theirs: Mapping[str, Any], ours: Mapping[str, Any], key: str) -> None:
     """Refuses rewards that are of another unit."""
     before, now = _unit(theirs), _unit(ours)
-    for name in [*now, *(name for name in before if name not in now)]:
+    names = [*now, *(name for name in before if name not in now)]
+    for name in sorted(names, key=lambda name: not name.startswith("trainer.")):
         if before.get(name) != now.get(name):
             raise ConfigError(
                 f"{key}: its rewards are of another unit and cannot be compared with those of this "
@@ -196,6 +197,8 @@ def _unit(config: Mapping[str, Any]) -> dict[str, Any]:
     trainer, task = config["trainer"], config["task"]
     if isinstance(trainer, Mapping) and "reward" in trainer:  # of a table
         return {f"trainer.{name}": trainer.get(name) for name in ("_target_", "reward")}
+    if isinstance(trainer, Mapping) and "proxy" in trainer:  # scores, which no task's reward is of
+        return {"trainer.proxy": trainer["proxy"]}
     task = task if isinstance(task, Mapping) else {}
     reward = task.get("reward")
     parts = reward if isinstance(reward, Mapping) else {}

@@ -194,6 +194,30 @@ def test_rewards_of_another_unit_are_refused(
         start(str(earlier), *overrides)
 
 
+def test_scores_are_no_rewards_of_trainings_and_proxies_have_units_of_their_own(
+    earlier: Path, tmp_path: Path
+) -> None:
+    quick = [each for each in QUICK if not each.startswith("trainer.")]
+
+    def begun(folder: Path, proxy: str) -> Known | None:
+        config = composed(*quick, "trainer=zero_cost", f"trainer.proxy={proxy}")
+        config["start_with"] = str(folder)
+        space = build_space(config)
+        return read_start(config, space, rules_from(config), RandomSearch(space=space, seed=0))
+
+    with pytest.raises(ConfigError, match=r"trainer.proxy is absent there and snip here"):
+        begun(earlier, "snip")
+    scored = tmp_path / "scored"
+    command(*quick, "trainer=zero_cost", "trainer.proxy=synflow", f"hydra.run.dir={scored}")
+    with pytest.raises(ConfigError, match=r"trainer.proxy is synflow there and absent here"):
+        start(str(scored))
+    with pytest.raises(ConfigError, match=r"trainer.proxy is synflow there and snip here"):
+        begun(scored, "snip")
+    known = begun(scored, "synflow")
+    assert known is not None
+    assert len(known.outcomes) == 3
+
+
 def test_a_table_of_rewards_is_another_unit(earlier: Path) -> None:
     config = {**composed("trainer=nasbench_macro", "space=figure1"), "start_with": str(earlier)}
     space = build_space(config)
