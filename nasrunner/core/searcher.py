@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from nasrunner.core.annotations import Seed
+from nasrunner.core.decision import Genotype
+from nasrunner.core.errors import SpaceError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.randomness.draws import seeded
@@ -52,6 +54,17 @@ class Searcher(ABC):
     def see(self, networks: Networks) -> None:
         """Is shown the space's networks, before the first event; those who look at them may."""
         self.networks = networks
+
+    def identity_of(self, genotype: Genotype) -> str | None:
+        """What a genotype's network is known by; None: the study tells genotypes apart, or it is
+        impossible.
+        """
+        if self.networks is None or not self.networks.identifies:
+            return None
+        try:
+            return self.networks.identity(genotype)
+        except SpaceError:
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """The state that snapshots keep, without the networks, which it is shown again."""
@@ -178,6 +191,11 @@ class Searcher(ABC):
     def estimated(self) -> Collection[str]:
         """The metrics of estimates that it asks for by name."""
         return ()
+
+    @property
+    def asks_for_estimates(self) -> bool:
+        """Whether it has children estimated; a study refuses a trainer that makes no estimates."""
+        return False
 
     @property
     def listens(self) -> bool:

@@ -39,7 +39,8 @@ class Filter(Searcher):
 
     A round is ``num_estimates`` proposals of the inner searcher, fewer where it has no more or
     waits for outcomes. When all are estimated, the best ``num_trained`` different ones that were
-    not trained before are proposed for training, best first; the inner searcher learns their
+    not trained before are proposed for training, best first: different networks where the study
+    tells these, or genotypes where all of a round's were trained. The inner searcher learns their
     outcomes alone, and of the others that they have none. The next round begins while they are
     trained, as far as there are workers for it. Abdelfattah et al. 2021, arXiv:2101.08134, section
     3.3, warm a search up so; here each round of it is filtered.
@@ -59,7 +60,7 @@ class Filter(Searcher):
         surrogate: makes a ``Surrogate`` from ``space=``.
 
     Raises:
-        ValueError: q is larger than n.
+        ValueError: q is larger than n, or the surrogate that is to rank does not see scores.
     """
 
     def __init__(
@@ -85,6 +86,12 @@ class Filter(Searcher):
         self.num_trained = num_trained
         self.proxy = proxy
         self.surrogate = surrogate(space=space) if ranks_by == "surrogate" else None
+        if self.surrogate is not None and not getattr(self.surrogate, "looks_at_networks", False):
+            raise ValueError(
+                "ranks_by=surrogate needs a surrogate to which scores are features of a network, "
+                f"and {type(self.surrogate).__name__} looks at genotypes alone, as configured; "
+                "legal is GaussianProcess with network, kinds or both among surrogate.views"
+            )
         self._inner_of: dict[int, int] = {}
         self._outer_of: list[int] = []  # by the inner one's number: where it was proposed last
         self._round: list[Candidate] = []
@@ -93,7 +100,7 @@ class Filter(Searcher):
         self._estimates: dict[Key, Mapping[str, float]] = {}  # all the scores, for a surrogate
         self._rewards: dict[Key, tuple[Genotype, float]] = {}  # of what was estimated and trained
         self._chosen: list[Candidate] = []  # to be trained, best first
-        self._trained: set[Key] = set()
+        self._trained: set[Key | str] = set()  # genotypes, and the identities of their networks
         self._suggested: tuple[Proposal | None] | None = None  # of the inner one, as it is
 
     @property
@@ -135,7 +142,7 @@ class Filter(Searcher):
             self._chosen.remove(chosen)
         self._inner_of[proposal.index] = chosen.inner
         self._outer_of[chosen.inner] = proposal.index
-        self._trained.add(key)
+        self._trained |= {key, self._network_of(proposal.genotype)}
 
     def learn(self, outcome: Outcome) -> None:
         self._suggested = None
@@ -200,8 +207,15 @@ class Filter(Searcher):
         return () if self.proxy is None else (self.proxy,)
 
     @property
+    def asks_for_estimates(self) -> bool:
+        return True
+
+    @property
     def why_done(self) -> str:
-        return self.inner.why_done
+        return (
+            f"{type(self.inner).__name__} has nothing left to propose ({self.inner.why_done}), and "
+            "of each round the best were trained"
+        )
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_trained:
@@ -222,7 +236,13 @@ class Filter(Searcher):
         """Makes a proposal the next one of the inner searcher."""
         inner = self.inner.num_proposed
         parent = None if proposal.parent is None else self._inner_of[proposal.parent]
-        inside = Proposal(inner, proposal.genotype, parent=parent, notes=proposal.notes)
+        inside = Proposal(
+            inner,
+            proposal.genotype,
+            parent=parent,
+            identity=self.identity_of(proposal.genotype),
+            notes=proposal.notes,
+        )
         self.inner.register(inside)
         self._inner_of[proposal.index] = inner
         self._outer_of.append(proposal.index)
@@ -239,17 +259,26 @@ class Filter(Searcher):
         is_full = len(self._round) >= self.num_estimates
         if not is_full and self.inner.is_ready and self._suggestion() is not None:
             return
-        new: dict[Key, Candidate] = {}
-        for candidate in self._round:
-            key = key_of(candidate.genotype)
-            if key in self._scores and key not in self._trained:
-                new.setdefault(key, candidate)
-        self._chosen.extend(self._ranked(list(new.values()))[: self.num_trained])
+        new = self._new(self._network_of) or self._new(key_of)
+        self._chosen.extend(self._ranked(new)[: self.num_trained])
         ended, self._round = self._round, []
         for candidate in ended:
             if candidate not in self._chosen:
                 self._drop(candidate.inner)
         self._suggested = None
+
+    def _network_of(self, genotype: Genotype) -> Key | str:
+        """The identity of its network, or the genotype where that is not known."""
+        return self.identity_of(genotype) or key_of(genotype)
+
+    def _new(self, known_by: Callable[[Genotype], Key | str]) -> list[Candidate]:
+        """What of a round has a score and was not trained, the first of those known by the same."""
+        new: dict[Key | str, Candidate] = {}
+        for candidate in self._round:
+            key = known_by(candidate.genotype)
+            if key_of(candidate.genotype) in self._scores and key not in self._trained:
+                new.setdefault(key, candidate)
+        return list(new.values())
 
     def _ranked(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those with scores, best first; of equal ones what was proposed first."""

@@ -95,7 +95,7 @@ class Predicted(Searcher):
         self.refit_growth = refit_growth
         self.genotypes: list[Genotype] = []
         self.rewards: list[float] = []
-        self._known: set[Key] = set()
+        self._known: set[Key | str] = set()
         self._num_to_fit = 0
         self._num_fitted = 0
 
@@ -129,11 +129,15 @@ class Predicted(Searcher):
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
         inside = Proposal(
-            proposal.index, proposal.genotype, parent=proposal.parent, notes=proposal.notes
+            proposal.index,
+            proposal.genotype,
+            parent=proposal.parent,
+            identity=self.identity_of(proposal.genotype),
+            notes=proposal.notes,
         )
         self.inner.register(inside)
         if proposal.kind == "train":
-            self._known.add(key_of(proposal.genotype))
+            self._known.add(self._network_of(proposal.genotype))
 
     def learn(self, outcome: Outcome) -> None:
         proposal = outcome.proposal
@@ -196,7 +200,7 @@ class Predicted(Searcher):
 
     def _prediction(self, genotype: Genotype) -> float | None:
         """The reward that is predicted; None: too little is known, or it was trained before."""
-        if len(self.rewards) < self.num_trained_first or key_of(genotype) in self._known:
+        if len(self.rewards) < self.num_trained_first or self._network_of(genotype) in self._known:
             return None
         rewards_N = without_outliers(self.rewards[: self._num_to_fit])
         if self.predictor is None:
@@ -209,6 +213,10 @@ class Predicted(Searcher):
             found = float(self.predictor.predict([genotype])[0][0])
             found = float(rewards_N.mean()) + float(rewards_N.std()) * found
         return float(np.clip(found, rewards_N.min(), rewards_N.max()))
+
+    def _network_of(self, genotype: Genotype) -> Key | str:
+        """The identity of its network, or the genotype where that is not known."""
+        return self.identity_of(genotype) or key_of(genotype)
 
     def _fit(self, rewards_N: np.ndarray) -> None:
         if self.predictor is None or self._num_fitted == self._num_to_fit:

@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
+from nasrunner.core.network.known import Description
 from nasrunner.core.records import Proposal as Recorded
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
@@ -162,6 +163,42 @@ def test_the_inner_searcher_learns_the_prediction_as_the_reward(tmp_path: Path, 
     assert isinstance(inner, Told)
     assert inner.learnt == {e["index"]: e["reward"] for e in events(tmp_path, "outcome")}
     assert len(skipped(tmp_path)) > 5
+
+
+class BySum:
+    """Genotypes of an equal sum are one network."""
+
+    identifies = True
+
+    def describe(self, genotypes: Sequence[Genotype]) -> Description:
+        raise AssertionError
+
+    def identity(self, genotype: Genotype) -> str:
+        return f"network:{sum(genotype.values())}"
+
+
+def test_a_network_that_was_trained_is_not_predicted_by_whatever_genotype_it_is_made() -> None:
+    class Identified(RandomSearch):
+        def learn(self, outcome: Outcome) -> None:
+            told.append(outcome.proposal.identity)
+
+    told: list[str | None] = []
+    searcher = made(Identified)(space=chain(4), seed=0)
+    searcher.see(BySum())
+    trained: list[int] = []
+    proposed = []
+    for _ in range(60):
+        proposal = searcher.propose()
+        network = sum(proposal.genotype.values())
+        if len(searcher.rewards) >= FIRST:
+            assert (proposal.predicted is None) == (network in trained)
+        if proposal.kind == "train":
+            trained.append(network)
+        reward = toy_reward(proposal.genotype)
+        searcher.observe(Outcome(proposal, "completed", reward))
+        proposed.append(proposal)
+    assert any(each.predicted is not None for each in proposed)
+    assert told == [f"network:{sum(each.genotype.values())}" for each in proposed]
 
 
 @pytest.mark.parametrize("dies_after", [5, 21, 34, 60])
