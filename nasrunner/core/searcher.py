@@ -38,6 +38,9 @@ class Searcher(ABC):
     repeats: bool = True
     """Whether it may propose an architecture again; one that never does ends by itself."""
 
+    proposes_estimates: bool = False
+    """Whether it proposes children to be estimated, measured or predicted, beside trainings."""
+
     def __init__(self, *, space: Space, seed: Seed) -> None:
         self.space = space
         self.seed = seed

@@ -9,13 +9,13 @@ import numpy as np
 
 from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import ConfigError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.smbo import Surrogate
+from nasrunner.searchers.wrappers.plain import check_plain, inner_searcher
 from nasrunner.searchers.wrappers.scored import FEWEST, ScoredNetworks, predicted
 
 
@@ -60,8 +60,11 @@ class Filter(Searcher):
         surrogate: makes a ``Surrogate`` from ``space=``.
 
     Raises:
-        ValueError: q is larger than n, or the surrogate that is to rank does not see scores.
+        ValueError: q is larger than n, the surrogate that is to rank does not see scores, or the
+            inner searcher proposes estimates itself.
     """
+
+    proposes_estimates = True
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class Filter(Searcher):
             raise ValueError(
                 f"num_trained must be at most num_estimates ({num_estimates}), got {num_trained}"
             )
-        self.inner = searcher(space=space, seed=seed)
+        self.inner = inner_searcher(searcher, space, seed)
         self.repeats = self.inner.repeats
         self.num_estimates = num_estimates
         self.num_trained = num_trained
@@ -118,12 +121,7 @@ class Filter(Searcher):
         inside = self._suggestion()
         if inside is None:
             return None
-        if not inside.is_plain:
-            raise ConfigError(
-                f"searcher.searcher: {type(self.inner).__name__} proposes what is no training from "
-                f"its first weights to its end ({_kind_of(inside)}), which a filter cannot choose "
-                "by estimates; legal are searchers of plain trainings"
-            )
+        check_plain(inside, self.inner, "which a filter cannot choose by estimates")
         parent = None if inside.parent is None else self._outer_of[inside.parent]
         return dataclasses.replace(inside, index=index, kind="estimate", parent=parent)
 
@@ -288,11 +286,3 @@ class Filter(Searcher):
             rng = self.rng(self.num_proposed).spawn(1)[0]  # a stream that no proposal draws from
             scores_C = predicted(self.surrogate, self._rewards, genotypes, rng)
         return [candidates[place] for place in np.argsort(-scores_C, kind="stable")]
-
-
-def _kind_of(proposal: Proposal) -> str:
-    """What makes a proposal none of a plain training."""
-    if proposal.kind != "train":
-        return f"kind={proposal.kind}"
-    given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}
-    return ", ".join(name for name, value in given.items() if value)

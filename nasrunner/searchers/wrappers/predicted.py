@@ -8,7 +8,6 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed, Within
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import ConfigError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
@@ -16,6 +15,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.surrogates.smbo import Surrogate, choose_history, standardised
+from nasrunner.searchers.wrappers.plain import check_plain, inner_searcher
 
 # N = children
 
@@ -60,8 +60,11 @@ class Predicted(Searcher):
         refit_growth: by what share of themselves rewards grow before it is fitted again.
 
     Raises:
-        ValueError: ``predictor`` cannot be called, or there is none.
+        ValueError: ``predictor`` cannot be called, there is none, or the inner searcher proposes
+            estimates itself.
     """
+
+    proposes_estimates = True
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Predicted(Searcher):
         super().__init__(space=space, seed=seed)
         if predictor is not None and not callable(predictor):
             raise ValueError("predictor must be a partial that takes a space: set _partial_: true")
-        self.inner = searcher(space=space, seed=seed)
+        self.inner = inner_searcher(searcher, space, seed)
         self.repeats = self.inner.repeats
         if predictor is None and not _predicts(self.inner):
             raise ValueError(
@@ -111,12 +114,7 @@ class Predicted(Searcher):
         inside = self.inner.suggest(index)
         if inside is None:
             return None
-        if not inside.is_plain:
-            raise ConfigError(
-                f"searcher.searcher: {type(self.inner).__name__} proposes what is no training from "
-                f"its first weights to its end, {inside.to_json()}, whose reward is not predicted; "
-                "legal are searchers of plain trainings"
-            )
+        check_plain(inside, self.inner, "whose reward is not predicted")
         reward = self._prediction(inside.genotype)
         if reward is None:
             return inside
@@ -191,7 +189,10 @@ class Predicted(Searcher):
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_trained_first:
-            return self.inner.advice(max_children)
+            advice = self.inner.advice(max_children)
+            return advice and advice.replace(
+                "searcher.", "searcher.searcher."
+            )  # where its keys are
         return (
             f"A budget of {max_children} children is trained as {type(self.inner).__name__} "
             "proposes it: nothing is predicted before "

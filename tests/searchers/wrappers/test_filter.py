@@ -35,6 +35,7 @@ from tests.contracts.searchers import MedianStopping, Wrapper
 from tests.contracts.test_kinds import CountingExecutor
 from tests.searchers.test_schedules import growing
 from tests.searchers.worlds import SEARCHERS, WRAPPERS, Loop, make_searcher, one_by_one
+from tests.searchers.wrappers.test_predicted import made as predicted_around
 from tests.study.test_loop import Crash, Run, events, with_rules
 from tests.toys import ToyTrainer, chain, toy_reward
 
@@ -473,6 +474,19 @@ def test_a_searcher_of_other_things_than_plain_trainings_is_refused(tmp_path: Pa
     ):
         run(tmp_path, made(inner)).run()
     assert events(tmp_path, "proposed") == []
+
+
+def test_a_searcher_of_estimates_is_refused_as_the_inner_one() -> None:
+    """A wrapper may propose its first estimate after children were trained."""
+    for outer in (made, predicted_around):
+        for name, told in (("predicted", "Predicted"), ("filter", "Filter")):
+            inner = functools.partial(wrapped, name)
+            with pytest.raises(ValueError, match=f"trainings alone, and {told} has children est"):
+                outer(inner)(space=chain(4), seed=0)
+
+
+def wrapped(name: str, *, space: Any, seed: int) -> Searcher:
+    return make_searcher(name, space, seed)
 
 
 def test_what_children_report_reaches_a_searcher_that_stops_them() -> None:

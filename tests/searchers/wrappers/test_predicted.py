@@ -278,6 +278,9 @@ def test_a_budget_in_which_nothing_is_predicted_is_told() -> None:
         "A budget of 6 children is trained as RandomSearch proposes it: nothing is predicted "
         "before searcher.num_trained_first=6 rewards."
     )
+    around = made(functools.partial(SMALL, population_size=50))(space=chain(), seed=0)
+    assert around.advice(100) is None
+    assert "after searcher.searcher.population_size=50 children" in around.advice(FIRST + 1)
 
 
 def test_a_prediction_is_another_evaluation_than_an_estimate_that_is_measured() -> None:
