@@ -100,7 +100,10 @@ def _entries(value: Any, key: str) -> Iterator[tuple[str, str, Any]]:
             yield from _named(value, key)
         case Mapping():
             if unknown := [name for name in value if name not in _KEYS]:
-                raise ConfigError(f"{key}.{unknown[0]}: {suggest(str(unknown[0]), _KEYS)}")
+                raise ConfigError(
+                    f"{key} has a key {unknown[0]!r} that nothing begins with; "
+                    f"{suggest(str(unknown[0]), _KEYS)}"
+                )
             for name, held in value.items():
                 inner = [held] if name == "studies" and isinstance(held, str) else held
                 if not isinstance(inner, list) or not inner:

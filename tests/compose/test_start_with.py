@@ -253,7 +253,7 @@ def test_a_searcher_of_ones_own_that_cannot_learn_them_is_told(earlier: Path) ->
     [
         ("nowhere", r"^start_with=nowhere is neither a study's folder nor a YAML file"),
         (3, r"^start_with must be a study's folder, a YAML file, .*got 3$"),
-        ({"genotype": []}, r"^start_with.genotype: did you mean 'genotypes'\?"),
+        ({"genotype": []}, r"^start_with has a key 'genotype' that .*; did you mean 'genotypes'\?"),
         ({"genotypes": []}, r"^start_with.genotypes must be a list of genotypes, got \[\]$"),
         ({"genotypes": {"a": 1}}, r"must be a list of genotypes, got \{'a': 1\}"),
         ({"studies": [3]}, r"^start_with.studies.0 must be a study's folder, got 3$"),
@@ -278,7 +278,7 @@ def test_what_is_no_start_is_refused_in_one_sentence(
         (b"genotypes: [", r"^start_with=\S*mine.yaml cannot be read: while parsing"),
         (b"\xff\xfe", r"cannot be read: 'utf-8' codec"),
         (b"", r"must hold genotypes: a list of them; got"),
-        (b"just text", r"mine.yaml.just text: Legal: genotypes, studies$"),
+        (b"just text", r"mine.yaml has a key 'just text' that nothing begins with; Legal: g"),
         (
             b"- {0/conv2d/filters: 3}",
             r"mine.yaml.genotypes.0: 0/conv2d/filters must be one of 2, 4",
