@@ -97,6 +97,7 @@ def _trained(arguments: CalibrateArguments) -> Path:
     skeleton.check_data(composed)
     config = {**resolved(composed), "baseline": None}
     find_user_modules(config, lambda: [Path.cwd()])
+    _check_trained(config)
     check_sample(config, num_children)
     began = datetime.fromtimestamp(time.time()).strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = (arguments.to or Path("outputs", str(config["study"]), began)).absolute()
@@ -107,6 +108,15 @@ def _trained(arguments: CalibrateArguments) -> Path:
         )
     _run(config, folder)
     return folder
+
+
+def _check_trained(config: Mapping[str, Any]) -> None:
+    """Refuses children whose rewards are scores of a proxy, with which no ranking is compared."""
+    if str(config["trainer"]["_target_"]).endswith(".ZeroCostTrainer"):
+        raise ConfigError(
+            "trainer: rankings are compared with rewards of trainings, and ZeroCostTrainer trains "
+            "nothing; legal are trainer=lightning and tables"
+        )
 
 
 def check_sample(config: dict[str, Any], num_children: int) -> None:
@@ -140,8 +150,9 @@ def _continued(arguments: CalibrateArguments) -> Path:
     assert arguments.source is not None
     folder = arguments.source.absolute()
     check_readable(folder)
-    reason = read_study(folder, builds=GROUPS, trust=arguments.trust).reason
-    if reason is None or reason == "interrupted":
+    study = read_study(folder, builds=GROUPS, trust=arguments.trust)
+    _check_trained(study.config)
+    if study.reason is None or study.reason == "interrupted":
         saved = saved_config(folder, builds=GROUPS, trust=arguments.trust)
         _run(upgraded(saved, STUDY_GROUPS, _warn), folder)
     return folder
