@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,10 +28,16 @@ def child_folder(study_folder: Path, index: int) -> Path:
     return study_folder / "children" / f"{index:04d}"
 
 
-def last_line(error: str | None) -> str:
-    """The line of a child's error that says what happened: of a traceback, the last."""
+_OUR_MODULE = re.compile(r"^nasrunner\.(?:\w+\.)*(?=\w+: )")
+
+
+def last_line(error: str | None, max_length: int | None = 160) -> str:
+    """The line of a child's error that says what happened: of a traceback, the last.
+
+    Our own errors are named without the module that they are in.
+    """
     lines = (error or "").strip().splitlines()
-    return lines[-1][:160] if lines else "no reason given"
+    return _OUR_MODULE.sub("", lines[-1])[:max_length] if lines else "no reason given"
 
 
 @dataclass(frozen=True)
