@@ -15,6 +15,7 @@ from nasrunner.core import ConfigError, DataError, Proposal, Source, StudyInfo, 
 from nasrunner.executors.local import LocalExecutor
 from nasrunner.executors.serial import SerialExecutor
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
 from nasrunner.searchers.wrappers.filter import Filter
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
@@ -341,7 +342,15 @@ def study(folder, executor, searcher, trainer, max_children=6):
 
 
 def filtered(**arguments):
-    return Filter(searcher=RandomSearch, num_estimates=8, num_trained=2, proxy=None, **arguments)
+    return Filter(
+        searcher=RandomSearch,
+        num_estimates=8,
+        num_trained=2,
+        proxy=None,
+        ranks_by="score",
+        surrogate=GaussianProcess,
+        **arguments,
+    )
 
 
 def run(folder, executor, searcher, trainer, dies_after=None):
