@@ -132,6 +132,14 @@ class Proposal:
         return self.until, tuple(sorted(self.fidelity.items()))
 
     @property
+    def beyond_plain(self) -> str:
+        """What it asks for that is no training from first weights to its end; empty for one."""
+        if self.kind != "train":
+            return f"kind={self.kind}"
+        asked = {"fidelity": self.fidelity, "until": self.until, "sources": self.sources}
+        return ", ".join(name for name, value in asked.items() if value)
+
+    @property
     def is_plain(self) -> bool:
         """Whether it trains a child from its first weights to its end.
 
@@ -143,7 +151,7 @@ class Proposal:
 
     @property
     def _asks_for_no_more(self) -> bool:
-        return self.kind == "train" and not (self.fidelity or self.until or self.sources)
+        return not self.beyond_plain
 
     @cached_property
     def evaluation(self) -> str:

@@ -40,13 +40,5 @@ def check_plain(proposal: Proposal, inner: Searcher, why: str) -> None:
         return
     raise ConfigError(
         f"searcher.searcher: {type(inner).__name__} proposes what is no training from its first "
-        f"weights to its end ({_kind_of(proposal)}), {why}; {_LEGAL}"
+        f"weights to its end ({proposal.beyond_plain}), {why}; {_LEGAL}"
     )
-
-
-def _kind_of(proposal: Proposal) -> str:
-    """What makes a proposal none of a plain training."""
-    if proposal.kind != "train":
-        return f"kind={proposal.kind}"
-    given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}
-    return ", ".join(name for name, value in given.items() if value)
