@@ -19,7 +19,14 @@ from rich.table import Table
 
 from nasrunner.arguments import checked
 from nasrunner.calibrate.agreement import Agreement, Scores, agreement
-from nasrunner.calibrate.arguments import FEWEST, HELP, CalibrateArguments, What, parse
+from nasrunner.calibrate.arguments import (
+    FEWEST,
+    HELP,
+    CalibrateArguments,
+    What,
+    parse,
+    without_config_dir,
+)
 from nasrunner.calibrate.predicting import predicted, surrogates
 from nasrunner.calibrate.ranking import Ranking
 from nasrunner.calibrate.scoring import scored
@@ -56,7 +63,8 @@ def main() -> None:
     if is_answered(given, HELP):
         return
     skeleton.register()
-    told = partial(explain, overrides=given, own_dir=None)
+    overrides, own_dir = without_config_dir(given)
+    told = partial(explain, overrides=overrides, own_dir=own_dir)
     with one_sentence(_PROGRAM, "stopped; go on with from=<the study's folder>", told):
         _calibrate(parse(given))
 
@@ -88,7 +96,14 @@ def _calibrate(arguments: CalibrateArguments) -> None:
 def _trained(arguments: CalibrateArguments) -> Path:
     """Trains a random sample in a folder of its own."""
     num_children = arguments.num_children or _USUAL_NUM_CHILDREN
-    given = [*checked(arguments.overrides, None), "searcher=random", "duplicates=resample"]
+    own_dir = arguments.own_dir
+    search_path = [skeleton.search_path(own_dir)] if own_dir else []
+    given = [
+        *checked(arguments.overrides, own_dir),
+        *search_path,
+        "searcher=random",
+        "duplicates=resample",
+    ]
     named = any(each.partition("=")[0] == "study" for each in given)
     given += [f"max_children={num_children}", *([] if named else ["study=calibration"])]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):

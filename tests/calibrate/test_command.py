@@ -117,6 +117,9 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
         (["what=proxies", "searcher=smbo"], r"searcher=smbo: the sample is a random search"),
         (["what=proxies", "max_children=9"], r"max_children=9: the sample is a random search"),
         (["what=proxies", "from=x", "space=mlp"], r"space=mlp cannot be given with it"),
+        (["what=proxies", "from=x", "--config-dir=y"], r"--config-dir cannot be given with it"),
+        (["what=proxies", "--config-dir"], r"--config-dir needs a folder"),
+        (["what=proxies", "--config-dir", "not_there"], r"--config-dir: not_there is no folder"),
         (["what=proxies", "from=x", "num_children=9"], r"num_children and to are for a new one"),
     ],
 )
@@ -135,6 +138,20 @@ def test_a_space_without_a_ranking_is_refused_before_training(
     same = refused(monkeypatch, capsys, "what=proxies", "num_children=5", to, alike, *ON_DIGITS)
     assert "space: its networks all look the same, 100 of 100 random ones" in same
     assert not (tmp_path / "study").exists()
+
+
+def test_a_space_of_ones_own_is_found_in_a_configuration_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "space").mkdir(parents=True)
+    (tmp_path / "conf" / "space" / "mine.yaml").write_text(SMALL.removeprefix("space="))
+    folder, own = tmp_path / "study", str(tmp_path / "conf")
+    calibrate(
+        monkeypatch,
+        *("--config-dir", own, "space=mine", "what=predictors", "num_children=5", f"to={folder}"),
+        *ON_DIGITS,
+    )
+    assert len(outcomes(folder)) == 5
 
 
 def test_scores_of_a_proxy_are_no_rewards_to_compare_rankings_with(
