@@ -75,8 +75,8 @@ def _calibrate(arguments: CalibrateArguments) -> None:
     sample = sample_of(study)
     if len(sample) < FEWEST:
         raise ConfigError(
-            f"{folder} has {len(sample)} different architectures that were trained to their ends, "
-            f"and a ranking to speak of needs at least {FEWEST}"
+            f"{folder}: a ranking to speak of needs at least {FEWEST} different architectures that "
+            f"were trained to their ends, and it has {len(sample)}"
         )
     target = str(study.config["searcher"]["_target_"]).rpartition(".")[2]
     if target != "RandomSearch":

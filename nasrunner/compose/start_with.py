@@ -23,6 +23,9 @@ from nasrunner.study.rules import Rules
 _KEYS = ("genotypes", "studies")
 _MAX_NAMED = 3
 
+_CHANGE_NO_REWARD = ("trainer.proxies", "trainer.num_at_once")
+"""Keys of children that say what is measured beside a reward, and how many are sent together."""
+
 
 def read_start(
     config: Mapping[str, Any], space: SearchSpace, rules: Rules, searcher: Searcher
@@ -215,7 +218,8 @@ def _unit(config: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
     """What their children were trained with that ours are not, in words."""
     for name, (there, here) in differences(theirs, ours).items():
-        if name.partition(".")[0] in (*CHILD_GROUPS, "evaluation"):
+        is_of_children = name.partition(".")[0] in (*CHILD_GROUPS, "evaluation")
+        if is_of_children and name not in _CHANGE_NO_REWARD:
             yield f"{name} ({there} there, {here} here)"
 
 

@@ -166,6 +166,12 @@ def test_what_is_taken_is_told_where_it_is_not_all_or_was_trained_otherwise(earl
     )
 
 
+def test_proxies_that_are_measured_beside_rewards_are_no_other_training(earlier: Path) -> None:
+    known = start(str(earlier), "trainer.proxies=[synflow]")
+    assert known is not None
+    assert known.studies[0].differs == ()
+
+
 def test_a_strangers_study_is_read_and_nothing_of_it_is_built(earlier: Path) -> None:
     of_a_stranger(
         earlier,
