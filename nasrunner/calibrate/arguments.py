@@ -25,6 +25,7 @@ agree with the rewards: Kendall's tau with 95 % intervals over children, Spearma
   from=...          a study's folder instead of a space: it goes on if it was broken off, and what
                     it has trained is the sample; the other what= needs no further training
   to=...            the study's folder; without it outputs/calibration/<time>
+  --config-dir DIR  a configuration folder of your own
   trust=true        for from=: also of a stranger's study whose classes could run any code
 
 All else is as for nasrunner: groups, values, experiments. The table is also written to
@@ -34,6 +35,7 @@ calibration-<what>.csv and .json in the study's folder.
 What = Literal["predictors", "proxies"]
 
 _OWN = ("what", "num_children", "from", "to", "trust")
+_CONFIG_DIR = "--config-dir"
 FEWEST = 5
 
 
@@ -48,6 +50,7 @@ class CalibrateArguments:
         to: the folder of the study; None: the usual one.
         trust: whether a stranger's study is taken with all that it names.
         overrides: of the configuration.
+        own_dir: the user's own configuration folder.
     """
 
     what: What
@@ -56,6 +59,7 @@ class CalibrateArguments:
     to: Path | None
     trust: bool
     overrides: tuple[str, ...]
+    own_dir: Path | None = None
 
 
 def parse(given: Sequence[str]) -> CalibrateArguments:
@@ -66,6 +70,9 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
     """
     own: dict[str, str] = {}
     overrides = []
+    if f"{_CONFIG_DIR}=" in given or _CONFIG_DIR in given[-1:]:
+        raise ConfigError(f"{_CONFIG_DIR} needs a folder")
+    given, own_dir = without_config_dir(given)
     for argument in given:
         key, equals, value = argument.partition("=")
         if key not in _OWN:
@@ -92,6 +99,10 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
                 f"{argument}: the sample is a random search without repetitions; its size is "
                 "num_children="
             )
+    if own_dir is not None and "from" in own:
+        raise ConfigError(f"from= takes the study as it is: {_CONFIG_DIR} cannot be given with it")
+    if own_dir is not None and not own_dir.is_dir():
+        raise ConfigError(f"{_CONFIG_DIR}: {own_dir} is no folder")
     if "from" in own and own.keys() & {"num_children", "to"}:
         raise ConfigError("from= takes the study as it is: num_children and to are for a new one")
     return CalibrateArguments(
@@ -101,7 +112,20 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
         to=Path(own["to"]) if "to" in own else None,
         trust=truth("trust", own.get("trust", "false")),
         overrides=tuple(overrides),
+        own_dir=own_dir,
     )
+
+
+def without_config_dir(given: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The other arguments, and the user's own configuration folder where one is given."""
+    others, own_dir, left = list[str](), None, iter(given)
+    for argument in left:
+        name, equals, value = argument.partition("=")
+        if name == _CONFIG_DIR:
+            own_dir = Path(value if equals else next(left, ""))
+        else:
+            others.append(argument)
+    return others, own_dir
 
 
 def _count(text: str) -> int:

@@ -19,7 +19,14 @@ from rich.table import Table
 
 from nasrunner.arguments import checked
 from nasrunner.calibrate.agreement import Agreement, PartScores, agreement
-from nasrunner.calibrate.arguments import FEWEST, HELP, CalibrateArguments, What, parse
+from nasrunner.calibrate.arguments import (
+    FEWEST,
+    HELP,
+    CalibrateArguments,
+    What,
+    parse,
+    without_config_dir,
+)
 from nasrunner.calibrate.predicting import predicted, surrogates
 from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.scoring import scored
@@ -56,7 +63,8 @@ def main() -> None:
     if is_answered(given, HELP):
         return
     skeleton.register()
-    told = partial(explain, overrides=given, own_dir=None)
+    overrides, own_dir = without_config_dir(given)
+    told = partial(explain, overrides=overrides, own_dir=own_dir)
     with one_sentence(_PROGRAM, "stopped; go on with from=<the study's folder>", told):
         _calibrate(parse(given))
 
@@ -67,8 +75,8 @@ def _calibrate(arguments: CalibrateArguments) -> None:
     sample = sample_of(study)
     if len(sample) < FEWEST:
         raise ConfigError(
-            f"{folder} has {len(sample)} different architectures that were trained to their ends, "
-            f"and a ranking to speak of needs at least {FEWEST}"
+            f"{folder}: a ranking to speak of needs at least {FEWEST} different architectures that "
+            f"were trained to their ends, and it has {len(sample)}"
         )
     target = str(study.config["searcher"]["_target_"]).rpartition(".")[2]
     if target != "RandomSearch":
@@ -88,7 +96,14 @@ def _calibrate(arguments: CalibrateArguments) -> None:
 def _trained(arguments: CalibrateArguments) -> Path:
     """Trains a random sample in a folder of its own."""
     num_children = arguments.num_children or _USUAL_NUM_CHILDREN
-    given = [*checked(arguments.overrides, None), "searcher=random", "duplicates=resample"]
+    own_dir = arguments.own_dir
+    search_path = [skeleton.search_path(own_dir)] if own_dir else []
+    given = [
+        *checked(arguments.overrides, own_dir),
+        *search_path,
+        "searcher=random",
+        "duplicates=resample",
+    ]
     named = any(each.partition("=")[0] == "study" for each in given)
     given += [f"max_children={num_children}", *([] if named else ["study=calibration"])]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
@@ -97,6 +112,7 @@ def _trained(arguments: CalibrateArguments) -> Path:
     skeleton.check_data(composed)
     config = {**resolved(composed), "baseline": None}
     find_user_modules(config, lambda: [Path.cwd()])
+    _check_trained(config)
     check_sample(config, num_children)
     began = datetime.fromtimestamp(time.time()).strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = (arguments.to or Path("outputs", str(config["study"]), began)).absolute()
@@ -107,6 +123,15 @@ def _trained(arguments: CalibrateArguments) -> Path:
         )
     _run(config, folder)
     return folder
+
+
+def _check_trained(config: Mapping[str, Any]) -> None:
+    """Refuses children whose rewards are scores of a proxy, with which no ranking is compared."""
+    if str(config["trainer"]["_target_"]).endswith(".ZeroCostTrainer"):
+        raise ConfigError(
+            "trainer: rankings are compared with rewards of trainings, and ZeroCostTrainer trains "
+            "nothing; legal are trainer=lightning and tables"
+        )
 
 
 def check_sample(config: dict[str, Any], num_children: int) -> None:
@@ -140,8 +165,9 @@ def _continued(arguments: CalibrateArguments) -> Path:
     assert arguments.source is not None
     folder = arguments.source.absolute()
     check_readable(folder)
-    reason = read_study(folder, builds=GROUPS, trust=arguments.trust).reason
-    if reason is None or reason == "interrupted":
+    study = read_study(folder, builds=GROUPS, trust=arguments.trust)
+    _check_trained(study.config)
+    if study.reason is None or study.reason == "interrupted":
         saved = saved_config(folder, builds=GROUPS, trust=arguments.trust)
         _run(upgraded(saved, STUDY_GROUPS, _warn), folder)
     return folder

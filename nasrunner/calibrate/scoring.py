@@ -65,6 +65,8 @@ def scored(
                 f"what=proxies scores networks, and that of child {proposal.index} cannot be "
                 f"built, as of a space that only a table knows: {error}"
             ) from error
+        if not place:  # what is loaded and compiled when it is called first is no proxy's cost
+            scores(network, batch.x, batch.loss, names)
         for name in names:
             start_s = time.process_time()
             found = scores(network, batch.x, batch.loss, [name])

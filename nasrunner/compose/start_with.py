@@ -23,6 +23,9 @@ from nasrunner.study.rules import Rules
 _KEYS = ("genotypes", "studies")
 _MAX_NAMED = 3
 
+_CHANGE_NO_REWARD = ("trainer.proxies", "trainer.num_at_once")
+"""Keys of children that say what is measured beside a reward, and how many are sent together."""
+
 
 def read_start(
     config: Mapping[str, Any], space: SearchSpace, rules: Rules, searcher: Searcher
@@ -100,7 +103,10 @@ def _entries(value: Any, key: str) -> Iterator[tuple[str, str, Any]]:
             yield from _named(value, key)
         case Mapping():
             if unknown := [name for name in value if name not in _KEYS]:
-                raise ConfigError(f"{key}.{unknown[0]}: {suggest(str(unknown[0]), _KEYS)}")
+                raise ConfigError(
+                    f"{key} has a key {unknown[0]!r} that nothing begins with; "
+                    f"{suggest(str(unknown[0]), _KEYS)}"
+                )
             for name, held in value.items():
                 inner = [held] if name == "studies" and isinstance(held, str) else held
                 if not isinstance(inner, list) or not inner:
@@ -182,7 +188,8 @@ def _read_study(
 def _check_unit(theirs: Mapping[str, Any], ours: Mapping[str, Any], key: str) -> None:
     """Refuses rewards that are of another unit."""
     before, now = _unit(theirs), _unit(ours)
-    for name in [*now, *(name for name in before if name not in now)]:
+    names = [*now, *(name for name in before if name not in now)]
+    for name in sorted(names, key=lambda name: not name.startswith("trainer.")):
         if before.get(name) != now.get(name):
             raise ConfigError(
                 f"{key}: its rewards are of another unit and cannot be compared with those of this "
@@ -196,6 +203,8 @@ def _unit(config: Mapping[str, Any]) -> dict[str, Any]:
     trainer, task = config["trainer"], config["task"]
     if isinstance(trainer, Mapping) and "reward" in trainer:  # of a table
         return {f"trainer.{name}": trainer.get(name) for name in ("_target_", "reward")}
+    if isinstance(trainer, Mapping) and "proxy" in trainer:  # scores, which no task's reward is of
+        return {"trainer.proxy": trainer["proxy"]}
     task = task if isinstance(task, Mapping) else {}
     reward = task.get("reward")
     parts = reward if isinstance(reward, Mapping) else {}
@@ -209,7 +218,8 @@ def _unit(config: Mapping[str, Any]) -> dict[str, Any]:
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[str]:
     """What their children were trained with that ours are not, in words."""
     for name, (there, here) in differences(theirs, ours).items():
-        if name.partition(".")[0] in (*CHILD_GROUPS, "evaluation"):
+        is_of_children = name.partition(".")[0] in (*CHILD_GROUPS, "evaluation")
+        if is_of_children and name not in _CHANGE_NO_REWARD:
             yield f"{name} ({there} there, {here} here)"
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,10 +28,16 @@ def child_folder(study_folder: Path, index: int) -> Path:
     return study_folder / "children" / f"{index:04d}"
 
 
-def last_line(error: str | None) -> str:
-    """The line of a child's error that says what happened: of a traceback, the last."""
+_OUR_MODULE = re.compile(r"^nasrunner\.(?:\w+\.)*(?=\w+: )")
+
+
+def last_line(error: str | None, max_length: int | None = 160) -> str:
+    """The line of a child's error that says what happened: of a traceback, the last.
+
+    Our own errors are named without the module that they are in.
+    """
     lines = (error or "").strip().splitlines()
-    return lines[-1][:160] if lines else "no reason given"
+    return _OUR_MODULE.sub("", lines[-1])[:max_length] if lines else "no reason given"
 
 
 @dataclass(frozen=True)
@@ -125,6 +132,14 @@ class Proposal:
         return self.until, tuple(sorted(self.fidelity.items()))
 
     @property
+    def beyond_plain(self) -> str:
+        """What it asks for that is no training from first weights to its end; empty for one."""
+        if self.kind != "train":
+            return f"kind={self.kind}"
+        asked = {"fidelity": self.fidelity, "until": self.until, "sources": self.sources}
+        return ", ".join(name for name, value in asked.items() if value)
+
+    @property
     def is_plain(self) -> bool:
         """Whether it trains a child from its first weights to its end.
 
@@ -136,7 +151,7 @@ class Proposal:
 
     @property
     def _asks_for_no_more(self) -> bool:
-        return self.kind == "train" and not (self.fidelity or self.until or self.sources)
+        return not self.beyond_plain
 
     @cached_property
     def evaluation(self) -> str:

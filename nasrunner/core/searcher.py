@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from nasrunner.core.annotations import Seed
+from nasrunner.core.decision import Genotype
+from nasrunner.core.errors import SpaceError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.randomness.draws import seeded
@@ -38,6 +40,9 @@ class Searcher(ABC):
     repeats: bool = True
     """Whether it may propose an architecture twice; a searcher that never does ends by itself."""
 
+    proposes_estimates: bool = False
+    """Whether it proposes children to be estimated, measured or predicted, beside trainings."""
+
     def __init__(self, *, space: Space, seed: Seed) -> None:
         self.space = space
         self.seed = seed
@@ -54,6 +59,17 @@ class Searcher(ABC):
     def see(self, networks: Networks) -> None:
         """Receives the space's networks, before the first event."""
         self.networks = networks
+
+    def identity_of(self, genotype: Genotype) -> str | None:
+        """What a genotype's network is known by; None: the study tells genotypes apart, or it is
+        impossible.
+        """
+        if self.networks is None or not self.networks.identifies:
+            return None
+        try:
+            return self.networks.identity(genotype)
+        except SpaceError:
+            return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns the state that snapshots keep; the networks are given to ``see`` again."""
@@ -185,6 +201,11 @@ class Searcher(ABC):
     def estimated(self) -> Collection[str]:
         """The metrics that it requires of estimates, by name."""
         return ()
+
+    @property
+    def asks_for_estimates(self) -> bool:
+        """Whether it has children estimated; a study refuses a trainer that makes no estimates."""
+        return False
 
     @property
     def listens(self) -> bool:

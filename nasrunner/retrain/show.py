@@ -9,7 +9,7 @@ from rich.text import Text
 
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary, Tracker
-from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.text import printable
 from nasrunner.retrain.grid_result import written
 from nasrunner.retrain.grid_search import GridSearch, Tuning
@@ -144,7 +144,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _last_line(outcome: Outcome) -> str:
-    return (outcome.error or "no reason given").strip().splitlines()[-1][:160]
+    return last_line(outcome.error)
 
 
 def short(path: Path) -> str:

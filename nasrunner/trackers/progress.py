@@ -171,8 +171,11 @@ class ProgressDisplay:
         outcomes = self._history.outcomes
         if diverged := sum(o.reward is not None and "diverged" in o.metrics for o in outcomes):
             text += f"; {diverged} with a reward diverged"
-        if beside := ", ".join(counted(*each) for each in counts if each[0] in BESIDE):
-            text += f"; beside them {beside}"
+        beside = {name: counted(name, number) for name, number in counts if name in BESIDE}
+        estimates = [o.status for o in outcomes if o.proposal.kind == "estimate"]
+        if failed := estimates.count("failed"):
+            beside["estimates"] += f" ({failed:,} failed)"
+        text += f"; beside them {', '.join(beside.values())}" if beside else ""
         text += f"; {summary.about_predictions}" if summary.about_predictions else ""
         return text
 
@@ -202,7 +205,7 @@ class ProgressDisplay:
             reason = self._reason(outcome) or f"as {self._first_with[why(outcome)]}"
             line.append(f"{outcome.status}: {reason} ", style="red")
         if outcome.reused_from is not None:
-            line.append(f"same as child {outcome.reused_from} ")
+            line.append(f"same as {noun(outcome.proposal)} {outcome.reused_from} ")
         elif outcome.status != "invalid":  # which takes no time
             line.append(f"{outcome.cost_s:.1f} s ")
         if outcome.reward is not None and outcome.metrics.get("diverged"):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from nasrunner import search
 from nasrunner.calibrate import command
 from nasrunner.calibrate.arguments import parse
 from nasrunner.calibrate.predicting import NUM_DIVISIONS, NUM_PARTS, divisions, surrogates
+from nasrunner.children.proxies import scores
 from nasrunner.core.errors import ConfigError
 from nasrunner.study.ledger import read_events
 
@@ -24,6 +27,7 @@ ON_DIGITS = (
 )
 SMALL = "space={concat: [{affine: {units: {oneof: [4, 8, 16, 32]}}}, {or: [relu, tanh, sigmoid]}, "
 SMALL += "{affine: {units: 10}}]}"
+ZERO_COST = "trainer=zero_cost"
 
 
 def calibrate(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -113,6 +117,9 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
         (["what=proxies", "searcher=smbo"], r"searcher=smbo: the sample is a random search"),
         (["what=proxies", "max_children=9"], r"max_children=9: the sample is a random search"),
         (["what=proxies", "from=x", "space=mlp"], r"space=mlp cannot be given with it"),
+        (["what=proxies", "from=x", "--config-dir=y"], r"--config-dir cannot be given with it"),
+        (["what=proxies", "--config-dir"], r"--config-dir needs a folder"),
+        (["what=proxies", "--config-dir", "not_there"], r"--config-dir: not_there is no folder"),
         (["what=proxies", "from=x", "num_children=9"], r"num_children and to are for a new one"),
     ],
 )
@@ -131,6 +138,57 @@ def test_a_space_without_a_ranking_is_refused_before_training(
     same = refused(monkeypatch, capsys, "what=proxies", "num_children=5", to, alike, *ON_DIGITS)
     assert "space: its networks all look the same, 100 of 100 random ones" in same
     assert not (tmp_path / "study").exists()
+
+
+def test_a_space_of_ones_own_is_found_in_a_configuration_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "space").mkdir(parents=True)
+    (tmp_path / "conf" / "space" / "mine.yaml").write_text(SMALL.removeprefix("space="))
+    folder, own = tmp_path / "study", str(tmp_path / "conf")
+    calibrate(
+        monkeypatch,
+        *("--config-dir", own, "space=mine", "what=predictors", "num_children=5", f"to={folder}"),
+        *ON_DIGITS,
+    )
+    assert len(outcomes(folder)) == 5
+
+
+def test_scores_of_a_proxy_are_no_rewards_to_compare_rankings_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    to, on = tmp_path / "study", [each for each in ON_DIGITS if "max_epochs" not in each]
+    told = refused(
+        monkeypatch, capsys, "what=proxies", "num_children=5", f"to={to}", SMALL, *on, ZERO_COST
+    )
+    assert "rewards of trainings, and ZeroCostTrainer trains nothing" in told
+    assert not to.exists()
+    monkeypatch.setattr(
+        "sys.argv", ["nasrunner", *on, ZERO_COST, "max_children=5", f"hydra.run.dir={to}"]
+    )
+    search.main()
+    told = refused(monkeypatch, capsys, "what=predictors", f"from={to}")
+    assert "rewards of trainings, and ZeroCostTrainer trains nothing" in told
+
+
+def test_what_is_loaded_with_the_first_score_is_no_proxys_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first network is where layers and kernels are loaded, and the first proxy paid for it."""
+    folder = tmp_path / "study"
+    calibrate(monkeypatch, "what=predictors", "num_children=5", f"to={folder}", SMALL, *ON_DIGITS)
+    left, count = [1], scores.PROXIES["parameters"]
+
+    def slow_at_first(sample: scores.Sample) -> float:
+        until_s = time.process_time() + 5.0 * bool(left and left.pop())
+        while time.process_time() < until_s:
+            pass
+        return count(sample)
+
+    monkeypatch.setattr(scores, "PROXIES", {**scores.PROXIES, "parameters": slow_at_first})
+    calibrate(monkeypatch, "what=proxies", f"from={folder}")
+    assert not left
+    assert float(table(folder, "proxies")["parameters"]["cost_s"]) < 0.5
 
 
 def test_a_folder_in_use_and_a_study_with_too_few_children_are_refused(

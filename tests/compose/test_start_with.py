@@ -166,6 +166,12 @@ def test_what_is_taken_is_told_where_it_is_not_all_or_was_trained_otherwise(earl
     )
 
 
+def test_proxies_that_are_measured_beside_rewards_are_no_other_training(earlier: Path) -> None:
+    known = start(str(earlier), "trainer.proxies=[synflow]")
+    assert known is not None
+    assert known.studies[0].differs == ()
+
+
 def test_a_strangers_study_is_read_and_nothing_of_it_is_built(earlier: Path) -> None:
     of_a_stranger(
         earlier,
@@ -192,6 +198,30 @@ def test_rewards_of_another_unit_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         start(str(earlier), *overrides)
+
+
+def test_scores_are_no_rewards_of_trainings_and_proxies_have_units_of_their_own(
+    earlier: Path, tmp_path: Path
+) -> None:
+    quick = [each for each in QUICK if not each.startswith("trainer.")]
+
+    def begun(folder: Path, proxy: str) -> Known | None:
+        config = composed(*quick, "trainer=zero_cost", f"trainer.proxy={proxy}")
+        config["start_with"] = str(folder)
+        space = build_space(config)
+        return read_start(config, space, rules_from(config), RandomSearch(space=space, seed=0))
+
+    with pytest.raises(ConfigError, match=r"trainer.proxy is absent there and snip here"):
+        begun(earlier, "snip")
+    scored = tmp_path / "scored"
+    command(*quick, "trainer=zero_cost", "trainer.proxy=synflow", f"hydra.run.dir={scored}")
+    with pytest.raises(ConfigError, match=r"trainer.proxy is synflow there and absent here"):
+        start(str(scored))
+    with pytest.raises(ConfigError, match=r"trainer.proxy is synflow there and snip here"):
+        begun(scored, "snip")
+    known = begun(scored, "synflow")
+    assert known is not None
+    assert len(known.outcomes) == 3
 
 
 def test_a_table_of_rewards_is_another_unit(earlier: Path) -> None:
@@ -229,7 +259,7 @@ def test_a_searcher_of_ones_own_that_cannot_learn_them_is_told(earlier: Path) ->
     [
         ("nowhere", r"^start_with=nowhere is neither a study's folder nor a YAML file"),
         (3, r"^start_with must be a study's folder, a YAML file, .*got 3$"),
-        ({"genotype": []}, r"^start_with.genotype: did you mean 'genotypes'\?"),
+        ({"genotype": []}, r"^start_with has a key 'genotype' that .*; did you mean 'genotypes'\?"),
         ({"genotypes": []}, r"^start_with.genotypes must be a list of genotypes, got \[\]$"),
         ({"genotypes": {"a": 1}}, r"must be a list of genotypes, got \{'a': 1\}"),
         ({"studies": [3]}, r"^start_with.studies.0 must be a study's folder, got 3$"),
@@ -254,7 +284,7 @@ def test_what_is_no_start_is_refused_in_one_sentence(
         (b"genotypes: [", r"^start_with=\S*mine.yaml cannot be read: while parsing"),
         (b"\xff\xfe", r"cannot be read: 'utf-8' codec"),
         (b"", r"must hold genotypes: a list of them; got"),
-        (b"just text", r"mine.yaml.just text: Legal: genotypes, studies$"),
+        (b"just text", r"mine.yaml has a key 'just text' that nothing begins with; Legal: g"),
         (
             b"- {0/conv2d/filters: 3}",
             r"mine.yaml.genotypes.0: 0/conv2d/filters must be one of 2, 4",

@@ -271,8 +271,17 @@ def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_
     (told,) = [line for line in lines if line.startswith("Children: ")]
     assert told == (
         "Children: 3 paused, 1 stopped, 5 continued, 1 completed; 3 trained to the end; beside "
-        "them 1 supernet, 3 estimates"
+        "them 1 supernet, 3 estimates (1 failed)"
     )
+
+
+def test_an_estimate_that_is_not_made_again_is_the_same_as_an_estimate(study):
+    out = console(is_terminal=False)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, study.state, study.inspect)
+    proposal = dataclasses.replace(study.proposal(0), kind="estimate")
+    record(study, display, Outcome(proposal, "completed", 0.5, reused_from=0))
+    assert "same as estimate 0" in out.file.getvalue()
 
 
 def test_the_longest_rung_is_named_where_no_child_was_trained_to_its_end(tmp_path):

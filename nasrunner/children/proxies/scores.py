@@ -9,6 +9,7 @@ where theirs are of ``Conv2d`` and ``Linear``. Dropout is off: it is no property
 """
 
 import copy
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def naswot(sample: Sample) -> float:
     NAS-Bench-201 theirs has none: ``none`` multiplies by 0.)
 
     Raises:
-        ProxyError: the network has none, as a module of its own.
+        ProxyError: the network has none, as a module of its own, or the determinant is 0.
     """
     layers = [each for each in sample.network.modules() if isinstance(each, _PIECEWISE_LINEAR)]
     if not layers:
@@ -195,7 +196,13 @@ def naswot(sample: Sample) -> float:
     finally:
         for hook in hooks:
             hook.remove()
-    return float(torch.linalg.slogdet(torch.stack(alike_BB).sum(dim=0)).logabsdet)
+    logarithm = float(torch.linalg.slogdet(torch.stack(alike_BB).sum(dim=0)).logabsdet)
+    if logarithm == -math.inf:
+        raise ProxyError(
+            "naswot: the determinant is 0, as the rectifiers that are switched on do not tell all "
+            "examples of the batch apart"
+        )
+    return logarithm
 
 
 PROXIES: Mapping[str, Callable[[Sample], float]] = {

@@ -2,7 +2,7 @@
 
 import re
 
-from nasrunner.core.records import Outcome
+from nasrunner.core.records import Outcome, last_line
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Section, Table
 
@@ -37,5 +37,4 @@ def failures_section(study: RecordedStudy) -> Section | None:
 
 def reason(error: str | None) -> str:
     """The last line of an error, with every number as ``…``."""
-    lines = (error or "").strip().splitlines()
-    return _NUMBER.sub("…", lines[-1].strip()) if lines else "no reason given"
+    return _NUMBER.sub("…", last_line(error, None).strip())

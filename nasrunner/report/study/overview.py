@@ -158,7 +158,7 @@ def _agreement(study: RecordedStudy) -> str:
     trained = {
         each.proposal.hash: each.reward
         for each in study.state.history.outcomes
-        if study.compares(each) and each.reward is not None
+        if study.compares(each) and each.reward is not None and each.reused_from is None
     }
     both = [(scores[key], reward) for key, reward in trained.items() if scores.get(key) is not None]
     if len(both) < _FEWEST_RANKED:

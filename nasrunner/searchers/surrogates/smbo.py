@@ -10,7 +10,6 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import SpaceError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of, untaken
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
@@ -171,19 +170,11 @@ class Smbo(Searcher):
         looks = self.surrogate.looks_at_networks
         if self.networks is None or not looks or not self.networks.identifies:
             return genotypes[first]
-        known = {*self._identities, *(self._identity(p.genotype) for p in self.pending.values())}
+        known = {*self._identities, *(self.identity_of(p.genotype) for p in self.pending.values())}
         for place in (first, *map(int, np.argsort(-scores_C, kind="stable"))):
-            if self._identity(genotypes[place]) not in known:
+            if self.identity_of(genotypes[place]) not in known:
                 return genotypes[place]
         return genotypes[first]
-
-    def _identity(self, genotype: Genotype) -> str | None:
-        """The identity of a genotype's network; None: it is impossible."""
-        assert self.networks is not None
-        try:
-            return self.networks.identity(genotype)
-        except SpaceError:
-            return None
 
     def _fit(self) -> None:
         if self._num_fitted == self._num_to_fit:

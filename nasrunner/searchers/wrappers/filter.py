@@ -9,13 +9,13 @@ import numpy as np
 
 from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import ConfigError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
+from nasrunner.searchers.wrappers.plain import check_plain, inner_searcher
 from nasrunner.searchers.wrappers.scored import FEWEST, ScoredNetworks, predicted
 
 
@@ -39,7 +39,8 @@ class Filter(Searcher):
 
     A round is ``num_estimates`` proposals of the inner searcher, fewer where it has no more or
     waits for outcomes. When all are estimated, the best ``num_trained`` different ones that were
-    not trained before are proposed for training, best first; the inner searcher learns their
+    not trained before are proposed for training, best first: different networks where the study
+    tells these, or genotypes where all of a round's were trained. The inner searcher learns their
     outcomes alone, and of the others that they have none. The next round begins while they are
     trained, as far as there are workers for it. Abdelfattah et al. 2021, arXiv:2101.08134, section
     3.3, warm a search up so; here each round of it is filtered.
@@ -59,8 +60,11 @@ class Filter(Searcher):
         surrogate: makes a ``Surrogate`` from ``space=``.
 
     Raises:
-        ValueError: q is larger than n.
+        ValueError: q is larger than n, the surrogate that is to rank does not see scores, or the
+            inner searcher proposes estimates itself.
     """
+
+    proposes_estimates = True
 
     def __init__(
         self,
@@ -79,7 +83,7 @@ class Filter(Searcher):
             raise ValueError(
                 f"num_trained must be at most num_estimates ({num_estimates}), got {num_trained}"
             )
-        self.inner = searcher(space=space, seed=seed)
+        self.inner = inner_searcher(searcher, space, seed)
         self.repeats = self.inner.repeats
         self.num_estimates = num_estimates
         self.num_trained = num_trained
@@ -87,6 +91,13 @@ class Filter(Searcher):
         self.surrogate = (
             make_surrogate(surrogate, space, "surrogate") if ranks_by == "surrogate" else None
         )
+        if self.surrogate is not None and not self.surrogate.looks_at_networks:
+            name = type(self.surrogate).__name__
+            raise ValueError(
+                "ranks_by=surrogate needs a surrogate to which scores are features of a network, "
+                f"and {name} looks at genotypes alone, as configured; "
+                "legal is GaussianProcess with network, kinds or both among surrogate.views"
+            )
         self._inner_of: dict[int, int] = {}
         self._outer_of: list[int] = []  # by the inner one's number: where it was proposed last
         self._round: list[Candidate] = []
@@ -95,7 +106,7 @@ class Filter(Searcher):
         self._estimates: dict[Key, Mapping[str, float]] = {}  # all the scores, for a surrogate
         self._rewards: dict[Key, tuple[Genotype, float]] = {}  # of what was estimated and trained
         self._chosen: list[Candidate] = []  # to be trained, best first
-        self._trained: set[Key] = set()
+        self._trained: set[Key | str] = set()  # genotypes, and the identities of their networks
         self._suggested: tuple[Proposal | None] | None = None  # of the inner one, as it is
 
     @property
@@ -113,12 +124,7 @@ class Filter(Searcher):
         inside = self._suggestion()
         if inside is None:
             return None
-        if not inside.is_plain:
-            raise ConfigError(
-                f"searcher.searcher: {type(self.inner).__name__} proposes what is no training from "
-                f"its first weights to its end ({_kind_of(inside)}), which a filter cannot choose "
-                "by estimates; legal are searchers of plain trainings"
-            )
+        check_plain(inside, self.inner, "which a filter cannot choose by estimates")
         parent = None if inside.parent is None else self._outer_of[inside.parent]
         return dataclasses.replace(inside, index=index, kind="estimate", parent=parent)
 
@@ -137,7 +143,7 @@ class Filter(Searcher):
             self._chosen.remove(chosen)
         self._inner_of[proposal.index] = chosen.inner
         self._outer_of[chosen.inner] = proposal.index
-        self._trained.add(key)
+        self._trained |= {key, self._network_of(proposal.genotype)}
 
     def learn(self, outcome: Outcome) -> None:
         self._suggested = None
@@ -202,8 +208,15 @@ class Filter(Searcher):
         return () if self.proxy is None else (self.proxy,)
 
     @property
+    def asks_for_estimates(self) -> bool:
+        return True
+
+    @property
     def why_done(self) -> str:
-        return self.inner.why_done
+        return (
+            f"{type(self.inner).__name__} has nothing left to propose ({self.inner.why_done}), and "
+            "of each round the best were trained"
+        )
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_trained:
@@ -224,7 +237,13 @@ class Filter(Searcher):
         """Makes a proposal the next one of the inner searcher."""
         inner = self.inner.num_proposed
         parent = None if proposal.parent is None else self._inner_of[proposal.parent]
-        inside = Proposal(inner, proposal.genotype, parent=parent, notes=proposal.notes)
+        inside = Proposal(
+            inner,
+            proposal.genotype,
+            parent=parent,
+            identity=self.identity_of(proposal.genotype),
+            notes=proposal.notes,
+        )
         self.inner.register(inside)
         self._inner_of[proposal.index] = inner
         self._outer_of.append(proposal.index)
@@ -241,17 +260,26 @@ class Filter(Searcher):
         is_full = len(self._round) >= self.num_estimates
         if not is_full and self.inner.is_ready and self._suggestion() is not None:
             return
-        new: dict[Key, Candidate] = {}
-        for candidate in self._round:
-            key = key_of(candidate.genotype)
-            if key in self._scores and key not in self._trained:
-                new.setdefault(key, candidate)
-        self._chosen.extend(self._ranked(list(new.values()))[: self.num_trained])
+        new = self._new(self._network_of) or self._new(key_of)
+        self._chosen.extend(self._ranked(new)[: self.num_trained])
         ended, self._round = self._round, []
         for candidate in ended:
             if candidate not in self._chosen:
                 self._drop(candidate.inner)
         self._suggested = None
+
+    def _network_of(self, genotype: Genotype) -> Key | str:
+        """The identity of its network, or the genotype where that is not known."""
+        return self.identity_of(genotype) or key_of(genotype)
+
+    def _new(self, known_by: Callable[[Genotype], Key | str]) -> list[Candidate]:
+        """What of a round has a score and was not trained, the first of those known by the same."""
+        new: dict[Key | str, Candidate] = {}
+        for candidate in self._round:
+            key = known_by(candidate.genotype)
+            if key_of(candidate.genotype) in self._scores and key not in self._trained:
+                new.setdefault(key, candidate)
+        return list(new.values())
 
     def _ranked(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those with scores, best first; of equal ones what was proposed first."""
@@ -261,11 +289,3 @@ class Filter(Searcher):
             rng = self.rng(self.num_proposed).spawn(1)[0]  # a stream that no proposal draws from
             scores_C = predicted(self.surrogate, self._rewards, genotypes, rng)
         return [candidates[place] for place in np.argsort(-scores_C, kind="stable")]
-
-
-def _kind_of(proposal: Proposal) -> str:
-    """What makes a proposal none of a plain training."""
-    if proposal.kind != "train":
-        return f"kind={proposal.kind}"
-    given = {"fidelity": proposal.fidelity, "until": proposal.until, "sources": proposal.sources}
-    return ", ".join(name for name, value in given.items() if value)

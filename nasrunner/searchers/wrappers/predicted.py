@@ -8,7 +8,6 @@ import numpy as np
 
 from nasrunner.core.annotations import AtLeast, Seed, Within
 from nasrunner.core.decision import Genotype
-from nasrunner.core.errors import ConfigError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
@@ -17,6 +16,7 @@ from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.surrogates.smbo import choose_history, standardised
 from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
+from nasrunner.searchers.wrappers.plain import check_plain, inner_searcher
 
 # N = children
 
@@ -61,8 +61,11 @@ class Predicted(Searcher):
         refit_growth: by what share of themselves rewards grow before it is fitted again.
 
     Raises:
-        ValueError: ``predictor`` cannot be called, or there is none.
+        ValueError: ``predictor`` cannot be called, there is none, or the inner searcher proposes
+            estimates itself.
     """
+
+    proposes_estimates = True
 
     def __init__(
         self,
@@ -78,7 +81,7 @@ class Predicted(Searcher):
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        self.inner = searcher(space=space, seed=seed)
+        self.inner = inner_searcher(searcher, space, seed)
         self.repeats = self.inner.repeats
         if predictor is None and not _predicts(self.inner):
             raise ValueError(
@@ -96,7 +99,7 @@ class Predicted(Searcher):
         self.refit_growth = refit_growth
         self.genotypes: list[Genotype] = []
         self.rewards: list[float] = []
-        self._known: set[Key] = set()
+        self._known: set[Key | str] = set()
         self._num_to_fit = 0
         self._num_fitted = 0
 
@@ -112,12 +115,7 @@ class Predicted(Searcher):
         inside = self.inner.suggest(index)
         if inside is None:
             return None
-        if not inside.is_plain:
-            raise ConfigError(
-                f"searcher.searcher: {type(self.inner).__name__} proposes what is no training from "
-                f"its first weights to its end, {inside.to_json()}, whose reward is not predicted; "
-                "legal are searchers of plain trainings"
-            )
+        check_plain(inside, self.inner, "whose reward is not predicted")
         reward = self._prediction(inside.genotype)
         if reward is None:
             return inside
@@ -130,11 +128,15 @@ class Predicted(Searcher):
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
         inside = Proposal(
-            proposal.index, proposal.genotype, parent=proposal.parent, notes=proposal.notes
+            proposal.index,
+            proposal.genotype,
+            parent=proposal.parent,
+            identity=self.identity_of(proposal.genotype),
+            notes=proposal.notes,
         )
         self.inner.register(inside)
         if proposal.kind == "train":
-            self._known.add(key_of(proposal.genotype))
+            self._known.add(self._network_of(proposal.genotype))
 
     def learn(self, outcome: Outcome) -> None:
         proposal = outcome.proposal
@@ -188,7 +190,10 @@ class Predicted(Searcher):
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_trained_first:
-            return self.inner.advice(max_children)
+            advice = self.inner.advice(max_children)
+            return advice and advice.replace(
+                "searcher.", "searcher.searcher."
+            )  # where its keys are
         return (
             f"A budget of {max_children} children is trained as {type(self.inner).__name__} "
             "proposes it: nothing is predicted before "
@@ -197,7 +202,7 @@ class Predicted(Searcher):
 
     def _prediction(self, genotype: Genotype) -> float | None:
         """The reward that is predicted; None: too little is known, or it was trained before."""
-        if len(self.rewards) < self.num_trained_first or key_of(genotype) in self._known:
+        if len(self.rewards) < self.num_trained_first or self._network_of(genotype) in self._known:
             return None
         rewards_N = without_outliers(self.rewards[: self._num_to_fit])
         if self.predictor is None:
@@ -210,6 +215,10 @@ class Predicted(Searcher):
             found = float(self.predictor.predict([genotype])[0][0])
             found = float(rewards_N.mean()) + float(rewards_N.std()) * found
         return float(np.clip(found, rewards_N.min(), rewards_N.max()))
+
+    def _network_of(self, genotype: Genotype) -> Key | str:
+        """The identity of its network, or the genotype where that is not known."""
+        return self.identity_of(genotype) or key_of(genotype)
 
     def _fit(self, rewards_N: np.ndarray) -> None:
         if self.predictor is None or self._num_fitted == self._num_to_fit:

@@ -107,22 +107,29 @@ def _in_space(
 
 def compared(earlier: Mapping[str, Sequence[Any]], now: Mapping[str, Sequence[Any]]) -> str:
     """Which decisions two spaces share and which not, in words."""
-    shared, other, gone = [], [], []
+    shared, some, other, gone = list[str](), list[str](), list[str](), list[str]()
     for kind, options in earlier.items():
         if kind not in now:
             gone.append(kind)
-        elif any(same_option(now[kind], option) is not None for option in options):
+            continue
+        theirs, ours = (
+            {same_option(now[kind], each) for each in of} for of in (options, now[kind])
+        )
+        if theirs == ours:
             shared.append(kind)
         else:
-            other.append(kind)
+            (other if theirs == {None} else some).append(kind)
     groups = {
         "both have": shared,
+        "both have with some options in common": some,
         "both have with other options": other,
         "only the earlier study has": gone,
         "only this one has": [kind for kind in now if kind not in earlier],
     }
     return "; ".join(
-        f"{words} {_named(kinds)}" for words, kinds in groups.items() if kinds or kinds is shared
+        f"{words} {_named(kinds)}"
+        for words, kinds in groups.items()
+        if kinds or (kinds is shared and not some)
     )
 
 

@@ -62,8 +62,10 @@ def read_given(space: SearchSpace, entry: Any, index: int, seed: int, key: str) 
 def _answers(entry: Any, key: str) -> tuple[dict[str, Any], bool]:
     """Decision path -> answer, and whether answers are indices."""
     held = entry if isinstance(entry, Mapping) else {}
-    found = (held[name] for name in (INDICES, VALUES) if isinstance(held.get(name), Mapping))
-    inner = next(found, entry)
+    found = [held[name] for name in (INDICES, VALUES) if isinstance(held.get(name), Mapping)]
+    if len(found) > 1:
+        raise ConfigError(f"{key} has both {INDICES} and {VALUES}; legal is one of them")
+    inner = found[0] if found else entry
     if not isinstance(inner, Mapping):
         raise ConfigError(
             f"{key} must map decisions to values, as in {{0/conv2d/filters: 32}}, got {entry!r:.80}"

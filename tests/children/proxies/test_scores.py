@@ -220,7 +220,8 @@ def test_a_score_that_is_no_number_is_said_and_others_stand():
     assert found.reasons["snip"] == "snip is nan, which is no finite number"
     assert {"parameters", "flops", "jacob_cov"} <= set(found.values)
     assert reason("naswot", network, torch.ones(5, 4).double()) == (
-        "naswot is -inf, which is no finite number"
+        "naswot: the determinant is 0, as the rectifiers that are switched on do not tell all "
+        "examples of the batch apart"
     )
     with torch.no_grad():
         network[0].weight.fill_(1e300)

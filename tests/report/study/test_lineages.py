@@ -221,6 +221,10 @@ def test_it_is_told_how_alike_estimates_and_rewards_rank_children(tmp_path: Path
     shown = facts(page(read_study(study.folder))["Overview"])
     # 10 pairs: (4, 3) and those of the last child with the others agree, 5 in all
     assert shown["estimates and rewards"] == "Kendall's τ of 5 trained children: 0"
+    study.record(Outcome(study.propose(6, kind="estimate"), "completed", 9.0))  # the same network
+    study.record(Outcome(study.propose(6), "completed", 0.5, reused_from=9))
+    shown = facts(page(read_study(study.folder))["Overview"])
+    assert shown["estimates and rewards"] == "Kendall's τ of 5 trained children: 0"
 
 
 def test_a_study_that_has_only_estimated_yet_has_a_page(tmp_path: Path) -> None:

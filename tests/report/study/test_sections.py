@@ -362,6 +362,8 @@ def test_failures_that_differ_in_numbers_are_one_reason(tmp_path):
         ("x\nloss is 1.5e-10 in epoch 3\n", "loss is … in epoch …"),
         ("conv2d: 3,072 inputs", "conv2d: … inputs"),
         ("", "no reason given"),
+        ("x\nnasrunner.children.proxies.scores.ProxyError: too few", "ProxyError: too few"),
+        ("torch.OutOfMemoryError: too few", "torch.OutOfMemoryError: too few"),
     ],
 )
 def test_a_reason_is_the_last_line_without_its_numbers(error, expected):

@@ -28,12 +28,14 @@ from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
+from nasrunner.searchers.surrogates.ngrams import NgramRidge
 from nasrunner.searchers.wrappers.filter import Filter
 from nasrunner.searchers.wrappers.scored import ScoredNetworks
 from tests.contracts.searchers import MedianStopping, Wrapper
 from tests.contracts.test_kinds import CountingExecutor
 from tests.searchers.test_schedules import growing
 from tests.searchers.worlds import SEARCHERS, WRAPPERS, Loop, make_searcher, one_by_one
+from tests.searchers.wrappers.test_predicted import made as predicted_around
 from tests.study.test_loop import Crash, Run, events, with_rules
 from tests.toys import ToyTrainer, chain, toy_reward
 
@@ -161,6 +163,22 @@ def test_a_metric_that_estimates_lack_is_refused_before_anything_is_proposed(
         run(tmp_path / "none", made(), estimates=())
 
 
+class TrainingOnly(EstimatingTrainer):
+    """Makes no estimates, and says so where it is asked for one."""
+
+    def check(self, proposal: Proposal) -> None:
+        if proposal.kind != "train":
+            raise ConfigError("trainer: makes no kind=estimate; legal: train")
+
+
+def test_a_trainer_without_estimates_is_refused_before_anything_is_recorded(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match="makes no kind=estimate"):
+        Run(tmp_path, chain(4), with_rules(), made(proxy=None), trainer=TrainingOnly(chain(4)))
+    assert (tmp_path / "ledger.jsonl").read_text() == ""
+
+
 class Told(RandomSearch):
     """Remembers what it was told, and which numbers its proposals had."""
 
@@ -241,7 +259,10 @@ def test_a_searcher_that_ends_by_itself_ends_with_a_smaller_round(tmp_path: Path
     assert (
         kinds(tmp_path) == (["estimate"] * 6 + ["train"] * 2) * 2 + ["estimate"] * 4 + ["train"] * 2
     )
-    assert summary.reason == "the space is exhausted"
+    assert summary.reason == (
+        "ExhaustiveSearch has nothing left to propose (the space is exhausted), and of each round "
+        "the best were trained"
+    )
 
 
 class Waits(RandomSearch):
@@ -325,6 +346,77 @@ class Unseen:
         raise AssertionError
 
 
+class BySum(Unseen):
+    """Genotypes of an equal sum are one network."""
+
+    identifies = True
+
+    def identity(self, genotype: Genotype) -> str:
+        return f"network:{sum(genotype.values())}"
+
+
+def test_the_best_of_a_round_are_different_networks_that_were_not_trained() -> None:
+    searcher = made(n=40, q=3, proxy=None)(space=chain(4), seed=0)
+    networks = BySum()
+    searcher.see(networks)
+    trained = []
+    for _ in range(3):
+        estimates = [searcher.propose() for _ in range(40)]
+        for each in estimates:  # as networks of one identity have one score
+            searcher.observe(Outcome(each, "completed", float(sum(each.genotype.values()))))
+        found = [searcher.propose() for _ in range(3)]
+        for each in found:
+            assert each.kind == "train"
+            searcher.observe(Outcome(each, "completed", 0.5))
+        sums = {sum(each.genotype.values()) for each in estimates} - {*trained}
+        new = [sum(each.genotype.values()) for each in found]
+        assert new == sorted(sums, reverse=True)[:3]
+        trained += new
+
+
+def test_genotypes_are_trained_where_all_networks_of_a_round_were() -> None:
+    class One(BySum):
+        def identity(self, genotype: Genotype) -> str:
+            return "network:one"
+
+    searcher = made(n=5, q=2, proxy=None)(space=chain(12), seed=0)
+    searcher.see(One())
+    found = []
+    for num_new in (1, 2):
+        for each in [searcher.propose() for _ in range(5)]:
+            searcher.observe(Outcome(each, "completed", 1.0))
+        for _ in range(num_new):
+            proposal = searcher.propose()
+            searcher.observe(Outcome(proposal, "completed", 0.5))
+            found.append(proposal)
+    assert [each.kind for each in found] == ["train"] * 3
+    assert len({key_of(each.genotype) for each in found}) == 3
+
+
+def test_the_inner_searcher_is_told_which_networks_were_trained() -> None:
+    class Identified(RandomSearch):
+        def learn(self, outcome: Outcome) -> None:
+            networks.append(outcome.proposal.identity)
+
+    networks: list[str | None] = []
+    searcher = made(Identified, n=5, q=2, proxy=None)(space=chain(12), seed=0)
+    searcher.see(BySum())
+    for each in [searcher.propose() for _ in range(5)]:
+        searcher.observe(Outcome(each, "completed", 1.0))
+    trained = [searcher.propose() for _ in range(2)]
+    for each in trained:
+        searcher.observe(Outcome(each, "completed", 0.5))
+    assert networks == [f"network:{sum(each.genotype.values())}" for each in trained]
+
+
+def test_a_surrogate_that_sees_no_scores_is_refused() -> None:
+    ridge = functools.partial(NgramRidge, max_length=2, min_occurrences=1, penalty=1.0)
+    for surrogate in (functools.partial(PROCESS, views=["genotype"]), ridge):
+        searcher = functools.partial(made(ranks_by="surrogate"), surrogate=surrogate)
+        with pytest.raises(ValueError, match="looks at genotypes alone, as configured; legal is"):
+            searcher(space=chain(12), seed=0)
+
+
 def best_ranked(ranks_by: str, told: str) -> list[float]:
     """Rewards of a search whose estimates say ``told`` of them beside a proxy that says nothing."""
     searcher = made(n=20, q=4, proxy="snip", ranks_by=ranks_by)(space=chain(12), seed=0)
@@ -382,6 +474,19 @@ def test_a_searcher_of_other_things_than_plain_trainings_is_refused(tmp_path: Pa
     ):
         run(tmp_path, made(inner)).run()
     assert events(tmp_path, "proposed") == []
+
+
+def test_a_searcher_of_estimates_is_refused_as_the_inner_one() -> None:
+    """A wrapper may propose its first estimate after children were trained."""
+    for outer in (made, predicted_around):
+        for name, told in (("predicted", "Predicted"), ("filter", "Filter")):
+            inner = functools.partial(wrapped, name)
+            with pytest.raises(ValueError, match=f"trainings alone, and {told} has children est"):
+                outer(inner)(space=chain(4), seed=0)
+
+
+def wrapped(name: str, *, space: Any, seed: int) -> Searcher:
+    return make_searcher(name, space, seed)
 
 
 def test_what_children_report_reaches_a_searcher_that_stops_them() -> None:

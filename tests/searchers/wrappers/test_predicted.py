@@ -10,6 +10,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
+from nasrunner.core.network.known import Description
 from nasrunner.core.records import Proposal as Recorded
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
@@ -164,6 +165,42 @@ def test_the_inner_searcher_learns_the_prediction_as_the_reward(tmp_path: Path, 
     assert len(skipped(tmp_path)) > 5
 
 
+class BySum:
+    """Genotypes of an equal sum are one network."""
+
+    identifies = True
+
+    def describe(self, genotypes: Sequence[Genotype]) -> Description:
+        raise AssertionError
+
+    def identity(self, genotype: Genotype) -> str:
+        return f"network:{sum(genotype.values())}"
+
+
+def test_a_network_that_was_trained_is_not_predicted_by_whatever_genotype_it_is_made() -> None:
+    class Identified(RandomSearch):
+        def learn(self, outcome: Outcome) -> None:
+            told.append(outcome.proposal.identity)
+
+    told: list[str | None] = []
+    searcher = made(Identified)(space=chain(4), seed=0)
+    searcher.see(BySum())
+    trained: list[int] = []
+    proposed = []
+    for _ in range(60):
+        proposal = searcher.propose()
+        network = sum(proposal.genotype.values())
+        if len(searcher.rewards) >= FIRST:
+            assert (proposal.predicted is None) == (network in trained)
+        if proposal.kind == "train":
+            trained.append(network)
+        reward = toy_reward(proposal.genotype)
+        searcher.observe(Outcome(proposal, "completed", reward))
+        proposed.append(proposal)
+    assert any(each.predicted is not None for each in proposed)
+    assert told == [f"network:{sum(each.genotype.values())}" for each in proposed]
+
+
 @pytest.mark.parametrize("dies_after", [5, 21, 34, 60])
 def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path: Path, dies_after: int) -> None:
     run(tmp_path / "whole", made(SMALL)).run()
@@ -241,6 +278,9 @@ def test_a_budget_in_which_nothing_is_predicted_is_told() -> None:
         "A budget of 6 children is trained as RandomSearch proposes it: nothing is predicted "
         "before searcher.num_trained_first=6 rewards."
     )
+    around = made(functools.partial(SMALL, population_size=50))(space=chain(), seed=0)
+    assert around.advice(100) is None
+    assert "after searcher.searcher.population_size=50 children" in around.advice(FIRST + 1)
 
 
 def test_a_prediction_is_another_evaluation_than_an_estimate_that_is_measured() -> None:

@@ -112,11 +112,11 @@ def test_only_whole_trainings_with_a_reward_tell_something() -> None:
 
 
 def test_two_spaces_are_compared_decision_by_decision() -> None:
-    before = {"a": [1, 2], "b": ["x"], "c": [3]}
-    now = {"a": (2, 4), "b": ("y",), "d": (5,)}
+    before = {"a": [1, 2], "b": ["x"], "c": [3], "e": [1, 2], "f": [1]}
+    now = {"a": (2, 4), "b": ("y",), "d": (5,), "e": (2, 1), "f": (1, 2)}
     assert compared(before, now) == (
-        "both have a; both have with other options b; only the earlier study has c; only this "
-        "one has d"
+        "both have e; both have with some options in common a, f; both have with other options b; "
+        "only the earlier study has c; only this one has d"
     )
     assert compared({"a": [1]}, {"b": (1,)}).startswith("both have no decision; ")
 

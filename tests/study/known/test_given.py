@@ -86,6 +86,10 @@ def test_a_schedule_answers_its_decision_as_for_the_first_children() -> None:
         ),
         ({"genotype": {"0/conv2d/filters": "a"}}, r"the index of an option, 0 to 1, got 'a'$"),
         ({"genotype": {"0/conv2d/filters": True}}, r"0 to 1, got True$"),
+        (
+            {"genotype": {"0/conv2d/filters": 1}, "answers": {"0/conv2d/filters": 32}},
+            r"^key has both genotype and answers; legal is one of them$",
+        ),
         ({"0/conv2d/filter": 32}, r"no decision 0/conv2d/filter; did you mean 0/conv2d/filters\?"),
         (
             {"2/optional": "empty", "2/optional/dropout/p": 0.5},
