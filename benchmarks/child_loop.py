@@ -65,7 +65,11 @@ def main() -> None:
                 task_of(case, config, Path(folder), fast_loop=is_fast) for is_fast in (True, False)
             )
             network, bare = bare_loop(case, config)
-            contenders = {"bare": bare, "": partial(run, fast), "ordinary ": partial(run, ordinary)}
+            contenders: dict[str, Callable[[], object]] = {
+                "bare": bare,
+                "": partial(run, fast),
+                "ordinary ": partial(run, ordinary),
+            }
             for turn in range(case.repetitions + 1):
                 order = list(contenders)
                 for name in order[turn % 3 :] + order[: turn % 3]:
@@ -107,7 +111,7 @@ def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], Non
     def train() -> None:
         torch.manual_seed(0)
         network, _ = space.build(tuple(config["data"]["in_shape"]))
-        network = network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
         optimizer = construct(config["optimizer"], "optimizer", network.parameters())
         batches, validation = data.train_dataloader(), data.val_dataloader()
         for _ in range(config["trainer"]["max_epochs"]):
@@ -115,7 +119,7 @@ def bare_loop(case: Case, config: dict[str, Any]) -> tuple[str, Callable[[], Non
             for x, y in batches:
                 optimizer.zero_grad()
                 loss = functional.cross_entropy(network(x), y)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             validate(network.eval(), validation)
 

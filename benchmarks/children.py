@@ -48,7 +48,7 @@ def drawn(space: SearchSpace, seed: int) -> Genotype:
 
 def trainer_of(space: SearchSpace, config: dict[str, Any]) -> LightningTrainer:
     """The child trainer of a configuration."""
-    return construct(
+    trainer: LightningTrainer = construct(
         config["trainer"],
         "trainer",
         space=space,
@@ -57,6 +57,7 @@ def trainer_of(space: SearchSpace, config: dict[str, Any]) -> LightningTrainer:
         construct=construct,
         draw=draw,
     )
+    return trainer
 
 
 def run(train: Train, genotype: Genotype | None = None) -> Outcome:
@@ -96,15 +97,15 @@ def timed_epochs(clock: Callable[[], float]) -> list[float]:
     moments: list[float] = []
     on_end = ChildModule.on_train_epoch_end
 
-    def timed(module: ChildModule) -> None:
-        on_end(module)
+    def timed(self: ChildModule) -> None:
+        on_end(self)
         moments.append(clock())
 
     ChildModule.on_train_epoch_end = timed  # type: ignore[method-assign]
     return moments
 
 
-def seconds(call: Callable[[], None]) -> float:
+def seconds(call: Callable[[], object]) -> float:
     """How long a call takes."""
     start = time.perf_counter()
     call()

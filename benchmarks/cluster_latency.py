@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import Executor, OneByOne, Outcome, Proposal

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from children import shipped_space
 from torch import nn
 from torch.nn import functional
@@ -35,7 +35,8 @@ class Slices:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         self.epoch += 1
         order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(self.epoch))
-        for rows in order.to(self.x.device).split(self.batch_size)[: len(self)]:
+        batches = torch.split(order.to(self.x.device), self.batch_size)
+        for rows in batches[: len(self)]:
             part = rows.chunk(self.num_ranks)[self.rank]
             x = self.x[part] if self.pad is None else pad_crop_flip(self.x[part], self.pad)
             yield x.contiguous(memory_format=torch.channels_last), self.y[part]
@@ -65,6 +66,7 @@ class Images(pl.LightningDataModule):
         return batch
 
     def _slices(self, *arguments: Any) -> Slices:
+        assert self.trainer is not None
         slices = Slices(*arguments)
         slices.rank, slices.num_ranks = self.trainer.global_rank, self.trainer.world_size
         return slices
@@ -118,7 +120,7 @@ def main() -> None:
         enable_checkpointing=False,
         use_distributed_sampler=False,
     )
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
     classifier = Classifier(network, config["optimizer"], folder / "script.txt")
     trainer.fit(classifier, datamodule=Images(config["data"]))
     if torch.distributed.is_initialized():

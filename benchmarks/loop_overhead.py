@@ -11,7 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from nasrunner.core import (
     Tracker,
     Train,
 )
+from nasrunner.core.ports import Check
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
@@ -48,8 +49,9 @@ def pretend(proposal: Proposal) -> Outcome:
     return Outcome(proposal, "completed", reward, {"val_accuracy": reward})
 
 
-def no_mistake() -> None:
+def no_mistake() -> Sequence[str]:
     """A rehearsal that finds nothing."""
+    return ()
 
 
 @dataclass
@@ -62,12 +64,16 @@ class NoTraining:
         values = self.space.values(genotype)
         return Blueprint(str(values), values, None, None)
 
-    def rehearsal(self) -> Callable[[], None]:
+    def rehearsal(self) -> Check:
         return no_mistake
 
     @property
     def reports(self) -> bool:
         return False
+
+    @property
+    def estimates(self) -> Collection[str]:
+        return ()
 
     def check(self, proposal: Proposal) -> None:
         pass
@@ -102,7 +108,7 @@ class Clock:
     def open(self, info: StudyInfo, recorded: object, inspect: object) -> None:
         self.times = [time.perf_counter()]
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None: ...
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None: ...
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
         self.times.append(time.perf_counter())
@@ -110,13 +116,15 @@ class Clock:
     def close(self, summary: Summary) -> None: ...
 
 
-def load(group: str, option: str) -> dict:
+def load(group: str, option: str) -> dict[str, Any]:
     """One option of a config group, for data with ten outputs."""
     config = {
         "data": {"num_outputs": 10},
         "it": OmegaConf.load(config_dir() / group / f"{option}.yaml"),
     }
-    return OmegaConf.to_container(OmegaConf.create(config), resolve=True)["it"]
+    plain: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    found: dict[str, Any] = plain["it"]
+    return found
 
 
 def run(folder: Path, searcher: str, children: int, trackers: list[Tracker]) -> None:

@@ -31,12 +31,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import kendalltau, rankdata  # type: ignore[import-untyped]  # ships no types
 from searcher_curves import composed, world
 from torch import nn
 
 from nasrunner.children.fit.assembling import first_network
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.proxies.batch import FirstBatch, first_batch
 from nasrunner.children.proxies.scores import PROXIES, scores
 from nasrunner.children.tables.table import BenchmarkTable
@@ -69,7 +69,7 @@ def score_cells(path: Path, num_cells: int, seed: int, names: Sequence[str]) -> 
     torch.set_num_threads(1)
     here = world(TABLE)
     config = {**composed(TABLE, "random"), "trainer": {"accelerator": "cpu"}}
-    with quiet():
+    with without_messages():
         batch = first_batch(config, seed, construct, BATCH_SIZE)
     done = {record["cell"] for record in read(path)}
     rng = np.random.default_rng(seed)

@@ -105,7 +105,7 @@ class World:
     def expectation(self, num_children: int) -> float:
         """Of the best of so many independent uniform draws from the table."""
         lookup = self.trainer.lookup
-        rewards_R = np.sort([row[lookup.reward] for row in lookup.table.rows().values()])
+        rewards_R = np.sort([row[lookup.plain.reward] for row in lookup.table.rows().values()])
         below_R = np.arange(len(rewards_R) + 1) / len(rewards_R)
         return float(np.diff(below_R**num_children) @ rewards_R)
 
@@ -168,12 +168,14 @@ class Curve:
     @property
     def means(self) -> np.ndarray:
         """At each budget."""
-        return self.best_SN.mean(axis=0)
+        means_N: np.ndarray = self.best_SN.mean(axis=0)
+        return means_N
 
     @property
     def errors(self) -> np.ndarray:
         """Standard errors of the means."""
-        return self.best_SN.std(axis=0, ddof=1) / math.sqrt(len(self.best_SN))
+        deviations_N: np.ndarray = self.best_SN.std(axis=0, ddof=1)
+        return deviations_N / math.sqrt(len(self.best_SN))
 
     def distance(self, reference: Reference) -> float:
         """The largest one to a reference over its budgets, in standard errors."""
