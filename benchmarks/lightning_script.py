@@ -4,8 +4,8 @@ The folder is a child's; its configuration, genotype and number of devices are t
 Each epoch's end is a line of Unix seconds in the folder's ``script.txt``.
 """
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +105,11 @@ class Classifier(pl.LightningModule):
 
 def main() -> None:
     """Trains the child."""
-    folder, space = Path(sys.argv[1]), shipped_space(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="a child's")
+    parser.add_argument("space", help="the shipped space that the child is of")
+    arguments = parser.parse_args()
+    folder, space = arguments.folder, shipped_space(arguments.space)
     torch.set_num_threads(1)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     genotype = json.loads((folder / "proposal.json").read_text())["genotype"]
