@@ -108,18 +108,19 @@ def bare_loop(
     held_out = [tuple(each.to(device) for each in batch) for batch in data.val_dataloader()]
     torch.manual_seed(0)
     network, _ = space.freeze(genotype).build(tuple(config["data"]["in_shape"]))
-    network = network.to(device=device, memory_format=torch.channels_last)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
     optimizer = construct(config["optimizer"], "optimizer", network.parameters())
     mixed = partial(torch.autocast, device, torch.bfloat16, enabled=device == "cuda")
     for _ in range(config["trainer"]["max_epochs"]):
         network.train()
-        for rows in torch.randperm(len(x_all), device=device).split(config["data"]["batch_size"]):
+        order = torch.randperm(len(x_all), device=device)
+        for rows in torch.split(order, config["data"]["batch_size"]):
             x = pad_crop_flip(x_all[rows], config["data"]["pad"])
             optimizer.zero_grad()
             with mixed():
                 predicted = network(x.contiguous(memory_format=torch.channels_last))
                 loss = functional.cross_entropy(predicted, y_all[rows])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         with mixed():
             validate(network.eval(), held_out)
@@ -127,8 +128,8 @@ def bare_loop(
 
 
 def in_turns(
-    bare: Callable[[], None],
-    fit: Callable[[], None],
+    bare: Callable[[], object],
+    fit: Callable[[], object],
     by_hand: list[float],
     fitted: list[float],
     turns: int,

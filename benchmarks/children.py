@@ -1,7 +1,6 @@
 """Children as the benchmarks train them: from the shipped YAML, without a study."""
 
 import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def drawn(space: SearchSpace, seed: int) -> Genotype:
 
 def trainer_of(space: SearchSpace, config: dict[str, Any]) -> LightningTrainer:
     """The child trainer of a configuration."""
-    return construct(
+    trainer: LightningTrainer = construct(
         config["trainer"],
         "trainer",
         space=space,
@@ -60,6 +59,7 @@ def trainer_of(space: SearchSpace, config: dict[str, Any]) -> LightningTrainer:
         construct=construct,
         draw=draw,
     )
+    return trainer
 
 
 def run(train: Train, genotype: Genotype | None = None) -> Outcome:
@@ -82,13 +82,13 @@ def validate(network: nn.Module, batches: Any) -> tuple[float, float]:
     return loss / count, correct / count
 
 
-def timed_fit() -> list[float]:
+def timed_fit(clock: Callable[[], float]) -> list[float]:
     """Makes every ``Trainer.fit`` append its seconds to the list returned."""
     times: list[float] = []
     fit = pl.Trainer.fit
 
     def timed(*args: Any, **kwargs: Any) -> None:
-        times.append(seconds(lambda: fit(*args, **kwargs)))
+        times.append(seconds(lambda: fit(*args, **kwargs), clock))
 
     pl.Trainer.fit = timed  # type: ignore[method-assign]
     return times
@@ -99,16 +99,16 @@ def timed_epochs(clock: Callable[[], float]) -> list[float]:
     moments: list[float] = []
     on_end = ChildModule.on_train_epoch_end
 
-    def timed(module: ChildModule) -> None:
-        on_end(module)
+    def timed(self: ChildModule) -> None:
+        on_end(self)
         moments.append(clock())
 
     ChildModule.on_train_epoch_end = timed  # type: ignore[method-assign]
     return moments
 
 
-def seconds(call: Callable[[], None]) -> float:
+def seconds(call: Callable[[], object], clock: Callable[[], float]) -> float:
     """How long a call takes."""
-    start = time.perf_counter()
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start

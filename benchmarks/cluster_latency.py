@@ -15,13 +15,14 @@ import itertools
 import os
 import shutil
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import Executor, OneByOne, Outcome, Proposal
@@ -124,6 +125,13 @@ def measure(name: str, children: int, num_long: int) -> None:
     )
 
 
+def is_slurm_there() -> bool:
+    """Whether there is a cluster, not only SLURM's commands."""
+    if shutil.which("sinfo") is None:
+        return False
+    return subprocess.run(["sinfo"], capture_output=True, check=False).returncode == 0
+
+
 def main() -> None:
     """Measures and prints everything."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -131,8 +139,10 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=24, help="children of 10 s, on 4 workers")
     arguments = parser.parse_args()
     for name in ("local", "dask_slurm"):
-        if name == "local" or shutil.which("sbatch"):
+        if name == "local" or is_slurm_there():
             measure(name, arguments.children, arguments.long)
+        else:
+            print(f"{name:12s} skipped: sinfo finds no cluster")
 
 
 if __name__ == "__main__":

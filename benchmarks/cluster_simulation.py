@@ -12,6 +12,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -30,7 +31,7 @@ LABELS = (
 )
 
 
-def composed(searcher: str, workers: int, children: int, median_s: float) -> dict:
+def composed(searcher: str, workers: int, children: int, median_s: float) -> dict[str, Any]:
     """The configuration of one simulated study."""
     skeleton.register()
     overrides = [
@@ -43,7 +44,8 @@ def composed(searcher: str, workers: int, children: int, median_s: float) -> dic
     ]
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*overrides, f"searcher={searcher}"])
-    return {str(k): v for k, v in OmegaConf.to_container(config, resolve=True).items()}
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return {str(key): value for key, value in plain.items()}
 
 
 def simulate(searcher: str, workers: int, children: int, median_s: float) -> str:

@@ -12,6 +12,7 @@ little; the first step, in which torch sets itself up, is left out.
 import argparse
 import statistics
 import time
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
@@ -32,9 +33,10 @@ def space_of(num_layers: int) -> SearchSpace:
 
 def searcher_for(space: SearchSpace, num_children: int) -> Searcher:
     """The shipped controller with m children for an update."""
-    config = OmegaConf.load(config_dir() / "searcher" / "reinforce.yaml")
+    config: Any = OmegaConf.load(config_dir() / "searcher" / "reinforce.yaml")
     config.children_per_replica = num_children
-    return construct(config, "searcher", space=space, seed=0)
+    searcher: Searcher = construct(config, "searcher", space=space, seed=0)
+    return searcher
 
 
 def reward_of(proposal: Proposal) -> float:

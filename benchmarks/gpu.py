@@ -58,13 +58,14 @@ def result_of(check: Check, device: str, num_gpus: int, end: float) -> str:
     """Runs a check and shows what it prints; says in words how it ended."""
     if device == "cuda" and num_gpus < check.num_gpus:
         return f"skipped: needs {check.num_gpus} GPUs, there is {num_gpus}"
-    if device == "cpu" and check.on_cpu is None:
+    sizes = check.on_cpu if device == "cpu" else ()
+    if sizes is None:
         return "skipped: needs CUDA"
     script, *arguments = check.command
     is_script = script.endswith(".py")
     if is_script:
         script = str(HERE / script)
-        arguments += ["--device", device, *(check.on_cpu if device == "cpu" else ())]
+        arguments += ["--device", device, *sizes]
     print(f"\n== {check.name}: {' '.join(check.command)}", flush=True)
     start = time.monotonic()
     if start >= end:

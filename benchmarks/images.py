@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nasrunner.core.shapes import each_input
 from nasrunner.data.cifar10 import Cifar10, CifarFile
 from nasrunner.data.tensors import Arrays
 
@@ -29,7 +30,7 @@ class Images(Cifar10):
     def read_fit(self) -> Arrays:
         if self.is_real:
             x, y = super().read_fit()
-            return x[: self.examples], y[: self.examples]
+            return each_input(x, lambda each: each[: self.examples]), y[: self.examples]
         rng = np.random.default_rng(0)
         x = rng.integers(0, 256, (self.examples, *self.in_shape), np.uint8)
         return x, np.arange(self.examples) % self.num_outputs

@@ -4,8 +4,8 @@ The folder is a child's; its configuration, genotype and number of devices are t
 Each epoch's end is a line of Unix seconds in the folder's ``script.txt``.
 """
 
+import argparse
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from children import shipped_space
 from torch import nn
 from torch.nn import functional
@@ -35,7 +35,8 @@ class Slices:
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         self.epoch += 1
         order = torch.randperm(len(self.x), generator=torch.Generator().manual_seed(self.epoch))
-        for rows in order.to(self.x.device).split(self.batch_size)[: len(self)]:
+        batches = torch.split(order.to(self.x.device), self.batch_size)
+        for rows in batches[: len(self)]:
             part = rows.chunk(self.num_ranks)[self.rank]
             x = self.x[part] if self.pad is None else pad_crop_flip(self.x[part], self.pad)
             yield x.contiguous(memory_format=torch.channels_last), self.y[part]
@@ -65,6 +66,7 @@ class Images(pl.LightningDataModule):
         return batch
 
     def _slices(self, *arguments: Any) -> Slices:
+        assert self.trainer is not None
         slices = Slices(*arguments)
         slices.rank, slices.num_ranks = self.trainer.global_rank, self.trainer.world_size
         return slices
@@ -103,7 +105,11 @@ class Classifier(pl.LightningModule):
 
 def main() -> None:
     """Trains the child."""
-    folder, space = Path(sys.argv[1]), shipped_space(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="a child's")
+    parser.add_argument("space", help="the shipped space that the child is of")
+    arguments = parser.parse_args()
+    folder, space = arguments.folder, shipped_space(arguments.space)
     torch.set_num_threads(1)
     config = yaml.safe_load((folder / "config.yaml").read_text())
     genotype = json.loads((folder / "proposal.json").read_text())["genotype"]
@@ -118,7 +124,7 @@ def main() -> None:
         enable_checkpointing=False,
         use_distributed_sampler=False,
     )
-    network = network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
     classifier = Classifier(network, config["optimizer"], folder / "script.txt")
     trainer.fit(classifier, datamodule=Images(config["data"]))
     if torch.distributed.is_initialized():

@@ -76,14 +76,14 @@ def step_of(
     memory_format: torch.memory_format,
 ) -> Callable[[], None]:
     """Trains a network with one batch."""
-    network = network.to(memory_format=memory_format)
+    network.to(memory_format=memory_format)  # type: ignore[call-overload]  # is legal
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
     x, y = torch.randn(batch_size, *in_shape), torch.randint(0, 10, (batch_size,))
 
     def step() -> None:
         optimizer.zero_grad()
         loss = functional.cross_entropy(network(x.contiguous(memory_format=memory_format)), y)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

@@ -16,10 +16,11 @@ The rewards' scale has no part in any of it: predictions of a ridge regression a
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from omegaconf import OmegaConf
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr  # type: ignore[import-untyped]  # ships no types
 
 from nasrunner.compose.launch import build_space
 from nasrunner.core import Genotype, SearchSpace
@@ -32,7 +33,7 @@ Fitted = Callable[[Sequence[Genotype], np.ndarray, Sequence[Genotype]], np.ndarr
 
 def recorded(folder: Path) -> tuple[SearchSpace, list[Genotype], np.ndarray]:
     """A study's space, and its completed children with their rewards."""
-    config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
+    config: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     events, _ = read_events(folder / "ledger.jsonl")
     genotypes = {e["index"]: e["genotype"] for e in events if e["event"] == "proposed"}
     rewards = {
@@ -73,7 +74,8 @@ def decisions(space: SearchSpace, asked: Callable[[str], bool]) -> Fitted:
             both.append(np.hstack([scaled_ND, (scaled_ND - 0.5) ** 2, is_inactive_ND]))
         mean_F = both[0].mean(axis=0)
         weights_F = ridge(both[0] - mean_F, rewards_N - rewards_N.mean(), 1.0)
-        return (both[1] - mean_F) @ weights_F
+        predicted_N: np.ndarray = (both[1] - mean_F) @ weights_F
+        return predicted_N
 
     return fitted
 

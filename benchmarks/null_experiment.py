@@ -26,15 +26,11 @@ import numpy as np
 import torch
 from searcher_curves import REFERENCES, REINFORCE, SMALL_EVOLUTION, composed, world
 
+from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.report.comparison.progress import TOP_COUNTS
-from nasrunner.report.comparison.statistics import (
-    Estimate,
-    difference,
-    top_so_far,
-    verdicts,
-)
+from nasrunner.report.comparison.statistics import Estimate, difference, verdicts
 
-# S = searches, B = budgets, C = counts of best children
+# S = searches, N = evaluations, B = budgets, C = counts of best children
 
 SIZES = (5, 10)
 NUM_SEARCHERS = 6
@@ -59,18 +55,19 @@ def search(table: str, config: dict[str, Any], budgets: Sequence[int], seed: int
     torch.set_num_threads(1)
     here = world(table)
     searcher = here.searcher(config, seed)
-    rewards, children = [], []
-    while len(rewards) < max(budgets):
+    ranking = Ranking()
+    tops_NC: list[list[float]] = []
+    while len(tops_NC) < max(budgets):
         proposal = searcher.propose()
         if proposal is None:
             raise SystemExit(f"{table} has fewer than {max(budgets)} children for this searcher")
         outcome = here.trainer.lookup(proposal)
         assert outcome.reward is not None
         searcher.observe(outcome)
-        rewards.append(outcome.reward)
-        children.append(proposal.hash)
-    tops = [top_so_far(np.array(rewards), children, count) for count in TOP_COUNTS]
-    return np.array([[top[budget - 1] for top in tops] for budget in budgets])
+        ranking.add(outcome)
+        means = (ranking.mean_of_best(count) for count in TOP_COUNTS)
+        tops_NC.append([math.nan if mean is None else mean for mean in means])
+    return np.array([tops_NC[budget - 1] for budget in budgets])
 
 
 def pairs_of_groups(

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]  # a dependency of distributed, no types
 import pytorch_lightning as pl
 import torch
 from children import configured, trainer_of
@@ -112,8 +112,13 @@ def plain() -> float:
     """Seconds of Lightning's own fit."""
     start_s = time.perf_counter()
     pl.seed_everything(0, verbose=False)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
-    trainer = pl.Trainer(max_epochs=EPOCHS, logger=False, enable_checkpointing=False, **quiet)
+    trainer = pl.Trainer(
+        max_epochs=EPOCHS,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     data = {name: value for name, value in DATA.items() if name != "_target_"}
     trainer.fit(Plain(), datamodule=Points(**data))  # type: ignore[arg-type]
     return time.perf_counter() - start_s

@@ -32,6 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,13 +70,15 @@ LISTED_SPACES, LISTED_GOAL, NUM_LISTED = ("mlp", "nasbench201", "small_cnn"), 10
 STUDY_GOAL, STUDY_CHILDREN = 1_000, 8_000
 
 
-def load(group: str, option: str) -> dict:
+def load(group: str, option: str) -> dict[str, Any]:
     """One option of a config group, for ten classes of 32x32 images."""
     config = {
         "data": {"num_outputs": 10, "in_shape": [3, 32, 32]},
         "it": OmegaConf.load(config_dir() / group / f"{option}.yaml"),
     }
-    return OmegaConf.to_container(OmegaConf.create(config), resolve=True)["it"]
+    plain: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
+    found: dict[str, Any] = plain["it"]
+    return found
 
 
 def outcome(proposal: Proposal) -> Outcome:

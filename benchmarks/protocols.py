@@ -319,7 +319,8 @@ def composed(experiment: str) -> Config:
     skeleton.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", [f"experiment={experiment}", "study=protocols"])
-    return {str(key): value for key, value in OmegaConf.to_container(config, resolve=True).items()}
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return {str(key): value for key, value in plain.items()}
 
 
 def show(experiment: str) -> None:

@@ -24,6 +24,7 @@ Differs from the paper: a sample of the cells; another batch and other first wei
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,16 +32,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import kendalltau, rankdata  # type: ignore[import-untyped]  # ships no types
 from searcher_curves import composed, world
 from torch import nn
 
 from nasrunner.children.fit.assembling import first_network
-from nasrunner.children.muted import quiet
+from nasrunner.children.muted import without_messages
 from nasrunner.children.proxies.batch import FirstBatch, first_batch
 from nasrunner.children.proxies.scores import PROXIES, scores
 from nasrunner.children.tables.table import BenchmarkTable
 from nasrunner.compose.construct import construct
+from nasrunner.core import DataError
 from nasrunner.core.order import rollout
 from nasrunner.core.randomness.seeds import child_seed
 
@@ -69,7 +71,7 @@ def score_cells(path: Path, num_cells: int, seed: int, names: Sequence[str]) -> 
     torch.set_num_threads(1)
     here = world(TABLE)
     config = {**composed(TABLE, "random"), "trainer": {"accelerator": "cpu"}}
-    with quiet():
+    with without_messages():
         batch = first_batch(config, seed, construct, BATCH_SIZE)
     done = {record["cell"] for record in read(path)}
     rng = np.random.default_rng(seed)
@@ -157,12 +159,14 @@ def report(records: Sequence[Mapping[str, Any]]) -> None:
         "seconds",
     ]
     print(f"| | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
-    flops_N = np.array([record["scores"]["flops"] for record in records])
+    flops_N = np.array([record["scores"].get("flops", math.nan) for record in records])
     for name in PROXIES:
         score_N = np.array([record["scores"].get(name, math.nan) for record in records])
+        known_N = np.isfinite(score_N)
+        if not known_N.any():  # of --proxies it was none
+            continue
         timed = [each["seconds"].get(name, math.nan) for each in records if "seconds" in each]
         seconds = np.nanmedian(timed)
-        known_N = np.isfinite(score_N)
         best_N = known_N & is_best_N
         row = [
             interval(spearman, score_N[known_N], test_N[known_N]),
@@ -190,7 +194,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scores", type=Path, default=Path("proxies.jsonl"))
     arguments = parser.parse_args()
-    score_cells(arguments.scores, arguments.cells, arguments.seed, arguments.proxies)
+    if arguments.cells:
+        try:
+            score_cells(arguments.scores, arguments.cells, arguments.seed, arguments.proxies)
+        except DataError as error:
+            sys.exit(str(error))
     report(read(arguments.scores))
 
 

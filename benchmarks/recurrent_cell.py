@@ -22,8 +22,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from nasrunner.spaces import LstmCell, TreeCell
-from nasrunner.spaces.recurrent.cells import StepCell
+from nasrunner.spaces.recurrent.baselines import LstmCell
+from nasrunner.spaces.recurrent.cells import StepCell, TreeCell
 from nasrunner.spaces.recurrent.recurrence import RecurrentLayer
 
 STEPS, BATCH, UNITS = 35, 20, 650
@@ -115,7 +115,7 @@ def one_call(layer: nn.Module, x: torch.Tensor) -> Callable[[], None]:
 
 def timed(call: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
     """The seconds of one call."""
-    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    wait: Callable[[], None] = torch.cuda.synchronize if device == "cuda" else (lambda: None)
     wait()
     start = clock()
     call()

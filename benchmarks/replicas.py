@@ -47,7 +47,7 @@ class Staleness(NoTracker):
         self.updates: list[float] = []
         self.rewards: list[float] = []
 
-    def started(self, proposal: Proposal, blueprint: Blueprint) -> None:
+    def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         self.busy_share = self.executor.utilisation().busy_share
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:

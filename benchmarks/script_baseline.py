@@ -12,6 +12,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytorch_lightning as pl
@@ -49,7 +50,7 @@ class Classifier(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
-def parameters_of(child: list[list]) -> dict[str, object]:
+def parameters_of(child: list[list[Any]]) -> dict[str, object]:
     """The child as Optuna parameters of the space below."""
     found: dict[str, object] = {"layers": len(child)}
     for position, layer in enumerate(child):

@@ -173,12 +173,14 @@ class Curve:
     @property
     def means(self) -> np.ndarray:
         """At each budget."""
-        return self.best_SN.mean(axis=0)
+        means_N: np.ndarray = self.best_SN.mean(axis=0)
+        return means_N
 
     @property
     def errors(self) -> np.ndarray:
         """Standard errors of the means."""
-        return self.best_SN.std(axis=0, ddof=1) / math.sqrt(len(self.best_SN))
+        deviations_N: np.ndarray = self.best_SN.std(axis=0, ddof=1)
+        return deviations_N / math.sqrt(len(self.best_SN))
 
     def distance(self, reference: Reference) -> float:
         """The largest one to a reference over its budgets, in standard errors."""

@@ -108,7 +108,7 @@ def completed(processes: Sequence["subprocess.Popen[str]"]) -> None:
     for process in processes:
         output, _ = process.communicate()
         if process.returncode:
-            sys.exit(f"{process.args}\nended with {process.returncode}:\n{output}")
+            sys.exit(f"{process.args!r}\nended with {process.returncode}:\n{output}")
 
 
 def child_times(child: Path) -> list[float]:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # for the cluster of the tests
