@@ -13,6 +13,9 @@ from nasrunner.core import InShape, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.shapes import TokenShape, as_in_shape, dtypes_of
 from nasrunner.core.space import overrides_alone
 
+COUNTED = "nasrunner_flops"
+"""Attribute of a module whose floating-point operations were counted before, not by running it."""
+
 Cost = tuple[tuple[int, ...], int]
 """Shape of a layer's output with the batch first, and the floating-point operations it takes."""
 
@@ -37,7 +40,7 @@ def measure(
 ) -> Size:
     """Builds a network on the meta device and counts what it would need.
 
-    Modules of a user's own must run on the meta device: they may look at shapes, not at values.
+    A module of a user's own that looks at values is run on the CPU for it; see ``External``.
 
     Args:
         frozen: the architecture.
@@ -177,7 +180,8 @@ def count_flops(network: nn.Module, in_shape: InShape, in_dtype: InDtype = "floa
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         network(x)
-    return int(counter.get_total_flops())
+    known = sum(getattr(module, COUNTED, 0) for module in network.modules())
+    return int(counter.get_total_flops()) + known
 
 
 def _tally(network: nn.Module, x: Inputs) -> int:

@@ -3,7 +3,7 @@
 import inspect
 import math
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nasrunner.core.decision import Address, Choose, Decision, shown
+from nasrunner.core.machine.memory import least_memory_gb, memory_gb
 from nasrunner.core.questions import Question
 from nasrunner.core.shapes import InShape, TokenShape, each_input
 from nasrunner.core.space import (
@@ -38,9 +39,66 @@ def _zeros(shape: Shape) -> torch.Tensor:
     return torch.zeros(2, *shape, dtype=dtype)
 
 
+class LooksAtValues(nn.Module):
+    """Stands on the meta device for a layer that cannot run there: it looks at values.
+
+    Args:
+        layer: with its parameters on the meta device.
+        out_shape: of one example, and
+        flops: of its forward pass, found by running the layer on the CPU.
+    """
+
+    def __init__(self, layer: nn.Module, out_shape: Shape, flops: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.out_shape = out_shape
+        self.nasrunner_flops = flops  # by this name they are counted, see ``count_flops``
+
+    def forward(self, x: Any) -> torch.Tensor:
+        first = next(iter(x.values())) if isinstance(x, dict) else x
+        return torch.empty(len(first), *self.out_shape, device="meta")
+
+
+def _run(layer: nn.Module, in_shape: InShape) -> Any:
+    """What comes out for two examples of zeros."""
+    with torch.no_grad():
+        return layer.eval()(each_input(in_shape, _zeros))
+
+
+def _is_of_meta(error: Exception) -> bool:
+    """Whether a layer has failed because it looked at values that the meta device has none of."""
+    return torch.get_default_device().type == "meta" and "meta" in str(error)
+
+
+def _looked_at(
+    layer: nn.Module, make: Callable[[], nn.Module], in_shape: InShape
+) -> tuple[nn.Module, Any]:
+    """Runs a layer on the CPU; what stands for it on the meta device, and what comes out.
+
+    Raises:
+        ValueError: this machine has not the memory.
+    """
+    from torch.utils.flop_counter import FlopCounterMode  # with what it imports: a second
+
+    needed_gb = least_memory_gb(sum(parameter.numel() for parameter in layer.parameters()))
+    if needed_gb > (there_gb := memory_gb()):
+        raise ValueError(
+            "its forward pass looks at values, so that its shapes are found by running it, which "
+            f"takes {needed_gb:.3g} GB of this machine's {there_gb:.3g}"
+        )
+    counter = FlopCounterMode(display=False)
+    with torch.device("cpu"), counter:
+        out = _run(make(), in_shape)
+    shape = tuple(out.shape[1:]) if isinstance(out, torch.Tensor) else ()
+    return LooksAtValues(layer, shape, int(counter.get_total_flops()) // 2), out
+
+
 @dataclass(frozen=True)
 class External(Space):
     """Wraps a class that is no Space; its output shape is found by running it once.
+
+    That is done without weights, on the meta device. A class that looks at values there is made
+    and run on the CPU instead, where this machine has the memory.
 
     A constructor with an ``in_shape`` argument is given the shape of one example. The forward
     pass must accept a batch of any size. Of several inputs the constructor is given a shape by
@@ -91,8 +149,12 @@ class External(Space):
         try:
             layer = self.module(**arguments)
             was_training = layer.training
-            with torch.no_grad():
-                out = layer.eval()(each_input(in_shape, _zeros))
+            try:
+                out = _run(layer, in_shape)
+            except Exception as error:
+                if not _is_of_meta(error):
+                    raise
+                layer, out = _looked_at(layer, lambda: self.module(**arguments), in_shape)
         except BaseException as error:  # a user's code raises what it likes
             if _is_from_outside(error):
                 raise
