@@ -74,16 +74,20 @@ _BOTH: tuple[View, View] = ("genotype", "network")
 class GaussianProcess(Surrogate):
     """Kriging with a mixture of kernels k(x, x') = s² exp(-θ |x - x'|² / 2) and noise ν s².
 
-    Rasmussen & Williams 2006, algorithm 2.1. Children are compared by their genotypes, over the
-    features of ``Encoding``: on decisions that are not ordered this is the diffusion kernel of
-    Kondor & Lafferty 2002, which falls with the number of decisions that differ. Or by their
-    networks, over those of ``NetworkEncoding``: all of them (``network``), or without those that
-    tell operations of a kind apart but by the numbers in their arguments (``kinds``); or by both
-    genotypes and networks, the mean of the two distances, each in
-    units of its largest. The posteriors under all views, θ and ν are mixed in
-    proportion to their marginal likelihood, s² maximised over, so that a few children do not make
-    it certain of one kernel. Snoek et al. 2012, arXiv:1206.2944, section 3.2, average acquisitions
-    the same way; here the mixture's mean and standard deviation are what an acquisition sees.
+    Rasmussen & Williams 2006, algorithm 2.1. What two children are compared by is a view:
+
+    * ``genotype``: the features of ``Encoding``. On decisions that are not ordered this is the
+      diffusion kernel of Kondor & Lafferty 2002, which falls with the number of decisions that
+      differ.
+    * ``network``: the features of ``NetworkEncoding``.
+    * ``kinds``: these without the counts of single operations, so that operations of one kind
+      differ by the numbers in their arguments alone.
+    * ``both``: the mean of the distances of genotypes and of networks, in units of their largest.
+
+    The posteriors under all views, θ and ν are mixed in proportion to their marginal likelihood, s²
+    maximised over, so that a few children do not make it certain of one kernel. Snoek et al. 2012,
+    arXiv:1206.2944, section 3.2, average acquisitions the same way; here the mixture's mean and
+    standard deviation are what an acquisition sees.
 
     Without ``networks``, or while those of all children look the same, genotypes alone count.
 
