@@ -35,10 +35,9 @@ def digests(threads: int, *arguments: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_any_number_of_threads_and_any_hash_seed_give_the_same_proposals_and_knowledge() -> None:
-    one, two, four = (digests(threads, "--long", "figure1") for threads in (1, 2, 4))
+    one, three = (digests(threads, "--long", "figure1") for threads in (1, 3))
     assert len(one) > len(SEARCHERS)
-    assert two == one
-    assert four == one
+    assert three == one
 
 
 @pytest.mark.slow
