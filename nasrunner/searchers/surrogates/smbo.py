@@ -33,9 +33,10 @@ class Smbo(Searcher):
 
     The surrogate is fitted anew whenever the rewards have grown by ``refit_growth``, to at most
     ``max_history`` children: the best third, the newest third, and from the others a third evenly
-    spaced in time. Children in flight at that moment are among them with the average target
-    (constant liar; Ginsbourger et al. 2010, section 4.2), so that parallel workers spread. What
-    is fitted and when follows from the recorded events, so a resumed study fits once.
+    spaced in time. Children in flight at that moment are among them with the targets that are
+    predicted without them (kriging believer; Ginsbourger et al. 2010, section 4.2), so that
+    parallel workers spread. What is fitted and when follows from the recorded events, so a resumed
+    study fits once.
 
     Args:
         num_random: rewards to wait for with random children, >= 1.
@@ -186,14 +187,14 @@ class Smbo(Searcher):
             if self.use_ranks
             else standardised(without_outliers(rewards_N))[chosen]
         )
-        genotypes = [self.genotypes[i] for i in chosen] + self._in_flight_then
-        lies = np.zeros(len(self._in_flight_then))
+        genotypes = [self.genotypes[i] for i in chosen]
+        rng = self.rng(self._num_to_fit).spawn(1)[0]  # a stream that no proposal draws from
         self.surrogate.noise = self._noise(rewards_N)
-        self.surrogate.fit(
-            genotypes,
-            np.concatenate([targets, lies]),
-            self.rng(self._num_to_fit).spawn(1)[0],  # a stream that no proposal draws from
-        )
+        self.surrogate.fit(genotypes, targets, rng)
+        if self._in_flight_then:
+            believed, _ = self.surrogate.predict(self._in_flight_then)
+            both = np.concatenate([targets, believed])
+            self.surrogate.fit(genotypes + self._in_flight_then, both, rng)
         self._best_target = float(targets.max())  # the best child is among those chosen
         self._num_fitted = self._num_to_fit
 
