@@ -96,12 +96,12 @@ class _Run(NamedTuple):
     Attributes:
         part: it.
         times: in series.
-        is_live: whether it is on a path to what comes out.
+        known: of all of them together.
     """
 
     part: Traceable
     times: int
-    is_live: bool
+    known: _Part
 
 
 class _InPlace(NamedTuple):
@@ -109,13 +109,15 @@ class _InPlace(NamedTuple):
 
     Attributes:
         known: it, but for parameters and FLOPs.
-        runs: what is in it.
+        runs: what was applied in it.
+        live: bit i is set where that with number i is on a path to what comes out.
         part: whose id it is found by, which lasts as long as it is kept.
         uses: as of ``_Kept``.
     """
 
     known: _Part
     runs: Sequence[_Run]
+    live: int
     part: Traceable
     uses: Mapping[str, Traceable]
 
@@ -127,7 +129,7 @@ class _Value(NamedTuple):
         shape: of one example.
         paths: how many live ones lead here; 0: it is zero whatever comes in.
         counts_3K: as of ``_Part``.
-        behind: bit i is set where part i of those traced stands on a path that leads here.
+        behind: bit i is set where what was applied as number i is on a path that leads here.
     """
 
     shape: InShape
@@ -216,8 +218,7 @@ class Statistics:
         if known.is_in_place:
             if len(self.in_place) >= _MOST_KEPT:
                 self.in_place.clear()
-            runs = tracer.runs_to(out)
-            self.in_place[id(part)] = _InPlace(known, runs, part, tracer.used)
+            self.in_place[id(part)] = _InPlace(known, tracer.runs, out.behind, part, tracer.used)
         return _Kept(known, part, tracer.used)
 
     def _resized(
@@ -226,11 +227,11 @@ class Statistics:
         """What is known of a part on another shape; None: not all of it keeps that, too."""
         tracer = _Paths(self, labels, shape)
         parameters = flops = 0
-        for part, times, is_live in before.runs:
+        for number, (part, times, _) in enumerate(before.runs):
             known = self.known(part, shape) or self.part(part, shape, tracer)
             if not known.is_in_place:
                 return None
-            if is_live:
+            if before.live >> number & 1:
                 parameters += times * known.parameters
                 flops += times * known.flops
         return before.known._replace(parameters=parameters, flops=flops, out_shape=shape)
@@ -273,7 +274,7 @@ class Statistics:
             number = math.copysign(math.log1p(abs(value)), value)
             column = self.arguments.setdefault(name, len(self.arguments))
             one = (1.0, number, -number, number, number)
-            numbers[column] = _joined(numbers[column], one) if column in numbers else one
+            numbers[column] = _followed(numbers[column], one) if column in numbers else one
         elif isinstance(value, Space):
             self._count(value.title(), counts_3K)
             for inner, each in value.shown_arguments():
@@ -355,8 +356,7 @@ class _Paths(Tracer[_Value]):
         super().__init__(labels)
         self.statistics = statistics
         self.shape = shape
-        self.parts: list[_Part] = []
-        self.runs: list[tuple[Traceable, int, int]] = []  # with the bit in ``behind``, or 0
+        self.runs: list[_Run] = []
         self.is_in_place = type(shape) is tuple
 
     def run(self, part: Traceable, x: _Value) -> _Value:
@@ -374,16 +374,14 @@ class _Paths(Tracer[_Value]):
             return super().repeat(part, times, x)
         if not known.is_in_place or x.shape != self.shape:
             self.is_in_place = False
-        if not x.paths or not known.paths:
-            self.runs.append((part, times, 0))
-            return _Value(known.out_shape, 0.0, self.statistics.no_counts_3K, 0)
         if times > 1:
             known = known.repeated(times)
-        bit = 1 << len(self.parts)
-        self.parts.append(known)
-        self.runs.append((part, times, bit))
+        self.runs.append(_Run(part, times, known))
+        if not x.paths or not known.paths:
+            return _Value(known.out_shape, 0.0, self.statistics.no_counts_3K, 0)
+        behind = x.behind | 1 << len(self.runs) - 1
         counts_3K = x.counts_3K + known.counts_3K
-        return _Value(known.out_shape, x.paths * known.paths, counts_3K, x.behind | bit)
+        return _Value(known.out_shape, x.paths * known.paths, counts_3K, behind)
 
     def apply(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
@@ -414,13 +412,9 @@ class _Paths(Tracer[_Value]):
         self.is_in_place = False  # on another shape it may go on in another way
         return value.shape
 
-    def runs_to(self, out: _Value) -> list[_Run]:
-        """All that was applied, and whether it is on a path to this value."""
-        return [_Run(part, times, bool(out.behind & bit)) for part, times, bit in self.runs]
-
     def summary(self, out: _Value) -> _Part:
         """What is known of the part whose output this is."""
-        live = [part for i, part in enumerate(self.parts) if out.behind >> i & 1]
+        live = [run.known for number, run in enumerate(self.runs) if out.behind >> number & 1]
         is_in_place = self.is_in_place and out.shape == self.shape
         numbers: dict[int, _Number] = {}
         parameters = flops = 0
@@ -429,7 +423,7 @@ class _Paths(Tracer[_Value]):
             flops += part.flops
             for column, new in part.numbers.items():
                 old = numbers.get(column)
-                numbers[column] = new if old is None else _joined(old, new)
+                numbers[column] = new if old is None else _followed(old, new)
         return _Part(out.paths, out.counts_3K, numbers, parameters, flops, out.shape, is_in_place)
 
     def _joined(self, values: Sequence[_Value], shape: InShape) -> _Value:
@@ -449,8 +443,8 @@ class _Paths(Tracer[_Value]):
         return _Value(shape, paths, counts_3K, behind)
 
 
-def _joined(old: _Number, new: _Number) -> _Number:
-    """What is known of numbers of which the new ones come last."""
+def _followed(old: _Number, new: _Number) -> _Number:
+    """What is known of numbers when new ones come after the old."""
     return (
         old[0] + new[0],
         old[1] + new[1],
@@ -466,6 +460,6 @@ def _is_same(uses: Mapping[str, Traceable], labels: Mapping[str, Traceable]) -> 
 
 
 def _count_of(what: str, kind: str) -> str:
-    """The name of a feature."""
-    prefix, kind = (EXACT, kind.removeprefix(EXACT)) if kind.startswith(EXACT) else ("", kind)
-    return f"{prefix}{what} count of {kind}"
+    """The name of a feature; that of an operation with its arguments begins with ``EXACT``."""
+    plain = kind.removeprefix(EXACT)
+    return f"{EXACT if plain != kind else ''}{what} count of {plain}"
