@@ -65,7 +65,7 @@ class Display:
         outcome, job = network.outcome, network.job
         line = Text(f"{self._num_ended}/{self._total}  {job.name}-seed{job.repetition}  ")
         if network.tested is None:
-            line.append(f"failed: {_last_line(outcome)}", style="red")
+            line.append(f"failed: {last_line(outcome.error)}", style="red")
         else:
             value = network.tested["metrics"].get(self.metric)
             line.append(f"{self.metric} {value:.4f}  {outcome.cost_s:.1f} s")
@@ -128,7 +128,7 @@ class PointLines:
         line = Text(f"{self._num_ended}/{self.search.space.size()}  {self.search.name}/")
         line.append(f"{outcome.proposal.index:04d}  ")
         if outcome.reward is None:
-            line.append(f"failed: {_last_line(outcome)}", style="red")
+            line.append(f"failed: {last_line(outcome.error)}", style="red")
         else:
             line.append(f"reward {outcome.reward:.5g}  {outcome.cost_s:.1f} s")
         settings = self.search.settings_of(outcome.proposal)
@@ -141,10 +141,6 @@ class PointLines:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def _last_line(outcome: Outcome) -> str:
-    return last_line(outcome.error)
 
 
 def short(path: Path) -> str:

@@ -148,16 +148,15 @@ class Filter(Searcher):
     def learn(self, outcome: Outcome) -> None:
         self._suggested = None
         proposal = outcome.proposal
+        key = key_of(proposal.genotype)
         if proposal.kind == "estimate":
             metrics = outcome.metrics
             score = outcome.reward if self.proxy is None else metrics.get(self.proxy)
-            key = key_of(proposal.genotype)
             if score is not None:
                 self._scores[key] = score
                 self._estimates[key] = metrics
             self._num_waiting -= 1
         else:
-            key = key_of(proposal.genotype)
             if key in self._scores:
                 self._rewards[key] = proposal.genotype, outcome.known_reward
             inside = self.inner.pending[self._inner_of[proposal.index]]
