@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 from omegaconf import OmegaConf
 
-from nasrunner.compose.config import config_dir
+from nasrunner.compose.config import shipped_option
 from nasrunner.compose.construct import construct
 from nasrunner.core import (
     Blueprint,
@@ -122,7 +122,7 @@ def load(group: str, option: str) -> dict[str, Any]:
     """One option of a config group, for data with ten outputs."""
     config = {
         "data": {"num_outputs": 10},
-        "it": OmegaConf.load(config_dir() / group / f"{option}.yaml"),
+        "it": shipped_option(group, option),
     }
     plain: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
     found: dict[str, Any] = plain["it"]

@@ -95,6 +95,23 @@ def config_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
+def shipped_option(group: str, name: str) -> dict[str, Any]:
+    """Returns a shipped option, with the options of other groups that its defaults place in it.
+
+    What refers to other keys still does.
+    """
+    option = OmegaConf.to_container(OmegaConf.load(config_dir() / group / f"{name}.yaml"))
+    assert isinstance(option, dict), "an option is a mapping"
+    own = {str(key): value for key, value in option.items() if key != "defaults"}
+    given = [each for each in option.get("defaults", ()) if isinstance(each, dict)]
+    placed: dict[str, Any] = {}
+    for (place, chosen), *_ in (each.items() for each in given):
+        other, _, key = place.removeprefix("/").partition("@")
+        placed[key] = chosen and shipped_option(other, chosen)
+    merged = OmegaConf.merge(OmegaConf.create(placed), OmegaConf.create(own))
+    return {str(key): value for key, value in OmegaConf.to_container(merged).items()}  # type: ignore[union-attr]
+
+
 def search_path(own_dir: Path) -> str:
     """The override that makes Hydra look for options in a folder of the user's, too."""
     return f"hydra.searchpath=[{quoted(f'file://{own_dir.resolve()}')}]"

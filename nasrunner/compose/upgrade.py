@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from nasrunner.compose.config import config_dir
+from nasrunner.compose.config import config_dir, shipped_option
 from nasrunner.core.annotations import takes
 from nasrunner.core.language.moved import with_present_targets
 
@@ -107,10 +107,18 @@ def _padded(node: Any) -> Any:
 def _moved(node: Any) -> Any:
     """A group's configuration with the present names of its class and arguments."""
     former = str(node.get("_target_")) if isinstance(node, Mapping) else ""
+    if former == "nasrunner.searchers.wrappers.filter.Filter":
+        return _without_ranks_by(node)
     if former not in _MOVED:
         return node
     names = _RENAMED.get(former, {})
     return {names.get(name, name): value for name, value in node.items()} | dict(_MOVED[former])
+
+
+def _without_ranks_by(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A filter's configuration of a time when ``ranks_by`` said whether its surrogate is used."""
+    kept = {name: value for name, value in node.items() if name != "ranks_by"}
+    return {**kept, "surrogate": None} if node.get("ranks_by") == "score" else kept
 
 
 def _lacking(group: str, node: Any) -> Iterator[tuple[str, Any]]:
@@ -134,10 +142,9 @@ def _shipped(group: str, node: Mapping[str, Any]) -> dict[str, Any]:
     best: dict[str, Any] = {}
     num_same = -1
     for path in sorted((config_dir() / group).glob("*.yaml")):
-        option = OmegaConf.load(path)
-        if not isinstance(option, DictConfig) or option.get("_target_") != node["_target_"]:
+        plain = shipped_option(group, path.stem)
+        if plain.get("_target_") != node["_target_"]:
             continue
-        plain = {str(name): value for name, value in OmegaConf.to_container(option).items()}  # type: ignore[union-attr]
         same = sum(name in node and node[name] == value for name, value in plain.items())
         if same > num_same:
             best, num_same = plain, same

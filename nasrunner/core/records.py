@@ -132,12 +132,16 @@ class Proposal:
         return self.until, tuple(sorted(self.fidelity.items()))
 
     @property
-    def beyond_plain(self) -> str:
-        """What it asks for that is no training from first weights to its end; empty for one."""
-        if self.kind != "train":
-            return f"kind={self.kind}"
-        asked = {"fidelity": self.fidelity, "until": self.until, "sources": self.sources}
-        return ", ".join(name for name, value in asked.items() if value)
+    def asked(self) -> tuple[str, ...]:
+        """What it asks for that is no training from first weights to its end; empty for one.
+
+        Any of ``kind=estimate`` or ``kind=supernet``, ``fidelity``, ``until``, and ``training`` or
+        ``weights`` of others.
+        """
+        kind = () if self.kind == "train" else (f"kind={self.kind}",)
+        others = {"fidelity": self.fidelity, "until": self.until}
+        taken = dict.fromkeys(each.what for each in self.sources)
+        return (*kind, *(name for name, value in others.items() if value), *taken)
 
     @property
     def is_plain(self) -> bool:
@@ -146,12 +150,8 @@ class Proposal:
         The identity that its study gave it says so, since ``until`` may lie beyond the end.
         """
         if self.identity is None:
-            return self._asks_for_no_more
+            return not self.asked
         return self.identity == self.hash or self.identity.startswith(NETWORK)
-
-    @property
-    def _asks_for_no_more(self) -> bool:
-        return not self.beyond_plain
 
     @cached_property
     def evaluation(self) -> str:
@@ -163,7 +163,7 @@ class Proposal:
 
     def evaluation_of(self, architecture: str) -> str:
         """Returns ``evaluation`` for an architecture that another text identifies."""
-        if self._asks_for_no_more:
+        if not self.asked:
             return architecture
         sources = [[each.child, each.what] for each in self.sources]
         told: list[Any] = [

@@ -40,9 +40,6 @@ class Searcher(ABC):
     repeats: bool = True
     """Whether it may propose an architecture twice; a searcher that never does ends by itself."""
 
-    proposes_estimates: bool = False
-    """Whether it proposes children to be estimated, measured or predicted, beside trainings."""
-
     def __init__(self, *, space: Space, seed: Seed) -> None:
         self.space = space
         self.seed = seed
@@ -203,9 +200,12 @@ class Searcher(ABC):
         return ()
 
     @property
-    def asks_for_estimates(self) -> bool:
-        """Whether it has children estimated; a study refuses a trainer that makes no estimates."""
-        return False
+    def asks_for(self) -> Sequence[Proposal]:
+        """An example of all that it proposes beside trainings from first weights to their ends.
+
+        A study whose trainer does not do one of them refuses to begin.
+        """
+        return ()
 
     @property
     def listens(self) -> bool:

@@ -119,8 +119,9 @@ class Study:
                 f"searcher: {type(searcher).__name__} stops children by what they report while "
                 f"they train, and those of {type(trainer).__name__} report nothing as configured"
             )
-        if searcher.asks_for_estimates:
-            trainer.check(Proposal(0, {}, kind="estimate"))
+        for proposal in searcher.asks_for:
+            if not proposal.is_prediction:
+                trainer.check(proposal)
         if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
             raise ConfigError(
                 f"searcher: {type(searcher).__name__} asks for estimates of {lacking[0]}, and "

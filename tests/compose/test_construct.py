@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from nasrunner.compose.config import rules_from
+from nasrunner.compose.config import rules_from, shipped_option
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError
 from nasrunner.core.annotations import Above, AtLeast, Within, fits, readable
@@ -118,7 +118,7 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
 
 def shipped(option: str) -> Any:
     """A shipped option, beside what it refers to."""
-    node = OmegaConf.load(Path("conf") / f"{option}.yaml")
+    node = shipped_option(*option.split("/"))
     return OmegaConf.create({"optimizer": {"lr": 0.1}, "option": node})
 
 

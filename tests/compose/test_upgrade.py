@@ -93,6 +93,14 @@ def test_a_class_that_moved_is_found_under_its_present_name() -> None:
     assert len(told) == 2
 
 
+@pytest.mark.parametrize("ranks_by", ["score", "surrogate"])
+def test_a_filter_that_was_told_what_to_rank_by_ranks_by_that(ranks_by: str) -> None:
+    config = saved("searcher=filter", "surrogate@searcher.surrogate=gaussian_process")
+    earlier = {**config, "searcher": {**config["searcher"], "ranks_by": ranks_by}}
+    now = config if ranks_by == "surrogate" else saved("searcher=filter")
+    assert upgraded(earlier, ignore) == now
+
+
 def test_groups_that_nothing_is_built_from_are_left_alone() -> None:
     config = saved()
     earlier = without(config, "trainer.fast_loop", "searcher.num_random")

@@ -1,7 +1,7 @@
 """Small searchers that each propose one of the things that are not plain trainings."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from nasrunner.core import (
     Source,
 )
 from nasrunner.core.order import rollout
+from nasrunner.searchers.wrappers.wrapper import Wrapper
 
 
 class Halving(Searcher):
@@ -267,20 +268,11 @@ class OneShot(Searcher):
         return f"the {len(self.found)} children that the supernet found are trained"
 
 
-class Wrapper(Searcher):
-    """Goes on with every second child of another searcher, which knows nothing of it.
+class EverySecond(Wrapper):
+    """Goes on with every second child of another searcher, which knows nothing of it."""
 
-    Args:
-        searcher: makes the inner one from ``space=`` and ``seed=``.
-    """
-
-    def __init__(
-        self, *, searcher: Callable[..., Searcher], space: SearchSpace, seed: int, **_: Any
-    ) -> None:
-        super().__init__(space=space, seed=seed)
-        self.inner = searcher(space=space, seed=seed)
-        self.outer_of: list[int] = []  # by the inner searcher's index
-        self.inner_of: dict[int, int] = {}
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
         self.genotypes: dict[int, Genotype] = {}
         self.waiting: list[int] = []
 
@@ -291,11 +283,8 @@ class Wrapper(Searcher):
     def suggest(self, index: int) -> Proposal | None:
         if (due := self.suggest_continuation(index)) is not None:
             return due
-        inside = self.inner.suggest(self.inner.num_proposed)
-        if inside is None:
-            return None
-        parent = None if inside.parent is None else self.outer_of[inside.parent]
-        return dataclasses.replace(inside, index=index, parent=parent, until=1)
+        proposal = self._suggestion()
+        return None if proposal is None else dataclasses.replace(proposal, until=1)
 
     def suggest_continuation(self, index: int) -> Proposal | None:
         if not self.waiting:
@@ -308,30 +297,18 @@ class Wrapper(Searcher):
         self.genotypes[proposal.index] = proposal.genotype
         if proposal.continues is not None:
             self.waiting.remove(proposal.continues)
-            return
-        inner = len(self.outer_of)
-        self.outer_of.append(proposal.index)
-        self.inner_of[proposal.index] = inner
-        parent = None if proposal.parent is None else self.inner_of[proposal.parent]
-        inside = Proposal(inner, proposal.genotype, parent=parent, notes=proposal.notes)
-        self.inner.register(inside)
+        else:
+            self._enter(proposal)
 
     def learn(self, outcome: Outcome) -> None:
+        self._pass_on(outcome)
         index = outcome.proposal.index
-        self.inner.observe(dataclasses.replace(outcome, proposal=self._inside(outcome.proposal)))
-        if self.inner_of[index] % 2 == 0 and outcome.reused_from is None:
+        if self._inner_of[index] % 2 == 0 and outcome.reused_from is None:
             self.waiting.append(index)
 
     def forget(self, proposal: Proposal) -> None:
         if proposal.continues is None:
-            self.inner.observe(Outcome(self._inside(proposal), "failed"))
+            self._drop(self._inner_of[proposal.index])
 
     def needs(self) -> Collection[int]:
         return self.waiting
-
-    @property
-    def why_done(self) -> str:
-        return self.inner.why_done
-
-    def _inside(self, proposal: Proposal) -> Proposal:
-        return self.inner.pending[self.inner_of[proposal.index]]

@@ -12,7 +12,7 @@ from nasrunner.core import ConfigError, Proposal, Source
 from nasrunner.recorded import read_ledger
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.rules import Rules
-from tests.contracts.searchers import Halving, Wrapper
+from tests.contracts.searchers import EverySecond, Halving
 from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer, accuracy, first_state, step
 from tests.study.test_loop import Crash, Run, events, evolution, with_rules
 from tests.toys import ToyExecutor, chain
@@ -162,15 +162,15 @@ def test_a_searcher_that_goes_on_is_told_of_each_lineage_once(tmp_path: Path) ->
 
 @pytest.mark.parametrize("slots", [1, 3])
 def test_the_indices_of_a_wrapped_searcher_stay_dense(tmp_path: Path, slots: int) -> None:
-    wrapped = functools.partial(Wrapper, searcher=evolution)
+    wrapped = functools.partial(EverySecond, searcher=evolution)
     study = run(tmp_path, wrapped, slots, max_children=20)
     study.run()
     wrapper = study.study.searcher
-    assert isinstance(wrapper, Wrapper)
-    assert wrapper.inner.num_proposed == 20 == len(wrapper.outer_of)
+    assert isinstance(wrapper, EverySecond)
+    assert wrapper.inner.num_proposed == 20 == len(wrapper._outer_of)
     proposed = by_index(tmp_path, "proposed")
     roots = [index for index, event in proposed.items() if "sources" not in event]
-    assert wrapper.outer_of == roots
+    assert wrapper._outer_of == roots
     ended = by_index(tmp_path, "outcome")
     trained = [n for n, index in enumerate(roots) if ended[index]["reused_from"] is None]
     assert len(proposed) == 20 + sum(n % 2 == 0 for n in trained)
@@ -180,7 +180,7 @@ def test_the_indices_of_a_wrapped_searcher_stay_dense(tmp_path: Path, slots: int
 
 
 def test_a_wrapped_searcher_proposes_what_it_would_alone(tmp_path: Path) -> None:
-    wrapped = functools.partial(Wrapper, searcher=RandomSearch)
+    wrapped = functools.partial(EverySecond, searcher=RandomSearch)
     run(tmp_path / "wrapped", wrapped, max_children=10).run()
     run(tmp_path / "alone", RandomSearch, max_children=10).run()
     roots = [e for e in events(tmp_path / "wrapped", "proposed") if "sources" not in e]

@@ -10,12 +10,12 @@ import pytest
 
 from nasrunner.core import Searcher
 from tests.contracts.searchers import (
+    EverySecond,
     FidelitySearch,
     Filter,
     Halving,
     Inheriting,
     OneShot,
-    Wrapper,
 )
 from tests.contracts.test_kinds import run, trained
 from tests.contracts.trainers import METRIC, accuracy, first_state
@@ -28,7 +28,7 @@ SEARCHERS: dict[str, Callable[..., Searcher]] = {
     "estimates": functools.partial(Filter, num_estimates=10),
     "supernet": OneShot,
     "promotions": Halving,
-    "wrapper": functools.partial(Wrapper, searcher=evolution),
+    "wrapper": functools.partial(EverySecond, searcher=evolution),
 }
 
 

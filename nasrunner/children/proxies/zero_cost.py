@@ -92,7 +92,7 @@ class ZeroCostTrainer:
             raise ConfigError(
                 "trainer: zero-cost proxies score networks that nobody trains; legal are proposals "
                 "of kind=train and kind=estimate without fidelity, until and sources, got "
-                f"{proposal.beyond_plain}"
+                f"{', '.join(proposal.asked)}"
             )
 
     @property

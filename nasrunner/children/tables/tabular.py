@@ -176,7 +176,8 @@ class TabularTrainer:
         if proposal.kind != "train" or proposal.until or proposal.sources:
             raise ConfigError(
                 "trainer: a table has rows of children that were trained to their ends; legal are "
-                f"proposals of kind=train without until and sources, got {proposal.beyond_plain}"
+                "proposals of kind=train without until and sources, got "
+                f"{', '.join(proposal.asked)}"
             )
         self.lookup.fidelities.check(proposal.fidelity)
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from nasrunner.compose.config import config_dir
+from nasrunner.compose.config import config_dir, shipped_option
 
 _NO_SETTING = (
     "study",
@@ -65,7 +63,7 @@ def searcher_name(searcher: Mapping[str, Any]) -> str:
         return f"{searcher_name(outer)} around {searcher_name(inner)}"
     mine = flat(searcher)
     shipped = {
-        path.stem: flat(OmegaConf.to_container(OmegaConf.load(path)))  # type: ignore[arg-type]
+        path.stem: flat(shipped_option("searcher", path.stem))
         for path in sorted((config_dir() / "searcher").glob("*.yaml"))
     }
     alike = {n: theirs for n, theirs in shipped.items() if _targets(theirs) == _targets(mine)}

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -11,12 +10,12 @@ from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
-from nasrunner.searchers.wrappers.plain import check_plain, inner_searcher
 from nasrunner.searchers.wrappers.scored import FEWEST, ScoredNetworks, predicted
+from nasrunner.searchers.wrappers.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Candidate:
     parent: int | None
 
 
-class Filter(Searcher):
+class Filter(Wrapper):
     """Estimates what another searcher proposes, and trains the best of each round.
 
     A round is ``num_estimates`` proposals of the inner searcher, fewer where it has no more or
@@ -55,16 +54,13 @@ class Filter(Searcher):
         num_estimates: n: proposals of a round.
         num_trained: q: how many of them are trained, at most n.
         proxy: the metric of an estimate that is compared, higher is better; None: its reward.
-        ranks_by: ``score`` compares that; ``surrogate`` draws from what the surrogate predicts,
-            once it has ``FEWEST`` rewards of this study.
-        surrogate: makes a ``Surrogate`` from ``space=``.
+        surrogate: makes a ``Surrogate`` from ``space=``; what it predicts is drawn from instead of
+            comparing that metric, once it has ``FEWEST`` rewards of this study. None: nothing.
 
     Raises:
-        ValueError: q is larger than n, the surrogate that is to rank does not see scores, or the
-            inner searcher proposes estimates itself.
+        ValueError: q is larger than n, the surrogate does not see scores, or the inner searcher
+            proposes more than plain trainings.
     """
-
-    proposes_estimates = True
 
     def __init__(
         self,
@@ -73,33 +69,28 @@ class Filter(Searcher):
         num_estimates: Count,
         num_trained: Count,
         proxy: str | None,
-        ranks_by: Literal["score", "surrogate"],
-        surrogate: Callable[..., Surrogate],
+        surrogate: Callable[..., Surrogate] | None,
         space: Space,
         seed: Seed,
     ) -> None:
-        super().__init__(space=space, seed=seed)
+        super().__init__(searcher=searcher, space=space, seed=seed)
         if num_trained > num_estimates:
             raise ValueError(
                 f"num_trained must be at most num_estimates ({num_estimates}), got {num_trained}"
             )
-        self.inner = inner_searcher(searcher, space, seed)
-        self.repeats = self.inner.repeats
         self.num_estimates = num_estimates
         self.num_trained = num_trained
         self.proxy = proxy
         self.surrogate = (
-            make_surrogate(surrogate, space, "surrogate") if ranks_by == "surrogate" else None
+            None if surrogate is None else make_surrogate(surrogate, space, "surrogate")
         )
         if self.surrogate is not None and not self.surrogate.looks_at_networks:
             name = type(self.surrogate).__name__
             raise ValueError(
-                "ranks_by=surrogate needs a surrogate to which scores are features of a network, "
-                f"and {name} looks at genotypes alone, as configured; "
-                "legal is GaussianProcess with network, kinds or both among surrogate.views"
+                "surrogate must be one to which scores are features of a network, and "
+                f"{name} looks at genotypes alone, as configured; legal are null and "
+                "GaussianProcess with network, kinds or both among surrogate.views"
             )
-        self._inner_of: dict[int, int] = {}
-        self._outer_of: list[int] = []  # by the inner one's number: where it was proposed last
         self._round: list[Candidate] = []
         self._num_waiting = 0  # of the round, for their estimates
         self._scores: dict[Key, float] = {}  # of everything that was estimated
@@ -107,7 +98,6 @@ class Filter(Searcher):
         self._rewards: dict[Key, tuple[Genotype, float]] = {}  # of what was estimated and trained
         self._chosen: list[Candidate] = []  # to be trained, best first
         self._trained: set[Key | str] = set()  # genotypes, and the identities of their networks
-        self._suggested: tuple[Proposal | None] | None = None  # of the inner one, as it is
 
     @property
     def is_ready(self) -> bool:
@@ -121,24 +111,19 @@ class Filter(Searcher):
         if self._chosen:
             candidate = self._chosen[0]
             return Proposal(index, candidate.genotype, parent=candidate.parent)
-        inside = self._suggestion()
-        if inside is None:
-            return None
-        check_plain(inside, self.inner, "which a filter cannot choose by estimates")
-        parent = None if inside.parent is None else self._outer_of[inside.parent]
-        return dataclasses.replace(inside, index=index, kind="estimate", parent=parent)
+        proposal = self._suggestion()
+        return None if proposal is None else dataclasses.replace(proposal, kind="estimate")
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
-        self._suggested = None
         if proposal.kind == "estimate":
-            self._round.append(self._enter(proposal))
+            self._round.append(self._candidate(proposal))
             self._num_waiting += 1
             return
         key = key_of(proposal.genotype)
         chosen = next((c for c in self._chosen if key_of(c.genotype) == key), None)
         if chosen is None:  # another has made it
-            chosen = self._enter(proposal)
+            chosen = self._candidate(proposal)
         else:
             self._chosen.remove(chosen)
         self._inner_of[proposal.index] = chosen.inner
@@ -146,7 +131,6 @@ class Filter(Searcher):
         self._trained |= {key, self._network_of(proposal.genotype)}
 
     def learn(self, outcome: Outcome) -> None:
-        self._suggested = None
         proposal = outcome.proposal
         key = key_of(proposal.genotype)
         if proposal.kind == "estimate":
@@ -159,56 +143,28 @@ class Filter(Searcher):
         else:
             if key in self._scores:
                 self._rewards[key] = proposal.genotype, outcome.known_reward
-            inside = self.inner.pending[self._inner_of[proposal.index]]
-            self.inner.observe(dataclasses.replace(outcome, proposal=inside))
+            self._pass_on(outcome)
         self._end_round()
 
     def forget(self, proposal: Proposal) -> None:
-        self._suggested = None
         if proposal.kind == "estimate":
             self._num_waiting -= 1
         else:
             self._drop(self._inner_of[proposal.index])
         self._end_round()
 
-    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
-        self.inner.learn_known(outcomes)
-
-    @property
-    def learns_known(self) -> bool:
-        return self.inner.learns_known
-
-    @property
-    def ignores_known(self) -> str | None:
-        return self.inner.ignores_known
-
     def see(self, networks: Networks) -> None:
         super().see(networks)
-        self.inner.see(networks)
         if self.surrogate is not None:
             self.surrogate.networks = ScoredNetworks(networks, self._estimates)
-
-    def report(self, report: Report) -> None:
-        self._suggested = None
-        self.inner.report(dataclasses.replace(report, index=self._inner_of[report.index]))
-
-    def should_stop(self, index: int) -> bool:
-        return self.inner.should_stop(self._inner_of[index])
-
-    def needs(self) -> Collection[int]:
-        return [self._outer_of[each] for each in self.inner.needs()]
-
-    @property
-    def listens(self) -> bool:
-        return self.inner.listens
 
     @property
     def estimated(self) -> Collection[str]:
         return () if self.proxy is None else (self.proxy,)
 
     @property
-    def asks_for_estimates(self) -> bool:
-        return True
+    def asks_for(self) -> Sequence[Proposal]:
+        return (Proposal(0, {}, kind="estimate"),)
 
     @property
     def why_done(self) -> str:
@@ -226,31 +182,9 @@ class Filter(Searcher):
             f"{type(self.inner).__name__}, which learns nothing before it has proposed them."
         )
 
-    def _suggestion(self) -> Proposal | None:
-        """What the inner searcher would propose now; found once, as it may take a while."""
-        if self._suggested is None:
-            self._suggested = (self.inner.suggest(self.inner.num_proposed),)
-        return self._suggested[0]
-
-    def _enter(self, proposal: Proposal) -> Candidate:
+    def _candidate(self, proposal: Proposal) -> Candidate:
         """Makes a proposal the next one of the inner searcher."""
-        inner = self.inner.num_proposed
-        parent = None if proposal.parent is None else self._inner_of[proposal.parent]
-        inside = Proposal(
-            inner,
-            proposal.genotype,
-            parent=parent,
-            identity=self.identity_of(proposal.genotype),
-            notes=proposal.notes,
-        )
-        self.inner.register(inside)
-        self._inner_of[proposal.index] = inner
-        self._outer_of.append(proposal.index)
-        return Candidate(inner, proposal.genotype, proposal.parent)
-
-    def _drop(self, inner: int) -> None:
-        """Tells the inner searcher that a proposal of its own has no reward."""
-        self.inner.observe(Outcome(self.inner.pending[inner], "failed"))
+        return Candidate(self._enter(proposal, "train"), proposal.genotype, proposal.parent)
 
     def _end_round(self) -> None:
         """Chooses what is trained once all of a round is estimated, and nothing comes to it."""
@@ -265,11 +199,6 @@ class Filter(Searcher):
         for candidate in ended:
             if candidate not in self._chosen:
                 self._drop(candidate.inner)
-        self._suggested = None
-
-    def _network_of(self, genotype: Genotype) -> Key | str:
-        """The identity of its network, or the genotype where that is not known."""
-        return self.identity_of(genotype) or key_of(genotype)
 
     def _new(self, known_by: Callable[[Genotype], Key | str]) -> list[Candidate]:
         """What of a round has a score and was not trained, the first of those known by the same."""

@@ -1,7 +1,7 @@
 """A predictor around a searcher: proposals that it predicts to be poor are not trained."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
@@ -9,14 +9,14 @@ import numpy as np
 from nasrunner.core.annotations import AtLeast, Seed, Within
 from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Networks
-from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
+from nasrunner.core.order import Key
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.outliers import without_outliers
 from nasrunner.searchers.surrogates.smbo import choose_history, standardised
 from nasrunner.searchers.surrogates.surrogate import Surrogate, make_surrogate
-from nasrunner.searchers.wrappers.plain import check_plain, inner_searcher
+from nasrunner.searchers.wrappers.wrapper import Wrapper
 
 # N = children
 
@@ -37,7 +37,7 @@ class PredictsItself(Protocol):
         """The rewards that it predicts."""
 
 
-class Predicted(Searcher):
+class Predicted(Wrapper):
     """Trains what another searcher proposes unless its reward is predicted to be a low one.
 
     Once ``num_trained_first`` rewards have arrived, each proposal of the inner searcher is
@@ -62,10 +62,8 @@ class Predicted(Searcher):
 
     Raises:
         ValueError: ``predictor`` cannot be called, there is none, or the inner searcher proposes
-            estimates itself.
+            more than plain trainings.
     """
-
-    proposes_estimates = True
 
     def __init__(
         self,
@@ -80,9 +78,7 @@ class Predicted(Searcher):
         space: Space,
         seed: Seed,
     ) -> None:
-        super().__init__(space=space, seed=seed)
-        self.inner = inner_searcher(searcher, space, seed)
-        self.repeats = self.inner.repeats
+        super().__init__(searcher=searcher, space=space, seed=seed)
         if predictor is None and not _predicts(self.inner):
             raise ValueError(
                 "predictor=null asks the inner searcher for its own predictor, and "
@@ -112,10 +108,9 @@ class Predicted(Searcher):
         return self.inner.is_ready
 
     def suggest(self, index: int) -> Proposal | None:
-        inside = self.inner.suggest(index)
+        inside = self._suggestion()
         if inside is None:
             return None
-        check_plain(inside, self.inner, "whose reward is not predicted")
         reward = self._prediction(inside.genotype)
         if reward is None:
             return inside
@@ -127,14 +122,7 @@ class Predicted(Searcher):
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
-        inside = Proposal(
-            proposal.index,
-            proposal.genotype,
-            parent=proposal.parent,
-            identity=self.identity_of(proposal.genotype),
-            notes=proposal.notes,
-        )
-        self.inner.register(inside)
+        self._enter(proposal, kind="train")
         if proposal.kind == "train":
             self._known.add(self._network_of(proposal.genotype))
 
@@ -145,21 +133,16 @@ class Predicted(Searcher):
             self.rewards.append(outcome.known_reward)
             if len(self.rewards) - self._num_to_fit >= self.refit_growth * self._num_to_fit:
                 self._num_to_fit = len(self.rewards)
-        inside = self.inner.pending[proposal.index]
-        self.inner.observe(dataclasses.replace(outcome, proposal=inside))
+        self._pass_on(outcome)
 
     def forget(self, proposal: Proposal) -> None:
-        self.inner.observe(Outcome(self.inner.pending[proposal.index], "failed"))
+        self._drop(self._inner_of[proposal.index])
 
     def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
         self.genotypes += [each.genotype for each in outcomes]
         self.rewards += [each.reward for each in outcomes]
         self._num_to_fit = len(self.rewards)
-        self.inner.learn_known(outcomes)
-
-    @property
-    def learns_known(self) -> bool:
-        return self.inner.learns_known
+        super().learn_known(outcomes)
 
     @property
     def ignores_known(self) -> str | None:
@@ -167,33 +150,16 @@ class Predicted(Searcher):
 
     def see(self, networks: Networks) -> None:
         super().see(networks)
-        self.inner.see(networks)
         if self.predictor is not None:
             self.predictor.networks = networks
 
-    def report(self, report: Report) -> None:
-        self.inner.report(report)
-
-    def should_stop(self, index: int) -> bool:
-        return self.inner.should_stop(index)
-
-    def needs(self) -> Collection[int]:
-        return self.inner.needs()
-
     @property
-    def listens(self) -> bool:
-        return self.inner.listens
-
-    @property
-    def why_done(self) -> str:
-        return self.inner.why_done
+    def asks_for(self) -> Sequence[Proposal]:
+        return (Proposal(0, {}, kind="estimate", predicted=0.0),)
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.num_trained_first:
-            advice = self.inner.advice(max_children)
-            return advice and advice.replace(
-                "searcher.", "searcher.searcher."
-            )  # where its keys are
+            return super().advice(max_children)
         return (
             f"A budget of {max_children} children is trained as {type(self.inner).__name__} "
             "proposes it: nothing is predicted before "
@@ -215,10 +181,6 @@ class Predicted(Searcher):
             found = float(self.predictor.predict([genotype])[0][0])
             found = float(rewards_N.mean()) + float(rewards_N.std()) * found
         return float(np.clip(found, rewards_N.min(), rewards_N.max()))
-
-    def _network_of(self, genotype: Genotype) -> Key | str:
-        """The identity of its network, or the genotype where that is not known."""
-        return self.identity_of(genotype) or key_of(genotype)
 
     def _fit(self, rewards_N: np.ndarray) -> None:
         if self.predictor is None or self._num_fitted == self._num_to_fit:

@@ -15,7 +15,6 @@ from nasrunner.core import ConfigError, DataError, Proposal, Source, StudyInfo, 
 from nasrunner.executors.local import LocalExecutor
 from nasrunner.executors.serial import SerialExecutor
 from nasrunner.searchers.sampling.random import RandomSearch
-from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
 from nasrunner.searchers.wrappers.filter import Filter
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
@@ -347,8 +346,7 @@ def filtered(**arguments):
         num_estimates=8,
         num_trained=2,
         proxy=None,
-        ranks_by="score",
-        surrogate=GaussianProcess,
+        surrogate=None,
         **arguments,
     )
 

@@ -22,13 +22,13 @@ from nasrunner.report.study.timeline import timeline, timeline_section
 from nasrunner.searchers.sampling.random import RandomSearch
 from tests.contracts import test_kinds, test_lineages
 from tests.contracts.searchers import (
+    EverySecond,
     FidelitySearch,
     Filter,
     Halving,
     Inheriting,
     MedianStopping,
     OneShot,
-    Wrapper,
 )
 from tests.contracts.trainers import EPOCHS, METRIC
 from tests.report.recordings import Recording, config, recorded
@@ -270,7 +270,9 @@ def test_a_page_of_every_toy_is_written(tmp_path: Path) -> None:
     toys = {
         "inheriting": searched(tmp_path / "inheriting", Inheriting),
         "wrapper": searched(
-            tmp_path / "wrapper", functools.partial(Wrapper, searcher=RandomSearch), test_lineages
+            tmp_path / "wrapper",
+            functools.partial(EverySecond, searcher=RandomSearch),
+            test_lineages,
         ),
     }
     for name, study in toys.items():

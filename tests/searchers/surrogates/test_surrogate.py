@@ -67,7 +67,6 @@ def filtered(space: SearchSpace, make: Callable[..., Any]) -> Searcher:
         num_estimates=4,
         num_trained=2,
         proxy=None,
-        ranks_by="surrogate",
         surrogate=make,
         space=space,
         seed=0,

@@ -31,7 +31,7 @@ from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
 from nasrunner.searchers.surrogates.ngrams import NgramRidge
 from nasrunner.searchers.wrappers.filter import Filter
 from nasrunner.searchers.wrappers.scored import ScoredNetworks
-from tests.contracts.searchers import MedianStopping, Wrapper
+from tests.contracts.searchers import EverySecond, MedianStopping
 from tests.contracts.test_kinds import CountingExecutor
 from tests.searchers.test_schedules import growing
 from tests.searchers.worlds import SEARCHERS, WRAPPERS, Loop, make_searcher, one_by_one
@@ -91,7 +91,7 @@ def made(
     n: int = 10,
     q: int = 3,
     proxy: str | None = "synflow",
-    ranks_by: str = "score",
+    surrogate: Any = None,
 ) -> Any:
     return functools.partial(
         Filter,
@@ -99,8 +99,7 @@ def made(
         num_estimates=n,
         num_trained=q,
         proxy=proxy,
-        ranks_by=ranks_by,
-        surrogate=PROCESS,
+        surrogate=surrogate,
     )
 
 
@@ -289,14 +288,14 @@ def test_more_estimates_than_are_sent_together_are_still_one_round(tmp_path: Pat
     assert study.executor.submitted == [4, 4, 2, 1] * 2
 
 
-@pytest.mark.parametrize("ranks_by", ["score", "surrogate"])
+@pytest.mark.parametrize("surrogate", [None, PROCESS], ids=["score", "surrogate"])
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("dies_after", [7, 14, 26, 47, 60])
 def test_a_killed_study_goes_on_as_if_nothing_had_happened(
-    tmp_path: Path, slots: int, dies_after: int, ranks_by: str
+    tmp_path: Path, slots: int, dies_after: int, surrogate: Any
 ) -> None:
-    run(tmp_path / "whole", made(SMALL, ranks_by=ranks_by), slots=slots).run()
-    parts = run(tmp_path / "parts", made(SMALL, ranks_by=ranks_by), slots=slots)
+    run(tmp_path / "whole", made(SMALL, surrogate=surrogate), slots=slots).run()
+    parts = run(tmp_path / "parts", made(SMALL, surrogate=surrogate), slots=slots)
     append, left = parts.ledger.append, iter(range(dies_after))
 
     def dies(*arguments: Any, **more: Any) -> None:
@@ -307,7 +306,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(
     parts.ledger.append = dies  # type: ignore[method-assign]
     with pytest.raises(Crash):
         parts.run()
-    run(tmp_path / "parts", made(SMALL, ranks_by=ranks_by), slots=slots).run()
+    run(tmp_path / "parts", made(SMALL, surrogate=surrogate), slots=slots).run()
     found = genotypes(tmp_path / "parts", "train")
     assert len(found) == len(events(tmp_path / "whole", "outcome")) - kinds(
         tmp_path / "whole"
@@ -412,14 +411,14 @@ def test_the_inner_searcher_is_told_which_networks_were_trained() -> None:
 def test_a_surrogate_that_sees_no_scores_is_refused() -> None:
     ridge = functools.partial(NgramRidge, max_length=2, min_occurrences=1, penalty=1.0)
     for surrogate in (functools.partial(PROCESS, views=["genotype"]), ridge):
-        searcher = functools.partial(made(ranks_by="surrogate"), surrogate=surrogate)
-        with pytest.raises(ValueError, match="looks at genotypes alone, as configured; legal is"):
+        searcher = made(surrogate=surrogate)
+        with pytest.raises(ValueError, match="looks at genotypes alone, as configured; legal are"):
             searcher(space=chain(12), seed=0)
 
 
-def best_ranked(ranks_by: str, told: str) -> list[float]:
+def best_ranked(surrogate: Any, told: str) -> list[float]:
     """Rewards of a search whose estimates say ``told`` of them beside a proxy that says nothing."""
-    searcher = made(n=20, q=4, proxy="snip", ranks_by=ranks_by)(space=chain(12), seed=0)
+    searcher = made(n=20, q=4, proxy="snip", surrogate=surrogate)(space=chain(12), seed=0)
     searcher.see(Unseen())
     hidden = {}
     rewards = []
@@ -439,13 +438,13 @@ def best_ranked(ranks_by: str, told: str) -> list[float]:
 
 def test_a_surrogate_learns_what_scores_say_whatever_their_sign() -> None:
     """The highest reward has the lowest score: by that alone the worst would be trained."""
-    assert np.mean(best_ranked("surrogate", "well")) > 0.75
-    assert np.mean(best_ranked("surrogate", "nothing")) < 0.7
-    assert np.mean(best_ranked("score", "well")) < 0.7
+    assert np.mean(best_ranked(PROCESS, "well")) > 0.75
+    assert np.mean(best_ranked(PROCESS, "nothing")) < 0.7
+    assert np.mean(best_ranked(None, "well")) < 0.7
 
 
 def test_a_surrogate_waits_for_rewards_from_which_an_order_can_be_learnt() -> None:
-    searcher = made(n=6, q=3, proxy=None, ranks_by="surrogate")(space=chain(12), seed=0)
+    searcher = made(n=6, q=3, proxy=None, surrogate=PROCESS)(space=chain(12), seed=0)
     searcher.see(Unseen())
     searcher.surrogate.fit = None  # calling it would fail
     for _ in range(2):
@@ -468,10 +467,9 @@ def test_scores_stand_among_the_statistics_of_networks() -> None:
 
 
 def test_a_searcher_of_other_things_than_plain_trainings_is_refused(tmp_path: Path) -> None:
-    inner = functools.partial(Wrapper, searcher=RandomSearch)
-    with pytest.raises(
-        ConfigError, match=r"searcher.searcher: Wrapper proposes what is no training from its first"
-    ):
+    inner = functools.partial(EverySecond, searcher=RandomSearch)
+    told = "searcher.searcher: EverySecond proposes until, which Filter does not pass on"
+    with pytest.raises(ConfigError, match=told):
         run(tmp_path, made(inner)).run()
     assert events(tmp_path, "proposed") == []
 
@@ -481,7 +479,8 @@ def test_a_searcher_of_estimates_is_refused_as_the_inner_one() -> None:
     for outer in (made, predicted_around):
         for name, told in (("predicted", "Predicted"), ("filter", "Filter")):
             inner = functools.partial(wrapped, name)
-            with pytest.raises(ValueError, match=f"trainings alone, and {told} has children est"):
+            refusal = f"does not pass on kind=estimate, which {told} proposes"
+            with pytest.raises(ValueError, match=refusal):
                 outer(inner)(space=chain(4), seed=0)
 
 

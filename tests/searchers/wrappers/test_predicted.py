@@ -17,7 +17,7 @@ from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.wrappers.predicted import Predicted
 from nasrunner.trackers.mlflow.text import study_note
-from tests.contracts.searchers import Wrapper
+from tests.contracts.searchers import EverySecond
 from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.worlds import SEARCHERS, WRAPPERS, make_searcher
 from tests.study.test_loop import Crash, Run, events, with_rules
@@ -264,10 +264,9 @@ def without_predictor(**arguments: Any) -> PolicyGradient:
 
 
 def test_a_searcher_of_other_things_than_plain_trainings_is_refused(tmp_path: Path) -> None:
-    inner = functools.partial(Wrapper, searcher=RandomSearch)
-    with pytest.raises(
-        ConfigError, match=r"searcher.searcher: Wrapper proposes what is no training from its first"
-    ):
+    inner = functools.partial(EverySecond, searcher=RandomSearch)
+    told = "searcher.searcher: EverySecond proposes until, which Predicted does not pass on"
+    with pytest.raises(ConfigError, match=told):
         run(tmp_path, made(inner)).run()
 
 

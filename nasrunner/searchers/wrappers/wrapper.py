@@ -1,0 +1,175 @@
+"""The base of searchers around another searcher."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+
+from nasrunner.core.annotations import Seed
+from nasrunner.core.decision import Genotype
+from nasrunner.core.errors import ConfigError
+from nasrunner.core.network.known import Networks
+from nasrunner.core.order import Key, key_of
+from nasrunner.core.records import Kind, KnownOutcome, Outcome, Proposal, Report, Source
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+
+_LEGAL = "legal are searchers of trainings from first weights to their ends"
+
+
+class Wrapper(Searcher):
+    """Passes on what another searcher proposes, in its own way.
+
+    The inner searcher counts its proposals 0, 1, 2, … whatever its wrapper proposes in between, so
+    indices are translated both ways. What this class does not override it asks the inner one.
+
+    Args:
+        searcher: makes the inner one from ``space=`` and ``seed=``.
+
+    Raises:
+        ValueError: ``searcher`` cannot be called, or the inner one asks for what its wrapper does
+            not pass on, see ``passes_on``.
+    """
+
+    passes_on: Collection[str] = ()
+    """What the inner searcher may ask for beside trainings from first weights to their ends:
+    ``kind=estimate``, ``weights`` of others; see ``Proposal.asked``."""
+
+    def __init__(self, *, searcher: Callable[..., Searcher], space: Space, seed: Seed) -> None:
+        super().__init__(space=space, seed=seed)
+        if not callable(searcher):
+            raise ValueError("searcher must be a partial: set _partial_: true")
+        self.inner = searcher(space=space, seed=seed)
+        self.repeats = self.inner.repeats
+        for asked in self.inner.asks_for:
+            if refused := self._refused(asked):
+                name = type(self.inner).__name__
+                raise ValueError(
+                    f"searcher: {type(self).__name__} does not pass on {refused}, which {name} "
+                    f"proposes; {_LEGAL}"
+                )
+        self._inner_of: dict[int, int] = {}
+        self._outer_of: list[int] = []  # by the inner one's index: where it was proposed last
+        self._suggested: tuple[Proposal | None] | None = None  # of the inner one, as it is
+
+    def register(self, proposal: Proposal) -> None:
+        self._suggested = None
+        super().register(proposal)
+
+    def see(self, networks: Networks) -> None:
+        super().see(networks)
+        self.inner.see(networks)
+
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        self._suggested = None
+        self.inner.learn_known(outcomes)
+
+    @property
+    def learns_known(self) -> bool:
+        return self.inner.learns_known
+
+    @property
+    def ignores_known(self) -> str | None:
+        return self.inner.ignores_known
+
+    @property
+    def asks_for(self) -> Sequence[Proposal]:
+        return self.inner.asks_for
+
+    @property
+    def estimated(self) -> Collection[str]:
+        return self.inner.estimated
+
+    def report(self, report: Report) -> None:
+        self._suggested = None
+        self.inner.report(dataclasses.replace(report, index=self._inner_of[report.index]))
+
+    def should_stop(self, index: int) -> bool:
+        return self.inner.should_stop(self._inner_of[index])
+
+    @property
+    def listens(self) -> bool:
+        return self.inner.listens
+
+    def needs(self) -> Collection[int]:
+        return [self._outer_of[each] for each in self.inner.needs()]
+
+    @property
+    def why_done(self) -> str:
+        return self.inner.why_done
+
+    def advice(self, max_children: int | None) -> str | None:
+        advice = self.inner.advice(max_children)
+        return advice and advice.replace("searcher.", "searcher.searcher.")  # where its keys are
+
+    def _suggestion(self) -> Proposal | None:
+        """Returns what the inner searcher would propose now, with the indices of this one.
+
+        It is found once, as it may take a while, until something is registered or learnt.
+
+        Raises:
+            ConfigError: the inner searcher proposes what is not passed on.
+        """
+        if self._suggested is None:
+            inside = self.inner.suggest(self.inner.num_proposed)
+            if inside is not None and (refused := self._refused(inside)):
+                raise ConfigError(
+                    f"searcher.searcher: {type(self.inner).__name__} proposes {refused}, which "
+                    f"{type(self).__name__} does not pass on; {_LEGAL}"
+                )
+            self._suggested = (None if inside is None else self._outside(inside),)
+        return self._suggested[0]
+
+    def _enter(self, proposal: Proposal, kind: Kind | None = None) -> int:
+        """Makes a proposal the next one of the inner searcher.
+
+        Args:
+            proposal: registered with this one.
+            kind: what it is to the inner one; None: what it is.
+
+        Returns:
+            Its index there.
+        """
+        self._suggested = None
+        inner = self.inner.num_proposed
+        parent = None if proposal.parent is None else self._inner_of[proposal.parent]
+        weights = [each for each in proposal.sources if each.what == "weights"]
+        self.inner.register(
+            Proposal(
+                inner,
+                proposal.genotype,
+                kind=kind or proposal.kind,
+                sources=tuple(Source(self._inner_of[e.child], e.what) for e in weights),
+                parent=parent,
+                identity=self.identity_of(proposal.genotype),
+                predicted=proposal.predicted if kind is None else None,
+                notes=proposal.notes,
+            )
+        )
+        self._inner_of[proposal.index] = inner
+        self._outer_of.append(proposal.index)
+        return inner
+
+    def _pass_on(self, outcome: Outcome) -> None:
+        """Tells the inner searcher the outcome of a proposal that entered it."""
+        self._suggested = None
+        inside = self.inner.pending[self._inner_of[outcome.proposal.index]]
+        self.inner.observe(dataclasses.replace(outcome, proposal=inside))
+
+    def _drop(self, inner: int) -> None:
+        """Tells the inner searcher that a proposal of its own has no reward."""
+        self._suggested = None
+        self.inner.observe(Outcome(self.inner.pending[inner], "failed"))
+
+    def _network_of(self, genotype: Genotype) -> Key | str:
+        """Returns the identity of its network, or the genotype where that is not known."""
+        return self.identity_of(genotype) or key_of(genotype)
+
+    def _outside(self, inside: Proposal) -> Proposal:
+        outer = self._outer_of
+        parent = None if inside.parent is None else outer[inside.parent]
+        sources = tuple(Source(outer[each.child], each.what) for each in inside.sources)
+        index = self.num_proposed
+        return dataclasses.replace(inside, index=index, parent=parent, sources=sources)
+
+    def _refused(self, proposal: Proposal) -> str:
+        """What a proposal of the inner searcher asks for that is not passed on; empty: nothing."""
+        return ", ".join(each for each in proposal.asked if each not in self.passes_on)
