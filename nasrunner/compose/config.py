@@ -104,11 +104,11 @@ def shipped_option(group: str, name: str) -> dict[str, Any]:
     assert isinstance(option, dict), "an option is a mapping"
     own = {str(key): value for key, value in option.items() if key != "defaults"}
     given = [each for each in option.get("defaults", ()) if isinstance(each, dict)]
-    placed: dict[str, Any] = {}
+    tree = OmegaConf.create({})
     for (place, chosen), *_ in (each.items() for each in given):
         other, _, key = place.removeprefix("/").partition("@")
-        placed[key] = chosen and shipped_option(other, chosen)
-    merged = OmegaConf.merge(OmegaConf.create(placed), OmegaConf.create(own))
+        OmegaConf.update(tree, key, chosen and shipped_option(other, chosen))
+    merged = OmegaConf.merge(tree, own)
     return {str(key): value for key, value in OmegaConf.to_container(merged).items()}  # type: ignore[union-attr]
 
 
