@@ -76,14 +76,14 @@ def explain(
 
 
 def _takers_of(key: str) -> str | None:
-    """Says which shipped options of a group hold others, for ``group@package``; None: none do."""
+    """Says which shipped options hold one of a group, for ``group@package``; None: none do."""
     group, has_package, package = key.partition("@")
-    takers = []
-    for path in sorted((skeleton.config_dir() / group).glob("*.yaml")) if has_package else ():
+    takers, around = [], package.partition(".")[0]
+    for path in sorted((skeleton.config_dir() / around).glob("*.yaml")) if has_package else ():
         inside = OmegaConf.select(OmegaConf.load(path), "defaults") or ()
         names = [str(name) for each in inside if isinstance(each, DictConfig) for name in each]
-        held = [name.replace("@", f"@{group}.").lstrip("/") for name in names if "@" in name]
-        takers += [f"{group}={path.stem} ({', '.join(held)})"] if held else []
+        held = [n.replace("@", f"@{around}.")[1:] for n in names if n.startswith(f"/{group}@")]
+        takers += [f"{around}={path.stem} ({', '.join(held)})"] if held else []
     if not takers:
         return None
     return f"there is no {group} at {package!r} to exchange; one is in {', '.join(takers)}"

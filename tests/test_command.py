@@ -715,13 +715,18 @@ def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
     [
         (
             ("searcher=random", "searcher@searcher.searcher=smbo"),
-            "there is no searcher at 'searcher.searcher' to exchange; one is in searcher=filter "
-            "(searcher@searcher.searcher), searcher=predicted (searcher@searcher.searcher)",
+            "there is no searcher at 'searcher.searcher' to exchange; one is in searcher=asha "
+            "(searcher@searcher.searcher), searcher=filter (searcher@searcher.searcher), ",
         ),
         (
             ("tracker@tracker.trackers.csv=csv",),
             "there is no tracker at 'tracker.trackers.csv' to exchange; one is in tracker=several "
             "(tracker@tracker.trackers.mlflow, tracker@tracker.trackers.csv)",
+        ),
+        (
+            ("searcher=random", "surrogate@searcher.surrogate=forest"),
+            "there is no surrogate at 'searcher.surrogate' to exchange; one is in searcher=filter "
+            "(surrogate@searcher.surrogate), searcher=predicted (surrogate@searcher.predictor), ",
         ),
         (("data@data.inner=mnist",), "there is no key 'data@data', did you mean 'data'?"),
     ],

@@ -14,12 +14,14 @@ from tests.searchers.worlds import (
     SEARCHERS,
     SPACES,
     WIDE_SPACES,
+    WRAPPERS,
     Loop,
     first_proposals,
     golden_genotypes,
     golden_path,
     load_space,
     make_searcher,
+    measured,
     reward_of,
 )
 
@@ -29,9 +31,17 @@ every_searcher = pytest.mark.parametrize("name", SEARCHERS)
 # below.
 IMPLIED = ("deepconv", "deepconv_digits", "nasrl_cell", "cnn_baselines")
 QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIED)]
-# The other wide spaces differ from this one in numbers only.
-wide = pytest.param("nasrl_conv", marks=pytest.mark.slow)
-every_space = pytest.mark.parametrize("space", [*QUICK_SPACES, wide])
+# The other wide spaces differ from nasrl_conv in numbers only.
+# What wraps a searcher leaves the space to that.
+WRAPPED_SPACES = ("figure1", "mlp", "nasrl_conv_schedule")
+every_pair = pytest.mark.parametrize(
+    ("name", "space"),
+    [
+        pytest.param(name, space, marks=[pytest.mark.slow] if space in WIDE_SPACES else [])
+        for name in SEARCHERS
+        for space in (WRAPPED_SPACES if name in WRAPPERS else [*QUICK_SPACES, "nasrl_conv"])
+    ],
+)
 few_examples = settings(max_examples=3, deadline=None, derandomize=True, database=None)
 steps = st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([False, False, True]))
 schedules = st.lists(steps, min_size=16, max_size=20)
@@ -45,8 +55,7 @@ def test_searchers_and_spaces_were_found() -> None:
     assert {*WIDE_SPACES, *IMPLIED} <= set(SPACES)
 
 
-@every_searcher
-@every_space
+@every_pair
 def test_proposals_follow_from_the_seed_freeze_count_up_and_survive_json(
     name: str, space: str
 ) -> None:
@@ -60,8 +69,7 @@ def test_proposals_follow_from_the_seed_freeze_count_up_and_survive_json(
         assert Proposal.from_json(json.loads(json.dumps(proposal))).to_json() == proposal
 
 
-@every_searcher
-@every_space
+@every_pair
 def test_suggest_changes_nothing(name: str, space: str) -> None:
     asked, unasked = make_searcher(name, space), make_searcher(name, space)
     for index in range(6):
@@ -70,11 +78,10 @@ def test_suggest_changes_nothing(name: str, space: str) -> None:
         assert proposal is not None
         assert [*suggestions, asked.propose()] == [proposal] * 3
         for searcher in (asked, unasked):
-            searcher.observe(Outcome(proposal, "completed", float(index)))
+            searcher.observe(measured(proposal, float(index)))
 
 
-@every_searcher
-@every_space
+@every_pair
 @few_examples
 @given(schedule=schedules, cut=st.integers(1, 20))
 def test_resumed_equals_uninterrupted(
@@ -86,8 +93,7 @@ def test_resumed_equals_uninterrupted(
     assert resumed.events == whole.events
 
 
-@every_searcher
-@every_space
+@every_pair
 @few_examples
 @given(order=st.permutations(range(6)), failed=st.sets(st.integers(0, 5)))
 def test_outcomes_may_arrive_in_any_order_and_fail(
@@ -100,7 +106,8 @@ def test_outcomes_may_arrive_in_any_order_and_fail(
             proposal = proposals[position]
             assert proposal is not None
             reward = None if position in failed else float(position)
-            searcher.observe(Outcome(proposal, "failed" if reward is None else "completed", reward))
+            failure = Outcome(proposal, "failed", error="it broke")
+            searcher.observe(failure if reward is None else measured(proposal, reward))
     assert searcher.pending == {}
     last = searcher.propose()
     assert last is not None
@@ -121,7 +128,7 @@ def test_proposals_of_another_are_taken_and_replayed(name: str, space: str) -> N
         proposal = searcher.suggest(index) if index % 3 else another
         assert proposal is not None
         searcher.register(proposal)
-        outcome = Outcome(proposal, "completed", reward_of(proposal))
+        outcome = measured(proposal, reward_of(proposal))
         searcher.observe(outcome)
         events += [{"proposed": proposal.to_json()}, {"outcome": outcome.to_json()}]
     replayed = Loop(make_searcher(name, space)).replay(events).searcher

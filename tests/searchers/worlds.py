@@ -63,11 +63,14 @@ HURRY: dict[str, dict[str, Any]] = {
         "num_trained_first": 4,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
+    "asha": {"max_epochs": 9, "num_brackets": 2},
+    "hyperband": {"max_epochs": 4, "eta": 2},
+    "successive_halving": {"max_epochs": 9, "num_children": 9},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
 
-WRAPPERS = ("filter", "predicted")
+WRAPPERS = ("asha", "filter", "hyperband", "predicted", "successive_halving")
 """Searchers around another one, which counts its own proposals."""
 
 
@@ -111,6 +114,11 @@ def reward_of(proposal: Proposal) -> float:
     return int(genotype_hash(proposal.genotype), 16) / 16**12
 
 
+def measured(proposal: Proposal, reward: float) -> Outcome:
+    """What a child comes to that is trained as far as it was asked."""
+    return Outcome(proposal, "completed" if proposal.until is None else "paused", reward)
+
+
 def run(
     searcher: Searcher,
     num_children: int,
@@ -121,7 +129,7 @@ def run(
     for _ in range(num_children):
         proposal = searcher.propose()
         assert proposal is not None
-        searcher.observe(Outcome(proposal, "completed", rewards(proposal)))
+        searcher.observe(measured(proposal, rewards(proposal)))
         proposals.append(proposal)
     return proposals
 
@@ -177,7 +185,7 @@ class Loop:
         if fails:
             outcome = Outcome(proposal, "failed", error="it broke")
         else:
-            outcome = Outcome(proposal, "completed", reward_of(proposal))
+            outcome = measured(proposal, reward_of(proposal))
         self.searcher.observe(outcome)
         self.events.append({"outcome": outcome.to_json()})
 

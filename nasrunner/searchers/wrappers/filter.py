@@ -184,7 +184,9 @@ class Filter(Wrapper):
 
     def _candidate(self, proposal: Proposal) -> Candidate:
         """Makes a proposal the next one of the inner searcher."""
-        return Candidate(self._enter(proposal, "train"), proposal.genotype, proposal.parent)
+        return Candidate(
+            self._enter(proposal, kind="train", predicted=None), proposal.genotype, proposal.parent
+        )
 
     def _end_round(self) -> None:
         """Chooses what is trained once all of a round is estimated, and nothing comes to it."""

@@ -122,7 +122,7 @@ class Predicted(Wrapper):
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
-        self._enter(proposal, kind="train")
+        self._enter(proposal, kind="train", predicted=None)
         if proposal.kind == "train":
             self._known.add(self._network_of(proposal.genotype))
 

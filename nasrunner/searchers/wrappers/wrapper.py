@@ -1,14 +1,15 @@
 """The base of searchers around another searcher."""
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
-from nasrunner.core.records import Kind, KnownOutcome, Outcome, Proposal, Report, Source
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report, Source
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
@@ -118,32 +119,28 @@ class Wrapper(Searcher):
             self._suggested = (None if inside is None else self._outside(inside),)
         return self._suggested[0]
 
-    def _enter(self, proposal: Proposal, kind: Kind | None = None) -> int:
+    def _enter(self, proposal: Proposal, **changes: Any) -> int:
         """Makes a proposal the next one of the inner searcher.
 
         Args:
             proposal: registered with this one.
-            kind: what it is to the inner one; None: what it is.
+            changes: fields that it has to the inner one.
 
         Returns:
             Its index there.
         """
         self._suggested = None
         inner = self.inner.num_proposed
-        parent = None if proposal.parent is None else self._inner_of[proposal.parent]
-        weights = [each for each in proposal.sources if each.what == "weights"]
-        self.inner.register(
-            Proposal(
-                inner,
-                proposal.genotype,
-                kind=kind or proposal.kind,
-                sources=tuple(Source(self._inner_of[e.child], e.what) for e in weights),
-                parent=parent,
-                identity=self.identity_of(proposal.genotype),
-                predicted=proposal.predicted if kind is None else None,
-                notes=proposal.notes,
-            )
+        inside = dataclasses.replace(
+            proposal,
+            index=inner,
+            parent=None if proposal.parent is None else self._inner_of[proposal.parent],
+            sources=_translated(proposal.sources, self._inner_of),
+            identity=self.identity_of(proposal.genotype),
+            seed=None,
+            **changes,
         )
+        self.inner.register(inside)
         self._inner_of[proposal.index] = inner
         self._outer_of.append(proposal.index)
         return inner
@@ -164,12 +161,16 @@ class Wrapper(Searcher):
         return self.identity_of(genotype) or key_of(genotype)
 
     def _outside(self, inside: Proposal) -> Proposal:
-        outer = self._outer_of
-        parent = None if inside.parent is None else outer[inside.parent]
-        sources = tuple(Source(outer[each.child], each.what) for each in inside.sources)
-        index = self.num_proposed
-        return dataclasses.replace(inside, index=index, parent=parent, sources=sources)
+        parent = None if inside.parent is None else self._outer_of[inside.parent]
+        sources = _translated(inside.sources, self._outer_of)
+        return dataclasses.replace(inside, index=self.num_proposed, parent=parent, sources=sources)
 
     def _refused(self, proposal: Proposal) -> str:
         """What a proposal of the inner searcher asks for that is not passed on; empty: nothing."""
         return ", ".join(each for each in proposal.asked if each not in self.passes_on)
+
+
+def _translated(
+    sources: Sequence[Source], index_of: Sequence[int] | Mapping[int, int]
+) -> tuple[Source, ...]:
+    return tuple(Source(index_of[each.child], each.what) for each in sources)

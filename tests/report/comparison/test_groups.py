@@ -193,7 +193,7 @@ def test_names_group_what_settings_do_not_tell_apart(tmp_path):
                     "_target_": "nasrunner.searchers.surrogates.gaussian_process.GaussianProcess"
                 },
             },
-            "filter around evolution",
+            "filter (GaussianProcess) around evolution",
         ),
         (
             {

@@ -1,0 +1,1 @@
+"""Searchers around another searcher that stop its children while they train."""

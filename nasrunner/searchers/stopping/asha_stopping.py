@@ -1,0 +1,71 @@
+"""Asynchronous successive halving without pauses: a child that is not among the best is stopped."""
+
+import bisect
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from nasrunner.core.annotations import AtLeast, Count, Seed
+from nasrunner.core.records import Report
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+from nasrunner.searchers.stopping.stopping import Mode, Stopping
+from nasrunner.searchers.wrappers.rungs import Rungs
+
+
+class AshaStopping(Stopping):
+    """Stops a child that is not among the best 1/eta of those that came to its rung before it.
+
+    The stopping variant of Li et al. 2020, arXiv:1810.05934, as Optuna and Ray have it: nothing is
+    paused, and whoever is not good enough at a rung when it comes there never goes on. As long as
+    fewer than eta children have come to a rung, only the best of them does.
+
+    Args:
+        searcher, metric, mode: see ``Stopping``.
+        eta: of so many children at a rung one goes on; >= 2.
+        rungs: the epochs after which children are compared; None: ``min_epochs`` · eta^k below
+            ``max_epochs``.
+        min_epochs: of the first rung, if ``rungs`` are not given.
+        max_epochs: of a whole training.
+
+    Raises:
+        ValueError: the rungs do not increase, or there are none.
+    """
+
+    def __init__(
+        self,
+        *,
+        searcher: Callable[..., Searcher],
+        metric: str | None,
+        mode: Mode | None,
+        eta: Annotated[int, AtLeast(2)],
+        rungs: Sequence[int] | None,
+        min_epochs: Count,
+        max_epochs: Count | None,
+        space: Space,
+        seed: Seed,
+    ) -> None:
+        read = Rungs.read(rungs, None, min_epochs, max_epochs, eta)
+        super().__init__(
+            searcher=searcher,
+            metric=metric,
+            mode=mode,
+            min_epochs=int(read.amounts[0]),
+            space=space,
+            seed=seed,
+        )
+        self.eta = eta
+        self._values: dict[int, list[float]] = {int(epochs): [] for epochs in read.amounts}
+        self._fails: dict[int, bool] = {}  # whether each child was too bad for its last rung
+
+    def report(self, report: Report) -> None:
+        super().report(report)
+        values = self._values.get(report.epoch)
+        value = self.curves[report.index].get(report.epoch)
+        if values is None or value is None:
+            return
+        bisect.insort(values, value)
+        num_best = max(1, len(values) // self.eta)
+        self._fails[report.index] = value < values[-num_best]
+
+    def is_hopeless(self, index: int) -> bool:
+        return self._fails.get(index, False)

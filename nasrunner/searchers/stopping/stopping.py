@@ -1,0 +1,112 @@
+"""The base of searchers that stop another one's children while they train."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Literal
+
+from nasrunner.core.annotations import Seed
+from nasrunner.core.records import Outcome, Proposal, Report
+from nasrunner.core.searcher import Searcher
+from nasrunner.core.space import Space
+from nasrunner.searchers.wrappers.wrapper import Wrapper
+
+Mode = Literal["max", "min"]
+
+
+class Stopping(Wrapper):
+    """Passes on what another searcher proposes, and stops children by what they measure.
+
+    A child is asked about after each epoch it reports, whether it runs in this process, on another
+    worker or on another machine, and stops after the epoch that it is in. Its reward is that of its
+    curve so far; the inner searcher learns it, and nobody ranks it beside children that were
+    trained to their ends.
+
+    Args:
+        searcher: makes the inner one from ``space=`` and ``seed=``.
+        metric: what is compared: a name in the children's curves.
+        mode: ``max``: higher is better; ``min``: lower is.
+        min_epochs: no child is stopped before.
+
+    Attributes:
+        curves: of each child: epoch -> the metric, higher is better, those of the training that it
+            goes on with included.
+
+    Raises:
+        ValueError: ``metric`` or ``mode`` is null, as with a reward that names none.
+    """
+
+    passes_on = ("kind=estimate", "weights", "until", "training", "fidelity")
+
+    def __init__(
+        self,
+        *,
+        searcher: Callable[..., Searcher],
+        metric: str | None,
+        mode: Mode | None,
+        min_epochs: int,
+        space: Space,
+        seed: Seed,
+    ) -> None:
+        super().__init__(searcher=searcher, space=space, seed=seed)
+        if metric is None or mode is None:
+            raise ValueError(
+                "metric and mode must say what children are compared by; task.reward.metric and "
+                "task.reward.mode, which they are by default, are not there"
+            )
+        self.metric = metric
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.min_epochs = min_epochs
+        self.curves: dict[int, dict[int, float]] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        return self.inner.is_ready
+
+    @property
+    def listens(self) -> bool:
+        return True
+
+    def suggest(self, index: int) -> Proposal | None:
+        return self._suggestion()
+
+    def suggest_continuation(self, index: int) -> Proposal | None:
+        inside = self.inner.suggest_continuation(self.inner.num_proposed)
+        return None if inside is None else self._outside(inside)
+
+    def register(self, proposal: Proposal) -> None:
+        super().register(proposal)
+        self._enter(proposal)
+        if proposal.kind == "train":
+            source = proposal.continues
+            self.curves[proposal.index] = {} if source is None else dict(self.curves[source])
+
+    def learn(self, outcome: Outcome) -> None:
+        self._pass_on(outcome)
+        self.ended(outcome)
+
+    def revise(self, outcome: Outcome) -> None:
+        self._pass_on(outcome)
+        self.ended(outcome)
+
+    def forget(self, proposal: Proposal) -> None:
+        self._drop(self._inner_of[proposal.index])
+
+    def report(self, report: Report) -> None:
+        if self.inner.listens:
+            super().report(report)
+        value = report.metrics.get(self.metric)
+        if value is not None:
+            self.curves[report.index][report.epoch] = self.sign * value
+
+    def should_stop(self, index: int) -> bool:
+        if self.inner.listens and super().should_stop(index):
+            return True
+        curve = self.curves[index]
+        return bool(curve) and max(curve) >= self.min_epochs and self.is_hopeless(index)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Takes notice of what became of a child."""
+
+    @abstractmethod
+    def is_hopeless(self, index: int) -> bool:
+        """Whether a child that was trained for ``min_epochs`` is to stop; changes nothing."""
