@@ -46,6 +46,7 @@ class StudyConfig:
     study: str = MISSING
     seed: int = MISSING
     max_children: int | None = MISSING
+    max_epochs_total: int | None = MISSING
     max_hours: float | None = MISSING
     target_reward: float | None = MISSING
     max_failures: int | None = MISSING

@@ -26,6 +26,7 @@ STUDY_GROUPS = (*CHILD_GROUPS, "searcher", "baseline", "executor", "tracker")
 
 MAY_CHANGE = (
     "max_children",
+    "max_epochs_total",
     "max_hours",
     "target_reward",
     "max_failures",

@@ -24,6 +24,7 @@ _RENAMED = {"nasrunner.searchers.reinforce.Reinforce": {"batch_size": "children_
 
 
 _ADDED = {
+    "max_epochs_total": None,
     "max_fruitless": 10000,
     "evaluation": {"repeats": 1, "folds": None},
     "keep_weights": "all",

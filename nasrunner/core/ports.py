@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.ledger.steps import Step
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
 
 if TYPE_CHECKING:
@@ -301,6 +302,8 @@ class Summary:
             where the user stopped the study before.
         num_full: how many children were trained to their ends; None where all are in one step, and
             ``counts`` says so.
+        effort: how much was trained, in whole children; None where all were trained to their ends.
+        steps: how alike rewards rank children that were gone on with, before and after.
         num_predicted: children whose rewards were predicted before they were measured.
         rank_correlation: Spearman's ρ of the two; None where it is not defined.
         began_with: what was known before the first child, in words; None: nothing.
@@ -314,6 +317,8 @@ class Summary:
     baseline: BaselineComparison | None = None
     failure: str | None = None
     num_full: int | None = None
+    effort: float | None = None
+    steps: Sequence[Step] = ()
     num_predicted: int = 0
     rank_correlation: float | None = None
     began_with: str | None = None
@@ -325,8 +330,11 @@ class Summary:
 
     @property
     def about_ends(self) -> str:
-        """How many children of several steps came to their ends, in words; else empty."""
-        return "" if self.num_full is None else f"{self.num_full} trained to the end"
+        """What became of children that were paused or stopped, in words; empty without any."""
+        parts = [] if self.num_full is None else [f"{self.num_full} trained to the end"]
+        if self.effort is not None:
+            parts.append(f"as many epochs as {self.effort:.3g} whole trainings")
+        return "; ".join([*parts, *(step.told for step in self.steps)])
 
 
 def about_predictions(num_predicted: int, rank_correlation: float | None) -> str:

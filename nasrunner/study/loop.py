@@ -36,6 +36,7 @@ from nasrunner.study.listening import Listener
 from nasrunner.study.proposals.budget import Budget
 from nasrunner.study.proposals.checking import check_proposal
 from nasrunner.study.proposals.effort import Effort
+from nasrunner.study.proposals.epochs import Epochs
 from nasrunner.study.proposals.identity import identified
 from nasrunner.study.proposals.in_flight import InFlight
 from nasrunner.study.proposals.unseen import unseen
@@ -105,7 +106,8 @@ class Study:
         self._networks = networks
         self._searching = Searching(searcher, rules, networks, snapshots)
         self._listener = Listener(info.folder, self.state, self._searching, self._note)
-        self._budget = Budget(rules, self.state, space.size())
+        epochs = Epochs(self.state, trainer)
+        self._budget = Budget(rules, self.state, space.size(), epochs)
         self._effort = Effort(self.state, trainer)
         self._in_flight = InFlight(shares=rules.duplicates != "retrain")
         self._gathered: list[Proposal] = []
@@ -269,6 +271,7 @@ class Study:
         check_proposal(proposal, self.state, type(self.searcher).__name__)
         if not proposal.is_prediction:
             self.trainer.check(proposal)
+        self._budget.check(proposal)
         proposal = identified(proposal, self.state, self.trainer, self._networks, self.rules.seed)
         self._note(Proposed(proposal))
         self._dispatch(proposal)
@@ -327,6 +330,7 @@ class Study:
             wall_s=self._elapsed_s(),
             failure=None if reason == "interrupted" else failure,
             baseline=baseline,
+            effort=self._effort.spent,
         )
         self._note(Ended(summary.reason))
         told = dataclasses.asdict(summary)

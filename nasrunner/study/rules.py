@@ -21,6 +21,8 @@ class Rules:
     Attributes:
         seed: of the searcher, unless it has one of its own, and with the child of its training.
         max_children: children to begin or reuse, go on with whoever may; None: no limit.
+        max_epochs_total: epochs that all children together may be trained for; the one with which
+            they are reached is trained as far as it is to; null: no limit.
         max_hours: hours to run, all sessions of the study together; children that run then end.
         target_reward: ends the study once an architecture reaches it.
         max_failures: ends the study when more children than this have failed in training.
@@ -46,6 +48,7 @@ class Rules:
     max_parameters: Annotated[int, AtLeast(1)] | None
     max_flops: Annotated[int, AtLeast(1)] | None
     max_memory_gb: Annotated[float, Above(0)] | None = None
+    max_epochs_total: Annotated[int, AtLeast(1)] | None = None
 
     def spent(self, history: History, elapsed_s: float) -> str | None:
         """Which budget but ``max_children`` is used up, in words; None: some of each is left."""

@@ -2,6 +2,7 @@
 
 from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.ledger.steps import steps_of
 from nasrunner.core.ports import BaselineComparison, Inspect, Summary
 
 
@@ -13,6 +14,7 @@ def summary_of(
     wall_s: float,
     failure: str | None,
     baseline: BaselineComparison | None,
+    effort: float,
 ) -> Summary:
     """Makes a study's summary.
 
@@ -20,6 +22,7 @@ def summary_of(
         state: the study's.
         inspect: gives the blueprints of its best children.
         reason: as of ``Summary``, and so are the others.
+        effort: how much was trained, in whole children.
     """
     history, known = state.history, state.begins_with
     ranking, until = history.shown()
@@ -39,6 +42,7 @@ def summary_of(
         }
         for ranked in ranking.best(5)
     ]
+    is_partial = history.has_steps or history.statuses["stopped"] > 0
     return Summary(
         reason=reason,
         counts=dict(history.counts),
@@ -49,6 +53,8 @@ def summary_of(
         failure=failure,
         began_with=known.told if known else None,
         num_full=history.num_full if history.has_steps else None,
+        effort=round(effort, 3) if is_partial else None,
+        steps=steps_of(state.outcomes),
         num_predicted=len(history.predictions.pairs),
         rank_correlation=history.predictions.correlation,
     )

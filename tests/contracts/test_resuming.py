@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nasrunner.core import Searcher
+from nasrunner.searchers.stopping.median_stopping import MedianStopping
 from tests.contracts.searchers import (
     EverySecond,
     FidelitySearch,
@@ -20,6 +21,7 @@ from tests.contracts.searchers import (
 from tests.contracts.test_kinds import run, trained
 from tests.contracts.trainers import METRIC, accuracy, first_state
 from tests.sampling import some_in_ci
+from tests.searchers.wrappers.test_promoting import asha, halving, hyperband
 from tests.study.test_loop import Crash, events, evolution
 
 SEARCHERS: dict[str, Callable[..., Searcher]] = {
@@ -28,6 +30,18 @@ SEARCHERS: dict[str, Callable[..., Searcher]] = {
     "estimates": functools.partial(Filter, num_estimates=10),
     "supernet": OneShot,
     "promotions": Halving,
+    "asha": asha(num_brackets=2),
+    "asha_anew": asha(fidelity={"trainer.max_epochs": [1, 3]}),
+    "halving": halving(num_children=4, rungs=[2]),
+    "hyperband": hyperband(),
+    "stopping": functools.partial(
+        MedianStopping,
+        searcher=asha(rungs=[2]),
+        metric=METRIC,
+        mode="max",
+        min_epochs=3,
+        min_children=1,
+    ),
     "wrapper": functools.partial(EverySecond, searcher=evolution),
 }
 

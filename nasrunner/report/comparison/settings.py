@@ -16,6 +16,7 @@ _NO_SETTING = (
     "resume",
     "tracker",
     "max_children",
+    "max_epochs_total",
     "max_hours",
     "target_reward",
     "max_failures",

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from nasrunner.core.ledger.steps import steps_of
 from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
@@ -110,6 +111,7 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     if continued := study.state.history.counts["continued"]:
         facts.append(("continued trainings", f"{continued:,}"))
         facts.append(("trained to the end", f"{study.state.history.num_full:,}"))
+    facts += [("steps", step.told) for step in steps_of(study.state.outcomes)]
     facts.append(
         (
             "wall time from the first child on",

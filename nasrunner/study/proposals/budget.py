@@ -1,8 +1,9 @@
 """When a study begins no further child, and when it proposes nothing at all any more."""
 
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.records import Extent
+from nasrunner.core.records import Extent, Proposal
 from nasrunner.core.searcher import Searcher
+from nasrunner.study.proposals.epochs import Epochs
 from nasrunner.study.rules import Rules
 
 MAX_KNOWN = 10
@@ -16,12 +17,14 @@ class Budget:
         rules: the study's.
         state: likewise.
         size: the number of architectures in its space.
+        epochs: how many it has trained.
     """
 
-    def __init__(self, rules: Rules, state: StudyState, size: int) -> None:
+    def __init__(self, rules: Rules, state: StudyState, size: int, epochs: Epochs) -> None:
         self._rules = rules
         self._state = state
         self._size = size
+        self._epochs = epochs
 
     @property
     def num_committed(self) -> int:
@@ -38,12 +41,24 @@ class Budget:
         """
         if reason := self._rules.spent(self._state.history, elapsed_s):
             return reason
+        most = self._rules.max_epochs_total
+        if most is not None and self._epochs.committed >= most:
+            return f"max_epochs_total={most} is spent"
         limit = self._rules.max_fruitless
         if limit is None or not may_begin:
             return None
         if self._state.repeats.num_fruitless >= limit and searcher.repeats:
             return f"max_fruitless={limit} proposals in a row were invalid or known"
         return None
+
+    def check(self, proposal: Proposal) -> None:
+        """Refuses a proposal of which nobody knows what it takes of a budget.
+
+        Raises:
+            ConfigError: epochs are counted, and those of its training are not known.
+        """
+        if self._rules.max_epochs_total is not None:
+            self._epochs.check(proposal)
 
     def why_none_begins(self) -> str | None:
         """Why no further child is begun, in words, once those in flight are recorded."""

@@ -1,0 +1,62 @@
+"""How well rewards of children that were paused rank them as those of longer trainings do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nasrunner.core.ledger.agreement import rank_correlation
+from nasrunner.core.records import Outcome
+
+
+@dataclass(frozen=True)
+class Step:
+    """Children that were paused after as many epochs, and gone on with.
+
+    Attributes:
+        before: after how many epochs they were paused.
+        after: after how many again; None: they were trained to their ends.
+        num_children: how many.
+        rank_correlation: Spearman's ρ of their rewards then; None where it is not defined.
+    """
+
+    before: int
+    after: int | None
+    num_children: int
+    rank_correlation: float | None
+
+    @property
+    def told(self) -> str:
+        """It in words."""
+        end = "at the end" if self.after is None else f"after {self.after}"
+        found = (
+            "cannot be told" if self.rank_correlation is None else f"{self.rank_correlation:.2f}"
+        )
+        children = f"{self.num_children:,} {'child' if self.num_children == 1 else 'children'}"
+        epochs = "epoch" if self.before == 1 else "epochs"
+        return (
+            f"Spearman's ρ of rewards after {self.before} {epochs} and {end} {found} ({children})"
+        )
+
+
+def steps_of(outcomes: Mapping[int, Outcome]) -> list[Step]:
+    """Lists the steps of a study, in the order of their epochs.
+
+    Those who go on were chosen by their rewards, so that ρ is lower than it would be of all.
+
+    Args:
+        outcomes: by index.
+    """
+    pairs: dict[tuple[int, int | None], list[tuple[float, float]]] = {}
+    for outcome in outcomes.values():
+        source = outcome.proposal.continues
+        earlier = None if source is None else outcomes.get(source)
+        if earlier is None or earlier.reward is None or outcome.reward is None:
+            continue
+        before, is_at_end = earlier.proposal.until, outcome.status == "completed"
+        if before is not None and outcome.status in ("completed", "paused"):
+            after = None if is_at_end else outcome.proposal.until
+            pairs.setdefault((before, after), []).append((earlier.reward, outcome.reward))
+    ordered = sorted(pairs, key=lambda step: (step[0], step[1] is None, step[1] or 0))
+    return [
+        Step(*step, len(pairs[step]), rank_correlation(*zip(*pairs[step], strict=True)))
+        for step in ordered
+    ]
