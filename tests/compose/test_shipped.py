@@ -16,12 +16,13 @@ from nasrunner.compose import config as skeleton
 from nasrunner.compose.config import shipped_option
 from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import build_space, build_trainer
-from nasrunner.core import DataError, Searcher
+from nasrunner.core import ConfigError, DataError, Searcher
 from nasrunner.spaces.language.writing import written
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SEARCHERS = sorted(path.stem for path in (ROOT / "conf" / "searcher").glob("*.yaml"))
+COUNTS_EPOCHS = ("asha", "asha_stopping", "hyperband", "pbt", "successive_halving")
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
 
@@ -79,11 +80,23 @@ def test_an_experiment_changes_the_configuration_and_is_built(
 def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: str) -> None:
     config = composed([f"experiment={experiment}", f"searcher={searcher}"])
     if searcher != own_searcher(experiment):
-        shipped = composed([f"searcher={searcher}"])["searcher"]
-        assert config["searcher"] == shipped
-        assert shipped == shipped_option("searcher", searcher)
-    built = construct(config["searcher"], "searcher", space=build_space(config), seed=0)
-    assert built.propose() is not None
+        option = {**config, "searcher": shipped_option("searcher", searcher)}
+        whole: Any = OmegaConf.to_container(OmegaConf.create(option), resolve=True)
+        assert config["searcher"] == whole["searcher"]
+    space = build_space(config)
+
+    def build() -> Searcher:
+        built: Searcher = construct(config["searcher"], "searcher", space=space, seed=0)
+        return built
+
+    if searcher in COUNTS_EPOCHS and "max_epochs" not in config["trainer"]:
+        with pytest.raises(ConfigError, match=r"searcher: max_epochs must be"):
+            build()
+    elif searcher == "pbt" and not getattr(space, "hyperparameters", ()):
+        with pytest.raises(ConfigError, match=r"searcher: space.hyperparameters must have"):
+            build()
+    else:
+        assert build().propose() is not None
 
 
 def own_searcher(experiment: str) -> str:

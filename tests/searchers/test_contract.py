@@ -11,6 +11,7 @@ from nasrunner.core import Outcome, Proposal
 from nasrunner.core.order import rollout
 from tests.searchers.worlds import (
     GOLDEN_SPACES,
+    OF_HYPERPARAMETERS,
     SEARCHERS,
     SPACES,
     WIDE_SPACES,
@@ -34,12 +35,17 @@ QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIE
 # The other wide spaces differ from nasrl_conv in numbers only.
 # What wraps a searcher leaves the space to that.
 WRAPPED_SPACES = ("figure1", "mlp", "nasrl_conv_schedule")
+PAIRS = [
+    (name, space)
+    for name in SEARCHERS
+    for space in (WRAPPED_SPACES if name in WRAPPERS else [*QUICK_SPACES, "nasrl_conv"])
+]
+PAIRS += [(name, "deepconv_hyperparameters") for name in OF_HYPERPARAMETERS]
 every_pair = pytest.mark.parametrize(
     ("name", "space"),
     [
-        pytest.param(name, space, marks=[pytest.mark.slow] if space in WIDE_SPACES else [])
-        for name in SEARCHERS
-        for space in (WRAPPED_SPACES if name in WRAPPERS else [*QUICK_SPACES, "nasrl_conv"])
+        pytest.param(*pair, marks=[pytest.mark.slow] if pair[1] in WIDE_SPACES else [])
+        for pair in PAIRS
     ],
 )
 few_examples = settings(max_examples=3, deadline=None, derandomize=True, database=None)

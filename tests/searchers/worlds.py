@@ -28,7 +28,12 @@ from nasrunner.core import (
 from nasrunner.spaces.language.parsing import parse_space
 
 CONF = Path(__file__).parents[2] / "conf"
-SEARCHERS = sorted(path.stem for path in (CONF / "searcher").glob("*.yaml"))
+OF_HYPERPARAMETERS = ("pbt",)
+"""Searchers of spaces that search hyperparameters, and of no others."""
+
+SEARCHERS = sorted(
+    path.stem for path in (CONF / "searcher").glob("*.yaml") if path.stem not in OF_HYPERPARAMETERS
+)
 SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
 
 WIDE_SPACES = (
@@ -63,6 +68,7 @@ HURRY: dict[str, dict[str, Any]] = {
         "num_trained_first": 4,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
+    "pbt": {"max_epochs": 100, "population_size": 6},
     "asha": {"max_epochs": 9, "num_brackets": 2},
     "asha_stopping": {"max_epochs": 9, "metric": "val_accuracy", "mode": "max"},
     "median_stopping": {"metric": "val_accuracy", "mode": "max"},
