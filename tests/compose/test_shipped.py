@@ -89,7 +89,7 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
         built: Searcher = construct(config["searcher"], "searcher", space=space, seed=0)
         return built
 
-    if searcher in COUNTS_EPOCHS and "max_epochs" not in config["trainer"]:
+    if searcher in COUNTS_EPOCHS and (config["trainer"].get("max_epochs") or 0) < 3:
         with pytest.raises(ConfigError, match=r"searcher: max_epochs must be"):
             build()
     elif searcher == "pbt" and not getattr(space, "hyperparameters", ()):
