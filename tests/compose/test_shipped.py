@@ -1,5 +1,6 @@
 """Every experiment and sweep on disk composes, and is built up to its first proposals."""
 
+import functools
 import itertools
 import os
 import sys
@@ -78,7 +79,7 @@ def test_an_experiment_changes_the_configuration_and_is_built(
 def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: str) -> None:
     config = composed([f"experiment={experiment}", f"searcher={searcher}"])
     if searcher != own_searcher(experiment):
-        shipped = composed([f"searcher={searcher}"])["searcher"]
+        shipped = composed_alone(searcher)
         assert config["searcher"] == shipped
         given = OmegaConf.load(ROOT / f"conf/searcher/{searcher}.yaml")
         assert "defaults" in given or shipped == given  # what wraps another has that one in it
@@ -86,6 +87,14 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
     assert built.propose() is not None
 
 
+@functools.cache
+def composed_alone(searcher: str) -> dict[str, Any]:
+    """A searcher's configuration where no experiment is chosen."""
+    alone: dict[str, Any] = composed([f"searcher={searcher}"])["searcher"]
+    return alone
+
+
+@functools.cache
 def own_searcher(experiment: str) -> str:
     """The searcher that an experiment selects."""
     defaults = OmegaConf.load(ROOT / f"conf/experiment/{experiment}.yaml").get("defaults", [])
