@@ -128,9 +128,17 @@ def _composed(
     taken: dict[str, str] = {}
     beside: dict[str, list[str]] = {}
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        composed = compose("config", overrides=overrides)
         # Options of groups come first, as Hydra takes them, wherever they were typed.
-        for argument in sorted(given, key=lambda each: "." in each.partition("=")[0]):
+        given = sorted(given, key=lambda each: "." in each.partition("=")[0])
+        others = [each for each in given if not f"{each.partition('=')[0]}.".startswith(f"{key}.")]
+        composed: DictConfig | None = None
+        left: Sequence[str] = ()
+        if all(_values(each) == [each] for each in others):
+            with contextlib.suppress(ConfigError, HydraException):  # another one is illegal, too
+                composed = compose("config", overrides=[*overrides, *others])
+        if composed is None:
+            composed, left = compose("config", overrides=overrides), given
+        for argument in left:
             legal = []
             values = _values(argument)
             for each in values:

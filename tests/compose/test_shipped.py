@@ -1,5 +1,6 @@
 """Every experiment and sweep on disk composes, and is built up to its first proposals."""
 
+import functools
 import itertools
 import os
 import sys
@@ -99,6 +100,7 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
         assert build().propose() is not None
 
 
+@functools.cache
 def own_searcher(experiment: str) -> str:
     """The searcher that an experiment selects."""
     defaults = OmegaConf.load(ROOT / f"conf/experiment/{experiment}.yaml").get("defaults", [])

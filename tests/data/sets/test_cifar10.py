@@ -78,7 +78,7 @@ def test_a_truncated_batch_is_refused(damaged_root: Path, cifar_root: Path) -> N
     [
         (X[:9_999], Y, r"its data must be \(10000, 3072\) of uint8, got \(9999, 3072\) uint8"),
         (X.astype(np.int8), Y, r"of uint8, got \(10000, 3072\) int8"),
-        (X.tolist()[:1], Y, "of uint8, got None None"),
+        (X[:1].tolist(), Y, "of uint8, got None None"),
         (X, Y[1:], "its labels must be 10000 whole numbers from 0 to 9"),
         (X, [10, *Y[1:]], "its labels must be"),
         (X, [-1, *Y[1:]], "its labels must be"),
