@@ -197,7 +197,7 @@ class GaussianProcess(Surrogate):
         if "network" in self.views or "both" in self.views:
             found["network"] = given
         if "kinds" in self.views:
-            found["kinds"] = given.of_kinds()
+            found["kinds"] = given.of_kinds
         return found
 
     def _viewed(self, distances: Mapping[View, np.ndarray]) -> dict[View, np.ndarray]:

@@ -87,8 +87,8 @@ def factored(
             each.shape,
             each.log_likelihood,
             each.variance,
-            np.asfortranarray(each.factor_NN).copy(order="F"),
-            each.whitened_N.copy(),
+            np.array(each.factor_NN, order="F"),
+            each.whitened_N,
         )
         for each in _factored(grid, distances, targets_N, np.float64)
     ]
