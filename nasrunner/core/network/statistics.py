@@ -90,18 +90,8 @@ class _Kept(NamedTuple):
     uses: Mapping[str, Traceable]
 
 
-class _Run(NamedTuple):
-    """A part that was applied while another was traced.
-
-    Attributes:
-        part: it.
-        times: in series.
-        known: of all of them together.
-    """
-
-    part: Traceable
-    times: int
-    known: _Part
+_Run = tuple[Traceable, int, _Part]
+"""A part applied while another was traced, how often in series, and what is known of all of it."""
 
 
 class _InPlace(NamedTuple):
@@ -241,7 +231,8 @@ class Statistics:
             if before.live >> number & 1:
                 parameters += times * known.parameters
                 flops += times * known.flops
-        return before.known._replace(parameters=parameters, flops=flops, out_shape=shape)
+        paths, counts_3K, numbers, *_ = before.known
+        return _Part(paths, counts_3K, numbers, parameters, flops, shape, is_in_place=True)
 
     def _operation(self, part: Traceable, shape: InShape) -> _Part:
         given = hashable(shape)
@@ -367,6 +358,7 @@ class _Paths(Tracer[_Value]):
     ) -> None:
         super().__init__(labels)
         self.statistics = statistics
+        self.kept = statistics.parts
         self.shape = shape
         self.runs: list[_Run] = []
         self.is_in_place = type(shape) is tuple
@@ -376,8 +368,10 @@ class _Paths(Tracer[_Value]):
 
     def repeat(self, part: Traceable, times: int, x: _Value) -> _Value:
         shape = x.shape
-        known = self.statistics.known(part, shape)
-        if known is None:
+        kept = self.kept.get((id(part), shape)) if type(shape) is tuple else None
+        if kept is not None and not kept.uses:
+            known: _Part | None = kept.known
+        else:
             part, known = self._found(part, shape)
             if known is None:
                 for _ in range(times):
@@ -391,7 +385,7 @@ class _Paths(Tracer[_Value]):
         if not known.is_in_place or shape != self.shape:
             self.is_in_place = False
         runs = self.runs
-        runs.append(_Run(part, times, known))
+        runs.append((part, times, known))
         if not x.paths or not known.paths:
             return _Value(out_shape, 0.0, self.statistics.no_counts_3K, 0)
         behind = x.behind | 1 << len(runs) - 1
@@ -438,7 +432,7 @@ class _Paths(Tracer[_Value]):
 
     def summary(self, out: _Value) -> _Part:
         """What is known of the part whose output this is."""
-        live = [run.known for number, run in enumerate(self.runs) if out.behind >> number & 1]
+        live = [run[2] for number, run in enumerate(self.runs) if out.behind >> number & 1]
         is_in_place = self.is_in_place and out.shape == self.shape
         numbers: dict[int, _Number] = {}
         parameters = flops = 0
