@@ -370,13 +370,14 @@ class _Paths(Tracer[_Value]):
         shape = x.shape
         kept = self.kept.get((id(part), shape)) if type(shape) is tuple else None
         if kept is not None and not kept.uses:
-            known: _Part | None = kept.known
+            known = kept.known
         else:
-            part, known = self._found(part, shape)
-            if known is None:
+            part, found = self._found(part, shape)
+            if found is None:
                 for _ in range(times):
                     x = part.trace(self, x)
                 return x
+            known = found
         out_shape = known.out_shape
         if times > 1:
             if out_shape != shape:
