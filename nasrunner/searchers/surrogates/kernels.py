@@ -55,8 +55,8 @@ def log_likelihoods(
 ) -> np.ndarray:
     """Log marginal likelihoods (G,) as of ``factored``, in single precision.
 
-    On up to 420 children of smbo's searches they were within 0.1 of those in double precision for
-    every kernel within 50 of the likeliest.
+    On 150 to 420 children of the spaces nasbench201, mlp and small_cnn they were within 0.01 of
+    those in double precision.
 
     Args:
         grid, distances, targets_N: as of ``factored``; where a noise is below 0.001, precision is
