@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch._dynamo  # by the first sum on the meta device otherwise: a second of one proposal's
 from omegaconf import OmegaConf
 
 from nasrunner.children.networks import SpaceNetworks

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import operator
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -18,6 +19,9 @@ from nasrunner.core.shapes import hashable
 from nasrunner.core.tracing import Traceable
 
 _MOST_KEPT = 20_000
+
+_Row = tuple[Row, dict[str, float]]
+"""A network's statistics, and its settings."""
 
 _SETTINGS = "hyperparameters/"
 """What the paths of decisions about settings begin with."""
@@ -44,10 +48,20 @@ class SpaceNetworks:
         self._statistics = Statistics(self._measure, in_shape)
         self._identities = Identities(self._measure, in_shape)
         self._decisions: dict[str, Decision] = {}
-        self._rows: dict[Hashable, tuple[Row, dict[str, float]] | None] = {}
+        self._rows: dict[Hashable, _Row | None] = {}
+        self._last: tuple[list[_Row | None], Description] | None = None
 
     def describe(self, genotypes: Sequence[Genotype]) -> Description:
         found = [self._row(genotype) for genotype in genotypes]
+        if self._last is not None:  # candidates are asked for twice: whether they are possible
+            before, described = self._last
+            if len(found) == len(before) and all(map(operator.is_, found, before)):
+                return described
+        described = self._described(found)
+        self._last = found, described
+        return described
+
+    def _described(self, found: list[_Row | None]) -> Description:
         names, rows_NF = self._statistics.table([each and each[0] for each in found])
         settings = sorted({name for each in found if each for name in each[1]})
         values_NS = [
@@ -68,7 +82,7 @@ class SpaceNetworks:
         told = json.dumps([network, settings], default=str)
         return NETWORK + hashlib.sha256(told.encode()).hexdigest()[: len(network)]
 
-    def _row(self, genotype: Genotype) -> tuple[Row, dict[str, float]] | None:
+    def _row(self, genotype: Genotype) -> _Row | None:
         """A network's statistics, and its settings; None: it is impossible."""
         key = tuple(genotype.items())
         if key in self._rows:

@@ -96,11 +96,13 @@ class Tracer(ABC, Generic[V]):
 
     def sharing(self, label: str, module: "Traceable", body: "Traceable", x: V) -> V:
         """What comes out of a part in which a label stands for a module."""
-        before = self.labels
+        before, used = self.labels, self.used.get(label)
         self.labels = {**before, label: module}
         out = self.run(body, x)
         self.labels = before
         self.used.pop(label, None)
+        if used is not None:  # what the same label stands for around this part
+            self.used[label] = used
         return out
 
     def meaning(self, label: str) -> "Traceable":

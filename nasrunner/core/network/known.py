@@ -1,5 +1,6 @@
 """What is known of a space's networks before any is trained, for who chooses among them."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -34,6 +35,7 @@ class Description:
     rows_NF: np.ndarray
     is_possible_N: np.ndarray
 
+    @functools.cached_property
     def of_kinds(self) -> "Description":
         """Without the features that tell operations of a kind apart by their arguments."""
         kept = [place for place, name in enumerate(self.names) if not name.startswith(EXACT)]

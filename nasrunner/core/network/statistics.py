@@ -90,18 +90,8 @@ class _Kept(NamedTuple):
     uses: Mapping[str, Traceable]
 
 
-class _Run(NamedTuple):
-    """A part that was applied while another was traced.
-
-    Attributes:
-        part: it.
-        times: in series.
-        known: of all of them together.
-    """
-
-    part: Traceable
-    times: int
-    known: _Part
+_Run = tuple[Traceable, int, _Part]
+"""A part applied while another was traced, how often in series, and what is known of all of it."""
 
 
 class _InPlace(NamedTuple):
@@ -186,15 +176,21 @@ class Statistics:
         kept = self.parts.get((id(part), shape))
         return None if kept is None or kept.uses else kept.known
 
-    def part(self, part: Traceable, shape: InShape, of: "_Paths") -> _Part:
-        """What is known of a part of a network that is being traced."""
+    def part(self, part: Traceable, shape: InShape, of: "_Paths") -> _Part | None:
+        """What is known of a part of a network that is being traced; None: trace it there.
+
+        That is what transparent parts are for which labels matter: nearly every network has other
+        modules behind its labels, so that keeping those parts would save nothing.
+        """
         given = hashable(shape)
         key = id(part), given
         labels, kept = of.labels, self.parts.get(key)
-        if kept is None or not _is_same(kept.uses, labels):
+        if kept is None or not (part.is_transparent or _is_same(kept.uses, labels)):
             kept = self._look(part, shape, labels)
             self.keep(kept, shape)
         if kept.uses:
+            if part.is_transparent:
+                return None
             of.used.update(kept.uses)
         return kept.known
 
@@ -229,12 +225,14 @@ class Statistics:
         parameters = flops = 0
         for number, (part, times, _) in enumerate(before.runs):
             known = self.known(part, shape) or self.part(part, shape, tracer)
+            assert known is not None, "a part that is traced in place is no run"
             if not known.is_in_place:
                 return None
             if before.live >> number & 1:
                 parameters += times * known.parameters
                 flops += times * known.flops
-        return before.known._replace(parameters=parameters, flops=flops, out_shape=shape)
+        paths, counts_3K, numbers, *_ = before.known
+        return _Part(paths, counts_3K, numbers, parameters, flops, shape, is_in_place=True)
 
     def _operation(self, part: Traceable, shape: InShape) -> _Part:
         given = hashable(shape)
@@ -300,13 +298,18 @@ class Statistics:
         totals_N3 = np.full((num_rows, 3), np.nan)
         counts_N3K = np.zeros((num_rows, 3, num_kinds))
         sums_N5A = np.zeros((num_rows, 5, num_arguments))
+        by_width: dict[tuple[int, int], list[int]] = {}
         for position, row in enumerate(rows):
             if row is None:
                 counts_N3K[position] = np.nan
-                continue
-            totals_N3[position] = row.totals
-            counts_N3K[position, :, : row.counts_3K.shape[1]] = row.counts_3K
-            sums_N5A[position, :, : row.numbers_5A.shape[1]] = row.numbers_5A
+            else:
+                width = row.counts_3K.shape[1], row.numbers_5A.shape[1]
+                by_width.setdefault(width, []).append(position)
+        for (width_K, width_A), places in by_width.items():
+            alike = [row for place in places if (row := rows[place]) is not None]
+            totals_N3[places] = [row.totals for row in alike]
+            counts_N3K[places, :, :width_K] = [row.counts_3K for row in alike]
+            sums_N5A[places, :, :width_A] = [row.numbers_5A for row in alike]
         count_NA, sum_NA, least_NA, most_NA, last_NA = sums_N5A.swapaxes(0, 1)
         means_NA = sum_NA / np.maximum(count_NA, 1)
         numbers_N4A = np.stack([means_NA, -least_NA, most_NA, last_NA], axis=1)
@@ -355,6 +358,7 @@ class _Paths(Tracer[_Value]):
     ) -> None:
         super().__init__(labels)
         self.statistics = statistics
+        self.kept = statistics.parts
         self.shape = shape
         self.runs: list[_Run] = []
         self.is_in_place = type(shape) is tuple
@@ -363,25 +367,40 @@ class _Paths(Tracer[_Value]):
         return self.repeat(part, 1, x)
 
     def repeat(self, part: Traceable, times: int, x: _Value) -> _Value:
-        known = self.statistics.known(part, x.shape)
-        if known is None:
-            original = self.original(part)
-            known = self.statistics.part(original, x.shape, self)
-            if original is not part and not self.used:  # whatever labels stand for
-                self.statistics.keep(_Kept(known, part, {}), x.shape)
-            part = original
-        if times > 1 and known.out_shape != x.shape:
-            return super().repeat(part, times, x)
-        if not known.is_in_place or x.shape != self.shape:
-            self.is_in_place = False
+        shape = x.shape
+        kept = self.kept.get((id(part), shape)) if type(shape) is tuple else None
+        if kept is not None and not kept.uses:
+            known = kept.known
+        else:
+            part, found = self._found(part, shape)
+            if found is None:
+                for _ in range(times):
+                    x = part.trace(self, x)
+                return x
+            known = found
+        out_shape = known.out_shape
         if times > 1:
+            if out_shape != shape:
+                return super().repeat(part, times, x)
             known = known.repeated(times)
-        self.runs.append(_Run(part, times, known))
+        if not known.is_in_place or shape != self.shape:
+            self.is_in_place = False
+        runs = self.runs
+        runs.append((part, times, known))
         if not x.paths or not known.paths:
-            return _Value(known.out_shape, 0.0, self.statistics.no_counts_3K, 0)
-        behind = x.behind | 1 << len(self.runs) - 1
-        counts_3K = x.counts_3K + known.counts_3K
-        return _Value(known.out_shape, x.paths * known.paths, counts_3K, behind)
+            return _Value(out_shape, 0.0, self.statistics.no_counts_3K, 0)
+        behind = x.behind | 1 << len(runs) - 1
+        return _Value(out_shape, x.paths * known.paths, x.counts_3K + known.counts_3K, behind)
+
+    def _found(self, part: Traceable, shape: InShape) -> tuple[Traceable, _Part | None]:
+        """The part in the place of one, and what is known of it; None: trace it here."""
+        outer, self.used = self.used, {}
+        original = self.original(part)
+        known = self.statistics.part(original, shape, self)
+        if known is not None and original is not part and not self.used:
+            self.statistics.keep(_Kept(known, part, {}), shape)
+        self.used = {**outer, **self.used}
+        return original, known
 
     def apply(self, part: Traceable, x: _Value) -> _Value:
         return self.repeat(part, 1, x)
@@ -414,13 +433,16 @@ class _Paths(Tracer[_Value]):
 
     def summary(self, out: _Value) -> _Part:
         """What is known of the part whose output this is."""
-        live = [run.known for number, run in enumerate(self.runs) if out.behind >> number & 1]
+        live = [run[2] for number, run in enumerate(self.runs) if out.behind >> number & 1]
         is_in_place = self.is_in_place and out.shape == self.shape
         numbers: dict[int, _Number] = {}
         parameters = flops = 0
         for part in live:
             parameters += part.parameters
             flops += part.flops
+            if not numbers:
+                numbers.update(part.numbers)
+                continue
             for column, new in part.numbers.items():
                 old = numbers.get(column)
                 numbers[column] = new if old is None else _followed(old, new)

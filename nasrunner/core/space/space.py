@@ -34,6 +34,9 @@ from nasrunner.core.tracing import Tracer, V
 if TYPE_CHECKING:
     from torch import nn
 
+_FEW = 100
+"""Architectures of a module that are kept, at most."""
+
 
 @dataclass(frozen=True)
 class Space(Part):
@@ -324,7 +327,10 @@ def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
 
 
 def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
-    """The module with every decision asked, as of ``resolve``; made once where nothing is.
+    """The module with every decision asked, as of ``resolve``.
+
+    A module of few architectures is made once for each of them at each place, so that networks
+    which share a part share the object.
 
     Args:
         module: it.
@@ -335,7 +341,8 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         SpaceError: it asks what its ``decisions`` does not list.
     """
     if not module.is_closed:
-        return module.resolve(ask, at)
+        few = at.keep(module, lambda: _FewArchitectures.of(module, at))
+        return module.resolve(ask, at) if few is None else few.resolve(ask)
 
     def refuse(decision: Decision) -> int:
         raise SpaceError(
@@ -343,3 +350,54 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         )
 
     return at.keep(module, lambda: module.resolve(refuse, at))
+
+
+class _FewArchitectures:
+    """A module at its place, with each of its architectures that was asked for.
+
+    Args:
+        module: it.
+        at: where it stands.
+    """
+
+    __slots__ = ("at", "made", "module", "questions")
+
+    def __init__(self, module: Space, at: Address) -> None:
+        self.module = module
+        self.at = at
+        self.questions = tuple(questions_of(module, at))
+        self.made: dict[tuple[int, ...], Space] = {}
+
+    @classmethod
+    def of(cls, module: Space, at: Address) -> "_FewArchitectures | None":
+        """None: it has more, or says what it asks only by being resolved."""
+        if overrides_alone(type(module), "resolve", "questions") or module.size() > _FEW:
+            return None
+        return cls(module, at)
+
+    def resolve(self, ask: Choose) -> Space:
+        """The module as ``ask`` answers; it is asked each decision once."""
+        answers: Genotype = {}
+
+        def asked(decision: Decision) -> int:
+            index = answers[decision.path] = ask(decision)
+            return index
+
+        for question in self.questions:
+            question.ask(asked)
+        key = tuple(answers.values())
+        found = self.made.get(key)
+        if found is None:
+            found = self.made[key] = self.module.resolve(self._answering(answers), self.at)
+        return found
+
+    def _answering(self, answers: Genotype) -> Choose:
+        def answer(decision: Decision) -> int:
+            if decision.path not in answers:
+                raise SpaceError(
+                    f"{self.module.title()!r} asks {decision.path!r}, which its method questions "
+                    f"must yield"
+                )
+            return answers[decision.path]
+
+        return answer

@@ -67,6 +67,8 @@ class LocalSearch(Searcher):
         self._alternatives: dict[Move, list[Change]] = {}  # to an answer
         self._moves: dict[int, list[Change]] = {}  # by the key of the child they start from
         self._shuffled: dict[int, list[Change]] = {}  # by the child's index
+        self._ahead: dict[int, tuple[int, ...]] = {}
+        """Keys of a child's best neighbours, if better than it, by its key; where all are known."""
         self._starts: list[Genotype] = []  # of earlier studies, those to begin with last
 
     def suggest(self, index: int) -> Proposal:
@@ -97,7 +99,12 @@ class LocalSearch(Searcher):
 
     def learn(self, outcome: Outcome) -> None:
         proposal, reward = outcome.proposal, outcome.known_reward
-        child = self._known[self._key(proposal.genotype)] = (proposal, reward)
+        key = self._key(proposal.genotype)
+        before, child = self._known[key], (proposal, reward)
+        self._known[key] = child
+        if self._ahead and (before is None or before[1] != reward):
+            for _, difference in (*self._changes(proposal, key), (None, 0)):
+                self._ahead.pop(key + difference, None)
         if self.incumbent is None:
             self._climb_from(child)
         elif reward > self.incumbent[1]:
@@ -131,12 +138,24 @@ class LocalSearch(Searcher):
         proposal, reward = child
         self.incumbent, self.untried, self._better, self._start = child, [], None, None
         key = self._key(proposal.genotype)
+        ahead = self._ahead.get(key) if self._is_latest(key, reward) else None
+        if ahead is None:
+            self._look_around(child, key)
+        elif len(ahead) == 1:
+            self._better = self._known[ahead[0]]
+        elif ahead:
+            changes = self._in_order(proposal, self._changes(proposal, key))
+            first = next(each for _, each in changes if key + each in ahead)
+            self._better = self._known[key + first]
+
+    def _look_around(self, child: Evaluated, key: int) -> None:
+        """Lists a child's neighbours that are not known, and finds the best that is better."""
+        proposal, reward = child
         changes = self._changes(proposal, key)
         known = self._known_neighbours(key, changes)
         higher = [each[1] for each in known if each is not None and each[1] > reward]
-        if any(each is _UNSEEN for each in known) or (
-            higher and higher.count(max(higher)) > 1
-        ):  # their order matters
+        has_unseen = any(each is _UNSEEN for each in known)
+        if has_unseen or (higher and higher.count(max(higher)) > 1):  # their order matters
             changes = self._in_order(proposal, changes)
             known = self._known_neighbours(key, changes)
         for (move, _), neighbour in zip(changes, known, strict=True):
@@ -144,6 +163,18 @@ class LocalSearch(Searcher):
                 self.untried.append(move)
             elif neighbour is not None and neighbour[1] > reward:
                 self._better = _best(self._better, neighbour)
+        if not has_unseen and None not in known and self._is_latest(key, reward):
+            best = max(higher, default=None)
+            self._ahead[key] = tuple(
+                key + difference
+                for (_, difference), neighbour in zip(changes, known, strict=True)
+                if neighbour is not None and neighbour[1] == best
+            )
+
+    def _is_latest(self, key: int, reward: float) -> bool:
+        """Whether this is the reward of the child's latest training."""
+        latest = self._known[key]
+        return latest is not None and latest[1] == reward
 
     def _known_neighbours(self, key: int, changes: list[Change]) -> list[Evaluated | None]:
         return [self._known.get(key + difference, _UNSEEN) for _, difference in changes]

@@ -1,7 +1,7 @@
 """Genotypes of a conditional space as rows of numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -30,8 +30,7 @@ class Encoding:
     def __init__(self, space: Space) -> None:
         self.space = space
         self._known: dict[str, Decision] = {}
-        self._decisions: list[Decision] = []
-        self._conditional: set[str] = set()
+        self._columns = _Columns([], set())
 
     def fit(self, genotypes: Sequence[Genotype]) -> None:
         """Chooses the features."""
@@ -39,27 +38,14 @@ class Encoding:
             if not self._known.keys() >= genotype.keys():
                 self._learn(genotype)
         paths = dict.fromkeys(path for genotype in genotypes for path in genotype)
-        self._decisions = [self._known[path] for path in paths]
-        self._conditional = {path for path in paths if any(path not in g for g in genotypes)}
+        conditional = {path for path in paths if any(path not in g for g in genotypes)}
+        self._columns = _Columns([self._known[path] for path in paths], conditional)
 
     def transform(self, genotypes: Sequence[Genotype]) -> np.ndarray:
         """Features (N, F); decisions that ``fit`` has not seen are left out."""
-        paths = [decision.path for decision in self._decisions]
-        answers = [[genotype.get(path, -1) for path in paths] for genotype in genotypes]
-        answers_NP = np.array(answers).reshape(len(genotypes), len(paths))
-        blocks: list[np.ndarray] = [np.zeros((len(genotypes), 0))]
-        by_kind: dict[str, list[np.ndarray]] = {}
-        for decision, answers_N in zip(self._decisions, answers_NP.T, strict=True):
-            chosen_NO = answers_N[:, None] == np.arange(len(decision.options))
-            blocks.append(_value(decision, answers_N) if decision.is_ordered else chosen_NO)
-            if decision.path in self._conditional:
-                blocks.append(answers_N[:, None] < 0)
-            if decision.kind != decision.path:
-                by_kind.setdefault(decision.kind, []).append(chosen_NO)
-        for repeated in by_kind.values():
-            counts_NO = np.sum(repeated, axis=0)
-            blocks.append(counts_NO / np.maximum(1, counts_NO.sum(axis=1, keepdims=True)))
-        return np.concatenate(blocks, axis=1, dtype=float)
+        columns = self._columns
+        answers = [[genotype.get(path, -1) for path in columns.paths] for genotype in genotypes]
+        return columns.of(np.array(answers, dtype=int).reshape(len(genotypes), len(columns.paths)))
 
     def _learn(self, genotype: Genotype) -> None:
         def replay(decision: Decision) -> int:
@@ -69,7 +55,46 @@ class Encoding:
         self.space.walk(replay)
 
 
-def _value(decision: Decision, answers_N: np.ndarray) -> np.ndarray:
-    last = max(1, len(decision.options) - 1)
-    values_N1: np.ndarray = np.where(answers_N < 0, 0.5, answers_N / last)[:, None]
-    return math.sqrt(2) * values_N1
+class _Columns:
+    """The features of some decisions.
+
+    Args:
+        decisions: them.
+        conditional: the paths of those that are inactive in some genotypes.
+    """
+
+    def __init__(self, decisions: Sequence[Decision], conditional: Collection[str]) -> None:
+        self.paths = [decision.path for decision in decisions]
+        self.place_O: list[int] = []
+        """Of the decision of each option, all decisions' options one after the other."""
+        self.option_O: list[int] = []
+        self.order: list[int] = []
+        """Of the features, among all values, all choices and all inactivities."""
+        self.last_P = np.array([max(1, len(each.options) - 1) for each in decisions])
+        by_kind: dict[str, list[range]] = {}
+        num_decisions, num_options = len(decisions), sum(len(each.options) for each in decisions)
+        for place, decision in enumerate(decisions):
+            options = range(len(self.option_O), len(self.option_O) + len(decision.options))
+            self.place_O += [place] * len(options)
+            self.option_O += range(len(options))
+            if decision.is_ordered:
+                self.order.append(place)
+            else:
+                self.order += (num_decisions + option for option in options)
+            if decision.path in conditional:
+                self.order.append(num_decisions + num_options + place)
+            if decision.kind != decision.path:
+                by_kind.setdefault(decision.kind, []).append(options)
+        self.repeated = [np.array(options) for options in by_kind.values()]
+
+    def of(self, answers_NP: np.ndarray) -> np.ndarray:
+        """Features (N, F) of answers, -1 where a decision is inactive."""
+        is_inactive_NP = answers_NP < 0
+        values_NP = math.sqrt(2) * np.where(is_inactive_NP, 0.5, answers_NP / self.last_P)
+        is_chosen_NO = answers_NP[:, self.place_O] == np.array(self.option_O, dtype=int)
+        every = np.concatenate([values_NP, is_chosen_NO, is_inactive_NP], axis=1, dtype=float)
+        blocks = [every[:, self.order]]
+        for places in self.repeated:
+            counts_NO = is_chosen_NO[:, places].sum(axis=1)
+            blocks.append(counts_NO / np.maximum(1, counts_NO.sum(axis=1, keepdims=True)))
+        return np.concatenate(blocks, axis=1)

@@ -1,9 +1,9 @@
 """Gaussian process over the decisions of a genotype."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
@@ -12,6 +12,13 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.network.known import Description
 from nasrunner.core.space import Space
 from nasrunner.searchers.surrogates.encoding import Encoding
+from nasrunner.searchers.surrogates.kernels import (
+    Kernel,
+    KernelShape,
+    View,
+    factored,
+    log_likelihoods,
+)
 from nasrunner.searchers.surrogates.network_encoding import NetworkEncoding
 from nasrunner.searchers.surrogates.surrogate import Surrogate
 
@@ -21,7 +28,7 @@ _LEAST_SHARE = 0.01
 """Kernels that would have less of the mixture are left out of it."""
 
 _FEW = 200
-"""Up to so many children every kernel is factored; of more, those that half of them leave over."""
+"""Up to so many children every kernel is tried on all; of more, those that half leave over."""
 
 _FAR_BEHIND = 25.0
 """Nats by which a kernel must be less likely on half of the children not to be tried on all.
@@ -30,28 +37,8 @@ Those of the mixture were 24 behind at most in 1,000 fits on NAS-Bench-201, NAS-
 MLP space, 8 in nearly all.
 """
 
-
-@dataclass(frozen=True)
-class _Kernel:
-    """One kernel of the mixture, with the covariance of the children under it factored.
-
-    Attributes:
-        view: what its distances are of.
-        decay: θ.
-        noise: ν.
-        log_likelihood: of the targets, up to a constant, with the likeliest s².
-        variance: that s².
-        factor_NN: L of L Lᵀ = K + ν I, in units of s².
-        whitened_N: L⁻¹ y.
-    """
-
-    view: "View"
-    decay: float
-    noise: float
-    log_likelihood: float
-    variance: float
-    factor_NN: np.ndarray
-    whitened_N: np.ndarray
+_MARGIN = 2.0
+"""Nats that single precision may be off, for a kernel to be left out of the mixture by it."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +46,8 @@ class _Posterior:
     """One kernel, and its share of the mixture."""
 
     share: float
-    kernel: _Kernel
+    kernel: Kernel
 
-
-View = Literal["genotype", "network", "kinds", "both"]
-"""What two children are compared by."""
 
 _OF_NETWORKS: tuple[View, ...] = ("network", "kinds")
 """Views with an encoding of networks of their own."""
@@ -142,23 +126,22 @@ class GaussianProcess(Surrogate):
         seen = self._viewed(distances)
         noises = self.noises if self.noise is None else [max(self.noise, min(self.noises))]
         grid = [
-            (view, decay / max(float(distances_NN.max()), 1e-12), noise)
+            KernelShape(view, decay / max(float(distances_NN.max()), 1e-12), noise)
             for view, distances_NN in seen.items()
             for decay in self.decays
             for noise in noises
         ]
         if len(targets_N) > _FEW:
             every_other = {view: each[::2, ::2] for view, each in seen.items()}
-            halves = [half.log_likelihood for half in _factored(grid, every_other, targets_N[::2])]
-            least = max(halves) - _FAR_BEHIND
-            grid = [each for each, half in zip(grid, halves, strict=True) if half >= least]
-        kernels = _likeliest(_factored(grid, seen, targets_N))
+            grid = _within(_FAR_BEHIND, grid, every_other, targets_N[::2])
+        grid = _within(_MARGIN - math.log(_LEAST_SHARE), grid, seen, targets_N)
+        kernels = factored(grid, seen, targets_N)
         likelihoods_K = np.array([kernel.log_likelihood for kernel in kernels])
         shares_K = np.exp(likelihoods_K - likelihoods_K.max())
         shares_K[shares_K < _LEAST_SHARE * shares_K.sum()] = 0
         shares_K /= shares_K.sum()
         self._mixture = [
-            _Posterior(share, replace(kernel, factor_NN=np.ascontiguousarray(kernel.factor_NN)))
+            _Posterior(float(share), kernel)
             for share, kernel in zip(shares_K, kernels, strict=True)
             if share > 0
         ]
@@ -175,9 +158,12 @@ class GaussianProcess(Surrogate):
         seen = self._viewed({name: _distances(own, rows[name]) for name, own in self._rows.items()})
         mean_C, square_C = np.zeros(len(genotypes)), np.zeros(len(genotypes))
         for one in self._mixture:
-            kernel_NC = np.exp(-one.kernel.decay * seen[one.kernel.view])
+            shape, factor_NN = one.kernel.shape, one.kernel.factor_NN
+            kernel_NC = np.exp(-shape.decay * seen[shape.view])
             # L⁻¹ k, transposed: BLAS takes its matrices column by column
-            whitened_NC = dtrsm(1.0, one.kernel.factor_NN.T, kernel_NC.T, side=1, overwrite_b=1).T
+            whitened_NC = dtrsm(
+                1.0, factor_NN, kernel_NC.T, side=1, lower=1, trans_a=1, overwrite_b=1
+            ).T
             means_C = one.kernel.whitened_N @ whitened_NC
             left_C = np.maximum(0, 1 - (whitened_NC**2).sum(axis=0))
             mean_C += one.share * means_C
@@ -188,7 +174,7 @@ class GaussianProcess(Surrogate):
         """How much of the mixture each view has."""
         found: dict[View, float] = dict.fromkeys(self.views, 0.0)
         for one in self._mixture:
-            found[one.kernel.view] = found.get(one.kernel.view, 0.0) + one.share
+            found[one.kernel.shape.view] = found.get(one.kernel.shape.view, 0.0) + one.share
         return found
 
     def _encoded(self, genotypes: Sequence[Genotype]) -> dict[View, np.ndarray]:
@@ -211,7 +197,7 @@ class GaussianProcess(Surrogate):
         if "network" in self.views or "both" in self.views:
             found["network"] = given
         if "kinds" in self.views:
-            found["kinds"] = given.of_kinds()
+            found["kinds"] = given.of_kinds
         return found
 
     def _viewed(self, distances: Mapping[View, np.ndarray]) -> dict[View, np.ndarray]:
@@ -226,42 +212,16 @@ class GaussianProcess(Surrogate):
         return seen or {"genotype": distances["genotype"]}
 
 
-def _factored(
-    grid: Sequence[tuple["View", float, float]],
-    distances: Mapping["View", np.ndarray],
+def _within(
+    nats: float,
+    grid: Sequence[KernelShape],
+    distances: Mapping[View, np.ndarray],
     targets_N: np.ndarray,
-) -> Iterator[_Kernel]:
-    """The kernel of each view, decay and noise; those of a view and decay one after another."""
-    num_children = len(targets_N)
-    squares = float(targets_N @ targets_N)
-    bordered = np.empty((num_children + 1, num_children + 1))
-    bordered[-1, :-1] = bordered[:-1, -1] = targets_N
-    diagonal = bordered.ravel()[: -1 : num_children + 2]
-    before = None
-    for view, decay, noise in grid:
-        if before != (view, decay):
-            np.exp(-decay * distances[view], out=bordered[:-1, :-1])
-            ones_N = diagonal.copy()
-            before = view, decay
-        diagonal[:] = ones_N + noise
-        bordered[-1, -1] = 2 * squares / noise + 1  # more than yᵀ (K + ν I)⁻¹ y: positive definite
-        factor = np.linalg.cholesky(bordered)  # its last row is L⁻¹ y
-        factor_NN, whitened_N = factor[:-1, :-1], factor[-1, :-1]
-        variance = max(float(whitened_N @ whitened_N) / num_children, 1e-12)
-        log_determinant = 2 * np.log(factor_NN.diagonal()).sum()
-        log_likelihood = -0.5 * (num_children * math.log(variance) + log_determinant)
-        yield _Kernel(view, decay, noise, float(log_likelihood), variance, factor_NN, whitened_N)
-
-
-def _likeliest(kernels: Iterable[_Kernel]) -> list[_Kernel]:
-    """Those that may have enough of the mixture; of others, which are large, none is kept."""
-    kept: list[_Kernel] = []
-    least = -math.inf
-    for kernel in kernels:
-        if kernel.log_likelihood >= least:
-            kept.append(kernel)
-            least = max(least, kernel.log_likelihood + math.log(_LEAST_SHARE))
-    return kept
+) -> list[KernelShape]:
+    """The kernels that are no more than this less likely than the likeliest."""
+    likelihoods_G = log_likelihoods(grid, distances, targets_N)
+    is_kept_G = likelihoods_G >= likelihoods_G.max() - nats
+    return [shape for shape, is_kept in zip(grid, is_kept_G, strict=True) if is_kept]
 
 
 def _distances(left_NF: np.ndarray, right_CF: np.ndarray) -> np.ndarray:

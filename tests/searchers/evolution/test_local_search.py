@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nasrunner.core import Genotype, Outcome, Proposal, SearchSpace
@@ -220,6 +221,33 @@ def test_nothing_is_proposed_twice(improvement: str, num_workers: int) -> None:
 def test_a_small_space_is_exhausted_with_few_repetitions() -> None:
     loop = Loop(local_search(load_space("figure1"))).play(one_by_one(27))
     assert len({str(proposal["genotype"]) for proposal in loop.proposals}) == 24
+
+
+@pytest.mark.parametrize("improvement", ["first", "best"])
+@pytest.mark.parametrize("num_in_flight", [1, 3])
+@pytest.mark.parametrize("are_equal", [True, False])
+def test_what_is_kept_of_climbs_among_known_children_changes_none(
+    improvement: str, num_in_flight: int, are_equal: bool
+) -> None:
+    """With equal neighbours and with rewards that differ when a child is trained again."""
+    climbs = []
+    for forgets in (False, True):
+        rng = np.random.default_rng(0)
+        searcher = local_search(grid(4), improvement)
+        running: list[Proposal] = []
+        incumbents = []
+        for _ in range(200):
+            while len(running) < num_in_flight:
+                running.append(propose(searcher))
+            child = running.pop(int(rng.integers(num_in_flight)))
+            if forgets:
+                searcher._ahead.clear()
+            reward = float(sum(child.genotype.values()) % 3)
+            finish(searcher, child, reward + (0 if are_equal else float(rng.integers(2))))
+            incumbents.append((child, searcher.incumbent))
+        assert forgets or searcher._ahead
+        climbs.append(incumbents)
+    assert climbs[0] == climbs[1]
 
 
 @pytest.mark.parametrize("space", ["relu", {"affine": {"units": {"oneof": [8]}}}])

@@ -344,13 +344,13 @@ def told_of_repeats(spread: float | None, num_children: int = 20) -> Any:
 def test_the_noise_that_repeated_trainings_show_is_the_surrogates() -> None:
     surrogate, variance = told_of_repeats(spread=0.2)
     assert surrogate.noise == pytest.approx(0.01 / (variance - 0.01))
-    known = {one.kernel.noise for one in surrogate._mixture}
+    known = {one.kernel.shape.noise for one in surrogate._mixture}
     assert known == {surrogate.noise}
     surrogate, _ = told_of_repeats(spread=1e-6)
-    assert {one.kernel.noise for one in surrogate._mixture} == {min(surrogate.noises)}
+    assert {one.kernel.shape.noise for one in surrogate._mixture} == {min(surrogate.noises)}
     surrogate, _ = told_of_repeats(spread=None)
     assert surrogate.noise is None
-    assert {one.kernel.noise for one in surrogate._mixture} <= set(surrogate.noises)
+    assert {one.kernel.shape.noise for one in surrogate._mixture} <= set(surrogate.noises)
 
 
 def test_noise_as_large_as_the_rewards_differ_leaves_little_to_learn() -> None:

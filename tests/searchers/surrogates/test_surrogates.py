@@ -18,6 +18,7 @@ from nasrunner.searchers.surrogates.acquisition import (
 from nasrunner.searchers.surrogates.encoding import Encoding
 from nasrunner.searchers.surrogates.forest import Forest
 from nasrunner.searchers.surrogates.gaussian_process import GaussianProcess
+from nasrunner.searchers.surrogates.kernels import factored
 from nasrunner.searchers.surrogates.ngrams import NgramRidge, basic_modules, ngrams, ridge
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space
@@ -191,23 +192,47 @@ def test_kernels_that_half_of_the_children_leave_over_are_the_mixture_of_all(
     rewards = np.array([np.mean([i == 0 for i in g.values()]) for g in genotypes])
     targets = (rewards - rewards.mean()) / rewards.std() + rng.normal(0, noise, size=260)
     grid = {"decays": [0.5, 1.0, 2.0, 4.0, 8.0], "noises": [0.001, 0.01, 0.1, 0.4]}
-    factored, factor = list[int](), processes._factored
+    tried, log_likelihoods = list[tuple[int, int]](), processes.log_likelihoods
 
-    def counted(grid: Sequence[tuple[float, float]], *rest: np.ndarray) -> Any:
-        factored.append(len(grid))
-        return factor(grid, *rest)
+    def counted(grid: Sequence[Any], distances: Any, targets: np.ndarray) -> np.ndarray:
+        tried.append((len(grid), len(targets)))
+        return log_likelihoods(grid, distances, targets)
 
-    monkeypatch.setattr(processes, "_factored", counted)
+    monkeypatch.setattr(processes, "log_likelihoods", counted)
     predictions = []
     for few in (200, 260):
         monkeypatch.setattr(processes, "_FEW", few)
         surrogate = gaussian_process(space, **grid)
         surrogate.fit(genotypes, targets, RNG)
         predictions.append(surrogate.predict(genotypes[:20]))
-    halves, left_over, every = factored
-    assert halves == every == 20
-    assert left_over < 12
+    halves, left_over, every = tried
+    assert halves == (20, 130)
+    assert left_over[0] < 12
+    assert left_over[1] == 260
+    assert every == (20, 260)
     np.testing.assert_allclose(predictions[0], predictions[1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_children", [60, 260])
+def test_single_precision_leaves_the_mixture_as_it_is(
+    num_children: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, rng = load_space("mlp"), np.random.default_rng(0)
+    genotypes = [rollout(space, rng) for _ in range(num_children)]
+    targets = np.array([np.mean([i == 0 for i in g.values()]) for g in genotypes])
+    targets = (targets - targets.mean()) / targets.std() + rng.normal(0, 0.3, num_children)
+    grid = {"decays": [0.5, 1.0, 2.0, 4.0, 8.0], "noises": [0.001, 0.01, 0.1, 0.4]}
+
+    def in_double(grid: Sequence[Any], *others: Any) -> np.ndarray:
+        return np.array([kernel.log_likelihood for kernel in factored(grid, *others)])
+
+    predictions = []
+    for log_likelihoods in (processes.log_likelihoods, in_double):
+        monkeypatch.setattr(processes, "log_likelihoods", log_likelihoods)
+        surrogate = gaussian_process(space, **grid)
+        surrogate.fit(genotypes, targets, RNG)
+        predictions.append(surrogate.predict(genotypes[:20]))
+    np.testing.assert_array_equal(*predictions)
 
 
 # --- what all surrogates have in common
