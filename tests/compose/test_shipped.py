@@ -23,7 +23,13 @@ from nasrunner.spaces.language.writing import written
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 SEARCHERS = sorted(path.stem for path in (ROOT / "conf" / "searcher").glob("*.yaml"))
-COUNTS_EPOCHS = ("asha", "asha_stopping", "hyperband", "pbt", "successive_halving")
+FEWEST = {
+    **dict.fromkeys(("asha", "asha_stopping", "hyperband", "successive_halving"), 3),
+    "extrapolation": 6,
+    "pbt": 2,
+}
+"""Epochs that searchers need which count them."""
+
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
 
@@ -90,7 +96,7 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
         built: Searcher = construct(config["searcher"], "searcher", space=space, seed=0)
         return built
 
-    if searcher in COUNTS_EPOCHS and (config["trainer"].get("max_epochs") or 0) < 3:
+    if (config["trainer"].get("max_epochs") or 0) < FEWEST.get(searcher, 0):
         with pytest.raises(ConfigError, match=r"searcher: max_epochs must be"):
             build()
     elif searcher == "pbt" and not getattr(space, "hyperparameters", ()):

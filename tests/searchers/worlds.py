@@ -71,6 +71,7 @@ HURRY: dict[str, dict[str, Any]] = {
     "pbt": {"max_epochs": 100, "population_size": 6},
     "asha": {"max_epochs": 9, "num_brackets": 2},
     "asha_stopping": {"max_epochs": 9, "metric": "val_accuracy", "mode": "max"},
+    "extrapolation": {"max_epochs": 9, "metric": "val_accuracy", "mode": "max"},
     "median_stopping": {"metric": "val_accuracy", "mode": "max"},
     "hyperband": {"max_epochs": 4, "eta": 2},
     "successive_halving": {"max_epochs": 9, "num_children": 9},
@@ -81,6 +82,7 @@ HURRY: dict[str, dict[str, Any]] = {
 WRAPPERS = (
     "asha",
     "asha_stopping",
+    "extrapolation",
     "filter",
     "hyperband",
     "median_stopping",

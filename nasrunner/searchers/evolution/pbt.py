@@ -35,7 +35,7 @@ class Paused:
     reward: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trainee:
     """A member of the population.
 

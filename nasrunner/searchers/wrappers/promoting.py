@@ -16,7 +16,7 @@ _PROMOTES = "promotes"
 """The note of a training anew: whom it promotes."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Climber:
     """A child that climbs rungs.
 
@@ -124,7 +124,8 @@ class Promoting(Wrapper):
         first = self._first_of[proposal.index]
         climber = self._climbers[first]
         if outcome.status in ("completed", "paused", "stopped"):
-            climber.last = self._outer_of[climber.inner] = proposal.index
+            self._climbers[first] = dataclasses.replace(climber, last=proposal.index)
+            self._outer_of[climber.inner] = proposal.index
             identity = self.identity_of(proposal.genotype)
             inside = Proposal(climber.inner, proposal.genotype, identity=identity)
             self.inner.revise(dataclasses.replace(outcome, proposal=inside))
