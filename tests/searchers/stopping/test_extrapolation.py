@@ -136,5 +136,5 @@ def test_children_are_looked_at_as_often_as_is_said() -> None:
 def test_a_training_of_few_epochs_is_refused() -> None:
     with pytest.raises(ValueError, match="max_epochs must be more than min_epochs=5, or no child"):
         made(max_epochs=5)
-    with pytest.raises(ValueError, match="got None; it is trainer.max_epochs by default"):
+    with pytest.raises(ValueError, match=r"got None; it is trainer.max_epochs by default"):
         made(max_epochs=None)

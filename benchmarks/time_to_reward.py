@@ -1,0 +1,159 @@
+"""How long searches take to the reward of 64 random children that are trained through.
+
+    NASRUNNER_DATA=… python benchmarks/time_to_reward.py --world mlp --seeds 8
+    NASRUNNER_DATA=… python benchmarks/time_to_reward.py --world cnn --seeds 5
+
+On 2,000 images of MNIST, with real training, one child at a time. First each seed trains so many
+random architectures of the space through; the goal is the median of the seeds' best rewards, and
+the unit the mean training time of such a search. Then every searcher, random search among them,
+searches with seeds of its own until a child that was trained to its end reaches the goal, or until
+it has trained four times as many epochs as the random searches. A search that did not reach it
+counts with what it has spent, so that its row is a lower bound; the last column says how many did.
+
+A cell is the mean over seeds with a 95 % interval (percentiles of 10,000 bootstraps over seeds), as
+a share of the unit: of the seconds of training, and of the epochs.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+# S = seeds
+
+WORLDS = {
+    "mlp": ("space=mlp", "trainer.max_epochs=27"),
+    "cnn": ("space=small_cnn", "trainer.max_epochs=9"),
+}
+ON_MNIST = (
+    "data=mnist",
+    "data.validation_examples=58000",  # leaves 2,000 to train on
+    "trainer.limit_val_batches=2",  # 4,096 images
+    "executor=serial",
+    "tracker=none",
+    "max_failures=null",
+)
+SEARCHERS = {
+    "random": ("searcher=random",),
+    "smbo": ("searcher=smbo",),
+    "asha": ("searcher=asha",),
+    "asha around smbo": ("searcher=asha", "searcher@searcher.searcher=smbo"),
+    "asha around evolution": (
+        "searcher=asha",
+        "searcher@searcher.searcher=evolution",
+        "searcher.searcher.population_size=20",
+        "searcher.searcher.tournament_size=5",
+    ),
+    "hyperband": ("searcher=hyperband",),
+    "asha_stopping around smbo": ("searcher=asha_stopping", "searcher@searcher.searcher=smbo"),
+    "median_stopping around smbo": ("searcher=median_stopping", "searcher@searcher.searcher=smbo"),
+}
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a search took.
+
+    Attributes:
+        training_s: seconds of training.
+        epochs: that it trained.
+        best: the best reward of a child that was trained to its end; None: there is none.
+        is_there: whether it reached the goal.
+    """
+
+    training_s: float
+    epochs: float
+    best: float | None
+    is_there: bool
+
+
+def searched(world: str, arguments: tuple[str, ...], seed: int) -> Spent:
+    """Runs one search in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "nasrunner", *WORLDS[world], *ON_MNIST, *arguments]
+        command += [f"seed={seed}", f"hydra.run.dir={folder}/study"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+        summary = json.loads((Path(folder) / "study" / "summary.json").read_text())
+        lines = (Path(folder) / "study" / "ledger.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines]
+    trained = {
+        e["index"]: e["metrics"].get("epochs", 0.0) for e in events if e["event"] == "outcome"
+    }
+    reused = {
+        e["index"] for e in events if e["event"] == "outcome" and e["reused_from"] is not None
+    }
+    before = {
+        e["index"]: sum(trained[s["child"]] for s in e.get("sources", ()))
+        for e in events
+        if e["event"] == "proposed"
+    }
+    epochs = sum(n - before[index] for index, n in trained.items() if index not in reused)
+    best = max((each["reward"] for each in summary["best"] if "epochs" not in each), default=None)
+    return Spent(summary["cost_s"], epochs, best, summary["reason"].startswith("target_reward"))
+
+
+def shown(shares_S: np.ndarray, rng: np.random.Generator) -> str:
+    """The mean and its interval."""
+    draws = rng.choice(shares_S, (10_000, len(shares_S))).mean(axis=1)
+    low, high = np.percentile(draws, (2.5, 97.5))
+    return f"{shares_S.mean():.2f} [{low:.2f}, {high:.2f}]"
+
+
+def main() -> None:
+    """Searches, and prints the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--world", choices=WORLDS, default="mlp")
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--children", type=int, default=64, help="of the random searches")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=list(SEARCHERS))
+    given = parser.parse_args()
+    epochs = int(WORLDS[given.world][1].partition("=")[2])
+    seeds = range(given.seeds)
+    with ThreadPoolExecutor(given.processes) as pool:
+        first = ("searcher=random", f"max_children={given.children}")
+        units = list(pool.map(partial(searched, given.world, first), seeds))
+        goal = float(np.median([unit.best for unit in units if unit.best is not None]))
+        unit_s = float(np.mean([unit.training_s for unit in units]))
+        unit_epochs = given.children * epochs
+        print(
+            f"{given.world}: the best of {given.children} random children is {100 * goal:.2f} % "
+            f"(median of {given.seeds} seeds), which took {unit_s:.1f} s of training\n\n"
+            f"| searcher | training time | epochs | reached by |\n|---|---|---|---|",
+            flush=True,
+        )
+        rng = np.random.default_rng(0)
+        for name in given.searchers:
+            most = (
+                "max_children=null",
+                f"max_epochs_total={4 * unit_epochs}",
+                f"target_reward={goal}",
+                *SEARCHERS[name],
+            )
+            others = range(1000, 1000 + given.seeds)
+            found = list(pool.map(partial(searched, given.world, most), others))
+            seconds_S = np.array([each.training_s for each in found]) / unit_s
+            epochs_S = np.array([each.epochs for each in found]) / unit_epochs
+            there = sum(each.is_there for each in found)
+            print(
+                f"| {name} | {shown(seconds_S, rng)} | {shown(epochs_S, rng)} | "
+                f"{there} of {given.seeds} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
