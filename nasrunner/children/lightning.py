@@ -31,6 +31,9 @@ from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.shapes import as_in_shape
 
+_EPOCHS = ("trainer", "trainer.max_epochs")
+"""The keys that say how many epochs a training has."""
+
 
 class LightningTrainer:
     """Trains each child with Lightning; see ``ChildTrainer`` for who calls what.
@@ -162,8 +165,10 @@ class LightningTrainer:
 
     def most_epochs(self, proposal: Proposal) -> int | None:
         config = reduced(self.config, proposal.fidelity)
-        if self.space.hyperparameters:
+        if proposal.genotype and self.space.hyperparameters:
             config = applied(config, self.space.freeze(proposal.genotype).hyperparameters)
+        elif any(key in _EPOCHS for key, _ in self.space.hyperparameters):
+            return None  # an example of what a searcher asks for, which has no answers
         epochs = config["trainer"].get("max_epochs")
         return epochs if isinstance(epochs, int) and epochs > 0 else None
 

@@ -34,7 +34,7 @@ from nasrunner.study.keeping import Keeping
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.listening import Listener
 from nasrunner.study.proposals.budget import Budget
-from nasrunner.study.proposals.checking import check_proposal
+from nasrunner.study.proposals.checking import check_example, check_proposal
 from nasrunner.study.proposals.effort import Effort
 from nasrunner.study.proposals.epochs import Epochs
 from nasrunner.study.proposals.identity import identified
@@ -121,9 +121,8 @@ class Study:
                 f"searcher: {type(searcher).__name__} stops children by what they report while "
                 f"they train, and those of {type(trainer).__name__} report nothing as configured"
             )
-        for proposal in searcher.asks_for:
-            if not proposal.is_prediction:
-                trainer.check(proposal)
+        for example in searcher.asks_for:
+            check_example(example, trainer, type(searcher).__name__)
         if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
             raise ConfigError(
                 f"searcher: {type(searcher).__name__} asks for estimates of {lacking[0]}, and "
@@ -351,7 +350,7 @@ class Study:
         )
 
     def _is_ready(self) -> bool:
-        if self.searcher.is_ready:
+        if self._searching.asked(lambda searcher: searcher.is_ready):
             return True
         if not self.state.in_flight:
             raise NasRunnerError(

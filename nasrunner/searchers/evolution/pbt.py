@@ -186,7 +186,7 @@ class PopulationBasedTraining(Searcher):
         number = self._member_of(proposal)
         if number is None:
             return
-        if outcome.status == "failed":
+        if outcome.status in ("failed", "invalid"):  # its reward is the rules'
             self.forget(proposal)
             return
         last = proposal.index if outcome.reused_from is None else outcome.reused_from

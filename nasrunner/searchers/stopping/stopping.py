@@ -1,10 +1,12 @@
 """The base of searchers that stop another one's children while they train."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
 from nasrunner.core.annotations import Seed
+from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -33,6 +35,7 @@ class Stopping(Wrapper):
 
     Raises:
         ValueError: ``metric`` or ``mode`` is null, as with a reward that names none.
+        ConfigError: once the first child has ended: it has not measured ``metric``.
     """
 
     passes_on = ("kind=estimate", "weights", "until", "training", "fidelity")
@@ -57,6 +60,7 @@ class Stopping(Wrapper):
         self.sign = 1.0 if mode == "max" else -1.0
         self.min_epochs = min_epochs
         self.curves: dict[int, dict[int, float]] = {}
+        self._measured: set[str] = set()  # the names of all that children have reported
 
     @property
     def is_ready(self) -> bool:
@@ -81,6 +85,7 @@ class Stopping(Wrapper):
             self.curves[proposal.index] = {} if source is None else dict(self.curves[source])
 
     def learn(self, outcome: Outcome) -> None:
+        self._check_measured(outcome)
         self._pass_on(outcome)
         self.ended(outcome)
 
@@ -94,15 +99,31 @@ class Stopping(Wrapper):
     def report(self, report: Report) -> None:
         if self.inner.listens:
             super().report(report)
+        self._measured.update(report.metrics)
         value = report.metrics.get(self.metric)
-        if value is not None:
-            self.curves[report.index][report.epoch] = self.sign * value
+        if value is not None:  # one that is not a number compares with nothing, and is the worst
+            signed = -math.inf if math.isnan(value) else self.sign * value
+            self.curves[report.index][report.epoch] = signed
 
     def should_stop(self, index: int) -> bool:
         if self.inner.listens and super().should_stop(index):
             return True
         curve = self.curves[index]
         return bool(curve) and max(curve) >= self.min_epochs and self.is_hopeless(index)
+
+    def _check_measured(self, outcome: Outcome) -> None:
+        """Refuses a metric that a child, trained as far as was asked, has not measured at all.
+
+        Raises:
+            ConfigError: says what children measure.
+        """
+        is_trained = outcome.status in ("completed", "paused") and outcome.reused_from is None
+        if is_trained and self._measured and self.metric not in self._measured:
+            told = suggest(self.metric, self._measured)
+            raise ConfigError(
+                f"searcher: {type(self).__name__} compares children by metric={self.metric}, which "
+                f"they do not measure; {told}"
+            )
 
     def ended(self, outcome: Outcome) -> None:
         """Takes notice of what became of a child."""

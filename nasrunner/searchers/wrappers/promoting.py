@@ -1,9 +1,8 @@
 """The base of searchers that train children a little, and the best of them further."""
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.records import Outcome, Proposal, Source
@@ -73,12 +72,19 @@ class Promoting(Wrapper):
 
     @property
     def is_ready(self) -> bool:
-        return self.inner.is_ready or self._due(is_closed=False) is not None
+        if self._due(is_closed=False) is not None:
+            return True
+        if self.inner.repeats or not self.inner.is_ready or not self.pending:
+            return self.inner.is_ready
+        # What runs may go on where the inner searcher has no more to propose.
+        return self._suggestion() is not None or self._due(is_closed=True) is not None
 
     def suggest(self, index: int) -> Proposal | None:
         if (due := self._due(is_closed=False)) is not None:
             return self._promotion(index, *due)
         proposal = self._suggestion() if self.inner.is_ready else None
+        if proposal is None and (due := self._due(is_closed=self.inner.is_ready)) is not None:
+            return self._promotion(index, *due)
         if proposal is None or proposal.kind != "train":
             return proposal
         return self.rungs.asked(proposal, self._bracket_of_next().first)
@@ -119,16 +125,13 @@ class Promoting(Wrapper):
         self._climb(outcome)
 
     def revise(self, outcome: Outcome) -> None:
-        self._suggested = None
         proposal = outcome.proposal
         first = self._first_of[proposal.index]
         climber = self._climbers[first]
         if outcome.status in ("completed", "paused", "stopped"):
-            self._climbers[first] = dataclasses.replace(climber, last=proposal.index)
+            self._climbers[first] = replace(climber, last=proposal.index)
             self._outer_of[climber.inner] = proposal.index
-            identity = self.identity_of(proposal.genotype)
-            inside = Proposal(climber.inner, proposal.genotype, identity=identity)
-            self.inner.revise(dataclasses.replace(outcome, proposal=inside))
+            super().revise(outcome)
         self._climb(outcome)
 
     def forget(self, proposal: Proposal) -> None:

@@ -1,6 +1,7 @@
 """The base of searchers around another searcher."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report, Source
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+
+_KEY = re.compile(r"(?<![\w.])searcher\.")
+"""Where a key of a searcher begins in its advice."""
 
 _LEGAL = "legal are searchers of trainings from first weights to their ends"
 
@@ -54,6 +58,9 @@ class Wrapper(Searcher):
     def register(self, proposal: Proposal) -> None:
         self._suggested = None
         super().register(proposal)
+
+    def revise(self, outcome: Outcome) -> None:
+        self._pass_on(outcome)
 
     def see(self, networks: Networks) -> None:
         super().see(networks)
@@ -99,7 +106,7 @@ class Wrapper(Searcher):
 
     def advice(self, max_children: int | None) -> str | None:
         advice = self.inner.advice(max_children)
-        return advice and advice.replace("searcher.", "searcher.searcher.")  # where its keys are
+        return advice and _KEY.sub("searcher.searcher.", advice)  # where its keys are
 
     def _suggestion(self) -> Proposal | None:
         """Returns what the inner searcher would propose now, with the indices of this one.
@@ -146,10 +153,17 @@ class Wrapper(Searcher):
         return inner
 
     def _pass_on(self, outcome: Outcome) -> None:
-        """Tells the inner searcher the outcome of a proposal that entered it."""
+        """Tells the inner searcher the outcome of a proposal that entered it.
+
+        An outcome of what was trained further than it asked for revises the one that it learnt.
+        """
         self._suggested = None
-        inside = self.inner.pending[self._inner_of[outcome.proposal.index]]
-        self.inner.observe(dataclasses.replace(outcome, proposal=inside))
+        inner, genotype = self._inner_of[outcome.proposal.index], outcome.proposal.genotype
+        if (inside := self.inner.pending.get(inner)) is not None:
+            self.inner.observe(dataclasses.replace(outcome, proposal=inside))
+            return
+        inside = Proposal(inner, genotype, identity=self.identity_of(genotype))
+        self.inner.revise(dataclasses.replace(outcome, proposal=inside))
 
     def _drop(self, inner: int) -> None:
         """Tells the inner searcher that a proposal of its own has no reward."""

@@ -2,7 +2,35 @@
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.records import MEASURED, Proposal, Source
+
+
+def check_example(example: Proposal, trainer: ChildTrainer, searcher: str) -> None:
+    """Refuses a searcher that asks for what the trainer does not do.
+
+    Args:
+        example: of what it asks for, see ``Searcher.asks_for``.
+        trainer: the study's.
+        searcher: whose proposals these are, for the error.
+
+    Raises:
+        ConfigError: the trainer says so, or a part of a training would be all of it.
+    """
+    if example.is_prediction:
+        return
+    trainer.check(example)
+    if not example.until and not example.fidelity:
+        return
+    asked = f"until={example.until}" if example.until else f"fidelity={dict(example.fidelity)}"
+    least, most = trainer.most_epochs(example), trainer.most_epochs(Proposal(0, {}))
+    is_longer = bool(least and most and least > most)
+    if is_longer or not trainer.plainest(example).asked:
+        more = f"more than the {most} epochs" if is_longer else "all"
+        raise ConfigError(
+            f"searcher: {searcher} asks for a part of a training with {asked}, which is {more} of "
+            "it as configured; legal is less than that"
+        )
 
 
 def check_proposal(proposal: Proposal, state: StudyState, searcher: str) -> None:

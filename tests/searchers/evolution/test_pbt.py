@@ -129,6 +129,16 @@ def test_a_member_that_fails_goes_on_as_a_copy_or_begins_anew() -> None:
     assert again.continues == 5  # the best of those that came as far
 
 
+def test_an_impossible_network_is_no_member() -> None:
+    """By the study's rules a searcher may be told a reward of it."""
+    searcher = pbt(population_size=2, truncation=0.5)(space=searched(), seed=0)
+    first, second = searcher.propose(), searcher.propose()
+    ended(searcher, first, 0.5)
+    searcher.observe(Outcome(second, "invalid", 0.5))
+    anew = searcher.propose()
+    assert (anew.sources, anew.notes["member"]) == ((), 2)
+
+
 def test_what_is_gone_on_with_is_needed() -> None:
     searcher = begun([0.3, 0.5, 0.1, 0.4, 0.2])
     assert set(searcher.needs()) == {0, 1, 2, 3, 4}

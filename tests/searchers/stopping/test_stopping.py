@@ -212,3 +212,24 @@ def test_a_study_that_stops_children_trains_less(tmp_path: Path) -> None:
     assert "whole trainings" in summary.about_ends
     best = {each["index"] for each in summary.best}
     assert best.isdisjoint(event["index"] for event in stopped)
+
+
+@pytest.mark.parametrize("make", [median, asha])
+def test_a_metric_that_no_child_measures_is_refused_when_the_first_has_ended(
+    tmp_path: Path, make: Any
+) -> None:
+    study = run(tmp_path, make(metric="val_acuracy"))
+    with pytest.raises(
+        ConfigError, match="by metric=val_acuracy, which they do not measure; did you mean 'val_acc"
+    ):
+        study.run()
+    assert len(events(tmp_path, "outcome")) == 1
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("make", [functools.partial(median, min_children=1), asha])
+def test_what_is_not_a_number_is_worse_than_any(make: Any, mode: str) -> None:
+    searcher = make(mode=mode)(space=chain(), seed=0)
+    curve_of(searcher, [0.5] * EPOCHS, mode)
+    assert len(curve_of(searcher, [float("nan")] * EPOCHS, mode)[1]) == 1
+    assert len(curve_of(searcher, [0.5] * EPOCHS, mode)[1]) == EPOCHS

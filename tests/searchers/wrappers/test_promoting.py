@@ -11,7 +11,9 @@ import pytest
 
 from nasrunner.core import ConfigError, Outcome, Proposal, Searcher, Source
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.stopping.median_stopping import MedianStopping
 from nasrunner.searchers.wrappers.asha import Asha
 from nasrunner.searchers.wrappers.filter import Filter
 from nasrunner.searchers.wrappers.hyperband import Hyperband
@@ -44,6 +46,13 @@ def halving(**changes: Any) -> Callable[..., SuccessiveHalving]:
     arguments = {"searcher": SMALL, "num_children": 8, **LENGTHS, **changes}
     return functools.partial(SuccessiveHalving, **arguments)
 
+
+NEVER_STOPS: dict[str, Any] = {
+    "metric": METRIC,
+    "mode": "max",
+    "min_epochs": EPOCHS,
+    "min_children": 50,
+}
 
 KINDS: dict[str, Callable[..., Searcher]] = {
     "asha": asha(),
@@ -240,6 +249,54 @@ def test_the_inner_searcher_revises_what_was_trained_further() -> None:
     assert revised == [(1, "completed", 0.7), (2, "completed", 0.8)]
 
 
+@pytest.mark.parametrize(
+    "between",
+    [
+        functools.partial(MedianStopping, **NEVER_STOPS),
+        functools.partial(Filter, num_estimates=1, num_trained=1, proxy=None, surrogate=None),
+    ],
+)
+def test_a_wrapper_between_passes_revisions_on(between: Any, tmp_path: Path) -> None:
+    learnt: list[int] = []
+    revised: list[tuple[int, str]] = []
+
+    class Revising(RandomSearch):
+        def learn(self, outcome: Outcome) -> None:
+            learnt.append(outcome.proposal.index)
+
+        def revise(self, outcome: Outcome) -> None:
+            revised.append((outcome.proposal.index, outcome.status))
+
+    run(tmp_path, asha(searcher=functools.partial(between, searcher=Revising)), 3).run()
+    continued = [event for event in events(tmp_path, "proposed") if sources(event)]
+    assert len(revised) == len(continued) > 0
+    assert {index for index, _ in revised} <= set(learnt)
+    assert {status for _, status in revised} == {"paused", "completed"}
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize(
+    ("make", "num_whole"),
+    [(halving(num_children=8), 2), (halving(num_children=16), 2), (hyperband(), 4)],
+)
+def test_a_bracket_goes_on_where_the_inner_searcher_has_no_more(
+    tmp_path: Path, slots: int, make: Any, num_whole: int
+) -> None:
+    made = functools.partial(make, searcher=ExhaustiveSearch)
+    study = Run(
+        tmp_path,
+        space := chain(2, 3),
+        with_rules(max_children=100),
+        made,
+        executor=ToyExecutor(slots),
+        trainer=EpochsTrainer(space),
+    )
+    summary = study.run()
+    assert sum(not sources(event) for event in events(tmp_path, "proposed")) == 9
+    assert summary.num_full >= num_whole
+    assert summary.reason == "the space is exhausted"
+
+
 def test_who_was_promoted_or_left_behind_is_not_needed() -> None:
     searcher = halving(num_children=4, rungs=[1], searcher=RandomSearch)(space=chain(), seed=0)
     proposals = [searcher.propose() for _ in range(4)]
@@ -344,6 +401,17 @@ def test_a_summary_says_what_was_saved_and_how_well_rungs_rank(tmp_path: Path) -
     ]
 
 
+def test_advice_names_the_keys_of_the_searcher_that_gives_it() -> None:
+    around = asha(
+        rungs=[1],
+        num_brackets=2,
+        searcher=functools.partial(MedianStopping, searcher=SMALL, **NEVER_STOPS),
+    )
+    told = around(space=chain(), seed=0).advice(1) or ""
+    assert "searcher.searcher.searcher.population_size" in told
+    assert "searcher.searcher.searcher.searcher" not in told
+
+
 # What is refused
 
 
@@ -404,6 +472,29 @@ def test_a_trainer_that_pauses_nothing_is_refused_before_anything_is_recorded(
 
     with pytest.raises(ConfigError, match="a table pauses nothing"):
         Run(tmp_path, searcher=asha(), trainer=Table(chain()))
+    assert not (tmp_path / "ledger.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({"max_epochs": 4 * EPOCHS}, r"until=8, which is all of it"),
+        ({"rungs": [1, EPOCHS], "max_epochs": None}, r"until=6, which is all of it"),
+        (
+            {"fidelity": {"trainer.max_epochs": [1, EPOCHS]}},
+            r"fidelity=\{'trainer.max_epochs': 6\}, which is all of it",
+        ),
+        (
+            {"fidelity": {"trainer.max_epochs": [1, 8]}},
+            r"fidelity=\{'trainer.max_epochs': 8\}, which is more than the 6 epochs of it",
+        ),
+    ],
+)
+def test_a_rung_at_the_end_of_a_training_is_refused_before_anything_is_recorded(
+    tmp_path: Path, changes: dict[str, Any], asked: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"Asha asks for a part of a training with {asked}"):
+        run(tmp_path, asha(**changes))
     assert not (tmp_path / "ledger.jsonl").read_text()
 
 
