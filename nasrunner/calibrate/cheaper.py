@@ -161,9 +161,9 @@ def trained_at(
     name = name_of(asked)
     own = folder / FOLDER / name
     if (own / "ledger.jsonl").is_file():
-        studies.go_on(own)
+        studies.go_on(own, folder)
     else:
-        studies.run(_config_at(asked, config, sample, name), own)
+        studies.run(_config_at(asked, config, sample, name), own, folder)
     found = {each.proposal.hash: each for each in studies.read(own).state.outcomes.values()}
     values, costs, reasons = {}, [], []
     for place, full in enumerate(sample):

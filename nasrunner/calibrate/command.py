@@ -89,7 +89,7 @@ def _calibrate(arguments: CalibrateArguments) -> None:
         for name, ranking in rankings.items()
     }
     show(found, len(sample), training_s)
-    best = cheapest(found, arguments.bound)
+    best = cheapest(found, arguments.bound, training_s)
     summary: dict[str, Any] = {"num_children": len(sample), "training_s": training_s}
     summary |= {"bound": arguments.bound, "recommended": best}
     for path in write(folder, arguments.what, found, summary):
@@ -110,7 +110,7 @@ def _recommend(
         )
         return
     sys.stdout.write(f"the cheapest ranking {above}: {best}\n")
-    if (rung := cheapest(trained_alone(found), arguments.bound)) is not None:
+    if (rung := cheapest(trained_alone(found), arguments.bound, training_s)) is not None:
         conf = write_option(folder, found, rung, training_s)
         command = command_with(conf, arguments.overrides)
         sys.stdout.write(f"a search with rungs from {rung} on: {printable(command)}\n")
@@ -259,6 +259,11 @@ def _cheaper(
     for name, numbers in given.items():
         for number in numbers:
             found |= [trained_at((name, number), config, study.folder, sample, studies)]
+    if not found and arguments.what == "fidelities":
+        raise ConfigError(
+            f"what=fidelities: trainings of {type(trainer).__name__} have no usual parts or "
+            "cheaper ones as configured; fidelities={...} says which to compare"
+        )
     return found
 
 

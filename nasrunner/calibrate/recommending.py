@@ -17,9 +17,15 @@ OPTION = "calibrated"
 """What the searcher's option is called: ``searcher=calibrated``."""
 
 
-def cheapest(found: Found, bound: float) -> str | None:
-    """The cheapest ranking whose interval begins above a bound; None: there is none."""
-    good = [name for name, (_, each) in found.items() if each.low > bound]
+def cheapest(found: Found, bound: float, training_s: float) -> str | None:
+    """The cheapest ranking whose interval begins above a bound; None: there is none.
+
+    Args:
+        found: all rankings.
+        bound: of Kendall's tau.
+        training_s: what a full training costs, which it must be below.
+    """
+    good = [n for n, (own, each) in found.items() if each.low > bound and own.cost_s < training_s]
     return min(good, key=lambda name: found[name][0].cost_s, default=None)
 
 

@@ -10,6 +10,7 @@ from nasrunner.compose.saved import STUDY_GROUPS, saved_config
 from nasrunner.compose.trust import GROUPS
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import NasRunnerError
+from nasrunner.core.screen.commands import short
 from nasrunner.recorded import RecordedStudy, read_study
 
 
@@ -25,8 +26,13 @@ class Studies:
     trust: bool
     tell: Callable[[str], object]
 
-    def run(self, config: dict[str, Any], folder: Path) -> None:
+    def run(self, config: dict[str, Any], folder: Path, whole: Path | None = None) -> None:
         """Runs a study, or goes on with the one in its folder.
+
+        Args:
+            config: the study's.
+            folder: its folder.
+            whole: the folder that the command is to go on with; None: the same.
 
         Raises:
             NasRunnerError: it has failed, or was stopped.
@@ -35,12 +41,17 @@ class Studies:
         if summary.failure is not None:
             raise NasRunnerError(f"{folder}: {summary.failure}")
         if summary.reason == "interrupted":
-            raise NasRunnerError("stopped; go on with nasrunner-calibrate from=… what=…")
+            again = f"nasrunner-calibrate from={short(whole or folder)} what=…"
+            raise NasRunnerError(f"stopped; go on with {again}")
 
-    def go_on(self, folder: Path) -> None:
-        """Goes on with a study that was broken off; leaves one that has ended as it is."""
+    def go_on(self, folder: Path, whole: Path | None = None) -> None:
+        """Goes on with a study that was broken off; leaves one that has ended as it is.
+
+        Args:
+            folder, whole: as of ``run``.
+        """
         if self.read(folder).reason in (None, "interrupted"):
-            self.run(self.config(folder), folder)
+            self.run(self.config(folder), folder, whole)
 
     def config(self, folder: Path) -> dict[str, Any]:
         """The configuration that a study in a folder would be gone on with."""

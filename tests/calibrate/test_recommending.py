@@ -36,13 +36,14 @@ RANKINGS = found(
 
 
 def test_the_cheapest_above_the_bound_is_recommended() -> None:
-    assert cheapest(RANKINGS, 0.5) == "synflow"
-    assert cheapest(trained_alone(RANKINGS), 0.2) == "until=1"
-    assert cheapest(trained_alone(RANKINGS), 0.5) == "data=0.1"
-    assert cheapest(trained_alone(RANKINGS), 0.7) == "until=9"
-    assert cheapest(RANKINGS, 0.8) is None
+    assert cheapest(RANKINGS, 0.5, 20.0) == "synflow"
+    assert cheapest(trained_alone(RANKINGS), 0.2, 20.0) == "until=1"
+    assert cheapest(trained_alone(RANKINGS), 0.5, 20.0) == "data=0.1"
+    assert cheapest(trained_alone(RANKINGS), 0.7, 20.0) == "until=9"
+    assert cheapest(RANKINGS, 0.8, 20.0) is None
+    assert cheapest(trained_alone(RANKINGS), 0.7, 9.0) is None  # as expensive as a full training
     unknown = {"flops": (CheapRanking([], 0.0), Agreement(*[float("nan")] * 4))}
-    assert cheapest(unknown, -1.0) is None
+    assert cheapest(unknown, -1.0, 20.0) is None
 
 
 @pytest.mark.parametrize(
