@@ -1,27 +1,41 @@
 """The arguments of ``nasrunner-calibrate``: key=value, as everywhere in the project."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
+
 from nasrunner.command_line import truth
+from nasrunner.core.annotations import fits
 from nasrunner.core.errors import ConfigError, suggest
 
 HELP = """\
 nasrunner-calibrate trains a random sample of a space for real, and tells how well cheap rankings
-agree with the rewards: Kendall's tau with 95 % intervals over children, Spearman's rho, and costs.
+agree with the rewards: Kendall's tau with 95 % intervals over children, Spearman's rho, and costs;
+and which is the cheapest that agrees well enough.
 
   nasrunner-calibrate space=mlp data=mnist what=predictors
   nasrunner-calibrate space=small_cnn data=mnist what=proxies num_children=50 trainer.max_epochs=3
+  nasrunner-calibrate space=mlp data=mnist what=fidelities 'fidelities={data: [0.1], width: [0.5]}'
   nasrunner-calibrate space=nasbench201 data=cifar10 trainer=nasbench201 what=predictors
   nasrunner-calibrate from=outputs/calibration/2026-01-31_12-00-00-000000 what=proxies
 
   what=predictors   surrogates, which predict children that they were not fitted to, beside
                     parameters and FLOPs alone; what=proxies: scores of networks with their first
-                    weights on one training batch
+                    weights on one training batch; what=fidelities: the first epochs of the same
+                    trainings (until=), and trainings anew with fewer epochs, fewer examples,
+                    narrower networks and smaller images; what=all: all of these
   num_children=30   architectures of the sample, >= 5
+  fidelities={...}  names or keys of fidelities with their numbers, instead of the usual ones;
+                    each trains the sample once more, in fidelities/<name> of the study's folder
+  bound=0.5         recommended is the cheapest ranking whose interval begins above this; of
+                    cheaper trainings, also as an option of searchers in conf/ of the study's folder
   from=...          a study's folder instead of a space: it goes on if it was broken off, and what
                     it has trained is the sample; the other what= needs no further training
   to=...            the study's folder; without it outputs/calibration/<time>
@@ -32,11 +46,12 @@ All else is as for nasrunner: groups, values, experiments. The table is also wri
 calibration-<what>.csv and .json in the study's folder.
 """
 
-What = Literal["predictors", "proxies"]
+What = Literal["predictors", "proxies", "fidelities", "all"]
 
-_OWN = ("what", "num_children", "from", "to", "trust")
+_OWN = ("what", "num_children", "fidelities", "bound", "from", "to", "trust")
 _CONFIG_DIR = "--config-dir"
 FEWEST = 5
+_USUAL_BOUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,8 @@ class CalibrateArguments:
     Attributes:
         what: which cheap rankings are measured.
         num_children: of the sample; None: not given.
+        fidelities: name or key -> numbers; None: the usual ones.
+        bound: what the interval of a recommended ranking is above.
         source: a study's folder; None: a sample is drawn.
         to: the folder of the study; None: the usual one.
         trust: whether a stranger's study is taken with all that it names.
@@ -55,6 +72,8 @@ class CalibrateArguments:
 
     what: What
     num_children: int | None
+    fidelities: Mapping[str, Sequence[float]] | None
+    bound: float
     source: Path | None
     to: Path | None
     trust: bool
@@ -85,7 +104,7 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
         own[key] = value
     legal: tuple[What, ...] = get_args(What)
     if "what" not in own:
-        raise ConfigError(f"what= is needed: {' or '.join(legal)}")
+        raise ConfigError(f"what= is needed: {', '.join(legal[:-1])} or {legal[-1]}")
     what = next((each for each in legal if each == own["what"]), None)
     if what is None:
         raise ConfigError(f"there is no what={own['what']}, {suggest(own['what'], legal)}")
@@ -105,8 +124,12 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
         raise ConfigError(f"{_CONFIG_DIR}: {own_dir} is no folder")
     if "from" in own and own.keys() & {"num_children", "to"}:
         raise ConfigError("from= takes the study as it is: num_children and to are for a new one")
+    if "fidelities" in own and what not in ("fidelities", "all"):
+        raise ConfigError(f"fidelities= is for what=fidelities and what=all, got what={what}")
     return CalibrateArguments(
         what=what,
+        fidelities=_fidelities(own["fidelities"]) if "fidelities" in own else None,
+        bound=_bound(own["bound"]) if "bound" in own else _USUAL_BOUND,
         num_children=_count(own["num_children"]) if "num_children" in own else None,
         source=Path(own["from"]) if "from" in own else None,
         to=Path(own["to"]) if "to" in own else None,
@@ -126,6 +149,40 @@ def without_config_dir(given: Sequence[str]) -> tuple[list[str], Path | None]:
         else:
             others.append(argument)
     return others, own_dir
+
+
+def _fidelities(text: str) -> dict[str, list[float]]:
+    try:
+        given = OmegaConf.to_container(OmegaConf.create(text))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"fidelities={text}: {' '.join(str(error).split())}") from error
+    found: dict[str, list[float]] = {}
+    named = (
+        {str(name): numbers for name, numbers in given.items()} if isinstance(given, dict) else {}
+    )
+    for name, numbers in named.items():
+        listed = numbers if isinstance(numbers, list) else [numbers]
+        if not listed or not all(fits(each, float) for each in listed):
+            raise ConfigError(f"fidelities: {name} must be a list of numbers, got {numbers!r}")
+        if len(set(listed)) < len(listed):
+            raise ConfigError(f"fidelities: {name} must have different numbers, got {numbers!r}")
+        found[name] = listed
+    if not found:
+        raise ConfigError(
+            "fidelities must be names with lists of numbers, such as {epochs: [1, 3], data: "
+            f"[0.1]}}, got {text}"
+        )
+    return found
+
+
+def _bound(text: str) -> float:
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = math.nan
+    if not -1 <= bound < 1:
+        raise ConfigError(f"bound must be a number in [-1, 1), as Kendall's tau is, got {text}")
+    return bound
 
 
 def _count(text: str) -> int:

@@ -1,8 +1,5 @@
 """The command ``nasrunner-calibrate``: trains a sample, and measures cheap rankings on it."""
 
-import csv
-import io
-import json
 import math
 import sys
 import time
@@ -14,22 +11,29 @@ from typing import Any
 
 import numpy as np
 from hydra import compose, initialize_config_dir
-from rich.console import Console
-from rich.table import Table
 
 from nasrunner.arguments import checked
-from nasrunner.calibrate.agreement import Agreement, PartScores, agreement
+from nasrunner.calibrate.agreement import PartScores, agreement
 from nasrunner.calibrate.arguments import (
     FEWEST,
     HELP,
     CalibrateArguments,
-    What,
     parse,
     without_config_dir,
 )
+from nasrunner.calibrate.cheaper import begun, check_fidelities, trained_at, usual_fidelities
 from nasrunner.calibrate.predicting import predicted, surrogates
 from nasrunner.calibrate.ranking import CheapRanking
+from nasrunner.calibrate.recommending import (
+    Found,
+    cheapest,
+    command_with,
+    trained_alone,
+    write_option,
+)
 from nasrunner.calibrate.scoring import scored
+from nasrunner.calibrate.studies import Studies
+from nasrunner.calibrate.table import show, write
 from nasrunner.command_line import is_answered, one_sentence
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import (
@@ -37,24 +41,18 @@ from nasrunner.compose.launch import (
     build_space,
     build_trainer,
     in_shape_of,
-    run_study,
 )
-from nasrunner.compose.saved import STUDY_GROUPS, saved_config
 from nasrunner.compose.searched import resolved
-from nasrunner.compose.trust import GROUPS
-from nasrunner.compose.upgrade import upgraded
-from nasrunner.core.errors import ConfigError, NasRunnerError
-from nasrunner.core.machine.files import keep_file
+from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.records import Outcome
 from nasrunner.core.screen.text import printable
 from nasrunner.explanation import explain
-from nasrunner.recorded import RecordedStudy, check_readable, read_study
+from nasrunner.recorded import RecordedStudy, check_readable
 from nasrunner.study.one_thread import OneThread
 
 _PROGRAM = "nasrunner-calibrate"
 _USUAL_NUM_CHILDREN = 30
-_COLUMNS = ("ranking", "tau", "low", "high", "rho", "cost_s", "share_of_training", "lacking")
 
 
 def main() -> None:
@@ -70,8 +68,10 @@ def main() -> None:
 
 
 def _calibrate(arguments: CalibrateArguments) -> None:
-    folder = _trained(arguments) if arguments.source is None else _continued(arguments)
-    study = read_study(folder, builds=GROUPS, trust=arguments.trust)
+    studies = Studies(arguments.trust, _warn)
+    is_new = arguments.source is None
+    folder = _trained(arguments, studies) if is_new else _continued(arguments, studies)
+    study = studies.read(folder)
     sample = sample_of(study)
     if len(sample) < FEWEST:
         raise ConfigError(
@@ -81,19 +81,46 @@ def _calibrate(arguments: CalibrateArguments) -> None:
     target = str(study.config["searcher"]["_target_"]).rpartition(".")[2]
     if target != "RandomSearch":
         _warn(f"the children are what {target} proposed, and no random sample of the space")
-    rankings = cheap_rankings(arguments.what, study, sample)
+    rankings = cheap_rankings(arguments, studies, study, sample)
     rewards_N = np.array([each.known_reward for each in sample])
     training_s = float(np.mean([each.cost_s for each in sample]))
     found = {
         name: (ranking, agreement(ranking.parts, rewards_N, np.random.default_rng(study.seed)))
         for name, ranking in rankings.items()
     }
-    _print(found, len(sample), training_s)
-    for path in write(folder, arguments.what, found, len(sample), training_s):
+    show(found, len(sample), training_s)
+    best = cheapest(found, arguments.bound, training_s)
+    summary: dict[str, Any] = {"num_children": len(sample), "training_s": training_s}
+    summary |= {"bound": arguments.bound, "recommended": best}
+    for path in write(folder, arguments.what, found, summary):
         sys.stdout.write(f"{printable(str(path))}\n")
+    _recommend(found, best, arguments, folder, training_s)
 
 
-def _trained(arguments: CalibrateArguments) -> Path:
+def _recommend(
+    found: Found, best: str | None, arguments: CalibrateArguments, folder: Path, training_s: float
+) -> None:
+    """Says which ranking is the cheapest that agrees well enough, and how to search with it."""
+    above = f"whose interval begins above bound={arguments.bound:g}"
+    if best is None:
+        sys.stdout.write(
+            f"no ranking has an interval that begins above bound={arguments.bound:g}: more "
+            "children make intervals narrower (num_children=), and a lower bound takes what there "
+            "is\n"
+        )
+        return
+    sys.stdout.write(f"the cheapest ranking {above}: {best}\n")
+    if (rung := cheapest(trained_alone(found), arguments.bound, training_s)) is not None:
+        conf = write_option(folder, found, rung, training_s)
+        command = command_with(conf, arguments.overrides)
+        sys.stdout.write(f"a search with rungs from {rung} on: {printable(command)}\n")
+    elif arguments.what in ("fidelities", "all"):
+        sys.stdout.write(
+            f"no cheaper training is one {above}: full trainings have no rungs below\n"
+        )
+
+
+def _trained(arguments: CalibrateArguments, studies: Studies) -> Path:
     """Trains a random sample in a folder of its own."""
     num_children = arguments.num_children or _USUAL_NUM_CHILDREN
     own_dir = arguments.own_dir
@@ -114,6 +141,7 @@ def _trained(arguments: CalibrateArguments) -> Path:
     find_user_modules(config, lambda: [Path.cwd()])
     _check_trained(config)
     check_sample(config, num_children)
+    _check_fidelities(arguments, config)
     began = datetime.fromtimestamp(time.time()).strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = (arguments.to or Path("outputs", str(config["study"]), began)).absolute()
     if folder.exists() and any(folder.iterdir()):
@@ -121,8 +149,14 @@ def _trained(arguments: CalibrateArguments) -> Path:
             f"to={folder} is not empty: nothing was changed; give another folder, or go on with "
             f"what is there: from={folder}"
         )
-    _run(config, folder)
+    studies.run(config, folder)
     return folder
+
+
+def _check_fidelities(arguments: CalibrateArguments, config: dict[str, Any]) -> None:
+    """Refuses given fidelities that data and space cannot give, before any training."""
+    if arguments.fidelities is not None:
+        check_fidelities(arguments.fidelities, build_trainer(config, build_space(config)))
 
 
 def _check_trained(config: Mapping[str, Any]) -> None:
@@ -160,25 +194,16 @@ def check_sample(config: dict[str, Any], num_children: int) -> None:
         )
 
 
-def _continued(arguments: CalibrateArguments) -> Path:
+def _continued(arguments: CalibrateArguments, studies: Studies) -> Path:
     """Goes on with a study that was broken off; leaves one that has ended as it is."""
     assert arguments.source is not None
     folder = arguments.source.absolute()
     check_readable(folder)
-    study = read_study(folder, builds=GROUPS, trust=arguments.trust)
-    _check_trained(study.config)
-    if study.reason is None or study.reason == "interrupted":
-        saved = saved_config(folder, builds=GROUPS, trust=arguments.trust)
-        _run(upgraded(saved, STUDY_GROUPS, _warn), folder)
+    config = studies.config(folder)
+    _check_trained(config)
+    _check_fidelities(arguments, config)
+    studies.go_on(folder)
     return folder
-
-
-def _run(config: dict[str, Any], folder: Path) -> None:
-    summary = run_study(config, folder)
-    if summary.failure is not None:
-        raise NasRunnerError(f"{folder}: {summary.failure}")
-    if summary.reason == "interrupted":
-        raise NasRunnerError(f"stopped; go on with {_PROGRAM} from={folder} what=…")
 
 
 def sample_of(study: RecordedStudy) -> list[Outcome]:
@@ -192,15 +217,60 @@ def sample_of(study: RecordedStudy) -> list[Outcome]:
 
 
 def cheap_rankings(
-    what: What, study: RecordedStudy, sample: Sequence[Outcome]
+    arguments: CalibrateArguments,
+    studies: Studies,
+    study: RecordedStudy,
+    sample: Sequence[Outcome],
 ) -> dict[str, CheapRanking]:
-    """The rankings of the children that are compared with their rewards, by name."""
+    """The rankings of the children that are compared with their rewards, by name.
+
+    Args:
+        arguments: what the command was given.
+        studies: trains the children once more, where that is asked for.
+        study: whose children they are.
+        sample: their full trainings.
+    """
+    what, found = arguments.what, dict[str, CheapRanking]()
     config = dict(study.config)
     find_user_modules(config, lambda: [Path.cwd()])
-    space = study.space
-    if what == "proxies":
+    if what in ("proxies", "all"):
         children = [each.proposal for each in sample]
-        return scored(config, space, in_shape_of(config["data"]), study.folder, children, _warn)
+        in_shape = in_shape_of(config["data"])
+        found |= scored(config, study.space, in_shape, study.folder, children, _warn)
+    if what in ("predictors", "all"):
+        found |= _predicted(study, config, sample)
+    if what in ("fidelities", "all"):
+        found |= _cheaper(arguments, studies, study, sample)
+    return found
+
+
+def _cheaper(
+    arguments: CalibrateArguments,
+    studies: Studies,
+    study: RecordedStudy,
+    sample: Sequence[Outcome],
+) -> dict[str, CheapRanking]:
+    config = studies.config(study.folder)
+    trainer = build_trainer(config, study.space)
+    found = dict(begun(study, sample, trainer))
+    given = arguments.fidelities
+    if given is None:
+        given = usual_fidelities(config, trainer, sample[0].proposal.genotype)
+    for name, numbers in given.items():
+        for number in numbers:
+            found |= [trained_at((name, number), config, study.folder, sample, studies)]
+    if not found and arguments.what == "fidelities":
+        raise ConfigError(
+            f"what=fidelities: trainings of {type(trainer).__name__} have no usual parts or "
+            "cheaper ones as configured; fidelities={...} says which to compare"
+        )
+    return found
+
+
+def _predicted(
+    study: RecordedStudy, config: dict[str, Any], sample: Sequence[Outcome]
+) -> dict[str, CheapRanking]:
+    space = study.space
     networks = build_networks(config, space, build_trainer(config, space))
     genotypes = [each.proposal.genotype for each in sample]
     rewards_N = np.array([each.known_reward for each in sample])
@@ -219,62 +289,6 @@ def cheap_rankings(
         with OneThread().held():
             found[name] = predicted(configured, space, networks, genotypes, rewards_N, study.seed)
     return found
-
-
-def write(
-    folder: Path,
-    what: What,
-    found: Mapping[str, tuple[CheapRanking, Agreement]],
-    num_children: int,
-    training_s: float,
-) -> list[Path]:
-    """Writes the table as CSV and JSON; returns the paths."""
-    rows = [_row(name, *each, training_s) for name, each in found.items()]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    told = {"what": what, "num_children": num_children, "training_s": training_s, "rankings": rows}
-    contents = {"csv": text.getvalue(), "json": json.dumps(told, indent=2) + "\n"}
-    paths = [folder / f"calibration-{what}.{ending}" for ending in contents]
-    for path, content in zip(paths, contents.values(), strict=True):
-        keep_file(path, content)
-    return paths
-
-
-def _row(name: str, ranking: CheapRanking, found: Agreement, training_s: float) -> dict[str, Any]:
-    """A line of the table; what is not defined is empty."""
-    share = ranking.cost_s / training_s if training_s > 0 else math.nan
-    numbers = {
-        "tau": found.tau,
-        "low": found.low,
-        "high": found.high,
-        "rho": found.rho,
-        "cost_s": ranking.cost_s,
-        "share_of_training": share,
-    }
-    known = {key: value if math.isfinite(value) else None for key, value in numbers.items()}
-    return {"ranking": name, **known, "lacking": ranking.lacking}
-
-
-def _print(
-    found: Mapping[str, tuple[CheapRanking, Agreement]], num_children: int, training_s: float
-) -> None:
-    table = Table("ranking", "Kendall's τ", "95 %", "Spearman's ρ", "s a child", "of a training")
-    order = sorted(found.items(), key=lambda item: -np.nan_to_num(item[1][1].tau, nan=-2.0))
-    for name, (ranking, each) in order:
-        row = _row(name, ranking, each, training_s)
-        interval = "–" if row["low"] is None else f"{each.low:.2f} … {each.high:.2f}"
-        share = "–" if row["share_of_training"] is None else f"{row['share_of_training']:.2%}"
-        label = name + (f" ({ranking.lacking} lacking)" if ranking.lacking else "")
-        told = ("–" if row[key] is None else f"{row[key]:.2f}" for key in ("tau", "rho"))
-        tau, rho = told
-        table.add_row(label, tau, interval, rho, f"{ranking.cost_s:.3g}", share)
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{num_children} children, {training_s:.3g} s each to train; intervals are over children"
-    )
 
 
 def _warn(message: str) -> None:

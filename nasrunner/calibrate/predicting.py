@@ -31,23 +31,23 @@ _FOREST = {
 
 def surrogates(*, sees_networks: bool) -> dict[str, Mapping[str, Any]]:
     """The surrogates by name, as searchers ship them; no searcher ships the forest."""
-    process = _shipped("smbo")
+    process = _shipped("gaussian_process")
     views = {"genotype": ["genotype"], "network": ["network"], "all": process["views"]}
     if not sees_networks:
         views = {"genotype": ["genotype"]}
     return {
         **{f"GP {name}": {**process, "views": v} for name, v in views.items()},
         "forest": _FOREST,
-        "n-grams": _shipped("smbo_ngrams"),
-        "LSTM": _shipped("smbo_lstm"),
+        "n-grams": _shipped("ngrams"),
+        "LSTM": _shipped("lstm"),
     }
 
 
-def _shipped(searcher: str) -> dict[str, Any]:
-    config = OmegaConf.load(config_dir() / "searcher" / f"{searcher}.yaml")
+def _shipped(surrogate: str) -> dict[str, Any]:
+    config = OmegaConf.load(config_dir() / "surrogate" / f"{surrogate}.yaml")
     found = OmegaConf.to_container(config)
     assert isinstance(found, dict)
-    return {key: value for key, value in found["surrogate"].items() if key != "_partial_"}
+    return {str(key): value for key, value in found.items() if key != "_partial_"}
 
 
 def predicted(

@@ -12,10 +12,13 @@ class CheapRanking:
 
     Attributes:
         parts: its scores, see ``agreement``.
-        cost_s: processor seconds for each child.
+        cost_s: processor seconds for each child; of trainings the seconds that they took.
         lacking: how many children it has no score of.
+        asked: of cheaper trainings ``until`` or the fidelity's name, and its number; None: it needs
+            none.
     """
 
     parts: Sequence[PartScores]
     cost_s: float
     lacking: int = 0
+    asked: tuple[str, float] | None = None

@@ -139,7 +139,7 @@ class LightningTrainer:
                 f"source of training or any of weights, got {proposal.sources}"
             )
         searched = [key for key, _ in self.space.hyperparameters]
-        check_fidelity(self.config, proposal.fidelity, searched)
+        check_fidelity(self.config, proposal.fidelity, searched, self.space)
 
     @property
     def rewarded(self) -> Mapping[str, str]:

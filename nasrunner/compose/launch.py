@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.compose.config import keeping_from, rules_from
 from nasrunner.compose.construct import construct
 from nasrunner.compose.doubts import doubt_of_limits, doubt_of_target
@@ -200,7 +201,7 @@ def build_space(config: dict[str, Any]) -> SearchSpace:
 
 
 def in_shape_of(data: Mapping[str, Any]) -> InShape:
-    """The shape of one example, from the ``data`` part of a configuration.
+    """The shape of one example, from the ``data`` part of a configuration: resized, if images are.
 
     Raises:
         ConfigError: it is none, ``data.in_dtype`` does not go with it, or ``data.num_outputs`` is
@@ -223,7 +224,9 @@ def in_shape_of(data: Mapping[str, Any]) -> InShape:
             f"data.in_dtype must be one type where data.in_shape={list(in_shape)} is of one "
             f"input, got {dict(in_dtype)!r}"
         )
-    return in_shape
+    if data.get("resolution") is None:
+        return in_shape
+    return at_resolution(in_shape, data)
 
 
 def _with_types(in_shape: Mapping[str, Shape], in_dtype: Any) -> InShape:

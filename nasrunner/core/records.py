@@ -66,7 +66,9 @@ class Proposal:
         kind: ``train``: a child; ``estimate``: a cheap measurement, no child of its own;
             ``supernet``: one network that holds many, whose outcome says which it found.
         fidelity: dotted keys of the child's configuration -> the numbers that replace their values
-            before it is resolved. It makes another, cheaper training, which is never continued.
+            before it is resolved; or ``epochs``, ``data`` (a share of the training examples),
+            ``width`` (a share of the network's widths) and ``resolution`` (of images). It makes
+            another, cheaper training, which is never continued.
         until: pauses the full training after this many epochs, for another proposal to continue;
             None trains it to its end.
         sources: the children it takes over from: at most one ``training``, or ``weights`` in order

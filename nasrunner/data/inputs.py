@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasrunner.core.errors import DataError
+from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.core.shapes import as_in_shape, each_input
 from nasrunner.data.loader import Inputs
 from nasrunner.data.normalize import Normalization
@@ -16,6 +16,9 @@ from nasrunner.data.normalize import Normalization
 
 InputArrays = np.ndarray | Mapping[str, np.ndarray]
 """(N, ...), or such arrays by name."""
+
+_CHUNK = 1024
+"""Images resized at a time."""
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -27,6 +30,23 @@ def rows_of(x: InputArrays, rows_N: np.ndarray) -> InputArrays:
     """Some of the examples."""
     found: InputArrays = each_input(x, lambda each: each[rows_N])
     return found
+
+
+def at_resolution(x: InputArrays, resolution: int | None) -> InputArrays:
+    """Images (N, C, H, W) with so many rows and columns, as float32: means of the pixels' areas.
+
+    Args:
+        x: the images.
+        resolution: rows and columns, at most H and W; None: they stay as they are.
+    """
+    if resolution is None or isinstance(x, Mapping):
+        return x
+    resized = np.empty((*x.shape[:2], resolution, resolution), np.float32)
+    for start in range(0, len(x), _CHUNK):
+        images = torch.from_numpy(x[start : start + _CHUNK].astype(np.float32))
+        found = torch.nn.functional.interpolate(images, (resolution, resolution), mode="area")
+        resized[start : start + _CHUNK] = found.numpy()
+    return resized
 
 
 def count_examples(x: InputArrays, name: str) -> int:
@@ -66,6 +86,31 @@ def check_shapes(
         raise DataError(
             f"data.in_shape must be {found}, the shape of an example of {name}, got "
             f"{each_input(in_shape, list)}"
+        )
+
+
+def check_resolution(
+    resolution: float, in_shape: Sequence[int] | Mapping[str, Sequence[int]]
+) -> None:
+    """Refuses to resize what are no images, or images that would grow.
+
+    Args:
+        resolution: rows and columns.
+        in_shape: of the images as they are read.
+
+    Raises:
+        ConfigError: says what is legal.
+    """
+    shape = as_in_shape(in_shape)
+    if not isinstance(shape, tuple) or len(shape) != 3:
+        raise ConfigError(
+            "data.resolution resizes images, (channels, height, width), but data.in_shape is "
+            f"{each_input(in_shape, list)}"
+        )
+    if not 1 <= resolution <= min(shape[1:]):
+        raise ConfigError(
+            f"data.resolution must be from 1 to {min(shape[1:])}, the pixels of an image's side, "
+            f"got {resolution:g}"
         )
 
 

@@ -111,6 +111,41 @@ def hold_out_fold(
     return np.setdiff1d(np.arange(len(strata_N)), held_out), held_out
 
 
+def kept_share(
+    strata_N: np.ndarray, share: float, split_seed: int, groups_N: np.ndarray | None = None
+) -> np.ndarray:
+    """Draws a share of the examples so that each stratum gives its own, and no group is cut.
+
+    The examples of a smaller share are among those of a larger one with the same seed. Of each
+    stratum the share is off by at most half of its largest group, and at least a group is kept. A
+    group whose examples are of several strata counts as of the stratum of its first.
+
+    Args:
+        strata_N, split_seed, groups_N: as of ``hold_out``.
+        share: in (0, 1].
+
+    Returns:
+        The rows that are kept, in increasing order.
+    """
+    total = len(strata_N)
+    groups_N = np.arange(total) if groups_N is None else groups_N
+    generator = torch.Generator().manual_seed(split_seed)
+    turn_N = torch.randperm(total, generator=generator).numpy()
+    _, first_G, group_N, size_G = np.unique(
+        groups_N, return_index=True, return_inverse=True, return_counts=True
+    )
+    order_G = np.lexsort((turn_N[first_G], strata_N[first_G]))
+    sizes_G, is_kept_G = size_G[order_G], np.empty(len(size_G), dtype=bool)
+    _, starts, stratum_G = np.unique(
+        strata_N[first_G][order_G], return_index=True, return_inverse=True
+    )
+    before_G = np.cumsum(sizes_G) - sizes_G
+    before_G = before_G - before_G[starts][stratum_G]
+    totals_G = np.bincount(stratum_G, weights=sizes_G)[stratum_G]
+    is_kept_G[order_G] = (before_G == 0) | (before_G + sizes_G / 2 < share * totals_G)
+    return np.flatnonzero(is_kept_G[group_N])
+
+
 def _leaving_groups(
     count: int, left: np.ndarray, held_out: np.ndarray, groups_N: np.ndarray
 ) -> np.ndarray:

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.core.annotations import AtLeast, Count
+from nasrunner.core.annotations import AtLeast, Count, Within
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.core.shapes import each_input
 from nasrunner.data.files import DataFile, check_files
@@ -17,6 +17,8 @@ from nasrunner.data.inputs import (
     InputArrays,
     Preparation,
     as_array,
+    at_resolution,
+    check_resolution,
     check_shapes,
     count_examples,
     rows_of,
@@ -30,6 +32,7 @@ from nasrunner.data.split import (
     hold_out,
     hold_out_fold,
     joined,
+    kept_share,
 )
 from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 
@@ -112,6 +115,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         equal_inputs: ``together``: examples whose inputs are equal, bit for bit, stand in one part,
             since a network that has seen one of them in training knows the others; ``apart``: each
             is drawn for itself, as in published splits.
+        train_share: the share of the training part that is kept, of each class alike and with no
+            group cut; those of a smaller share are among those of a larger one. The validation
+            part is the same for all, and where it is joined to the training part all are kept.
+        resolution: rows and columns that images are resized to, each pixel the mean of the area it
+            covers; ``in_shape`` is what they are read with. None: they stay as they are.
         folds: into how many parts the examples that are not for the test are split, one of which
             is for validation, in the place of ``validation_examples``; None: they are not.
             ``evaluation.folds`` sets it and trains on each.
@@ -129,9 +137,14 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     validation_examples: Examples
     split_seed: int
     equal_inputs: Literal["together", "apart"] = "together"  # your own YAML need not say it
+    train_share: Annotated[float, Within("(0, 1]")] = 1.0
+    resolution: Count | None = None
     folds: Annotated[int, AtLeast(2)] | None = None
     fold: Annotated[int, AtLeast(0)] = 0
     in_dtype: str | Mapping[str, str] | None = None
+
+    resizes_images: ClassVar[bool] = True
+    """Whether ``resolution`` changes the shape of what is served."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -143,6 +156,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             raise ConfigError(f"data.fold={self.fold} needs data.folds, of which it is one")
         if self.folds is not None and self.fold >= self.folds:
             raise ConfigError(f"data.fold must be below data.folds={self.folds}, got {self.fold}")
+        if self.resolution is not None:
+            check_resolution(self.resolution, self.in_shape)
 
     @abstractmethod
     def read_fit(self) -> Arrays | Grouped:
@@ -208,7 +223,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         if self._of_all(self.batch_size) > num_training:
             raise ConfigError(
                 f"data.batch_size must be at most {num_training:,}, the examples of the training "
-                f"part{' over all devices' if self._is_per_device else ''}, got {self.batch_size}"
+                f"part{' over all devices' if self._is_per_device else ''}"
+                f"{self._of_share()}, got {self.batch_size}"
             )
         if stage == "test":
             self._test = cached(identity, "test", lambda: self._load_test(device))
@@ -297,10 +313,15 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             )
         if self._is_joined:
             rows, validation_rows = np.arange(len(y)), validation_rows[:0]
-        trained = rows_of(x, rows)
+        elif self.train_share < 1:
+            groups_of_rows = None if groups_N is None else groups_N[rows]
+            rows = rows[
+                kept_share(strata_N[rows], self.train_share, self.split_seed, groups_of_rows)
+            ]
+        trained = at_resolution(rows_of(x, rows), self.resolution)
         preparation = Preparation.of(trained, self.in_dtype, type(self).__name__)
         train = _tensors(preparation, trained, y[rows], device)
-        held_out = rows_of(x, validation_rows)
+        held_out = at_resolution(rows_of(x, validation_rows), self.resolution)
         validation = _tensors(preparation, held_out, y[validation_rows], device)
         return _FitTensors(train, validation, preparation)
 
@@ -311,7 +332,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             raise DataError(
                 f"the test part of {type(self).__name__} has classes that training lacks"
             )
-        return _tensors(self._fit.preparation, x, y, device)
+        return _tensors(self._fit.preparation, at_resolution(x, self.resolution), y, device)
+
+    def _of_share(self) -> str:
+        is_shared = self.train_share < 1 and not self._is_joined
+        return f" that data.train_share={self.train_share:g} leaves" if is_shared else ""
 
     def _arrays(self, examples: Any) -> tuple[InputArrays, np.ndarray, np.ndarray | None]:
         """Inputs, targets and groups as arrays, of which tensors and lists are as good."""

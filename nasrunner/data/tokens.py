@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.core.annotations import Count
+from nasrunner.core.annotations import Count, Within
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.files import DataFile, check_files
 from nasrunner.data.streams import StreamLoader
@@ -51,6 +51,8 @@ class TokenDataModule(pl.LightningDataModule, ABC):
             forgets what came before.
         train_tokens: targets of the training part that are used, from its start; None: all.
         validation_tokens: the same of the validation part.
+        train_share: the share of these training targets that is kept, from the start; all where
+            the validation text follows them.
 
     Raises:
         ConfigError: an argument is out of its range.
@@ -63,6 +65,7 @@ class TokenDataModule(pl.LightningDataModule, ABC):
     eval_batch_size: Count
     train_tokens: Count | None
     validation_tokens: Count | None
+    train_share: Annotated[float, Within("(0, 1]")] = 1.0  # your own YAML need not say it
 
     needs_one_device: ClassVar[bool] = True
     """A batch goes on where the one before ended: no part of it can be another device's."""
@@ -168,6 +171,8 @@ class TokenDataModule(pl.LightningDataModule, ABC):
             )
         train = _shortened("train_tokens", train, self.train_tokens)
         validation = _shortened("validation_tokens", validation, self.validation_tokens)
+        if self.train_share < 1 and not self._is_joined:
+            train = train[: max(1, round(self.train_share * (len(train) - 1))) + 1]
         if self._is_joined:
             train, validation = np.concatenate([train, validation[1:]]), validation[:1]
         return _tokens(train), _tokens(validation)

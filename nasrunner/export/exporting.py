@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,8 @@ class Export:
         """The network's size and cost."""
         trained = self.trained
         genotype, num_outputs = trained.proposal.genotype, trained.config["data"]["num_outputs"]
-        return draw_up(trained.study.space, genotype, trained.in_shape, num_outputs, lambda _: "")
+        size = draw_up(trained.frozen, {}, trained.in_shape, num_outputs, lambda _: "")
+        return replace(size, values=trained.study.space.values(genotype))
 
     def sizes(self) -> dict[str, int]:
         """The files that were written, in bytes."""

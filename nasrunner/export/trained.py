@@ -11,6 +11,8 @@ from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.progress.allowed import allowed_classes
+from nasrunner.children.settings.fidelity import thinned
+from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
@@ -52,12 +54,14 @@ class Trained:
     @property
     def frozen(self) -> SearchSpace:
         """Its architecture."""
-        return self.study.space.freeze(self.proposal.genotype)
+        return thinned(self.study.space.freeze(self.proposal.genotype), self.proposal.fidelity)
 
     @property
     def in_shape(self) -> Shape:
         """Of one example."""
-        return tuple(self.config["data"]["in_shape"])
+        served = at_resolution(tuple(self.config["data"]["in_shape"]), self.config["data"])
+        assert isinstance(served, tuple), "inputs by name are not exported"
+        return served
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
@@ -115,6 +115,8 @@ class Affine(Space):
     units: Count
     bias: bool = True
     init: Init = "default"
+
+    widths: ClassVar[tuple[str, ...]] = ("units",)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         layer = nn.Linear(math.prod(in_shape), self.units, bias=self.bias)

@@ -109,6 +109,8 @@ class Conv2d(Space):
     bias: bool = True
     init: Init = "default"
 
+    widths: ClassVar[tuple[str, ...]] = ("filters",)
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = image_shape(in_shape)
         filters = channels if self.filters == "same" else self.filters
@@ -144,6 +146,8 @@ class SeparableConv2d(Space):
     bias: bool = True
     init: Init = "default"
 
+    widths: ClassVar[tuple[str, ...]] = ("filters",)
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, *_ = image_shape(in_shape)
         depthwise, shape = Conv2d(
@@ -174,6 +178,8 @@ class DilatedConv2d(Space):
     padding: Padding = "same"
     bias: bool = True
     init: Init = "default"
+
+    widths: ClassVar[tuple[str, ...]] = ("filters",)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return Conv2d(

@@ -1,6 +1,7 @@
 """The block of mobile networks."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -35,6 +36,8 @@ class InvertedResidual(Space):
     kernel_size: Count
     stride: Count = 1
     init: Init = "default"
+
+    widths: ClassVar[tuple[str, ...]] = ("filters",)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 3:

@@ -53,6 +53,13 @@ def outcomes(folder: Path) -> list[dict[str, Any]]:
     return [e for e in events if e["event"] == "outcome" and e["status"] == "completed"]
 
 
+def seeds(folder: Path) -> set[int]:
+    """Of the children that were trained."""
+    events, _ = read_events(folder / "ledger.jsonl")
+    trained = {each["index"] for each in outcomes(folder)}
+    return {e["seed"] for e in events if e["event"] == "proposed" and e["index"] in trained}
+
+
 def test_predictors_and_proxies_are_measured_on_one_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -97,6 +104,69 @@ def test_a_sample_that_was_broken_off_goes_on(
     assert [(each["index"], each["reward"]) for each in outcomes(folder)] == whole
 
 
+def test_cheaper_trainings_are_compared_with_the_full_ones_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    folder = tmp_path / "study"
+    longer = [each.replace("max_epochs=1", "max_epochs=3") for each in ON_DIGITS]
+    asked = ("what=fidelities", "fidelities={data: [0.3], width: 0.5}", "bound=-0.99")
+    calibrate(monkeypatch, *asked, "num_children=5", f"to={folder}", SMALL, *longer)
+    told = capsys.readouterr().out
+    full = outcomes(folder)
+    found = table(folder, "fidelities")
+    assert list(found) == ["until=1", "data=0.3", "width=0.5"]
+    rewards = [each["reward"] for each in full]
+    first = [each["curve"]["val_accuracy"][0] for each in full]
+    anew = [outcomes(folder / "fidelities" / name) for name in ("data=0.3", "width=0.5")]
+    ranked = [first, *([each["reward"] for each in study] for study in anew)]
+    for row, cheap in zip(found.values(), ranked, strict=True):
+        assert float(row["tau"]) == pytest.approx(kendalltau(cheap, rewards).statistic)
+    costs = [np.mean([each["cost_s"] for each in study]) for study in (full, *anew)]
+    assert float(found["until=1"]["cost_s"]) == pytest.approx(costs[0] / 3)
+    for row, cost_s in zip(list(found.values())[1:], costs[1:], strict=True):
+        assert float(row["cost_s"]) == pytest.approx(cost_s)
+        assert float(row["share_of_training"]) == pytest.approx(cost_s / costs[0])
+    good = [name for name, row in found.items() if row["low"] and float(row["low"]) > -0.99]
+    best = min(good, key=lambda name: float(found[name]["cost_s"]))
+    assert json.loads((folder / "calibration-fidelities.json").read_text())["recommended"] == best
+    assert f"bound=-0.99: {best}" in told
+    assert "--config-dir" in told
+
+    ledger = folder / "fidelities" / "width=0.5" / "ledger.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    at = [place for place, line in enumerate(lines) if '"outcome"' in line][1]
+    ledger.write_text("".join(lines[: at + 1]))
+    calibrate(monkeypatch, *asked, f"from={folder}")
+    assert outcomes(folder) == full
+    assert outcomes(folder / "fidelities" / "data=0.3") == anew[0]
+    again = outcomes(folder / "fidelities" / "width=0.5")
+    assert [each["reward"] for each in again] == [each["reward"] for each in anew[1]]
+    assert again[:2] == anew[1][:2]
+    assert seeds(folder / "fidelities" / "width=0.5") == seeds(folder)
+
+    calibrate(monkeypatch, "what=all", asked[1], f"from={folder}")
+    whole = table(folder, "all")
+    assert {"synflow", "parameters", "GP all", *found} <= set(whole)
+    assert [whole[name]["tau"] for name in found] == [row["tau"] for row in found.values()]
+
+
+@pytest.mark.parametrize(
+    ("fidelities", "reason"),
+    [
+        ("{data: [0.1, 1]}", "data: [1]}: it is the full training, with which it would be"),
+        ("{width: [2]}", "width: [2]}: fidelity: width must be a share in (0, 1], got 2"),
+        ("{epoch: [2]}", "no 'epoch', did you mean 'epochs'"),
+    ],
+)
+def test_fidelities_that_cannot_be_are_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, fidelities: str, reason: str
+) -> None:
+    to = tmp_path / "study"
+    asked = ("what=fidelities", f"fidelities={fidelities}", "num_children=5", f"to={to}")
+    assert reason in refused(monkeypatch, capsys, *asked, SMALL, *ON_DIGITS)
+    assert not to.exists()
+
+
 def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -> None:
     found = list(divisions(11, seed=0))
     assert len(found) == NUM_PARTS * NUM_DIVISIONS
@@ -109,7 +179,7 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["space=mlp"], r"what= is needed: predictors or proxies"),
+        (["space=mlp"], r"what= is needed: predictors, proxies, fidelities or all"),
         (["what=proxy"], r"there is no what=proxy, "),
         (["what=proxies", "num_children=4"], r"must be a whole number >= 5: .*, got 4"),
         (["what=proxies", "num_children=many"], r"must be a whole number >= 5: .*, got many"),
@@ -120,6 +190,12 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
         (["what=proxies", "from=x", "--config-dir=y"], r"--config-dir cannot be given with it"),
         (["what=proxies", "--config-dir"], r"--config-dir needs a folder"),
         (["what=proxies", "--config-dir", "not_there"], r"--config-dir: not_there is no folder"),
+        (["what=proxies", "fidelities={data: 0.1}"], r"is for what=fidelities and what=all"),
+        (["what=all", "fidelities=data"], r"data must be a list of numbers, got None"),
+        (["what=all", "fidelities={data: [x]}"], r"data must be a list of numbers, got \['x'\]"),
+        (["what=all", "fidelities={data: [1, 1]}"], r"must have different numbers, got \[1, 1\]"),
+        (["what=all", "bound=1"], r"bound must be a number in \[-1, 1\), .* got 1"),
+        (["what=all", "bound=high"], r"bound must be a number in \[-1, 1\), .* got high"),
         (["what=proxies", "from=x", "num_children=9"], r"num_children and to are for a new one"),
     ],
 )

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasrunner.core import ConfigError
-from nasrunner.data.split import count_of, equal_inputs, hold_out, hold_out_fold, joined
+from nasrunner.data.split import (
+    count_of,
+    equal_inputs,
+    hold_out,
+    hold_out_fold,
+    joined,
+    kept_share,
+)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=200), st.floats(0, 1), st.integers(0, 99))
@@ -196,3 +203,26 @@ def test_classes_keep_their_shares_in_each_fold() -> None:
 def test_fewer_groups_than_folds_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"evaluation.folds=5 needs as many groups .* are 2"):
         hold_out_fold(np.zeros(10), 5, 0, 0, np.arange(10) // 5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5, 0.99])
+def test_a_share_is_of_each_stratum_and_within_a_larger_one(share: float) -> None:
+    strata_N = np.repeat([0, 1, 2], [100, 40, 3])
+    rows, more = (kept_share(strata_N, each, split_seed=0) for each in (share, min(1, 2 * share)))
+    counts = np.bincount(strata_N[rows])
+    expected = share * np.array([100, 40, 3])
+    assert (np.abs(counts - expected) <= 0.5).all() or counts[2] == 1  # at least one is kept
+    assert set(rows) <= set(more)
+    assert rows.tolist() == sorted(rows)
+    assert kept_share(strata_N, 1.0, 0).tolist() == list(range(143))
+    assert share > 0.9 or set(rows) != set(kept_share(strata_N, share, split_seed=1))
+
+
+def test_a_share_cuts_no_group() -> None:
+    groups_N = np.repeat(np.arange(30), 4)
+    strata_N = np.arange(120) // 40
+    for share in (0.2, 0.5, 0.8):
+        rows = kept_share(strata_N, share, 0, groups_N)
+        kept = np.bincount(groups_N[rows], minlength=30)
+        assert set(kept) <= {0, 4}
+        assert abs(len(rows) - share * 120) <= 3 * 2  # half a group of each stratum

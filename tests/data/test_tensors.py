@@ -10,6 +10,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError
+from nasrunner.data.normalize import Normalization
 from nasrunner.data.tensors import Arrays, Grouped, TensorDataModule
 
 COMMON = {
@@ -395,3 +396,67 @@ def test_a_device_of_three_takes_its_part_of_every_batch(
     assert (len(x), len(y), num_examples) == (own, own, all_together)
     x, _, num_examples = next(iter(module.val_dataloader()))
     assert (len(x), num_examples) == (2, 5)  # of 5 in all
+
+
+def test_a_share_of_the_training_part_leaves_the_validation_part_as_it_is(log: Path) -> None:
+    whole, some, fewer = (Numbered(**COMMON, log=log, train_share=s) for s in (1.0, 0.6, 0.3))
+    kept = []
+    for module in (whole, some, fewer):
+        module.setup("fit")
+        kept.append(set(raw(module, module.training_tensors()[0])))
+    assert [len(each) for each in kept] == [25, 15, 8]
+    assert kept[0] > kept[1] > kept[2]
+    validated = [set(raw(m, m.val_dataloader().x)) for m in (whole, some, fewer)]
+    assert validated[0] == validated[1] == validated[2]
+
+
+def test_joined_to_the_validation_part_all_are_trained_on(log: Path) -> None:
+    module = Numbered(**COMMON, log=log, train_share=0.3)
+    module.join_validation()
+    module.setup("fit")
+    assert sorted(raw(module, module.training_tensors()[0])) == list(range(30))
+
+
+def test_a_batch_larger_than_the_share_is_refused(log: Path) -> None:
+    module = Numbered(**COMMON, log=log, train_share=0.1)
+    message = r"at most 2, .* of the training part that data.train_share=0.1 leaves, got 4"
+    with pytest.raises(ConfigError, match=message):
+        module.setup("fit")
+
+
+@dataclass(kw_only=True, eq=False)
+class Images(TensorDataModule):
+    """20 images of 4x6 pixels, those of 2x3 blocks of equal ones."""
+
+    def read_fit(self) -> Arrays:
+        blocks = np.arange(20 * 4, dtype=np.uint8).reshape(20, 1, 2, 2)
+        return blocks.repeat(2, axis=2).repeat(3, axis=3), np.arange(20) % 2
+
+    def read_test(self) -> Arrays:
+        return self.read_fit()
+
+
+def test_images_are_resized_to_the_means_of_areas() -> None:
+    module = Images(**{**COMMON, "in_shape": [1, 4, 6]}, resolution=2)
+    module.setup("test")
+    x, _ = next(iter(module.test_dataloader()))
+    normalization = module.normalization
+    assert isinstance(normalization, Normalization)
+    found = x.double() * normalization.std.item() + normalization.mean.item()
+    expected = torch.arange(16 * 4, dtype=torch.float64).reshape(16, 1, 2, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+    assert next(iter(module.train_dataloader()))[0].shape == (4, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "resolution", "message"),
+    [
+        ([2], 1, r"resizes images, .* but data.in_shape is \[2\]"),
+        ([1, 4, 6], 5, "must be from 1 to 4, the pixels of an image's side, got 5"),
+    ],
+)
+def test_what_cannot_be_resized_is_refused(
+    in_shape: list[int], resolution: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Images(**{**COMMON, "in_shape": in_shape}, resolution=resolution)

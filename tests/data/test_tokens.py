@@ -62,8 +62,15 @@ def test_a_slice_has_as_many_targets_from_the_start() -> None:
     assert read(module.val_dataloader()) == digits(303, 312).tolist()
 
 
+def test_a_share_is_of_the_targets_from_the_start() -> None:
+    module = numbers(train_tokens=40, train_share=0.3, batch_size=1)
+    module.setup("fit")
+    assert read(module.train_dataloader()) == digits(1, 13).tolist()
+    assert len(read(module.val_dataloader())) == 61
+
+
 def test_a_joined_validation_text_follows_the_training_text() -> None:
-    module = numbers(batch_size=1)
+    module = numbers(batch_size=1, train_share=0.5)  # all there is
     module.join_validation()
     module.prepare_data()
     module.setup("test")

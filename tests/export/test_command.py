@@ -54,7 +54,9 @@ def run_search(folder: Path, *overrides: str) -> None:
     GlobalHydra.instance().clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder.parent)
-        patch.setattr(sys, "argv", ["nasrunner", *QUICK, f"hydra.run.dir={folder}", *overrides])
+        changed = {each.partition("=")[0] for each in overrides}
+        quick = [each for each in QUICK if each.partition("=")[0] not in changed]
+        patch.setattr(sys, "argv", ["nasrunner", *quick, f"hydra.run.dir={folder}", *overrides])
         search()
 
 
@@ -91,6 +93,24 @@ def refused(command: Command, capsys: pytest.CaptureFixture[str], *arguments: st
     assert error.startswith("nasrunner-export: ")
     assert error.count("\n") == 1
     return error
+
+
+@pytest.mark.parametrize("fidelity", ["width: [0.5]", "resolution: [4]"])
+def test_a_child_at_a_fidelity_is_exported_as_it_was_trained(
+    command: Command, tmp_path: Path, fidelity: str
+) -> None:
+    cheaper = ("searcher=asha", f"searcher.fidelity={{{fidelity}}}", "max_children=1")
+    run_search(tmp_path / "study", *cheaper)
+    child = tmp_path / "study" / "children" / "0000"
+    command(f"from={child}", f"to={tmp_path / 'exported'}")
+    facts = json.loads((tmp_path / "exported" / "export.json").read_text())
+    lines = (tmp_path / "study" / "ledger.jsonl").read_text().splitlines()
+    (outcome,) = [each for each in map(json.loads, lines) if each["event"] == "outcome"]
+    assert facts["reward"] == outcome["reward"]
+    assert facts["max_absolute_difference"]["network.py"] == 0
+    assert facts["in_shape"] == ([1, 8, 8] if "width" in fidelity else [1, 4, 4])
+    assert facts["parameters"] < outcome["metrics"]["parameters"]  # of a full training
+    assert facts["problems"] == []
 
 
 def test_the_best_child_of_a_study_is_as_good_without_nasrunner(

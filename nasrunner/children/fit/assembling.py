@@ -26,6 +26,7 @@ from nasrunner.children.progress.randomness import RandomState, random_state
 from nasrunner.children.ranks import Ranks, seed_of
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.arguments import has_users_callbacks, make_trainer
+from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.scaling import scaled
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config
@@ -59,6 +60,11 @@ class Plan:
     until: int | None = None
     is_stoppable: bool = False
     stage: Proposal | None = None
+
+    @property
+    def in_shape(self) -> InShape:
+        """Of one example: as of the study, but at the resolution that it is trained at."""
+        return at_resolution(self.child.in_shape, self.config["data"])
 
     @property
     def identity(self) -> str:
@@ -167,7 +173,7 @@ def _trainer(
 
 def _network(plan: Plan, borrowed: Borrowed) -> nn.Module:
     """The network, with its own first weights but for those that other children lend it."""
-    network = first_network(plan.frozen, plan.child.in_shape, plan.seed, plan.config)
+    network = first_network(plan.frozen, plan.in_shape, plan.seed, plan.config)
     borrowed.lend(network)
     return network
 
@@ -207,7 +213,7 @@ def _module(
         lambda: data.length(trainer),  # no partial: callbacks copy the module, not the data
         measured,
         record,
-        is_channels_last=is_channels_last(settings["channels_last"], network, plan.child.in_shape),
+        is_channels_last=is_channels_last(settings["channels_last"], network, plan.in_shape),
         is_fast=data.is_fast,
     )
 

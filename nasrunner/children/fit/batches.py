@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch.utils.data import BatchSampler, DataLoader
 
 from nasrunner.children.inputs import InDtype, is_of_tokens
+from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import DataError, InShape, Shape
@@ -42,7 +43,7 @@ class BatchCheck:
         settings = config["data"]
         return cls(
             task,
-            as_in_shape(settings["in_shape"]),
+            at_resolution(as_in_shape(settings["in_shape"]), settings),
             settings.get("in_dtype", "float32"),
             str(config["trainer"].get("precision")),
             type(data).__name__,

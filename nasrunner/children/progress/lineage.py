@@ -15,7 +15,7 @@ from nasrunner.children.progress.continuing import (
     read_source,
 )
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.settings.fidelity import reduced
+from nasrunner.children.settings.fidelity import reduced, thinned
 from nasrunner.children.settings.searched import Config, applied
 from nasrunner.core import Outcome, Proposal, SearchSpace
 from nasrunner.core.machine.child_folder import ChildFolder
@@ -106,7 +106,7 @@ def _seed(recipe: Recipe, proposal: Proposal, root: Proposal) -> int:
 
 
 def _stage(recipe: Recipe, proposal: Proposal, until: int | None, seed: int) -> Stage:
-    frozen = recipe.space.freeze(proposal.genotype)
+    frozen = thinned(recipe.space.freeze(proposal.genotype), proposal.fidelity)
     config = applied(reduced(recipe.config, proposal.fidelity), frozen.hyperparameters)
     return Stage(proposal, frozen, config, seed, until)
 

@@ -14,6 +14,7 @@ from nasrunner.children.proxies.sample import ProxyError
 from nasrunner.children.proxies.scores import scores
 from nasrunner.children.ranks import are_started_by_srun, rank_here
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import ChildFolder
@@ -49,7 +50,8 @@ class Scoring:
         with files.log():
             stage = lineage(self.recipe, proposal)[-1]
             batch = self._batch(stage.config)
-            network = first_network(stage.frozen, self.recipe.in_shape, stage.seed, stage.config)
+            in_shape = at_resolution(self.recipe.in_shape, stage.config["data"])
+            network = first_network(stage.frozen, in_shape, stage.seed, stage.config)
             found = scores(network.to(batch.device), batch.x, batch.loss, self.names)
             rewarded = self.names[0]
             for name, reason in found.reasons.items():

@@ -198,7 +198,7 @@ def _check_same_for_all(config: Config, variant: Config) -> None:
 
 _SAME_FOR_ALL = {
     "trainer": ("_target_", "devices", "num_nodes", "strategy"),
-    "data": ("in_shape", "num_outputs", "in_dtype"),
+    "data": ("in_shape", "num_outputs", "in_dtype", "resolution"),
 }
 
 
@@ -247,8 +247,10 @@ def loaded_data(config: Config, in_shape: InShape, construct: Construct) -> pl.L
         ConfigError: its batches cannot be divided among the devices.
         DataError: a file is missing or damaged, or it is not what the configuration says.
     """
-    data = make_data(config["data"], construct)
-    for name, expected in (("in_shape", in_shape), ("num_outputs", config["data"]["num_outputs"])):
+    settings = config["data"]
+    data = make_data(settings, construct)
+    read = as_in_shape(settings["in_shape"]) if settings.get("resolution") else in_shape
+    for name, expected in (("in_shape", read), ("num_outputs", settings["num_outputs"])):
         found = getattr(data, name, expected)
         if (as_in_shape(found) if name == "in_shape" else found) != expected:
             raise DataError(f"data.{name} is {expected}, but the data module says {found}")

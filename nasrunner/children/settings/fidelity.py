@@ -1,13 +1,28 @@
 """Cheaper trainings: numbers of the child's configuration that a proposal changes."""
 
+import dataclasses
 import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from nasrunner.children.settings.ranges import check_ranges
+from nasrunner.children.settings.resolution import resizes_images
 from nasrunner.children.settings.searched import Config, applied
-from nasrunner.core import ConfigError
+from nasrunner.core import ConfigError, SearchSpace
+from nasrunner.core.annotations import Within, takes
 from nasrunner.core.errors import suggest
+from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.space import declares_widths, narrowed
+
+NAMES: Mapping[str, str] = {
+    "epochs": "trainer.max_epochs",
+    "data": "data.train_share",
+    "resolution": "data.resolution",
+    "width": "width",
+}
+"""What a fidelity may name -> the key whose number that is; ``width`` is the network's."""
+
+_SHARE = Within("(0, 1]")
 
 _SAME_FOR_ALL = ("trainer.devices", "trainer.num_nodes", "data.in_shape", "data.num_outputs")
 """What workers, jobs and networks are made for."""
@@ -20,39 +35,53 @@ def reduced(config: Config, fidelity: Mapping[str, float]) -> Config:
 
     Args:
         config: the child's configuration.
-        fidelity: dotted keys of it -> numbers, see ``check_fidelity``.
+        fidelity: names, or dotted keys of it -> numbers, see ``check_fidelity``.
     """
-    if not fidelity:
-        return config
-    values = dict(_entries(config))
-    whole = {key: isinstance(values[key], int) for key in fidelity}
-    return applied(config, [(k, int(v) if whole[k] else v) for k, v in fidelity.items()])
+    settings = [(key, n) for key, n in _numbers(config, fidelity).items() if key != "width"]
+    return applied(config, settings) if settings else config
+
+
+def thinned(frozen: SearchSpace, fidelity: Mapping[str, float]) -> SearchSpace:
+    """An architecture with the share of its widths that a fidelity asks for; see ``narrowed``."""
+    share = fidelity.get("width", 1)
+    if share == 1:
+        return frozen
+    return dataclasses.replace(frozen, network=narrowed(frozen.network, share))
 
 
 def effective(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
-    """What of a fidelity changes the configuration, integers as integers.
+    """What of a fidelity changes the configuration, by dotted keys, integers as integers.
 
     Args:
         config: the child's configuration.
         fidelity: as of ``reduced``.
     """
-    values = dict(_entries(config))
+    values = {"width": 1, "data.train_share": 1, **dict(_entries(config))}
+    if values.get("data.resolution") is None and resizes_images(config["data"]):
+        sides = set(_image_sides(config["data"]))
+        values["data.resolution"] = sides.pop() if len(sides) == 1 else None
     return {
-        key: int(number) if isinstance(values[key], int) else float(number)
-        for key, number in fidelity.items()
-        if number != values[key]
+        key: number
+        for key, number in _numbers(config, fidelity).items()
+        if number != values.get(key)
     }
 
 
+def keyed(fidelity: Mapping[str, float]) -> dict[str, float]:
+    """The same fidelity with the key in the place of each name."""
+    return {NAMES.get(key, key): number for key, number in fidelity.items()}
+
+
 def check_fidelity(
-    config: Config, fidelity: Mapping[str, float], searched: Collection[str]
+    config: Config, fidelity: Mapping[str, float], searched: Collection[str], space: SearchSpace
 ) -> None:
     """Refuses a fidelity that cannot be trained at.
 
     Args:
         config: the child's configuration, before any hyperparameters.
-        fidelity: dotted keys of it -> numbers.
+        fidelity: names, or dotted keys of it -> numbers.
         searched: the keys that the space searches.
+        space: whose networks ``width`` makes narrower.
 
     Raises:
         ConfigError: names the key and what is legal.
@@ -60,21 +89,90 @@ def check_fidelity(
     values = dict(_entries(config))
     numbers = {key for key, value in values.items() if _is_number(value)}
     legal = {key for key in numbers if not _is_below(key, (*_SAME_FOR_ALL, *searched))}
-    for key, number in fidelity.items():
-        told = suggest(key, legal)
+    keys = [NAMES.get(key, key) for key in fidelity]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise ConfigError(f"fidelity: {dict(fidelity)} gives the number of {twice} twice")
+    for name, number in fidelity.items():
+        if not _is_number(number) or not math.isfinite(number):
+            raise ConfigError(f"fidelity: {name} must be a number, got {number!r}")
+        key = NAMES.get(name, name)
+        if _is_below(key, searched):
+            raise ConfigError(f"fidelity: {name} is searched, {suggest(key, legal)}")
+        if key in ("width", "data.train_share", "data.resolution"):
+            _check_named(config, name, number, space)
+            continue
+        told = suggest(key, legal | set(NAMES))
         if key not in values:
             raise ConfigError(f"fidelity: the child's configuration has no {key!r}, {told}")
         if key not in numbers:
             raise ConfigError(f"fidelity: {key} is {values[key]!r} and no number, {told}")
         if key not in legal:
-            why = "is searched" if _is_below(key, searched) else "must be the same for all children"
-            raise ConfigError(f"fidelity: {key} {why}, {told}")
-        if not _is_number(number) or not math.isfinite(number):
-            raise ConfigError(f"fidelity: {key} must be a number, got {number!r}")
+            raise ConfigError(f"fidelity: {key} must be the same for all children, {told}")
         if isinstance(values[key], int) and number != int(number):
             raise ConfigError(f"fidelity: {key} must be a whole number, got {number!r}")
     if fidelity:
         check_ranges(reduced(config, fidelity)["trainer"])
+
+
+def _check_named(config: Config, name: str, number: float, space: SearchSpace) -> None:
+    """Refuses a share, width or resolution that data and space cannot give."""
+    data, key = config["data"], NAMES.get(name, name)
+    target = str(data.get("_target_")).rpartition(".")[2]
+    if key == "data.resolution":
+        _check_resolution(data, name, number, target)
+    elif number not in _SHARE:
+        raise ConfigError(f"fidelity: {name} must be a share in (0, 1], got {number!r}")
+    elif key == "width" and not declares_widths(space.network):
+        raise ConfigError(
+            "fidelity: width scales what modules declare as widths, such as units of affine and "
+            "filters of conv2d, and no module of the space declares one"
+        )
+    elif key == "data.train_share" and not takes(data, "train_share"):
+        raise ConfigError(
+            f"fidelity: {name} is the share data.train_share of the training examples, which "
+            f"{target} does not take"
+        )
+
+
+def _check_resolution(data: Mapping[str, Any], name: str, number: float, target: str) -> None:
+    if not resizes_images(data):
+        raise ConfigError(
+            f"fidelity: {name} resizes images by data.resolution, which {target} does not take"
+        )
+    sides = _image_sides(data)
+    if not sides:
+        raise ConfigError(
+            f"fidelity: {name} resizes images, (channels, height, width), but data.in_shape is "
+            f"{data['in_shape']}"
+        )
+    if number != int(number) or not 1 <= number <= min(sides):
+        raise ConfigError(
+            f"fidelity: {name} must be a whole number of pixels from 1 to {min(sides)}, an image's "
+            f"side, got {number!r}"
+        )
+
+
+def _image_sides(data: Mapping[str, Any]) -> tuple[int, ...]:
+    """Height and width of the images as they are read; none where the data are no images."""
+    shape = as_in_shape(data["in_shape"])
+    return shape[1:] if isinstance(shape, tuple) and len(shape) == 3 else ()
+
+
+def _numbers(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
+    """The numbers of a fidelity by dotted keys: of shares those of what is configured."""
+    values = dict(_entries(config))
+    found: dict[str, float] = {}
+    for name, number in fidelity.items():
+        key = NAMES.get(name, name)
+        if name == "data":
+            found[key] = values.get(key, 1.0) * number
+        elif key in ("width", "data.train_share"):
+            found[key] = float(number)
+        elif key == "data.resolution" or isinstance(values[key], int):
+            found[key] = int(number)
+        else:
+            found[key] = float(number)
+    return found
 
 
 def _entries(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

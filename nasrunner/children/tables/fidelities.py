@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nasrunner.children.settings.fidelity import NAMES, keyed
 from nasrunner.children.tables.cost import LinearCost
 from nasrunner.core.annotations import fits
 from nasrunner.core.errors import ConfigError, suggest
@@ -52,9 +53,9 @@ class Fidelities:
         """Reads the argument ``fidelities`` of a table's trainer.
 
         Args:
-            given: key of the child's configuration -> its number -> ``reward`` and, where they
-                differ from the trainer's, ``metrics``, ``cost_s`` or the ``epochs`` that are
-                counted by a ``LinearCost``.
+            given: key of the child's configuration, or name of a fidelity -> its number ->
+                ``reward`` and, where they differ from the trainer's, ``metrics``, ``cost_s`` or the
+                ``epochs`` that are counted by a ``LinearCost``.
             plain: what is read without a fidelity.
 
         Raises:
@@ -66,7 +67,7 @@ class Fidelities:
                 at = f"trainer.fidelities.{key}.{number}"
                 if not fits(number, float) or not isinstance(changes, Mapping):
                     raise ConfigError(f"{at} must be a number with columns, got {changes!r}")
-                columns[key, float(number)] = _changed(plain, changes, at)
+                columns[NAMES.get(key, key), float(number)] = _changed(plain, changes, at)
         return cls(columns)
 
     def names(self) -> Iterator[str]:
@@ -94,7 +95,7 @@ class Fidelities:
     def _of(self, fidelity: Mapping[str, float]) -> Columns | None:
         if len(fidelity) != 1:
             return None
-        ((key, number),) = fidelity.items()
+        ((key, number),) = keyed(fidelity).items()
         return self.columns.get((key, float(number)))
 
 

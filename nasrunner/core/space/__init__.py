@@ -19,6 +19,7 @@ from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
 from nasrunner.core.space.scheduled import schedules_of_value, value_at_proposal
 from nasrunner.core.space.space import Space, resolve_module, resolve_value
+from nasrunner.core.space.widths import declares_widths, narrowed
 
 __all__ = [
     "Pruning",
@@ -28,11 +29,13 @@ __all__ = [
     "argument_types",
     "content_field",
     "decisions_of_value",
+    "declares_widths",
     "enter",
     "is_module_type",
     "is_modules_type",
     "living",
     "most_modules_of_value",
+    "narrowed",
     "overrides_alone",
     "questions_of",
     "questions_of_value",

@@ -55,6 +55,12 @@ class Space(Part):
     is_function: ClassVar[bool] = False
     """Whether it is a fixed function of one input: without weights, and without chance."""
 
+    widths: ClassVar[tuple[str, ...]] = ()
+    """The arguments that are numbers of channels, features or units: a fidelity may scale them."""
+
+    hides_widths: ClassVar[bool] = False
+    """Whether its widths and those of modules in it stay inside: its output has another."""
+
     @property
     def is_zero(self) -> bool:
         """Whether its output is all zeros, whatever its input is."""

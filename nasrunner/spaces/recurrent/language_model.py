@@ -1,6 +1,7 @@
 """Language models: from tokens to the logits of the token that follows each of them."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -42,6 +43,9 @@ class LanguageModel(Space):
     parameters: Count | None = None
     embedding_dropout: Probability = 0.0
     dropout: Probability = 0.0
+
+    widths: ClassVar[tuple[str, ...]] = ("units",)
+    hides_widths: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if (self.units is None) == (self.parameters is None):

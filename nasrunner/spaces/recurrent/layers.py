@@ -4,7 +4,7 @@ Tokens have the shape (T,), sequences of vectors (T, units).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -36,6 +36,8 @@ class Embedding(Space):
     units: Count
     dropout: Probability = 0.0
 
+    widths: ClassVar[tuple[str, ...]] = ("units",)
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 1:
             raise ValueError("it takes tokens, (time steps,)")
@@ -64,6 +66,8 @@ class Recurrent(Space):
     dropout: Probability = 0.0
     state_dropout: Probability = 0.0
     init: Init = "default"
+
+    widths: ClassVar[tuple[str, ...]] = ("units",)
 
     def most_modules(self) -> int:
         return 1 + most(self.layers) * self.cell.most_modules()

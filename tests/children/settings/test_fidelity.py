@@ -1,11 +1,12 @@
 """Cheaper trainings by changed numbers of the configuration."""
 
 import pytest
+import torch
 import yaml
 
 from nasrunner.core import ConfigError, Proposal, child_folder
 from nasrunner.core.records import Source
-from tests.children.blobs import make_trainer
+from tests.children.blobs import IMAGES, OWN, make_trainer
 from tests.toys import train_one
 
 
@@ -39,6 +40,105 @@ def test_searched_values_may_refer_to_what_a_fidelity_changes(tmp_path):
     train_one(trainer.task(tmp_path, 0), proposal)
     told = yaml.safe_load((child_folder(tmp_path, 0) / "config.yaml").read_text())
     assert told["optimizer"]["lr"] == 4
+
+
+CONVOLUTIONS = {
+    "concat": [
+        {"conv2d": {"filters": 6, "kernel_size": 3}},
+        "relu",
+        {"residual": {"conv2d": {"filters": 6, "kernel_size": 3}}},
+        {"affine": {"units": 3}},
+    ]
+}
+NARROW = {
+    "concat": [
+        {"conv2d": {"filters": 3, "kernel_size": 3}},
+        "relu",
+        {"residual": {"conv2d": {"filters": 3, "kernel_size": 3}}},
+        {"affine": {"units": 3}},
+    ]
+}
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "overrides", "space"),
+    [
+        ({"epochs": 2}, ["trainer.max_epochs=2"], CONVOLUTIONS),
+        ({"data": 0.5}, ["data.train_share=0.5"], CONVOLUTIONS),
+        ({"width": 0.5}, [], NARROW),
+        ({"resolution": 3}, ["data.resolution=3"], CONVOLUTIONS),
+        (
+            {"data": 0.5, "width": 0.5, "resolution": 3},
+            ["data.train_share=0.5", "data.resolution=3"],
+            NARROW,
+        ),
+    ],
+)
+def test_a_named_fidelity_is_the_training_that_the_configuration_would_make(
+    tmp_path, fidelity, overrides, space
+):
+    trainer = make_trainer(space=CONVOLUTIONS, data=IMAGES)
+    proposal = proposed(trainer, fidelity=fidelity)
+    trainer.check(proposal)
+    outcome = train_one(trainer.task(tmp_path / "a", 0), proposal)
+    by_hand = make_trainer(*overrides, space=space, data=IMAGES)
+    whole = train_one(by_hand.task(tmp_path / "b", 0), proposed(by_hand))
+    assert outcome.status == "completed"
+    assert (outcome.metrics, outcome.curve) == (whole.metrics, whole.curve)
+    weights = [
+        torch.load(child_folder(tmp_path / name, 0) / "best.ckpt", weights_only=True)["state_dict"]
+        for name in "ab"
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    plain = train_one(trainer.task(tmp_path / "c", 0), proposed(trainer))
+    assert plain.curve != outcome.curve
+
+
+def test_a_share_is_of_the_examples_that_the_study_trains_on(tmp_path):
+    trainer = make_trainer("data.train_share=0.5")
+    half = proposed(trainer, fidelity={"data": 0.5})
+    quarter = make_trainer("data.train_share=0.25")
+    outcome = train_one(trainer.task(tmp_path / "a", 0), half)
+    assert outcome.curve == train_one(quarter.task(tmp_path / "b", 0), proposed(quarter)).curve
+
+
+def test_a_network_that_is_impossible_at_a_resolution_has_failed_in_a_sentence(tmp_path):
+    wide = {"conv2d": {"filters": 4, "kernel_size": 5, "padding": "valid"}}
+    space = {"concat": [wide, {"affine": {"units": 3}}]}
+    trainer = make_trainer(space=space, data=IMAGES)
+    outcome = train_one(trainer.task(tmp_path, 0), proposed(trainer, fidelity={"resolution": 3}))
+    assert outcome.status == "failed"
+    assert "a window of (5, 5) does not fit into (3, 3)" in outcome.error
+
+
+UNDECLARED = {"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 3}
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "arguments", "message"),
+    [
+        ({"data": 0.0}, {}, r"data must be a share in \(0, 1\], got 0.0"),
+        ({"width": 1.5}, {}, r"width must be a share in \(0, 1\], got 1.5"),
+        ({"data.train_share": 2}, {}, r"data.train_share must be a share in \(0, 1\], got 2"),
+        ({"data": 0.5}, {"data": OWN}, "data.train_share .* which OwnBlobs does not take"),
+        ({"resolution": 3}, {"data": OWN}, "data.resolution, which OwnBlobs does not take"),
+        ({"resolution": 3}, {}, r"resizes images, .* but data.in_shape is \[4\]"),
+        ({"resolution": 7}, {"data": IMAGES}, "pixels from 1 to 6, an image's side, got 7"),
+        ({"resolution": 2.5}, {"data": IMAGES}, "pixels from 1 to 6, an image's side, got 2.5"),
+        ({"width": 0.5}, {"space": UNDECLARED}, "no module of the space declares one"),
+        (
+            {"epochs": 2, "trainer.max_epochs": 1},
+            {},
+            "gives the number of trainer.max_epochs twice",
+        ),
+        ({"epoch": 2}, {}, "no 'epoch', did you mean 'epochs'"),
+    ],
+)
+def test_what_data_and_space_cannot_give_is_refused(fidelity, arguments, message):
+    trainer = make_trainer(is_rehearsed=False, **arguments)
+    with pytest.raises(ConfigError, match=message):
+        trainer.check(proposed(trainer, fidelity=fidelity))
 
 
 SEARCHED = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, "affine": {"units": 3}}
@@ -122,6 +222,9 @@ RATES_AND_EPOCHS = {
         ({"until": 40}, True),
         ({"fidelity": {"trainer.max_epochs": 4.0}}, True),
         ({"fidelity": {"trainer.max_epochs": 3}}, False),
+        ({"fidelity": {"epochs": 4, "data": 1, "width": 1.0}}, True),
+        ({"fidelity": {"width": 0.5}}, False),
+        ({"fidelity": {"data": 0.5}}, False),
         ({"fidelity": {"trainer.max_epochs": 4, "optimizer.lr": 0.5}}, False),
     ],
 )
@@ -133,11 +236,20 @@ def test_what_changes_nothing_is_no_part_of_the_identity(fields, is_plain):
 
 def test_numbers_that_are_equal_are_the_same_fidelity():
     trainer = make_trainer("trainer.max_epochs=4", is_rehearsed=False)
-    whole, real = (
-        trainer.plainest(proposed(trainer, fidelity={"trainer.max_epochs": number}))
-        for number in (3, 3.0)
+    whole, real, named = (
+        trainer.plainest(proposed(trainer, fidelity=fidelity))
+        for fidelity in ({"trainer.max_epochs": 3}, {"trainer.max_epochs": 3.0}, {"epochs": 3})
     )
-    assert whole.evaluation == real.evaluation
+    assert whole.evaluation == real.evaluation == named.evaluation
+
+
+def test_the_resolution_that_images_have_changes_nothing():
+    trainer = make_trainer(space=CONVOLUTIONS, data=IMAGES, is_rehearsed=False)
+    same, other = (
+        trainer.plainest(proposed(trainer, fidelity={"resolution": number})) for number in (6, 5)
+    )
+    assert not same.fidelity
+    assert other.fidelity == {"data.resolution": 5}
 
 
 def test_the_epochs_of_a_child_are_those_of_its_hyperparameters_and_fidelity():

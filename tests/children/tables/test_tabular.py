@@ -419,7 +419,8 @@ def test_nasbench201_has_trainings_of_12_and_of_200_epochs(
 ) -> None:
     genotype = nb201.space.walk(lambda decision: 3)
     rows = [Proposal(0, genotype)]
-    rows += [Proposal(0, genotype, fidelity={"trainer.max_epochs": n}) for n in (12, 200)]
+    rows += [Proposal(0, genotype, fidelity={"epochs": 12})]
+    rows += [Proposal(0, genotype, fidelity={"trainer.max_epochs": 200})]
     for proposal in rows:
         nb201.check(proposal)
     plain, short, long = (train_one(nb201.task(tmp_path, 0), each) for each in rows)

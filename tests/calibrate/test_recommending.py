@@ -1,0 +1,75 @@
+"""Which ranking is recommended, and the searcher's option that begins with it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nasrunner import search
+from nasrunner.calibrate.agreement import Agreement
+from nasrunner.calibrate.ranking import CheapRanking
+from nasrunner.calibrate.recommending import (
+    cheapest,
+    command_with,
+    trained_alone,
+    write_option,
+)
+
+
+def found(*rows: tuple[str, float, float, tuple[str, float] | None]) -> Any:
+    """Rankings by name: (name, low end of its interval, its cost, what is asked)."""
+    return {
+        name: (CheapRanking([], cost_s, 0, asked), Agreement(low + 0.1, low, low + 0.2, low))
+        for name, low, cost_s, asked in rows
+    }
+
+
+RANKINGS = found(
+    ("synflow", 0.6, 0.1, None),
+    ("until=1", 0.3, 1.0, ("until", 1)),
+    ("until=3", 0.55, 3.0, ("until", 3)),
+    ("until=9", 0.8, 9.0, ("until", 9)),
+    ("data=0.3", 0.65, 4.0, ("data", 0.3)),
+    ("data=0.1", 0.61, 2.0, ("data", 0.1)),
+)
+
+
+def test_the_cheapest_above_the_bound_is_recommended() -> None:
+    assert cheapest(RANKINGS, 0.5, 20.0) == "synflow"
+    assert cheapest(trained_alone(RANKINGS), 0.2, 20.0) == "until=1"
+    assert cheapest(trained_alone(RANKINGS), 0.5, 20.0) == "data=0.1"
+    assert cheapest(trained_alone(RANKINGS), 0.7, 20.0) == "until=9"
+    assert cheapest(RANKINGS, 0.8, 20.0) is None
+    assert cheapest(trained_alone(RANKINGS), 0.7, 9.0) is None  # as expensive as a full training
+    unknown = {"flops": (CheapRanking([], 0.0), Agreement(*[float("nan")] * 4))}
+    assert cheapest(unknown, -1.0, 20.0) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "rungs", "fidelity"),
+    [("until=3", [3, 9], None), ("data=0.1", None, {"data": [0.1, 0.3]})],
+)
+def test_the_option_is_a_searcher_that_nasrunner_takes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Any,
+    name: str,
+    rungs: list[int] | None,
+    fidelity: dict[str, list[float]] | None,
+) -> None:
+    conf = write_option(tmp_path, RANKINGS, name, training_s=20.0)
+    given = ["searcher=calibrated", "searcher@searcher.searcher=evolution", "trainer.max_epochs=27"]
+    monkeypatch.setattr("sys.argv", ["nasrunner", "--config-dir", str(conf), *given, "--cfg=job"])
+    search.main()
+    searcher = yaml.safe_load(capsys.readouterr().out)["searcher"]
+    assert searcher["_target_"].endswith(".Asha")
+    assert searcher["searcher"]["_target_"].endswith(".RegularizedEvolution")
+    assert (searcher["rungs"], searcher["fidelity"]) == (rungs, fidelity)
+    assert searcher["max_epochs"] in (27, "${oc.select:trainer.max_epochs,null}")
+
+
+def test_the_command_repeats_what_was_given(tmp_path: Path) -> None:
+    told = command_with(tmp_path, ["space=mlp", "study=mine", "trainer.max_epochs=9"])
+    words = "searcher=calibrated space=mlp trainer.max_epochs=9"
+    assert told == f"nasrunner --config-dir {tmp_path} {words}"
