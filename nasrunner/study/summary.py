@@ -1,8 +1,13 @@
 """How a study stands when it ends: its summary."""
 
+from typing import Any
+
+from nasrunner.core.ledger.goals import Goals, reference_point, unmet_limits
+from nasrunner.core.ledger.hypervolume import dominated
 from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import BaselineComparison, Inspect, Summary
+from nasrunner.core.records import Outcome
 
 
 def summary_of(
@@ -13,6 +18,7 @@ def summary_of(
     wall_s: float,
     failure: str | None,
     baseline: BaselineComparison | None,
+    goals: Goals | None = None,
 ) -> Summary:
     """Makes a study's summary.
 
@@ -20,6 +26,7 @@ def summary_of(
         state: the study's.
         inspect: gives the blueprints of its best children.
         reason: as of ``Summary``, and so are the others.
+        goals: what its children are compared by; None: the reward alone.
     """
     history, known = state.history, state.begins_with
     ranking, until = history.shown()
@@ -51,4 +58,22 @@ def summary_of(
         num_full=history.num_full if history.has_steps else None,
         num_predicted=len(history.predictions.pairs),
         rank_correlation=history.predictions.correlation,
+        front=None if goals is None else _front(state, goals),
+        unmet=[] if goals is None else unmet_limits(goals, _compared(state)),
     )
+
+
+def _compared(state: StudyState) -> list[Outcome]:
+    """The outcomes of full trainings, or of the longest rung where there is none; each once."""
+    history = state.history
+    return [o for o in history.outcomes if o.reused_from is None and history.compares(o)]
+
+
+def _front(state: StudyState, goals: Goals) -> dict[str, Any]:
+    outcomes = _compared(state)
+    reference = reference_point(goals, outcomes)
+    return {
+        "size": len(goals.front(outcomes)),
+        "hypervolume": dominated(goals, outcomes, reference),
+        "reference": reference,
+    }

@@ -434,3 +434,11 @@ def test_nasbench201_has_trainings_of_12_and_of_200_epochs(
     legal = re.escape("legal: trainer.max_epochs=12, trainer.max_epochs=200")
     with pytest.raises(ConfigError, match=legal):
         nb201.check(Proposal(0, genotype, fidelity={"trainer.max_epochs": 50}))
+
+
+def test_objectives_are_the_reward_the_metrics_and_the_sizes_of_a_table(table: Path) -> None:
+    trainer(table, objectives=["reward", "doubled", "parameters", "flops"])
+    with pytest.raises(ConfigError, match=r"objectives\.acc: no child measures 'acc'"):
+        trainer(table, objectives=["acc"])
+    with pytest.raises(ConfigError, match=r"objectives\.flops: no child measures 'flops'"):
+        trainer(table, flops=None, objectives=["flops"])
