@@ -186,7 +186,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["+max_childern=3"], r"no key 'max_childern', .*did you mean 'max_children'\?"),
         (
             ["searcher.num_random=3", "searcher=evolution"],
-            "no key 'searcher.num_random', Legal: _target_, population_size, tournament_size$",
+            "no key 'searcher.num_random', Legal: _target_, ageing, crossover, learns, popula",
         ),
         (["study=a=b"], r"study=a=b cannot be read: a value .* in quotes .*: 'study=\"a=b\"'"),
         (["hydra.run.dir=ü/s"], r"hydra.run.dir=ü/s cannot be read: .*: 'hydra.run.dir=\"ü/s\"'"),

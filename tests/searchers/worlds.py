@@ -52,6 +52,8 @@ HURRY: dict[str, dict[str, Any]] = {
         "refit_growth": 1.0,
         "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 20, "learning_rate": 0.1},
     },
+    "motpe": {"sampler": {"n_startup_trials": 3}},
+    "nsga2": {"sampler": {"population_size": 4}},
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
     "filter": {

@@ -41,7 +41,7 @@ class Wrapper(Searcher):
         self.repeats = self.inner.repeats
         if self.inner.learns_objectives:
             raise ValueError(
-                f"searcher: {type(self).__name__} ranks children by their rewards, and "
+                f"{type(self).__name__} ranks children by their rewards, and "
                 f"{type(self.inner).__name__} compares them by objectives; legal are searchers "
                 "that learn rewards, which scalarization can make of objectives"
             )
