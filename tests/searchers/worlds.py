@@ -73,6 +73,13 @@ WRAPPERS = ("filter", "predicted")
 """Searchers around another one, which counts its own proposals."""
 
 
+OF_OBJECTIVES = ("motpe", "nsga2")
+"""Searchers that compare by objectives as shipped, which no wrapper that ranks by rewards takes."""
+
+INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES)]
+"""Searchers that any wrapper takes."""
+
+
 class HastyGp(GPSampler):
     """The Gaussian process with a cursory look for its best point: seconds become milliseconds."""
 
