@@ -3,11 +3,11 @@
 from typing import Any
 
 from nasrunner.core.ledger.goals import Goals, reference_point, unmet_limits
+from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.hypervolume import dominated
 from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import BaselineComparison, Inspect, Summary
-from nasrunner.core.records import Outcome
 
 
 def summary_of(
@@ -58,19 +58,13 @@ def summary_of(
         num_full=history.num_full if history.has_steps else None,
         num_predicted=len(history.predictions.pairs),
         rank_correlation=history.predictions.correlation,
-        front=None if goals is None else _front(state, goals),
-        unmet=[] if goals is None else unmet_limits(goals, _compared(state)),
+        front=None if goals is None else _front(history, goals),
+        unmet=[] if goals is None else unmet_limits(goals, history.compared()),
     )
 
 
-def _compared(state: StudyState) -> list[Outcome]:
-    """The outcomes of full trainings, or of the longest rung where there is none; each once."""
-    history = state.history
-    return [o for o in history.outcomes if o.reused_from is None and history.compares(o)]
-
-
-def _front(state: StudyState, goals: Goals) -> dict[str, Any]:
-    outcomes = _compared(state)
+def _front(history: History, goals: Goals) -> dict[str, Any]:
+    outcomes = history.compared()
     reference = reference_point(goals, outcomes)
     return {
         "size": len(goals.front(outcomes)),
