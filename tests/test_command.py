@@ -251,6 +251,10 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["data.batch_size={logspace: [8, 64, 5]}"], r"whole.*rounded: \{8, 13, 23, 38, 64\}"),
         (["objectives={val_accuracy:mix}"], r"objectives.val_accuracy: 'mix' is no direction"),
         (["objectives={val_acuracy:max}"], "no child measures 'val_acuracy', did you mean 'val_ac"),
+        (
+            ["objectives={latency_ms:min}", "executor=local", "executor.workers=2"],
+            "the 2 workers of this machine would disturb one another; legal: executor.workers=1",
+        ),
         (["scalarization=product"], "makes a reward of objectives, and there are none"),
         (["task.reward=val_loss"], "must be Reward, .* keys of its own: task.reward.metric, "),
     ],

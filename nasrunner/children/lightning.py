@@ -193,6 +193,7 @@ class LightningTrainer:
             Path(folder),
             seed,
             self.evaluation,
+            self.objectives,
             proxies=self.proxies,
         )
 

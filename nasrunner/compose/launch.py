@@ -23,6 +23,7 @@ from nasrunner.core.errors import ConfigError, LedgerError, SpaceError
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.ledger.goals import Goals
+from nasrunner.core.ledger.objectives import LATENCY
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.machine.memory import memory_gb
 from nasrunner.core.machine.stopping import stopped_by_signals
@@ -122,6 +123,7 @@ def _build_study(
     goals = read_goals(config)
     check_compares(searcher, goals, rules)
     trainer = build_trainer(config, space)
+    check_quiet(trainer, executor)
     networks = build_networks(config, space, trainer)
     known = None
     if config.get("start_with") is not None and not _has_proposed(folder):
@@ -191,6 +193,23 @@ def check_compares(searcher: Searcher, goals: Goals | None, rules: Rules) -> Non
         raise ConfigError(
             f"failed_reward={rules.failed_reward} is a reward, and {name} is told objectives: "
             "legal with it are worst (of each objective) and ignore"
+        )
+
+
+def check_quiet(trainer: ChildTrainer, executor: Executor) -> None:
+    """Refuses to measure latencies while other children of the study run on the same machine.
+
+    Of workers on other machines it is not known which of them share one.
+
+    Raises:
+        ConfigError: the executor has several slots on this machine.
+    """
+    measures = LATENCY in getattr(trainer, "objectives", ())  # a table's are known
+    slots = executor.free_slots()
+    if measures and executor.is_on_this_machine and slots > 1:
+        raise ConfigError(
+            f"objectives.{LATENCY} is measured after each training, and the {slots} workers of "
+            "this machine would disturb one another; legal: executor.workers=1, or executor=serial"
         )
 
 

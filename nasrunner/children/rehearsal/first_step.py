@@ -33,7 +33,7 @@ from nasrunner.children.tasks.tasks import make_task
 from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
 from nasrunner.core.errors import suggest
 from nasrunner.core.ledger.goal_settings import check_measured
-from nasrunner.core.ledger.objectives import REWARD, SIZES
+from nasrunner.core.ledger.objectives import LATENCY, REWARD, SIZES
 from nasrunner.core.machine.child_folder import NO_METRICS
 
 
@@ -130,7 +130,9 @@ class FirstStep:
                 f"task.reward.metric: {task.reward.metric!r} was not measured in a first epoch; "
                 f"measured were {', '.join(sorted(measured))}"
             )
-        check_measured(self.objectives, {REWARD, "epochs", *SIZES, *measured} - {*NO_METRICS})
+        check_measured(
+            self.objectives, {REWARD, "epochs", LATENCY, *SIZES, *measured} - {*NO_METRICS}
+        )
         said = schedule.remark(trainer.lr_scheduler_configs[0].scheduler, self.length)
         return [] if said is None else [said]
 

@@ -10,6 +10,9 @@ from nasrunner.core.records import Outcome
 REWARD = "reward"
 """The reward that the study's task or table makes, before a scalarization."""
 
+LATENCY, LATENCY_SPREAD = "latency_ms", "latency_iqr_ms"
+"""Metrics that a child is measured for after its training, if the first is an objective."""
+
 SIZES = ("parameters", "flops")
 """Metrics that a study adds to those of a child, where they are known."""
 
