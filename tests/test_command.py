@@ -255,6 +255,15 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             ["objectives={latency_ms:min}", "executor=local", "executor.workers=2"],
             "the 2 workers of this machine would disturb one another; legal: executor.workers=1",
         ),
+        (["searcher=nsga2"], "Tpe compares children by objectives, and there are none: set obj"),
+        (
+            ["searcher=nsga2", "objectives={reward:max,flops:min}", "failed_reward=0"],
+            "failed_reward=0 is a reward, and Tpe is told objectives: legal with it are worst",
+        ),
+        (
+            ["searcher=motpe", "objectives={reward:max,flops:min}", "searcher.max_history=9"],
+            "max_history=9 keeps the best rewards; legal with learns=objectives is null",
+        ),
         (["scalarization=product"], "makes a reward of objectives, and there are none"),
         (["task.reward=val_loss"], "must be Reward, .* keys of its own: task.reward.metric, "),
     ],
