@@ -296,6 +296,14 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("characters", "data.train_tokens", "all", None, SMALL),
         Row("epochs", "trainer.max_epochs", None, None, SMALL),
     )),
+    "monas": Protocol("Hsu et al. 2018, arXiv:1806.10332; its abstract and reward alone", (
+        Row("cost", lambda config: list(config["objectives"])[1], "energy", None,
+            "FLOPs: the table has no energy"),
+        Row("networks", "trainer.reward", None, None, "those of NAS-Bench-Macro's table"),
+        Row("α", lambda config: 100 * config["scalarization"]["weighted_sum"]["reward"], None, None,
+            "to be varied"),
+        Row("children", "max_children", None, None, "seconds of lookups"),
+    )),
     "nasbench201": Protocol("Dong & Yang 2020, arXiv:2001.00326; the table's columns", (
         Row("searchers see", "trainer.reward", "c10_valid_12"),
         Row("evaluations", "max_children", None, None, "as in benchmarks/searcher_curves.py"),

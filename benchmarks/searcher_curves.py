@@ -54,6 +54,8 @@ LEFT_OUT = {
     "evolution": "with populations of 30 and 10 instead of 100, half of the evaluations",
     "reinforce": "with learning rate 0.01 instead of 0.0006, which is made for 12,800 children",
     "gp": "seconds a proposal",
+    "motpe": "of several objectives: hypervolume.py",
+    "nsga2": "of several objectives: hypervolume.py",
 }
 """Searchers that run only when they are named, and why."""
 

@@ -186,7 +186,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["+max_childern=3"], r"no key 'max_childern', .*did you mean 'max_children'\?"),
         (
             ["searcher.num_random=3", "searcher=evolution"],
-            "no key 'searcher.num_random', Legal: _target_, population_size, tournament_size$",
+            "no key 'searcher.num_random', Legal: _target_, ageing, crossover, learns, popula",
         ),
         (["study=a=b"], r"study=a=b cannot be read: a value .* in quotes .*: 'study=\"a=b\"'"),
         (["hydra.run.dir=ü/s"], r"hydra.run.dir=ü/s cannot be read: .*: 'hydra.run.dir=\"ü/s\"'"),
@@ -249,6 +249,22 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         ),
         (["optimizer.lr.x=1"], "no key 'optimizer.lr.x': optimizer.lr is 0.001"),
         (["data.batch_size={logspace: [8, 64, 5]}"], r"whole.*rounded: \{8, 13, 23, 38, 64\}"),
+        (["objectives={val_accuracy:mix}"], r"objectives.val_accuracy: 'mix' is no direction"),
+        (["objectives={val_acuracy:max}"], "no child measures 'val_acuracy', did you mean 'val_ac"),
+        (
+            ["objectives={latency_ms:min}", "executor=local", "executor.workers=2"],
+            "the 2 workers of this machine would disturb one another; legal: executor.workers=1",
+        ),
+        (["searcher=nsga2"], "Tpe compares children by objectives, and there are none: set obj"),
+        (
+            ["searcher=nsga2", "objectives={reward:max,flops:min}", "failed_reward=0"],
+            "failed_reward=0 is a reward, and Tpe is told objectives: legal with it are worst",
+        ),
+        (
+            ["searcher=motpe", "objectives={reward:max,flops:min}", "searcher.max_history=9"],
+            "max_history=9 keeps the best rewards; legal with learns=objectives is null",
+        ),
+        (["scalarization=product"], "makes a reward of objectives, and there are none"),
         (["task.reward=val_loss"], "must be Reward, .* keys of its own: task.reward.metric, "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -737,3 +753,22 @@ def test_an_option_inside_another_that_has_none_says_which_have(
     with pytest.raises(SystemExit):
         command(*given)
     assert message in capsys.readouterr().err
+
+
+def test_children_are_compared_by_objectives_beside_a_baseline_and_when_resumed(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = ["objectives={val_accuracy:max,parameters:{goal:min,limit:1}}", "baseline=random"]
+    command(*QUICK, *goals, "scalarization={limit:{beyond:-1}}")
+    study = next(each for each in studies(tmp_path) if each.name != "baseline")
+    command(f"resume={study}", "max_children=4")
+    for folder in (study, study / "baseline"):
+        assert len(outcomes(folder)) == 4
+        for outcome in outcomes(folder):
+            assert outcome["reward"] == -1
+            assert outcome["objectives"] == {
+                name: outcome["metrics"][name] for name in ("val_accuracy", "parameters")
+            }
+    told = " ".join(capsys.readouterr().out.split())
+    assert "no child is within objectives.parameters.limit=1: the best has " in told
+    assert "Front: 0 children that no other dominates; hypervolume 0 from val_accuracy=" in told

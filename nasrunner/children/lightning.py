@@ -51,6 +51,7 @@ class LightningTrainer:
         proxies: what an estimate of a child measures, without training; the first one's score is
             its reward; without one no estimates are made.
         evaluation: ``repeats`` and ``folds``, see ``Evaluation``; None: one training.
+        objectives: what the study compares its children by.
         arguments: those of ``ChildOptions``, and of Lightning's Trainer, by its own names.
     """
 
@@ -65,6 +66,7 @@ class LightningTrainer:
         draw: Callable[[Space], str],
         proxies: Sequence[Proxy] = (),
         evaluation: Mapping[str, Any] | None = None,
+        objectives: Sequence[str] = (),
         **arguments: Any,
     ) -> None:
         own = {each.name: arguments[each.name] for each in fields(ChildOptions)}
@@ -75,6 +77,7 @@ class LightningTrainer:
         self.in_shape = as_in_shape(in_shape)
         self.construct = construct
         self.draw = draw
+        self.objectives = tuple(objectives)
         evaluation = evaluation or {}
         legal = [field.name for field in fields(Evaluation)]
         if unknown := next((key for key in evaluation if key not in legal), None):
@@ -177,7 +180,13 @@ class LightningTrainer:
 
     def rehearsal(self) -> "LightningRehearsal":
         return LightningRehearsal(
-            self.space, self.config, self.in_shape, self.construct, self.evaluation, self.proxies
+            self.space,
+            self.config,
+            self.in_shape,
+            self.construct,
+            self.evaluation,
+            self.proxies,
+            self.objectives,
         )
 
     def task(self, folder: Path, seed: int, policy: Policy | None = None) -> "LightningTask":
@@ -189,6 +198,7 @@ class LightningTrainer:
             Path(folder),
             seed,
             self.evaluation,
+            self.objectives,
             proxies=self.proxies,
         )
 
@@ -203,6 +213,7 @@ class LightningRehearsal:
     construct: Construct
     evaluation: Evaluation
     proxies: Sequence[str]
+    objectives: Sequence[str] = ()
 
     def __call__(self) -> list[str]:
         with quick_imports():
@@ -219,7 +230,14 @@ class LightningRehearsal:
         found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
         settings = self.space.hyperparameters
         config = check_evaluation(self.evaluation, self.config, self.construct)
-        said = check_child(config, settings, self.in_shape, self.construct, found.networks)
+        said = check_child(
+            config,
+            settings,
+            self.in_shape,
+            self.construct,
+            found.networks,
+            objectives=self.objectives,
+        )
         check_folds(self.evaluation, self.config, self.in_shape, self.construct)
         if self.proxies:
             check_scores(

@@ -1,5 +1,6 @@
 """What all children of a study are made by: data alone, below whatever trains them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ class Recipe:
         folder: the study's folder.
         seed: the study's seed.
         evaluation: how often a child is trained.
+        objectives: the names of what the study compares its children by.
     """
 
     space: SearchSpace
@@ -29,3 +31,4 @@ class Recipe:
     folder: Path
     seed: int
     evaluation: Evaluation = ONE_TRAINING
+    objectives: Sequence[str] = ()

@@ -57,6 +57,8 @@ class StudyConfig:
     pack_children_above: int | None = MISSING
     limits: LimitsConfig = MISSING
     evaluation: EvaluationConfig = MISSING
+    objectives: Any = None
+    scalarization: Any = None
     start_with: Any = None
     resume: str | None = MISSING
     trust: bool = False

@@ -22,6 +22,9 @@ from nasrunner.compose.start_with import doubts_of_start, read_start
 from nasrunner.core.annotations import Count, fits, readable, takes
 from nasrunner.core.errors import ConfigError, LedgerError, SpaceError
 from nasrunner.core.language.moved import with_present_targets
+from nasrunner.core.ledger.goal_settings import read_goals
+from nasrunner.core.ledger.goals import Goals
+from nasrunner.core.ledger.objectives import LATENCY
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.machine.memory import memory_gb
 from nasrunner.core.machine.stopping import stopped_by_signals
@@ -41,6 +44,7 @@ from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study
+from nasrunner.study.rules import Rules
 from nasrunner.study.snapshots import Snapshots
 from nasrunner.trackers.progress import ProgressDisplay
 
@@ -117,7 +121,10 @@ def _build_study(
     own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": rules.seed}
     searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
     check_learns(searcher)
+    goals = read_goals(config)
+    check_compares(searcher, goals, rules)
     trainer = build_trainer(config, space)
+    check_quiet(trainer, executor)
     networks = build_networks(config, space, trainer)
     known = None
     if config.get("start_with") is not None and not _has_proposed(folder):
@@ -138,6 +145,7 @@ def _build_study(
         info=StudyInfo(config["study"], folder, config, rules.max_children, noted),
         keeping=keeping,
         known=known,
+        goals=goals,
         snapshots=Snapshots(
             folder,
             snapshot_signature,
@@ -165,6 +173,44 @@ def check_learns(searcher: Searcher) -> None:
         raise ConfigError(
             f"searcher: {name}.learn must take an outcome alone, learn(outcome), which holds "
             f"outcome.proposal and outcome.reward; it takes {inspect.signature(searcher.learn)}"
+        )
+
+
+def check_compares(searcher: Searcher, goals: Goals | None, rules: Rules) -> None:
+    """Refuses a searcher that compares objectives, where there are none or failures have a reward.
+
+    Raises:
+        ConfigError: names the key.
+    """
+    if not searcher.learns_objectives:
+        return
+    name = type(searcher).__name__
+    if goals is None:
+        raise ConfigError(
+            f"searcher: {name} compares children by objectives, and there are none: set "
+            "objectives={val_accuracy: max, flops: min}"
+        )
+    if not isinstance(rules.failed_reward, str):
+        raise ConfigError(
+            f"failed_reward={rules.failed_reward} is a reward, and {name} is told objectives: "
+            "legal with it are worst (of each objective) and ignore"
+        )
+
+
+def check_quiet(trainer: ChildTrainer, executor: Executor) -> None:
+    """Refuses to measure latencies while other children of the study run on the same machine.
+
+    Of workers on other machines it is not known which of them share one.
+
+    Raises:
+        ConfigError: the executor has several slots on this machine.
+    """
+    measures = LATENCY in getattr(trainer, "objectives", ())  # a table's are known
+    slots = executor.free_slots()
+    if measures and executor.is_on_this_machine and slots > 1:
+        raise ConfigError(
+            f"objectives.{LATENCY} is measured after each training, and the {slots} workers of "
+            "this machine would disturb one another; legal: executor.workers=1, or executor=serial"
         )
 
 
@@ -274,6 +320,9 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
         raise ConfigError(
             f"evaluation: {config['trainer'].get('_target_')} trains no child several times"
         )
+    goals = read_goals(config)
+    names = [] if goals is None else [each.name for each in goals.objectives]
+    measures = {"objectives": names} if names and takes(config["trainer"], "objectives") else {}
     trainer: ChildTrainer = construct(
         config["trainer"],
         "trainer",
@@ -283,6 +332,7 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
         construct=construct,
         draw=draw,
         **({} if is_single else {"evaluation": evaluation}),
+        **measures,
     )
     return trainer
 

@@ -24,6 +24,9 @@ _NOT_SPREAD = (
     "of some values is --multirun key=value1,value2"
 )
 
+_WHOLE = ("objectives", "scalarization")
+"""Mappings of the top level that are not merged with those of an experiment, as decisions."""
+
 
 def register() -> None:
     """Makes Hydra replace a decision as a whole, for every command that composes.
@@ -168,6 +171,9 @@ def _replaced(override: Override, cfg: DictConfig) -> bool:
         key, value = parent, {last: value}
     check_place(key, value)
     before = _node(cfg, key)
+    if key in _WHOLE and isinstance(before, DictConfig):
+        OmegaConf.update(cfg, key, value, merge=False)
+        return True
     is_object = isinstance(value, dict) and "_target_" in value
     if is_object and isinstance(before, DictConfig) and not _is_leaf(before):
         # Its class may take what the one before does not; construct() checks the names.

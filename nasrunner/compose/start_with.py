@@ -200,6 +200,13 @@ def _check_unit(theirs: Mapping[str, Any], ours: Mapping[str, Any], key: str) ->
 
 def _unit(config: Mapping[str, Any]) -> dict[str, Any]:
     """The keys that say what a reward is, with their values."""
+    made_of = {}
+    if config.get("scalarization") is not None:
+        made_of = {name: config.get(name) for name in ("scalarization", "objectives")}
+    return {**_unit_of_trainer(config), **made_of}
+
+
+def _unit_of_trainer(config: Mapping[str, Any]) -> dict[str, Any]:
     trainer, task = config["trainer"], config["task"]
     if isinstance(trainer, Mapping) and "reward" in trainer:  # of a table
         return {f"trainer.{name}": trainer.get(name) for name in ("_target_", "reward")}

@@ -29,6 +29,8 @@ _ADDED = {
     "evaluation": {"repeats": 1, "folds": None},
     "keep_weights": "all",
     "pack_children_above": None,
+    "objectives": None,
+    "scalarization": None,
 }
 """Keys of the top level that earlier versions lacked."""
 

@@ -307,6 +307,10 @@ class Summary:
         num_predicted: children whose rewards were predicted before they were measured.
         rank_correlation: Spearman's ρ of the two; None where it is not defined.
         began_with: what was known before the first child, in words; None: nothing.
+        front: of a study with objectives: ``size``, how many children are on the front of the
+            undominated, its ``hypervolume``, None where there are more than three objectives, and
+            the ``reference`` point of that by objective; else None.
+        unmet: a sentence for each limit of an objective that no child is within.
     """
 
     reason: str
@@ -322,6 +326,20 @@ class Summary:
     num_predicted: int = 0
     rank_correlation: float | None = None
     began_with: str | None = None
+    front: Mapping[str, Any] | None = None
+    unmet: Sequence[str] = ()
+
+    @property
+    def about_front(self) -> str:
+        """The front's size and hypervolume, in words; empty without objectives."""
+        if self.front is None:
+            return ""
+        size, volume = self.front["size"], self.front["hypervolume"]
+        told = f"{size:,} {'child' if size == 1 else 'children'} that no other dominates"
+        if volume is None:
+            return told
+        point = ", ".join(f"{name}={value:g}" for name, value in self.front["reference"].items())
+        return f"{told}; hypervolume {volume:.6g} from {point}"
 
     @property
     def about_predictions(self) -> str:

@@ -258,12 +258,13 @@ class Outcome:
         reward: what the searcher maximises. Higher is better.
         metrics: final values under their metric names.
         curve: the value after each epoch of every metric that the reward depends on.
-        objectives: what the study compares beside the reward, by name.
+        objectives: what the study compares its children by, by name; filled in where the study
+            runs, and empty if it has no objectives or the child failed.
         found: the genotypes that a supernet derived.
         cost_s: wall-clock seconds spent in the worker on this proposal, without its sources; 0 if
             nothing was trained.
-        error: the reason for ``failed`` and ``invalid``, readable; the middle of a long one is cut
-            out.
+        error: the reason for ``failed`` and ``invalid``, or the limit of an objective that the
+            child is beyond; readable, the middle of a long one is cut out.
         reused_from: index of the child of the same identity whose outcome this repeats.
         is_changed: whether it was trained after the user's source or data had changed.
         lacks: the sources whose weights were missing when it began.

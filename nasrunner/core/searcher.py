@@ -9,6 +9,7 @@ import numpy as np
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
+from nasrunner.core.ledger.objectives import REWARD, Objective
 from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.randomness.draws import seeded
@@ -40,6 +41,12 @@ class Searcher(ABC):
     repeats: bool = True
     """Whether it may propose an architecture twice; a searcher that never does ends by itself."""
 
+    learns_objectives: bool = False
+    """Whether it compares children by the study's objectives instead of their rewards."""
+
+    objectives: tuple[Objective, ...] = (Objective(REWARD, "max"),)
+    """What the study compares its children by; the reward alone if it has no objectives."""
+
     def __init__(self, *, space: Space, seed: Seed) -> None:
         self.space = space
         self.seed = seed
@@ -56,6 +63,13 @@ class Searcher(ABC):
     def see(self, networks: Networks) -> None:
         """Receives the space's networks, before the first event."""
         self.networks = networks
+
+    def compare(self, objectives: Sequence[Objective]) -> None:
+        """Receives the study's objectives, with the limits that a child must be within.
+
+        Called before the first event, if the study has any.
+        """
+        self.objectives = tuple(objectives)
 
     def identity_of(self, genotype: Genotype) -> str | None:
         """What a genotype's network is known by; None: the study tells genotypes apart, or it is
@@ -126,7 +140,8 @@ class Searcher(ABC):
     def observe(self, outcome: Outcome) -> None:
         """Passes an outcome to ``learn``, ``revise`` or ``forget``; called once a proposal."""
         proposal = self.pending.pop(outcome.proposal.index)
-        if outcome.reward is None and not outcome.found:
+        is_compared = self.learns_objectives and bool(outcome.objectives)
+        if outcome.reward is None and not outcome.found and not is_compared:
             self.forget(proposal)
         elif proposal.continues is None:
             self.learn(outcome)
@@ -145,7 +160,9 @@ class Searcher(ABC):
     def learn(self, outcome: Outcome) -> None:
         """Updates the state with an outcome that has a reward, or with what a supernet found.
 
-        The study's rules decide the reward of a failed child: none, or the worst so far.
+        The study's rules decide the reward of a failed child, or of one beyond a limit of an
+        objective: none, or the worst so far. A searcher that ``learns_objectives`` is told of the
+        latter without a reward, too.
         """
 
     def revise(self, outcome: Outcome) -> None:  # noqa: B027 - most never go on with a child

@@ -1,12 +1,13 @@
-"""Any sampler of Optuna as a searcher: TPE, Gaussian processes, CMA-ES."""
+"""Any sampler of Optuna as a searcher: TPE, Gaussian processes, CMA-ES, NSGA-II."""
 
 import bisect
 import copy
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Container, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nasrunner.core.annotations import AtLeast, Seed
 from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.ledger.objectives import Objective, ObjectiveScores
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -43,13 +45,20 @@ class Tpe(Searcher):
     of its own alone, begins with a distribution estimated from theirs (Nomura et al. 2021,
     arXiv:2012.06932).
 
+    With ``learns=objectives`` a trial has a value for each of the study's objectives, as samplers
+    for several take them: TPE with the trials that are not dominated for good ones (Ozaki et al.
+    2022, doi:10.1613/jair.1.13188), NSGA-II (Deb et al. 2002). How far a child is beyond limits is
+    a constraint of its trial. One that failed has the worst value seen of each objective.
+
     Args:
         max_history: trials with a reward that the sampler sees at most, >= 4; None: all, which
-            samplers that count their trials need (CMA-ES, genetic algorithms).
+            samplers that count their trials (CMA-ES, genetic algorithms) or learn objectives need.
         sampler: makes an Optuna sampler from ``seed=``.
+        learns: the ``reward`` of each child, or the study's ``objectives``.
 
     Raises:
-        ValueError: ``sampler`` cannot be called with a seed.
+        ValueError: ``sampler`` cannot be called with a seed, or ``max_history`` is given where
+            objectives are learnt.
     """
 
     def __init__(
@@ -57,17 +66,22 @@ class Tpe(Searcher):
         *,
         max_history: Annotated[int, AtLeast(4)] | None,
         sampler: Callable[..., BaseSampler],
+        learns: Literal["reward", "objectives"] = "reward",
         space: Space,
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
+        self.learns_objectives = learns == "objectives"
+        if self.learns_objectives and max_history is not None:
+            raise ValueError(
+                f"max_history={max_history} keeps the best rewards; legal with learns=objectives "
+                "is null, all trials"
+            )
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.make_sampler = sampler
-        self._storage = _Trials(max_history)
+        self.max_history = max_history
         self._known: list[FrozenTrial] = []  # of earlier studies, for CMA-ES
-        self.study = optuna.create_study(
-            direction="maximize", storage=self._storage, sampler=self._sampler(0)
-        )
+        self._begin()
         self._is_replayed_by_asking = not isinstance(self.study.sampler, _READS_TRIALS_ONLY)
         if not isinstance(self.study.sampler, TPESampler):
             # What samplers import when they first compute; the study holds it to one thread if it
@@ -75,6 +89,21 @@ class Tpe(Searcher):
             import scipy.linalg  # type: ignore[import-untyped]  # noqa: F401  # ships no types
         self._trial_numbers: dict[int, int] = {}
         self._suggested: tuple[Proposal, Trial] | None = None
+
+    def _begin(self) -> None:
+        """Makes a study without trials, of as many values as there are objectives."""
+        self._storage = _Trials(self.max_history, shows_outliers=self.learns_objectives)
+        self._scores = ObjectiveScores(self.objectives)
+        self.study = optuna.create_study(
+            directions=["maximize"] * (len(self.objectives) if self.learns_objectives else 1),
+            storage=self._storage,
+            sampler=self._sampler(0),
+        )
+
+    def compare(self, objectives: Sequence[Objective]) -> None:
+        super().compare(objectives)
+        if self.learns_objectives:
+            self._begin()
 
     def suggest(self, index: int) -> Proposal:
         if self._suggested is not None and self._suggested[0].index == index:
@@ -95,23 +124,36 @@ class Tpe(Searcher):
         if self._suggested is not None and self._suggested[0].genotype == proposal.genotype:
             number = self._suggested[1].number
             self._suggested = None
+            self._storage.settle(is_kept=True)
         else:
             self._withdraw()
             replay = self._ask_for if self._is_replayed_by_asking else self._add_running
             number = replay(proposal)
+            self._storage.settle(is_kept=True)
         self._trial_numbers[proposal.index] = number
 
     def learn(self, outcome: Outcome) -> None:
         self._withdraw()
         number = self._trial_numbers.pop(outcome.proposal.index)
-        self.study.tell(number, outcome.known_reward)
+        if not self.learns_objectives:
+            self.study.tell(number, outcome.known_reward)
+            return
+        found = self._scores.of(outcome)
+        if found is None:
+            self.study.tell(number, state=TrialState.FAIL)
+            return
+        scores, excess = found
+        if any(each.limit is not None for each in self.objectives):
+            # There is one study in the storage: ids of trials are their numbers.
+            Trial(self.study, number).set_constraint("limits", excess)
+        self.study.tell(number, list(scores))
 
     def forget(self, proposal: Proposal) -> None:
         self._withdraw()
         self.study.tell(self._trial_numbers.pop(proposal.index), state=TrialState.FAIL)
 
     def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
-        for outcome in outcomes:
+        for outcome in () if self.learns_objectives else outcomes:
             params, distributions = _parameters(self.space, outcome.genotype)
             self.study.add_trial(
                 optuna.create_trial(
@@ -123,12 +165,23 @@ class Tpe(Searcher):
 
     @property
     def ignores_known(self) -> str | None:
+        if self.learns_objectives:
+            return "earlier studies tell their rewards alone, and it learns objectives"
         sampler: Any = self.study.sampler
         given = getattr(self.make_sampler, "keywords", {})
         own = [name for name in ("x0", "sigma0", "use_separable_cma") if given.get(name)]
         if not isinstance(sampler, CmaEsSampler) or not own:
             return None
         return f"with searcher.sampler.{own[0]} CMA-ES begins where that says"
+
+    def advice(self, max_children: int | None) -> str | None:
+        size = getattr(self.study.sampler, "population_size", None)  # of genetic algorithms
+        if size is None or max_children is None or max_children > size:
+            return None
+        return (
+            f"A budget of {max_children} children makes this a random search: the second "
+            f"generation starts after searcher.sampler.population_size={size} children."
+        )
 
     def _sampler(self, index: int) -> BaseSampler:
         seed = int(self.rng(index).integers(2**32))
@@ -164,14 +217,17 @@ class Tpe(Searcher):
     def _withdraw(self) -> None:
         """Ends the trial of a suggestion that was not registered: samplers pass over it."""
         if self._suggested is not None:
+            self._storage.settle(is_kept=False)
             self.study.tell(self._suggested[1], state=TrialState.FAIL)
             self._suggested = None
 
     def _ask(self, index: int) -> tuple[Genotype, Trial]:
         self.study.sampler = self._sampler(index)
-        trial = self.study.ask()
-        _ = trial.relative_params  # draws them, also where an enqueued trial needs none
-        return self.space_at(index).walk(lambda decision: _answer(trial, decision)), trial
+        with self._storage.drafting():
+            trial = self.study.ask()
+            _ = trial.relative_params  # draws them, also where an enqueued trial needs none
+            genotype = self.space_at(index).walk(lambda decision: _answer(trial, decision))
+        return genotype, trial
 
     def _ask_for(self, proposal: Proposal) -> int:
         """Asks for a trial and gives it the answers of the proposal, whatever the sampler draws."""
@@ -197,13 +253,23 @@ class _Trials(optuna.storages.InMemoryStorage):
     other processes to see. Those that the space then never asks for would stay in the trial and
     count as its parameters, and a replayed trial would lack them.
 
+    NSGA-II keeps the parents of a generation in the study when it is first asked for one of their
+    children. Of a suggestion that is withdrawn they are forgotten: a resumed study never made it.
+
+    Args:
+        max_history: as of ``Tpe``.
+        shows_outliers: of several objectives, whose values are ranked.
+
     Attributes:
         newest_id: of the trial made last.
     """
 
-    def __init__(self, max_history: int | None) -> None:
+    def __init__(self, max_history: int | None, *, shows_outliers: bool) -> None:
         super().__init__()
         self.newest_id = -1
+        self._shows_outliers = shows_outliers
+        self._drafts: dict[tuple[int, str], Any] = {}  # attributes of the study, of a suggestion
+        self._is_drafting = False
         self._max_history = max_history
         self._num_best = (max_history or 0) // 4
         self._num_completed = 0
@@ -214,6 +280,31 @@ class _Trials(optuna.storages.InMemoryStorage):
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         if ":relative_params:" not in key:
             super().set_trial_system_attr(trial_id, key, value)
+
+    @contextmanager
+    def drafting(self) -> Iterator[None]:
+        """Holds attributes of the study that are set in the block back until ``settle``."""
+        self._is_drafting = True
+        try:
+            yield
+        finally:
+            self._is_drafting = False
+
+    def settle(self, *, is_kept: bool) -> None:
+        """Keeps or forgets what was held back."""
+        drafts, self._drafts = self._drafts, {}
+        for (study_id, key), value in drafts.items() if is_kept else ():
+            super().set_study_system_attr(study_id, key, value)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        if self._is_drafting:
+            self._drafts[study_id, key] = value
+        else:
+            super().set_study_system_attr(study_id, key, value)
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        held_back = {key: value for (_, key), value in self._drafts.items()}
+        return {**super().get_study_system_attrs(study_id), **held_back}
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         self.newest_id = super().create_new_trial(study_id, template_trial)
@@ -252,7 +343,7 @@ class _Trials(optuna.storages.InMemoryStorage):
             trials = [self.get_trial(trial_id) for trial_id in sorted(shown)]
             trials = [trial for trial in trials if states is None or trial.state in states]
             trials = copy.deepcopy(trials) if deepcopy else trials
-        return _without_outliers(trials)
+        return trials if self._shows_outliers else _without_outliers(trials)
 
 
 def _without_outliers(trials: list[FrozenTrial]) -> list[FrozenTrial]:

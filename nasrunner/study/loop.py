@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError, NasRunnerError, SpaceError
 from nasrunner.core.ledger.events import Ended, Event, Proposed, Recorded, Resumed
+from nasrunner.core.ledger.goals import Goals
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.known import Known
 from nasrunner.core.ledger.state import StudyState
@@ -66,6 +67,7 @@ class Study:
         keeping: what stays of children that have ended; None: all that they wrote.
         snapshots: of the searcher's state; None: a resumed study replays all of its ledger.
         known: what a study that begins knows already; None: nothing, or it is in the ledger.
+        goals: what children are compared by; None: the rewards that the trainer gives them.
 
     Attributes:
         state: what follows from the ledger's events.
@@ -89,6 +91,7 @@ class Study:
         keeping: Keeping | None = None,
         snapshots: Snapshots | None = None,
         known: Known | None = None,
+        goals: Goals | None = None,
     ) -> None:
         self.space = space
         self.trainer = trainer
@@ -98,12 +101,15 @@ class Study:
         self.rules = rules
         self.info = info
         self.known = known
+        self.goals = goals
         self.state = StudyState()
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed, searcher.policy())
         self._rehearsal = trainer.rehearsal()
         self._networks = networks
+        if goals is not None:
+            searcher.compare(goals.objectives)
         self._searching = Searching(searcher, rules, networks, snapshots)
         self._listener = Listener(info.folder, self.state, self._searching, self._note)
         epochs = Epochs(self.state, trainer)
@@ -311,7 +317,10 @@ class Study:
         proposal = outcome.proposal
         waited = self._in_flight.end(proposal)
         blueprint = None if proposal.kind == "supernet" else self.inspect(proposal.genotype)
-        self._record(_with_size(outcome, blueprint), blueprint)
+        outcome = _with_size(outcome, blueprint)
+        if self.goals is not None:
+            outcome = self.goals.judged(outcome)
+        self._record(outcome, blueprint)
         for duplicate in waited:
             self._record_repeated(outcome, duplicate)
         if proposal.kind == "supernet" and outcome.status == "failed":
@@ -330,6 +339,7 @@ class Study:
             failure=None if reason == "interrupted" else failure,
             baseline=baseline,
             effort=self._effort.spent,
+            goals=self.goals,
         )
         self._note(Ended(summary.reason))
         told = dataclasses.asdict(summary)

@@ -1,5 +1,10 @@
 """How a study stands when it ends: its summary."""
 
+from typing import Any
+
+from nasrunner.core.ledger.goals import Goals, reference_point, unmet_limits
+from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.hypervolume import dominated
 from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ledger.steps import steps_of
@@ -15,6 +20,7 @@ def summary_of(
     failure: str | None,
     baseline: BaselineComparison | None,
     effort: float,
+    goals: Goals | None = None,
 ) -> Summary:
     """Makes a study's summary.
 
@@ -23,6 +29,7 @@ def summary_of(
         inspect: gives the blueprints of its best children.
         reason: as of ``Summary``, and so are the others.
         effort: how much was trained, in whole children.
+        goals: what its children are compared by; None: the reward alone.
     """
     history, known = state.history, state.begins_with
     ranking, until = history.shown()
@@ -57,4 +64,16 @@ def summary_of(
         steps=steps_of(state.outcomes),
         num_predicted=len(history.predictions.pairs),
         rank_correlation=history.predictions.correlation,
+        front=None if goals is None else _front(history, goals),
+        unmet=[] if goals is None else unmet_limits(goals, history.compared()),
     )
+
+
+def _front(history: History, goals: Goals) -> dict[str, Any]:
+    outcomes = history.compared()
+    reference = reference_point(goals, outcomes)
+    return {
+        "size": len(goals.front(outcomes)),
+        "hypervolume": dominated(goals, outcomes, reference),
+        "reference": reference,
+    }

@@ -133,6 +133,10 @@ class ProgressDisplay:
             if (epochs := summary.best[0].get("epochs")) is not None:
                 told = f"None was trained to its end: these were paused after {in_epochs(epochs)}."
                 self._print(Text(told))
+        for told in summary.unmet:
+            self.warn(told)
+        if summary.front is not None:
+            self._print(Text.assemble(("Front: ", "bold"), summary.about_front))
         if summary.began_with is not None:
             self._print(Text.assemble(("Began with: ", "bold"), summary.began_with))
         self._print(Text.assemble(("Ended: ", "bold"), summary.reason))
@@ -203,7 +207,8 @@ class ProgressDisplay:
             line.append("duplicate: ")
         else:
             reason = self._reason(outcome) or f"as {self._first_with[why(outcome)]}"
-            line.append(f"{outcome.status}: {reason} ", style="red")
+            what = "beyond" if outcome.objectives else f"{outcome.status}:"
+            line.append(f"{what} {reason} ", style="red")
         if outcome.reused_from is not None:
             line.append(f"same as {noun(outcome.proposal)} {outcome.reused_from} ")
         elif outcome.status != "invalid":  # which takes no time

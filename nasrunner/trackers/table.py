@@ -25,14 +25,15 @@ FILE = "children.csv"
 
 _OF_OUTCOME = ("index", "status", "reward", "cost_s", "hash", "reused_from", "error")
 _OF_BLUEPRINT = ("architecture", "parameters", "flops")
-_VALUES, _METRICS = "values/", "metrics/"
+_VALUES, _METRICS, _OBJECTIVES = "values/", "metrics/", "objectives/"
 
 
 class CsvTracker:
     """Adds a row to ``children.csv`` for each outcome, in the order in which these are recorded.
 
-    Every row has the columns from ``index`` to ``flops``; ``values/<decision>`` and
-    ``metrics/<name>`` come as children have them, and are empty in the rows of others. So do
+    Every row has the columns from ``index`` to ``flops``; ``values/<decision>``,
+    ``metrics/<name>`` and ``objectives/<name>`` come as children have them, and are empty in the
+    rows of others. So do
     ``kind`` (of an estimate or a supernet), ``fidelity``, ``until``, ``sources``, ``parent``, and
     ``given`` of what the user gave to begin with.
     The file is written whole where a column is added or a study is resumed: its rows follow from
@@ -157,7 +158,8 @@ def _of_outcome(outcome: Outcome) -> dict[str, str]:
         "error": None if outcome.error is None else last_line(outcome.error),
     }
     metrics = {f"{_METRICS}{name}": value for name, value in outcome.metrics.items()}
-    known = fixed | _of_proposal(outcome.proposal) | metrics
+    objectives = {f"{_OBJECTIVES}{name}": value for name, value in outcome.objectives.items()}
+    known = fixed | _of_proposal(outcome.proposal) | metrics | objectives
     return {name: _cell(value) for name, value in known.items()}
 
 

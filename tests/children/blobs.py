@@ -262,7 +262,7 @@ def configured(*overrides, space=MLP, data=BLOBS, task="classification", **group
     return parse_space(space), OmegaConf.to_container(config, resolve=True)
 
 
-def make_trainer(*overrides, is_rehearsed=True, evaluation=None, **arguments):
+def make_trainer(*overrides, is_rehearsed=True, evaluation=None, objectives=(), **arguments):
     """A child trainer on one CPU device, three epochs unless overridden."""
     defaults = ("trainer.accelerator=cpu", "trainer.max_epochs=3", "optimizer.lr=0.01")
     space, config = configured(*defaults, *overrides, **arguments)
@@ -274,6 +274,7 @@ def make_trainer(*overrides, is_rehearsed=True, evaluation=None, **arguments):
         in_shape=in_shape_of(config["data"]),
         construct=construct,
         draw=drawing,
+        objectives=objectives,
         **({} if evaluation is None else {"evaluation": evaluation}),
     )
     if is_rehearsed:

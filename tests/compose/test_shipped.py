@@ -199,3 +199,11 @@ def test_help_names_every_top_level_key_and_group(
     shown = capsys.readouterr().out
     missing = [key for key in skeleton.StudyConfig.__dataclass_fields__ if key not in shown]
     assert missing == []
+
+
+def test_goals_are_replaced_as_a_whole_and_changed_by_their_keys() -> None:
+    whole = composed(["experiment=monas", "scalarization={limit:{beyond:0}}", "objectives={a:min}"])
+    assert whole["scalarization"] == {"limit": {"beyond": 0}}
+    assert whole["objectives"] == {"a": "min"}
+    part = composed(["experiment=monas", "objectives.flops={goal:min,limit:1e8}"])
+    assert part["objectives"] == {"reward": "max", "flops": {"goal": "min", "limit": 1e8}}

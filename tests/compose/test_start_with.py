@@ -354,3 +354,10 @@ def test_a_baseline_begins_with_nothing(tmp_path: Path, earlier: Path) -> None:
     command(*QUICK, start_with, "baseline=random", f"hydra.run.dir={folder}")
     assert len(events(folder, "known")) == 1
     assert events(folder / "baseline", "known") == []
+
+
+def test_rewards_that_are_made_of_objectives_are_of_another_unit(earlier: Path) -> None:
+    goals = "objectives={val_accuracy:max,flops:{goal:min,limit:1e6}}"
+    assert start(str(earlier), goals) is not None  # the task's reward, within the limits
+    with pytest.raises(ConfigError, match="scalarization is absent there and product here"):
+        start(str(earlier), goals, "scalarization=product")

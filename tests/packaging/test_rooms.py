@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 MOST = 15
 OPTIONS = sorted((ROOT / "conf" / "searcher").glob("*.yaml"))
 OF_SEVERAL_METHODS = {
-    **dict.fromkeys(("tpe", "gp", "cmaes"), "optuna"),
+    **dict.fromkeys(("tpe", "gp", "cmaes", "nsga2", "motpe"), "optuna"),
     **dict.fromkeys(("reinforce", "ppo"), "policy_gradient"),
 }
 """Options of a searcher -> the file that holds them and others."""

@@ -57,6 +57,8 @@ HURRY: dict[str, dict[str, Any]] = {
         "refit_growth": 1.0,
         "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 20, "learning_rate": 0.1},
     },
+    "motpe": {"sampler": {"n_startup_trials": 3}},
+    "nsga2": {"sampler": {"population_size": 4}},
     "tpe": {"sampler": {"n_startup_trials": 3}},
     "cmaes": {"sampler": {"popsize": 4}},
     "filter": {
@@ -90,6 +92,13 @@ WRAPPERS = (
     "successive_halving",
 )
 """Searchers around another one, which counts its own proposals."""
+
+
+OF_OBJECTIVES = ("motpe", "nsga2")
+"""Searchers that compare by objectives as shipped, which no wrapper that ranks by rewards takes."""
+
+INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES)]
+"""Searchers that any wrapper takes."""
 
 
 class HastyGp(GPSampler):

@@ -28,6 +28,7 @@ from nasrunner.trackers.mlflow.tracker import MlflowTracker
 UNITS = list(range(1, 2001))
 EPOCHS = 3
 CHANGED = 11  # trained after the user's source had changed
+COMPARED = 8  # has an objective, as in a study that has some
 FAILED, INVALID, REUSED = 3, 5, 7  # what becomes of the children with these indices
 
 
@@ -120,7 +121,15 @@ class FakeStudy:
         cost_s = 0.0 if reused else 2.0
         is_changed = index == CHANGED
         return Outcome(
-            proposal, "completed", reward(source), metrics, cost_s, None, reused, is_changed
+            proposal,
+            "completed",
+            reward(source),
+            metrics,
+            cost_s,
+            None,
+            reused,
+            is_changed,
+            objectives={"reward": 0.25} if index == COMPARED else {},
         )
 
     def record(self, tracker: Tracker, index: int) -> None:

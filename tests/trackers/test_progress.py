@@ -333,3 +333,20 @@ def test_the_best_children_are_listed_with_the_runs_that_they_are_of(tmp_path):
     display.close(dataclasses.replace(study.summary(), best=rows))
     shown = re.findall(r"^ \d +(\d{4}) +(\d{4}) ", out.file.getvalue(), re.MULTILINE)
     assert shown == [("0010", "0010"), ("0009", "0004")]
+
+
+def test_a_child_beyond_a_limit_and_the_front_are_told(study):
+    out = console(is_terminal=False, width=200)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, study.state, study.inspect)
+    told = "objectives.flops.limit=5: flops is 7"
+    beyond = dataclasses.replace(
+        study.outcome(0), reward=None, objectives={"flops": 7.0}, error=told
+    )
+    record(study, display, beyond)
+    front = {"size": 1, "hypervolume": 2.5, "reference": {"flops": 5.0}}
+    display.close(dataclasses.replace(study.summary(), front=front, unmet=["no child is within"]))
+    text = out.file.getvalue()
+    assert re.search(rf"^child 0    beyond {told} 2.0 s", text, re.MULTILINE)
+    assert "warning: no child is within\n" in text
+    assert "Front: 1 child that no other dominates; hypervolume 2.5 from flops=5\n" in text

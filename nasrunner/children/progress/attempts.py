@@ -5,7 +5,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 import torch
@@ -46,6 +46,10 @@ class Result:
     curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
     lacks: Sequence[int] = ()
     cost_s: float | None = None
+
+    def beside(self, metrics: Mapping[str, float]) -> "Result":
+        """Returns the result with further metrics."""
+        return replace(self, metrics={**self.metrics, **metrics})
 
 
 class Attempt:

@@ -22,6 +22,8 @@ from nasrunner.core import (
     Space,
 )
 from nasrunner.core.annotations import Count
+from nasrunner.core.ledger.goal_settings import check_measured
+from nasrunner.core.ledger.objectives import REWARD, SIZES
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.shapes import as_in_shape
 
@@ -42,6 +44,7 @@ class ZeroCostTrainer:
         batch_size: examples that are scored on; None: ``data.batch_size``.
         num_at_once: children that a worker, or a job, is given together.
         accelerator: Lightning's: where networks are scored.
+        objectives: what the study compares its children by.
         space: what is searched.
         config: the child's configuration: data, task, optimizer, scheduler, trainer.
         in_shape: shape of one example, or of each of its inputs by name.
@@ -57,6 +60,7 @@ class ZeroCostTrainer:
         num_at_once: Count,
         accelerator: str,
         *,
+        objectives: Sequence[str] = (),
         space: SearchSpace,
         config: Config,
         in_shape: InShape,
@@ -64,6 +68,7 @@ class ZeroCostTrainer:
         draw: Callable[[Space], str],
     ) -> None:
         self.names = tuple(dict.fromkeys([proxy, *proxies]))
+        check_measured(objectives, {REWARD, *SIZES, *self.names})
         self.batch_size = batch_size
         self.at_once = num_at_once
         self.space = space

@@ -35,6 +35,7 @@ def check_child(
     networks: Sequence[SearchSpace],
     *,
     is_rewarded: bool = True,
+    objectives: Sequence[str] = (),
     named: str = "space.hyperparameters {}",
 ) -> list[str]:
     """Builds every part of a child for every option of every hyperparameter, and trains a step.
@@ -49,6 +50,7 @@ def check_child(
         construct: builds an object from its configuration.
         networks: what is trained a step, smallest first; the others where that one breaks.
         is_rewarded: whether the child needs its reward.
+        objectives: the names of those that the child is compared by.
         named: how an error names ``key=option``, which stands in the place of ``{}``.
 
     Returns:
@@ -63,7 +65,7 @@ def check_child(
     settings = tuple(settings)
     check_settings(config, settings)
     said: list[str] = []
-    tried, base = _Tried(in_shape, construct, networks, is_rewarded), None
+    tried, base = _Tried(in_shape, construct, networks, is_rewarded, objectives), None
     for option, variant in variants(config, settings):
         base = base or variant
         try:
@@ -131,11 +133,13 @@ class _Tried:
         construct: Construct,
         networks: Sequence[SearchSpace],
         is_rewarded: bool,
+        objectives: Sequence[str],
     ) -> None:
         self.in_shape = in_shape
         self.construct = construct
         self.networks = networks
         self.is_rewarded = is_rewarded
+        self.objectives = objectives
         self._tried: set[str] = set()
         self._data: tuple[str, pl.LightningDataModule] | None = None
 
@@ -146,7 +150,13 @@ class _Tried:
                 check(config, self.construct)
         data = self._loaded(config)
         rehearsal = ChildRehearsal(
-            self.networks, config, self.in_shape, self.construct, data, self.is_rewarded
+            self.networks,
+            config,
+            self.in_shape,
+            self.construct,
+            data,
+            self.is_rewarded,
+            self.objectives,
         )
         if self._is_new("schedule", [config[n] for n in ("optimizer", "scheduler", "trainer")]):
             _check_scheduler(config, self.construct, rehearsal)

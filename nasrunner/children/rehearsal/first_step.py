@@ -1,6 +1,6 @@
 """The first step of a child's training, with all that training has: what breaks it breaks all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.tasks import make_task
 from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
 from nasrunner.core.errors import suggest
+from nasrunner.core.ledger.goal_settings import check_measured
+from nasrunner.core.ledger.objectives import LATENCY, REWARD, SIZES
+from nasrunner.core.machine.child_folder import NO_METRICS
 
 
 class NetworkError(Exception):
@@ -49,6 +52,7 @@ class FirstStep:
         data: the data module, set up.
         length: how long a child's training is.
         is_rewarded: whether the child needs its reward, as it does in a search.
+        objectives: the names of those that the child is compared by.
     """
 
     config: Config
@@ -57,6 +61,7 @@ class FirstStep:
     data: pl.LightningDataModule
     length: Length
     is_rewarded: bool
+    objectives: Sequence[str] = ()
 
     def train(self, frozen: SearchSpace, folder: Path) -> list[str]:
         """Trains a network.
@@ -125,6 +130,9 @@ class FirstStep:
                 f"task.reward.metric: {task.reward.metric!r} was not measured in a first epoch; "
                 f"measured were {', '.join(sorted(measured))}"
             )
+        check_measured(
+            self.objectives, {REWARD, "epochs", LATENCY, *SIZES, *measured} - {*NO_METRICS}
+        )
         said = schedule.remark(trainer.lr_scheduler_configs[0].scheduler, self.length)
         return [] if said is None else [said]
 

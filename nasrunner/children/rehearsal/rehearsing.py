@@ -58,6 +58,7 @@ class ChildRehearsal:
         construct: builds an object from its configuration.
         data: the data module, set up.
         is_rewarded: whether the child needs its reward, as it does in a search.
+        objectives: the names of those that the child is compared by.
     """
 
     networks: Sequence[SearchSpace]
@@ -66,6 +67,7 @@ class ChildRehearsal:
     construct: Construct
     data: pl.LightningDataModule
     is_rewarded: bool
+    objectives: Sequence[str] = ()
 
     @cached_property
     def task(self) -> Task:
@@ -141,7 +143,13 @@ class ChildRehearsal:
             DataError: no child can be trained on the batches.
         """
         step = FirstStep(
-            self.config, self.in_shape, self.construct, self.data, self.length, self.is_rewarded
+            self.config,
+            self.in_shape,
+            self.construct,
+            self.data,
+            self.length,
+            self.is_rewarded,
+            self.objectives,
         )
         broken: list[NetworkError] = []
         for frozen in self.networks:
@@ -208,6 +216,9 @@ class ChildRehearsal:
         reward = self.task.reward
         if self.is_rewarded and reward.is_of_validation:
             yield reward.metric, "task.reward.metric"
+        for name in self.objectives:
+            if name.startswith("val_"):
+                yield name, "objectives"
         monitor = self.config["scheduler"].get("monitor")
         if isinstance(monitor, str) and monitor.startswith("val_"):
             yield monitor, "scheduler.monitor"

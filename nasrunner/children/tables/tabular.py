@@ -13,6 +13,8 @@ from nasrunner.children.tables.fidelities import Columns, Fidelities
 from nasrunner.children.tables.table import BenchmarkTable
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
+from nasrunner.core.ledger.goal_settings import check_measured
+from nasrunner.core.ledger.objectives import REWARD
 from nasrunner.core.ports import Blueprint, Check, OneByOne, Policy, Train
 from nasrunner.core.records import Kind, Outcome, Proposal
 from nasrunner.core.search_space import SearchSpace
@@ -98,12 +100,14 @@ class TabularTrainer:
         flops_factor: floating-point operations for each one that column counts: 2 where it
             counts multiply-adds, 2000000 for millions of them.
         fidelities: see ``Fidelities``; None: the table has trainings of one kind.
+        objectives: what the study compares its children by.
         space: what is searched; all its architectures answer the same decisions.
         draw: the picture of a frozen space as SVG text.
         config, in_shape, construct: what other child trainers build networks from; not used.
 
     Raises:
-        ConfigError: template, symbols and space do not fit together.
+        ConfigError: template, symbols and space do not fit together, or no column is of an
+            objective.
         DataError: the table is missing or damaged, or lacks a column.
     """
 
@@ -123,12 +127,16 @@ class TabularTrainer:
         flops_factor: float,
         fidelities: Mapping[str, Mapping[Any, Mapping[str, Any]]] | None = None,
         *,
+        objectives: Sequence[str] = (),
         space: SearchSpace,
         config: Mapping[str, Any],
         in_shape: InShape,
         construct: Callable[..., Any],
         draw: Callable[[SearchSpace], str],
     ) -> None:
+        sizes = {"parameters": parameters, "flops": flops}
+        counted = [name for name, column in sizes.items() if column is not None]
+        check_measured(objectives, [REWARD, *metrics, *counted])
         plain = Columns(reward, tuple(metrics.items()), cost_s)
         cheaper = Fidelities.read(fidelities or {}, plain)
         columns = (*plain.names(), *cheaper.names(), parameters, flops)

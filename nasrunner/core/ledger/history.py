@@ -84,6 +84,10 @@ class History:
             return outcome.is_full
         return outcome.status == "paused" and outcome.proposal.until == until
 
+    def compared(self) -> list[Outcome]:
+        """Returns the outcomes that ``shown`` ranks, without those that repeat another's."""
+        return [o for o in self.outcomes if o.reused_from is None and self.compares(o)]
+
     def evaluated(self, key: str) -> Outcome | None:
         """Returns the first outcome of a proposal with this identity, if there is one."""
         return self._evaluated.get(key)

@@ -1,5 +1,6 @@
-"""What children are compared by: objectives with a direction, and the front of the undominated."""
+"""What children are compared by: objectives with directions, and the front of the undominated."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +8,13 @@ from typing import Literal
 from nasrunner.core.records import Outcome
 
 REWARD = "reward"
-"""The one number that a searcher maximises, as the study's task makes it."""
+"""The reward that the study's task or table makes, before a scalarization."""
+
+LATENCY, LATENCY_SPREAD = "latency_ms", "latency_iqr_ms"
+"""Metrics that a child is measured for after its training, if the first is an objective."""
+
+SIZES = ("parameters", "flops")
+"""Metrics that a study adds to those of a child, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -17,18 +24,72 @@ class Objective:
     Attributes:
         name: ``reward``, or the name of a metric.
         direction: ``max``: more is better; ``min``: less is.
+        limit: the worst value that a child may have; None: any.
+        reference: its coordinate in the reference point of hypervolumes; None: see
+            ``reference_point``.
     """
 
     name: str
     direction: Literal["max", "min"]
+    limit: float | None = None
+    reference: float | None = None
+
+    def value(self, outcome: Outcome) -> float | None:
+        """Returns an outcome's value of this objective; None if it has none."""
+        if self.name in outcome.objectives:
+            return outcome.objectives[self.name]
+        return outcome.reward if self.name == REWARD else outcome.metrics.get(self.name)
 
     def score(self, outcome: Outcome) -> float:
         """Returns an outcome's value, higher is better; -inf if it has no value or no reward."""
-        named = {**outcome.metrics, **outcome.objectives}
-        value = outcome.reward if self.name == REWARD else named.get(self.name)
+        value = self.value(outcome)
         if value is None or outcome.reward is None:
-            return float("-inf")
+            return -math.inf
+        return self.signed(value)
+
+    def signed(self, value: float) -> float:
+        """Returns a value with the sign that makes higher ones better."""
         return value if self.direction == "max" else -value
+
+    def excess(self, value: float) -> float:
+        """Returns by how much a value is beyond the limit, >= 0."""
+        return 0.0 if self.limit is None else max(0.0, self.signed(self.limit) - self.signed(value))
+
+
+class ObjectiveScores:
+    """Turns outcomes into vectors for searchers that compare by several objectives.
+
+    One that failed has the worst value seen of each objective, and is beyond all limits.
+
+    Args:
+        objectives: at least one.
+    """
+
+    def __init__(self, objectives: Sequence[Objective]) -> None:
+        self.objectives = tuple(objectives)
+        self._worst: list[float] | None = None
+
+    def of(self, outcome: Outcome) -> tuple[tuple[float, ...], float] | None:
+        """Takes the next outcome.
+
+        Returns:
+            The value of each objective with the sign that makes higher ones better, and the sum
+            over the limits of how far it is beyond each, in units of the limit (of 0: absolute).
+            None: it failed before any other had values.
+        """
+        values = [each.value(outcome) for each in self.objectives]
+        known = [value for value in values if value is not None]
+        is_told = bool(outcome.objectives) or outcome.status != "failed"
+        if not is_told or len(known) < len(values):
+            if self._worst is None:
+                return None
+            is_limited = any(each.limit is not None for each in self.objectives)
+            return tuple(self._worst), math.inf if is_limited else 0.0
+        pairs = list(zip(self.objectives, known, strict=True))
+        scores = [each.signed(value) for each, value in pairs]
+        self._worst = list(map(min, scores, self._worst or scores))
+        excess = sum(each.excess(value) / (abs(each.limit or 0) or 1) for each, value in pairs)
+        return tuple(scores), excess
 
 
 def pareto_front(outcomes: Sequence[Outcome], objectives: Sequence[Objective]) -> list[int]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nasrunner.core.decision import readable_count
+from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.records import MEASURED, Outcome
 from nasrunner.recorded import RecordedChild, RecordedStudy
 
@@ -100,6 +101,9 @@ def about_rewards(study: RecordedStudy) -> str:
 
 def reward_label(study: RecordedStudy) -> str:
     """What an axis of rewards is called: with the metric or the table's column they come from."""
+    goals = read_goals(study.config)
+    if goals is not None and goals.scalarization is not None:
+        return f"reward ({clipped(goals.scalarization.text, 60)})"
     trainer, reward = study.config["trainer"], study.reward
     column = trainer.get("reward") or trainer.get("proxy")
     if isinstance(column, str):  # of a tabular trainer, or one of proxies

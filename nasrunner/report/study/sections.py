@@ -4,6 +4,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Section
 from nasrunner.report.study.curves import curves_section
 from nasrunner.report.study.failures import failures_section
+from nasrunner.report.study.goals import goals_of, objectives_section
 from nasrunner.report.study.leaderboard import leaderboard_section
 from nasrunner.report.study.learnt import learnt_section
 from nasrunner.report.study.overview import overview_section
@@ -16,8 +17,11 @@ def study_sections(study: RecordedStudy) -> list[Section]:
     """The sections of one study, whatever state it is in; those without content are left out."""
     times = timeline(study)
     sections: list[Section | None] = [overview_section(study, times)]
+    goals = goals_of(study)
     if study.best(1):
-        sections += [leaderboard_section(study), rewards_section(study), pareto_section(study)]
+        sections += [leaderboard_section(study), rewards_section(study)]
+        sections += [pareto_section(study)] if goals is None else []
+    sections += [] if goals is None else [objectives_section(study, goals)]
     sections += [
         learnt_section(study),
         curves_section(study),

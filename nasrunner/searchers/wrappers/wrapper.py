@@ -30,8 +30,8 @@ class Wrapper(Searcher):
         searcher: makes the inner one from ``space=`` and ``seed=``.
 
     Raises:
-        ValueError: ``searcher`` cannot be called, or the inner one asks for what its wrapper does
-            not pass on, see ``passes_on``.
+        ValueError: ``searcher`` cannot be called, or the inner one learns objectives or asks for
+            what its wrapper does not pass on, see ``passes_on``.
     """
 
     passes_on: Collection[str] = ()
@@ -44,6 +44,12 @@ class Wrapper(Searcher):
             raise ValueError("searcher must be a partial: set _partial_: true")
         self.inner = searcher(space=space, seed=seed)
         self.repeats = self.inner.repeats
+        if self.inner.learns_objectives:
+            raise ValueError(
+                f"{type(self).__name__} ranks children by their rewards, and "
+                f"{type(self.inner).__name__} compares them by objectives; legal are searchers "
+                "that learn rewards, which scalarization can make of objectives"
+            )
         for asked in self.inner.asks_for:
             if refused := self._refused(asked):
                 name = type(self.inner).__name__

@@ -343,4 +343,5 @@ def _single_metrics(
             facts[name] = value
         elif outcome.reward is not None:
             facts[f"at_reward/{name}"] = value
+    facts |= {f"objectives/{name}": value for name, value in outcome.objectives.items()}
     return {name: float(value) for name, value in facts.items() if value is not None}

@@ -454,3 +454,18 @@ def test_data_with_a_teardown_is_set_up_for_each_child(tmp_path):
         genotype = trainer.space.walk(lambda decision: 0)
         assert train_one(trainer.task(tmp_path, 0), Proposal(index, genotype)).error is None
     assert log.read_text().splitlines() == ["setup fit", "teardown fit"] * 2
+
+
+def test_objectives_are_metrics_that_a_first_epoch_measures(tmp_path):
+    make_trainer(objectives=("reward", "val_accuracy", "train_loss", "epochs", "flops"))
+    with pytest.raises(ConfigError, match=r"objectives\.val_acuracy: no child measures 'val_acu"):
+        make_trainer(objectives=("val_acuracy",))
+    with pytest.raises(
+        ConfigError, match=r"leaves no validation example to measure objectives=val_ac"
+    ):
+        make_trainer(
+            "trainer.limit_val_batches=0",
+            "task.reward.metric=train_loss",
+            "task.reward.mode=min",
+            objectives=("val_accuracy",),
+        )

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nasrunner.children.tables.tabular import TabularTrainer
 from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError, Proposal, SearchSpace, SpaceError
+from nasrunner.core.ledger.goal_settings import read_goals
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.spaces.language.parsing import parse_space
 from tests.toys import train_one
 
@@ -435,3 +438,34 @@ def test_nasbench201_has_trainings_of_12_and_of_200_epochs(
     legal = re.escape("legal: trainer.max_epochs=12, trainer.max_epochs=200")
     with pytest.raises(ConfigError, match=legal):
         nb201.check(Proposal(0, genotype, fidelity={"trainer.max_epochs": 50}))
+
+
+def test_objectives_are_the_reward_the_metrics_and_the_sizes_of_a_table(table: Path) -> None:
+    trainer(table, objectives=["reward", "doubled", "parameters", "flops"])
+    with pytest.raises(ConfigError, match=r"objectives\.acc: no child measures 'acc'"):
+        trainer(table, objectives=["acc"])
+    with pytest.raises(ConfigError, match=r"objectives\.flops: no child measures 'flops'"):
+        trainer(table, flops=None, objectives=["flops"])
+
+
+@needs_macro
+@pytest.mark.parametrize(("size", "num_points"), [("flops", 35), ("parameters", 39)])
+def test_exhaustive_search_finds_the_fronts_of_nasbench_macro(
+    size: str, num_points: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = shipped("nasbench_macro", monkeypatch)
+    goals = read_goals({"objectives": {"reward": "max", size: "min"}})
+    assert goals is not None
+    searcher, outcomes = ExhaustiveSearch(space=table.space, seed=0), []
+    column, factor = {
+        "flops": (table.flops, table.flops_factor),
+        "parameters": (table.parameters, table.parameters_factor),
+    }[size]
+    while (proposal := searcher.propose()) is not None:
+        outcome = table.lookup(proposal)
+        row = table.lookup.table.rows()[table.lookup.key(proposal.genotype)]
+        # As a study adds it, without drawing up 6,561 networks.
+        outcomes.append(goals.judged(replace(outcome, metrics={size: row[str(column)] * factor})))
+        searcher.observe(outcomes[-1])
+    assert len(outcomes) == 3**8
+    assert len(goals.front(outcomes)) == num_points

@@ -10,10 +10,14 @@ from tests.searchers.worlds import load_space, reward_of
 
 
 def evolution(
-    space: SearchSpace, population_size: int, tournament_size: int, seed: int = 0
+    space: SearchSpace, population_size: int, tournament_size: int, seed: int = 0, **variant: Any
 ) -> RegularizedEvolution:
     return RegularizedEvolution(
-        population_size=population_size, tournament_size=tournament_size, space=space, seed=seed
+        population_size=population_size,
+        tournament_size=tournament_size,
+        space=space,
+        seed=seed,
+        **variant,
     )
 
 
@@ -138,3 +142,55 @@ def test_failures_alone_leave_it_drawing_at_random() -> None:
     proposals = [step(searcher, None) for _ in range(5)]
     assert all(not proposal.notes for proposal in proposals)
     assert len({reward_of(proposal) for proposal in proposals}) == 5
+
+
+def test_without_ageing_the_worst_member_leaves_and_of_equal_ones_the_oldest() -> None:
+    searcher = evolution(load_space("mlp"), 3, 1, ageing=False)
+    for reward in (0.9, 0.1, 0.2):
+        step(searcher, reward)
+    step(searcher, 0.1)
+    assert members(searcher) == [0, 2, 3]
+    step(searcher, 0.05)  # itself
+    assert members(searcher) == [0, 2, 3]
+    step(searcher, 0.3)
+    assert members(searcher) == [0, 2, 5]
+
+
+def test_a_child_of_two_parents_answers_as_either_but_for_one_mutation() -> None:
+    searcher = evolution(load_space("nasbench_macro"), 2, 2, crossover=1.0)
+    first, second = step(searcher, 0.1), step(searcher, 0.9)
+    mixed = 0
+    for index in range(2, 102):
+        genotype = searcher.suggest(index).genotype
+        others = [
+            path
+            for path, answer in genotype.items()
+            if answer not in (first.genotype[path], second.genotype[path])
+        ]
+        assert len(others) <= 1
+        differing = [p for p in genotype if first.genotype[p] != second.genotype[p]]
+        taken = {first.genotype[p] == genotype[p] for p in differing if p not in others}
+        mixed += len(taken) == 2
+    # Of 100 pairs of winners half are of two members; of these nearly all children are mixed.
+    assert 30 < mixed < 65
+
+
+def test_parents_that_answer_other_decisions_have_children_of_the_space() -> None:
+    space = load_space("small_cnn")
+    searcher = evolution(space, 6, 2, crossover=1.0, ageing=False)
+    for index in range(60):
+        proposal = step(searcher, reward_of(Proposal(index, {"a": index})))
+        space.freeze(proposal.genotype)
+        asked = {}
+        space.walk(lambda d, g=proposal.genotype, a=asked: a.setdefault(d.path, g[d.path]))
+        assert asked == proposal.genotype
+
+
+def test_without_crossover_nothing_more_is_drawn() -> None:
+    """Studies that were begun before there was any go on as they would have."""
+    plain, explicit = (
+        evolution(load_space("mlp"), 4, 2, **given)
+        for given in ({}, {"crossover": 0.0, "ageing": True, "learns": "reward"})
+    )
+    for index in range(30):
+        assert step(plain, index % 7 / 7) == step(explicit, index % 7 / 7)

@@ -34,7 +34,7 @@ from nasrunner.searchers.wrappers.scored import ScoredNetworks
 from tests.contracts.searchers import EverySecond, MedianStopping
 from tests.contracts.test_kinds import CountingExecutor
 from tests.searchers.test_schedules import growing
-from tests.searchers.worlds import SEARCHERS, WRAPPERS, Loop, make_searcher, one_by_one
+from tests.searchers.worlds import INNER, Loop, make_searcher, one_by_one
 from tests.searchers.wrappers.test_predicted import made as predicted_around
 from tests.study.test_loop import Crash, Run, events, with_rules
 from tests.toys import ToyTrainer, chain, toy_reward
@@ -320,7 +320,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(
         assert told[0] == told[1]
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in WRAPPERS])
+@pytest.mark.parametrize("name", INNER)
 def test_every_searcher_can_be_the_inner_one(tmp_path: Path, name: str) -> None:
     def inner(**arguments: Any) -> Searcher:
         return make_searcher(name, arguments["space"], arguments["seed"])

@@ -19,7 +19,7 @@ from nasrunner.searchers.wrappers.predicted import Predicted
 from nasrunner.trackers.mlflow.text import study_note
 from tests.contracts.searchers import EverySecond
 from tests.searchers.policy.test_policy_gradient import reinforce
-from tests.searchers.worlds import SEARCHERS, WRAPPERS, make_searcher
+from tests.searchers.worlds import INNER, make_searcher
 from tests.study.test_loop import Crash, Run, events, with_rules
 from tests.toys import ToyExecutor, chain, toy_reward
 
@@ -221,7 +221,7 @@ def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path: Path, dies_
         assert events(tmp_path / "parts", kind) == events(tmp_path / "whole", kind)
 
 
-@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in WRAPPERS])
+@pytest.mark.parametrize("name", INNER)
 def test_every_searcher_can_be_the_inner_one(tmp_path: Path, name: str) -> None:
     def inner(**arguments: Any) -> Searcher:
         return make_searcher(name, arguments["space"], arguments["seed"])

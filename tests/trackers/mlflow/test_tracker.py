@@ -104,6 +104,7 @@ def test_curves_and_final_figures_are_metrics(tracked):
     assert child.data.metrics["parameters"] == 109
     assert child.data.metrics["flops"] == 7
     assert child.data.metrics["at_reward/val_loss"] == 1 / 3
+    assert child.data.metrics["objectives/reward"] == 0.25
 
 
 def test_the_metrics_of_a_reused_outcome_are_its_own_and_a_failed_child_has_no_reward(tracked):

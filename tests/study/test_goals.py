@@ -1,0 +1,215 @@
+"""A study that compares its children by several objectives: what it records, tells and repeats."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nasrunner.core import Genotype, OneByOne, Outcome, Proposal, Searcher, StudyInfo, Summary
+from nasrunner.core.ledger.goal_settings import read_goals
+from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
+from nasrunner.study.rules import Rules
+from nasrunner.trackers.table import CsvTracker
+from tests.study.test_loop import events, with_rules
+from tests.toys import ToyExecutor, ToyTrainer, chain, toy_reward
+
+LIMITED = {"reward": "max", "latency": {"goal": "min", "limit": 9}}
+
+
+def latency(genotype: Genotype) -> float:
+    return float(sum(genotype.values()))
+
+
+def train(proposal: Proposal) -> Outcome:
+    reward = toy_reward(proposal.genotype)
+    metrics = {"latency": latency(proposal.genotype)}
+    if proposal.index == 3:
+        return Outcome(proposal, "failed", error="made to fail")
+    if proposal.index == 5:
+        metrics = {}
+    return Outcome(proposal, "completed", reward, metrics)
+
+
+class Timed(ToyTrainer):
+    """Measures a latency, but for one child; another fails."""
+
+    def task(self, folder: Path, seed: int, policy: Any = None) -> OneByOne:
+        return OneByOne(train)
+
+
+class Listener(RandomSearch):
+    """Keeps what it is told."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.told: list[Outcome] = []
+
+    def learn(self, outcome: Outcome) -> None:
+        self.told.append(outcome)
+
+
+class Comparing(Listener):
+    learns_objectives = True
+
+
+def searched(
+    folder: Path,
+    objectives: Any = LIMITED,
+    scalarization: Any = None,
+    searcher: Callable[..., Listener] = Listener,
+    rules: Rules | None = None,
+) -> tuple[Summary, Listener]:
+    space, rules = chain(), rules or with_rules()
+    made = searcher(space=space, seed=rules.seed)
+    ledger = Ledger(folder / "ledger.jsonl")
+    study = Study(
+        space=space,
+        searcher=made,
+        trainer=Timed(space),
+        executor=ToyExecutor(2),
+        trackers=[CsvTracker()],
+        ledger=ledger,
+        rules=rules,
+        info=StudyInfo("toy", folder, {}, rules.max_children, {}),
+        goals=read_goals({"objectives": objectives, "scalarization": scalarization}),
+    )
+    try:
+        return study.run(), made
+    finally:
+        ledger.close()
+
+
+def genotypes(folder: Path) -> list[Genotype]:
+    return [event["genotype"] for event in events(folder, "proposed")]
+
+
+def test_objectives_stand_in_the_ledger_and_children_beyond_a_limit_have_no_reward(
+    tmp_path: Path,
+) -> None:
+    summary, searcher = searched(tmp_path)
+    drawn = genotypes(tmp_path)
+    assert summary.counts == {"completed": 18, "failed": 2}
+    rewards = []
+    for event in events(tmp_path, "outcome"):
+        genotype, index = drawn[event["index"]], event["index"]
+        if index in (3, 5):
+            assert event["status"] == "failed"
+            assert "objectives" not in event
+            continue
+        own = {"reward": toy_reward(genotype), "latency": latency(genotype)}
+        assert event["objectives"] == own
+        is_within = own["latency"] <= 9
+        assert event["reward"] == (own["reward"] if is_within else None)
+        told = f"objectives.latency.limit=9: latency is {own['latency']:g}"
+        assert event["error"] == (None if is_within else told)
+        rewards += [own["reward"]] if is_within else []
+    assert 2 < len(rewards) < 16
+    assert [each["reward"] for each in summary.best] == sorted(rewards, reverse=True)[:5]
+    lacking = next(e for e in events(tmp_path, "outcome") if e["index"] == 5)
+    assert lacking["error"].startswith("objectives.latency: the child has no 'latency'")
+    told = {o.proposal.index: o.reward for o in searcher.told}
+    assert min(filter(None, told.values())) == min(rewards)  # failed_reward=worst
+
+
+def test_the_summary_has_the_front_and_what_no_child_meets(tmp_path: Path) -> None:
+    summary, _ = searched(tmp_path)
+    assert summary.front is not None
+    found = [e["objectives"] for e in events(tmp_path, "outcome") if "objectives" in e]
+    within = {(e["reward"], e["latency"]) for e in found if e["latency"] <= 9}
+    undominated = {
+        (r, ms)
+        for r, ms in within
+        if not any(a >= r and b <= ms and (a, b) != (r, ms) for a, b in within)
+    }
+    assert summary.front["size"] == len(undominated)
+    worst = min(e["reward"] for e in found)
+    assert summary.front["reference"] == {"reward": worst, "latency": 9}
+    steps, volume = sorted(undominated, key=lambda point: point[1]), 0.0
+    for place, (reward, ms) in enumerate(steps):
+        end = steps[place + 1][1] if place + 1 < len(steps) else 9
+        volume += (reward - worst) * (end - ms)
+    assert summary.front["hypervolume"] == pytest.approx(volume)
+    assert summary.unmet == []
+    assert json.loads((tmp_path / "summary.json").read_text())["front"] == summary.front
+    assert f"hypervolume {volume:.6g} from reward=" in summary.about_front
+
+
+def test_a_limit_that_nothing_meets_is_said_in_the_summary(tmp_path: Path) -> None:
+    summary, _ = searched(tmp_path, {"reward": "max", "latency": {"goal": "min", "limit": 0.5}})
+    least = min(latency(each) for each in genotypes(tmp_path))
+    assert summary.unmet == [
+        f"no child is within objectives.latency.limit=0.5: the best has {least:g}"
+    ]
+    assert summary.best == []
+
+
+def test_a_scalarization_makes_the_reward_that_searchers_learn(tmp_path: Path) -> None:
+    objectives = {"reward": "max", "latency": "min"}
+    summary, searcher = searched(
+        tmp_path, objectives, {"weighted_sum": {"reward": 2, "latency": 0.5}}
+    )
+    made = [
+        2 * toy_reward(each) - 0.5 * latency(each)
+        for i, each in enumerate(genotypes(tmp_path))
+        if i not in (3, 5)
+    ]
+    assert [each["reward"] for each in summary.best] == sorted(made, reverse=True)[:5]
+    told = [o for o in searcher.told if o.status != "failed"]
+    assert sorted(o.known_reward for o in told) == sorted(made)
+    assert all(o.objectives["reward"] == toy_reward(o.proposal.genotype) for o in told)
+
+
+def test_objectives_are_columns_of_the_table(tmp_path: Path) -> None:
+    searched(tmp_path)
+    text = (tmp_path / "children.csv").read_text()
+    assert "objectives/reward,objectives/latency" in text.splitlines()[0]
+
+
+def test_a_searcher_of_objectives_is_told_of_children_beyond_a_limit_as_they_are(
+    tmp_path: Path,
+) -> None:
+    ignored = with_rules(failed_reward="ignore")
+    _, alone = searched(tmp_path, searcher=Comparing, rules=ignored)
+    assert len(alone.told) == 18
+    assert any(o.reward is None for o in alone.told)
+    assert [each.name for each in alone.objectives] == ["reward", "latency"]
+    (tmp_path / "rewards").mkdir()
+    _, other = searched(tmp_path / "rewards", rules=ignored)
+    assert len(other.told) < 18
+
+
+@pytest.mark.parametrize("searcher", [Listener, Comparing])
+def test_a_resumed_study_tells_its_searcher_the_same_again(
+    tmp_path: Path, searcher: Callable[..., Listener]
+) -> None:
+    rules = with_rules(max_children=12)
+    _, first = searched(tmp_path, searcher=searcher, rules=rules)
+    more = dataclasses.replace(rules, max_children=20)
+    _, resumed = searched(tmp_path, searcher=searcher, rules=more)
+    assert _as_json(resumed)[: len(first.told)] == _as_json(first)
+    assert len(resumed.told) > len(first.told)
+
+
+def _as_json(searcher: Searcher) -> list[dict[str, Any]]:
+    assert isinstance(searcher, Listener)
+    return [outcome.to_json() for outcome in searcher.told]
+
+
+def test_a_duplicate_repeats_the_judged_outcome(tmp_path: Path) -> None:
+    class Stubborn(Listener):
+        def rng(self, index: int) -> Any:
+            return super().rng(index % 7)
+
+    searched(tmp_path, scalarization="limit", searcher=Stubborn)
+    found = {event["index"]: event for event in events(tmp_path, "outcome")}
+    repeated = [event for event in found.values() if event["reused_from"] is not None]
+    assert len(repeated) == 13
+    for event in repeated:
+        source = found[event["reused_from"]]
+        assert event["reward"] == source["reward"]
+        assert event.get("objectives") == source.get("objectives")
