@@ -14,7 +14,7 @@ from nasrunner.compose.changes import check_kind, override_config, parse_overrid
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.retrain.training.recipe import On
+from nasrunner.retrain.training.recipe import On, Start
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
 """The groups that may change; everything else is what the study searched with."""
@@ -31,6 +31,7 @@ class RetrainRequest:
         top: how many of its best architectures.
         seeds: how many networks of each.
         on: what they are trained on.
+        start: what their training begins with.
         folder: where they go; None: ``retrained`` in the study's folder.
         mlp_classifier: whether scikit-learn's MLPClassifier is trained too, where the space
             holds MLPs only.
@@ -45,6 +46,7 @@ class RetrainRequest:
     top: int = 3
     seeds: int = 3
     on: On = "train_and_validation"
+    start: Start = "scratch"
     folder: Path | None = None
     mlp_classifier: bool = True
     tracking_uri: str | None = None
@@ -99,6 +101,7 @@ _OWN: Mapping[str, Callable[[RetrainRequest, str], RetrainRequest]] = {
     "top": _counted("top"),
     "seeds": _counted("seeds"),
     "on": _chosen("on", {name: name for name in ("train", "train_and_validation")}),
+    "start": _chosen("start", {name: name for name in ("scratch", "child")}),
     "folder": lambda request, text: replace(request, folder=Path(text)),
     "tracking_uri": lambda request, text: replace(request, tracking_uri=text),
     "mlp_classifier": _chosen("mlp_classifier", {"true": True, "false": False}),
