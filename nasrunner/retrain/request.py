@@ -31,7 +31,6 @@ class RetrainRequest:
         top: how many of its best architectures.
         seeds: how many networks of each.
         on: what they are trained on.
-        start: what their training begins with.
         folder: where they go; None: ``retrained`` in the study's folder.
         mlp_classifier: whether scikit-learn's MLPClassifier is trained too, where the space
             holds MLPs only.
@@ -40,19 +39,20 @@ class RetrainRequest:
             Hydra reads it; None: there is nothing to search.
         trust: whether a stranger's study is taken with all that its configuration names.
         overrides: changes of the study's configuration.
+        start: what the networks' training begins with.
     """
 
     source: str
     top: int = 3
     seeds: int = 3
     on: On = "train_and_validation"
-    start: Start = "scratch"
     folder: Path | None = None
     mlp_classifier: bool = True
     tracking_uri: str | None = None
     grid: str | None = None
     trust: bool = False
     overrides: tuple[str, ...] = ()
+    start: Start = "scratch"
 
 
 def parse(arguments: Sequence[str]) -> RetrainRequest:

@@ -67,7 +67,7 @@ class RetrainFolder:
             self._check_empty()
             return
         before = {**_ADDED, **dict(leaves(retrain_settings(self._path)))}
-        now = dict(leaves(settings))
+        now = {**_ADDED, **dict(leaves(settings))}
         for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key) and key not in _NOT_COMPARED:
                 raise ConfigError(
