@@ -94,7 +94,7 @@ def kept(config: Config) -> list[float]:
 
 def most_layers(config: Config) -> int:
     """Reads how many hidden layers a network of the MLP space has at most."""
-    return 1 + int(config["space"]["concat"][2]["repeat"]["times"]["range"][1])
+    return int(config["space"]["concat"][0]["string"]["max_length"])
 
 
 def built_in(value: Any) -> Callable[[Config], Any]:
@@ -103,6 +103,7 @@ def built_in(value: Any) -> Callable[[Config], Any]:
 
 
 A_LAYER = "space.concat[0].skip_layers.layer.concat[0].conv2d"
+A_TOKEN = "space.concat[0].string.token.or[0]"
 SMALL = "children of seconds on a CPU"
 NOT_SAID = "ours: the paper does not say"
 
@@ -178,22 +179,26 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("controller's LSTM layers", "searcher.num_layers", 1, 1),
         Row("its units", "searcher.hidden_units", 128, 100),
         Row("its learning rate", "searcher.learning_rate", 0.01, 0.01),
-        Row("decay of that", built_in(0.0), 0.1, 0.1, "our policy gradient has none"),
+        Row("decay of that", "searcher.learning_rate_decay", 0.1, 0.1),
         Row("gradient clipping of the controller", built_in(None), None, 1.0, "ours has none"),
-        Row("baseline", built_in("moving average"), 0.5, 0.5,
-            "Zoph & Le's; the survey gives 0.5 as an example"),
-        Row("rewards are discounted and standardized", built_in(False), "discounted", True,
-            "our policy gradient does neither"),
-        Row("the controller learns from", built_in("the last 10, once"), "all so far",
-            "the last 10, ten times", "our policy gradient takes each batch once"),
+        Row("baseline", "searcher.fixed_baseline", 0.5, 0.5,
+            "a moving average, Zoph & Le's; searcher.fixed_baseline=0.5 is the survey's example"),
+        Row("discount of rewards", "searcher.discount", "γ", "over the 10 children of an epoch",
+            "1: γ^T only teaches less of long networks; searcher.discount"),
+        Row("rewards are standardized", built_in(False), None, True,
+            "the survey does not say so; ours have a baseline"),
+        Row("the controller learns from", "searcher.learns_from", "all",
+            "the last 10", "the gradient is of what the controller itself draws; learns_from=all"),
+        Row("times it does", "searcher.objective.num_steps", None, 10),
         Row("children an epoch of the controller", "searcher.children_per_replica", 10, 10),
         Row("children", "max_children", 100, 10000),
         Row("hidden layers at most", most_layers, 9, 2),
-        Row("their units", "space.concat[0].affine.units.oneof",
+        Row("the string ends with", built_in("a final token"), "a final token", "a final token"),
+        Row("their units", f"{A_TOKEN}.concat[0].affine.units.oneof",
             [8, 16, 32, 64, 128, 256, 512], [8, 16, 32, 64, 128, 256, 512]),
-        Row("their activations", "space.concat[1].or", ["sigmoid", "tanh", "relu", "elu"],
+        Row("their activations", f"{A_TOKEN}.concat[1].or", ["sigmoid", "tanh", "relu", "elu"],
             ["sigmoid", "tanh", "relu", "elu"]),
-        Row("dropout", "space.concat[2].repeat.body.or[1].dropout.p", 0.2, 0.2),
+        Row("dropout", "space.concat[0].string.token.or[1].dropout.p", 0.2, 0.2),
         Row("repeated architectures", "duplicates", "resample", "resample"),
         Row("epochs of a child", "trainer.max_epochs", 10, 5),
         Row("early stopping", "trainer.stop_patience", 3, None),
@@ -201,13 +206,12 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("batch", "data.batch_size", None, 32),
         Row("reward", "task.reward.reduce", None, "mean weighted by the epoch",
             "best epoch, as in all our experiments but Zoph & Le's"),
-        Row("two classes end in", built_in("2 softmax"), "1 sigmoid", "1 sigmoid",
-            "classification of any number of classes is one task here"),
+        Row("two classes end in", built_in("1 sigmoid"), "1 sigmoid", "1 sigmoid"),
         Row("bigrams share weights", built_in(False), True, True, "not built yet"),
         Row("accuracy predictor", lambda c: c["searcher"]["predictor_weight"] > 0, True, True,
             "off, as in its table 1; searcher.predictor_weight=1 turns it on"),
         Row("data", lambda c: c["data"]["_target_"].rpartition(".")[2], "Mnist, wine, speakers",
-            "wine", "Digits is there without a download: data=mnist, data=wine_quality"),
+            "wine", "Digits needs no download: data=mnist, wine_quality, or six other speakers"),
     )),
     "nasrl_cifar10": Protocol(NASRL, (
         *CONTROLLER,

@@ -18,13 +18,16 @@ _OF_A_SWEEP = ("top=1", "seeds=1", "mlp_classifier=false")
 """What is asked for of each study of a sweep, unless the user says otherwise."""
 
 HELP = """\
-nasrunner-retrain: trains the best children of a study from scratch and tests each network once
+nasrunner-retrain: trains the best children of a study to convergence, tests each network once
 
   from=STUDY              a study's folder, or runs:/ID, its run in the tracker
   from=SWEEP              a multirun's folder: every study of it, with top=1 seeds=1 unless given;
                           nasrunner-report then compares their test scores
   top=3                   how many of its best architectures
   seeds=3                 how many networks of each, with first weights of their own
+  start=scratch           from first weights
+        child             goes on with the weights that the child's reward is of, for
+                          trainer.max_epochs more; optimizer and schedule begin again
   on=train_and_validation also on the validation examples; the last epoch's weights are tested
      train                as in the search; of the epochs, trainer.checkpoint=best keeps the best
   grid=NAME, grid={…}     training settings to search for each architecture before: an option of
@@ -52,6 +55,7 @@ Examples:
 
   nasrunner-retrain from=outputs/STUDY/TIME top=3 seeds=3 trainer.max_epochs=50
   nasrunner-retrain from=outputs/STUDY/TIME on=train trainer.max_epochs=200 trainer.stop_patience=20
+  nasrunner-retrain from=outputs/STUDY/TIME top=1 start=child trainer.max_epochs=50
   nasrunner-retrain from=outputs/STUDY/TIME scheduler=cosine optimizer.lr=0.01 folder=outputs/cosine
   nasrunner-retrain from=outputs/STUDY/TIME top=1 seeds=1 trainer.max_epochs=50 grid=nasrl
   nasrunner-retrain from=outputs/STUDY/TIME 'grid={optimizer.lr: [0.05, 0.1]}'

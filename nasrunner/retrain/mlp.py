@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations
-from nasrunner.spaces.basic import Affine, Dropout, Empty, Flatten
+from nasrunner.spaces.basic import Affine, ClassLogits, Dropout, Empty, Flatten
 from nasrunner.spaces.composite import Concat, MaybeSwap, Optional, Or, Repeat, RepeatTied
 from nasrunner.spaces.named import Named
+from nasrunner.spaces.string import String
 
 _PARTS = (
-    *(Affine, Dropout, Empty, Flatten),
-    *(Concat, MaybeSwap, Named, Optional, Or, Repeat, RepeatTied),
+    *(Affine, ClassLogits, Dropout, Empty, Flatten),
+    *(Concat, MaybeSwap, Named, Optional, Or, Repeat, RepeatTied, String),
     *(each for each in vars(activations).values() if isinstance(each, type)),
 )
 

@@ -14,7 +14,7 @@ from nasrunner.compose.changes import check_kind, override_config, parse_overrid
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.retrain.training.recipe import On
+from nasrunner.retrain.training.recipe import On, Start
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
 """The groups that may change; everything else is what the study searched with."""
@@ -39,6 +39,7 @@ class RetrainRequest:
             Hydra reads it; None: there is nothing to search.
         trust: whether a stranger's study is taken with all that its configuration names.
         overrides: changes of the study's configuration.
+        start: what the networks' training begins with.
     """
 
     source: str
@@ -51,6 +52,7 @@ class RetrainRequest:
     grid: str | None = None
     trust: bool = False
     overrides: tuple[str, ...] = ()
+    start: Start = "scratch"
 
 
 def parse(arguments: Sequence[str]) -> RetrainRequest:
@@ -99,6 +101,7 @@ _OWN: Mapping[str, Callable[[RetrainRequest, str], RetrainRequest]] = {
     "top": _counted("top"),
     "seeds": _counted("seeds"),
     "on": _chosen("on", {name: name for name in ("train", "train_and_validation")}),
+    "start": _chosen("start", {name: name for name in ("scratch", "child")}),
     "folder": lambda request, text: replace(request, folder=Path(text)),
     "tracking_uri": lambda request, text: replace(request, tracking_uri=text),
     "mlp_classifier": _chosen("mlp_classifier", {"true": True, "false": False}),

@@ -16,7 +16,7 @@ from nasrunner.core.machine.files import replace_file
 from nasrunner.core.screen.text import csv_cell
 from nasrunner.retrain.grid_result import GridResult, written
 from nasrunner.retrain.networks import Network
-from nasrunner.retrain.training.recipe import On, repetition_seed
+from nasrunner.retrain.training.recipe import On, Start, repetition_seed
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Results:
         networks: all that ended.
         is_interrupted: some that were asked for were not trained.
         grids: those of the architectures, where there was one.
+        start: what their training began with.
     """
 
     study: str
@@ -89,12 +90,14 @@ class Results:
     networks: Sequence[Network]
     is_interrupted: bool
     grids: Sequence[GridResult] = ()
+    start: Start = "scratch"
 
     def write(self) -> None:
         """Writes ``retrain.json`` and ``retrain.csv``, each whole or not at all."""
         record = {
             "study": self.study,
             "on": self.on,
+            "start": self.start,
             "metric": self.metric,
             "architectures": [asdict(row) for row in self.rows],
             "networks": self.records(),
@@ -147,7 +150,8 @@ class Results:
         tested = [network.tested for network in self.networks if network.tested is not None]
         examples = f" on {tested[0]['examples']:,} examples" if tested else ""
         on = "train and validation" if self.on == "train_and_validation" else "train"
-        title = f"Trained on {on}, tested once each{examples}: mean ± sd over seeds"
+        what = "Trained" if self.start == "scratch" else "Children's weights trained further"
+        title = f"{what} on {on}, tested once each{examples}: mean ± sd over seeds"
         table = Table(title=title, title_justify="left", title_style="bold", box=None)
         for name in ("child", "reward", "parameters", self.metric.replace("_", " "), "seeds"):
             table.add_column(name, justify="right", no_wrap=True)

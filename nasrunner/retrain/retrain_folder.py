@@ -16,6 +16,9 @@ from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.machine.files import keep_file
 from nasrunner.recorded import retrain_settings
 
+_ADDED = {"start": "scratch"}
+"""What earlier versions do not say of their networks."""
+
 _NOT_COMPARED = ("data.root", "data.eval_batch_size", "trainer.checkpoint_every_s")
 """Settings that change no network."""
 
@@ -63,8 +66,8 @@ class RetrainFolder:
         if not self._path.is_file():
             self._check_empty()
             return
-        before = dict(leaves(retrain_settings(self._path)))
-        now = dict(leaves(settings))
+        before = {**_ADDED, **dict(leaves(retrain_settings(self._path)))}
+        now = {**_ADDED, **dict(leaves(settings))}
         for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key) and key not in _NOT_COMPARED:
                 raise ConfigError(

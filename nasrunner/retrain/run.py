@@ -85,6 +85,7 @@ def _results(session: Session, retraining: Retraining) -> Results:
         networks=list(retraining.networks.values()),
         is_interrupted=retraining.stop_reason is not None,
         grids=grids,
+        start=session.request.start,
     )
 
 

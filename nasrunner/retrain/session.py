@@ -41,6 +41,7 @@ class Session:
 
     def __post_init__(self) -> None:
         _ = self.config, self.grid, self.children, self.trainer
+        self._check_start()
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -104,7 +105,8 @@ class Session:
     @cached_property
     def task(self) -> RetrainTask:
         """What trains a network, but for the settings that a grid chooses."""
-        return RetrainTask(self._child_task(), self.request.on)
+        weights_in = self.study.folder.resolve() if self.request.start == "child" else None
+        return RetrainTask(self._child_task(), self.request.on, weights_in)
 
     @property
     def rehearsal(self) -> RetrainRehearsal:
@@ -183,8 +185,24 @@ class Session:
         """What networks in one folder must have in common."""
         groups = {group: self.config[group] for group in CHILD_GROUPS}
         grid = {key: plain(values.options) for key, values in self.grid}
-        own = {"on": self.request.on, "seed": self.study.seed}
+        own = {"on": self.request.on, "start": self.request.start, "seed": self.study.seed}
         return {**own, **groups, **({"grid": grid} if grid else {})}
+
+    def _check_start(self) -> None:
+        """Refuses to go on with weights that are not there, or that a grid would ignore.
+
+        Raises:
+            ConfigError: says which.
+        """
+        if self.request.start == "scratch":
+            return
+        if self.grid:
+            raise ConfigError(
+                "start=child goes on with the child's weights, and grid= searches settings for "
+                "training from scratch: legal is one of them"
+            )
+        for child in self.children:
+            self.task.borrowed(child.proposal.index, self.config)
 
     def _child_task(self) -> LightningTask:
         return self.trainer.task(self.folder, self.study.seed)

@@ -65,6 +65,7 @@ def _network(
     }
     blueprint = None
     if job.name != MLP_CLASSIFIER:
+        facts["start"] = session.request.start
         facts["child"] = str(job.proposal.index)
         facts["architecture"] = job.proposal.hash
         blueprint = session.trainer.inspect(job.proposal.genotype)

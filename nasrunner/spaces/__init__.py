@@ -4,7 +4,16 @@ Every public class here is a module of the language under its name in snake case
 """
 
 from nasrunner.spaces.activations import Elu, Gelu, LeakyRelu, Relu, Selu, Sigmoid, Silu, Tanh
-from nasrunner.spaces.basic import Affine, BatchNorm, Dropout, Empty, Flatten, LayerNorm, Zero
+from nasrunner.spaces.basic import (
+    Affine,
+    BatchNorm,
+    ClassLogits,
+    Dropout,
+    Empty,
+    Flatten,
+    LayerNorm,
+    Zero,
+)
 from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cell import Cell, Graph
 from nasrunner.spaces.composite import Concat, MaybeSwap, Optional, Or, Repeat, RepeatTied
@@ -26,3 +35,4 @@ from nasrunner.spaces.recurrent.layers import Embedding, Recurrent
 from nasrunner.spaces.share import Share, Shared
 from nasrunner.spaces.skip_graph import SkipGraph
 from nasrunner.spaces.skips import SkipLayers
+from nasrunner.spaces.string import String

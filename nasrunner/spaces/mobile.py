@@ -8,7 +8,7 @@ from torch import nn
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.initialization import Init, initialize
+from nasrunner.spaces.basic import Init, initialize
 
 # B = batch, C, D = input and output channels, H, W = height and width
 

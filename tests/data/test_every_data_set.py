@@ -40,7 +40,7 @@ def module(path: Path, cifar_root: Path) -> TensorDataModule | TokenDataModule:
 
 def test_there_are_configurations() -> None:
     assert {path.stem for path in CONFIGS} >= {
-        *("digits", "wine_quality", "mnist", "cifar10", "ptb", "ptb_char")
+        *("digits", "wine_quality", "speakers", "mnist", "cifar10", "ptb", "ptb_char")
     }
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nasrunner.data.streams import StreamLoader
+from nasrunner.data.tokens import StreamLoader
 
 
 def batches(num_targets: int, batch_size: int, num_steps: int) -> list[tuple[list, list]]:

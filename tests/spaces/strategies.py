@@ -61,6 +61,14 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
         ),
         st.tuples(modules, modules).map(lambda given: {"maybe_swap": list(given)}),
         st.builds(lambda t, b: {"repeat": {"times": t, "body": b}}, times, modules),
+        st.builds(
+            lambda length, first, token: {
+                "string": {"max_length": length, "first": first, "token": token}
+            },
+            st.integers(1, 3),
+            BASIC,
+            BASIC,
+        ),
         st.builds(lambda t, b: {"repeat_tied": {"times": t, "body": b}}, times, modules),
         st.builds(
             lambda merge, a, b: {"fork": {"merge": merge, "branches": [a, b]}},

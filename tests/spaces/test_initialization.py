@@ -19,7 +19,7 @@ from nasrunner.spaces import (
     RnnCell,
     SeparableConv2d,
 )
-from nasrunner.spaces.initialization import Init
+from nasrunner.spaces.basic import Init
 from nasrunner.spaces.language.parsing import parse_space
 
 IMAGE = (24, 8, 8)

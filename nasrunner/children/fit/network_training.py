@@ -21,6 +21,7 @@ from nasrunner.children.progress.attempts import (
     num_epochs,
     rewarded_metrics,
 )
+from nasrunner.children.progress.borrowing import NOTHING, Borrowed
 from nasrunner.children.progress.continuing import SavedProgress, read_progress
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin
@@ -34,6 +35,7 @@ def fitted(
     attempt: Attempt,
     origin: Origin | None = None,
     reporting: Reporting | None = None,
+    borrowed: Borrowed = NOTHING,
 ) -> Iterator[Assembled]:
     """Trains a network; its data, trainer and log stay open for the block.
 
@@ -44,11 +46,12 @@ def fitted(
         origin: what training begins with, of which the attempt knows; None: where an earlier
             attempt was, or else its first weights.
         reporting: is told of each line, those from before among them; None: nobody is.
+        borrowed: what replaces the first weights; an ``origin`` has its own.
     """
     reporting = reporting or Reporting(plan.proposal.index, None)
     with files, files.log(), interruptible():
         if origin is None:
-            origin = _own_origin(plan, files, attempt)
+            origin = Origin(_own_progress(plan, files, attempt), borrowed)
         files.start(plan.proposal, plan.config, attempt.curves)
         found = assembled(plan, files, attempt, origin, reporting)
         ours = found.callbacks
@@ -66,14 +69,14 @@ def fitted(
             found.data.data.trainer = None  # it outlives this child
 
 
-def _own_origin(plan: Plan, files: ChildFiles, attempt: Attempt) -> Origin:
+def _own_progress(plan: Plan, files: ChildFiles, attempt: Attempt) -> SavedProgress | None:
     """What an earlier attempt has left to go on from; it becomes part of this one."""
     progress = read_progress(files.last, [plan.identity], plan.config)
     if progress is None:
         files.forget_progress()
     else:
         attempt.go_on(progress.curves, progress.cost_s)
-    return Origin(progress)
+    return progress
 
 
 def rewarded(trained: Assembled, curves: Sequence[Line], lacks: Sequence[int] = ()) -> Result:

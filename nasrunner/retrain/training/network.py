@@ -36,7 +36,10 @@ from nasrunner.retrain.training.recipe import (
 
 @dataclass(frozen=True)
 class TrainNetwork:
-    """Trains a child's architecture from scratch, and tests the network that comes of it once.
+    """Trains a child's architecture, and tests the network that comes of it once.
+
+    Training begins with weights of its own, or with those that the child's reward is of, and the
+    optimizer and its schedule at their beginnings.
 
     The test part is read after the training has ended, in the same process and for these weights
     only: there is no way to test a network again but to train it again. Which epoch's weights are
@@ -70,7 +73,8 @@ class TrainNetwork:
             repetition_seed(child.seed, repetition_of(proposal)),
             joins_validation=self.task.on == "train_and_validation",
         )
-        with fitted(plan, files, attempt) as trained:
+        borrowed = self.task.borrowed(proposal.index, plan.config)
+        with fitted(plan, files, attempt, borrowed=borrowed) as trained:
             curves = attempt.curves
             if trained.module.diverged is not None:
                 raise FloatingPointError(trained.module.diverged)

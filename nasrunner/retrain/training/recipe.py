@@ -4,9 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nasrunner.children.progress.borrowing import NOTHING, Borrowed
 from nasrunner.children.recipe import Recipe
-from nasrunner.core import Proposal
+from nasrunner.children.settings.searched import Config
+from nasrunner.core import ConfigError, Proposal, Source
+from nasrunner.core.machine.child_folder import BEST, LAST, ChildFolder
 from nasrunner.core.randomness.seeds import derived_seed
+
+Start = Literal["scratch", "child"]
+"""What a network's training begins with: weights of its own, or those that its child has."""
 
 On = Literal["train", "train_and_validation"]
 """What a network is trained on; the test part is never among it."""
@@ -37,7 +43,33 @@ class RetrainRecipe:
     Attributes:
         child: as in the search, but for the folder and settings that may change.
         on: what they are trained on.
+        weights_in: the study's folder, whose children's weights they begin with; None: they begin
+            with their own.
     """
 
     child: Recipe
     on: On
+    weights_in: Path | None = None
+
+    def borrowed(self, index: int, config: Config) -> Borrowed:
+        """The weights that the networks of a child begin with, instead of their own.
+
+        Args:
+            index: the child.
+            config: what the network is trained with.
+
+        Raises:
+            ConfigError: they are gone, were not kept, or cannot be read.
+        """
+        if self.weights_in is None:
+            return NOTHING
+        proposal = Proposal(index, {}, sources=(Source(index, "weights"),))
+        borrowed = Borrowed.by(proposal, self.weights_in, config)
+        if borrowed.lacks:
+            folder = ChildFolder.of(self.weights_in, index)
+            raise ConfigError(
+                f"start=child: {folder.path} holds no weights that can be read ({BEST} or {LAST}): "
+                "they are gone, or keep_weights and trainer.checkpoint of the study kept none; "
+                "legal is start=scratch"
+            )
+        return borrowed

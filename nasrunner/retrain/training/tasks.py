@@ -10,7 +10,7 @@ from nasrunner.retrain.training.recipe import RetrainRecipe
 
 @dataclass(frozen=True)
 class RetrainTask(RetrainRecipe):
-    """Trains a child's architecture from scratch and tests it; picklable, see ``TrainNetwork``."""
+    """Trains a child's architecture and tests it; picklable, see ``TrainNetwork``."""
 
     def __call__(self, proposal: Proposal) -> Outcome:
         from nasrunner.retrain.training.network import TrainNetwork

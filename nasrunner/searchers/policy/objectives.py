@@ -36,9 +36,14 @@ class PolicyObjective(Protocol):
 
 @dataclass(frozen=True)
 class Reinforce:
-    """log P(a) (R - b): Williams 1992; Zoph & Le 2017, arXiv:1611.01578, eq. 3."""
+    """log P(a) (R - b): Williams 1992; Zoph & Le 2017, arXiv:1611.01578, eq. 3.
 
-    num_steps: ClassVar[int] = 1
+    Args:
+        num_steps: of the optimizer for one batch, >= 1. After the first of several the children
+            are no longer drawn by the policy that is changed; MLPNAS takes 10 all the same.
+    """
+
+    num_steps: Annotated[int, AtLeast(1)] = 1  # studies saved before do not say it
     is_corrected: ClassVar[bool] = False
 
     def gain(

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -52,6 +52,8 @@ class PolicyGradient(Searcher):
         num_layers: LSTM layers, >= 1.
         init_range: weights start in U(-init_range, init_range), > 0.
         learning_rate: Adam's step size, > 0.
+        learning_rate_decay: d >= 0: after t updates the step size is learning_rate / (1 + d t), as
+            Keras' ``decay`` has it.
         replicas: K, copies of the controller that each draw a batch, >= 1; see ``Replicas``. None:
             a batch is the children observed last, in order of arrival. With children in flight
             some of them were drawn before the latest update, and REINFORCE treats them as if drawn
@@ -59,7 +61,15 @@ class PolicyGradient(Searcher):
         children_per_replica: m, children of a batch, >= 1.
         batches_per_update: batches whose gradients are averaged for one update, >= 1; the paper's
             parameter servers wait for 10 where they train language models, with m = 1.
+        learns_from: ``batch``: every batch once; ``all``: after each batch from all children that
+            had a reward so far, as if the controller as it is had drawn them. MLPNAS does so.
         baseline_decay: weight of the old value in the moving average, in [0, 1).
+        fixed_baseline: b, a reward, in the place of the moving average; None: the average. MLPNAS
+            has 0.5.
+        discount: γ in (0, 1]. MLPNAS' algorithm 2 (section 7.1) adds α γ^t G(t) ∇ log P(a_t) for
+            each of T decisions, with G(t) the rewards from t on, discounted. The only reward comes
+            after the last, so G(t) = γ^(T-t) (R - b) and each decision of an architecture weighs
+            γ^T (R - b): longer ones teach less.
         entropy_bonus: weight of the policy's entropy, summed over decisions, in what is
             maximised; >= 0, in units of reward per nat.
         predictor_weight: of the predictor's squared error in the loss, >= 0; 0: nothing is
@@ -70,7 +80,8 @@ class PolicyGradient(Searcher):
         objective: what a step increases.
 
     Raises:
-        ValueError: there is an adversarial weight and no predictor.
+        ValueError: there is an adversarial weight and no predictor, or replicas would learn from
+            children that other weights than theirs drew.
 
     Attributes:
         num_updates: batches that the controller has learnt from.
@@ -83,10 +94,14 @@ class PolicyGradient(Searcher):
         num_layers: Annotated[int, AtLeast(1)],
         init_range: Annotated[float, Above(0)],
         learning_rate: Annotated[float, Above(0)],
+        learning_rate_decay: Annotated[float, AtLeast(0)],
         replicas: Annotated[int, AtLeast(1)] | None,
         children_per_replica: Annotated[int, AtLeast(1)],
         batches_per_update: Annotated[int, AtLeast(1)],
+        learns_from: Literal["batch", "all"],
         baseline_decay: Annotated[float, Within("[0, 1)")],
+        fixed_baseline: float | None,
+        discount: Annotated[float, Within("(0, 1]")],
         entropy_bonus: Annotated[float, AtLeast(0)],
         predictor_weight: Annotated[float, AtLeast(0)],
         adversarial_weight: Annotated[float, AtLeast(0)],
@@ -100,9 +115,19 @@ class PolicyGradient(Searcher):
                 f"adversarial_weight={adversarial_weight} rewards the errors of a predictor, which "
                 "predictor_weight=0 leaves out; legal is predictor_weight > 0"
             )
+        if learns_from == "all" and replicas is not None:
+            raise ValueError(
+                "learns_from=all takes each child for one that the controller as it is drew, which "
+                f"replicas={replicas} keep apart; legal is replicas=null, or learns_from=batch"
+            )
         self.children_per_update = children_per_replica * batches_per_update
         self.batches_per_update = batches_per_update
+        self.learning_rate = learning_rate
+        self.learning_rate_decay = learning_rate_decay
+        self.learns_from = learns_from
         self.baseline_decay = baseline_decay
+        self.fixed_baseline = fixed_baseline
+        self.discount = discount
         self.entropy_bonus = entropy_bonus
         self.predictor_weight = predictor_weight
         self.adversarial_weight = adversarial_weight
@@ -117,7 +142,7 @@ class PolicyGradient(Searcher):
             rng=self.rng(0).spawn(1)[0],  # a stream that no proposal draws from
         )
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=learning_rate)
-        self.baseline: float | None = None
+        self.baseline = fixed_baseline
         self.num_updates = 0
         self._arrived: list[tuple[int, float]] = []  # index and reward
         self._taken_for: list[float] = []  # each reward where outliers are none
@@ -132,6 +157,7 @@ class PolicyGradient(Searcher):
             else Replicas(replicas, children_per_replica)
         )
         self._complete: list[Batch] = []
+        self._learnt: list[Proposal] = []  # where all are learnt from, again and again
         self._newest: PolicyWeights | None = None
         self._policy: tuple[int, NumpyController] | None = None
         self._replica: Controller | None = None
@@ -212,7 +238,8 @@ class PolicyGradient(Searcher):
     def _take(self, index: int, reward: float) -> None:
         """Computes a reward's advantage over the baseline, and moves the baseline towards it."""
         baseline = reward if self.baseline is None else self.baseline
-        self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
+        if self.fixed_baseline is None:
+            self.baseline = self.baseline_decay * baseline + (1 - self.baseline_decay) * reward
         self._advantages[index] = reward - baseline
         self._taken_for.append(reward)
 
@@ -224,17 +251,22 @@ class PolicyGradient(Searcher):
         self._unit = 2.0 ** math.floor(math.log2(spread)) if spread > _LARGE else 1.0
         if np.array_equal(rewards_N, self._taken_for):
             return
-        self.baseline, self._taken_for = None, []
+        self.baseline, self._taken_for = self.fixed_baseline, []
         for (index, _), reward in zip(self._arrived, rewards_N.tolist(), strict=True):
             self._take(index, reward)
 
     def _update(self, batches: Sequence[Batch]) -> None:
-        """Learns from batches."""
+        """Learns from batches, or from all children up to the end of these."""
         self._take_again()
+        if self.learns_from == "all":
+            self._learnt += [child for batch in batches for child, _ in batch.results]
+            batches = [Batch(results=[(child, 0.0) for child in self._learnt])]
         for batch in batches:
-            batch.results = [(child, self._advantages[child.index]) for child, _ in batch.results]
+            batch.results = [(child, self._worth(child)) for child, _ in batch.results]
         if self.predictor_weight > 0:
             self._aim(batches)
+        rate = self.learning_rate / (1 + self.learning_rate_decay * self.num_updates)
+        self.optimizer.param_groups[0]["lr"] = rate
         with torch.enable_grad():
             for _ in range(self.objective.num_steps):
                 self.optimizer.zero_grad()
@@ -242,6 +274,10 @@ class PolicyGradient(Searcher):
                     self._add_gradient(batch, 1 / len(batches))
                 self.optimizer.step()
         self.num_updates += 1
+
+    def _worth(self, child: Proposal) -> float:
+        """What the log-probability of each decision of a child is multiplied by."""
+        return self._advantages[child.index] * self.discount ** len(child.genotype)
 
     def _aim(self, batches: Sequence[Batch]) -> None:
         """Sets the predictor's targets, and rewards children that were predicted badly."""

@@ -12,8 +12,7 @@ from torch import nn
 from nasrunner.core.annotations import Count
 from nasrunner.core.decision import most
 from nasrunner.core.space import Shape, Space
-from nasrunner.spaces.basic import Probability
-from nasrunner.spaces.initialization import Init, initialize
+from nasrunner.spaces.basic import Init, Probability, initialize
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrent.cells import StepCell
 from nasrunner.spaces.recurrent.recurrence import RecurrentLayer, keep_mask
