@@ -32,10 +32,22 @@ def configured(*overrides: str, **groups: str) -> dict[str, Any]:
 
 
 def shipped_space(
-    name: str, num_outputs: int = 10, hyperparameters: Mapping[str, Any] | None = None
+    name: str,
+    num_outputs: int = 10,
+    hyperparameters: Mapping[str, Any] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> SearchSpace:
-    """A space of the project, in which these hyperparameters are searched, too."""
+    """A space of the project, in which these hyperparameters are searched, too.
+
+    Args:
+        name: of its file in conf/space.
+        num_outputs: of its networks.
+        hyperparameters: decisions by the keys of what they set.
+        changes: other values by their dotted keys in the file.
+    """
     config = OmegaConf.load(CONFIG / "space" / f"{name}.yaml")
+    for key, value in (changes or {}).items():
+        OmegaConf.update(config, key, value)
     whole = OmegaConf.create({"data": {"num_outputs": num_outputs}, "space": config})
     plain: Any = OmegaConf.to_container(whole, resolve=True)
     searched = {"hyperparameters": dict(hyperparameters)} if hyperparameters else {}

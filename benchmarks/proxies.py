@@ -18,7 +18,8 @@ Scores are appended to a file, a line for each cell: the same command goes on wi
 Beside it stands ρ with the accuracy that theirs is of, on the test images after 200 epochs of
 training on 25,000; the others are of trainings on all 50,000.
 
-Differs from the paper: a sample of the cells; another batch and other first weights.
+Differs from the paper: a sample of the cells; another batch and other first weights; convolutions
+of cells have no biases, see benchmarks/published_proxies.py.
 """
 
 import argparse
