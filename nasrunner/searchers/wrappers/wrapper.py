@@ -8,6 +8,7 @@ from typing import Any
 from nasrunner.core.annotations import Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ledger.objectives import Objective
 from nasrunner.core.network.known import Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report, Source
@@ -71,6 +72,10 @@ class Wrapper(Searcher):
     def see(self, networks: Networks) -> None:
         super().see(networks)
         self.inner.see(networks)
+
+    def compare(self, objectives: Sequence[Objective]) -> None:
+        super().compare(objectives)
+        self.inner.compare(objectives)
 
     def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
         self._suggested = None
