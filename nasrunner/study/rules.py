@@ -9,7 +9,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.ledger.history import History
 from nasrunner.core.machine.memory import least_memory_gb
 from nasrunner.core.ports import Blueprint
-from nasrunner.core.records import Outcome
+from nasrunner.core.records import MEASURED, Outcome
 
 Duplicates = Literal["reuse", "resample", "retrain"]
 
@@ -79,7 +79,9 @@ class Rules:
     def told_reward(self, outcome: Outcome, history: History) -> float | None:
         """The reward the searcher is told: the child's own, or what counts for having none.
 
-        Nothing counts for that of an estimate, whose unit is not that of trainings.
+        Nothing counts for that of an estimate, whose unit is not that of trainings. A child that is
+        beyond a limit after a part of its training is not told to be as good as the worst of those
+        that were trained to their ends: it might be promoted for it.
         """
         is_duplicate = outcome.status == "duplicate"
         if outcome.reward is not None or is_duplicate or outcome.proposal.kind == "estimate":
@@ -88,6 +90,8 @@ class Rules:
             case "ignore":
                 return None
             case "worst":
-                return None if math.isinf(history.worst_reward) else history.worst_reward
+                is_part = outcome.status in MEASURED and not outcome.is_full
+                worst = history.worst_of_any if is_part else history.worst_reward
+                return None if math.isinf(worst) else worst
             case reward:
                 return float(reward)

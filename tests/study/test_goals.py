@@ -10,6 +10,7 @@ import pytest
 
 from nasrunner.core import Genotype, OneByOne, Outcome, Proposal, Searcher, StudyInfo, Summary
 from nasrunner.core.ledger.goal_settings import read_goals
+from nasrunner.core.ledger.history import History
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
@@ -213,3 +214,15 @@ def test_a_duplicate_repeats_the_judged_outcome(tmp_path: Path) -> None:
         source = found[event["reused_from"]]
         assert event["reward"] == source["reward"]
         assert event.get("objectives") == source.get("objectives")
+
+
+def test_a_paused_child_beyond_a_limit_is_told_the_worst_of_paused_ones_too() -> None:
+    history, rules = History(), with_rules()
+    paused = Proposal(1, {"a": 1}, until=1, identity="paused")
+    beyond = Outcome(dataclasses.replace(paused, index=2), "paused", objectives={"latency": 12.0})
+    assert rules.told_reward(beyond, history) is None
+    history.add(Outcome(Proposal(0, {"a": 0}), "completed", 0.7))
+    history.add(Outcome(paused, "paused", 0.2))
+    assert rules.told_reward(beyond, history) == 0.2
+    assert rules.told_reward(Outcome(Proposal(3, {}), "completed"), history) == 0.7
+    assert rules.told_reward(Outcome(Proposal(3, {}), "failed"), history) == 0.7

@@ -22,6 +22,7 @@ class History:
         statuses: how many by status, whatever they are of.
         cost_s: seconds spent training.
         worst_reward: of the children that were trained to their ends; infinite without one.
+        worst_of_any: of all children, those trained in part among them; infinite without one.
         ranking: the architectures by the rewards of full trainings.
         num_full: children that were trained to their ends, be it in several steps.
         predictions: of rewards that were measured later.
@@ -33,6 +34,7 @@ class History:
         self.statuses: Counter[str] = Counter()
         self.cost_s = 0.0
         self.worst_reward = math.inf
+        self.worst_of_any = math.inf
         self.ranking = Ranking()
         self.num_failed = 0
         self.num_full = 0
@@ -52,6 +54,8 @@ class History:
         self.num_failed += is_failed and proposal.kind == "train"
         if outcome.status != "duplicate" and proposal.key not in self._evaluated:
             self._evaluated[proposal.key] = outcome
+        if outcome.reward is not None and proposal.kind == "train":
+            self.worst_of_any = min(self.worst_of_any, outcome.reward)
         if not outcome.is_full:
             if outcome.status == "paused" and proposal.until is not None:
                 self._rungs.setdefault(proposal.until, Ranking()).add(outcome)
