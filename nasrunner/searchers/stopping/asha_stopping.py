@@ -8,11 +8,11 @@ from nasrunner.core.annotations import AtLeast, Count, Seed
 from nasrunner.core.records import Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.stopping.stopping import Mode, Stopping
+from nasrunner.searchers.stopping.stopping import EarlyStopping, Mode
 from nasrunner.searchers.wrappers.rungs import Rungs
 
 
-class AshaStopping(Stopping):
+class AshaStopping(EarlyStopping):
     """Stops a child that is not among the best 1/eta of those that came to its rung before it.
 
     The stopping variant of Li et al. 2020, arXiv:1810.05934, as Optuna and Ray have it: nothing is
@@ -20,7 +20,7 @@ class AshaStopping(Stopping):
     fewer than eta children have come to a rung, only the best of them does.
 
     Args:
-        searcher, metric, mode: see ``Stopping``.
+        searcher, metric, mode: see ``EarlyStopping``.
         eta: of so many children at a rung one goes on; >= 2.
         rungs: the epochs after which children are compared; None: ``min_epochs`` · eta^k below
             ``max_epochs``.

@@ -8,10 +8,10 @@ from nasrunner.core.records import Outcome
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.stopping.curve_families import MIN_EPOCHS, probability_above
-from nasrunner.searchers.stopping.stopping import Mode, Stopping
+from nasrunner.searchers.stopping.stopping import EarlyStopping, Mode
 
 
-class Extrapolation(Stopping):
+class Extrapolation(EarlyStopping):
     """Stops a child whose curve will hardly rise above the best of those that were trained through.
 
     Domhan et al. 2015, IJCAI, section 3.4: after every ``every_epochs`` epochs, a child is stopped
@@ -19,7 +19,7 @@ class Extrapolation(Stopping):
     ``probability``, by the curve families of ``curve_families.py``.
 
     Args:
-        searcher, metric, mode, min_epochs: see ``Stopping``; ``min_epochs`` at least
+        searcher, metric, mode, min_epochs: see ``EarlyStopping``; ``min_epochs`` at least
             ``MIN_EPOCHS``, below which no family is determined.
         max_epochs: of a whole training.
         every_epochs: how often a child is looked at.

@@ -7,10 +7,10 @@ from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.records import Outcome
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
-from nasrunner.searchers.stopping.stopping import Mode, Stopping
+from nasrunner.searchers.stopping.stopping import EarlyStopping, Mode
 
 
-class MedianStopping(Stopping):
+class MedianStopping(EarlyStopping):
     """Stops a child whose best value so far is below the median of other children's averages.
 
     Golovin et al. 2017, "Google Vizier", section 3.2.2: after epoch t, the best value up to t is
@@ -18,7 +18,7 @@ class MedianStopping(Stopping):
     their values up to t.
 
     Args:
-        searcher, metric, mode, min_epochs: see ``Stopping``.
+        searcher, metric, mode, min_epochs: see ``EarlyStopping``.
         min_children: children that were trained to their ends, before any is stopped.
     """
 

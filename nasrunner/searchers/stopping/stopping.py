@@ -15,7 +15,7 @@ from nasrunner.searchers.wrappers.wrapper import Wrapper
 Mode = Literal["max", "min"]
 
 
-class Stopping(Wrapper):
+class EarlyStopping(Wrapper):
     """Passes on what another searcher proposes, and stops children by what they measure.
 
     A child is asked about after each epoch it reports, whether it runs in this process, on another
