@@ -102,7 +102,6 @@ class Study:
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed, searcher.policy())
-        self._rehearsal = trainer.rehearsal()
         self._networks = networks
         self._searching = Searching(searcher, rules, networks, snapshots)
         self._listener = Listener(info.folder, self.state, self._searching, self._note)
@@ -124,6 +123,7 @@ class Study:
         for proposal in searcher.asks_for:
             if not proposal.is_prediction:
                 trainer.check(proposal)
+        self._rehearsal = trainer.rehearsal()  # after these: it tries what was asked for
         if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
             raise ConfigError(
                 f"searcher: {type(searcher).__name__} asks for estimates of {lacking[0]}, and "
