@@ -160,7 +160,8 @@ def trained_at(
     """
     name = name_of(asked)
     own = folder / FOLDER / name
-    if (own / "ledger.jsonl").is_file():
+    ledger = own / "ledger.jsonl"
+    if ledger.is_file() and ledger.stat().st_size:
         studies.go_on(own, folder)
     else:
         studies.run(_config_at(asked, config, sample, name), own, folder)

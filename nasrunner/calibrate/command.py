@@ -258,7 +258,12 @@ def _cheaper(
         given = usual_fidelities(config, trainer, sample[0].proposal.genotype)
     for name, numbers in given.items():
         for number in numbers:
-            found |= [trained_at((name, number), config, study.folder, sample, studies)]
+            try:
+                found |= [trained_at((name, number), config, study.folder, sample, studies)]
+            except ConfigError as error:
+                if arguments.fidelities is not None:
+                    raise
+                _warn(f"{name}={number:g} is left out: {error}")
     if not found and arguments.what == "fidelities":
         raise ConfigError(
             f"what=fidelities: trainings of {type(trainer).__name__} have no usual parts or "

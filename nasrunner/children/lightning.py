@@ -86,6 +86,7 @@ class LightningTrainer:
         if wrong := check_values(Evaluation, evaluation):
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
+        self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -143,6 +144,8 @@ class LightningTrainer:
             )
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched, self.space)
+        if proposal.fidelity and proposal.fidelity not in self._fidelities:
+            self._fidelities.append(proposal.fidelity)
 
     @property
     def rewarded(self) -> Mapping[str, str]:
@@ -187,6 +190,7 @@ class LightningTrainer:
             self.evaluation,
             self.proxies,
             self.objectives,
+            tuple(self._fidelities),
         )
 
     def task(self, folder: Path, seed: int, policy: Policy | None = None) -> "LightningTask":
@@ -214,6 +218,7 @@ class LightningRehearsal:
     evaluation: Evaluation
     proxies: Sequence[str]
     objectives: Sequence[str] = ()
+    fidelities: Sequence[Mapping[str, float]] = ()
 
     def __call__(self) -> list[str]:
         with quick_imports():
@@ -223,12 +228,16 @@ class LightningRehearsal:
                 check_evaluation,
                 check_folds,
             )
+            from nasrunner.children.rehearsal.fidelities import check_fidelity_data
             from nasrunner.children.rehearsal.samples import sampled
 
         data = self.config["data"]
         in_dtype = data.get("in_dtype", "float32")
         found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
         settings = self.space.hyperparameters
+        check_fidelity_data(  # first: the last data set that is loaded stays in memory
+            self.config, settings, self.fidelities, self.in_shape, self.construct
+        )
         config = check_evaluation(self.evaluation, self.config, self.construct)
         said = check_child(
             config,

@@ -120,7 +120,10 @@ class ChildTrainer(Protocol):
         """
 
     def rehearsal(self) -> Check:
-        """Returns what runs once where children will run, before the first; picklable."""
+        """Returns what runs once where children will run, before the first; picklable.
+
+        It tries what was checked until then, too.
+        """
 
     def check(self, proposal: Proposal) -> None:
         """Refuses a proposal that it cannot train, before it is recorded.

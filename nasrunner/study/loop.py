@@ -106,7 +106,6 @@ class Study:
         self.keeping = keeping or Keeping(info.folder, "all")
         self.inspect: Callable[[Genotype], Blueprint] = _remember(trainer.inspect)
         self._train = trainer.task(info.folder, rules.seed, searcher.policy())
-        self._rehearsal = trainer.rehearsal()
         self._networks = networks
         if goals is not None:
             searcher.compare(goals.objectives)
@@ -129,6 +128,7 @@ class Study:
             )
         for example in searcher.asks_for:
             check_example(example, trainer, type(searcher).__name__)
+        self._rehearsal = trainer.rehearsal()  # after these: it tries what was asked for
         if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
             raise ConfigError(
                 f"searcher: {type(searcher).__name__} asks for estimates of {lacking[0]}, and "

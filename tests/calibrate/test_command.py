@@ -150,6 +150,19 @@ def test_cheaper_trainings_are_compared_with_the_full_ones_and_gone_on_with(
     assert [whole[name]["tau"] for name in found] == [row["tau"] for row in found.values()]
 
 
+def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    batch = "data.batch_size=200"  # of 1,150 examples 0.1 are fewer
+    for given in ((SMALL, *ON_DIGITS, batch, "num_children=5", "to=study"), ("from=study",)):
+        monkeypatch.chdir(tmp_path)
+        calibrate(monkeypatch, "what=fidelities", *given)
+        told = capsys.readouterr().err
+        assert "data=0.1 is left out: data.batch_size must be at most 114" in told
+        found = table(tmp_path / "study", "fidelities")
+        assert list(found) == ["data=0.3", "width=0.25", "width=0.5", "resolution=4"]
+
+
 @pytest.mark.parametrize(
     ("fidelities", "reason"),
     [

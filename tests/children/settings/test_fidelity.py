@@ -103,6 +103,16 @@ def test_a_share_is_of_the_examples_that_the_study_trains_on(tmp_path):
     assert outcome.curve == train_one(quarter.task(tmp_path / "b", 0), proposed(quarter)).curve
 
 
+def test_the_rehearsal_loads_the_data_of_fidelities_that_were_asked_for():
+    trainer = make_trainer()
+    trainer.check(proposed(trainer, fidelity={"data": 0.5}))
+    trainer.rehearsal()()
+    trainer.check(proposed(trainer, fidelity={"data": 0.05}))
+    message = "batch_size must be at most .* data.train_share=0.05 leaves, .*fidelity data=0.05"
+    with pytest.raises(ConfigError, match=message):
+        trainer.rehearsal()()
+
+
 def test_a_network_that_is_impossible_at_a_resolution_has_failed_in_a_sentence(tmp_path):
     wide = {"conv2d": {"filters": 4, "kernel_size": 5, "padding": "valid"}}
     space = {"concat": [wide, {"affine": {"units": 3}}]}
