@@ -1,5 +1,6 @@
 """Extrapolation of learning curves: a child that will hardly become the best is stopped."""
 
+import math
 from collections.abc import Callable
 from typing import Annotated
 
@@ -74,6 +75,11 @@ class Extrapolation(EarlyStopping):
         if self.best is None or not is_due or len(curve) < self.min_epochs:
             return False
         if max(curve.values()) > self.best:
+            return False
+        if math.isinf(curve[last]):
+            return True  # no number any more: it has diverged
+        epochs = [epoch for epoch in epochs if math.isfinite(curve[epoch])]
+        if len(epochs) < self.min_epochs:
             return False
         values = [curve[epoch] for epoch in epochs]
         return probability_above(epochs, values, self.max_epochs, self.best) < self.probability

@@ -38,7 +38,7 @@ class EarlyStopping(Wrapper):
         ConfigError: once the first child has ended: it has not measured ``metric``.
     """
 
-    passes_on = ("kind=estimate", "weights", "until", "training", "fidelity")
+    passes_on = ("kind=estimate", "weights", "until", "training")  # curves of one fidelity compare
 
     def __init__(
         self,

@@ -48,7 +48,8 @@ class Promoting(Wrapper):
         rungs: what children are compared after.
 
     Raises:
-        ValueError: the inner searcher proposes what is paused or continued itself.
+        ValueError: the inner searcher proposes what is paused or continued itself, or compares
+            curves that a fidelity would change.
     """
 
     passes_on = ("kind=estimate", "weights")
@@ -57,6 +58,11 @@ class Promoting(Wrapper):
         self, *, searcher: Callable[..., Searcher], rungs: Rungs, space: Space, seed: int
     ) -> None:
         super().__init__(searcher=searcher, space=space, seed=seed)
+        if rungs.fidelity is not None and self.inner.listens:
+            raise ValueError(
+                f"fidelity: {type(self.inner).__name__} compares curves, and those of trainings "
+                "anew at other fidelities do not compare; legal are rungs, which pause trainings"
+            )
         self.rungs = rungs
         self._climbers: dict[int, _Climber] = {}  # by the index of their first proposal
         self._first_of: dict[int, int] = {}  # proposal that climbs -> its child's first one

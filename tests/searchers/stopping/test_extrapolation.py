@@ -138,3 +138,13 @@ def test_a_training_of_few_epochs_is_refused() -> None:
         made(max_epochs=5)
     with pytest.raises(ValueError, match=r"got None; it is trainer.max_epochs by default"):
         made(max_epochs=None)
+
+
+def test_a_child_that_has_diverged_is_stopped() -> None:
+    searcher = made(probability=1e-9)
+    curve = curves(1, 0)[0]
+    assert trained(searcher, curve) == 27
+    assert trained(searcher, np.full(27, np.nan)) == 5
+    once = curve.copy()
+    once[1] = np.nan  # and then numbers again
+    assert trained(searcher, once) == 27

@@ -462,6 +462,16 @@ def test_a_wrapper_that_pauses_is_no_inner_searcher(around: Any) -> None:
         around(searcher=anew)(space=chain(), seed=0)
 
 
+def test_curves_of_several_fidelities_are_not_compared() -> None:
+    stopping = functools.partial(MedianStopping, searcher=SMALL, **NEVER_STOPS)
+    anew: dict[str, Any] = {"fidelity": {"trainer.max_epochs": [1]}}
+    for around in (asha, hyperband, halving):
+        with pytest.raises(ValueError, match="fidelity: MedianStopping compares curves, and thos"):
+            around(searcher=stopping, **anew)(space=chain(), seed=0)
+        with pytest.raises(ValueError, match="MedianStopping does not pass on fidelity, which"):
+            stopping(searcher=around(**anew), space=chain(), seed=0)
+
+
 def test_a_trainer_that_pauses_nothing_is_refused_before_anything_is_recorded(
     tmp_path: Path,
 ) -> None:
