@@ -168,6 +168,7 @@ def test_an_argument_without_a_default_that_is_not_given_is_named() -> None:
 RULES = {
     "seed": 0,
     "max_children": 10,
+    "max_epochs_total": None,
     "max_hours": None,
     "target_reward": None,
     "max_failures": 20,
@@ -184,6 +185,7 @@ RULES = {
         ("seed", 2**32, "int in [0, 4294967295]"),
         ("seed", -1, "int in [0, 4294967295]"),
         ("max_children", 0, "int >= 1 or null"),
+        ("max_epochs_total", 0, "int >= 1 or null"),
         ("max_hours", math.nan, "float > 0 or null"),
         ("max_hours", -1.0, "float > 0 or null"),
         ("target_reward", math.nan, "float or null"),
