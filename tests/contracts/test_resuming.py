@@ -39,6 +39,7 @@ SEARCHERS: dict[str, Callable[..., Searcher]] = {
         searcher=asha(rungs=[2]),
         metric=METRIC,
         mode="max",
+        reward={"metric": METRIC, "mode": "max"},
         min_epochs=3,
         min_children=1,
     ),

@@ -47,6 +47,8 @@ WIDE_SPACES = (
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SPACES = ("figure1", "mlp")
 
+OF_ACCURACY = {"reward": {"metric": "val_accuracy", "mode": "max"}}
+
 HURRY: dict[str, dict[str, Any]] = {
     "evolution": {"population_size": 5, "tournament_size": 2},
     "reinforce": {"children_per_replica": 3, "learning_rate": 0.05},
@@ -72,9 +74,9 @@ HURRY: dict[str, dict[str, Any]] = {
     },
     "pbt": {"max_epochs": 100, "population_size": 6},
     "asha": {"max_epochs": 9, "num_brackets": 2},
-    "asha_stopping": {"max_epochs": 9, "metric": "val_accuracy", "mode": "max"},
-    "extrapolation": {"max_epochs": 9, "metric": "val_accuracy", "mode": "max"},
-    "median_stopping": {"metric": "val_accuracy", "mode": "max"},
+    "asha_stopping": {"max_epochs": 9, **OF_ACCURACY},
+    "extrapolation": {"max_epochs": 9, **OF_ACCURACY},
+    "median_stopping": OF_ACCURACY,
     "hyperband": {"max_epochs": 4, "eta": 2},
     "successive_halving": {"max_epochs": 9, "num_children": 9},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},

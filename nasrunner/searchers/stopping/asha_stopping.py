@@ -1,7 +1,7 @@
 """Asynchronous successive halving without pauses: a child that is not among the best is stopped."""
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from nasrunner.core.annotations import AtLeast, Count, Seed
@@ -20,7 +20,7 @@ class AshaStopping(EarlyStopping):
     fewer than eta children have come to a rung, only the best of them does.
 
     Args:
-        searcher, metric, mode: see ``EarlyStopping``.
+        searcher, metric, mode, reward: see ``EarlyStopping``.
         eta: of so many children at a rung one goes on; >= 2.
         rungs: the epochs after which children are compared; None: ``min_epochs`` · eta^k below
             ``max_epochs``.
@@ -37,6 +37,7 @@ class AshaStopping(EarlyStopping):
         searcher: Callable[..., Searcher],
         metric: str | None,
         mode: Mode | None,
+        reward: Mapping[str, str | None],
         eta: Annotated[int, AtLeast(2)],
         rungs: Sequence[int] | None,
         min_epochs: Count,
@@ -49,6 +50,7 @@ class AshaStopping(EarlyStopping):
             searcher=searcher,
             metric=metric,
             mode=mode,
+            reward=reward,
             min_epochs=int(read.amounts[0]),
             space=space,
             seed=seed,

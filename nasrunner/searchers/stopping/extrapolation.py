@@ -1,7 +1,7 @@
 """Extrapolation of learning curves: a child that will hardly become the best is stopped."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from nasrunner.core.annotations import AtLeast, Count, Seed, Within
@@ -20,7 +20,7 @@ class Extrapolation(EarlyStopping):
     ``probability``, by the curve families of ``curve_families.py``.
 
     Args:
-        searcher, metric, mode, min_epochs: see ``EarlyStopping``; ``min_epochs`` at least
+        searcher, metric, mode, reward, min_epochs: see ``EarlyStopping``; ``min_epochs`` at least
             ``MIN_EPOCHS``, below which no family is determined.
         max_epochs: of a whole training.
         every_epochs: how often a child is looked at.
@@ -36,6 +36,7 @@ class Extrapolation(EarlyStopping):
         searcher: Callable[..., Searcher],
         metric: str | None,
         mode: Mode | None,
+        reward: Mapping[str, str | None],
         min_epochs: Annotated[int, AtLeast(MIN_EPOCHS)],
         max_epochs: Count | None,
         every_epochs: Count,
@@ -47,6 +48,7 @@ class Extrapolation(EarlyStopping):
             searcher=searcher,
             metric=metric,
             mode=mode,
+            reward=reward,
             min_epochs=min_epochs,
             space=space,
             seed=seed,

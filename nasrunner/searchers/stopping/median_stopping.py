@@ -1,7 +1,7 @@
 """The median rule: a child that was never as good as the median child on average is stopped."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.records import Outcome
@@ -18,7 +18,7 @@ class MedianStopping(EarlyStopping):
     their values up to t.
 
     Args:
-        searcher, metric, mode, min_epochs: see ``EarlyStopping``.
+        searcher, metric, mode, reward, min_epochs: see ``EarlyStopping``.
         min_children: children that were trained to their ends, before any is stopped.
     """
 
@@ -28,6 +28,7 @@ class MedianStopping(EarlyStopping):
         searcher: Callable[..., Searcher],
         metric: str | None,
         mode: Mode | None,
+        reward: Mapping[str, str | None],
         min_epochs: Count,
         min_children: Count,
         space: Space,
@@ -37,6 +38,7 @@ class MedianStopping(EarlyStopping):
             searcher=searcher,
             metric=metric,
             mode=mode,
+            reward=reward,
             min_epochs=min_epochs,
             space=space,
             seed=seed,

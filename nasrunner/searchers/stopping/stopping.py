@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from nasrunner.core.annotations import Seed
@@ -25,8 +25,10 @@ class EarlyStopping(Wrapper):
 
     Args:
         searcher: makes the inner one from ``space=`` and ``seed=``.
-        metric: what is compared: a name in the children's curves.
-        mode: ``max``: higher is better; ``min``: lower is.
+        metric: what is compared: a name in the children's curves; None: that of the reward.
+        mode: ``max``: higher is better; ``min``: lower is; None: as of the reward, if that is of
+            the same metric.
+        reward: the ``metric`` and ``mode`` of the reward, None where it names none.
         min_epochs: no child is stopped before.
 
     Attributes:
@@ -34,7 +36,7 @@ class EarlyStopping(Wrapper):
             goes on with included.
 
     Raises:
-        ValueError: ``metric`` or ``mode`` is null, as with a reward that names none.
+        ValueError: nothing says what is compared, or which direction of another metric is better.
         ConfigError: once the first child has ended: it has not measured ``metric``.
     """
 
@@ -46,18 +48,26 @@ class EarlyStopping(Wrapper):
         searcher: Callable[..., Searcher],
         metric: str | None,
         mode: Mode | None,
+        reward: Mapping[str, str | None],
         min_epochs: int,
         space: Space,
         seed: Seed,
     ) -> None:
         super().__init__(searcher=searcher, space=space, seed=seed)
-        if metric is None or mode is None:
+        compared = metric or reward["metric"]
+        if compared is None:
             raise ValueError(
-                "metric and mode must say what children are compared by; task.reward.metric and "
-                "task.reward.mode, which they are by default, are not there"
+                "metric must say what children are compared by; task.reward.metric, which it is by "
+                "default, is not there"
             )
-        self.metric = metric
-        self.sign = 1.0 if mode == "max" else -1.0
+        direction = mode or (reward["mode"] if compared == reward["metric"] else None)
+        if direction is None:
+            raise ValueError(
+                f"mode must be max or min where metric={compared} is not that of the reward "
+                f"({reward['metric']}), got null"
+            )
+        self.metric = compared
+        self.sign = 1.0 if direction == "max" else -1.0
         self.min_epochs = min_epochs
         self.curves: dict[int, dict[int, float]] = {}
         self._measured: set[str] = set()  # the names of all that children have reported

@@ -68,6 +68,10 @@ class Asha(Promoting):
     def brackets(self) -> Collection[Bracket]:
         return self._brackets
 
+    @property
+    def begins_at_several(self) -> bool:
+        return len(self._brackets) > 1
+
     def register(self, proposal: Proposal) -> None:
         place = self._place_of_next()
         num_climbers = len(self._climbers)
@@ -76,6 +80,8 @@ class Asha(Promoting):
 
     def advice(self, max_children: int | None) -> str | None:
         needed = self.eta**self.rungs.top
+        if self.rungs.fidelity is not None:  # each of those below is a child, too
+            needed = sum(self.eta**rung for rung in range(self.rungs.top + 1))
         if max_children is None or max_children >= needed or len(self._brackets) > 1:
             return super().advice(max_children)
         return (

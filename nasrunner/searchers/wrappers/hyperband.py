@@ -47,6 +47,10 @@ class Hyperband(Synchronous):
         self.eta = eta
         super().__init__(searcher=searcher, rungs=read, space=space, seed=seed)
 
+    @property
+    def begins_at_several(self) -> bool:
+        return True
+
     def sizes(self, number: int) -> tuple[int, ...]:
         """Returns how many children bracket ``number`` trains for each of its rungs."""
         num_pauses = self.rungs.top - number % (self.rungs.top + 1)

@@ -8,6 +8,8 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.records import Outcome, Proposal, Source
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
+from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.wrappers.rungs import Bracket, Rungs
 from nasrunner.searchers.wrappers.wrapper import Wrapper
 
@@ -75,6 +77,21 @@ class Promoting(Wrapper):
     @abstractmethod
     def _bracket_of_next(self) -> Bracket:
         """Returns the bracket that the next child begins in."""
+
+    @property
+    @abstractmethod
+    def begins_at_several(self) -> bool:
+        """Whether not all children begin with the same rung."""
+
+    def advice(self, max_children: int | None) -> str | None:
+        learns = not isinstance(self.inner, RandomSearch | ExhaustiveSearch)
+        if self.begins_at_several and learns:
+            return (
+                f"{type(self.inner).__name__} learns the rewards of children that begin with "
+                "different rungs as if they were of one; searcher=asha with one bracket, or "
+                "successive_halving, begins all with the same."
+            )
+        return super().advice(max_children)
 
     @property
     def is_ready(self) -> bool:

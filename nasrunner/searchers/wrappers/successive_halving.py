@@ -87,6 +87,10 @@ class SuccessiveHalving(Synchronous):
             )
         super().__init__(searcher=searcher, rungs=read, space=space, seed=seed)
 
+    @property
+    def begins_at_several(self) -> bool:
+        return False
+
     def bracket(self, number: int) -> SynchronousBracket:
         return SynchronousBracket(0, self.sizes)
 

@@ -77,6 +77,7 @@ def made(**changes: Any) -> Extrapolation:
         "searcher": RandomSearch,
         "metric": METRIC,
         "mode": "max",
+        "reward": {"metric": METRIC, "mode": "max"},
         "min_epochs": 5,
         "max_epochs": 27,
         "every_epochs": 1,

@@ -19,7 +19,7 @@ from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer
 from tests.study.test_loop import Run, events, with_rules
 from tests.toys import ToyTrainer, chain
 
-COMPARED = {"metric": METRIC, "mode": "max"}
+COMPARED = {"metric": METRIC, "mode": "max", "reward": {"metric": METRIC, "mode": "max"}}
 
 
 def median(**changes: Any) -> Callable[..., MedianStopping]:
@@ -195,10 +195,15 @@ def test_a_trainer_that_reports_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
+    nothing = {"metric": None, "mode": None}
     for make in (median, asha):
-        for missing in ("metric", "mode"):
-            with pytest.raises(ValueError, match="metric and mode must say what children are comp"):
-                make(**{missing: None})(space=chain(), seed=0)
+        with pytest.raises(ValueError, match="metric must say what children are compared by; task"):
+            make(metric=None, reward=nothing)(space=chain(), seed=0)
+        with pytest.raises(ValueError, match=r"mode must be max or min where metric=val_loss is n"):
+            make(metric="val_loss", mode=None)(space=chain(), seed=0)
+        of_reward = make(metric=None, mode=None)(space=chain(), seed=0)
+        assert (of_reward.metric, of_reward.sign) == (METRIC, 1.0)
+        assert make(metric="val_loss", mode="min")(space=chain(), seed=0).sign == -1.0
     with pytest.raises(ValueError, match="rungs must be numbers that increase"):
         asha(rungs=[3, 2])(space=chain(), seed=0)
 

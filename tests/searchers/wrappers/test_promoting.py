@@ -513,3 +513,19 @@ def test_rungs_of_a_proposal_are_found_again() -> None:
         asked = [rungs.asked(Proposal(0, {}), rung) for rung in range(rungs.top + 1)]
         assert [rungs.of(each) for each in asked] == [0, 1, 2]
     assert Rungs((1, 3)).of(Proposal(0, {}, until=2)) is None
+
+
+def test_who_learns_from_rewards_of_several_rungs_is_told() -> None:
+    space = chain()
+    for made in (hyperband(), asha(num_brackets=2)):
+        assert "learns the rewards of children that begin with different rungs" in (
+            made(space=space, seed=0).advice(None) or ""
+        )
+    for made in (asha(), hyperband(searcher=RandomSearch)):
+        assert made(space=space, seed=0).advice(None) is None
+
+
+def test_a_budget_of_trainings_anew_counts_each_of_them() -> None:
+    anew = asha(eta=3, fidelity={"trainer.max_epochs": [1, 3]})(space=chain(), seed=0)
+    assert anew.advice(13) is None
+    assert "so one of 13" in (anew.advice(12) or "")
