@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,8 +11,9 @@ from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import Decision, label_of
+from nasrunner.core.network.bigrams import bigrams
 from nasrunner.core.network.canonical import Identities
-from nasrunner.core.network.known import NETWORK, Description
+from nasrunner.core.network.known import NETWORK, Bigram, Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
 from nasrunner.core.shapes import hashable
 from nasrunner.core.tracing import Traceable
@@ -58,6 +59,11 @@ class SpaceNetworks:
             np.concatenate([rows_NF, np.reshape(values_NS, (len(found), len(settings)))], axis=1),
             np.array([each is not None for each in found], dtype=bool),
         )
+
+    def bigrams(self, genotype: Genotype) -> Mapping[Bigram, int]:
+        frozen = self.space.freeze(genotype)
+        found = bigrams(frozen.network, self.in_shape, self._measure)
+        return {each.bigram: each.parameters for each in found}
 
     def identity(self, genotype: Genotype) -> str:
         frozen = self.space.freeze(genotype)
