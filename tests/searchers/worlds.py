@@ -66,11 +66,12 @@ HURRY: dict[str, dict[str, Any]] = {
     "asha": {"max_epochs": 9, "num_brackets": 2},
     "hyperband": {"max_epochs": 4, "eta": 2},
     "successive_halving": {"max_epochs": 9, "num_children": 9},
+    "inheriting": {"searcher": {"population_size": 5, "tournament_size": 2}},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
 
-WRAPPERS = ("asha", "filter", "hyperband", "predicted", "successive_halving")
+WRAPPERS = ("asha", "filter", "hyperband", "inheriting", "predicted", "successive_halving")
 """Searchers around another one, which counts its own proposals."""
 
 
