@@ -125,7 +125,7 @@ class LightningTrainer:
                 "evaluation: a child of several trainings is neither paused nor begun with others "
                 "(until, sources); legal with these: repeats=1 folds=null"
             )
-        borrows = any(each.what == "weights" for each in proposal.sources)
+        borrows = any(each.what != "training" for each in proposal.sources)
         if borrows and self.config["trainer"]["checkpoint"] == "none":
             raise ConfigError(
                 "trainer.checkpoint=none keeps no weights for others to begin with (sources); "

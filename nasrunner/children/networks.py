@@ -3,10 +3,13 @@
 import hashlib
 import json
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
+from nasrunner.children.inheritance.channels import NotMorphismError
+from nasrunner.children.inheritance.keys import Anatomy, anatomy_on_meta
+from nasrunner.children.inheritance.morphism import morphism
 from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
@@ -19,6 +22,7 @@ from nasrunner.core.shapes import hashable
 from nasrunner.core.tracing import Traceable
 
 _MOST_KEPT = 20_000
+_MOST_BUILT = 32
 
 _SETTINGS = "hyperparameters/"
 """What the paths of decisions about settings begin with."""
@@ -45,6 +49,7 @@ class SpaceNetworks:
         self._statistics = Statistics(self._measure, in_shape)
         self._identities = Identities(self._measure, in_shape)
         self._decisions: dict[str, Decision] = {}
+        self._anatomies: dict[Hashable, tuple[SearchSpace, Anatomy]] = {}
         self._rows: dict[Hashable, tuple[Row, dict[str, float]] | None] = {}
 
     def describe(self, genotypes: Sequence[Genotype]) -> Description:
@@ -64,6 +69,25 @@ class SpaceNetworks:
         frozen = self.space.freeze(genotype)
         found = bigrams(frozen.network, self.in_shape, self._measure)
         return {each.bigram: each.parameters for each in found}
+
+    def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
+        pair = self._built(parent), self._built(child)
+        try:
+            return morphism(*pair, self.in_shape, np.random.default_rng(0)).kinds
+        except NotMorphismError:
+            return ()
+
+    def _built(self, genotype: Genotype) -> tuple[SearchSpace, Anatomy]:
+        """A network without weights; a parent is compared with many."""
+        key = tuple(genotype.items())
+        found = self._anatomies.get(key)
+        if found is None:
+            frozen = self.space.freeze(genotype)
+            found = frozen, anatomy_on_meta(frozen, self.in_shape)
+            if len(self._anatomies) >= _MOST_BUILT:
+                self._anatomies.clear()
+            self._anatomies[key] = found
+        return found
 
     def identity(self, genotype: Genotype) -> str:
         frozen = self.space.freeze(genotype)

@@ -16,12 +16,12 @@ from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
 from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.fit.patience import patience
+from nasrunner.children.inheritance.keys import anatomy
 from nasrunner.children.progress.attempts import Attempt, Line
 from nasrunner.children.progress.borrowing import Borrowed
 from nasrunner.children.progress.changed import NewSettings
 from nasrunner.children.progress.continuing import KeepProgress
 from nasrunner.children.progress.ending import EndsEarly, Reporting
-from nasrunner.children.progress.keys import anatomy
 from nasrunner.children.progress.lineage import Origin, stage_identity
 from nasrunner.children.progress.randomness import RandomState, random_state
 from nasrunner.children.ranks import Ranks, seed_of
@@ -182,7 +182,7 @@ def _network(plan: Plan, borrowed: Borrowed) -> tuple[nn.Module, Mapping[str, fl
     if borrowed.is_nothing:
         return build(), {}
     own = anatomy(plan.frozen, in_shape, build)
-    return own.network, borrowed.lend(own)
+    return own.network, borrowed.lend(plan.frozen, own, in_shape, plan.seed)
 
 
 def first_network(frozen: SearchSpace, in_shape: InShape, seed: int, config: Config) -> nn.Module:

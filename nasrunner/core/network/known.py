@@ -1,6 +1,6 @@
 """What is known of a space's networks before any is trained, for who chooses among them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -80,6 +80,14 @@ class Networks(Protocol):
 
         Raises:
             SpaceError: the network is impossible.
+        """
+
+    def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
+        """What of ``wider``, ``deeper`` and ``skip`` a network is beside another, whose weights
+        can be changed so that it begins with computing the same; nothing: they cannot.
+
+        Raises:
+            SpaceError: one of the networks is impossible.
         """
 
     def identity(self, genotype: Genotype) -> str:

@@ -3,15 +3,16 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
-from nasrunner.core.annotations import Count, Seed
+from nasrunner.core.annotations import Count, Seed, Within
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.network.known import Bigram
 from nasrunner.core.records import MEASURED, Outcome, Proposal, Source
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.wrappers.morphing import morphing_mutation, offers_morphisms
 from nasrunner.searchers.wrappers.wrapper import Wrapper
 
 _NONE: Mapping[Bigram, int] = {}
@@ -29,13 +30,21 @@ class Inheriting(Wrapper):
     Which children a proposal takes from is part of its identity: the same architecture with
     weights of others is another evaluation, and is trained.
 
-    Where a study knows nothing of its networks, only parents lend.
+    With ``morphism_share`` so many of the proposals that have a parent are mutated so that they can
+    begin with computing what it does: one decision of the parent is changed that makes its network
+    wider or deeper or gives it new connections (Chen et al. 2016, arXiv:1511.05641), and the child
+    begins with the parent's weights, changed to fit. Where some such changes were tried and none
+    was one, the inner searcher's proposal stays.
+
+    Where a study knows nothing of its networks, only parents lend, and there are no morphisms.
 
     Args:
         searcher: makes the inner one from ``space=`` and ``seed=``.
         bank: who holds a bigram that several children have: the ``last`` of them to end, or the
             one with the ``best`` reward, of equal ones the first.
         max_sources: children that a proposal takes weights from at most, >= 1.
+        morphism_share: of proposals with a parent, in [0, 1]; 0: they are as the inner searcher
+            made them.
 
     Raises:
         ValueError: the inner searcher proposes trainings that are paused, continued or begun with
@@ -50,12 +59,14 @@ class Inheriting(Wrapper):
         searcher: Callable[..., Searcher],
         bank: Literal["last", "best"],
         max_sources: Count,
+        morphism_share: Annotated[float, Within("[0, 1]")],
         space: Space,
         seed: Seed,
     ) -> None:
         super().__init__(searcher=searcher, space=space, seed=seed)
         self.bank = bank
         self.max_sources = max_sources
+        self.morphism_share = morphism_share
         self.holders: dict[Bigram, int] = {}
         self._num_held: Counter[int] = Counter()  # bigrams, by the child that holds them
         self._trained: dict[int, tuple[Genotype, float]] = {}  # who may lend, and its reward
@@ -68,7 +79,8 @@ class Inheriting(Wrapper):
         proposal = self._suggestion()
         if proposal is None or proposal.kind != "train":
             return proposal
-        return dataclasses.replace(proposal, sources=self._sources(proposal))
+        morphed = self._morphed(proposal)
+        return morphed or dataclasses.replace(proposal, sources=self._sources(proposal))
 
     def register(self, proposal: Proposal) -> None:
         super().register(proposal)
@@ -95,6 +107,35 @@ class Inheriting(Wrapper):
     @property
     def asks_for(self) -> Sequence[Proposal]:
         return (*super().asks_for, Proposal(0, {}, sources=(Source(0, "weights"),)))
+
+    def advice(self, max_children: int | None) -> str | None:
+        if not self.morphism_share or self.networks is None:
+            return super().advice(max_children)
+        rng = self.rng(0).spawn(3)[2]  # a stream that neither the inner one nor this one draws from
+        if offers_morphisms(self.space_at(0), self.networks, rng):
+            return super().advice(max_children)
+        return (
+            f"searcher.morphism_share={self.morphism_share} may be in vain: of random networks of "
+            "this space no mutation of one decision was found that is wider or deeper, or has a "
+            "new connection, and can begin with computing the same; others are proposed instead."
+        )
+
+    def _morphed(self, proposal: Proposal) -> Proposal | None:
+        """A network morphism of a proposal's parent; None: none is due, or none is known."""
+        if not self.morphism_share or self.networks is None:
+            return None
+        if proposal.parent not in self._trained:
+            return None
+        rng = self.rng(proposal.index).spawn(3)[1]  # a stream that the inner one does not draw from
+        if rng.random() >= self.morphism_share:
+            return None
+        parent, _ = self._trained[proposal.parent]
+        space = self.space_at(proposal.index)
+        genotype = morphing_mutation(space, parent, self.networks, rng)
+        if genotype is None:
+            return None
+        sources = (Source(proposal.parent, "morphism"),)
+        return dataclasses.replace(proposal, genotype=genotype, sources=sources)
 
     def _deposit(self, outcome: Outcome) -> None:
         """Makes a child that was trained the holder of its bigrams, as far as the rule says."""

@@ -1,6 +1,6 @@
 """A surrogate that sees the scores of estimates beside the networks that they are of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -52,6 +52,9 @@ class ScoredNetworks:
 
     def bigrams(self, genotype: Genotype) -> Mapping[Bigram, int]:
         return self.networks.bigrams(genotype)
+
+    def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
+        return self.networks.morphism(parent, child)
 
     def identity(self, genotype: Genotype) -> str:
         return self.networks.identity(genotype)

@@ -30,14 +30,20 @@ class KilledError(Exception):
     """The driver is gone."""
 
 
-def inheriting(**arguments):
+def inheriting(*, morphism_share=0, **arguments):
     inner = functools.partial(RegularizedEvolution, population_size=3, tournament_size=2)
-    return Inheriting(searcher=inner, bank="last", max_sources=2, **arguments)
+    return Inheriting(
+        searcher=inner, bank="last", max_sources=2, morphism_share=morphism_share, **arguments
+    )
+
+
+def morphing(**arguments):
+    return inheriting(morphism_share=0.7, **arguments)
 
 
 def climbing(**arguments):
     rungs = {"rungs": [1], "min_epochs": 1, "max_epochs": 3, "fidelity": None}
-    return Asha(searcher=inheriting, num_brackets=1, eta=2, **rungs, **arguments)
+    return Asha(searcher=morphing, num_brackets=1, eta=2, **rungs, **arguments)
 
 
 def run(folder: Path, executor, searcher=inheriting, keep="all", survives=None, **changes):
@@ -86,14 +92,16 @@ def test_children_begin_with_weights_that_are_there(tmp_path, searcher, keep):
     for outcome in told(tmp_path, "outcome"):
         sources = proposed[outcome["index"]].get("sources", [])
         assert "lacks" not in outcome
-        if any(each["what"] == "weights" for each in sources):
+        if any(each["what"] != "training" for each in sources):
             inherited += 1
             assert 0 < outcome["metrics"]["inherited_share"] <= 1
             assert outcome["metrics"]["inherited_tensors"] >= 2
     assert inherited >= 5
+    whats = {each["what"] for event in proposed.values() for each in event.get("sources", [])}
+    assert ("morphism" in whats) == (searcher is climbing)
 
 
-@pytest.mark.parametrize("searcher", [inheriting, climbing])
+@pytest.mark.parametrize("searcher", [inheriting, morphing, climbing])
 def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, searcher):
     run(tmp_path / "whole", serial(), searcher)
     for survives in (4, 8, 6):
@@ -115,7 +123,7 @@ def test_two_workers_begin_with_weights_of_children_that_have_ended(tmp_path, se
         if line["event"] == "proposed":
             sources = line.get("sources", [])
             assert {each["child"] for each in sources} <= ended
-            inherited += any(each["what"] == "weights" for each in sources)
+            inherited += any(each["what"] != "training" for each in sources)
         elif line["event"] == "outcome":
             ended.add(line["index"])
             assert "lacks" not in line
@@ -154,5 +162,5 @@ def test_an_interrupted_child_tells_what_it_had_inherited(tmp_path):
 
 def test_where_no_weights_are_kept_the_study_does_not_begin():
     trainer = make_trainer("trainer.checkpoint=none", space=SPACE)
-    with pytest.raises(ConfigError, match="trainer.checkpoint=none keeps no weights for others"):
+    with pytest.raises(ConfigError, match=r"trainer\.checkpoint=none keeps no weights for"):
         trainer.check(Proposal(0, {}, sources=(Source(0, "weights"),)))

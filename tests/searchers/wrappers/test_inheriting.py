@@ -56,7 +56,9 @@ class Given(Searcher):
 
 def inheriting(*given: Any, bank: str = "last", most: int = 3, alive: Any = ()) -> Inheriting:
     searcher = functools.partial(Given, given, alive)
-    made = Inheriting(searcher=searcher, bank=bank, max_sources=most, space=space(), seed=0)
+    made = Inheriting(
+        searcher=searcher, bank=bank, max_sources=most, morphism_share=0, space=space(), seed=0
+    )
     made.see(SpaceNetworks(made.space, (5,), "float32", identifies=True))
     return made
 
@@ -139,7 +141,12 @@ def test_a_parent_that_has_nothing_in_common_lends_nothing() -> None:
     both = parse_space({"concat": [last, "relu", last]})
     given = [({FIRST: 0, SECOND: 0}, None), ({FIRST: 1, SECOND: 1}, 0)]
     searcher = Inheriting(
-        searcher=functools.partial(Given, given), bank="last", max_sources=3, space=both, seed=0
+        searcher=functools.partial(Given, given),
+        bank="last",
+        max_sources=3,
+        morphism_share=0,
+        space=both,
+        seed=0,
     )
     searcher.see(SpaceNetworks(both, (5,), "float32", identifies=True))
     end(searcher, searcher.propose())
@@ -172,7 +179,12 @@ def test_evolution_names_its_population_as_parents() -> None:
 def test_where_networks_are_not_known_parents_alone_lend() -> None:
     given = [(net(0, 0), None), (net(1, 1), None), (net(0, 0), 1)]
     searcher = Inheriting(
-        searcher=functools.partial(Given, given), bank="last", max_sources=3, space=space(), seed=0
+        searcher=functools.partial(Given, given),
+        bank="last",
+        max_sources=3,
+        morphism_share=0,
+        space=space(),
+        seed=0,
     )
     for _ in range(2):
         end(searcher, searcher.propose())
@@ -201,9 +213,10 @@ def test_a_child_with_weights_of_others_is_another_evaluation() -> None:
     assert alike.evaluation == proposals[1].evaluation
 
 
-def evolving(**arguments: Any) -> Inheriting:
+def evolving(*, morphism_share: float = 0, **arguments: Any) -> Inheriting:
     inner = functools.partial(RegularizedEvolution, population_size=4, tournament_size=2)
-    made = Inheriting(searcher=inner, bank="best", max_sources=2, **arguments)
+    shared = {"bank": "best", "max_sources": 2, "morphism_share": morphism_share}
+    made = Inheriting(searcher=inner, **shared, **arguments)
     made.see(SpaceNetworks(made.space, (5,), "float32", identifies=True))
     return made
 
@@ -211,13 +224,16 @@ def evolving(**arguments: Any) -> Inheriting:
 STEPS = [(True, 0, False), (True, 0, False), (False, 1, False), (True, 0, False), (False, 0, True)]
 
 
-def test_a_replayed_searcher_proposes_as_one_that_was_not() -> None:
-    loop = Loop(evolving(space=space(), seed=1)).play(STEPS * 8)
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_replayed_searcher_proposes_as_one_that_was_not(share: float) -> None:
+    loop = Loop(evolving(morphism_share=share, space=space(), seed=1)).play(STEPS * 8)
     assert sum(bool(each.get("sources")) for each in loop.proposals) > 5
     places = [n for n, event in enumerate(loop.events) if "proposed" in event]
     for place in places[::3]:
         proposed = loop.events[place]["proposed"]
-        again = Loop(evolving(space=space(), seed=1)).replay(loop.events[:place])
+        again = Loop(evolving(morphism_share=share, space=space(), seed=1)).replay(
+            loop.events[:place]
+        )
         suggestion = again.searcher.suggest(proposed["index"])
         assert suggestion is not None
         assert json.loads(json.dumps(suggestion.to_json())) == proposed
@@ -237,6 +253,7 @@ def test_asha_around_it_names_the_children_by_its_own_numbers() -> None:
     )
     asha.see(SpaceNetworks(asha.space, (5,), "float32", identifies=True))
     genotypes, ended, num_borrowed, furthest = {}, set(), 0, {}
+    kept: set[int] = set()
     for _ in range(40):
         proposal = asha.propose()
         genotypes[proposal.index] = proposal.genotype
@@ -247,12 +264,12 @@ def test_asha_around_it_names_the_children_by_its_own_numbers() -> None:
                 shared = asha.networks.bigrams(genotypes[source.child]).keys()
                 assert shared & asha.networks.bigrams(proposal.genotype).keys()
                 assert source.child not in furthest  # who has gone on lends as it is now
-                assert source.child in before
+                assert source.child in kept
             else:
                 furthest[source.child] = proposal.index
         asha.observe(measured(proposal, 0.1 + 0.01 * proposal.index))
         ended.add(proposal.index)
-        before = set(asha.needs())
+        kept = set(asha.needs())
     assert num_borrowed > 10
     assert furthest
 
@@ -274,9 +291,55 @@ def test_what_trains_nothing_is_refused_around_it() -> None:
 
 def test_it_is_refused_around_who_begins_with_weights_itself() -> None:
     with pytest.raises(ValueError, match="Inheriting does not pass on weights, which Inheriting"):
-        Inheriting(searcher=evolving, bank="last", max_sources=1, space=space(), seed=0)
+        Inheriting(
+            searcher=evolving, bank="last", max_sources=1, morphism_share=0, space=space(), seed=0
+        )
 
 
 def test_an_example_of_what_it_asks_for_takes_weights() -> None:
-    searcher = Inheriting(searcher=RandomSearch, bank="last", max_sources=1, space=space(), seed=0)
+    searcher = Inheriting(
+        searcher=RandomSearch, bank="last", max_sources=1, morphism_share=0, space=space(), seed=0
+    )
     assert [each.sources for each in searcher.asks_for] == [(Source(0, "weights"),)]
+
+
+def test_mutations_are_morphisms_of_their_parents_where_there_are_any() -> None:
+    searcher = evolving(morphism_share=1, space=space(), seed=2)
+    genotypes, kinds = {}, []
+    for _ in range(30):
+        proposal = searcher.propose()
+        genotypes[proposal.index] = proposal.genotype
+        if proposal.parent is not None:
+            kinds.append([each.what for each in proposal.sources])
+            parent = genotypes[proposal.parent]
+            if kinds[-1] == ["morphism"]:
+                assert proposal.sources == (Source(proposal.parent, "morphism"),)
+                assert searcher.networks.morphism(parent, proposal.genotype) == {"wider"}
+                assert sum(parent[key] != proposal.genotype[key] for key in parent) == 1
+            else:  # the widest there is
+                assert parent == net(2, 2)
+        end(searcher, proposal, 0.1 + 0.02 * sum(proposal.genotype.values()))
+    assert kinds.count(["morphism"]) > 10
+    assert any("weights" in each for each in kinds)
+
+
+def test_the_share_of_morphisms_is_drawn() -> None:
+    searcher = evolving(morphism_share=0.5, space=space(), seed=2)
+    kinds = []
+    for _ in range(60):
+        proposal = searcher.propose()
+        if proposal.parent is not None:
+            kinds.append(any(each.what == "morphism" for each in proposal.sources))
+        end(searcher, proposal, 0.1 - 0.02 * sum(proposal.genotype.values()))
+    assert 15 <= sum(kinds) <= 41
+
+
+def test_a_space_without_morphisms_is_said_before_it_begins() -> None:
+    plain = parse_space({"concat": [{"or": ["relu", "tanh"]}, {"affine": {"units": 2}}]})
+    arguments = {"bank": "last", "max_sources": 1, "space": plain, "seed": 0}
+    for share, said in ((0.5, "searcher.morphism_share=0.5 may be in vain"), (0, None)):
+        searcher = Inheriting(searcher=RandomSearch, morphism_share=share, **arguments)
+        searcher.see(SpaceNetworks(plain, (5,), "float32", identifies=True))
+        advice = searcher.advice(100)
+        assert advice is None if said is None else said in advice
+    assert "in vain" not in (evolving(morphism_share=1, space=space(), seed=0).advice(100) or "")

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from nasrunner.children.inheritance.keys import Key, anatomy, anatomy_on_meta
 from nasrunner.children.networks import SpaceNetworks
-from nasrunner.children.progress.borrowing import Borrowed
-from nasrunner.children.progress.keys import Key, anatomy, anatomy_on_meta
+from nasrunner.children.progress.borrowing import Borrowed, Lent
 from nasrunner.core.order import rollout
 from nasrunner.core.shapes import as_in_shape
 from nasrunner.spaces.language.parsing import parse_space
@@ -103,8 +103,9 @@ def test_tied_weights_are_borrowed_once_as_the_first_of_them():
     own = anatomy(frozen, (6,), lambda: frozen.build((6,))[0])
     keys = own.keys
     assert keys["vectors.weight"] != keys["decoder.weight"]
-    lent = {keys["vectors.weight"]: torch.ones(7, 4), keys["decoder.weight"]: torch.zeros(7, 4)}
-    metrics = Borrowed((lent,)).lend(own)
+    weights = {"vectors.weight": torch.ones(7, 4), "decoder.weight": torch.zeros(7, 4)}
+    lent = Lent(frozen, anatomy_on_meta(frozen, (6,)), weights)
+    metrics = Borrowed((lent,)).lend(frozen, own, (6,), 0)
     assert own.network.decoder.weight is own.network.vectors.weight
     assert torch.equal(own.network.vectors.weight, torch.ones(7, 4))
     assert metrics["inherited_tensors"] == 1

@@ -12,7 +12,7 @@ from nasrunner.core import InShape, SearchSpace, Space
 from nasrunner.core.network.bigrams import Occurrences, bigrams, held_by, module_of
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.network.known import Bigram
-from nasrunner.core.network.statistics import Measured
+from nasrunner.core.network.statistics import Measure, Measured
 from nasrunner.core.shapes import hashable
 from nasrunner.core.space import Built, recorded
 from nasrunner.core.tracing import Traceable
@@ -39,11 +39,13 @@ class Anatomy:
         layers: where (path, module, input shape) is applied for the first, second, … time: the
             prefix of the names of its weights, and the layer.
         keys: of each parameter and buffer, by its name in the network.
+        measure: says which shape comes out of an operation.
     """
 
     network: nn.Module
     layers: Mapping["Place", Sequence[tuple[str, nn.Module]]]
     keys: Mapping[str, Key]
+    measure: Measure
 
 
 Place = tuple[str, str, Hashable]
@@ -76,8 +78,9 @@ def anatomy(frozen: SearchSpace, in_shape: InShape, build: Callable[[], nn.Modul
         place = place_of(each.part, each.in_shape)
         layers[place].append((prefix, each.layer))
         outermost[place].append((prefix, each))
+    measure = _measure(built)
     found: defaultdict[Place, list[Bigram]] = defaultdict(list)
-    for keyed in bigrams(frozen.network, in_shape, _measure(built)):
+    for keyed in bigrams(frozen.network, in_shape, measure):
         if keyed.bigram.module == module_of(keyed.part):
             found[place_of(keyed.part, keyed.in_shape)].append(keyed.bigram)
     keys = {name: Key(None, name) for name in network.state_dict()}
@@ -88,7 +91,7 @@ def anatomy(frozen: SearchSpace, in_shape: InShape, build: Callable[[], nn.Modul
         for (prefix, each), bigram in zip(here, found[place], strict=True):
             for inner, known in _parts(prefix, each, bigram, by_layer, occurrences):
                 keys |= {n: Key(known, n[len(inner) :]) for n in keys if n.startswith(inner)}
-    return Anatomy(network, layers, keys)
+    return Anatomy(network, layers, keys, measure)
 
 
 def anatomy_on_meta(frozen: SearchSpace, in_shape: InShape) -> Anatomy:
