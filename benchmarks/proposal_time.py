@@ -49,7 +49,7 @@ from nasrunner.spaces.language.parsing import parse_space
 LEFT_OUT = ("cmaes", "gp", "exhaustive", "ppo", "reinforce", "smbo_lstm")
 """Not by default: they take minutes for the history, or end with the space."""
 
-WRAPPERS = ("filter", "predicted")
+WRAPPERS = ("asha", "filter", "hyperband", "inheriting", "predicted", "successive_halving")
 """Not at all: what they take is another searcher's."""
 
 QUICK_MS = (0.1, 0.1)

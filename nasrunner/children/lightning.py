@@ -132,6 +132,12 @@ class LightningTrainer:
                 "evaluation: a child of several trainings is neither paused nor begun with others "
                 "(until, sources); legal with these: repeats=1 folds=null"
             )
+        borrows = any(each.what != "training" for each in proposal.sources)
+        if borrows and self.config["trainer"]["checkpoint"] == "none":
+            raise ConfigError(
+                "trainer.checkpoint=none keeps no weights for others to begin with (sources); "
+                "legal: best, last or all"
+            )
         if proposal.fidelity and (proposal.until or proposal.continues is not None):
             raise ConfigError(
                 "fidelity: what is trained with one has a schedule of its own, is not paused and "

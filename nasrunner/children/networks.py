@@ -4,21 +4,26 @@ import hashlib
 import json
 import math
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
+from nasrunner.children.inheritance.channels import NotMorphismError
+from nasrunner.children.inheritance.keys import Anatomy, anatomy_on_meta
+from nasrunner.children.inheritance.morphism import morphism
 from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured_operation
 from nasrunner.core import Genotype, InShape, SearchSpace, Space, SpaceError
 from nasrunner.core.decision import Decision, label_of
+from nasrunner.core.network.bigrams import bigrams
 from nasrunner.core.network.canonical import Identities
-from nasrunner.core.network.known import NETWORK, Description
+from nasrunner.core.network.known import NETWORK, Bigram, Description
 from nasrunner.core.network.statistics import Measured, Row, Statistics
 from nasrunner.core.shapes import hashable
 from nasrunner.core.tracing import Traceable
 
 _MOST_KEPT = 20_000
+_MOST_BUILT = 32
 
 _Row = tuple[Row, dict[str, float]]
 """A network's statistics, and its settings."""
@@ -50,6 +55,7 @@ class SpaceNetworks:
         self._decisions: dict[str, Decision] = {}
         self._rows: dict[Hashable, _Row | None] = {}
         self._last: tuple[list[_Row | None], Description] | None = None
+        self._anatomies: dict[Hashable, tuple[SearchSpace, Anatomy]] = {}
 
     def describe(self, genotypes: Sequence[Genotype]) -> Description:
         found = [self._row(genotype) for genotype in genotypes]
@@ -72,6 +78,30 @@ class SpaceNetworks:
             np.concatenate([rows_NF, np.reshape(values_NS, (len(found), len(settings)))], axis=1),
             np.array([each is not None for each in found], dtype=bool),
         )
+
+    def bigrams(self, genotype: Genotype) -> Mapping[Bigram, int]:
+        frozen = self.space.freeze(genotype)
+        found = bigrams(frozen.network, self.in_shape, self._measure)
+        return {each.bigram: each.parameters for each in found}
+
+    def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
+        pair = self._built(parent), self._built(child)
+        try:
+            return morphism(*pair, self.in_shape, np.random.default_rng(0)).kinds
+        except NotMorphismError:
+            return ()
+
+    def _built(self, genotype: Genotype) -> tuple[SearchSpace, Anatomy]:
+        """A network without weights; a parent is compared with many."""
+        key = tuple(genotype.items())
+        found = self._anatomies.get(key)
+        if found is None:
+            frozen = self.space.freeze(genotype)
+            found = frozen, anatomy_on_meta(frozen, self.in_shape)
+            if len(self._anatomies) >= _MOST_BUILT:
+                self._anatomies.clear()
+            self._anatomies[key] = found
+        return found
 
     def identity(self, genotype: Genotype) -> str:
         frozen = self.space.freeze(genotype)

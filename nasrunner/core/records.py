@@ -47,11 +47,12 @@ class Source:
     Attributes:
         child: its index.
         what: ``training``: the whole training state, which is continued; ``weights``: the weights
-            that fit, as the first weights of a new training.
+            that fit, as the first weights of a new training; ``morphism``: all of its weights,
+            changed so that a wider or deeper network begins with computing what it does.
     """
 
     child: int
-    what: Literal["training", "weights"]
+    what: Literal["training", "weights", "morphism"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ class Proposal:
         """
         kind = () if self.kind == "train" else (f"kind={self.kind}",)
         others = {"fidelity": self.fidelity, "until": self.until}
-        taken = dict.fromkeys(each.what for each in self.sources)
+        taken = dict.fromkeys(
+            "training" if each.what == "training" else "weights" for each in self.sources
+        )
         return (*kind, *(name for name, value in others.items() if value), *taken)
 
     @property

@@ -207,6 +207,10 @@ class Searcher(ABC):
         """Returns the children whose checkpoints must be kept; others' may be removed."""
         return ()
 
+    def parents(self) -> Collection[int]:
+        """Returns the children that its next proposals may be mutations of."""
+        return ()
+
     def policy(self) -> "Policy | None":
         """Returns the policy that a supernet's trainer draws from; None if it needs none."""
         return None

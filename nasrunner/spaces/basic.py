@@ -195,6 +195,8 @@ class Dropout(Space):
 
     p: Probability
 
+    is_chance = True
+
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         return nn.Dropout(self.p), in_shape
 

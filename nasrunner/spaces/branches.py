@@ -60,7 +60,8 @@ class Residual(Space):
             return Merge([nn.Identity(), body], "add", padded), padded
         if self.shortcut == "error":
             raise ValueError(f"its body makes {out_shape} of it, which shortcut=error refuses")
-        return Merge([projection(in_shape, out_shape), body], "add", out_shape), out_shape
+        shortcut, _ = Projection(out_shape, path=self.path).build(in_shape)
+        return Merge([shortcut, body], "add", out_shape), out_shape
 
     def text(self) -> str:
         if self.is_empty:

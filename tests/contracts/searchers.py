@@ -297,6 +297,7 @@ class EverySecond(Wrapper):
         self.genotypes[proposal.index] = proposal.genotype
         if proposal.continues is not None:
             self.waiting.remove(proposal.continues)
+            self._inner_of[proposal.index] = self._inner_of[proposal.continues]
         else:
             self._enter(proposal)
 

@@ -79,6 +79,7 @@ HURRY: dict[str, dict[str, Any]] = {
     "median_stopping": OF_ACCURACY,
     "hyperband": {"max_epochs": 4, "eta": 2},
     "successive_halving": {"max_epochs": 9, "num_children": 9},
+    "inheriting": {"searcher": {"population_size": 5, "tournament_size": 2}},
     "gp": {"sampler": {"_target_": "tests.searchers.worlds.HastyGp", "n_startup_trials": 5}},
 }
 """What lets a searcher leave its random start within a dozen children; the rest is as shipped."""
@@ -89,6 +90,7 @@ WRAPPERS = (
     "extrapolation",
     "filter",
     "hyperband",
+    "inheriting",
     "median_stopping",
     "predicted",
     "successive_halving",

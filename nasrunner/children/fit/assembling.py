@@ -1,7 +1,7 @@
 """Puts together all that one network's training takes: trainer, data, network and module."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
@@ -16,6 +16,7 @@ from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
 from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.fit.patience import patience
+from nasrunner.children.inheritance.keys import anatomy
 from nasrunner.children.progress.attempts import Attempt, Line
 from nasrunner.children.progress.borrowing import Borrowed
 from nasrunner.children.progress.changed import NewSettings
@@ -111,7 +112,9 @@ def assembled(
     callbacks = _callbacks(plan, task, files, attempt, origin, reporting)
     trainer = _trainer(plan, task, files, origin, callbacks)
     data = prepared(config, trainer, plan.child.seed, construct, plan.joins_validation)
-    network = _network(plan, origin.borrowed)  # after the data: they draw from the same generators
+    # After the data: they draw from the same generators.
+    network, inherited = _network(plan, origin.borrowed)
+    callbacks.progress.inherited = inherited or callbacks.progress.inherited
     if not isinstance(trainer.strategy, SingleDeviceStrategy):
         callbacks.progress.start = _start_of_rank(plan.seed, trainer)
 
@@ -171,11 +174,21 @@ def _trainer(
     return make_trainer(settings, files.folder, construct, [*last, ours.keep], first=first)
 
 
-def _network(plan: Plan, borrowed: Borrowed) -> nn.Module:
-    """The network, with its own first weights but for those that other children lend it."""
-    network = first_network(plan.frozen, plan.in_shape, plan.seed, plan.config)
-    borrowed.lend(network)
-    return network
+def _network(plan: Plan, borrowed: Borrowed) -> tuple[nn.Module, Mapping[str, float]]:
+    """The network, with its own first weights but for those that other children lend it.
+
+    Returns:
+        It, and the metrics of what it was lent.
+    """
+    in_shape = plan.in_shape
+
+    def build() -> nn.Module:
+        return first_network(plan.frozen, in_shape, plan.seed, plan.config)
+
+    if borrowed.is_nothing:
+        return build(), {}
+    own = anatomy(plan.frozen, in_shape, build)
+    return own.network, borrowed.lend(plan.frozen, own, in_shape, plan.seed)
 
 
 def first_network(frozen: SearchSpace, in_shape: InShape, seed: int, config: Config) -> nn.Module:

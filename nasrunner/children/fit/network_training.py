@@ -96,6 +96,7 @@ def rewarded(trained: Assembled, curves: Sequence[Line], lacks: Sequence[int] = 
     reward, metrics = _measured(trained, curves)
     names = dict.fromkeys((trained.task.reward.metric, "val_loss"))
     status = trained.callbacks.ending.status or "completed"
+    metrics |= trained.callbacks.progress.inherited
     return Result(_finite(reward), metrics, status, curve_of(curves, list(names)), lacks)
 
 

@@ -4,7 +4,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class SavedProgress:
         metrics: what Lightning's callbacks and schedulers last saw.
         should_stop: whether training was to stop once ``trainer.min_epochs`` are done.
         lacks: the sources whose weights were gone when the training began.
+        inherited: the metrics of what its first weights were of others.
         optimizer: the optimizer's class; empty in checkpoints of earlier versions.
         rates: the learning rates of its groups as they were configured; likewise.
     """
@@ -50,6 +51,7 @@ class SavedProgress:
     metrics: dict[str, torch.Tensor]
     should_stop: bool
     lacks: Sequence[int] = ()
+    inherited: Mapping[str, float] = field(default_factory=dict)
     optimizer: str = ""
     rates: Sequence[float] = ()
 
@@ -151,6 +153,7 @@ class KeepProgress(pl.Callback):
         self.progress = progress
         self.config = config
         self.lacks = list(lacks)
+        self.inherited: Mapping[str, float] = {} if progress is None else progress.inherited
         self.start: RandomState | None = None
         """Where training starts where Lightning would reset the generators: with several ranks."""
         self._has_ended = False
@@ -209,6 +212,7 @@ class KeepProgress(pl.Callback):
                 "metrics": dict(trainer.callback_metrics),
                 "should_stop": trainer.should_stop,
                 "lacks": self.lacks,
+                "inherited": dict(self.inherited),
                 "optimizer": class_of(trainer.optimizers[0]),
                 "rates": self._rates,
             }

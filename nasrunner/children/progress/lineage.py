@@ -160,7 +160,7 @@ def origin_of(
             "it is trained again",
             stacklevel=2,
         )
-    borrowed = Borrowed.by(stages[0].proposal, recipe.folder, config)
+    borrowed = Borrowed.by(stages[0].proposal, recipe, config)
     return _merged(stages), Origin(borrowed=borrowed, lacks=borrowed.lacks)
 
 

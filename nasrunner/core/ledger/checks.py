@@ -105,7 +105,7 @@ def _is_source(value: object) -> bool:
     return (
         isinstance(value, dict)
         and _is_whole(value.get("child"))
-        and value.get("what") in ("training", "weights")
+        and value.get("what") in ("training", "weights", "morphism")
     )
 
 

@@ -1,9 +1,9 @@
 """What is known of a space's networks before any is trained, for who chooses among them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -43,6 +43,24 @@ class Description:
         return Description(names, self.rows_NF[:, kept], self.is_possible_N)
 
 
+class Bigram(NamedTuple):
+    """An operation and the one before it: the survey's key of weights that networks share.
+
+    Attributes:
+        module: with all of its arguments but those that are modules.
+        in_shape, out_shape: of one example.
+        before: what the operation takes: the module whose output it is, a merge, or the network's
+            input. What only adds chance while training, as dropout, is passed over.
+        occurrence: 0, 1, … of those of a network that are otherwise equal.
+    """
+
+    module: str
+    in_shape: str
+    out_shape: str
+    before: str
+    occurrence: int
+
+
 class Networks(Protocol):
     """Looks at the networks of a space, in microseconds, without building them.
 
@@ -55,6 +73,24 @@ class Networks(Protocol):
 
     def describe(self, genotypes: Sequence[Genotype]) -> Description:
         """Statistics of the networks that these genotypes make, searched settings among them."""
+
+    def bigrams(self, genotype: Genotype) -> Mapping[Bigram, int]:
+        """What the operations of a network are known by in others, with their parameters' numbers.
+
+        In the order in which they are applied. An operation that was given modules stands there
+        once more for each of them.
+
+        Raises:
+            SpaceError: the network is impossible.
+        """
+
+    def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
+        """What of ``wider``, ``deeper`` and ``skip`` a network is beside another, whose weights
+        can be changed so that it begins with computing the same; nothing: they cannot.
+
+        Raises:
+            SpaceError: one of the networks is impossible.
+        """
 
     def identity(self, genotype: Genotype) -> str:
         """A text that is equal for genotypes that make the same network with the same settings.

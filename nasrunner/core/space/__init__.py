@@ -14,6 +14,7 @@ from nasrunner.core.space.asking import (
     questions_of_value,
     questions_opened,
 )
+from nasrunner.core.space.built import Built, recorded
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -22,6 +23,7 @@ from nasrunner.core.space.space import Space, resolve_module, resolve_value
 from nasrunner.core.space.widths import declares_widths, narrowed
 
 __all__ = [
+    "Built",
     "Pruning",
     "Shape",
     "Space",
@@ -40,6 +42,7 @@ __all__ = [
     "questions_of",
     "questions_of_value",
     "questions_opened",
+    "recorded",
     "resolve_module",
     "resolve_value",
     "schedules_of_value",

@@ -25,6 +25,7 @@ from nasrunner.core.questions import Question, writing
 from nasrunner.core.shapes import InShape, Shape, shown_inputs
 from nasrunner.core.space.arguments import argument_names, argument_types, content_field
 from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
+from nasrunner.core.space.built import note
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning
 from nasrunner.core.space.part import Part, enter, holds_parts
@@ -60,6 +61,9 @@ class Space(Part):
 
     hides_widths: ClassVar[bool] = False
     """Whether its widths and those of modules in it stay inside: its output has another."""
+
+    is_chance: ClassVar[bool] = False
+    """Whether it only adds chance while training, and else passes its input on."""
 
     @property
     def is_zero(self) -> bool:
@@ -181,7 +185,10 @@ class Space(Part):
                     f"got {value!r}"
                 )
         try:
-            return self.make(in_shape)
+            layer, out_shape = self.make(in_shape)
+            if self.is_one_operation():
+                note(self, in_shape, out_shape, layer)
+            return layer, out_shape
         except SpaceError:
             raise
         except Exception as error:  # a user's module may raise anything

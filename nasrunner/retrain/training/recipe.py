@@ -1,6 +1,6 @@
 """How a network is trained anew: data alone, and where it keeps its files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +64,7 @@ class RetrainRecipe:
         if self.weights_in is None:
             return NOTHING
         proposal = Proposal(index, {}, sources=(Source(index, "weights"),))
-        borrowed = Borrowed.by(proposal, self.weights_in, config)
+        borrowed = Borrowed.by(proposal, replace(self.child, folder=self.weights_in), config)
         if borrowed.lacks:
             folder = ChildFolder.of(self.weights_in, index)
             raise ConfigError(

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -154,6 +154,9 @@ class RegularizedEvolution(Searcher):
             known = outcomes[place]
             self.population.append(Member(known.genotype, (known.reward,), None))
         self._num_known = len(self.population)
+
+    def parents(self) -> Collection[int]:
+        return [member.index for member in self.population if member.index is not None]
 
     def advice(self, max_children: int | None) -> str | None:
         if max_children is None or max_children > self.population_size:

@@ -1,7 +1,7 @@
 """Local search."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import numpy as np
@@ -117,6 +117,10 @@ class LocalSearch(Searcher):
         ranked = sorted(outcomes, key=lambda outcome: -outcome.reward)
         better = ranked[: (len(ranked) + 1) // 2]
         self._starts = [outcome.genotype for outcome in reversed(better)]
+
+    def parents(self) -> Collection[int]:
+        known = (self.incumbent, self._better, self._start)
+        return [child[0].index for child in known if child is not None]
 
     def forget(self, proposal: Proposal) -> None:
         self._advance()

@@ -1,11 +1,11 @@
 """A surrogate that sees the scores of estimates beside the networks that they are of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from nasrunner.core.decision import Genotype
-from nasrunner.core.network.known import Description, Networks
+from nasrunner.core.network.known import Bigram, Description, Networks
 from nasrunner.core.order import Key, key_of
 from nasrunner.searchers.surrogates.acquisition import ThompsonSampling
 from nasrunner.searchers.surrogates.smbo import choose_history, normal_scores
@@ -49,6 +49,12 @@ class ScoredNetworks:
             np.column_stack([given.rows_NF, np.arcsinh(scores_NP)]),
             given.is_possible_N,
         )
+
+    def bigrams(self, genotype: Genotype) -> Mapping[Bigram, int]:
+        return self.networks.bigrams(genotype)
+
+    def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
+        return self.networks.morphism(parent, child)
 
     def identity(self, genotype: Genotype) -> str:
         return self.networks.identity(genotype)

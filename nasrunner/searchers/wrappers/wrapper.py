@@ -111,6 +111,9 @@ class Wrapper(Searcher):
     def needs(self) -> Collection[int]:
         return [self._outer_of[each] for each in self.inner.needs()]
 
+    def parents(self) -> Collection[int]:
+        return [self._outer_of[each] for each in self.inner.parents()]
+
     @property
     def why_done(self) -> str:
         return self.inner.why_done

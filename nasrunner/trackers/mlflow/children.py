@@ -314,7 +314,7 @@ def _origin(proposal: Proposal, line: Line) -> dict[str, str]:
         known["nasrunner.fidelity"] = text.clipped(" ".join(changes), text.MAX_TAG)
     if proposal.continues is not None and not line.place:
         known["nasrunner.continues"] = str(proposal.continues)
-    if weights := [str(each.child) for each in proposal.sources if each.what == "weights"]:
+    if weights := [str(each.child) for each in proposal.sources if each.what != "training"]:
         known["nasrunner.weights_of"] = text.clipped(" ".join(weights), text.MAX_TAG)
     return known
 

@@ -56,10 +56,21 @@ def test_what_fits_is_taken_over_and_the_rest_begins_as_ever(study):
     lent = train_one(task, borrowing(3, WIDE, 0))
     assert (own.error, lent.error, lent.lacks) == (None, None, ())
     narrow, before, after = (weights(study, index) for index in (0, 2, 3))
-    fitting = {"2.bias", "3.weight", "3.bias"}
+    fitting = {"3.weight", "3.bias"}
     assert equal(narrow, before) & fitting == set()
     assert equal(narrow, after) >= fitting
-    assert equal(before, after) >= {"0.weight", "0.bias", "1.weight", "1.bias", "2.weight"}
+    assert equal(before, after) >= {
+        "0.weight",
+        "0.bias",
+        "1.weight",
+        "1.bias",
+        "2.weight",
+        "2.bias",
+    }
+    parameters = 4 * 16 + 16 + 2 * 16 + 16 * 5 + 5 + 5 * 3 + 3
+    assert lent.metrics["inherited_tensors"] == 2
+    assert lent.metrics["inherited_share"] == (5 * 3 + 3) / parameters
+    assert "inherited_tensors" not in own.metrics
 
 
 def test_statistics_of_batch_norm_are_taken_over(study):
@@ -88,6 +99,7 @@ def test_sources_whose_weights_are_gone_are_named(study):
     (child_folder(study, 1) / "best.ckpt").write_bytes(b"damaged")
     outcome = train_one(task, borrowing(2, WIDE, 0, 1, 9))
     assert (outcome.error, outcome.lacks) == (None, (0, 9))  # 1 has its last.ckpt
+    assert outcome.metrics["inherited_share"] == 1
     log = (child_folder(study, 2) / "log.txt").read_text()
     assert "children/0001/best.ckpt cannot be read" in log
     last = checkpoint(study, 1)["state_dict"]
@@ -105,3 +117,29 @@ def test_a_lineage_that_is_trained_again_borrows_again(study):
     assert (again.metrics, again.lacks) == (ended.metrics, ())
     fresh = train_one(task, begun(trainer, 4, genotype=NARROW))
     assert fresh.metrics["val_loss"] != ended.metrics["val_loss"]
+
+
+def test_damaged_weights_and_an_unreadable_architecture_are_said_and_trained_without(study):
+    task = unlearnt(study)
+    for path in child_folder(study, 0).glob("*.ckpt"):
+        path.write_bytes(path.read_bytes()[:100])
+    (child_folder(study, 1) / "proposal.json").write_text("{")
+    own = train_one(task, borrowing(2, WIDE))
+    outcome = train_one(task, borrowing(3, WIDE, 0, 1))
+    assert (outcome.error, outcome.lacks) == (None, (0, 1))
+    assert (outcome.metrics["inherited_tensors"], outcome.metrics["inherited_share"]) == (0, 0)
+    assert outcome.reward == own.reward
+    log = (child_folder(study, 3) / "log.txt").read_text()
+    assert "children/0000/best.ckpt cannot be read" in log
+    assert "the weights of child 0 are gone: none are borrowed" in log
+    assert "the weights of child 1 are not borrowed: its architecture is not known" in log
+
+
+def test_what_was_inherited_is_told_of_a_training_that_went_on(study):
+    task = make_trainer(*KEEP, "trainer.max_epochs=4", space=SPACE).task(study, 0)
+    root = borrowing(2, WIDE, 0, until=2)
+    paused = train_one(task, root)
+    ended = train_one(task, going_on(root))
+    assert paused.status == "paused"
+    assert ended.metrics["inherited_tensors"] == paused.metrics["inherited_tensors"] == 2
+    assert ended.metrics["inherited_share"] == paused.metrics["inherited_share"]

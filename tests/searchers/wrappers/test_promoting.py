@@ -48,8 +48,9 @@ def halving(**changes: Any) -> Callable[..., SuccessiveHalving]:
 
 
 NEVER_STOPS: dict[str, Any] = {
-    "metric": METRIC,
-    "mode": "max",
+    "metric": None,
+    "mode": None,
+    "reward": {"metric": METRIC, "mode": "max"},
     "min_epochs": EPOCHS,
     "min_children": 50,
 }
@@ -404,10 +405,9 @@ def test_a_summary_says_what_was_saved_and_how_well_rungs_rank(tmp_path: Path) -
 def test_advice_names_the_keys_of_the_searcher_that_gives_it() -> None:
     around = asha(
         rungs=[1],
-        num_brackets=2,
         searcher=functools.partial(MedianStopping, searcher=SMALL, **NEVER_STOPS),
     )
-    told = around(space=chain(), seed=0).advice(1) or ""
+    told = around(space=chain(), seed=0).advice(2) or ""
     assert "searcher.searcher.searcher.population_size" in told
     assert "searcher.searcher.searcher.searcher" not in told
 
