@@ -62,6 +62,7 @@ def test_networks_from_scratch_are_not_mixed_with_them(
 
 
 @pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
+@pytest.mark.filterwarnings("ignore:the weights of child 1 are gone:UserWarning")
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_weights_that_are_gone_are_one_sentence_before_anything_is_trained(
     is_damaged: bool, retrain: Retrain, study: Path, capsys: pytest.CaptureFixture[str]

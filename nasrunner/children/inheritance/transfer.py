@@ -21,7 +21,7 @@ from nasrunner.children.inheritance.layers import (
 # C = channels of a value, I = channels that a layer takes, O = channels that it makes
 
 
-@dataclass
+@dataclass(frozen=True)
 class Morphism:
     """How a child's weights follow from its parent's.
 

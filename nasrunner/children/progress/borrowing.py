@@ -12,6 +12,7 @@ from nasrunner.children.inheritance.keys import Anatomy, Key, anatomy_on_meta
 from nasrunner.children.inheritance.morphism import morphism
 from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
 from nasrunner.core import InShape, Proposal, SearchSpace, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
@@ -149,7 +150,8 @@ class Lent:
             return None
         try:
             frozen = recipe.space.freeze(folder.proposal().genotype)
-            return cls(frozen, anatomy_on_meta(frozen, recipe.in_shape), weights)
+            in_shape = at_resolution(recipe.in_shape, config["data"])
+            return cls(frozen, anatomy_on_meta(frozen, in_shape), weights)
         except (OSError, ValueError, SpaceError) as error:
             warnings.warn(
                 f"the weights of child {child} are not borrowed: its architecture is not known: "
