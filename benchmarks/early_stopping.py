@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--children", type=int, default=81, help="that a search begins")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=list(SEARCHERS))
     parser.add_argument("--kept", type=Path, required=True, help="folder of curves")
     arguments = parser.parse_args()
     kept = arguments.kept / f"{arguments.world}-{arguments.epochs}"
@@ -277,7 +278,7 @@ def main() -> None:
         )
         for workers in WORKERS:
             times: dict[str, float] = {}
-            for name in SEARCHERS:
+            for name in dict.fromkeys(("random", *arguments.searchers)):
                 played = partial(search, curves_PE, arguments.children, name, workers)
                 found = list(processes.map(played, range(arguments.seeds)))
                 saved = [1 - f.epochs / (f.num_children * arguments.epochs) for f in found]
