@@ -1,5 +1,6 @@
 """How much training a study has spent, in children that are trained through."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from nasrunner.core.ledger.state import StudyState
@@ -7,13 +8,8 @@ from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.records import MEASURED, Outcome, Proposal
 
 
-class Effort:
-    """Counts children by the share of their epochs that they are trained for.
-
-    One that is trained from its first weights to its end is 1, whether it ends by itself before,
-    repeats another's outcome or fails; one that is paused after 3 of 12 epochs is ¼, and so is
-    what goes on with it for 3 more. Where nobody knows how many epochs a training has, what begins
-    a child is 1 and what goes on with it nothing.
+class Spending(ABC):
+    """What a study's trainings took of something that is limited or compared.
 
     Args:
         state: the study's.
@@ -37,17 +33,35 @@ class Effort:
     @property
     def committed(self) -> float:
         """Of those in flight, too, as if they came as far as they are to."""
-        return self.spent + sum(map(self._share, self._state.in_flight.values()))
+        return self.spent + sum(map(self._planned, self._state.in_flight.values()))
+
+    @abstractmethod
+    def _of_outcome(self, outcome: Outcome) -> float:
+        """What a training took."""
+
+    @abstractmethod
+    def _planned(self, proposal: Proposal) -> float:
+        """What one takes that comes as far as it is to."""
+
+
+class Effort(Spending):
+    """Counts children by the share of their epochs that they are trained for.
+
+    One that is trained from its first weights to its end is 1, whether it ends by itself before,
+    repeats another's outcome or fails; one that is paused after 3 of 12 epochs is ¼, and so is
+    what goes on with it for 3 more. Where nobody knows how many epochs a training has, what begins
+    a child is 1 and what goes on with it nothing.
+    """
 
     def _of_outcome(self, outcome: Outcome) -> float:
         if outcome.status not in (*MEASURED, "failed"):
             return 0.0
         if outcome.status != "stopped":
-            return self._share(outcome.proposal)
+            return self._planned(outcome.proposal)
         epochs = self._state.num_epochs.get(outcome.proposal.index)
-        return self._share(replace(outcome.proposal, until=epochs, identity=None))
+        return self._planned(replace(outcome.proposal, until=epochs, identity=None))
 
-    def _share(self, proposal: Proposal) -> float:
+    def _planned(self, proposal: Proposal) -> float:
         """How much of a child a proposal trains."""
         if proposal.is_plain:
             return 1.0

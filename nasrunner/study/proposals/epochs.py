@@ -3,44 +3,17 @@
 from dataclasses import replace
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.records import MEASURED, Outcome, Proposal
+from nasrunner.study.proposals.effort import Spending
 
 
-class Epochs:
+class Epochs(Spending):
     """Counts the epochs that children were trained for, each by itself, without its sources'.
 
     What was reused or only estimated has trained none. A child that failed counts as if it had come
-    as far as it was to, as do those in flight.
-
-    Args:
-        state: the study's.
-        trainer: knows how long trainings are.
+    as far as it was to, as do those in flight. ``committed`` and ``check`` raise ConfigError where
+    the trainer does not say how many epochs a training has.
     """
-
-    def __init__(self, state: StudyState, trainer: ChildTrainer) -> None:
-        self._state = state
-        self._trainer = trainer
-        self._num_seen = 0
-        self._trained = 0
-
-    @property
-    def trained(self) -> int:
-        """Of all proposals that have an outcome."""
-        outcomes = self._state.history.outcomes
-        self._trained += sum(map(self._of_outcome, outcomes[self._num_seen :]))
-        self._num_seen = len(outcomes)
-        return self._trained
-
-    @property
-    def committed(self) -> int:
-        """Of those in flight, too.
-
-        Raises:
-            ConfigError: the trainer does not say how many epochs a training has.
-        """
-        return self.trained + sum(map(self._planned, self._state.in_flight.values()))
 
     def check(self, proposal: Proposal) -> None:
         """Refuses a proposal whose epochs nobody knows.
@@ -50,7 +23,7 @@ class Epochs:
         """
         self._planned(proposal)
 
-    def _of_outcome(self, outcome: Outcome) -> int:
+    def _of_outcome(self, outcome: Outcome) -> float:
         proposal = outcome.proposal
         if outcome.status not in (*MEASURED, "failed") or outcome.reused_from is not None:
             return 0
@@ -61,7 +34,7 @@ class Epochs:
             return self._planned(proposal)
         return max(0, int(measured) - self._before(proposal))
 
-    def _planned(self, proposal: Proposal) -> int:
+    def _planned(self, proposal: Proposal) -> float:
         if proposal.kind == "estimate":
             return 0
         most = self._trainer.most_epochs(replace(proposal, kind="train"))
