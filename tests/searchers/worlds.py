@@ -105,6 +105,13 @@ INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES)]
 """Searchers that any wrapper takes."""
 
 
+STOPPING = ("asha_stopping", "extrapolation", "median_stopping")
+"""Of these: who stops children by their curves, and leaves all else to the inner searcher."""
+
+IN_PARTS = ("asha", "hyperband", "successive_halving", *STOPPING)
+"""Searchers whose children are not all trained through."""
+
+
 class HastyGp(GPSampler):
     """The Gaussian process with a cursory look for its best point: seconds become milliseconds."""
 
