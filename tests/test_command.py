@@ -168,7 +168,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["limits.parameter=3"], r"no key 'limits.parameter', did you mean 'parameters'\?"),
         (
             ["searcher=radnom"],
-            r"there is no searcher=radnom, did you mean 'random'\? Legal: cmaes, .*, tpe$",
+            r"there is no searcher=radnom, did you mean 'random'\? Legal: asha, .*, tpe$",
         ),
         (["seed=abc"], r"^nasrunner: seed must be a whole number in digits alone, got abc$"),
         (["limits.parameters=1e6"], r": limits.parameters must be a whole number .*, got 1e6$"),
@@ -732,7 +732,7 @@ def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
         (
             ("searcher=random", "searcher@searcher.searcher=smbo"),
             "there is no searcher at 'searcher.searcher' to exchange; one is in searcher=asha "
-            "(searcher@searcher.searcher), searcher=filter (searcher@searcher.searcher), ",
+            "(searcher@searcher.searcher), searcher=asha_stopping (searcher@searcher.searcher), ",
         ),
         (
             ("tracker@tracker.trackers.csv=csv",),

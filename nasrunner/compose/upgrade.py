@@ -14,7 +14,10 @@ from nasrunner.core.language.moved import with_present_targets
 _MOVED: Mapping[str, Mapping[str, Any]] = {
     "nasrunner.searchers.reinforce.Reinforce": {
         "_target_": "nasrunner.searchers.policy.policy_gradient.PolicyGradient",
-        "objective": {"_target_": "nasrunner.searchers.policy.objectives.Reinforce"},
+        "objective": {
+            "_target_": "nasrunner.searchers.policy.objectives.Reinforce",
+            "num_steps": 1,
+        },
     }
 }
 """What a configuration with a former ``_target_`` says now."""

@@ -18,7 +18,7 @@ from nasrunner.study.loop import Study
 from nasrunner.study.snapshots import FILE, Snapshots
 from tests.contracts.searchers import Halving
 from tests.contracts.trainers import EpochsTrainer
-from tests.searchers.worlds import SEARCHERS, make_searcher
+from tests.searchers.worlds import SEARCHERS, STOPPING, make_searcher
 from tests.study.test_loop import Crash, events, with_rules
 from tests.toys import ToyExecutor, ToyTrainer, chain
 
@@ -92,7 +92,7 @@ def run(
 
 
 @pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("name", SEARCHERS)
+@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in STOPPING])
 def test_a_study_goes_on_from_a_snapshot_as_from_the_whole_replay(
     tmp_path: Path, name: str, slots: int
 ) -> None:

@@ -173,9 +173,9 @@ def test_names_group_what_settings_do_not_tell_apart(tmp_path):
         (
             {
                 "_target_": "nasrunner.searchers.optuna.Tpe",
-                "sampler": {"_target_": "optuna.samplers.NSGAIISampler"},
+                "sampler": {"_target_": "optuna.samplers.QMCSampler"},
             },
-            "tpe (NSGAIISampler)",
+            "tpe (QMCSampler)",
         ),
         ({"_target_": "mine.BestOfTwo", "k": 3}, "best_of_two"),
         (
