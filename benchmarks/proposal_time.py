@@ -40,7 +40,7 @@ import torch._dynamo  # by the first sum on the meta device otherwise: a second 
 from omegaconf import OmegaConf
 
 from nasrunner.children.networks import SpaceNetworks
-from nasrunner.compose.config import config_dir
+from nasrunner.compose.config import config_dir, shipped_option
 from nasrunner.compose.construct import construct
 from nasrunner.core import Decision, Genotype, Outcome, Proposal, Searcher, SearchSpace
 from nasrunner.core.order import Place, rollout
@@ -75,7 +75,7 @@ def load(group: str, option: str) -> dict[str, Any]:
     """One option of a config group, for ten classes of 32x32 images."""
     config = {
         "data": {"num_outputs": 10, "in_shape": [3, 32, 32]},
-        "it": OmegaConf.load(config_dir() / group / f"{option}.yaml"),
+        "it": shipped_option(group, option),
     }
     plain: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
     found: dict[str, Any] = plain["it"]

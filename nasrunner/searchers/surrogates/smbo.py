@@ -43,6 +43,7 @@ class Smbo(Searcher):
         max_history: children the surrogate is fitted to at most, >= 3, those in flight left out.
         refit_growth: by what share of themselves rewards grow before the surrogate is fitted
             again, >= 0; at least by one.
+        refit_each_until: it is fitted after each of so many rewards, whatever ``refit_growth``.
         use_ranks: the surrogate sees the normal scores of the rewards' ranks, so that neither
             their scale nor a few far-off ones matter; else the rewards ``without_outliers``,
             standardised.
@@ -60,6 +61,7 @@ class Smbo(Searcher):
         num_random: Annotated[int, AtLeast(1)],
         max_history: Annotated[int, AtLeast(3)],
         refit_growth: Annotated[float, AtLeast(0)],
+        refit_each_until: Annotated[int, AtLeast(0)] = 0,  # studies saved before do not say it
         use_ranks: bool,
         surrogate: Callable[..., Surrogate],
         acquisition: Acquisition,
@@ -71,6 +73,7 @@ class Smbo(Searcher):
         self.num_random = num_random
         self.max_history = max_history
         self.refit_growth = refit_growth
+        self.refit_each_until = refit_each_until
         self.use_ranks = use_ranks
         self.surrogate = make_surrogate(surrogate, space, "surrogate")
         self.acquisition = acquisition
@@ -106,7 +109,9 @@ class Smbo(Searcher):
         self.genotypes.append(genotype)
         self.rewards.append(reward)
         self._rank(len(self.rewards) - 1)
-        if len(self.rewards) - self._num_to_fit >= self.refit_growth * self._num_to_fit:
+        growth = len(self.rewards) - self._num_to_fit
+        is_each = len(self.rewards) <= self.refit_each_until
+        if is_each or growth >= self.refit_growth * self._num_to_fit:
             self._num_to_fit = len(self.rewards)
             self._in_flight_then = [p.genotype for p in self.pending.values()]
 

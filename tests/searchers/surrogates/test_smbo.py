@@ -171,6 +171,12 @@ def test_the_surrogate_is_fitted_when_the_rewards_have_grown_enough() -> None:
     assert [len(genotypes) for genotypes, _ in fits(searcher)] == [3, 5, 8, 12, 18, 27]
 
 
+def test_the_surrogate_is_fitted_after_each_of_the_first_rewards() -> None:
+    searcher = smbo(load_space("mlp"), refit_growth=0.5, refit_each_until=6, max_history=1000)
+    run(searcher, 10)
+    assert [len(genotypes) for genotypes, _ in fits(searcher)] == [3, 4, 5, 6, 9]
+
+
 def test_a_long_history_is_replayed_without_fitting_and_fitted_once() -> None:
     whole = Loop(smbo(load_space("mlp"))).play(one_by_one(40))
     resumed = smbo(load_space("mlp"))
