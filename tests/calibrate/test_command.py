@@ -104,6 +104,7 @@ def test_a_sample_that_was_broken_off_goes_on(
     assert [(each["index"], each["reward"]) for each in outcomes(folder)] == whole
 
 
+@pytest.mark.slow
 def test_cheaper_trainings_are_compared_with_the_full_ones_and_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -150,6 +151,7 @@ def test_cheaper_trainings_are_compared_with_the_full_ones_and_gone_on_with(
     assert [whole[name]["tau"] for name in found] == [row["tau"] for row in found.values()]
 
 
+@pytest.mark.slow
 def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -260,6 +262,7 @@ def test_scores_of_a_proxy_are_no_rewards_to_compare_rankings_with(
     assert "rewards of trainings, and ZeroCostTrainer trains nothing" in told
 
 
+@pytest.mark.slow
 def test_what_is_loaded_with_the_first_score_is_no_proxys_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ def front_after(name: str, num_children: int, compared: Goals, seed: int) -> flo
 
 
 @every_searcher
+@pytest.mark.slow
 def test_it_dominates_more_than_random_search(name: str) -> None:
     compared, seeds = goals({"reward": "max", "size": "min"}), range(3)
     found = [front_after(name, 120, compared, seed) for seed in seeds]

@@ -228,9 +228,9 @@ def test_copies_of_a_unit_learn_apart():
     [
         ("mlp", (1, 8, 8), 20),
         ("figure1", (1, 8, 8), 10),
-        ("small_cnn", (3, 16, 16), 5),
-        ("nasrl_conv_small", (3, 8, 8), 15),
-        ("nasbench201", (3, 8, 8), 1),
+        pytest.param("small_cnn", (3, 16, 16), 5, marks=pytest.mark.slow),
+        pytest.param("nasrl_conv_small", (3, 8, 8), 15, marks=pytest.mark.slow),
+        pytest.param("nasbench201", (3, 8, 8), 1, marks=pytest.mark.slow),
     ],
 )
 def test_whatever_is_found_in_a_shipped_space_is_preserved(name, in_shape, expected):
