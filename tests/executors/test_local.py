@@ -281,6 +281,7 @@ def addresses_of(executor: LocalExecutor) -> list[str]:
 def test_nothing_listens_without_tls(executor: LocalExecutor) -> None:
     submit(executor, trains.by_notes, Proposal(0, {}), trains.FOLDER)
     executor.wait()
+    executor._dispatcher._client.wait_for_workers(2, timeout=60)  # one may still be starting
     addresses = addresses_of(executor)
     assert len(addresses) == 1 + 2 + 2
     assert all(address.startswith("tls://127.0.0.1:") for address in addresses)
