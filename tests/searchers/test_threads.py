@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.searchers.worlds import CONF, SEARCHERS
+from tests.searchers.worlds import CONF, SEARCHERS, STOPPING
 
 OTHER_SPACES = ["deepconv_hyperparameters"]
 
