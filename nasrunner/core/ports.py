@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.ledger.steps import Step
+from nasrunner.core.ledger.steps import Step, about_steps
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ class Summary:
         parts = [] if self.num_full is None else [f"{self.num_full} trained to the end"]
         if self.effort is not None:
             parts.append(f"as many epochs as {self.effort:.3g} whole trainings")
-        return "; ".join([*parts, *(step.told for step in self.steps)])
+        return "; ".join([*parts, *filter(None, [about_steps(self.steps)])])
 
 
 def about_predictions(num_predicted: int, rank_correlation: float | None) -> str:

@@ -1,6 +1,6 @@
 """How well rewards of children that were paused rank them as those of longer trainings do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.ledger.agreement import rank_correlation
@@ -24,17 +24,23 @@ class Step:
     rank_correlation: float | None
 
     @property
-    def told(self) -> str:
-        """It in words."""
-        end = "at the end" if self.after is None else f"after {self.after}"
-        found = (
-            "cannot be told" if self.rank_correlation is None else f"{self.rank_correlation:.2f}"
-        )
-        children = f"{self.num_children:,} {'child' if self.num_children == 1 else 'children'}"
-        epochs = "epoch" if self.before == 1 else "epochs"
-        return (
-            f"Spearman's ρ of rewards after {self.before} {epochs} and {end} {found} ({children})"
-        )
+    def between(self) -> str:
+        """The two epochs, in words."""
+        return f"{self.before} and {'the end' if self.after is None else self.after}"
+
+    @property
+    def found(self) -> str:
+        """The correlation, in words, and of how many children it is."""
+        rho = "cannot be told" if self.rank_correlation is None else f"{self.rank_correlation:.2f}"
+        return f"{rho} ({self.num_children:,} {'child' if self.num_children == 1 else 'children'})"
+
+
+def about_steps(steps: Sequence[Step]) -> str:
+    """How alike rewards rank children before and after steps, in words; empty without any."""
+    if not steps:
+        return ""
+    told = ", ".join(f"{step.between} {step.found}" for step in steps)
+    return f"Spearman's ρ of rewards after epochs {told}"
 
 
 def steps_of(outcomes: Mapping[int, Outcome]) -> list[Step]:

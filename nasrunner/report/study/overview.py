@@ -111,7 +111,8 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     if continued := study.state.history.counts["continued"]:
         facts.append(("continued trainings", f"{continued:,}"))
         facts.append(("trained to the end", f"{study.state.history.num_full:,}"))
-    facts += [("steps", step.told) for step in steps_of(study.state.outcomes)]
+    for step in steps_of(study.state.outcomes):
+        facts.append((f"ρ of rewards, epochs {step.between}", step.found))
     facts.append(
         (
             "wall time from the first child on",
