@@ -171,7 +171,18 @@ def proposal_times_ms(searcher: Searcher, num_proposals: int) -> list[float]:
     return times
 
 
-def print_proposals(names: list[str], option: str, sizes: list[int], num_proposals: int) -> None:
+def configured(name: str, views: list[str] | None) -> dict[str, Any]:
+    """A searcher's configuration, with these views of its surrogate if it has views."""
+    config = load("searcher", name)
+    surrogate = config.get("surrogate") or {}
+    if views is not None and "views" in surrogate:
+        config = {**config, "surrogate": {**surrogate, "views": views}}
+    return config
+
+
+def print_proposals(
+    names: list[str], option: str, sizes: list[int], num_proposals: int, views: list[str] | None
+) -> None:
     """Prints one line for each searcher."""
     space = parse_space(load("space", option))
     networks = SpaceNetworks(space, IN_SHAPES.get(option, (1, 8, 8)), "float32", identifies=False)
@@ -181,7 +192,7 @@ def print_proposals(names: list[str], option: str, sizes: list[int], num_proposa
     for name in names:
         cells, seconds = "", 0.0
         for size in sizes:
-            searcher = construct(load("searcher", name), "searcher", space=space, seed=0)
+            searcher = construct(configured(name, views), "searcher", space=space, seed=0)
             searcher.see(networks)
             seconds = replay(searcher, history[:size])
             mean_ms = mean_proposal_ms(searcher, num_proposals)
@@ -235,9 +246,16 @@ def main() -> None:
     parser.add_argument("--space", default="nasbench201")
     parser.add_argument("--sizes", nargs="+", type=int, default=[400, 100_000])
     parser.add_argument("--proposals", type=int, default=100, help="timed after each history")
+    parser.add_argument("--views", nargs="+", help="of smbo: genotype alone, for example")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    print_proposals(arguments.searchers, arguments.space, arguments.sizes, arguments.proposals)
+    print_proposals(
+        arguments.searchers,
+        arguments.space,
+        arguments.sizes,
+        arguments.proposals,
+        arguments.views,
+    )
     print_listings()
     if not os.environ.get("NASRUNNER_DATA"):
         print("\nno study: NASRUNNER_DATA names no folder with nasbench201")
