@@ -124,7 +124,7 @@ class PopulationBasedTraining(Searcher):
                 f"got {population_size}"
             )
         self.members: dict[int, Trainee] = {}
-        self._beginning: dict[int, Genotype] = {}  # members without an outcome
+        self._beginning: set[int] = set()  # members without an outcome
         self._due: list[int] = []  # members that go on next, in the order in which they paused
         self._failed: set[int] = set()  # of these: whose last training failed
         self._taken: set[Key] = set()
@@ -175,7 +175,7 @@ class PopulationBasedTraining(Searcher):
         if number is None:
             return
         if proposal.continues is None:
-            self._beginning[number] = proposal.genotype
+            self._beginning.add(number)
             self._num_begun = number + 1
         else:
             self._due.remove(number)
@@ -195,7 +195,7 @@ class PopulationBasedTraining(Searcher):
         before = self.members[number].states if number in self.members else {}
         state = Paused(last, proposal.genotype, outcome.known_reward)
         self.members[number] = Trainee(epochs, {**before, epochs: state}, is_over)
-        self._beginning.pop(number, None)
+        self._beginning.discard(number)
         if not is_over:
             self._due.append(number)
 
@@ -204,8 +204,11 @@ class PopulationBasedTraining(Searcher):
 
     def forget(self, proposal: Proposal) -> None:
         number = self._member_of(proposal)
-        if number is None or self._beginning.pop(number, None) is not None:
-            return  # another one begins in its place
+        if number is None:
+            return
+        if number in self._beginning:
+            self._beginning.remove(number)  # another one begins in its place
+            return
         self._due.append(number)
         self._failed.add(number)
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from nasrunner.core.annotations import AtLeast, Count, Seed, Within
-from nasrunner.core.records import Outcome
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.stopping.curve_families import MIN_EPOCHS, probability_above
@@ -63,11 +62,9 @@ class Extrapolation(EarlyStopping):
         self.probability = probability
         self.best: float | None = None  # of the children that were trained to their ends
 
-    def ended(self, outcome: Outcome) -> None:
-        curve = self.curves.get(outcome.proposal.index)
-        if outcome.status == "completed" and outcome.reused_from is None and curve:
-            best = max(curve.values())
-            self.best = best if self.best is None else max(self.best, best)
+    def trained_through(self, curve: Mapping[int, float]) -> None:
+        best = max(curve.values())
+        self.best = best if self.best is None else max(self.best, best)
 
     def is_hopeless(self, index: int) -> bool:
         curve = self.curves[index]

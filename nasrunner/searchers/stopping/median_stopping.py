@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Callable, Mapping
 
 from nasrunner.core.annotations import Count, Seed
-from nasrunner.core.records import Outcome
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.stopping.stopping import EarlyStopping, Mode
@@ -44,17 +43,9 @@ class MedianStopping(EarlyStopping):
             seed=seed,
         )
         self.min_children = min_children
-        self._whole: list[int] = []  # children that were trained to their ends
-        self._means: dict[int, list[float]] = {}  # epoch -> means up to it, one for each of these
+        self._means: dict[int, list[float]] = {}  # epoch -> whole trainings' means up to it
 
-    def ended(self, outcome: Outcome) -> None:
-        index = outcome.proposal.index
-        if outcome.status != "completed" or outcome.reused_from is not None:
-            return
-        curve = self.curves.get(index)
-        if not curve:
-            return
-        self._whole.append(index)
+    def trained_through(self, curve: Mapping[int, float]) -> None:
         total = 0.0
         for count, epoch in enumerate(sorted(curve), 1):
             total += curve[epoch]

@@ -97,11 +97,11 @@ class EarlyStopping(Wrapper):
     def learn(self, outcome: Outcome) -> None:
         self._check_measured(outcome)
         self._pass_on(outcome)
-        self.ended(outcome)
+        self._note_end(outcome)
 
     def revise(self, outcome: Outcome) -> None:
         self._pass_on(outcome)
-        self.ended(outcome)
+        self._note_end(outcome)
 
     def forget(self, proposal: Proposal) -> None:
         self._drop(self._inner_of[proposal.index])
@@ -135,8 +135,13 @@ class EarlyStopping(Wrapper):
                 f"they do not measure; {told}"
             )
 
-    def ended(self, outcome: Outcome) -> None:
-        """Takes notice of what became of a child."""
+    def _note_end(self, outcome: Outcome) -> None:
+        curve = self.curves.get(outcome.proposal.index)
+        if outcome.status == "completed" and outcome.reused_from is None and curve:
+            self.trained_through(curve)
+
+    def trained_through(self, curve: Mapping[int, float]) -> None:
+        """Takes notice of the curve of a child that was trained to its end."""
 
     @abstractmethod
     def is_hopeless(self, index: int) -> bool:
