@@ -51,7 +51,8 @@ STUDY = (
     *("searcher=inheriting", "space=mlp", "data=mnist", "tracker=none", "executor=serial"),
     *("searcher.searcher.population_size=10", "searcher.searcher.tournament_size=3"),
     # 2,000 images are left for training, and 4,096 of the others are looked at.
-    *("data.validation_examples=58000", "trainer.limit_val_batches=2", "task.reward.reduce=last"),
+    *("data.validation_examples=58000", "data.eval_batch_size=2048"),
+    *("trainer.limit_val_batches=2", "task.reward.reduce=last"),
     f"trainer.max_epochs={EPOCHS}",
 )
 

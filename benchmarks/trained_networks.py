@@ -67,6 +67,7 @@ NUM_HIGHEST = 20
 
 SMALL_MNIST = (
     "data.validation_examples=58000",  # leaves 2,000 to train on
+    "data.eval_batch_size=2048",
     "trainer.limit_val_batches=2",  # 4,096 images
 )
 
