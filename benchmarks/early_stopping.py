@@ -3,8 +3,8 @@
     NASRUNNER_DATA=… python benchmarks/early_stopping.py --pool 300 --kept outputs/curves
 
 First a pool of random architectures is trained, each through all epochs: MLPs (conf/space/mlp.yaml)
-or, with ``--world cnn``, small CNNs on 2,002 images of MNIST; their curves are kept in --kept. Then
-each searcher draws from the pool, whose curves are played on a virtual cluster of 1, 2, 8 and 32
+or, with ``--world cnn``, small CNNs of images scaled to 14 x 14, on 2,002 images of MNIST; their
+curves are kept in --kept. Then each searcher draws from the pool, whose curves are played on a virtual cluster of 1, 2, 8 and 32
 workers: the same children in the same order for all searchers of a seed, through the study loop
 that ships, an epoch taking a second. A training that is paused and gone on with has the curve of
 one that is trained through (tests/children/progress), so that a recorded curve tells what each
@@ -67,6 +67,7 @@ SEARCHERS = (
     "hyperband",
 )
 SPACES = {"mlp": "mlp", "cnn": "small_cnn"}
+OVERRIDES = {"mlp": (), "cnn": ("data.resolution=14",)}
 ON_MNIST = (
     "data.train_share=0.0364",  # 2,002 of 55,000 images; 5,000 others for validation
     "trainer.checkpoint=none",
@@ -80,7 +81,7 @@ def curve_of(name: str, epochs: int, kept: Path, seed: int) -> list[float]:
     path = kept / f"{seed:04d}.json"
     if not path.is_file():
         torch.set_num_threads(1)
-        overrides = (*ON_MNIST, f"trainer.max_epochs={epochs}")
+        overrides = (*ON_MNIST, *OVERRIDES[name], f"trainer.max_epochs={epochs}")
         config = configured(*overrides, data="mnist", optimizer="adam")
         space = shipped_space(SPACES[name], config["data"]["num_outputs"])
         with tempfile.TemporaryDirectory() as folder:
