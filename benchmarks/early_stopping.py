@@ -4,11 +4,11 @@
 
 First a pool of random architectures is trained, each through all epochs: MLPs (conf/space/mlp.yaml)
 or, with ``--world cnn``, small CNNs of images scaled to 14 x 14, on 2,002 images of MNIST; their
-curves are kept in --kept. Then each searcher draws from the pool, whose curves are played on a virtual cluster of 1, 2, 8 and 32
-workers: the same children in the same order for all searchers of a seed, through the study loop
-that ships, an epoch taking a second. A training that is paused and gone on with has the curve of
-one that is trained through (tests/children/progress), so that a recorded curve tells what each
-would have measured.
+curves are kept in --kept. Then each searcher draws from the pool, whose curves are played on a
+virtual cluster of 1, 2, 8 and 32 workers: the same children in the same order for all searchers of
+a seed, through the study loop that ships, an epoch taking a second. A training that is paused and
+gone on with has the curve of one that is trained through (tests/children/progress), so that a
+recorded curve tells what each would have measured.
 
 Over seeds, with a 95 % interval of the mean: the share of the epochs that were saved beside
 training each child of the search through; the searches in which the child that would have been
