@@ -1,16 +1,16 @@
-"""The weights that all architectures of a space share, and each network as it takes its own of them.
+"""The weights that all architectures of a space share, and networks that take theirs from them.
 
-Pham et al. 2018, arXiv:1802.03268 (ENAS), section 2; slices of the widest layer are those of Yu et
-al. 2019, arXiv:1812.08928 (slimmable networks), and Cai et al. 2020, arXiv:1908.09791 (once-for-all),
-section 3.3.
+Pham et al. 2018, arXiv:1802.03268 (ENAS), section 2. Slices of the largest layer: Yu et al. 2019,
+arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all), section 3.
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
-from nasrunner.core.space import made_by
+from nasrunner.core.space import Built, made_by, recorded
 from nasrunner.core.space.part import Part
 
 Widths = Literal["slices", "copies"]
@@ -31,6 +31,9 @@ Widths = Literal["slices", "copies"]
 """
 
 _SLICED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
+
+Make = Callable[[], tuple[nn.Module, Shape]]
+"""Makes a layer anew, and says which shape comes out of it."""
 
 _Slices = tuple[slice, ...]
 
@@ -46,21 +49,6 @@ class _Lent:
 
     key: str
     slices: _Slices
-
-
-@dataclass
-class _Scope:
-    """Where operations are built: in the network, or by another operation for itself.
-
-    Attributes:
-        prefix: of the keys of their weights.
-        seen: how often an operation was built at each place.
-        keys: of the weights that were lent.
-    """
-
-    prefix: str
-    seen: Counter[str] = field(default_factory=Counter)
-    keys: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -97,6 +85,12 @@ class SharedWeights(nn.Module):
             never sliced.
         seed: of the first weights.
         device: where they are; ``meta``: they are only counted.
+
+    Attributes:
+        weights: what is shared, by where it stands.
+        shapes: of each of these, the shapes that networks have taken.
+        modules: of each of these, the name of the operation that it belongs to.
+        num_changes: how often a weight came to it or grew.
     """
 
     def __init__(
@@ -114,27 +108,31 @@ class SharedWeights(nn.Module):
         self.widths = widths
         self.seed = seed
         self.weights = nn.ParameterDict()
-        self.num_sliced = 0
+        self.num_changes = 0
+        self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
+        self.modules: dict[str, str] = {}
         self._device = torch.device(device)
         self._layers: dict[Hashable, _Layer] = {}
+        self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
 
     def network(self, genotype: Genotype) -> nn.Module:
         """Returns the network of an architecture, whose weights are the shared ones.
 
-        Its gradients are theirs. Layers are kept and used again: a network is right until
-        the next one is asked for.
+        Its gradients are theirs. Layers are kept and used again, so that a network is right until
+        a weight of it grows, see ``num_changes``.
 
         Raises:
             SpaceError: the architecture is impossible.
         """
-        frozen = self.space.freeze(genotype)
-        scopes = [_Scope("")]
+        seen = Counter[str]()
 
-        def make(part: Part, in_shape: Any, make: Any) -> tuple[nn.Module, Shape]:
-            return self._layer_of(part, in_shape, make, scopes)
+        def make(part: Part, in_shape: Any, anew: Make) -> tuple[nn.Module, Shape]:
+            place = _numbered(f"{part.path}:{part.name()}", seen)
+            kept = self._layer_of(part, place, in_shape, anew)
+            return kept.layer, kept.out_shape
 
         with made_by(make):
-            network, _ = frozen.build(self.in_shape)
+            network, _ = self.space.freeze(genotype).build(self.in_shape)
         return network.train(self.training)
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
@@ -148,37 +146,21 @@ class SharedWeights(nn.Module):
         found: dict[str, torch.Tensor] = {}
         for place, layer in self.network(genotype).named_modules():
             before = f"{place}." if place else ""
-            found |= {before + name: each.detach() for name, each in layer._parameters.items() if each is not None}
-            found |= {before + name: self._part(lent).detach() for name, lent in _lent_to(layer).items()}
+            own = layer.named_parameters(recurse=False, remove_duplicate=False)
+            found |= {before + name: each.detach() for name, each in own}
+            lent = self._lent.get(layer, {})
+            found |= {before + name: self._part(each).detach() for name, each in lent.items()}
         return found
 
-    def _layer_of(
-        self,
-        part: Part,
-        in_shape: Any,
-        make: Callable[[], tuple[nn.Module, Shape]],
-        scopes: list[_Scope],
-    ) -> tuple[nn.Module, Shape]:
+    def _layer_of(self, part: Part, place: str, in_shape: Any, make: Make) -> _Layer:
         """An operation's layer: one that is kept, or a new one that weights are lent to."""
-        if isinstance(part, SearchSpace):
-            return make()
-        scope = scopes[-1]
-        place = f"{scope.prefix}{part.path}:{part.name()}"
-        scope.seen[place] += 1
-        place = f"{place}#{scope.seen[place]}"
         known_by = (place, spelt(part), hashable(in_shape))
         if (kept := self._layers.get(known_by)) is None:
-            inside = _Scope(f"{place}>")
-            scopes.append(inside)
-            try:
-                with self._first_weights(place):
-                    layer, out_shape = make()
-            finally:
-                scopes.pop()
-            inside.keys |= self._lend(layer, place)
-            kept = self._layers[known_by] = _Layer(layer, out_shape, frozenset(inside.keys))
-        scope.keys |= kept.keys
-        return kept.layer, kept.out_shape
+            with self._first_weights(place), recorded() as built:
+                layer, out_shape = make()
+            keys = self._lend(layer, part, place, built)
+            kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
+        return kept
 
     @contextmanager
     def _first_weights(self, place: str) -> Iterator[None]:
@@ -188,43 +170,52 @@ class SharedWeights(nn.Module):
             torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
             yield
 
-    def _lend(self, layer: nn.Module, place: str) -> set[str]:
-        """Puts shared weights in the place of a new layer's own; returns their keys."""
-        keys = set()
-        for at, leaf in layer.named_modules():
-            if hasattr(leaf, "_lent"):  # a part of it, which was built as an operation
-                continue
+    def _lend(
+        self, layer: nn.Module, part: Part, place: str, built: Sequence[Built]
+    ) -> frozenset[str]:
+        """Puts shared weights in the place of a new layer's own; returns their keys.
+
+        Args:
+            layer: it.
+            part: what it was made of.
+            place: of the operation.
+            built: the operations that it was built from, and others that it has tried.
+        """
+        keys: dict[int, str] = {}
+        for where, name, leaf in _leaves(layer, part, place, built):
             lent: dict[str, _Lent] = {}
-            for name, weight in list(leaf.named_parameters(recurse=False)):
-                key = f"{place}/{at}.{name}".replace(".", ":")
-                if self.widths == "copies" or not isinstance(leaf, _SLICED):
-                    key += f"@{'x'.join(map(str, weight.shape))}"
+            for each, weight in list(leaf.named_parameters(recurse=False)):
+                if (key := keys.get(id(weight))) is None:  # else it is tied to another one
+                    key = f"{where}.{each}:{weight.dim()}".replace(".", ":")
+                    if self.widths == "copies" or not isinstance(leaf, _SLICED):
+                        key += f"@{'x'.join(map(str, weight.shape))}"
+                    keys[id(weight)] = key
+                    self.modules[key] = name
                 slices = self._share(key, weight, leaf)
-                keys.add(key)
                 if slices is None:
-                    setattr(leaf, name, self.weights[key])
+                    setattr(leaf, each, self.weights[key])
                 else:
-                    delattr(leaf, name)
-                    lent[name] = _Lent(key, slices)
-            leaf._lent = lent  # type: ignore[assignment]
+                    delattr(leaf, each)
+                    lent[each] = _Lent(key, slices)
             if lent:
+                self._lent[leaf] = lent
                 leaf.register_forward_pre_hook(self._borrow)
             if isinstance(leaf, _NormBase):
                 leaf.track_running_stats = False
                 leaf.running_mean = leaf.running_var = leaf.num_batches_tracked = None
-        return keys
+        return frozenset(keys.values())
 
     def _share(self, key: str, weight: nn.Parameter, leaf: nn.Module) -> _Slices | None:
         """Makes a shared weight at least as large as a layer's; returns the layer's part of it.
 
         None: all of it.
         """
+        self.shapes[key].add(tuple(weight.shape))
         if key not in self.weights:
+            self.num_changes += 1
             self.weights[key] = weight
             return None
         shared = self.weights[key]
-        if shared.dim() != weight.dim():
-            raise AssertionError(f"{key} has {shared.dim()} and {weight.dim()} dimensions")
         most = torch.Size(map(max, zip(shared.shape, weight.shape, strict=True)))
         if most != shared.shape:
             grown = weight.detach()
@@ -233,31 +224,55 @@ class SharedWeights(nn.Module):
                 grown = weight.detach().flatten()[drawn]
                 grown[_within(weight.shape, most, leaf)] = weight.detach()
             grown[_within(shared.shape, most, leaf)] = shared.detach()
+            self.num_changes += 1
             self.weights[key] = nn.Parameter(grown)
             kept = self._layers.items()
             self._layers = {known: each for known, each in kept if key not in each.keys}
         return None if most == weight.shape else _within(weight.shape, most, leaf)
 
     def _borrow(self, leaf: nn.Module, _: object) -> None:
-        for name, lent in _lent_to(leaf).items():
+        for name, lent in self._lent[leaf].items():
             setattr(leaf, name, self._part(lent))
 
     def _part(self, lent: _Lent) -> torch.Tensor:
         part: torch.Tensor = self.weights[lent.key][lent.slices]
         return part
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "SharedWeights":
+    def _apply(
+        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> "SharedWeights":
         super()._apply(fn, recurse)
         self._layers.clear()  # they are on the device of before
         self._device = next(iter(self.weights.values())).device if self.weights else self._device
         return self
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_layers": {}}
+        return {**self.__dict__, "_layers": {}, "_lent": WeakKeyDictionary()}
 
 
-def _lent_to(layer: nn.Module) -> Mapping[str, _Lent]:
-    return getattr(layer, "_lent", {})
+def _leaves(
+    layer: nn.Module, part: Part, place: str, built: Sequence[Built]
+) -> Iterator[tuple[str, str, nn.Module]]:
+    """The modules of an operation's layer: where each stands, its operation's name, and it."""
+    by_layer = {id(each.layer): each.part for each in built if each.layer is not layer}
+    seen = Counter[str]()
+
+    def below(module: nn.Module, where: str, name: str) -> Iterator[tuple[str, str, nn.Module]]:
+        yield where, name, module
+        for at, child in module.named_children():
+            if (inner := by_layer.get(id(child))) is None:
+                yield from below(child, f"{where}.{at}", name)
+            else:
+                place_of_inner = f"{place}>{inner.path}:{inner.name()}"
+                yield from below(child, f"{_numbered(place_of_inner, seen)}/", inner.name())
+
+    yield from below(layer, f"{place}/", part.name())
+
+
+def _numbered(place: str, seen: Counter[str]) -> str:
+    """A place, and how many in it there are with this one."""
+    seen[place] += 1
+    return f"{place}#{seen[place]}"
 
 
 def _within(shape: torch.Size, most: torch.Size, leaf: nn.Module) -> _Slices:

@@ -55,7 +55,10 @@ _make: ContextVar[Make | None] = ContextVar("_make", default=None)
 
 @contextmanager
 def made_by(make: Make) -> Iterator[None]:
-    """Has every operation that is built in the block made by somebody else, inner ones too."""
+    """Has every operation that is built in the block made by somebody else.
+
+    What an operation builds for itself is a part of it, and made as ever.
+    """
     token = _make.set(make)
     try:
         yield
@@ -73,8 +76,13 @@ def made(
         in_shape: of one example.
         make: makes it anew.
     """
-    of_others = _make.get()
-    return make() if of_others is None else of_others(part, in_shape, make)
+    if (of_others := _make.get()) is None:
+        return make()
+    token = _make.set(None)
+    try:
+        return of_others(part, in_shape, make)
+    finally:
+        _make.reset(token)
 
 
 def note(part: "Part", in_shape: InShape, out_shape: Shape, layer: Any) -> None:
