@@ -25,6 +25,7 @@ class Cover:
         news: the last one that needed a further or a larger weight, counted from 1; 0: none did.
         is_settled: whether so many came after it that no other is expected to.
         largest: parameters of the largest network among them.
+        needed: those that needed a further or a larger weight, in order.
     """
 
     visited: int
@@ -32,6 +33,7 @@ class Cover:
     news: int
     is_settled: bool
     largest: int
+    needed: tuple[Genotype, ...]
 
 
 def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
@@ -48,6 +50,7 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
     ends = time.monotonic() + most_s
     rng = np.random.default_rng(seed)
     visited = impossible = news = quiet = largest = 0
+    needed: list[Genotype] = []
     for genotype, is_random in _visits(weights.space, rng):
         if quiet >= _QUIET or time.monotonic() > ends:
             break
@@ -60,9 +63,10 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
             impossible += 1
         if weights.num_changes > before:
             news, quiet = visited, 0
+            needed.append(genotype)
         elif is_random:
             quiet += 1
-    return Cover(visited, impossible, news, quiet >= _QUIET, largest)
+    return Cover(visited, impossible, news, quiet >= _QUIET, largest, tuple(needed))
 
 
 def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from nasrunner.core import Genotype, InShape, SearchSpace, Shape
+from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
 from nasrunner.core.space import Built, made_by, recorded
@@ -112,8 +112,20 @@ class SharedWeights(nn.Module):
         self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
         self.modules: dict[str, str] = {}
         self._device = torch.device(device)
+        self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
+
+    def close(self) -> None:
+        """Refuses architectures that need further or larger weights, from now on."""
+        self._is_closed = True
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Takes trained weights by their keys; architectures that need others are refused."""
+        for key, value in weights.items():
+            self.weights[key] = nn.Parameter(value)
+        self._layers.clear()
+        self.close()
 
     def network(self, genotype: Genotype) -> nn.Module:
         """Returns the network of an architecture, whose weights are the shared ones.
@@ -122,7 +134,7 @@ class SharedWeights(nn.Module):
         a weight of it grows, see ``num_changes``.
 
         Raises:
-            SpaceError: the architecture is impossible.
+            SpaceError: the architecture is impossible, or needs more than there is.
         """
         seen = Counter[str]()
 
@@ -212,7 +224,7 @@ class SharedWeights(nn.Module):
         """
         self.shapes[key].add(tuple(weight.shape))
         if key not in self.weights:
-            self.num_changes += 1
+            self._change(key)
             self.weights[key] = weight
             return None
         shared = self.weights[key]
@@ -224,11 +236,16 @@ class SharedWeights(nn.Module):
                 grown = weight.detach().flatten()[drawn]
                 grown[_within(weight.shape, most, leaf)] = weight.detach()
             grown[_within(shared.shape, most, leaf)] = shared.detach()
-            self.num_changes += 1
+            self._change(key)
             self.weights[key] = nn.Parameter(grown)
             kept = self._layers.items()
             self._layers = {known: each for known, each in kept if key not in each.keys}
         return None if most == weight.shape else _within(weight.shape, most, leaf)
+
+    def _change(self, key: str) -> None:
+        if self._is_closed:
+            raise SpaceError(f"{key} is no weight of the supernet, or larger than there")
+        self.num_changes += 1
 
     def _borrow(self, leaf: nn.Module, _: object) -> None:
         for name, lent in self._lent[leaf].items():
