@@ -37,9 +37,11 @@ def _report(arguments: ReportArguments) -> None:
         if arguments.tracker is not None:
             studies = read_tracked(arguments, Path(fetched), _warn)
         else:
-            studies = read_folders(arguments.places, _warn, trust=arguments.trust)
+            studies = read_folders(arguments, _warn)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
+        for told in filter(None, dict.fromkeys(study.about_rescored for study in studies)):
+            _tell(told)
         _log(about, files, arguments, _tell, _warn)
 
 
@@ -59,7 +61,7 @@ def _watch(arguments: ReportArguments) -> None:
     places = [Path(place) for place in arguments.places]
     watch(
         places,
-        lambda: read_folders(arguments.places, lambda message: None, trust=arguments.trust),
+        lambda: read_folders(arguments, lambda message: None),
         write,
         tell,
         arguments.every_s,
@@ -101,8 +103,8 @@ def _write(
 
 def _usual_folder(studies: Sequence[RecordedStudy], arguments: ReportArguments) -> Path:
     if arguments.tracker is not None:
-        return Path("outputs", "report")
-    return Path(os.path.commonpath([study.folder for study in studies])) / "report"
+        return Path("outputs", arguments.folder_name)
+    return Path(os.path.commonpath([study.folder for study in studies])) / arguments.folder_name
 
 
 def _log(

@@ -16,6 +16,9 @@ LATENCY, LATENCY_SPREAD = "latency_ms", "latency_iqr_ms"
 SIZES = ("parameters", "flops")
 """Metrics that a study adds to those of a child, where they are known."""
 
+COSTS = (*SIZES, LATENCY)
+"""Metrics of which less is better, whatever is learnt."""
+
 
 @dataclass(frozen=True)
 class Objective:
