@@ -129,7 +129,7 @@ class GpuCounters:
 
 def _number(path: Path) -> int:
     try:
-        return int(path.read_text())
+        return int(path.read_text(encoding="utf-8"))
     except PermissionError as error:
         raise NoEnergyError(
             f"{path} cannot be read: {os.strerror(error.errno or 0)}. Linux lets root alone read "
@@ -141,6 +141,6 @@ def _number(path: Path) -> int:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
     except OSError:
         return ""

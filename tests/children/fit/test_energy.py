@@ -69,9 +69,9 @@ def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "max_energy_range_uj").write_text("2999999\n")
     read_text = Path.read_text
 
-    def read(path: Path, *arguments: Any, **others: Any) -> str:
+    def read(path: Path, **others: Any) -> str:
         if path.name != "energy_uj":
-            return read_text(path, *arguments, **others)
+            return read_text(path, **others)
         return f"{round(WATTS * 1e6 * time.perf_counter()) % 3_000_000}\n"
 
     monkeypatch.setattr(machine, "POWERCAP", tmp_path / "powercap")

@@ -57,10 +57,10 @@ def test_a_machine_without_counters_or_the_right_to_read_them_is_told(
     domain(tmp_path, "intel-rapl:0", "package-0", 1)
     read_text = Path.read_text
 
-    def refuse(path: Path, *arguments: Any) -> str:
+    def refuse(path: Path, **others: Any) -> str:
         if path.name == "energy_uj":
             raise PermissionError(13, "Permission denied", str(path))
-        return read_text(path, *arguments)
+        return read_text(path, **others)
 
     monkeypatch.setattr(Path, "read_text", refuse)
     message = "intel-rapl:0/energy_uj cannot be read: Permission denied. Linux lets root alone"
