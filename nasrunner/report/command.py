@@ -40,8 +40,7 @@ def _report(arguments: ReportArguments) -> None:
             studies = read_folders(arguments, _warn)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
-        for told in filter(None, dict.fromkeys(study.about_rescored for study in studies)):
-            _tell(told)
+        _tell_rescored(studies, _tell)
         _log(about, files, arguments, _tell, _warn)
 
 
@@ -54,6 +53,7 @@ def _watch(arguments: ReportArguments) -> None:
         refresh_s = None if is_last else max(1, round(arguments.every_s))
         files, about = _write(studies, arguments, refresh_s)
         tell(f"{files[0]}\nwritten again until the studies have ended; Ctrl-C stops it")
+        _tell_rescored(studies, tell)
         if is_last or time.monotonic() - logged_s >= _LOG_EVERY_S:
             logged_s = time.monotonic()
             _log(about, files, arguments, tell, warn)
@@ -99,6 +99,11 @@ def _write(
         overwrite=arguments.overwrite,
     )
     return page.files(folder), list(studies) if page.study is None else [page.study]
+
+
+def _tell_rescored(studies: Sequence[RecordedStudy], tell: Callable[[str], None]) -> None:
+    for told in filter(None, dict.fromkeys(study.about_rescored for study in studies)):
+        tell(told)
 
 
 def _usual_folder(studies: Sequence[RecordedStudy], arguments: ReportArguments) -> Path:

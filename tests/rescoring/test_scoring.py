@@ -124,6 +124,25 @@ def test_rewards_of_children_beyond_a_limit_are_made_of_their_curves(
     assert told(read(other, "objectives=null")) == told(read_study(by_accuracy))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("searcher=asha", "searcher.rungs=[1,2]", "searcher@searcher.searcher=random"),
+        ("searcher=median_stopping", "searcher@searcher.searcher=random", "evaluation.repeats=1"),
+        ("evaluation.folds=2", "duplicates=reuse"),
+    ],
+    ids=" ".join,
+)
+def test_the_searchs_own_reward_changes_nothing(tmp_path: Path, given: tuple[str, ...]) -> None:
+    folder = searched(tmp_path / "a", *given, "max_children=7")
+    again = read(folder, "reward=val_accuracy", "reward.mode=max")
+    assert len(told(again)) >= 7
+    assert told(again) == told(read_study(folder))
+    best = [(child.proposal.index, child.spread) for child in read_study(folder).best(9)]
+    assert [(child.proposal.index, child.spread) for child in again.best(9)] == best
+
+
 # By hand
 
 
