@@ -17,6 +17,7 @@ from nasrunner.compose.saved import saved_config
 from nasrunner.core.errors import ConfigError, LedgerError, nearest
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.events import Began
+from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.records import Kind, Outcome, Proposal, child_folder
@@ -64,18 +65,37 @@ class RecordedChild:
 
 
 @dataclass(frozen=True)
+class Rescored:
+    """What the rewards of a study's children are made of in the place of what it searched with.
+
+    Attributes:
+        config: the study's configuration as if it had searched with these rewards.
+        outcomes: the outcomes with them, by index; those that are left out are as recorded.
+        detail: which of a child's values a reward is, in words; empty where it has one.
+        notes: what is to be known of them, in sentences.
+    """
+
+    config: Mapping[str, Any]
+    outcomes: Mapping[int, Outcome]
+    detail: str
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
 class RecordedStudy:
     """One study, finished, stopped or still running.
 
     Attributes:
         folder: the study's folder.
         config: its resolved configuration.
-        state: what follows from the events of its ledger.
+        state: what follows from the events of its ledger, with the outcomes of ``rescored``.
+        rescored: other rewards than those of the ledger; None: there are none.
     """
 
     folder: Path
     config: Mapping[str, Any]
     state: StudyState
+    rescored: Rescored | None = None
 
     @cached_property
     def children(self) -> tuple[RecordedChild, ...]:
@@ -118,10 +138,45 @@ class RecordedStudy:
     def reward(self) -> Mapping[str, Any]:
         """What its rewards are made of: as configured, with what its class has by default.
 
-        Older ledgers lack the latter.
+        Older ledgers lack the latter. Where they are scored otherwise, it is that.
         """
-        given = (self.config.get("task") or {}).get("reward")
-        return {**(given if isinstance(given, Mapping) else {}), **self.began.reward}
+        given = (self.scored.get("task") or {}).get("reward")
+        by_default = self.began.reward if self.scored is self.config else {}
+        return {**(given if isinstance(given, Mapping) else {}), **by_default}
+
+    @property
+    def scored(self) -> Mapping[str, Any]:
+        """Its configuration, with what its rewards are made of where they are scored otherwise."""
+        return self.config if self.rescored is None else self.rescored.config
+
+    @property
+    def reward_text(self) -> str:
+        """The formula, the metric or the table's column of its rewards; empty if unknown."""
+        goals = read_goals(self.scored)
+        if goals is not None and goals.scalarization is not None:
+            return goals.scalarization.text
+        trainer, reward = self.scored["trainer"], self.reward
+        column = trainer.get("reward") or trainer.get("proxy")
+        if isinstance(column, str):  # of a tabular trainer, or one of proxies
+            return column
+        if "metric" not in reward:  # an older study of a user's own task
+            return ""
+        sign = "−" if reward.get("mode") == "min" and reward.get("power", 1) > 0 else ""
+        power = reward.get("power", 1)
+        return f"{sign}{reward['metric']}{'' if power == 1 else f'^{power}'}"
+
+    @property
+    def about_rescored(self) -> str:
+        """That its rewards are other ones than it searched with, in sentences; else empty."""
+        if self.rescored is None:
+            return ""
+        detail = f", {self.rescored.detail}" if self.rescored.detail else ""
+        searched = replace(self, rescored=None).reward_text or "the reward of its task"
+        told = (
+            f"Rewards are re-scored: {self.reward_text or 'the reward of the task'}{detail}. The "
+            f"search itself was driven by {searched}, and may have proposed others for these."
+        )
+        return " ".join([told, *self.rescored.notes])
 
     @property
     def began(self) -> Began:
@@ -273,8 +328,16 @@ def check_readable(folder: Path) -> None:
         raise ConfigError(f"{folder} cannot be read: {error.strerror}") from error
 
 
+Rescore = Callable[[RecordedStudy], Rescored]
+"""Scores a study's children otherwise; see ``rescoring/``."""
+
+
 def read_study(
-    folder: Path, *, builds: Collection[str] = ("space",), trust: bool = False
+    folder: Path,
+    *,
+    builds: Collection[str] = ("space",),
+    trust: bool = False,
+    rescore: Rescore | None = None,
 ) -> RecordedStudy:
     """Reads a study's folder; a last line that was cut off, or is being written, is left out.
 
@@ -282,9 +345,11 @@ def read_study(
         folder: the study's.
         builds: the groups of its configuration that something will be built from.
         trust: whether a stranger's study is taken with all that its configuration names.
+        rescore: gives its children other rewards; None: they have those that were recorded.
 
     Raises:
-        ConfigError: there is no study in it, or it may be a stranger's and could run code.
+        ConfigError: there is no study in it, it may be a stranger's and could run code, or it
+            lacks what other rewards are made of.
         EmptyStudyError: its ledger is empty.
         LedgerError: its ledger is damaged.
     """
@@ -297,10 +362,12 @@ def read_study(
         raise ConfigError(
             f"{folder} is no study's folder: it needs config.yaml and ledger.jsonl{choose}"
         )
-    return read_ledger(folder, saved_config(folder, builds=builds, trust=trust))
+    return read_ledger(folder, saved_config(folder, builds=builds, trust=trust), rescore)
 
 
-def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
+def read_ledger(
+    folder: Path, config: Mapping[str, Any], rescore: Rescore | None = None
+) -> RecordedStudy:
     """Reads the ledger in a folder, as one of a study with this configuration.
 
     Raises:
@@ -311,7 +378,11 @@ def read_ledger(folder: Path, config: Mapping[str, Any]) -> RecordedStudy:
     if not events:
         check_begins(folder / "ledger.jsonl")
         raise EmptyStudyError(f"{folder / 'ledger.jsonl'} is empty: the study has not started")
-    return RecordedStudy(folder, config, StudyState.of(events))
+    study = RecordedStudy(folder, config, StudyState.of(events))
+    if rescore is None:
+        return study
+    found = rescore(study)
+    return replace(study, state=StudyState.of(events, found.outcomes), rescored=found)
 
 
 def is_grid(folder: Path) -> bool:

@@ -255,6 +255,10 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             ["objectives={latency_ms:min}", "executor=local", "executor.workers=2"],
             "the 2 workers of this machine would disturb one another; legal: executor.workers=1",
         ),
+        (
+            ["objectives={energy_j:min}", "executor=local", "executor.workers=2"],
+            "objectives.energy_j is measured after each training, and the 2 workers of this machi",
+        ),
         (["searcher=nsga2"], "Tpe compares children by objectives, and there are none: set obj"),
         (
             ["searcher=nsga2", "objectives={reward:max,flops:min}", "failed_reward=0"],

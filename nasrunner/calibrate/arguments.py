@@ -23,6 +23,7 @@ and which is the cheapest that agrees well enough.
   nasrunner-calibrate space=mlp data=mnist what=predictors
   nasrunner-calibrate space=small_cnn data=mnist what=proxies num_children=50 trainer.max_epochs=3
   nasrunner-calibrate space=mlp data=mnist what=fidelities 'fidelities={data: [0.1], width: [0.5]}'
+  nasrunner-calibrate space=mlp data=mnist what=inherited trainer.max_epochs=9
   nasrunner-calibrate space=nasbench201 data=cifar10 trainer=nasbench201 what=predictors
   nasrunner-calibrate from=outputs/calibration/2026-01-31_12-00-00-000000 what=proxies
 
@@ -30,7 +31,9 @@ and which is the cheapest that agrees well enough.
                     parameters and FLOPs alone; what=proxies: scores of networks with their first
                     weights on one training batch; what=fidelities: the first epochs of the same
                     trainings (until=), and trainings anew with fewer epochs, fewer examples,
-                    narrower networks and smaller images; what=all: all of these
+                    narrower networks and smaller images; what=inherited: the same first epochs
+                    begun with weights of the children before, as searcher=asha around inheriting
+                    would, in inherited/until=<epochs>; what=all: all of these
   num_children=30   architectures of the sample, >= 5
   fidelities={...}  names or keys of fidelities with their numbers, instead of the usual ones;
                     each trains the sample once more, in fidelities/<name> of the study's folder
@@ -46,7 +49,7 @@ All else is as for nasrunner: groups, values, experiments. The table is also wri
 calibration-<what>.csv and .json in the study's folder.
 """
 
-What = Literal["predictors", "proxies", "fidelities", "all"]
+What = Literal["predictors", "proxies", "fidelities", "inherited", "all"]
 
 _OWN = ("what", "num_children", "fidelities", "bound", "from", "to", "trust")
 _CONFIG_DIR = "--config-dir"

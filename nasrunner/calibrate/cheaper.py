@@ -10,20 +10,15 @@ from nasrunner.calibrate.agreement import PartScores
 from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.studies import Studies
 from nasrunner.compose.construct import construct
-from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.ports import ChildTrainer
-from nasrunner.core.records import Outcome, Proposal, last_line
+from nasrunner.core.records import MEASURED, Outcome, Proposal, last_line
 from nasrunner.recorded import RecordedStudy
-
-Fidelities = Mapping[str, Sequence[float]]
-"""Name or key of a fidelity -> its numbers."""
 
 FOLDER = "fidelities"
 """Where in the folder of a study its children's cheaper trainings lie, a study each."""
 
 ETA = 3
-_SHARES = {"data": (0.1, 0.3), "width": (0.25, 0.5)}
 _SEARCHER = "nasrunner.searchers.sampling.at_fidelity.AtFidelity"
 
 
@@ -42,53 +37,6 @@ def rungs_below(epochs: int) -> list[int]:
     return rungs
 
 
-def usual_fidelities(
-    config: Mapping[str, Any], trainer: ChildTrainer, genotype: Genotype
-) -> dict[str, list[float]]:
-    """The fidelities that are tried unless others are given: those that data and space can give.
-
-    Args:
-        config: the study's.
-        trainer: of the study.
-        genotype: of a child, whose epochs are taken.
-    """
-    epochs = trainer.most_epochs(Proposal(0, genotype)) or 1
-    shape = config["data"].get("in_shape")
-    is_image = isinstance(shape, Sequence) and len(shape) == 3
-    tried: dict[str, Sequence[float]] = {
-        "epochs": rungs_below(epochs),
-        **_SHARES,
-        "resolution": [min(shape[1:]) // 2] if is_image else [],
-    }
-    found = {
-        name: [number for number in numbers if _why_not(trainer, name, number) is None]
-        for name, numbers in tried.items()
-    }
-    return {name: numbers for name, numbers in found.items() if numbers}
-
-
-def check_fidelities(given: Fidelities, trainer: ChildTrainer) -> None:
-    """Refuses fidelities that cannot be trained at, or are full trainings.
-
-    Raises:
-        ConfigError: names the first of them.
-    """
-    for name, numbers in given.items():
-        for number in numbers:
-            if (reason := _why_not(trainer, name, number)) is not None:
-                raise ConfigError(f"fidelities={{{name}: [{number}]}}: {reason}")
-
-
-def _why_not(trainer: ChildTrainer, name: str, number: float) -> str | None:
-    proposal = Proposal(0, {}, fidelity={name: number})
-    try:
-        trainer.check(proposal)
-    except ConfigError as error:
-        return str(error)
-    is_full = not trainer.plainest(proposal).fidelity
-    return "it is the full training, with which it would be compared" if is_full else None
-
-
 def begun(
     study: RecordedStudy, sample: Sequence[Outcome], trainer: ChildTrainer
 ) -> Iterator[tuple[str, CheapRanking]]:
@@ -99,8 +47,7 @@ def begun(
         sample: the full trainings.
         trainer: of the study.
     """
-    longest = max((_num_epochs(each) for each in sample), default=0)
-    for epochs in rungs_below(longest):
+    for epochs in rungs_of(sample):
         try:
             trainer.check(Proposal(0, {}, until=epochs))
         except ConfigError:
@@ -111,7 +58,13 @@ def begun(
             costs.append(share * outcome.cost_s)
             if (reward := _reward_after(study, trainer, outcome, epochs)) is not None:
                 values[place] = reward
-        yield _ranking(("until", epochs), values, float(np.mean(costs)), len(sample))
+        asked = "until", float(epochs)
+        yield name_of(asked), _ranking(asked, values, float(np.mean(costs)), len(sample))
+
+
+def rungs_of(sample: Sequence[Outcome]) -> list[int]:
+    """After how many epochs ASHA would pause the longest of full trainings."""
+    return rungs_below(max((_num_epochs(each) for each in sample), default=0))
 
 
 def _num_epochs(outcome: Outcome) -> int:
@@ -159,12 +112,44 @@ def trained_at(
         studies: runs studies, and is told where a child could not be trained.
     """
     name = name_of(asked)
-    own = folder / FOLDER / name
+    searcher = given_architectures(sample, {asked[0]: asked[1]})
+    again = config_again(config, searcher, len(sample), name)
+    found, _ = trained_again(again, folder / FOLDER / name, folder, sample, studies, asked)
+    return name, found
+
+
+def given_architectures(sample: Sequence[Outcome], fidelity: Mapping[str, float]) -> dict[str, Any]:
+    """The configuration of a searcher that proposes the children once, at a fidelity."""
+    genotypes = [dict(each.proposal.genotype) for each in sample]
+    return {"_target_": _SEARCHER, "genotypes": genotypes, "fidelity": dict(fidelity)}
+
+
+def trained_again(
+    config: dict[str, Any],
+    own: Path,
+    folder: Path,
+    sample: Sequence[Outcome],
+    studies: Studies,
+    asked: tuple[str, float],
+) -> tuple[CheapRanking, list[Outcome]]:
+    """Trains the children once more, in a study of its own; goes on with that.
+
+    Args:
+        config: that study's.
+        own: its folder.
+        folder: of the study whose children they are.
+        sample: the children.
+        studies: runs studies, and is told where a child could not be trained.
+        asked: as of ``CheapRanking``.
+
+    Returns:
+        what their rewards say, and the outcomes.
+    """
     ledger = own / "ledger.jsonl"
     if ledger.is_file() and ledger.stat().st_size:
         studies.go_on(own, folder)
     else:
-        studies.run(_config_at(asked, config, sample, name), own, folder)
+        studies.run(config, own, folder)
     found = {each.proposal.hash: each for each in studies.read(own).state.outcomes.values()}
     values, costs, reasons = {}, [], []
     for place, full in enumerate(sample):
@@ -172,45 +157,48 @@ def trained_at(
         if outcome is None:
             continue
         costs.append(outcome.cost_s)
-        if outcome.status == "completed" and outcome.reward is not None:
+        if outcome.status in MEASURED and outcome.reward is not None:
             values[place] = outcome.reward
         else:
             reasons.append(f"{outcome.status}: {last_line(outcome.error)}")
     if reasons:
+        name = own.relative_to(folder)
         studies.tell(
             f"{name} says nothing of {len(reasons)} of {len(sample)} children: {reasons[0]}"
         )
-    return _ranking(asked, values, float(np.mean(costs)) if costs else 0.0, len(sample))
+    cost_s = float(np.mean(costs)) if costs else 0.0
+    return _ranking(asked, values, cost_s, len(sample)), list(found.values())
 
 
 def _ranking(
     asked: tuple[str, float], values: Mapping[int, float], cost_s: float, num_children: int
-) -> tuple[str, CheapRanking]:
+) -> CheapRanking:
     scores = PartScores(list(values), list(values.values()))
-    lacking = num_children - len(values)
-    return name_of(asked), CheapRanking([scores], cost_s, lacking, asked)
+    return CheapRanking([scores], cost_s, num_children - len(values), asked)
 
 
-def _config_at(
-    asked: tuple[str, float], config: dict[str, Any], sample: Sequence[Outcome], name: str
+def config_again(
+    config: dict[str, Any], searcher: Mapping[str, Any], num_children: int, name: str
 ) -> dict[str, Any]:
-    """The configuration of a study that trains each child at a fidelity."""
-    searcher = {
-        "_target_": _SEARCHER,
-        "genotypes": [dict(each.proposal.genotype) for each in sample],
-        "fidelity": {asked[0]: asked[1]},
-    }
+    """The configuration of a study that trains each child once more.
+
+    Args:
+        config: of the study whose children they are.
+        searcher: proposes each of them once.
+        num_children: how many they are.
+        name: what is added to the study's.
+    """
     return {
         **config,
         "study": f"{config['study']}-{name}",
         "searcher": searcher,
         "baseline": None,
         "start_with": None,
-        "max_children": len(sample),
+        "max_children": None,  # it ends with the children
         "max_epochs_total": None,
         "max_hours": None,
         "target_reward": None,
-        "max_failures": len(sample) + 1,  # one that fails says nothing, which is told
+        "max_failures": num_children + 1,  # one that fails says nothing, which is told
         "duplicates": "reuse",
         "keep_weights": "none",
     }

@@ -21,7 +21,9 @@ from nasrunner.calibrate.arguments import (
     parse,
     without_config_dir,
 )
-from nasrunner.calibrate.cheaper import begun, check_fidelities, trained_at, usual_fidelities
+from nasrunner.calibrate.cheaper import begun, rungs_of, trained_at
+from nasrunner.calibrate.inherited import trained_with_inherited
+from nasrunner.calibrate.planning import CheaperTrainings, plan
 from nasrunner.calibrate.predicting import predicted, surrogates
 from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.recommending import (
@@ -42,6 +44,7 @@ from nasrunner.compose.launch import (
     build_trainer,
     in_shape_of,
 )
+from nasrunner.compose.saved import started_in
 from nasrunner.compose.searched import resolved
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.user_modules import find_user_modules
@@ -70,7 +73,8 @@ def main() -> None:
 def _calibrate(arguments: CalibrateArguments) -> None:
     studies = Studies(arguments.trust, _warn)
     is_new = arguments.source is None
-    folder = _trained(arguments, studies) if is_new else _continued(arguments, studies)
+    begin = _trained if is_new else _continued
+    folder, planned = begin(arguments, studies)
     study = studies.read(folder)
     sample = sample_of(study)
     if len(sample) < FEWEST:
@@ -81,7 +85,7 @@ def _calibrate(arguments: CalibrateArguments) -> None:
     target = str(study.config["searcher"]["_target_"]).rpartition(".")[2]
     if target != "RandomSearch":
         _warn(f"the children are what {target} proposed, and no random sample of the space")
-    rankings = cheap_rankings(arguments, studies, study, sample)
+    rankings = cheap_rankings(arguments, planned, studies, study, sample)
     rewards_N = np.array([each.known_reward for each in sample])
     training_s = float(np.mean([each.cost_s for each in sample]))
     found = {
@@ -114,14 +118,14 @@ def _recommend(
         conf = write_option(folder, found, rung, training_s)
         command = command_with(conf, arguments.overrides)
         sys.stdout.write(f"a search with rungs from {rung} on: {printable(command)}\n")
-    elif arguments.what in ("fidelities", "all"):
+    elif arguments.what in ("fidelities", "inherited", "all"):
         sys.stdout.write(
             f"no cheaper training is one {above}: full trainings have no rungs below\n"
         )
 
 
-def _trained(arguments: CalibrateArguments, studies: Studies) -> Path:
-    """Trains a random sample in a folder of its own."""
+def _trained(arguments: CalibrateArguments, studies: Studies) -> tuple[Path, CheaperTrainings]:
+    """Trains a random sample in a folder of its own, once what comes after it is known to work."""
     num_children = arguments.num_children or _USUAL_NUM_CHILDREN
     own_dir = arguments.own_dir
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
@@ -141,7 +145,6 @@ def _trained(arguments: CalibrateArguments, studies: Studies) -> Path:
     find_user_modules(config, lambda: [Path.cwd()])
     _check_trained(config)
     check_sample(config, num_children)
-    _check_fidelities(arguments, config)
     began = datetime.fromtimestamp(time.time()).strftime("%Y-%m-%d_%H-%M-%S-%f")
     folder = (arguments.to or Path("outputs", str(config["study"]), began)).absolute()
     if folder.exists() and any(folder.iterdir()):
@@ -149,14 +152,9 @@ def _trained(arguments: CalibrateArguments, studies: Studies) -> Path:
             f"to={folder} is not empty: nothing was changed; give another folder, or go on with "
             f"what is there: from={folder}"
         )
+    planned = plan(arguments, config, _warn)
     studies.run(config, folder)
-    return folder
-
-
-def _check_fidelities(arguments: CalibrateArguments, config: dict[str, Any]) -> None:
-    """Refuses given fidelities that data and space cannot give, before any training."""
-    if arguments.fidelities is not None:
-        check_fidelities(arguments.fidelities, build_trainer(config, build_space(config)))
+    return folder, planned
 
 
 def _check_trained(config: Mapping[str, Any]) -> None:
@@ -194,16 +192,17 @@ def check_sample(config: dict[str, Any], num_children: int) -> None:
         )
 
 
-def _continued(arguments: CalibrateArguments, studies: Studies) -> Path:
+def _continued(arguments: CalibrateArguments, studies: Studies) -> tuple[Path, CheaperTrainings]:
     """Goes on with a study that was broken off; leaves one that has ended as it is."""
     assert arguments.source is not None
     folder = arguments.source.absolute()
     check_readable(folder)
     config = studies.config(folder)
     _check_trained(config)
-    _check_fidelities(arguments, config)
+    find_user_modules(config, lambda: [Path.cwd(), *started_in(folder)])
+    planned = plan(arguments, config, _warn)
     studies.go_on(folder)
-    return folder
+    return folder, planned
 
 
 def sample_of(study: RecordedStudy) -> list[Outcome]:
@@ -218,6 +217,7 @@ def sample_of(study: RecordedStudy) -> list[Outcome]:
 
 def cheap_rankings(
     arguments: CalibrateArguments,
+    planned: CheaperTrainings,
     studies: Studies,
     study: RecordedStudy,
     sample: Sequence[Outcome],
@@ -226,6 +226,7 @@ def cheap_rankings(
 
     Args:
         arguments: what the command was given.
+        planned: the cheaper trainings.
         studies: trains the children once more, where that is asked for.
         study: whose children they are.
         sample: their full trainings.
@@ -239,13 +240,14 @@ def cheap_rankings(
         found |= scored(config, study.space, in_shape, study.folder, children, _warn)
     if what in ("predictors", "all"):
         found |= _predicted(study, config, sample)
-    if what in ("fidelities", "all"):
-        found |= _cheaper(arguments, studies, study, sample)
+    if what in ("fidelities", "inherited", "all"):
+        found |= _cheaper(arguments, planned, studies, study, sample)
     return found
 
 
 def _cheaper(
     arguments: CalibrateArguments,
+    planned: CheaperTrainings,
     studies: Studies,
     study: RecordedStudy,
     sample: Sequence[Outcome],
@@ -253,10 +255,7 @@ def _cheaper(
     config = studies.config(study.folder)
     trainer = build_trainer(config, study.space)
     found = dict(begun(study, sample, trainer))
-    given = arguments.fidelities
-    if given is None:
-        given = usual_fidelities(config, trainer, sample[0].proposal.genotype)
-    for name, numbers in given.items():
+    for name, numbers in planned.fidelities.items():
         for number in numbers:
             try:
                 found |= [trained_at((name, number), config, study.folder, sample, studies)]
@@ -264,10 +263,17 @@ def _cheaper(
                 if arguments.fidelities is not None:
                     raise
                 _warn(f"{name}={number:g} is left out: {error}")
+    for epochs in rungs_of(sample) if planned.inherits else ():
+        found |= [trained_with_inherited(epochs, config, study.folder, sample, studies)]
     if not found and arguments.what == "fidelities":
         raise ConfigError(
             f"what=fidelities: trainings of {type(trainer).__name__} have no usual parts or "
             "cheaper ones as configured; fidelities={...} says which to compare"
+        )
+    if not found and arguments.what == "inherited":
+        raise ConfigError(
+            "what=inherited: no child of the sample was trained for more than one epoch, so there "
+            "are no first epochs to compare"
         )
     return found
 

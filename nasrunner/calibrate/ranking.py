@@ -16,9 +16,11 @@ class CheapRanking:
         lacking: how many children it has no score of.
         asked: of cheaper trainings ``until`` or the fidelity's name, and its number; None: it needs
             none.
+        inherits: whether these trainings begin with weights of others.
     """
 
     parts: Sequence[PartScores]
     cost_s: float
     lacking: int = 0
     asked: tuple[str, float] | None = None
+    inherits: bool = False

@@ -16,6 +16,12 @@ Found = Mapping[str, tuple[CheapRanking, Agreement]]
 OPTION = "calibrated"
 """What the searcher's option is called: ``searcher=calibrated``."""
 
+_INHERITING = """\
+  - override /searcher@searcher: inheriting
+  # proposals without parents, as calibrated: searcher@searcher.searcher.searcher=… takes others
+  - override /searcher@searcher.searcher: random
+"""
+
 
 def cheapest(found: Found, bound: float, training_s: float) -> str | None:
     """The cheapest ranking whose interval begins above a bound; None: there is none.
@@ -40,14 +46,15 @@ def rungs_from(found: Found, name: str) -> tuple[str, list[float]]:
     Returns:
         ``until`` or the name of a fidelity, and its numbers, increasing.
     """
-    asked = found[name][0].asked
-    assert asked is not None, "it is of trainings"
-    what, first = asked
-    numbers = [
-        other.asked[1]
+    begins = found[name][0]
+    assert begins.asked is not None, "it is of trainings"
+    what, first = begins.asked
+    alike = [
+        other.asked
         for other, _ in found.values()
-        if other.asked is not None and other.asked[0] == what and other.asked[1] >= first
+        if other.asked is not None and other.inherits == begins.inherits
     ]
+    numbers = [number for asked, number in alike if asked == what and number >= first]
     return what, sorted(numbers)
 
 
@@ -69,6 +76,7 @@ def write_option(folder: Path, found: Found, name: str, training_s: float) -> Pa
     key = "rungs: " if what == "until" else "fidelity: "
     value = f"[{written}]" if what == "until" else f"{{{what}: [{written}]}}"
     share = ranking.cost_s / training_s if training_s > 0 else float("nan")
+    around = _INHERITING if ranking.inherits else ""
     conf = folder / "conf"
     path = conf / "searcher" / f"{OPTION}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,7 @@ def write_option(folder: Path, found: Found, name: str, training_s: float) -> Pa
         f"# {name}: Kendall's tau with full trainings {agreement.tau:.2f}, 95 % interval "
         f"{agreement.low:.2f} to {agreement.high:.2f},\n"
         f"# for {share:.2%} of a training. Written by nasrunner-calibrate\n"
-        f"defaults:\n  - asha\n  - _self_\neta: {ETA}\n{key}{value}\n",
+        f"defaults:\n  - asha\n{around}  - _self_\neta: {ETA}\n{key}{value}\n",
     )
     return conf
 

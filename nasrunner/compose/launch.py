@@ -24,7 +24,7 @@ from nasrunner.core.errors import ConfigError, LedgerError, SpaceError
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.ledger.goals import Goals
-from nasrunner.core.ledger.objectives import LATENCY
+from nasrunner.core.ledger.objectives import DEPLOYED
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.machine.memory import memory_gb
 from nasrunner.core.machine.stopping import stopped_by_signals
@@ -198,18 +198,19 @@ def check_compares(searcher: Searcher, goals: Goals | None, rules: Rules) -> Non
 
 
 def check_quiet(trainer: ChildTrainer, executor: Executor) -> None:
-    """Refuses to measure latencies while other children of the study run on the same machine.
+    """Refuses to measure what children cost while others of the study run on the same machine.
 
     Of workers on other machines it is not known which of them share one.
 
     Raises:
         ConfigError: the executor has several slots on this machine.
     """
-    measures = LATENCY in getattr(trainer, "objectives", ())  # a table's are known
+    objectives = getattr(trainer, "objectives", ())  # a table's are known
+    measured = next((name for name in DEPLOYED if name in objectives), None)
     slots = executor.free_slots()
-    if measures and executor.is_on_this_machine and slots > 1:
+    if measured is not None and executor.is_on_this_machine and slots > 1:
         raise ConfigError(
-            f"objectives.{LATENCY} is measured after each training, and the {slots} workers of "
+            f"objectives.{measured} is measured after each training, and the {slots} workers of "
             "this machine would disturb one another; legal: executor.workers=1, or executor=serial"
         )
 

@@ -11,6 +11,8 @@ from nasrunner.command_line import check_folder, truth
 from nasrunner.compose.trackers import records_at, shipped_records
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.report.comparison.groups import Grouping
+from nasrunner.rescoring.request import KEYS as REWARD_KEYS
+from nasrunner.rescoring.request import Rescoring, is_of_reward, read_rescoring
 
 _HELP = """\
 nasrunner-report writes one page about recorded studies: report.html, which needs no other file,
@@ -43,8 +45,16 @@ compared with that.
                     reward, and of the mean of the best 1, 5 and 15 different children
   budgets=10,25     numbers of evaluations to compare at; without it 10, 25, 50, 100, 250, ...
 
+Another reward than the studies were searched with; they stay as they are, and nothing is trained
+  reward=val_loss   another metric that was recorded of all children: val_loss, flops, ...
+  reward.mode=min   which values are better; without it as known; and reward.reduce=last, and all
+                    else that task.reward has
+  objectives=..., scalarization=product
+                    as of nasrunner, over recorded metrics; scalarization=null: the task's reward
+
 The page
-  to=...            its folder; without it <study>/report, or report beside several studies
+  to=...            its folder; without it <study>/report, or report beside several studies, and
+                    report-rescored where rewards are
   overwrite=true    also over files there that another made, or that were changed since
   log=true          also to the trackers of the study, or of each that is compared, under report.
                     Without it no tracker is asked about a folder. A study that you did not begin
@@ -76,6 +86,7 @@ class ReportArguments:
         every_s: seconds between two looks, > 0.
         trust: whether modules that a stranger's space names are built.
         tracking_uri, experiment, filter: for the tracker.
+        rescoring: what rewards are made of; None: what the studies searched with.
     """
 
     places: tuple[str, ...]
@@ -91,6 +102,12 @@ class ReportArguments:
     tracking_uri: str | None
     experiment: str | None
     filter: str | None
+    rescoring: Rescoring | None = None
+
+    @property
+    def folder_name(self) -> str:
+        """What the folder of a page is called; that of another reward replaces no usual one."""
+        return "report" if self.rescoring is None else "report-rescored"
 
     @property
     def tracker(self) -> str | None:
@@ -105,12 +122,13 @@ def parse(given: Sequence[str]) -> ReportArguments:
         ConfigError: one is unknown, twice there, or has no legal value.
     """
     values: dict[str, str] = {}
+    of_reward = [each for each in given if is_of_reward(each.partition("=")[0])]
     for argument in given:
         key, equals, value = argument.partition("=")
         if not equals:
             raise ConfigError(f"arguments are key=value, got {argument!r}: from={argument}?")
-        if key not in _KEYS:
-            raise ConfigError(f"there is no key {key!r}, {suggest(key, _KEYS)}")
+        if key not in _KEYS and argument not in of_reward:
+            raise ConfigError(f"there is no key {key!r}, {suggest(key, (*_KEYS, *REWARD_KEYS))}")
         if key in values:
             raise ConfigError(f"{key} is given twice: {values[key]} and {value}")
         if not value:
@@ -134,6 +152,7 @@ def parse(given: Sequence[str]) -> ReportArguments:
         tracking_uri=values.get("tracking_uri"),
         experiment=values.get("experiment"),
         filter=values.get("filter"),
+        rescoring=read_rescoring(of_reward),
     )
     _check(arguments)
     return arguments

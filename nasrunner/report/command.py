@@ -37,9 +37,10 @@ def _report(arguments: ReportArguments) -> None:
         if arguments.tracker is not None:
             studies = read_tracked(arguments, Path(fetched), _warn)
         else:
-            studies = read_folders(arguments.places, _warn, trust=arguments.trust)
+            studies = read_folders(arguments, _warn)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
+        _tell_rescored(studies, _tell)
         _log(about, files, arguments, _tell, _warn)
 
 
@@ -52,6 +53,7 @@ def _watch(arguments: ReportArguments) -> None:
         refresh_s = None if is_last else max(1, round(arguments.every_s))
         files, about = _write(studies, arguments, refresh_s)
         tell(f"{files[0]}\nwritten again until the studies have ended; Ctrl-C stops it")
+        _tell_rescored(studies, tell)
         if is_last or time.monotonic() - logged_s >= _LOG_EVERY_S:
             logged_s = time.monotonic()
             _log(about, files, arguments, tell, warn)
@@ -59,7 +61,7 @@ def _watch(arguments: ReportArguments) -> None:
     places = [Path(place) for place in arguments.places]
     watch(
         places,
-        lambda: read_folders(arguments.places, lambda message: None, trust=arguments.trust),
+        lambda: read_folders(arguments, lambda message: None),
         write,
         tell,
         arguments.every_s,
@@ -99,10 +101,15 @@ def _write(
     return page.files(folder), list(studies) if page.study is None else [page.study]
 
 
+def _tell_rescored(studies: Sequence[RecordedStudy], tell: Callable[[str], None]) -> None:
+    for told in filter(None, dict.fromkeys(study.about_rescored for study in studies)):
+        tell(told)
+
+
 def _usual_folder(studies: Sequence[RecordedStudy], arguments: ReportArguments) -> Path:
     if arguments.tracker is not None:
-        return Path("outputs", "report")
-    return Path(os.path.commonpath([study.folder for study in studies])) / "report"
+        return Path("outputs", arguments.folder_name)
+    return Path(os.path.commonpath([study.folder for study in studies])) / arguments.folder_name
 
 
 def _log(

@@ -74,7 +74,8 @@ def contents(
     running = "" if all(s.reason for s in studies) else f" · {state} running, or broken off"
     return Contents(
         _title(groups, len(studies)),
-        f"{counted(len(studies), 'study', 'studies')} in {where}{running} · written {_now()}",
+        f"{counted(len(studies), 'study', 'studies')} in {where}{running}{_scored(studies[0])} · "
+        f"written {_now()}",
         sections,
         study=None,
     )
@@ -88,7 +89,9 @@ def _about_one(group: Group, beside: Group | None, budgets: Sequence[int] | None
         sections.insert(places[0] + 1 if places else len(sections), progress)
     if beside is not None:
         sections.insert(1, beside_section(group, beside, budgets))  # below the overview
-    subtitle = f"{group.label}, seed {study.seed} · {place_of(study)} · written {_now()}"
+    subtitle = (
+        f"{group.label}, seed {study.seed} · {place_of(study)}{_scored(study)} · written {_now()}"
+    )
     return Contents(study.name, subtitle, sections, study)
 
 
@@ -101,6 +104,11 @@ def _title(groups: Sequence[Group], num_studies: int) -> str:
     if len(labels) > _MOST_NAMED:
         return f"Comparison of {len(labels)} searches"
     return f"Comparison of {', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def _scored(study: RecordedStudy) -> str:
+    """That all rewards of the page are others than the searches were driven by; else empty."""
+    return "" if study.rescored is None else f" · re-scored by {study.reward_text or 'the task'}"
 
 
 def _best(studies: Sequence[RecordedStudy]) -> RecordedStudy | None:

@@ -1,33 +1,41 @@
 """Where a report's studies come from, and to which trackers its page belongs."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nasrunner.core.errors import ConfigError, NasRunnerError, NotFetchableError, TrackingError
-from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
+from nasrunner.recorded import (
+    EmptyStudyError,
+    RecordedStudy,
+    Rescore,
+    read_study,
+    study_folders,
+)
 from nasrunner.report.arguments import ReportArguments
+from nasrunner.rescoring.request import Rescoring
 from nasrunner.tracker_addresses import addresses_of, own_reader, usual_reader
 
 Warn = Callable[[str], None]
 
 
-def read_folders(places: Sequence[str], warn: Warn, *, trust: bool) -> list[RecordedStudy]:
-    """The studies in these folders and below. Of several, those that are empty are left out.
+def read_folders(arguments: ReportArguments, warn: Warn) -> list[RecordedStudy]:
+    """The studies in folders and below. Of several, those that are empty are left out.
 
     Args:
-        places: the folders.
+        arguments: which folders.
         warn: is told of studies that are left out.
-        trust: whether a stranger's study is taken with all that its space names.
 
     Raises:
-        ConfigError: a place does not exist, or holds no study, or a stranger's.
+        ConfigError: a place does not exist, or holds no study, or a stranger's, or one that lacks
+            what other rewards are made of.
         EmptyStudyError: no study has a child.
         LedgerError: a ledger is damaged in the middle.
     """
-    for place in places:
+    for place in arguments.places:
         if not Path(place).is_dir():
             raise ConfigError(f"{place} is no folder")
-    return _with_children(study_folders(map(Path, places)), warn, trust)
+    return _with_children(study_folders(map(Path, arguments.places)), warn, arguments)
 
 
 def read_tracked(arguments: ReportArguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
@@ -58,7 +66,7 @@ def read_tracked(arguments: ReportArguments, folder: Path, warn: Warn) -> list[R
             warn(f"left out: {reason}")
     if not fetched:
         raise TrackingError(f"none of {len(found)} studies can be read. {reason}")
-    return _with_children(fetched, warn, arguments.trust)
+    return _with_children(fetched, warn, arguments)
 
 
 def log_page(study: RecordedStudy, files: Sequence[Path], arguments: ReportArguments) -> list[str]:
@@ -70,15 +78,18 @@ def log_page(study: RecordedStudy, files: Sequence[Path], arguments: ReportArgum
     logged = []
     for records, address in addresses_of(study):
         if (reader := own_reader(records, study, arguments.tracking_uri)) is not None:
-            logged.append(reader.log(address, files, "report"))
+            logged.append(reader.log(address, files, arguments.folder_name))
     return logged
 
 
-def _with_children(folders: Sequence[Path], warn: Warn, trust: bool) -> list[RecordedStudy]:
+def _with_children(
+    folders: Sequence[Path], warn: Warn, arguments: ReportArguments
+) -> list[RecordedStudy]:
     studies, empty = [], []
+    rescore = None if arguments.rescoring is None else _rescore(arguments.rescoring)
     for folder in folders:
         try:
-            study = read_study(folder, trust=trust)
+            study = read_study(folder, trust=arguments.trust, rescore=rescore)
             if not study.children:
                 raise EmptyStudyError(f"{folder} is an empty study: it has proposed no child yet")
             studies.append(study)
@@ -89,3 +100,9 @@ def _with_children(folders: Sequence[Path], warn: Warn, trust: bool) -> list[Rec
     for each in empty:
         warn(f"left out: {each}")
     return studies
+
+
+def _rescore(rescoring: Rescoring) -> Rescore:
+    from nasrunner.rescoring.scoring import rescored  # imports torch: seconds that --help saves
+
+    return functools.partial(rescored, rescoring=rescoring)

@@ -24,6 +24,8 @@ nasrunner-retrain: trains the best children of a study to convergence, tests eac
   from=SWEEP              a multirun's folder: every study of it, with top=1 seeds=1 unless given;
                           nasrunner-report then compares their test scores
   top=3                   how many of its best architectures
+  reward=val_loss         the best by another reward that was recorded; reward.mode=…, objectives=…
+                          and scalarization=… likewise, see nasrunner-report --help
   seeds=3                 how many networks of each, with first weights of their own
   start=scratch           from first weights
         child             goes on with the weights that the child's reward is of, for
@@ -32,7 +34,8 @@ nasrunner-retrain: trains the best children of a study to convergence, tests eac
      train                as in the search; of the epochs, trainer.checkpoint=best keeps the best
   grid=NAME, grid={…}     training settings to search for each architecture before: an option of
                           conf/grid, or keys with lists of values (oneof, linspace, logspace, …)
-  folder=FOLDER           where they go; else retrained/ in the study's folder
+  folder=FOLDER           where they go; else retrained/ in the study's folder, or
+                          retrained-rescored/ of another reward
   tracking_uri=URI        where the tracker keeps the run; else as its option in conf/tracker says
   trust=true              also a stranger's study that names classes which could run any code
   mlp_classifier=true     scikit-learn's MLPClassifier beside them, where the space is an MLP

@@ -14,6 +14,8 @@ from nasrunner.compose.changes import check_kind, override_config, parse_overrid
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
+from nasrunner.rescoring.request import KEYS as REWARD_KEYS
+from nasrunner.rescoring.request import Rescoring, is_of_reward, read_rescoring
 from nasrunner.retrain.training.recipe import On, Start
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
@@ -40,6 +42,7 @@ class RetrainRequest:
         trust: whether a stranger's study is taken with all that its configuration names.
         overrides: changes of the study's configuration.
         start: what the networks' training begins with.
+        rescoring: the reward by which architectures are the best; None: that of the search.
     """
 
     source: str
@@ -53,6 +56,7 @@ class RetrainRequest:
     trust: bool = False
     overrides: tuple[str, ...] = ()
     start: Start = "scratch"
+    rescoring: Rescoring | None = None
 
 
 def parse(arguments: Sequence[str]) -> RetrainRequest:
@@ -61,8 +65,11 @@ def parse(arguments: Sequence[str]) -> RetrainRequest:
     Raises:
         ConfigError: an argument is no ``key=value``, a value is not legal, or ``from`` is missing.
     """
-    request = RetrainRequest(source="")
+    of_reward = [each for each in arguments if is_of_reward(each.partition("=")[0])]
+    request = RetrainRequest(source="", rescoring=read_rescoring(of_reward))
     for argument in arguments:
+        if argument in of_reward:
+            continue
         key, is_given, value = argument.partition("=")
         if not is_given:
             raise ConfigError(f"arguments are written key=value, got {argument!r}; see --help")
@@ -73,6 +80,12 @@ def parse(arguments: Sequence[str]) -> RetrainRequest:
     if not request.source:
         raise ConfigError("from= is missing: a study's folder, or runs:/<id>, its run in a tracker")
     check_folder("folder", request.folder)
+    if request.rescoring is not None and request.start == "child":
+        raise ConfigError(
+            "start=child goes on with the weights of the epoch that the search's reward is of, and "
+            "another reward may be of another: legal with reward=, objectives= or scalarization= "
+            "is start=scratch"
+        )
     return request
 
 
@@ -150,7 +163,7 @@ def check_may_change(key: str, space: SearchSpace) -> None:
     """
     top, _, rest = key.partition(".")
     if top not in GROUPS and not (top == "data" and rest in DATA_KEYS):
-        own = [name for name in _OWN if name != "from"]
+        own = [*(name for name in _OWN if name != "from"), *REWARD_KEYS]
         legal = suggest(key, [*own, *GROUPS, *(f"data.{name}" for name in DATA_KEYS)])
         raise ConfigError(f"{key} cannot change when a network is retrained, {legal}")
     for searched, _ in space.hyperparameters:

@@ -90,7 +90,8 @@ class Session:
     @property
     def folder(self) -> Path:
         """Where the networks go."""
-        return self.request.folder or self.study.folder / "retrained"
+        usual = "retrained" if self.study.rescored is None else "retrained-rescored"
+        return self.request.folder or self.study.folder / usual
 
     @cached_property
     def searches(self) -> dict[str, GridSearch]:
@@ -154,12 +155,16 @@ class Session:
 
     @property
     def metric(self) -> str:
-        """The metric of the test that the search's reward is made of."""
-        metric = str(self.study.reward.get("metric", ""))
+        """The metric of the test that rewards are made of, or else the search's reward."""
+        searched = replace(self.study, rescored=None)
+        metrics = [str(each.reward.get("metric", "")) for each in (self.study, searched)]
+        metric = next((each for each in metrics if each.startswith("val_")), "")
         return metric.replace("val_", "test_", 1) if metric.startswith("val_") else "test_loss"
 
     def warnings(self) -> Iterator[str]:
         """What of the study, the configuration and the grid to know before, in sentences."""
+        if self.study.about_rescored:
+            yield f"{self.study.folder}: {self.study.about_rescored}"
         if self.study.about_until:
             yield f"{self.study.folder}: {self.study.about_until}"
         patience = self.config["trainer"]["stop_patience"]
@@ -185,7 +190,10 @@ class Session:
         """What networks in one folder must have in common."""
         groups = {group: self.config[group] for group in CHILD_GROUPS}
         grid = {key: plain(values.options) for key, values in self.grid}
-        own = {"on": self.request.on, "start": self.request.start, "seed": self.study.seed}
+        own: dict[str, Any] = {"on": self.request.on, "start": self.request.start}
+        own["seed"] = self.study.seed
+        if self.study.rescored is not None:
+            own["best_by"] = self.study.reward_text
         return {**own, **groups, **({"grid": grid} if grid else {})}
 
     def _check_start(self) -> None:

@@ -1,5 +1,6 @@
 """Where a study that is retrained comes from."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
+from nasrunner.rescoring.scoring import rescored
 from nasrunner.retrain.request import GROUPS, RetrainRequest
 from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
@@ -73,7 +75,9 @@ def study_of(request: RetrainRequest) -> RecordedStudy:
     """
     exchanged = exchanged_groups(parse_overrides(request.overrides)[0])
     builds = [group for group in (*CHILD_GROUPS, "space", *GROUPS) if group not in exchanged]
-    return read_study(_folder_of(request), builds=builds, trust=request.trust)
+    rescoring = request.rescoring
+    rescore = None if rescoring is None else functools.partial(rescored, rescoring=rescoring)
+    return read_study(_folder_of(request), builds=builds, trust=request.trust, rescore=rescore)
 
 
 def _folder_of(request: RetrainRequest) -> Path:

@@ -12,10 +12,14 @@ from scipy.stats import kendalltau, spearmanr
 
 from nasrunner import search
 from nasrunner.calibrate import command
+from nasrunner.calibrate.agreement import Agreement
 from nasrunner.calibrate.arguments import parse
 from nasrunner.calibrate.predicting import NUM_DIVISIONS, NUM_PARTS, divisions, surrogates
+from nasrunner.calibrate.ranking import CheapRanking
+from nasrunner.calibrate.recommending import write_option
 from nasrunner.children.proxies import scores
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.study.ledger import read_events
 
 ON_DIGITS = (
@@ -47,17 +51,22 @@ def table(folder: Path, what: str) -> dict[str, dict[str, str]]:
     return {row["ranking"]: row for row in csv.DictReader(lines)}
 
 
-def outcomes(folder: Path) -> list[dict[str, Any]]:
+def outcomes(folder: Path, status: str = "completed") -> list[dict[str, Any]]:
     """Of what was trained; the random search also proposes what it has proposed before."""
     events, _ = read_events(folder / "ledger.jsonl")
-    return [e for e in events if e["event"] == "outcome" and e["status"] == "completed"]
+    return [e for e in events if e["event"] == "outcome" and e["status"] == status]
 
 
-def seeds(folder: Path) -> set[int]:
-    """Of the children that were trained."""
+def trained(folder: Path, status: str = "completed") -> list[dict[str, Any]]:
+    """The proposals of the children that were trained."""
     events, _ = read_events(folder / "ledger.jsonl")
-    trained = {each["index"] for each in outcomes(folder)}
-    return {e["seed"] for e in events if e["event"] == "proposed" and e["index"] in trained}
+    indices = {each["index"] for each in outcomes(folder, status)}
+    return [e for e in events if e["event"] == "proposed" and e["index"] in indices]
+
+
+def seeds(folder: Path, status: str = "completed") -> set[int]:
+    """Of the children that were trained."""
+    return {each["seed"] for each in trained(folder, status)}
 
 
 def test_predictors_and_proxies_are_measured_on_one_sample(
@@ -152,6 +161,70 @@ def test_cheaper_trainings_are_compared_with_the_full_ones_and_gone_on_with(
 
 
 @pytest.mark.slow
+def test_first_epochs_with_inherited_weights_are_compared_and_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    longer = [each.replace("max_epochs=1", "max_epochs=4") for each in ON_DIGITS]
+    asked = ("what=inherited", "bound=-0.99")
+    with monkeypatch.context() as leaving:
+        leaving.setattr(ChildFolder, "remove_checkpoints", lambda folder: None)
+        calibrate(leaving, *asked, "num_children=5", f"to={folder}", SMALL, *longer)
+    full, rows = outcomes(folder), table(folder, "inherited")
+    assert list(rows) == ["until=1", "until=3", "inherited until=1", "inherited until=3"]
+    for epochs in (1, 3):
+        own = folder / "inherited" / f"until={epochs}"
+        paused, proposed = outcomes(own, "paused"), trained(own, "paused")
+        assert not outcomes(own)  # nobody is promoted
+        assert [len(each["curve"]["val_accuracy"]) for each in paused] == [epochs] * 5
+        assert [e["genotype"] for e in proposed] == [e["genotype"] for e in trained(folder)]
+        assert seeds(own, "paused") == seeds(folder)
+        lent = [{each["child"] for each in p.get("sources", ())} for p in proposed]
+        assert any(lent)
+        assert all(child < index for index, each in enumerate(lent) for child in each)
+        shares = [each["metrics"].get("inherited_share", 0) for each in paused]
+        assert [share > 0 for share in shares] == [bool(each) for each in lent]
+        row = rows[f"inherited until={epochs}"]
+        rewards = [[each["reward"] for each in study] for study in (paused, full)]
+        assert float(row["tau"]) == pytest.approx(kendalltau(*rewards).statistic)
+        assert float(row["cost_s"]) == pytest.approx(np.mean([e["cost_s"] for e in paused]))
+    without = [each["curve"]["val_accuracy"][0] for each in full]
+    begun = [each["reward"] for each in outcomes(folder / "inherited" / "until=1", "paused")]
+    assert begun[0] == without[0]  # who has nobody before it is trained as ever
+    assert begun != without
+
+    own = folder / "inherited" / "until=3"
+    ledger, whole = own / "ledger.jsonl", outcomes(own, "paused")
+    lines = ledger.read_text().splitlines(keepends=True)
+    at = [place for place, line in enumerate(lines) if '"outcome"' in line][2]
+    ledger.write_text("".join(lines[: at + 1]))
+    calibrate(monkeypatch, *asked, f"from={folder}")
+    again = outcomes(own, "paused")
+    assert [each["reward"] for each in again] == [each["reward"] for each in whole]
+    assert outcomes(folder) == full
+    assert not list((folder / "inherited").rglob("*.ckpt"))  # nobody needs them any more
+
+
+@pytest.mark.slow
+def test_a_search_with_the_option_of_inherited_weights_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranking = CheapRanking([], 1.0, 0, ("until", 1), inherits=True)
+    agreed = Agreement(0.8, 0.7, 0.9, 0.9)
+    conf = write_option(tmp_path, {"inherited until=1": (ranking, agreed)}, "inherited until=1", 9)
+    longer = [each.replace("max_epochs=1", "max_epochs=3") for each in ON_DIGITS]
+    to = tmp_path / "search"
+    given = ["searcher=calibrated", SMALL, *longer, "max_children=6", f"hydra.run.dir={to}"]
+    monkeypatch.setattr("sys.argv", ["nasrunner", "--config-dir", str(conf), *given])
+    search.main()
+    assert len(outcomes(to, "paused")) == 6
+    assert outcomes(to)  # who was promoted
+    proposed = [*trained(to, "paused"), *trained(to)]
+    sources = [source["what"] for each in proposed for source in each.get("sources", ())]
+    assert set(sources) == {"weights", "training"}
+
+
+@pytest.mark.slow
 def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -160,7 +233,8 @@ def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
         monkeypatch.chdir(tmp_path)
         calibrate(monkeypatch, "what=fidelities", *given)
         told = capsys.readouterr().err
-        assert "data=0.1 is left out: data.batch_size must be at most 114" in told
+        assert told.count("data=0.1 is left out: data.batch_size must be at most 114") == 1
+        assert not (tmp_path / "study" / "fidelities" / "data=0.1").exists()
         found = table(tmp_path / "study", "fidelities")
         assert list(found) == ["data=0.3", "width=0.25", "width=0.5", "resolution=4"]
 
@@ -171,6 +245,7 @@ def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
         ("{data: [0.1, 1]}", "data: [1]}: it is the full training, with which it would be"),
         ("{width: [2]}", "width: [2]}: fidelity: width must be a share in (0, 1], got 2"),
         ("{epoch: [2]}", "no 'epoch', did you mean 'epochs'"),
+        ("{data: [0.5, 0.01]}", "data: [0.01]}: data.batch_size must be at most 10, "),
     ],
 )
 def test_fidelities_that_cannot_be_are_refused_before_training(
@@ -194,7 +269,7 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["space=mlp"], r"what= is needed: predictors, proxies, fidelities or all"),
+        (["space=mlp"], r"what= is needed: predictors, proxies, fidelities, inherited or all"),
         (["what=proxy"], r"there is no what=proxy, "),
         (["what=proxies", "num_children=4"], r"must be a whole number >= 5: .*, got 4"),
         (["what=proxies", "num_children=many"], r"must be a whole number >= 5: .*, got many"),
@@ -206,6 +281,7 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
         (["what=proxies", "--config-dir"], r"--config-dir needs a folder"),
         (["what=proxies", "--config-dir", "not_there"], r"--config-dir: not_there is no folder"),
         (["what=proxies", "fidelities={data: 0.1}"], r"is for what=fidelities and what=all"),
+        (["what=inherited", "fidelities={data: 0.1}"], r"is for what=fidelities and what=all"),
         (["what=all", "fidelities=data"], r"data must be a list of numbers, got None"),
         (["what=all", "fidelities={data: [x]}"], r"data must be a list of numbers, got \['x'\]"),
         (["what=all", "fidelities={data: [1, 1]}"], r"must have different numbers, got \[1, 1\]"),

@@ -20,10 +20,15 @@ from nasrunner.calibrate.recommending import (
 def found(*rows: tuple[str, float, float, tuple[str, float] | None]) -> Any:
     """Rankings by name: (name, low end of its interval, its cost, what is asked)."""
     return {
-        name: (CheapRanking([], cost_s, 0, asked), Agreement(low + 0.1, low, low + 0.2, low))
+        name: (
+            CheapRanking([], cost_s, 0, asked, inherits=name.startswith("inherited")),
+            Agreement(low + 0.1, low, low + 0.2, low),
+        )
         for name, low, cost_s, asked in rows
     }
 
+
+EVOLUTION = "searcher@searcher.searcher.searcher=evolution"
 
 RANKINGS = found(
     ("synflow", 0.6, 0.1, None),
@@ -32,12 +37,15 @@ RANKINGS = found(
     ("until=9", 0.8, 9.0, ("until", 9)),
     ("data=0.3", 0.65, 4.0, ("data", 0.3)),
     ("data=0.1", 0.61, 2.0, ("data", 0.1)),
+    ("inherited until=1", 0.45, 1.1, ("until", 1)),
+    ("inherited until=3", 0.5, 3.1, ("until", 3)),
 )
 
 
 def test_the_cheapest_above_the_bound_is_recommended() -> None:
     assert cheapest(RANKINGS, 0.5, 20.0) == "synflow"
     assert cheapest(trained_alone(RANKINGS), 0.2, 20.0) == "until=1"
+    assert cheapest(trained_alone(RANKINGS), 0.4, 20.0) == "inherited until=1"
     assert cheapest(trained_alone(RANKINGS), 0.5, 20.0) == "data=0.1"
     assert cheapest(trained_alone(RANKINGS), 0.7, 20.0) == "until=9"
     assert cheapest(RANKINGS, 0.8, 20.0) is None
@@ -67,6 +75,21 @@ def test_the_option_is_a_searcher_that_nasrunner_takes(
     assert searcher["searcher"]["_target_"].endswith(".RegularizedEvolution")
     assert (searcher["rungs"], searcher["fidelity"]) == (rungs, fidelity)
     assert searcher["max_epochs"] in (27, "${oc.select:trainer.max_epochs,null}")
+
+
+def test_the_option_of_inherited_weights_has_a_searcher_of_them_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    conf = write_option(tmp_path, RANKINGS, "inherited until=1", training_s=20.0)
+    for given, inmost in (([], "RandomSearch"), ([EVOLUTION], "RegularizedEvolution")):
+        asked = ["--config-dir", str(conf), "searcher=calibrated", "trainer.max_epochs=27"]
+        monkeypatch.setattr("sys.argv", ["nasrunner", *asked, *given, "--cfg=job"])
+        search.main()
+        searcher = yaml.safe_load(capsys.readouterr().out)["searcher"]
+        assert searcher["_target_"].endswith(".Asha")
+        assert searcher["rungs"] == [1, 3]
+        assert searcher["searcher"]["_target_"].endswith(".Inheriting")
+        assert searcher["searcher"]["searcher"]["_target_"].endswith(f".{inmost}")
 
 
 def test_the_command_repeats_what_was_given(tmp_path: Path) -> None:

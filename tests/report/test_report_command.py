@@ -316,7 +316,7 @@ def test_help_names_every_key(run):
     with pytest.raises(ConfigError) as raised:
         parse(["nothing=1"])
     keys = str(raised.value).rpartition("Legal: ")[2].split(", ")
-    assert len(keys) == 13
+    assert len(keys) == 16
     for key in keys:
         assert f"{key}=" in out
 

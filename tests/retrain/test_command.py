@@ -247,3 +247,20 @@ def test_mlflow_gets_each_network_once_and_keeps_the_children(
     assert first["test_accuracy"] == pytest.approx(tested["metrics"]["test_accuracy"])
     assert len(runs("child")) == 1
     assert all("nasrunner.index" not in run for run in retrained)
+
+
+def test_the_best_by_another_reward_are_trained_in_a_folder_of_their_own(
+    retrain: Retrain, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = (f"from={study}", "top=1", "seeds=1", "mlp_classifier=false")
+    retrain(*asked, "reward=flops")
+    record = json.loads((study / "retrained-rescored" / "retrain.json").read_text())
+    assert [each["name"] for each in record["architectures"]] == ["0000"]  # of fewer units
+    assert record["architectures"][0]["reward"] < -1
+    assert record["metric"] == "test_accuracy"
+    assert not (study / "retrained").exists()
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Rewards are re-scored: −flops. The search itself was driven by val_accuracy" in told
+    with pytest.raises(SystemExit, match="2"):
+        retrain(*asked, "reward=val_loss")
+    assert "retrained-rescored" in capsys.readouterr().err

@@ -147,3 +147,12 @@ def test_what_the_space_searches_cannot_be_given_to_all(
     with pytest.raises(ConfigError, match=r"cannot change: the space searches optimizer\.lr"):
         changed(recorded.config, [override], space)
     changed(recorded.config, ["trainer.max_epochs=2"], space)
+
+
+def test_another_reward_begins_no_training_with_weights_of_the_searchs() -> None:
+    request = parse(["from=a", "reward=val_loss", "reward.mode=min"])
+    assert request.rescoring is not None
+    assert request.rescoring.reward == {"metric": "val_loss", "mode": "min"}
+    assert request.overrides == ()
+    with pytest.raises(ConfigError, match="start=child goes on with the weights of the epoch that"):
+        parse(["from=a", "reward=val_loss", "start=child"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from nasrunner.children.evaluating import mean_curves, mean_outcome
 from nasrunner.children.files import ChildFiles, RankFiles
 from nasrunner.children.fit.assembling import Plan
-from nasrunner.children.fit.latency import latency_of
+from nasrunner.children.fit.deployed import costs_of
 from nasrunner.children.fit.network_training import fitted, rewarded
 from nasrunner.children.progress.attempts import Attempt, Line, Result, attempted, curve_of
 from nasrunner.children.progress.continuing import read_progress
@@ -65,16 +65,16 @@ class TrainChild:
             for stage in stages[:-1]:
                 plan = self._plan(proposal, stage)
                 with fitted(plan, files, attempt, origin, reporting) as trained:
-                    latency = latency_of(plan, trained)
+                    costs = costs_of(plan, trained)
                 if trained.callbacks.ending.status is None:
-                    return rewarded(trained, attempt.curves, origin.lacks).beside(latency)
+                    return rewarded(trained, attempt.curves, origin.lacks).beside(costs)
                 progress = read_progress(files.last, [plan.identity], plan.config)
                 assert progress is not None, "it was paused"
                 origin = Origin(progress, lacks=origin.lacks)
             plan = self._plan(proposal, stages[-1])
             with fitted(plan, files, attempt, origin, reporting) as trained:
-                latency = latency_of(plan, trained)
-        result = rewarded(trained, attempt.curves, origin.lacks).beside(latency)
+                costs = costs_of(plan, trained)
+        result = rewarded(trained, attempt.curves, origin.lacks).beside(costs)
         return replace(result, reward=None) if proposal.kind == "supernet" else result
 
     def _plan(self, proposal: Proposal, stage: Stage) -> Plan:
@@ -116,8 +116,8 @@ class TrainingError(Exception):
 
 def _trained(plan: Plan, files: ChildFiles, attempt: Attempt) -> Result:
     with fitted(plan, files, attempt) as trained:
-        latency = latency_of(plan, trained)
-    return rewarded(trained, attempt.curves).beside(latency)
+        costs = costs_of(plan, trained)
+    return rewarded(trained, attempt.curves).beside(costs)
 
 
 def _trained_each(

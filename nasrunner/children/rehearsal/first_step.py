@@ -15,6 +15,7 @@ from torch import nn
 
 from nasrunner.children.fit.batch_norm import set_epsilon
 from nasrunner.children.fit.batches import BatchCheck
+from nasrunner.children.fit.energy import check_counts
 from nasrunner.children.fit.loading import LoadedData
 from nasrunner.children.fit.measuring import LastValidation, Measuring
 from nasrunner.children.fit.memory_format import is_channels_last
@@ -33,7 +34,7 @@ from nasrunner.children.tasks.tasks import make_task
 from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
 from nasrunner.core.errors import suggest
 from nasrunner.core.ledger.goal_settings import check_measured
-from nasrunner.core.ledger.objectives import LATENCY, REWARD, SIZES
+from nasrunner.core.ledger.objectives import DEPLOYED, ENERGY, REWARD, SIZES
 from nasrunner.core.machine.child_folder import NO_METRICS
 
 
@@ -90,6 +91,8 @@ class FirstStep:
             first=[measuring],
         )
         _without_traces(trainer, folder)
+        if ENERGY in self.objectives:
+            check_counts(trainer.strategy.root_device)
         network, _ = frozen.build(self.in_shape)
         set_epsilon(network, settings["batch_norm_epsilon"])
         lines: list[Line] = []
@@ -131,7 +134,7 @@ class FirstStep:
                 f"measured were {', '.join(sorted(measured))}"
             )
         check_measured(
-            self.objectives, {REWARD, "epochs", LATENCY, *SIZES, *measured} - {*NO_METRICS}
+            self.objectives, {REWARD, "epochs", *DEPLOYED, *SIZES, *measured} - {*NO_METRICS}
         )
         said = schedule.remark(trainer.lr_scheduler_configs[0].scheduler, self.length)
         return [] if said is None else [said]

@@ -13,8 +13,17 @@ REWARD = "reward"
 LATENCY, LATENCY_SPREAD = "latency_ms", "latency_iqr_ms"
 """Metrics that a child is measured for after its training, if the first is an objective."""
 
+ENERGY, ENERGY_SPREAD, IDLE_ENERGY = "energy_j", "energy_iqr_j", "energy_idle_j"
+"""Likewise; the last is what the idle device would have taken in the same time."""
+
+DEPLOYED = (LATENCY, ENERGY)
+"""Objectives that are measured where a child was trained, which must be quiet then."""
+
 SIZES = ("parameters", "flops")
 """Metrics that a study adds to those of a child, where they are known."""
+
+COSTS = (*SIZES, *DEPLOYED)
+"""Metrics of which less is better, whatever is learnt."""
 
 
 @dataclass(frozen=True)

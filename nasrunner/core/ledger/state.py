@@ -77,11 +77,21 @@ class StudyState:
         self.num_events = 0
 
     @classmethod
-    def of(cls, records: Sequence[Mapping[str, Any]]) -> "StudyState":
-        """The state after all lines of a ledger, which were checked."""
-        state = cls()
+    def of(
+        cls, records: Sequence[Mapping[str, Any]], instead: Mapping[int, Outcome] | None = None
+    ) -> "StudyState":
+        """The state after all lines of a ledger, which were checked.
+
+        Args:
+            records: the lines.
+            instead: outcomes that are taken in the place of recorded ones, by index.
+        """
+        state, others = cls(), instead or {}
         for record, time_s in zip(records, times(records), strict=True):
-            state.apply(read_event(record, state.in_flight), time_s)
+            event = read_event(record, state.in_flight)
+            if isinstance(event, Recorded):
+                event = Recorded(others.get(event.outcome.proposal.index, event.outcome))
+            state.apply(event, time_s)
         return state
 
     def apply(self, event: Event | None, time_s: float) -> None:

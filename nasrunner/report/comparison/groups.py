@@ -109,7 +109,7 @@ def check_comparable(studies: Sequence[RecordedStudy]) -> None:
     first = studies[0]
     for other in studies[1:]:
         for what, mine, theirs in (
-            ("rewards", _reward(first.config), _reward(other.config)),
+            ("rewards", _reward(first.scored), _reward(other.scored)),
             ("data", _data(first.config), _data(other.config)),
         ):
             if mine != theirs:
@@ -154,11 +154,19 @@ def groups(studies: Sequence[RecordedStudy], by: Grouping) -> list[Group]:
 
 
 def _reward(config: Mapping[str, Any]) -> dict[str, Any]:
-    trainer = config["trainer"]
-    if isinstance(trainer.get("reward"), str):  # a tabular benchmark: nothing else is asked
+    made_of: dict[str, Any] = {}
+    if config.get("scalarization") is not None:
+        made_of = flat({key: config.get(key) for key in ("scalarization", "objectives")})
+    return {**_measured(config), **made_of}
+
+
+def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
+    trainer, task = config["trainer"], config.get("task") or {}
+    is_table = "key_column" in trainer or isinstance(trainer.get("reward"), str)
+    if is_table:  # a tabular benchmark: nothing else is asked
         table = {f"trainer.{key}": trainer.get(key) for key in _WHAT_A_TABLE_SAYS}
-        return table | {"trainer.path": Path(str(trainer.get("path"))).name}
-    task = config.get("task") or {}
+        metric = {} if "reward" in trainer else flat({"task": {"reward": task.get("reward")}})
+        return table | {"trainer.path": Path(str(trainer.get("path"))).name} | metric
     kind = {"_target_": trainer.get("_target_")}
     if isinstance(trainer.get("proxy"), str):  # nothing is trained: the task's reward is not asked
         scored = {key: trainer.get(key) for key in ("proxy", "batch_size")}

@@ -53,7 +53,9 @@ def compare_sections(
             *top_parts(groups, chosen, within_spaces(groups, baselines)),
         ]
     tables_of_all = [searcher_table(groups), cost_table(groups), study_table(groups)]
-    text = f"{_verdict(groups, baselines)}\n\n{difference_of_spaces(_spaces_of(groups))}"
+    told = dict.fromkeys(s.about_rescored for group in groups for s in group.studies)
+    about = (*told, _verdict(groups, baselines), difference_of_spaces(_spaces_of(groups)))
+    text = "\n\n".join(filter(None, about))
     return [
         Section("Comparison", text, [_facts(groups), *plots]),
         Section("At equal budgets", _how_compared(groups, baselines), at_budgets),

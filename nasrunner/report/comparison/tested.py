@@ -28,7 +28,12 @@ _TEXT = (
 
 
 def scores_section(groups: Sequence[Group], baselines: Baselines) -> Section | None:
-    """The test scores of searches; None where no study was retrained."""
+    """The test scores of searches; None where no study was retrained, or rewards are re-scored.
+
+    What was tested was chosen by the rewards of the search.
+    """
+    if any(study.rescored is not None for group in groups for study in group.studies):
+        return None
     scores = {group.label: _by_seed(group) for group in groups}
     if not any(scores.values()):
         return None

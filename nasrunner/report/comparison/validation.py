@@ -20,10 +20,12 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
         study: whose reward and data it is.
         reward: where it is asked; a power of an accuracy has no single answer.
     """
-    config = study.config
+    config = study.scored
     trainer = config["trainer"]
     if isinstance(trainer.get("reward") or trainer.get("proxy"), str):
         return None  # of a table: whatever its column says; of proxies: no accuracy
+    if config.get("scalarization") is not None:
+        return None  # of several
     given = study.reward
     count = _num_examples(study)
     if count is None or not _is_accuracy(config.get("task") or {}, given):

@@ -7,8 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from nasrunner.core.errors import ConfigError
-from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Plot, Section
 from nasrunner.report.page.scales import log_axis
@@ -23,11 +21,9 @@ from nasrunner.report.page.style import (
     whole_numbers,
 )
 from nasrunner.report.study.evaluations import counted, evaluations
+from nasrunner.rescoring.measured import Curve, whole_curve
 
 NUM_BEST, MAX_REST = 5, 300
-
-Curve = Sequence[Mapping[str, float]]
-"""Metrics of one child, a mapping for each epoch."""
 
 _LOSSES = ("val_loss", "train_loss")
 
@@ -65,35 +61,6 @@ def curves_section(study: RecordedStudy) -> Section | None:
     return Section(
         "Learning curves", "", [Plot("curves", "Curves of the best, and the rest", caption, made)]
     )
-
-
-def read_curve(child: RecordedChild) -> Curve:
-    """A child's epochs; empty where it has none. A line that is being written is left out.
-
-    Raises:
-        ConfigError: the file is damaged.
-    """
-    try:
-        return ChildFolder(child.folder).curves()
-    except FileNotFoundError:
-        return ()
-    except ValueError as error:
-        raise ConfigError(
-            f"{error}. Without the file, the report leaves this child's curve out"
-        ) from error
-
-
-def whole_curve(study: RecordedStudy, child: RecordedChild) -> Curve:
-    """A child's epochs, and before them those of the trainings that it went on with.
-
-    Raises:
-        ConfigError: a file is damaged.
-    """
-    found: list[Mapping[str, float]] = []
-    for each in study.course(child.proposal.index):
-        done = found[-1]["epoch"] if found else -1
-        found += [line for line in read_curve(each) if line["epoch"] > done]
-    return found
 
 
 def _others(study: RecordedStudy, best: set[int]) -> list[RecordedChild]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nasrunner.core.decision import readable_count
-from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.records import MEASURED, Outcome
 from nasrunner.recorded import RecordedChild, RecordedStudy
 
@@ -101,18 +100,8 @@ def about_rewards(study: RecordedStudy) -> str:
 
 def reward_label(study: RecordedStudy) -> str:
     """What an axis of rewards is called: with the metric or the table's column they come from."""
-    goals = read_goals(study.config)
-    if goals is not None and goals.scalarization is not None:
-        return f"reward ({clipped(goals.scalarization.text, 60)})"
-    trainer, reward = study.config["trainer"], study.reward
-    column = trainer.get("reward") or trainer.get("proxy")
-    if isinstance(column, str):  # of a tabular trainer, or one of proxies
-        return f"reward ({column})"
-    if "metric" not in reward:  # an older study of a user's own task
-        return "reward"
-    sign = "−" if reward.get("mode") == "min" else ""
-    power = reward.get("power", 1)
-    return f"reward ({sign}{reward['metric']}{'' if power == 1 else f'^{power}'})"
+    text = study.reward_text
+    return f"reward ({clipped(text, 60)})" if text else "reward"
 
 
 def duration(seconds: float) -> str:

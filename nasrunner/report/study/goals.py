@@ -19,7 +19,7 @@ from nasrunner.report.study.reward_axes import MAX_VECTOR
 
 def goals_of(study: RecordedStudy) -> Goals | None:
     """Reads what a study compares its children by; None: the reward alone."""
-    return read_goals(study.config)
+    return read_goals(study.scored)
 
 
 def objectives_section(study: RecordedStudy, goals: Goals) -> Section | None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from nasrunner.core.ledger.agreement import Predictions
 from nasrunner.core.ledger.steps import steps_of
 from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
@@ -48,7 +49,14 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
         "" if times is not None else "There is no timeline of workers: no child ran in real time."
     )
     began_with = _began_with(study)
-    parts = (f"{ended} {searched}", began_with, about_rewards(study), _changed(study), missing)
+    parts = (
+        study.about_rescored,
+        f"{ended} {searched}",
+        began_with,
+        about_rewards(study),
+        _changed(study),
+        missing,
+    )
     return "\n\n".join(filter(None, parts))
 
 
@@ -125,6 +133,8 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     facts += [("estimates", told)] if (told := _beside(study.outcomes_of("estimate"))) else []
     facts += [("estimates and rewards", told)] if (told := _agreement(study)) else []
     predictions = study.state.history.predictions
+    if study.rescored is not None:  # the predictions are of the rewards of the search
+        predictions = Predictions()
     if told := about_predictions(len(predictions.pairs), predictions.correlation):
         facts.append(("predictions", told))
     facts += [("supernets", told)] if (told := _beside(study.outcomes_of("supernet"))) else []

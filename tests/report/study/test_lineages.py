@@ -14,11 +14,11 @@ from nasrunner.report.comparison.progress import progress
 from nasrunner.report.contents import contents
 from nasrunner.report.page.files import write_page
 from nasrunner.report.page.parts import Facts, Plot, Section, Table
-from nasrunner.report.study.curves import whole_curve
 from nasrunner.report.study.decisions import answers
 from nasrunner.report.study.evaluations import evaluations
 from nasrunner.report.study.failures import failures_section
 from nasrunner.report.study.timeline import timeline, timeline_section
+from nasrunner.rescoring.measured import whole_curve
 from nasrunner.searchers.sampling.random import RandomSearch
 from tests.contracts import test_kinds, test_lineages
 from tests.contracts.searchers import (

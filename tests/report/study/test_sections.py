@@ -13,7 +13,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.recorded import read_study
 from nasrunner.report.page.files import write_page
 from nasrunner.report.page.parts import Drawing
-from nasrunner.report.study.curves import curves_section, read_curve
+from nasrunner.report.study.curves import curves_section
 from nasrunner.report.study.evaluations import clipped, duration, evaluations, reward_label
 from nasrunner.report.study.failures import failures_section, reason
 from nasrunner.report.study.leaderboard import leaderboard_section
@@ -23,6 +23,7 @@ from nasrunner.report.study.reward_axes import fence
 from nasrunner.report.study.rewards import rewards_section
 from nasrunner.report.study.sections import study_sections
 from nasrunner.report.study.timeline import timeline
+from nasrunner.rescoring.measured import read_curve
 from tests.report.recordings import Recording, config, recorded
 
 RNG = np.random.default_rng(0)
