@@ -23,7 +23,7 @@ from nasrunner.compose import config as skeleton
 from nasrunner.core.machine.child_folder import CURVES, LAST, OUTCOME, ChildFolder
 from nasrunner.study.ledger import read_events
 from tests.contracts.killing import Sessions
-from tests.searchers.worlds import HURRY, OF_HYPERPARAMETERS, SEARCHERS
+from tests.searchers.worlds import HURRY, OF_HYPERPARAMETERS, SEARCHERS, STOPPING
 
 KILLS = int(os.environ.get("NASRUNNER_KILLS", "2"))
 IS_FULL = "NASRUNNER_KILLS" in os.environ
@@ -86,6 +86,11 @@ SOME = [
 ]
 NAMES = ALL if IS_FULL else SOME
 ON_WORKERS = ALL if IS_FULL else ["pbt"]
+LISTENING = (*STOPPING, "stopping_promotions")
+"""Who stops children, which the virtual cluster trains before they report."""
+
+VIRTUAL = [name for name in ALL if name not in LISTENING] if IS_FULL else ["asha_keeps_none"]
+EXECUTORS = [*((name, "serial") for name in NAMES), *((name, "simulated") for name in VIRTUAL)]
 
 CLOCKS = ("time", "monotonic_s", "cost_s")
 
@@ -116,6 +121,8 @@ def configured(name: str, executor: str) -> dict[str, Any]:
     }
     if executor == "local":
         own["executor.workers"] = 2
+    if executor == "simulated":  # one worker: who ends first among several may be another
+        own |= {"executor.workers": 1, "executor.median_s": 100.0, "executor.driver_speed": 0.0}
     for key, value in own.items():
         OmegaConf.update(config, key, value, force_add=True)
     plain = OmegaConf.to_container(config, resolve=True)
@@ -247,11 +254,11 @@ def assert_killed_in_the_middle(kills: Kills) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
 def test_a_study_killed_at_random_moments_is_the_one_that_was_not(
-    tmp_path: Path, sessions: Sessions, name: str
+    tmp_path: Path, sessions: Sessions, name: str, executor: str
 ) -> None:
-    whole, kills = whole_and_kills(tmp_path, sessions, name, "serial", 1)
+    whole, kills = whole_and_kills(tmp_path, sessions, name, executor, 1)
     number = 0
     while kills.counts.total() < KILLS:
         number += 1
