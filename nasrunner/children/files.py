@@ -17,6 +17,7 @@ from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import (
     CONFIG,
     CURVES,
+    ENDED,
     LAST,
     LOG,
     OUTCOME,
@@ -26,7 +27,7 @@ from nasrunner.core.machine.child_folder import (
 from nasrunner.core.machine.files import keep_file, replace_file, sync, sync_way_to, unfinished
 from nasrunner.core.machine.forks import end_copy
 
-_KEPT = (PROPOSAL, CONFIG, CURVES, LAST)
+_KEPT = (PROPOSAL, CONFIG, CURVES, LAST, ENDED)
 """What lasts once the outcome does, besides what is synced as it is written."""
 
 
@@ -68,14 +69,18 @@ class ChildFiles:
 
     def forget_progress(self) -> None:
         """Removes the checkpoint that training would go on from."""
-        self.last.unlink(missing_ok=True)
-        unfinished(self.last).unlink(missing_ok=True)
+        self.found.remove_progress()
+        (self.folder / ENDED).unlink(missing_ok=True)
 
     def forget_outcome(self) -> None:
         """Lets a child that has its outcome be trained anew, not gone on with."""
         if self.found.holds(OUTCOME):
             self.forget_progress()  # first: without an outcome it would be used
             (self.folder / OUTCOME).unlink(missing_ok=True)  # else it is packed
+
+    def settle(self, *, keeps_last: bool) -> None:
+        """Leaves of a child that has its outcome the checkpoint of its end, or none."""
+        self.found.settle(keeps_last=keeps_last)
 
     def copy_checkpoints(self, source: ChildFolder) -> None:
         """Copies the weights that were kept of another child, and its own ``last.ckpt`` too."""
@@ -185,6 +190,9 @@ class RankFiles(ChildFiles):
         pass
 
     def forget_outcome(self) -> None:
+        pass
+
+    def settle(self, *, keeps_last: bool) -> None:
         pass
 
     def write_proposal(self, proposal: Proposal) -> None:

@@ -12,6 +12,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from nasrunner.compose import overrides
 from nasrunner.core.annotations import AtLeast, check_values, fits, readable
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.machine.child_folder import KEEPS_LAST
 from nasrunner.study.keeping import Keeping
 from nasrunner.study.packing import Packing
 from nasrunner.study.rules import Rules
@@ -170,7 +171,9 @@ def keeping_from(config: dict[str, Any], folder: Path) -> Keeping:
     if not fits(above, _ABOVE):
         raise ConfigError(f"pack_children_above must be {readable(_ABOVE)}, got {above!r}")
     packing = None if above is None else Packing(folder, above)
-    return Keeping(folder, int(best[1]) if best else kept, packing)
+    checkpoint = config["trainer"].get("checkpoint")
+    keeps_last = None if checkpoint is None else checkpoint in KEEPS_LAST
+    return Keeping(folder, int(best[1]) if best else kept, packing, keeps_last=keeps_last)
 
 
 def check_keys(config: DictConfig) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,10 @@ Extent = tuple[int | None, tuple[tuple[str, float], ...]]
 
 MEASURED = ("completed", "paused", "stopped")
 """The statuses of proposals that were trained, or estimated, as far as was asked."""
+
+
+_COST_DIGITS = 4
+"""Of an outcome's seconds, after the point, in ledgers and in children's folders."""
 
 
 def child_folder(study_folder: Path, index: int) -> Path:
@@ -308,6 +312,10 @@ class Outcome:
         assert self.reward is not None, "it is asked of outcomes with a reward alone"
         return self.reward
 
+    def rounded(self) -> "Outcome":
+        """Returns the outcome as ``from_json`` reads it: its cost to a tenth of a millisecond."""
+        return replace(self, cost_s=round(self.cost_s, _COST_DIGITS))
+
     def to_json(self) -> dict[str, Any]:
         """Returns its fields; the proposal is represented by its index."""
         others = {
@@ -322,7 +330,7 @@ class Outcome:
             "status": self.status,
             "reward": self.reward,
             "metrics": dict(self.metrics),
-            "cost_s": round(self.cost_s, 4),
+            "cost_s": round(self.cost_s, _COST_DIGITS),
             "error": self.error,
             "reused_from": self.reused_from,
             **{name: value for name, value in others.items() if value},

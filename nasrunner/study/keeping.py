@@ -1,5 +1,6 @@
 """What stays of children that have ended, and where: whose checkpoints, and in how many files."""
 
+import functools
 import logging
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -26,12 +27,22 @@ class Keeping:
         weights: whose checkpoints stay. Of an architecture that was trained several times the
             best have those of its first training with a reward, which reports and exports name.
         packing: packs what else they have left; None: it stays where it is.
+        keeps_last: whether a child's own ``last.ckpt`` is kept once it was trained, as its trainer
+            does; None: the trainer writes none, or what it likes.
     """
 
-    def __init__(self, folder: Path, weights: Weights, packing: Packing | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        weights: Weights,
+        packing: Packing | None = None,
+        *,
+        keeps_last: bool | None = None,
+    ) -> None:
         self.folder = folder
         self.weights = weights
         self.packing = packing
+        self.keeps_last = keeps_last
         self._best: list[tuple[float, int, str]] = []
         """(-reward, index, architecture) of those whose rank keeps their checkpoints, best first"""
         self._needed: set[int] = set()
@@ -58,6 +69,15 @@ class Keeping:
             self._remove({each.proposal.index for each in outcomes if _is_trained(each)}, needs)
         if self.packing is not None:
             self.packing.resumed(each.proposal.index for each in outcomes)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Takes a child's outcome before it is recorded: its process may have been killed since.
+
+        Does what was left to that process, see ``ChildFolder.settle``.
+        """
+        if self.keeps_last is not None and outcome.status != "paused":
+            folder = ChildFolder.of(self.folder, outcome.proposal.index)
+            self._try(functools.partial(folder.settle, keeps_last=self.keeps_last))
 
     def recorded(self, outcome: Outcome, ranking: Ranking, needs: Collection[int] = ()) -> None:
         """Takes a child that has just ended; its checkpoints go, or those of one that it surpasses.

@@ -316,6 +316,7 @@ class Study:
         """Records a child that ended, and those that waited for one of the same identity."""
         proposal = outcome.proposal
         waited = self._in_flight.end(proposal)
+        self.keeping.ended(outcome)
         blueprint = None if proposal.kind == "supernet" else self.inspect(proposal.genotype)
         outcome = _with_size(outcome, blueprint)
         if self.goals is not None:
@@ -422,6 +423,7 @@ class Study:
         is_changed = self._is_changed and is_new
         if outcome.is_changed != is_changed:
             outcome = dataclasses.replace(outcome, is_changed=is_changed)
+        outcome = outcome.rounded()  # or state and searcher knew what replaying does not tell
         self._note(Recorded(outcome))
         self._trackers.recorded(outcome, blueprint)
         with self._searching.at_work():

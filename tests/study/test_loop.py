@@ -28,7 +28,7 @@ from nasrunner.core.randomness.seeds import child_seed
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
-from nasrunner.study.ledger import Ledger
+from nasrunner.study.ledger import Ledger, read_events
 from nasrunner.study.loop import Study
 from nasrunner.study.proposals.budget import MAX_KNOWN
 from nasrunner.study.rules import Rules
@@ -547,6 +547,25 @@ def test_a_child_that_ended_while_the_driver_was_dead_is_harvested(tmp_path: Pat
     assert run.executor.num_trained == 19
     assert next(event["index"] for event in events(tmp_path, "outcome")) == 1
     assert len(events(tmp_path, "outcome")) == 20
+
+
+def test_what_a_study_knows_of_an_outcome_is_what_its_ledger_says(tmp_path: Path) -> None:
+    """Seconds are recorded with fewer digits: a searcher must not learn more, once."""
+    learnt: list[Outcome] = []
+
+    class Learns(RandomSearch):
+        def learn(self, outcome: Outcome) -> None:
+            learnt.append(outcome)
+
+    class Thirds(ToyTrainer):
+        def task(self, folder: Path, seed: int, policy: Any = None) -> Any:
+            return OneByOne(lambda proposal: Outcome(proposal, "completed", 0.5, cost_s=1 / 3))
+
+    run = Run(tmp_path, searcher=Learns, trainer=Thirds(chain()))
+    run.run()
+    replayed = StudyState.of(read_events(tmp_path / "ledger.jsonl")[0])
+    assert learnt == replayed.history.outcomes == run.study.history.outcomes
+    assert replayed.history.cost_s == run.study.history.cost_s
 
 
 def test_a_stopped_study_finishes_running_children_and_goes_on_later(tmp_path: Path) -> None:

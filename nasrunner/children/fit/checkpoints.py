@@ -12,8 +12,8 @@ from nasrunner.children.fit.measuring import copied
 from nasrunner.children.fit.module import ChildModule
 from nasrunner.children.progress.attempts import Line
 from nasrunner.children.tasks.reward import Reward, diverged_loss
-from nasrunner.core.machine.child_folder import BEST, LAST
-from nasrunner.core.machine.files import replace_file
+from nasrunner.core.machine.child_folder import BEST, ENDED, KEEPS_LAST
+from nasrunner.core.machine.files import replace_file, unfinished
 
 Keep = Literal["best", "last", "all", "none"]
 
@@ -28,7 +28,8 @@ class KeepWeights(pl.Callback):
     written once: a write for every improvement would cost tiny children as much as an epoch. A
     child that counts with the reward of chance keeps none.
     ``last.ckpt`` is Lightning's own checkpoint, with the optimizer's state, so that training can go
-    on from it.
+    on from it. It is called ``ended.ckpt`` until the child has its outcome: one that is killed
+    before goes on from the ``last.ckpt`` of its last epoch but one, not from nothing.
 
     Args:
         folder: the child's folder.
@@ -39,7 +40,7 @@ class KeepWeights(pl.Callback):
     def __init__(self, folder: Path, keep: Keep, reward: Reward) -> None:
         self.folder = folder
         self.keeps_best = keep in ("best", "all")
-        self.keeps_last = keep in ("last", "all")
+        self.keeps_last = keep in KEEPS_LAST
         self.reward = reward
         self._kept: list[dict[str, Any]] = []
         """What may be wanted, best first: each came after those before it, and is worse."""
@@ -109,7 +110,10 @@ class KeepWeights(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.keeps_last:
-            trainer.save_checkpoint(self.folder / LAST)  # all ranks take part, and rank 0 writes
+            path = self.folder / ENDED
+            trainer.save_checkpoint(unfinished(path))  # all ranks take part, and rank 0 writes
+            if trainer.is_global_zero:
+                unfinished(path).replace(path)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ChildModule)

@@ -16,7 +16,7 @@ from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin, Stage, lineage, origin_of
 from nasrunner.children.recipe import Recipe
 from nasrunner.core import Hear, Outcome, Proposal
-from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
+from nasrunner.core.machine.child_folder import KEEPS_LAST, OUTCOME, ChildFolder
 from nasrunner.core.records import last_line
 
 
@@ -134,6 +134,8 @@ def _trained_each(
         outcome = files.found.outcome(plan.proposal)
         if outcome is None:
             outcome = attempted(plan.proposal, files, functools.partial(_trained, plan, files))
+        else:
+            files.settle(keeps_last=plan.config["trainer"]["checkpoint"] in KEEPS_LAST)
         spent_s += outcome.cost_s
         attempt.set_cost_s(spent_s)
         if outcome.status != "completed":

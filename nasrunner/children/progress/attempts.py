@@ -144,8 +144,8 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
         files.write_outcome(outcome)
     except OSError as failure:
         raise MachineError(f"the outcome could not be written: {failure}") from failure
-    if outcome.status != "paused" and not attempt.keeps_last:
-        files.forget_progress()
+    if outcome.status != "paused":
+        files.settle(keeps_last=attempt.keeps_last)
     return outcome
 
 

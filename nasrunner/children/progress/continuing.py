@@ -41,6 +41,7 @@ class SavedProgress:
         inherited: the metrics of what its first weights were of others.
         optimizer: the optimizer's class; empty in checkpoints of earlier versions.
         rates: the learning rates of its groups as they were configured; likewise.
+        num_validated: the targets of a validation; 0 in checkpoints of earlier versions, too.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class SavedProgress:
     inherited: Mapping[str, float] = field(default_factory=dict)
     optimizer: str = ""
     rates: Sequence[float] = ()
+    num_validated: int = 0
 
     def has_settings_of(self, config: Config) -> bool:
         """Whether it was trained with the same optimizer, schedule, data and trainer."""
@@ -166,6 +168,7 @@ class KeepProgress(pl.Callback):
         self._rates = [group["lr"] for group in trainer.optimizers[0].param_groups]
         if self.progress is not None:
             trainer.should_stop = self.progress.should_stop
+            pl_module.num_validated = self.progress.num_validated  # type: ignore[assignment]
         elif self.start is not None:
             set_random_state(self.start, trainer.strategy.root_device)
 
@@ -215,6 +218,7 @@ class KeepProgress(pl.Callback):
                 "inherited": dict(self.inherited),
                 "optimizer": class_of(trainer.optimizers[0]),
                 "rates": self._rates,
+                "num_validated": pl_module.num_validated,
             }
             _forget_next_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"])
         checkpoint[_KEY] = own

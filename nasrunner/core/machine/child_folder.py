@@ -1,5 +1,6 @@
 """The folder of a child: what its files are called, what they hold, and how they are read."""
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nasrunner.core.machine.child_packs import pack, read_packed, remove_empty
+from nasrunner.core.machine.files import unfinished
 from nasrunner.core.records import Outcome, Proposal, Report, child_folder
 
 PROPOSAL = "proposal.json"
@@ -33,6 +35,12 @@ BEST = "best.ckpt"
 
 LAST = "last.ckpt"
 """Lightning's checkpoint of the epoch that training goes on after."""
+
+ENDED = "ended.ckpt"
+"""What becomes ``last.ckpt`` once there is an outcome; until then training can go on from that."""
+
+KEEPS_LAST = ("last", "all")
+"""The values of ``trainer.checkpoint`` with which ``last.ckpt`` is kept."""
 
 TRAININGS = "trainings"
 """Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
@@ -119,6 +127,23 @@ class ChildFolder:
             OSError: it cannot be removed.
         """
         self.last.unlink(missing_ok=True)
+        unfinished(self.last).unlink(missing_ok=True)
+
+    def settle(self, *, keeps_last: bool) -> None:
+        """Leaves of a child that has its outcome the checkpoint of its end, or none.
+
+        The process that trains it does so, unless it is killed before; to repeat it does no harm.
+
+        Args:
+            keeps_last: whether the checkpoint is kept.
+
+        Raises:
+            OSError: it cannot be moved or removed.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / ENDED).replace(self.last)
+        if not keeps_last:
+            self.remove_progress()
 
     def file(self, name: str) -> Path:
         """Says where a file is written; see ``read``, which may find it in a pack."""

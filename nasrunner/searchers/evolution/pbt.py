@@ -1,7 +1,7 @@
 """Population-based training: poor members go on as changed copies of good ones."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -65,7 +65,8 @@ class PopulationBasedTraining(Searcher):
     that few workers bring a population forward together.
 
     A member whose training fails goes on as a copy as well, or begins anew where nobody can be
-    copied. What the user gives to begin with is trained to its end, and no member.
+    copied. One that is stopped from outside has ended: it is compared, and copied, as it was when
+    it paused before. What the user gives to begin with is trained to its end, and no member.
 
     Differs from the paper: hyperparameters are decisions of the space, so that a step leads to the
     neighbouring option instead of multiplying by 1.2 or 0.8; and rewards are compared after equal
@@ -189,13 +190,16 @@ class PopulationBasedTraining(Searcher):
         if outcome.status in ("failed", "invalid"):  # its reward is the rules'
             self.forget(proposal)
             return
+        before = self.members.get(number, Trainee(0, {}))
+        self._beginning.discard(number)
+        if outcome.status == "stopped":  # before it came as far as the others are compared
+            self.members[number] = replace(before, is_over=True)
+            return
         last = proposal.index if outcome.reused_from is None else outcome.reused_from
         is_over = outcome.status != "paused"
         epochs = self.max_epochs if proposal.until is None else proposal.until
-        before = self.members[number].states if number in self.members else {}
         state = Paused(last, proposal.genotype, outcome.known_reward)
-        self.members[number] = Trainee(epochs, {**before, epochs: state}, is_over)
-        self._beginning.discard(number)
+        self.members[number] = Trainee(epochs, {**before.states, epochs: state}, is_over)
         if not is_over:
             self._due.append(number)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import Outcome, Proposal, child_folder
+from nasrunner.core.machine.stop_file import StopFile
 from nasrunner.searchers.evolution.pbt import PopulationBasedTraining
 from nasrunner.spaces.language.parsing import parse_space
 from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer
-from tests.study.test_loop import Run, events, with_rules
+from tests.study.test_loop import Crash, Run, events, with_rules
 from tests.toys import ToyExecutor
 
 RATE, RULE, UNITS = "hyperparameters/optimizer.lr", "hyperparameters/a.rule", "0/affine/units"
@@ -188,9 +189,71 @@ def test_a_study_trains_each_member_to_its_end(tmp_path: Path, slots: int) -> No
     assert copied
 
 
+def sources(event: dict[str, Any]) -> list[int]:
+    return [each["child"] for each in event.get("sources", ())]
+
+
 def changed(event: dict[str, Any], proposed: list[dict[str, Any]]) -> bool:
     (source,) = event["sources"]
     return bool(proposed[source["child"]]["notes"] != event["notes"])
+
+
+def test_a_member_that_is_stopped_has_not_come_as_far_as_the_others() -> None:
+    searcher = begun([0.3, 0.5, 0.1, 0.4, 0.2])
+    going_on = [searcher.propose() for _ in range(5)]
+    searcher.observe(Outcome(going_on[1], "stopped", 0.99))
+    for place in (0, 2, 3, 4):
+        ended(searcher, going_on[place], 0.6 + place / 100)
+    copied = [searcher.propose() for _ in range(4)]
+    assert [each.continues for each in copied] == [9, 7, 8, 9]  # 5, the worst, as a copy of 9
+    for each in copied:
+        ended(searcher, each, 0.7)
+    assert searcher.propose() is None
+
+
+STOPPED = 7  # it goes on from 2 epochs to 4
+
+
+def stopped_from_outside(folder: Path) -> Run:
+    """A study of which somebody stops a member after its third epoch."""
+    study = run(folder)
+    StopFile(child_folder(folder, STOPPED)).write(3)
+    return study
+
+
+def test_a_member_that_is_stopped_from_outside_is_compared_as_it_was_before(
+    tmp_path: Path,
+) -> None:
+    stopped_from_outside(tmp_path).run()
+    outcomes = {event["index"]: event for event in events(tmp_path, "outcome")}
+    assert outcomes[STOPPED]["status"] == "stopped"
+    assert len(outcomes[STOPPED]["curve"][METRIC]) == 3
+    proposed = events(tmp_path, "proposed")
+    member = proposed[STOPPED]["notes"]["member"]
+    assert STOPPED not in [child for event in proposed for child in sources(event)]
+    assert member not in [event["notes"]["member"] for event in proposed[STOPPED + 1 :]]
+    assert sum(each["status"] == "completed" for each in outcomes.values()) == 4
+
+
+@pytest.mark.parametrize("num_events", [17, 18, 19, 25])
+def test_a_member_that_is_stopped_from_outside_is_when_its_driver_dies_too(
+    tmp_path: Path, num_events: int
+) -> None:
+    stopped_from_outside(tmp_path / "whole").run()
+    study = stopped_from_outside(tmp_path / "parts")
+    append, left = study.ledger.append, iter(range(num_events - 1))
+
+    def then_die(*arguments: Any, **more: Any) -> None:
+        append(*arguments, **more)
+        if next(left, None) is None:
+            raise Crash
+
+    study.ledger.append = then_die  # type: ignore[method-assign]
+    with pytest.raises(Crash):
+        study.run()
+    run(tmp_path / "parts").run()
+    for kind in ("proposed", "outcome"):
+        assert events(tmp_path / "parts", kind) == events(tmp_path / "whole", kind)
 
 
 @pytest.mark.parametrize(
