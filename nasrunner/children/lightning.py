@@ -218,7 +218,8 @@ class LightningTrainer:
         return epochs if isinstance(epochs, int) and epochs > 0 else None
 
     def num_at_once(self, kind: Kind) -> int:
-        return NUM_ESTIMATES_AT_ONCE if kind == "estimate" else 1
+        # One with shared weights takes as long as a validation, and is learnt before the next.
+        return NUM_ESTIMATES_AT_ONCE if kind == "estimate" and self.proxies else 1
 
     def rehearsal(self) -> "LightningRehearsal":
         return LightningRehearsal(
@@ -315,7 +316,7 @@ class LightningTask(Recipe):
         self, proposals: Sequence[Proposal], hear: Hear | None = None
     ) -> Iterator[Outcome]:
         from nasrunner.children.proxies.scoring import Scoring  # imports Lightning
-        from nasrunner.children.supernets.scoring import SharedScoring
+        from nasrunner.children.proxies.shared_scoring import SharedScoring
 
         score = Scoring(self, self.proxies)
         estimate = SharedScoring(self)

@@ -46,6 +46,7 @@ class SearchSpace(Space):
     is_transparent: ClassVar[bool] = True
 
     @classmethod
+    @functools.cache
     def is_one_operation(cls) -> bool:
         return False
 

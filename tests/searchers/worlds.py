@@ -72,10 +72,10 @@ HURRY: dict[str, dict[str, Any]] = {
         "num_trained_first": 4,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
-    "random_sharing": {"num_estimates": 6, "num_trained": 2},
+    "random_sharing": {"num_estimates": 30, "num_trained": 10},
     "spos": {
-        "num_estimates": 6,
-        "num_trained": 2,
+        "num_estimates": 30,
+        "num_trained": 10,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
     "pbt": {"max_epochs": 100, "population_size": 6},
@@ -117,7 +117,7 @@ STOPPING = ("asha_stopping", "extrapolation", "median_stopping")
 """Of these: who stops children by their curves, and leaves all else to the inner searcher."""
 
 ONE_SHOT = ("random_sharing", "spos")
-"""Of these: who begin with a supernet, and have estimates of its networks in the place of rewards."""
+"""Of these: who begin with a supernet, and have its networks estimated."""
 
 IN_PARTS = ("asha", "hyperband", "successive_halving", *STOPPING)
 """Searchers whose children are not all trained through."""

@@ -1,6 +1,6 @@
 """What Lightning is given of a child's data module."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -169,7 +169,7 @@ class LoadedData(pl.LightningDataModule):
             num_batches = whole.num_batches
         return Length.of(trainer, num_batches)
 
-    def training_batches(self, trainer: pl.Trainer) -> Iterator[Any]:
+    def training_batches(self, trainer: pl.Trainer) -> Generator[Any, None, None]:
         """Yields the training batches of an epoch, on a trainer's device, without training."""
         self.trainer = trainer
         loader = self._attached().train_dataloader()

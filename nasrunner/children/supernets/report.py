@@ -14,7 +14,7 @@ _BYTES = 4
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedOfModule:
     """What modules of one name share.
 
     Attributes:
@@ -33,7 +33,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Supernet:
+class SupernetSize:
     """What one network that holds all architectures of a space would be.
 
     Attributes:
@@ -43,7 +43,7 @@ class Supernet:
         refused: why the space has no supernet; None: it has one.
     """
 
-    shared: tuple[Shared, ...]
+    shared: tuple[SharedOfModule, ...]
     parameters: int
     cover: Cover
     refused: str | None
@@ -54,7 +54,7 @@ class Supernet:
         return self.parameters * _BYTES / 1e6
 
 
-def supernet(space: SearchSpace, in_shape: InShape, widths: Widths, most_s: float) -> Supernet:
+def supernet(space: SearchSpace, in_shape: InShape, widths: Widths, most_s: float) -> SupernetSize:
     """Finds what the networks of a space would share, without making any weights.
 
     Args:
@@ -67,7 +67,7 @@ def supernet(space: SearchSpace, in_shape: InShape, widths: Widths, most_s: floa
     found = cover(weights, 0, most_s)
     shared = tuple(sorted(_by_module(weights), key=lambda each: -each.parameters))
     total = sum(each.parameters for each in shared)
-    return Supernet(shared, total, found, _refused(space))
+    return SupernetSize(shared, total, found, _refused(space))
 
 
 def _refused(space: SearchSpace) -> str | None:
@@ -84,7 +84,7 @@ def _is_searched(value: object) -> bool:
     return is_open(value) and not (isinstance(value, OneOf) and len(value.values) == 1)
 
 
-def _by_module(weights: SharedWeights) -> Iterator[Shared]:
+def _by_module(weights: SharedWeights) -> Iterator[SharedOfModule]:
     places: defaultdict[str, int] = defaultdict(int)
     for key in weights.weights:
         places[_place(key)] += 1
@@ -92,11 +92,11 @@ def _by_module(weights: SharedWeights) -> Iterator[Shared]:
     for key, weight in weights.weights.items():
         is_sliced = weights.shapes[key] != {tuple(weight.shape)}
         is_copied = places[_place(key)] > 1
-        counts = found[weights.modules[key]]
+        counts = found[weights.operations[key]]
         counts[1 if is_sliced else 2 if is_copied else 0] += 1
         counts[3] += weight.numel()
     for module, counts in found.items():
-        yield Shared(module, *counts)
+        yield SharedOfModule(module, *counts)
 
 
 def _place(key: str) -> str:

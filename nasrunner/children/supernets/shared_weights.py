@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -20,7 +20,7 @@ from torch.nn.modules.conv import _ConvNd
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
-from nasrunner.core.space import Built, made_by, recorded
+from nasrunner.core.space import Built, Space, made_by, recorded
 from nasrunner.core.space.part import Part
 
 Widths = Literal["slices", "copies"]
@@ -49,6 +49,23 @@ class _Lent:
 
     key: str
     slices: _Slices
+
+
+class _Leaf(NamedTuple):
+    """A module in an operation's layer.
+
+    Attributes:
+        where: it stands.
+        name: of the operation.
+        module: it.
+        is_plain: whether it is called as it is, one after others if there are any; a module of its
+            own kind may use another's weights in its own way, such as those of several gates.
+    """
+
+    where: str
+    name: str
+    module: nn.Module
+    is_plain: bool
 
 
 @dataclass(frozen=True)
@@ -82,14 +99,14 @@ class SharedWeights(nn.Module):
         space: what is searched.
         in_shape: of one example.
         widths: see ``Widths``. Layers other than linear ones, convolutions and normalizations are
-            never sliced.
+            never sliced, nor are those that a module of another kind computes with in its own way.
         seed: of the first weights.
         device: where they are; ``meta``: they are only counted.
 
     Attributes:
         weights: what is shared, by where it stands.
         shapes: of each of these, the shapes that networks have taken.
-        modules: of each of these, the name of the operation that it belongs to.
+        operations: of each of these, the name of the operation that it belongs to.
         num_changes: how often a weight came to it or grew.
     """
 
@@ -110,7 +127,7 @@ class SharedWeights(nn.Module):
         self.weights = nn.ParameterDict()
         self.num_changes = 0
         self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
-        self.modules: dict[str, str] = {}
+        self.operations: dict[str, str] = {}
         self._device = torch.device(device)
         self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
@@ -139,6 +156,7 @@ class SharedWeights(nn.Module):
         seen = Counter[str]()
 
         def make(part: Part, in_shape: Any, anew: Make) -> tuple[nn.Module, Shape]:
+            assert isinstance(part, Space)
             place = _numbered(f"{part.path}:{part.name()}", seen)
             kept = self._layer_of(part, place, in_shape, anew)
             return kept.layer, kept.out_shape
@@ -164,7 +182,7 @@ class SharedWeights(nn.Module):
             found |= {before + name: self._part(each).detach() for name, each in lent.items()}
         return found
 
-    def _layer_of(self, part: Part, place: str, in_shape: Any, make: Make) -> _Layer:
+    def _layer_of(self, part: Space, place: str, in_shape: Any, make: Make) -> _Layer:
         """An operation's layer: one that is kept, or a new one that weights are lent to."""
         known_by = (place, spelt(part), hashable(in_shape))
         if (kept := self._layers.get(known_by)) is None:
@@ -183,7 +201,7 @@ class SharedWeights(nn.Module):
             yield
 
     def _lend(
-        self, layer: nn.Module, part: Part, place: str, built: Sequence[Built]
+        self, layer: nn.Module, part: Space, place: str, built: Sequence[Built]
     ) -> frozenset[str]:
         """Puts shared weights in the place of a new layer's own; returns their keys.
 
@@ -194,15 +212,16 @@ class SharedWeights(nn.Module):
             built: the operations that it was built from, and others that it has tried.
         """
         keys: dict[int, str] = {}
-        for where, name, leaf in _leaves(layer, part, place, built):
+        for where, name, leaf, is_plain in _leaves(layer, part, place, built):
             lent: dict[str, _Lent] = {}
             for each, weight in list(leaf.named_parameters(recurse=False)):
                 if (key := keys.get(id(weight))) is None:  # else it is tied to another one
                     key = f"{where}.{each}:{weight.dim()}".replace(".", ":")
-                    if self.widths == "copies" or not isinstance(leaf, _SLICED):
+                    is_sliced = is_plain and isinstance(leaf, _SLICED)
+                    if self.widths == "copies" or not is_sliced:
                         key += f"@{'x'.join(map(str, weight.shape))}"
                     keys[id(weight)] = key
-                    self.modules[key] = name
+                    self.operations[key] = name
                 slices = self._share(key, weight, leaf)
                 if slices is None:
                     setattr(leaf, each, self.weights[key])
@@ -258,7 +277,7 @@ class SharedWeights(nn.Module):
     def _apply(
         self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
     ) -> "SharedWeights":
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._layers.clear()  # they are on the device of before
         self._device = next(iter(self.weights.values())).device if self.weights else self._device
         return self
@@ -267,23 +286,23 @@ class SharedWeights(nn.Module):
         return {**self.__dict__, "_layers": {}, "_lent": WeakKeyDictionary()}
 
 
-def _leaves(
-    layer: nn.Module, part: Part, place: str, built: Sequence[Built]
-) -> Iterator[tuple[str, str, nn.Module]]:
-    """The modules of an operation's layer: where each stands, its operation's name, and it."""
-    by_layer = {id(each.layer): each.part for each in built if each.layer is not layer}
+def _leaves(layer: nn.Module, part: Space, place: str, built: Sequence[Built]) -> Iterator["_Leaf"]:
+    """The modules of an operation's layer."""
+    parts = ((each.layer, each.part) for each in built if each.layer is not layer)
+    by_layer = {id(made): inner for made, inner in parts if isinstance(inner, Space)}
     seen = Counter[str]()
 
-    def below(module: nn.Module, where: str, name: str) -> Iterator[tuple[str, str, nn.Module]]:
-        yield where, name, module
-        for at, child in module.named_children():
-            if (inner := by_layer.get(id(child))) is None:
-                yield from below(child, f"{where}.{at}", name)
-            else:
-                place_of_inner = f"{place}>{inner.path}:{inner.name()}"
-                yield from below(child, f"{_numbered(place_of_inner, seen)}/", inner.name())
+    def below(leaf: _Leaf) -> Iterator[_Leaf]:
+        yield leaf
+        is_plain = leaf.is_plain and isinstance(leaf.module, nn.Sequential)
+        for at, child in leaf.module.named_children():
+            where, name = f"{leaf.where}.{at}", leaf.name
+            if (inner := by_layer.get(id(child))) is not None:
+                numbered = _numbered(f"{place}>{inner.path}:{inner.name()}", seen)
+                where, name = f"{numbered}/", inner.name()
+            yield from below(_Leaf(where, name, child, is_plain))
 
-    yield from below(layer, f"{place}/", part.name())
+    yield from below(_Leaf(f"{place}/", part.name(), layer, is_plain=True))
 
 
 def _numbered(place: str, seen: Counter[str]) -> str:

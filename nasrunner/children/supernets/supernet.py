@@ -156,7 +156,10 @@ def covered(
 
 def _check(found: Cover, parameters: int) -> None:
     if not found.needed:
-        raise SpaceError(f"none of {found.visited:,} architectures of the space can be built")
+        raise SpaceError(
+            f"of {found.visited:,} architectures of the space {found.impossible:,} cannot be "
+            "built, and the others have no weights to share"
+        )
     if not found.is_settled:
         raise SpaceError(
             f"a supernet must hold what all networks need, and after {found.visited:,} "

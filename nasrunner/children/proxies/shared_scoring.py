@@ -1,6 +1,5 @@
 """Estimates children with the weights of a supernet, where executors have them trained."""
 
-import contextlib
 import functools
 import itertools
 from typing import Any
@@ -110,9 +109,10 @@ def normalize_anew(found: Assembled, num_batches: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # of torch: the cumulative average
     batches = found.data.training_batches(found.trainer)
-    with torch.no_grad(), contextlib.closing(batches):
+    with torch.no_grad():
         for batch in itertools.islice(batches, num_batches):
             found.module(batch[0])
+    batches.close()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
