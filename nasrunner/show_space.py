@@ -65,8 +65,12 @@ def main() -> None:
             write = found_answers if arguments.answers else found_space
             sys.stdout.write(write(arguments.found, arguments.child, trust=arguments.trust))
             return
-        config = composed(arguments.overrides, arguments.config_dir)
+        overrides, is_one_shot = _without_one_shot(arguments.overrides)
+        config = composed(overrides, arguments.config_dir)
         space = build_space(config)
+        if is_one_shot:
+            print_supernet(console, space, in_shape_of(config["data"]))
+            return
         console.print(tree(space))
         kinds = len(space.signature())
         size = readable_count(space.size())
@@ -81,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Examples:\n"
         "  nasrunner-space space=small_cnn data=mnist --samples 10\n"
+        "  nasrunner-space space=nasbench201 data=cifar10 one_shot=true\n"
         "  nasrunner-space --found outputs/<study>/<time> > my_conf/space/found.yaml\n"
         "  nasrunner --config-dir my_conf space=found data=mnist\n"
         "  nasrunner-space --found outputs/<study>/<time> --answers > mine.yaml\n"
@@ -117,6 +122,15 @@ def _at_least(least: int) -> Callable[[str], int]:
 
     number.__name__ = "int"  # what argparse calls a text that is no number
     return number
+
+
+def _without_one_shot(overrides: list[str]) -> tuple[list[str], bool]:
+    """The overrides of the configuration, and whether ``one_shot=true`` was among them."""
+    given = [each.partition("=")[2] for each in overrides if each.startswith("one_shot=")]
+    if wrong := [each for each in given if each not in ("true", "false")]:
+        raise ConfigError(f"one_shot must be true or false, got {wrong[0]!r}")
+    others = [each for each in overrides if not each.startswith("one_shot=")]
+    return others, given[-1:] == ["true"]
 
 
 def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
@@ -256,6 +270,35 @@ def print_samples(
         console.print(f"  {_PATIENCE_S:.0f} s were over: {more} builds so many")
     for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]:
         console.print(f"  {count}: {_shown(reason)}")
+
+
+def print_supernet(console: Console, space: SearchSpace, in_shape: InShape) -> None:
+    """Prints what the architectures of a space would share in one network that holds them all."""
+    from nasrunner.children.supernets.report import supernet  # imports torch
+
+    with console.status("looking at architectures"):
+        found = supernet(space, in_shape, "slices", _PATIENCE_S)
+    table = Table("module", "whole", "slices", "copies", "parameters")
+    for each in found.shared:
+        counts = (each.whole, each.sliced, each.copied, each.parameters)
+        table.add_row(_shown(each.module), *(f"{count:,}" for count in counts))
+    console.print(table)
+    cover = found.cover
+    largest = f"; the largest network visited has {cover.largest:,}" if cover.largest else ""
+    console.print(
+        f"One supernet: {found.parameters:,} parameters, {found.megabytes:,.1f} MB{largest}"
+    )
+    console.print(
+        "whole: taken as they are by each network that has them; slices: the first channels of the "
+        "largest, a kernel's centre; copies: each size has its own"
+    )
+    ended = f"the last weight that was new in number {cover.news:,}"
+    unsettled = "" if cover.is_settled else f"; {_PATIENCE_S:.0f} s were over, there may be more"
+    console.print(f"{cover.visited:,} architectures visited, {ended}{unsettled}")
+    if cover.impossible:
+        console.print(f"{cover.impossible:,} of them are impossible")
+    if found.refused is not None:
+        console.print(f"[red]refused:[/] {_shown(found.refused)}")
 
 
 def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:

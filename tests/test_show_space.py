@@ -138,3 +138,42 @@ def test_a_found_architecture_is_written_as_a_space(tmp_path: Path) -> None:
     assert "no reward\n" in found_space(folder, 2)
     with pytest.raises(ConfigError, match=r"study has no child number 4; it has 4 children"):
         found_space(folder, 4)
+
+
+def test_what_a_supernet_would_share_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "nasrunner-space",
+            "space={concat: [{affine: {units: {oneof: [2, 4]}}}, relu, {affine: {units: 10}}]}",
+            "one_shot=true",
+        ],
+    )
+    main()
+    told = capsys.readouterr().out
+    assert "One supernet: 310 parameters" in told  # 64 * 4 + 4, and 4 * 10 + 10
+    assert "the largest network visited has 310" in told
+    assert "refused" not in told
+
+
+def test_a_space_of_settings_has_no_supernet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    searched = "+space.hyperparameters={optimizer.lr: {oneof: [0.1, 0.2]}}"
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", "space=mlp", searched, "one_shot=true"])
+    main()
+    assert "refused: hyperparameters are searched (optimizer.lr)" in capsys.readouterr().out
+
+
+def test_one_shot_is_true_or_false(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", "space=mlp", "one_shot=yes"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "one_shot must be true or false, got 'yes'" in capsys.readouterr().err

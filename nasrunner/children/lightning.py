@@ -27,12 +27,18 @@ from nasrunner.core import (
     Space,
 )
 from nasrunner.core.annotations import check_values, takes_fields_of
+from nasrunner.core.decision import is_open
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.shapes import as_in_shape
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
 """The keys that say how many epochs a training has."""
+
+
+def takes_shared(proposal: Proposal) -> bool:
+    """Whether a proposal is an estimate of a network with the weights of a supernet."""
+    return proposal.kind == "estimate" and bool(proposal.sources)
 
 
 class LightningTrainer:
@@ -115,6 +121,9 @@ class LightningTrainer:
         return self.proxies
 
     def check(self, proposal: Proposal) -> None:
+        if proposal.kind == "supernet" or takes_shared(proposal):
+            self._check_shared(proposal)
+            return
         is_estimate = proposal.kind == "estimate"
         if proposal.kind != "train" and not (is_estimate and self.proxies):
             legal = "train, or estimate with trainer.proxies=[synflow]" if is_estimate else "train"
@@ -153,6 +162,30 @@ class LightningTrainer:
         if proposal.fidelity and proposal.fidelity not in self._fidelities:
             self._fidelities.append(proposal.fidelity)
 
+    def _check_shared(self, proposal: Proposal) -> None:
+        """Refuses a supernet, or an estimate with its weights, that cannot be made."""
+        searched = [key for key, value in self.space.hyperparameters if is_open(value)]
+        if searched:
+            raise ConfigError(
+                f"space.hyperparameters: {', '.join(searched)} are searched, and a supernet is "
+                "trained with one value of each; legal: values in their place"
+            )
+        if not self.evaluation.is_single:
+            raise ConfigError(
+                "evaluation: a supernet is trained once, and so are its weights' estimates; legal: "
+                "repeats=1 folds=null"
+            )
+        if self.config["trainer"]["checkpoint"] in ("none", "last"):
+            raise ConfigError(
+                f"trainer.checkpoint={self.config['trainer']['checkpoint']} keeps no weights of a "
+                "supernet to estimate with; legal: best or all"
+            )
+        if (devices := self.config["trainer"].get("devices")) not in (None, 1, "1", "auto"):
+            raise ConfigError(
+                f"trainer.devices={devices}: a supernet is trained on one device; legal: 1"
+            )
+        check_fidelity(self.config, proposal.fidelity, (), self.space)
+
     @property
     def rewarded(self) -> Mapping[str, str]:
         given = self.config["task"].get("reward")
@@ -185,7 +218,8 @@ class LightningTrainer:
         return epochs if isinstance(epochs, int) and epochs > 0 else None
 
     def num_at_once(self, kind: Kind) -> int:
-        return NUM_ESTIMATES_AT_ONCE if kind == "estimate" else 1
+        # One with shared weights takes as long as a validation, and is learnt before the next.
+        return NUM_ESTIMATES_AT_ONCE if kind == "estimate" and self.proxies else 1
 
     def rehearsal(self) -> "LightningRehearsal":
         return LightningRehearsal(
@@ -209,6 +243,7 @@ class LightningTrainer:
             seed,
             self.evaluation,
             self.objectives,
+            policy,
             proxies=self.proxies,
         )
 
@@ -281,11 +316,17 @@ class LightningTask(Recipe):
         self, proposals: Sequence[Proposal], hear: Hear | None = None
     ) -> Iterator[Outcome]:
         from nasrunner.children.proxies.scoring import Scoring  # imports Lightning
+        from nasrunner.children.proxies.shared_scoring import SharedScoring
 
         score = Scoring(self, self.proxies)
+        estimate = SharedScoring(self)
         for proposal in proposals:
-            is_estimate = proposal.kind == "estimate"
-            yield score(proposal) if is_estimate else self._train(proposal, hear)
+            if takes_shared(proposal):
+                yield estimate(proposal)
+            elif proposal.kind == "estimate":
+                yield score(proposal)
+            else:
+                yield self._train(proposal, hear)
 
     def _train(self, proposal: Proposal, hear: Hear | None) -> Outcome:
         from nasrunner.children.fit.training import TrainChild

@@ -45,6 +45,11 @@ class SearchSpace(Space):
 
     is_transparent: ClassVar[bool] = True
 
+    @classmethod
+    @functools.cache
+    def is_one_operation(cls) -> bool:
+        return False
+
     def resolve(self, ask: Choose, at: Address) -> "SearchSpace":
         place = at / "hyperparameters"
         settings = tuple(

@@ -99,6 +99,7 @@ def test_predictors_and_proxies_are_measured_on_one_sample(
         assert float(scored[name]["tau"]) == pytest.approx(float(found[name]["tau"]))
 
 
+@pytest.mark.slow
 def test_a_sample_that_was_broken_off_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
@@ -307,6 +308,7 @@ def test_a_space_without_a_ranking_is_refused_before_training(
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_a_space_of_ones_own_is_found_in_a_configuration_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

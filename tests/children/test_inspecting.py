@@ -57,6 +57,7 @@ def test_a_module_that_ends_its_process_is_a_network_that_cannot_be_built(how, r
     assert (size.parameters, size.trained, size.flops) == (13, 8, 12)
 
 
+@pytest.mark.slow
 def test_the_rehearsal_finds_the_networks_that_do_not_end_it():
     found = sampled(space({"oneof": ["exit", "no"]}), *SHAPE)
     assert [frozen.network.text() for frozen in found.networks] == [

@@ -159,6 +159,7 @@ def is_tabular(config: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
+@pytest.mark.slow
 def test_every_study_of_a_sweep_composes_and_is_built(
     sweep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

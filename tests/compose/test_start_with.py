@@ -91,6 +91,7 @@ def events(folder: Path, kind: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in e.items() if k not in ("time", "monotonic_s")} for e in found]
 
 
+@pytest.mark.slow
 def test_a_search_begins_with_a_study_and_with_what_a_person_believes_in(
     earlier: Path,
     tmp_path: Path,
@@ -200,6 +201,7 @@ def test_rewards_of_another_unit_are_refused(
         start(str(earlier), *overrides)
 
 
+@pytest.mark.slow
 def test_scores_are_no_rewards_of_trainings_and_proxies_have_units_of_their_own(
     earlier: Path, tmp_path: Path
 ) -> None:

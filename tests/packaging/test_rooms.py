@@ -13,6 +13,7 @@ OPTIONS = sorted((ROOT / "conf" / "searcher").glob("*.yaml"))
 OF_SEVERAL_METHODS = {
     **dict.fromkeys(("tpe", "gp", "cmaes", "nsga2", "motpe"), "optuna"),
     **dict.fromkeys(("reinforce", "ppo"), "policy_gradient"),
+    **dict.fromkeys(("spos", "random_sharing"), "single_path"),
 }
 """Options of a searcher -> the file that holds them and others."""
 

@@ -11,6 +11,7 @@ from nasrunner.core import Genotype, KnownOutcome, Proposal, SearchSpace
 from nasrunner.core.order import Place, key_of, rollout
 from tests.searchers.test_schedules import growing
 from tests.searchers.worlds import (
+    ONE_SHOT,
     SEARCHERS,
     WRAPPERS,
     Loop,
@@ -44,7 +45,7 @@ IGNORE = {
 """Searchers that learn nothing from earlier studies, and a word of the reason they give."""
 
 every_searcher = pytest.mark.parametrize("name", SEARCHERS)
-every_learner = pytest.mark.parametrize("name", sorted({*SEARCHERS} - {*IGNORE}))
+every_learner = pytest.mark.parametrize("name", sorted({*SEARCHERS} - {*IGNORE, *ONE_SHOT}))
 steps = st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([False, False, True]))
 
 

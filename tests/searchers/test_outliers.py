@@ -13,6 +13,7 @@ from nasrunner.core import Outcome, Proposal, Searcher
 from nasrunner.searchers.outliers import ToldRewards, without_outliers
 from nasrunner.searchers.surrogates.ngrams import basic_modules
 from tests.searchers.worlds import (
+    ONE_SHOT,
     SEARCHERS,
     STOPPING,
     Loop,
@@ -163,7 +164,9 @@ def test_any_finite_rewards_are_learnt_from_and_replayed(name: str, kind: str) -
     assert run(resumed, 6, EXTREME[kind]) == proposals[10:]
 
 
-@pytest.mark.parametrize("name", sorted({*SEARCHERS} - {"random", "exhaustive", *STOPPING}))
+@pytest.mark.parametrize(
+    "name", sorted({*SEARCHERS} - {"random", "exhaustive", *ONE_SHOT, *STOPPING})
+)
 @pytest.mark.parametrize("value", marked([-7909.0, 1e30, -1e308], (-1e308,)))
 def test_what_others_are_worth_still_decides_after_one_extreme_reward(
     name: str, value: float

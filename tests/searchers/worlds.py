@@ -72,6 +72,12 @@ HURRY: dict[str, dict[str, Any]] = {
         "num_trained_first": 4,
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
+    "random_sharing": {"num_estimates": 30, "num_trained": 10},
+    "spos": {
+        "num_estimates": 30,
+        "num_trained": 10,
+        "searcher": {"population_size": 5, "tournament_size": 2},
+    },
     "pbt": {"max_epochs": 100, "population_size": 6},
     "asha": {"max_epochs": 9, "num_brackets": 2},
     "asha_stopping": {"max_epochs": 9, **OF_ACCURACY},
@@ -93,6 +99,8 @@ WRAPPERS = (
     "inheriting",
     "median_stopping",
     "predicted",
+    "random_sharing",
+    "spos",
     "successive_halving",
 )
 """Searchers around another one, which counts its own proposals."""
@@ -107,6 +115,9 @@ INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES)]
 
 STOPPING = ("asha_stopping", "extrapolation", "median_stopping")
 """Of these: who stops children by their curves, and leaves all else to the inner searcher."""
+
+ONE_SHOT = ("random_sharing", "spos")
+"""Of these: who begin with a supernet, and have its networks estimated."""
 
 IN_PARTS = ("asha", "hyperband", "successive_halving", *STOPPING)
 """Searchers whose children are not all trained through."""

@@ -1,12 +1,13 @@
 """What Lightning is given of a child's data module."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from nasrunner.children.fit.batches import batches_of
 from nasrunner.children.settings.arguments import is_fast
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.searched import Config, Construct
@@ -167,6 +168,13 @@ class LoadedData(pl.LightningDataModule):
             (whole,) = fit_loop._combined_loader.flattened
             num_batches = whole.num_batches
         return Length.of(trainer, num_batches)
+
+    def training_batches(self, trainer: pl.Trainer) -> Generator[Any, None, None]:
+        """Yields the training batches of an epoch, on a trainer's device, without training."""
+        self.trainer = trainer
+        loader = self._attached().train_dataloader()
+        with batches_of(loader) as batches:
+            yield from Epoch(batches, self._moves())
 
     def train_dataloader(self) -> Any:
         loader = self._attached().train_dataloader()

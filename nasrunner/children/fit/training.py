@@ -3,7 +3,7 @@
 import functools
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nasrunner.children.evaluating import mean_curves, mean_outcome
 from nasrunner.children.files import ChildFiles, RankFiles
@@ -74,7 +74,8 @@ class TrainChild:
             plan = self._plan(proposal, stages[-1])
             with fitted(plan, files, attempt, origin, reporting) as trained:
                 costs = costs_of(plan, trained)
-        return rewarded(trained, attempt.curves, origin.lacks).beside(costs)
+        result = rewarded(trained, attempt.curves, origin.lacks).beside(costs)
+        return replace(result, reward=None) if proposal.kind == "supernet" else result
 
     def _plan(self, proposal: Proposal, stage: Stage) -> Plan:
         is_own = stage.proposal is proposal

@@ -144,7 +144,7 @@ class Lent:
     def by(cls, child: int, recipe: Recipe, config: Config) -> "Lent | None":
         """Reads a child's; None: they are gone, or cannot be read, as a warning says."""
         folder = ChildFolder.of(recipe.folder, child)
-        weights = _weights(folder, config)
+        weights = trained_weights(folder, config)
         if weights is None:
             warnings.warn(f"the weights of child {child} are gone: none are borrowed", stacklevel=2)
             return None
@@ -173,8 +173,15 @@ _MORPHISM = 1
 """The stream of random numbers that morphisms draw from."""
 
 
-def _weights(folder: ChildFolder, config: Config) -> Mapping[str, torch.Tensor] | None:
-    """The weights a child's reward is of, or else those of its end; None: they are gone."""
+def trained_weights(folder: ChildFolder, config: Config) -> Mapping[str, torch.Tensor] | None:
+    """The weights a child's reward is of, or else those of its end; None: they are gone.
+
+    A warning says what cannot be read.
+
+    Args:
+        folder: the child's.
+        config: its configuration, whose packages a checkpoint may hold objects of.
+    """
     for path in (folder.best, folder.last):
         if not path.exists():
             continue

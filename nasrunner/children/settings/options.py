@@ -25,6 +25,10 @@ class ChildOptions:
             a step; False: all together do.
         scale_learning_rate: with the examples of a step over ``data.batch_size``: ``none``,
             ``linear`` or ``sqrt``; see ``scaled``.
+        shared_widths: what layers of several sizes in one place of a space have in a supernet: the
+            first channels of the largest (``slices``), or weights of their own (``copies``).
+        shared_batch_norm: batches of training examples that the statistics of batch normalization
+            are taken from where a network is estimated with shared weights.
         batch_norm_epsilon: of every batch normalization of a network; None: what the space says.
     """
 
@@ -36,4 +40,6 @@ class ChildOptions:
     checkpoint_every_s: Annotated[float, AtLeast(0)] | None
     batch_size_per_device: bool
     scale_learning_rate: Literal["none", "linear", "sqrt"]
+    shared_widths: Literal["slices", "copies"]
+    shared_batch_norm: Annotated[int, AtLeast(1)]
     batch_norm_epsilon: Annotated[float, Above(0)] | None

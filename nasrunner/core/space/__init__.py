@@ -14,7 +14,7 @@ from nasrunner.core.space.asking import (
     questions_of_value,
     questions_opened,
 )
-from nasrunner.core.space.built import Built, recorded
+from nasrunner.core.space.built import Built, made_by, recorded
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -36,6 +36,7 @@ __all__ = [
     "is_module_type",
     "is_modules_type",
     "living",
+    "made_by",
     "most_modules_of_value",
     "narrowed",
     "overrides_alone",

@@ -1,6 +1,6 @@
-"""Records what modules of a frozen space are built as, for who looks for them in a network."""
+"""What modules of a frozen space are built as: records of it, and who else may build them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,6 +30,12 @@ class Built:
     layer: "nn.Module"
 
 
+Make = Callable[["Part", Any, Callable[[], tuple["nn.Module", Shape]]], tuple["nn.Module", Shape]]
+"""Returns the layer of an operation, for inputs of a shape, and the shape that comes out.
+
+The third argument makes it anew.
+"""
+
 _record: ContextVar[list[Built] | None] = ContextVar("_record", default=None)
 
 
@@ -42,6 +48,41 @@ def recorded() -> Iterator[list[Built]]:
         yield found
     finally:
         _record.reset(token)
+
+
+_make: ContextVar[Make | None] = ContextVar("_make", default=None)
+
+
+@contextmanager
+def made_by(make: Make) -> Iterator[None]:
+    """Has every operation that is built in the block made by somebody else.
+
+    What an operation builds for itself is a part of it, and made as ever.
+    """
+    token = _make.set(make)
+    try:
+        yield
+    finally:
+        _make.reset(token)
+
+
+def made(
+    part: "Part", in_shape: Any, make: Callable[[], tuple["nn.Module", Shape]]
+) -> tuple["nn.Module", Shape]:
+    """Returns an operation's layer, from whoever makes them.
+
+    Args:
+        part: it.
+        in_shape: of one example.
+        make: makes it anew.
+    """
+    if (of_others := _make.get()) is None:
+        return make()
+    token = _make.set(None)
+    try:
+        return of_others(part, in_shape, make)
+    finally:
+        _make.reset(token)
 
 
 def note(part: "Part", in_shape: InShape, out_shape: Shape, layer: Any) -> None:

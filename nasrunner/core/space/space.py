@@ -25,7 +25,7 @@ from nasrunner.core.questions import Question, writing
 from nasrunner.core.shapes import InShape, Shape, shown_inputs
 from nasrunner.core.space.arguments import argument_names, argument_types, content_field
 from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
-from nasrunner.core.space.built import note
+from nasrunner.core.space.built import made, note
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning
 from nasrunner.core.space.part import Part, enter, holds_parts
@@ -185,9 +185,10 @@ class Space(Part):
                     f"got {value!r}"
                 )
         try:
-            layer, out_shape = self.make(in_shape)
-            if self.is_one_operation():
-                note(self, in_shape, out_shape, layer)
+            if not self.is_one_operation():
+                return self.make(in_shape)
+            layer, out_shape = made(self, in_shape, functools.partial(self.make, in_shape))
+            note(self, in_shape, out_shape, layer)
             return layer, out_shape
         except SpaceError:
             raise

@@ -20,7 +20,7 @@ def check_example(example: Proposal, trainer: ChildTrainer, searcher: str) -> No
     if example.is_prediction:
         return
     trainer.check(example)
-    if not example.until and not example.fidelity:
+    if example.kind == "supernet" or (not example.until and not example.fidelity):
         return
     asked = f"until={example.until}" if example.until else f"fidelity={dict(example.fidelity)}"
     least, most = trainer.most_epochs(example), trainer.most_epochs(Proposal(0, {}))
@@ -72,8 +72,10 @@ def _why_not(source: Source, proposal: Proposal, state: StudyState) -> str | Non
     outcome = state.outcomes[source.child]
     if outcome.reused_from is not None:
         return f"which was not trained but repeats child {outcome.reused_from}; legal is that one"
-    if outcome.proposal.kind != "train" or outcome.status not in MEASURED:
-        what = "no child" if outcome.proposal.kind != "train" else outcome.status
+    shares = outcome.proposal.kind == "supernet" and proposal.kind == "estimate"
+    is_source = outcome.proposal.kind == "train" or (shares and source.what == "weights")
+    if not is_source or outcome.status not in MEASURED:
+        what = outcome.status if is_source else "no child"
         return f"which is {what}; legal are children that were completed, paused or stopped"
     epochs = state.num_epochs.get(source.child, 0)
     if source.what == "training" and proposal.until is not None and proposal.until <= epochs:

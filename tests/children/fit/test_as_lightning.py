@@ -224,6 +224,7 @@ def _with(numbers, warm_up):
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.slow
 def test_a_users_loader_is_lightnings_to_use(tmp_path, changes):
     compare(tmp_path, data={**WORKERS, **changes})
 

@@ -153,6 +153,7 @@ def test_two_ranks_divide_batches_of_two_inputs(command: Command, data: str) -> 
     assert record["status"] == "completed", record["error"]
 
 
+@pytest.mark.slow
 def test_what_is_found_is_retrained_but_not_exported(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,7 @@ def test_children_begin_with_weights_that_are_there(tmp_path, searcher, keep):
 
 
 @pytest.mark.parametrize("searcher", [inheriting, morphing, climbing])
+@pytest.mark.slow
 def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, searcher):
     run(tmp_path / "whole", serial(), searcher)
     for survives in (4, 8, 6):

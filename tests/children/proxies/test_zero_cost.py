@@ -383,6 +383,7 @@ TRAINERS = {
 
 @pytest.mark.parametrize("name", TRAINERS)
 @pytest.mark.parametrize("searcher", [RandomSearch, filtered])
+@pytest.mark.slow
 def test_a_killed_study_goes_on_as_if_nothing_had_happened(tmp_path, name, searcher):
     if (name, searcher) == ("lightning", RandomSearch):
         pytest.skip("nothing is scored in it")

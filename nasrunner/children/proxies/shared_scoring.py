@@ -1,0 +1,118 @@
+"""Estimates children with the weights of a supernet, where executors have them trained."""
+
+import functools
+import itertools
+from typing import Any
+
+import torch
+
+from nasrunner.children.files import ChildFiles
+from nasrunner.children.fit.assembling import Assembled, Plan, assembled
+from nasrunner.children.fit.batch_norm import batch_norms
+from nasrunner.children.progress.attempts import Attempt, Result, attempted
+from nasrunner.children.progress.borrowing import trained_weights
+from nasrunner.children.progress.ending import Reporting
+from nasrunner.children.progress.lineage import Origin, lineage
+from nasrunner.children.recipe import Recipe
+from nasrunner.children.settings.resolution import at_resolution
+from nasrunner.children.supernets.shared_weights import SharedWeights
+from nasrunner.core import Outcome, Proposal
+from nasrunner.core.machine.child_folder import ChildFolder
+
+_SHARED = "shared.weights."
+"""What the names of the shared weights begin with in a supernet."""
+
+_QUIET = {"checkpoint": "none", "checkpoint_every_s": None}
+
+
+class SharedScoring:
+    """Validates networks with shared weights, one after the other; these are read once.
+
+    The statistics of batch normalization are those of the network itself: taken anew from batches
+    of training examples before it is validated, ``trainer.shared_batch_norm`` of them (Guo et al.
+    2019, arXiv:1904.00420, section 3.4).
+
+    Args:
+        recipe: how the study's children are made.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self._read: tuple[int, SharedWeights] | None = None
+
+    def __call__(self, proposal: Proposal) -> Outcome:
+        """The outcome of an estimate, which stands in its folder."""
+        files = ChildFiles(ChildFolder.of(self.recipe.folder, proposal.index).path)
+        files.forget_outcome()
+        return attempted(proposal, files, functools.partial(self._estimate, proposal, files))
+
+    def _estimate(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
+        files.write_proposal(proposal)
+        stage = lineage(self.recipe, proposal)[-1]
+        config = {**stage.config, "trainer": {**stage.config["trainer"], **_QUIET}}
+        # All with one seed: the batches that statistics are taken from are the same.
+        plan = Plan(self.recipe, proposal, stage.frozen, config, self.recipe.seed)
+        with files.log():
+            weights = self._weights(proposal.sources[0].child, config)
+            values = weights.values(proposal.genotype)
+            reporting = Reporting(proposal.index, None)
+            found = assembled(plan, files, attempt, Origin(), reporting)
+            try:
+                return self._validated(found, values, config["trainer"]["shared_batch_norm"])
+            finally:
+                found.data.data.trainer = None  # it outlives this estimate
+
+    def _validated(
+        self, found: Assembled, values: dict[str, torch.Tensor], num_batches: int
+    ) -> Result:
+        given = found.module.network.load_state_dict(values, strict=False)
+        assert not given.unexpected_keys, "it has the weights of its own network"
+        normalize_anew(found, num_batches)
+        found.trainer.validate(found.module, datamodule=found.data, verbose=False)
+        measured = found.trainer.callback_metrics.items()
+        metrics = {name: float(value) for name, value in measured if name.startswith("val_")}
+        return Result(found.task.reward([{"epoch": 0.0, **metrics}]), metrics)
+
+    def _weights(self, child: int, config: dict[str, Any]) -> SharedWeights:
+        if self._read is None or self._read[0] != child:
+            self._read = child, self._read_weights(child, config)
+        return self._read[1]
+
+    def _read_weights(self, child: int, config: dict[str, Any]) -> SharedWeights:
+        stored = trained_weights(ChildFolder.of(self.recipe.folder, child), config)
+        if stored is None:
+            raise ValueError(f"the supernet's weights are gone: child {child} holds none")
+        in_shape = at_resolution(self.recipe.in_shape, config["data"])
+        widths = config["trainer"]["shared_widths"]
+        weights = SharedWeights(self.recipe.space, in_shape, widths=widths)
+        named = ((n.removeprefix(_SHARED), v) for n, v in stored.items() if n.startswith(_SHARED))
+        weights.restore(dict(named))
+        return weights
+
+
+def normalize_anew(found: Assembled, num_batches: int) -> None:
+    """Takes a network's statistics of batch normalization from batches of training examples.
+
+    Each counts alike: they are the mean over the batches.
+
+    Args:
+        found: the network, and its data.
+        num_batches: of the first training epoch.
+    """
+    norms = list(batch_norms(found.module.network))
+    if not norms:
+        return
+    device = found.trainer.strategy.root_device
+    network = found.module.to(device).network.train()
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # of torch: the cumulative average
+    batches = found.data.training_batches(found.trainer)
+    with torch.no_grad():
+        for batch in itertools.islice(batches, num_batches):
+            found.module(batch[0])
+    batches.close()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()

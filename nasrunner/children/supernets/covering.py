@@ -1,0 +1,109 @@
+"""Visits the architectures of a space until the weights that they share have stopped to grow."""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nasrunner.children.supernets.shared_weights import SharedWeights
+from nasrunner.core import Genotype, SearchSpace, SpaceError
+from nasrunner.core.decision import Decision
+
+_QUIET = 200
+"""After so many random architectures in a row that need nothing new no other is visited."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """Which architectures were visited.
+
+    Attributes:
+        visited: how many.
+        impossible: how many of these cannot be built.
+        news: the last one that needed a further or a larger weight, counted from 1; 0: none did.
+        is_settled: whether so many came after it that no other is expected to.
+        largest: parameters of the largest network among them.
+        needed: those that needed a further or a larger weight, in order.
+    """
+
+    visited: int
+    impossible: int
+    news: int
+    is_settled: bool
+    largest: int
+    needed: tuple[Genotype, ...]
+
+
+def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
+    """Makes the shared weights that the networks of a space need, as large as these need them.
+
+    Each option of each decision is tried beside the largest numbers; then random architectures
+    are, until 200 in a row need nothing new.
+
+    Args:
+        weights: grow.
+        seed: of what is drawn.
+        most_s: seconds after which no further architecture is visited.
+    """
+    ends = time.monotonic() + most_s
+    rng = np.random.default_rng(seed)
+    visited = impossible = news = quiet = largest = 0
+    needed: list[Genotype] = []
+    for genotype, is_random in _visits(weights.space, rng):
+        if quiet >= _QUIET or time.monotonic() > ends:
+            break
+        before = weights.num_changes
+        visited += 1
+        try:
+            weights.network(genotype)
+            largest = max(largest, sum(each.numel() for each in weights.values(genotype).values()))
+        except SpaceError:
+            impossible += 1
+        if weights.num_changes > before:
+            news, quiet = visited, 0
+            needed.append(genotype)
+        elif is_random:
+            quiet += 1
+    return Cover(visited, impossible, news, quiet >= _QUIET, largest, tuple(needed))
+
+
+def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:
+    """Architectures, and whether they are random ones."""
+    for genotype in _with_every_option(space, rng):
+        yield genotype, False
+    while True:
+        yield space.walk(lambda decision: int(rng.integers(len(decision.options)))), True
+
+
+def _with_every_option(space: SearchSpace, rng: np.random.Generator) -> Iterator[Genotype]:
+    """Architectures in which each option of each decision occurs, beside the largest numbers."""
+    tried: set[tuple[str, int]] = set()
+    waiting: deque[Genotype] = deque([{}])
+    while waiting:
+        given = waiting.popleft()
+        asked: list[Decision] = []
+
+        def choose(decision: Decision) -> int:
+            asked.append(decision)  # noqa: B023 - called here
+            answer = given.get(decision.path)  # noqa: B023
+            return _largest(decision, rng) if answer is None else answer
+
+        genotype = space.walk(choose)
+        yield genotype
+        before: Genotype = {}
+        for decision in asked:
+            tried.add((decision.path, genotype[decision.path]))
+            for option in range(len(decision.options)):
+                if (decision.path, option) not in tried:
+                    tried.add((decision.path, option))
+                    waiting.append({**before, decision.path: option})
+            before[decision.path] = genotype[decision.path]
+
+
+def _largest(decision: Decision, rng: np.random.Generator) -> int:
+    options = decision.options
+    if decision.is_ordered:
+        return options.index(max(options))
+    return int(rng.integers(len(options)))

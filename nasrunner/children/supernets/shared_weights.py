@@ -1,0 +1,321 @@
+"""The weights that all architectures of a space share, and networks that take theirs from them.
+
+Pham et al. 2018, arXiv:1802.03268 (ENAS), section 2. Slices of the largest layer: Yu et al. 2019,
+arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all), section 3.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
+from nasrunner.core.network.graph import spelt
+from nasrunner.core.shapes import hashable
+from nasrunner.core.space import Built, Space, made_by, recorded
+from nasrunner.core.space.part import Part
+
+Widths = Literal["slices", "copies"]
+"""What layers of several sizes that stand in one place of a space have.
+
+* ``slices``: the first channels of the largest, and of its kernels the centre.
+* ``copies``: each size weights of its own.
+"""
+
+_SLICED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
+
+Make = Callable[[], tuple[nn.Module, Shape]]
+"""Makes a layer anew, and says which shape comes out of it."""
+
+_Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class _Lent:
+    """A weight of a layer that is a part of a shared one.
+
+    Attributes:
+        key: the shared one's.
+        slices: which part.
+    """
+
+    key: str
+    slices: _Slices
+
+
+class _Leaf(NamedTuple):
+    """A module in an operation's layer.
+
+    Attributes:
+        where: it stands.
+        name: of the operation.
+        module: it.
+        is_plain: whether it is called as it is, one after others if there are any; a module of its
+            own kind may use another's weights in its own way, such as those of several gates.
+    """
+
+    where: str
+    name: str
+    module: nn.Module
+    is_plain: bool
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """An operation's layer that is kept.
+
+    Attributes:
+        layer: it.
+        out_shape: what comes out of it, of one example.
+        keys: of all weights in it.
+    """
+
+    layer: nn.Module
+    out_shape: Shape
+    keys: frozenset[str]
+
+
+class SharedWeights(nn.Module):
+    """Holds the weights of all networks of a space, each once, and lends them to any of these.
+
+    A weight is known by where its operation stands in the open space, by how many of the same place
+    stand before it in the network, and by its name there. A network has the layers that
+    the child of its architecture has, so that it computes the same; its batch normalization uses
+    the statistics of the batch alone, also in evaluation, since those of other architectures mean
+    nothing to it.
+
+    First weights depend on ``seed`` and on where they stand, not on which network asks first, but
+    for slices of a layer that was not the largest when it was first asked for: it grows.
+
+    Args:
+        space: what is searched.
+        in_shape: of one example.
+        widths: see ``Widths``. Layers other than linear ones, convolutions and normalizations are
+            never sliced, nor are those that a module of another kind computes with in its own way.
+        seed: of the first weights.
+        device: where they are; ``meta``: they are only counted.
+
+    Attributes:
+        weights: what is shared, by where it stands.
+        shapes: of each of these, the shapes that networks have taken.
+        operations: of each of these, the name of the operation that it belongs to.
+        num_changes: how often a weight came to it or grew.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        in_shape: InShape,
+        *,
+        widths: Widths = "slices",
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        super().__init__()
+        self.space = space
+        self.in_shape = in_shape
+        self.widths = widths
+        self.seed = seed
+        self.weights = nn.ParameterDict()
+        self.num_changes = 0
+        self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
+        self.operations: dict[str, str] = {}
+        self._device = torch.device(device)
+        self._is_closed = False
+        self._layers: dict[Hashable, _Layer] = {}
+        self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
+
+    def close(self) -> None:
+        """Refuses architectures that need further or larger weights, from now on."""
+        self._is_closed = True
+
+    def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Takes trained weights by their keys; architectures that need others are refused."""
+        for key, value in weights.items():
+            self.weights[key] = nn.Parameter(value)
+        self._layers.clear()
+        self.close()
+
+    def network(self, genotype: Genotype) -> nn.Module:
+        """Returns the network of an architecture, whose weights are the shared ones.
+
+        Its gradients are theirs. Layers are kept and used again, so that a network is right until
+        a weight of it grows, see ``num_changes``.
+
+        Raises:
+            SpaceError: the architecture is impossible, or needs more than there is.
+        """
+        seen = Counter[str]()
+
+        def make(part: Part, in_shape: Any, anew: Make) -> tuple[nn.Module, Shape]:
+            assert isinstance(part, Space)
+            place = _numbered(f"{part.path}:{part.name()}", seen)
+            kept = self._layer_of(part, place, in_shape, anew)
+            return kept.layer, kept.out_shape
+
+        with made_by(make):
+            network, _ = self.space.freeze(genotype).build(self.in_shape)
+        return network.train(self.training)
+
+    def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
+        """Returns the weights of an architecture by their names in a child's network.
+
+        Statistics of batch normalization are not among them.
+
+        Raises:
+            SpaceError: the architecture is impossible.
+        """
+        found: dict[str, torch.Tensor] = {}
+        for place, layer in self.network(genotype).named_modules():
+            before = f"{place}." if place else ""
+            own = layer.named_parameters(recurse=False, remove_duplicate=False)
+            found |= {before + name: each.detach() for name, each in own}
+            lent = self._lent.get(layer, {})
+            found |= {before + name: self._part(each).detach() for name, each in lent.items()}
+        return found
+
+    def _layer_of(self, part: Space, place: str, in_shape: Any, make: Make) -> _Layer:
+        """An operation's layer: one that is kept, or a new one that weights are lent to."""
+        known_by = (place, spelt(part), hashable(in_shape))
+        if (kept := self._layers.get(known_by)) is None:
+            with self._first_weights(place), recorded() as built:
+                layer, out_shape = make()
+            keys = self._lend(layer, part, place, built)
+            kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
+        return kept
+
+    @contextmanager
+    def _first_weights(self, place: str) -> Iterator[None]:
+        """Draws weights that depend on where they stand alone."""
+        text = f"{self.seed} {place}".encode()
+        with torch.random.fork_rng(devices=[]), torch.device(self._device):
+            torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
+            yield
+
+    def _lend(
+        self, layer: nn.Module, part: Space, place: str, built: Sequence[Built]
+    ) -> frozenset[str]:
+        """Puts shared weights in the place of a new layer's own; returns their keys.
+
+        Args:
+            layer: it.
+            part: what it was made of.
+            place: of the operation.
+            built: the operations that it was built from, and others that it has tried.
+        """
+        keys: dict[int, str] = {}
+        for where, name, leaf, is_plain in _leaves(layer, part, place, built):
+            lent: dict[str, _Lent] = {}
+            for each, weight in list(leaf.named_parameters(recurse=False)):
+                if (key := keys.get(id(weight))) is None:  # else it is tied to another one
+                    key = f"{where}.{each}:{weight.dim()}".replace(".", ":")
+                    is_sliced = is_plain and isinstance(leaf, _SLICED)
+                    if self.widths == "copies" or not is_sliced:
+                        key += f"@{'x'.join(map(str, weight.shape))}"
+                    keys[id(weight)] = key
+                    self.operations[key] = name
+                slices = self._share(key, weight, leaf)
+                if slices is None:
+                    setattr(leaf, each, self.weights[key])
+                else:
+                    delattr(leaf, each)
+                    lent[each] = _Lent(key, slices)
+            if lent:
+                self._lent[leaf] = lent
+                leaf.register_forward_pre_hook(self._borrow)
+            if isinstance(leaf, _NormBase):
+                leaf.track_running_stats = False
+                leaf.running_mean = leaf.running_var = leaf.num_batches_tracked = None
+        return frozenset(keys.values())
+
+    def _share(self, key: str, weight: nn.Parameter, leaf: nn.Module) -> _Slices | None:
+        """Makes a shared weight at least as large as a layer's; returns the layer's part of it.
+
+        None: all of it.
+        """
+        self.shapes[key].add(tuple(weight.shape))
+        if key not in self.weights:
+            self._change(key)
+            self.weights[key] = weight
+            return None
+        shared = self.weights[key]
+        most = torch.Size(map(max, zip(shared.shape, weight.shape, strict=True)))
+        if most != shared.shape:
+            grown = weight.detach()
+            if most != weight.shape:  # neither is the largest in every dimension
+                drawn = torch.randint(weight.numel(), most, device=weight.device)
+                grown = weight.detach().flatten()[drawn]
+                grown[_within(weight.shape, most, leaf)] = weight.detach()
+            grown[_within(shared.shape, most, leaf)] = shared.detach()
+            self._change(key)
+            self.weights[key] = nn.Parameter(grown)
+            kept = self._layers.items()
+            self._layers = {known: each for known, each in kept if key not in each.keys}
+        return None if most == weight.shape else _within(weight.shape, most, leaf)
+
+    def _change(self, key: str) -> None:
+        if self._is_closed:
+            raise SpaceError(f"{key} is no weight of the supernet, or larger than there")
+        self.num_changes += 1
+
+    def _borrow(self, leaf: nn.Module, _: object) -> None:
+        for name, lent in self._lent[leaf].items():
+            setattr(leaf, name, self._part(lent))
+
+    def _part(self, lent: _Lent) -> torch.Tensor:
+        part: torch.Tensor = self.weights[lent.key][lent.slices]
+        return part
+
+    def _apply(
+        self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True
+    ) -> "SharedWeights":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._layers.clear()  # they are on the device of before
+        self._device = next(iter(self.weights.values())).device if self.weights else self._device
+        return self
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {**self.__dict__, "_layers": {}, "_lent": WeakKeyDictionary()}
+
+
+def _leaves(layer: nn.Module, part: Space, place: str, built: Sequence[Built]) -> Iterator["_Leaf"]:
+    """The modules of an operation's layer."""
+    parts = ((each.layer, each.part) for each in built if each.layer is not layer)
+    by_layer = {id(made): inner for made, inner in parts if isinstance(inner, Space)}
+    seen = Counter[str]()
+
+    def below(leaf: _Leaf) -> Iterator[_Leaf]:
+        yield leaf
+        is_plain = leaf.is_plain and isinstance(leaf.module, nn.Sequential)
+        for at, child in leaf.module.named_children():
+            where, name = f"{leaf.where}.{at}", leaf.name
+            if (inner := by_layer.get(id(child))) is not None:
+                numbered = _numbered(f"{place}>{inner.path}:{inner.name()}", seen)
+                where, name = f"{numbered}/", inner.name()
+            yield from below(_Leaf(where, name, child, is_plain))
+
+    yield from below(_Leaf(f"{place}/", part.name(), layer, is_plain=True))
+
+
+def _numbered(place: str, seen: Counter[str]) -> str:
+    """A place, and how many in it there are with this one."""
+    seen[place] += 1
+    return f"{place}#{seen[place]}"
+
+
+def _within(shape: torch.Size, most: torch.Size, leaf: nn.Module) -> _Slices:
+    """The part of a larger weight: the first of each dimension, of a kernel's the centre."""
+    is_kernel = isinstance(leaf, _ConvNd) and len(shape) > 1
+    begins = [
+        (n - m) // 2 if is_kernel and place >= 2 else 0
+        for place, (m, n) in enumerate(zip(shape, most, strict=True))
+    ]
+    return tuple(slice(begin, begin + m) for begin, m in zip(begins, shape, strict=True))

@@ -1,0 +1,174 @@
+"""One network that holds all of a space, and is another one of them at each step of training."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nasrunner.children.inputs import Inputs
+from nasrunner.children.recipe import Recipe
+from nasrunner.children.supernets.covering import Cover, cover
+from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.core import InShape, Policy, SearchSpace, Shape, SpaceError
+from nasrunner.core.machine.memory import memory_gb
+from nasrunner.core.space import Space
+
+_MOST_DRAWN = 1_000
+"""So many architectures in a row that cannot be built end the training."""
+
+_MOST_COVER_S = 120.0
+
+_COPIES = 4
+"""Of each weight while it is trained: itself, its gradient, and two averages of Adam's."""
+
+
+class Supernet(nn.Module):
+    """Runs a network of the space at each step: one that its policy draws, with shared weights.
+
+    Guo et al. 2019, arXiv:1904.00420, section 3.1, equation 6. In evaluation, too, each batch
+    goes through one architecture; these are drawn alike in each pass, so that what is measured is
+    the mean over architectures, comparable between epochs.
+
+    What the policy and the random generator remember stands in its state, beside the weights.
+
+    Args:
+        weights: what the networks share; grown to what they need.
+        policy: draws the architectures.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, weights: SharedWeights, policy: Policy, seed: int) -> None:
+        super().__init__()
+        self.shared = weights
+        self.policy = policy
+        self.seed = seed
+        self._rng = np.random.default_rng(seed)
+        self._evaluating: np.random.Generator | None = None
+
+    def forward(self, x: Inputs) -> torch.Tensor:
+        if self.training:
+            self._evaluating = None
+            rng = self._rng
+        else:
+            rng = self._evaluating = self._evaluating or np.random.default_rng(self.seed)
+        found: torch.Tensor = self._drawn(rng)(x)
+        return found
+
+    def train(self, mode: bool = True) -> "Supernet":
+        self._evaluating = None
+        return super().train(mode)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Returns what the policy and the generator remember, as bytes of JSON."""
+        state = {"rng": self._rng.bit_generator.state, "policy": dict(self.policy.state_dict())}
+        return torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Restores what ``get_extra_state`` returned."""
+        told: dict[str, Any] = json.loads(bytes(state.tolist()))
+        self._rng.bit_generator.state = told["rng"]
+        self.policy.load_state_dict(told["policy"])
+
+    def _drawn(self, rng: np.random.Generator) -> nn.Module:
+        """The next network; architectures that cannot be built are drawn again."""
+        reason = ""
+        for _ in range(_MOST_DRAWN):
+            (genotype,) = self.policy.draw(1, rng)
+            try:
+                return self.shared.network(genotype)
+            except SpaceError as error:
+                reason = str(error)
+        raise SpaceError(f"none of {_MOST_DRAWN:,} architectures can be built; the last: {reason}")
+
+
+@dataclass(frozen=True)
+class OneShot(Space):
+    """Stands where a child's network does, and is built as a ``Supernet``.
+
+    Args:
+        space: what is searched.
+        policy: draws its architectures.
+        sizes: see ``Widths``.
+        seed: of first weights and of what is drawn.
+    """
+
+    space: SearchSpace
+    policy: Policy
+    sizes: Widths
+    seed: int
+
+    @property
+    def takes_inputs(self) -> bool:
+        return True
+
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
+        weights, out_shape = covered(self.space, in_shape, self.sizes, self.seed)
+        return Supernet(weights, self.policy, self.seed), out_shape
+
+    def text(self) -> str:
+        return "supernet"
+
+
+def one_shot(recipe: Recipe, seed: int) -> SearchSpace:
+    """Returns what is built as the supernet of a study, beside the settings it is trained with.
+
+    Args:
+        recipe: how the study's children are made.
+        seed: of first weights and of what is drawn.
+    """
+    assert recipe.policy is not None, "who proposes a supernet has a policy"
+    widths: Widths = recipe.config["trainer"]["shared_widths"]
+    network = OneShot(recipe.space, recipe.policy, widths, seed)
+    return SearchSpace(recipe.space.hyperparameters, network)
+
+
+def covered(
+    space: SearchSpace, in_shape: InShape, widths: Widths, seed: int
+) -> tuple[SharedWeights, Shape]:
+    """Makes the weights that all networks of a space share, and says which shape comes out of one.
+
+    Networks that need others are refused from then on.
+
+    Args:
+        space: what is searched.
+        in_shape: of one example.
+        widths: see ``Widths``.
+        seed: of the first weights.
+
+    Raises:
+        SpaceError: the space is too large to look through, or its weights for the memory; nothing
+            was allocated then.
+    """
+    counted = SharedWeights(space, in_shape, widths=widths, device="meta")
+    found = cover(counted, seed, _MOST_COVER_S)
+    _check(found, sum(each.numel() for each in counted.parameters()))
+    weights = SharedWeights(space, in_shape, widths=widths, seed=seed)
+    for genotype in found.needed:
+        weights.network(genotype)
+    weights.close()
+    with torch.device("meta"):
+        _, out_shape = space.freeze(found.needed[0]).build(in_shape)
+    return weights, out_shape
+
+
+def _check(found: Cover, parameters: int) -> None:
+    if not found.needed:
+        raise SpaceError(
+            f"of {found.visited:,} architectures of the space {found.impossible:,} cannot be "
+            "built, and the others have no weights to share"
+        )
+    if not found.is_settled:
+        raise SpaceError(
+            f"a supernet must hold what all networks need, and after {found.visited:,} "
+            f"architectures in {_MOST_COVER_S:.0f} s further ones still needed more; "
+            "nasrunner-space … one_shot=true shows of which modules"
+        )
+    needed_gb, there_gb = parameters * 4 * _COPIES / 1e9, memory_gb()
+    if needed_gb > there_gb:
+        raise SpaceError(
+            f"the supernet has {parameters:,} parameters, whose training takes at least "
+            f"{needed_gb:.1f} GB, and this machine has {there_gb:.1f} GB"
+        )

@@ -1,0 +1,161 @@
+"""Networks with shared weights compute what children with these weights do."""
+
+import numpy as np
+import pytest
+import torch
+
+from nasrunner.children.supernets.covering import cover
+from nasrunner.children.supernets.shared_weights import SharedWeights
+from nasrunner.core import SpaceError
+from nasrunner.core.order import rollout
+from nasrunner.spaces.language.parsing import parse_space
+from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
+
+QUICK = ("figure1", "mlp", "mlp_string", "nasbench_macro", "small_cnn")
+TOKENS = ("nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+UNSHARED = ("deepconv_hyperparameters",)
+"""Spaces whose settings are searched; their networks are those of deepconv."""
+
+
+def conv(filters, kernel=3):
+    return {"conv2d": {"filters": filters, "kernel_size": kernel}}
+
+
+def shape_of(name):
+    return (5,) if name in TOKENS else (1, 8, 8)
+
+
+def example(shape):
+    generator = torch.Generator().manual_seed(0)
+    if len(shape) == 1:
+        return torch.randint(0, 10, (3, *shape), generator=generator)
+    return torch.randn(3, *shape, generator=generator)
+
+
+def gradients(network, x, seed=1):
+    """What it computes, and the gradients of all its weights, from the same dropout."""
+    network.train()
+    torch.manual_seed(seed)
+    y = network(x)
+    y.square().sum().backward()
+    return y.detach()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+        for name in SPACES
+        if name not in UNSHARED
+    ],
+)
+@pytest.mark.parametrize("widths", ["slices", "copies"])
+def test_a_network_computes_what_a_child_with_its_weights_does(name, widths):
+    space, shape = load_space(name), shape_of(name)
+    shared = SharedWeights(space, shape, widths=widths)
+    rng, possible = np.random.default_rng(0), 0
+    x = example(shape)
+    for _ in range(3 if name in WIDE_SPACES else 6):
+        genotype = rollout(space, rng)
+        try:
+            network = shared.network(genotype)
+        except SpaceError:
+            continue
+        possible += 1
+        child, _ = space.freeze(genotype).build(shape)
+        state = child.state_dict()
+        assert child.load_state_dict(shared.values(genotype), strict=False).unexpected_keys == []
+        assert set(shared.values(genotype)) == set(state) - set(dict(child.named_buffers()))
+        shared.zero_grad()
+        torch.testing.assert_close(gradients(network, x), gradients(child, x), rtol=0, atol=1e-5)
+        grads = {
+            id(each): each.grad.square().sum() for each in child.parameters() if each.requires_grad
+        }
+        found = [w.grad.square().sum() for w in shared.parameters() if w.grad is not None]
+        torch.testing.assert_close(sum(found), sum(grads.values()), rtol=1e-4, atol=1e-8)
+    assert possible
+
+
+def test_smaller_layers_have_the_first_channels_and_the_centre_of_the_kernel():
+    layer = conv({"oneof": [2, 4]}, {"oneof": [1, 3, 5]})
+    space = parse_space({"concat": [layer, "flatten", {"affine": {"units": 3}}]})
+    shared = SharedWeights(space, (1, 8, 8))
+    genotypes = [space.walk(lambda d: len(d.options) - 1), space.walk(lambda d: 0)]
+    large, small = (shared.values(each) for each in genotypes)
+    assert torch.equal(small["0.weight"], large["0.weight"][:2, :, 2:3, 2:3])
+    assert torch.equal(small["0.bias"], large["0.bias"][:2])
+    before = {name: value.clone() for name, value in large.items()}
+    shared.network(genotypes[1])(torch.randn(2, 1, 8, 8)).sum().backward()
+    with torch.no_grad():
+        for weight in shared.parameters():
+            weight -= weight.grad
+    after = shared.values(genotypes[0])
+    changed = after["0.weight"] != before["0.weight"]
+    assert changed[:2, :, 2, 2].all()
+    changed[:2, :, 2, 2] = False
+    assert not changed.any()
+
+
+def test_what_grows_keeps_what_was_there():
+    layer = conv({"oneof": [2, 4]}, {"oneof": [3, 5]})
+    space = parse_space({"concat": [layer, "flatten", {"affine": {"units": 3}}]})
+    shared = SharedWeights(space, (1, 8, 8))
+    wide, deep = space.walk(lambda d: len(d.options) - 1), {}
+    for filters, kernel in ((1, 0), (0, 1)):  # neither is the larger one in all dimensions
+        answers = iter((filters, kernel))
+        deep = space.walk(lambda d, answers=answers: next(answers))
+        shared.network(deep)
+    first = shared.values(deep)["0.weight"].clone()
+    assert shared.values(wide)["0.weight"].shape == (4, 1, 5, 5)
+    assert torch.equal(shared.values(deep)["0.weight"], first)
+
+
+def test_first_weights_do_not_depend_on_who_asks_first():
+    space = load_space("nasbench_macro")
+    genotypes = [rollout(space, np.random.default_rng(seed)) for seed in range(4)]
+    found = []
+    for order in (genotypes, genotypes[::-1]):
+        shared = SharedWeights(space, (1, 8, 8), seed=3)
+        for genotype in order:
+            shared.network(genotype)
+        found.append(dict(shared.weights.items()))
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
+def test_copies_share_nothing_between_sizes():
+    space = parse_space({"concat": [{"affine": {"units": {"oneof": [2, 4]}}}, "relu"]})
+    small, large = ({"0/affine/units": index} for index in (0, 1))
+    shared = SharedWeights(space, (3,), widths="copies")
+    shared.network(large)
+    shared.network(small)(torch.ones(1, 3)).sum().backward()
+    assert sorted(tuple(w.shape) for w in shared.parameters()) == [(2,), (2, 3), (4,), (4, 3)]
+    assert all(w.grad is None for w in shared.parameters() if w.shape[0] == 4)
+
+
+@pytest.mark.parametrize("name", ["mlp", "nasbench_macro", "small_cnn"])
+def test_a_cover_leaves_nothing_that_random_architectures_need(name):
+    space = load_space(name)
+    shared = SharedWeights(space, (1, 8, 8), device="meta")
+    found = cover(shared, seed=0, most_s=60.0)
+    assert found.is_settled
+    assert found.news <= found.visited - 200
+    changes, rng = shared.num_changes, np.random.default_rng(1)
+    for _ in range(300):
+        shared.network(rollout(space, rng))
+    assert shared.num_changes == changes
+    again = SharedWeights(space, (1, 8, 8), device="meta")
+    for genotype in found.needed:
+        again.network(genotype)
+    sizes = [{key: w.shape for key, w in each.weights.items()} for each in (shared, again)]
+    assert sizes[0] == sizes[1]
+
+
+def test_what_is_closed_refuses_what_it_lacks():
+    space = parse_space({"concat": [{"affine": {"units": {"oneof": [2, 4]}}}, "relu"]})
+    shared = SharedWeights(space, (3,))
+    shared.network({"0/affine/units": 0})
+    shared.close()
+    shared.network({"0/affine/units": 0})
+    with pytest.raises(SpaceError, match="is no weight of the supernet, or larger than there"):
+        shared.network({"0/affine/units": 1})

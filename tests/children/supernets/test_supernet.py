@@ -1,0 +1,189 @@
+"""Supernets that are trained, searched and gone on with: loop, executor, children, and kills."""
+
+import functools
+import itertools
+
+import pytest
+import torch
+
+from nasrunner.children.proxies.shared_scoring import SharedScoring
+from nasrunner.children.supernets.shared_weights import SharedWeights
+from nasrunner.children.supernets.supernet import covered
+from nasrunner.core import ConfigError, Proposal, Source, SpaceError
+from nasrunner.core.machine.child_folder import ChildFolder
+from nasrunner.searchers.evolution.evolution import RegularizedEvolution
+from nasrunner.searchers.one_shot.single_path import SinglePathOneShot
+from nasrunner.spaces.language.parsing import parse_space
+from tests.children.blobs import IMAGES, make_trainer
+from tests.children.progress.test_inheriting import KilledError, run, serial
+from tests.children.progress.test_studies import told
+from tests.toys import train_one
+
+UNITS = {"affine": {"units": {"oneof": [4, 8, 16]}}}
+SPACE = {"concat": [UNITS, {"or": ["relu", "tanh"]}, UNITS, "relu", {"affine": {"units": 3}}]}
+CONV = {"conv2d": {"filters": {"oneof": [2, 4]}, "kernel_size": {"oneof": [1, 3]}}}
+NORMED = {"concat": [CONV, "batch_norm", "relu", "global_pool", {"affine": {"units": 3}}]}
+
+
+def one_shot(*, is_fair=True, **arguments):
+    inner = functools.partial(RegularizedEvolution, population_size=3, tournament_size=2)
+    settings = {"num_estimates": 6, "num_trained": 2, "supernet": {"trainer.max_epochs": 6}}
+    return SinglePathOneShot(searcher=inner, is_fair=is_fair, **settings, **arguments)
+
+
+def study(folder, **changes):
+    return run(folder, serial(), one_shot, "all", **changes)
+
+
+def test_a_study_trains_a_supernet_estimates_its_networks_and_trains_the_best(tmp_path):
+    study(tmp_path)
+    proposed, outcomes = told(tmp_path, "proposed"), told(tmp_path, "outcome")
+    kinds = [each.get("kind", "train") for each in proposed]
+    assert kinds == ["supernet", *["estimate"] * 6, "train", "train"]
+    assert {each["status"] for each in outcomes} == {"completed"}
+    assert outcomes[0]["reward"] is None
+    assert outcomes[0]["metrics"]["epochs"] == 6
+    rewards = [each["reward"] for each in outcomes[1:7]]
+    assert max(rewards) > 0.6  # of three classes
+    scores = {tuple(p["genotype"].items()): r for p, r in zip(proposed[1:7], rewards, strict=True)}
+    best = sorted(scores, key=lambda each: -scores[each])
+    trained = [tuple(each["genotype"].items()) for each in proposed[7:]]
+    assert [scores[each] for each in trained] == [scores[each] for each in best[:2]]
+    assert len({*trained}) == 2
+
+
+def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path):
+    study(tmp_path / "whole")
+    for survives in (2, 5, 6):
+        with pytest.raises(KilledError):
+            study(tmp_path / "parts", survives=survives)
+    study(tmp_path / "parts")
+    for kind in ("proposed", "outcome"):
+        assert told(tmp_path / "parts", kind) == told(tmp_path / "whole", kind)
+
+
+def task_of(folder, *overrides, space=NORMED, data=None, **changes):
+    trainer = make_trainer(
+        "trainer.max_epochs=6",
+        "trainer.checkpoint=all",
+        *overrides,
+        space=space,
+        data=data or IMAGES,
+    )
+    searcher = one_shot(space=trainer.space, seed=0, **changes)
+    return trainer.task(folder, 0, searcher.policy())
+
+
+SUPERNET = Proposal(0, {}, kind="supernet", seed=5)
+
+
+def weights_in(folder, name="last.ckpt"):
+    path = ChildFolder.of(folder, 0).path / name
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("is_fair", [True, False])
+def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, is_fair):
+    train_one(task_of(tmp_path / "whole", is_fair=is_fair), SUPERNET)
+    draw, left = SharedWeights.network, iter(range(20))
+
+    def interrupted(shared, genotype):
+        if shared._device.type != "meta" and shared._is_closed and next(left, None) is None:
+            raise KeyboardInterrupt
+        return draw(shared, genotype)
+
+    every_epoch = "trainer.checkpoint_every_s=0"
+    monkeypatch.setattr(SharedWeights, "network", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_one(task_of(tmp_path / "parts", every_epoch, is_fair=is_fair), SUPERNET)
+    monkeypatch.undo()
+    assert ChildFolder.of(tmp_path / "parts", 0).last.exists()
+    outcome = train_one(task_of(tmp_path / "parts", every_epoch, is_fair=is_fair), SUPERNET)
+    assert outcome.status == "completed"
+    whole, parts = (weights_in(tmp_path / each) for each in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_an_estimate_has_the_weights_of_the_supernet_and_statistics_of_its_own(
+    tmp_path, monkeypatch
+):
+    task = task_of(tmp_path, "trainer.shared_batch_norm=3")
+    train_one(task, SUPERNET)
+    genotype = task.space.walk(lambda decision: 0)
+    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+    seen = {}
+    validated = SharedScoring._validated
+
+    def look(self, found, values, num_batches):
+        inputs = []
+        network = found.module.network
+        network.register_forward_pre_hook(lambda layer, x: inputs.append(x[0].clone()))
+        result = validated(self, found, values, num_batches)
+        seen.update(network=network, inputs=inputs, data=found.data.data)
+        return result
+
+    monkeypatch.setattr(SharedScoring, "_validated", look)
+    outcome = train_one(task, estimate)
+    shared = {
+        name.removeprefix("shared.weights."): value
+        for name, value in weights_in(tmp_path, "best.ckpt").items()
+    }
+    network, inputs = seen["network"], seen["inputs"]
+    kernel = next(v for k, v in shared.items() if "conv2d" in k and k.count("weight"))
+    assert torch.equal(network[0].weight, kernel[:2, :, 1:2, 1:2])
+    means = [network[0](x).mean((0, 2, 3)) for x in inputs[:3]]
+    variances = [network[0](x).var((0, 2, 3)) for x in inputs[:3]]
+    torch.testing.assert_close(network[1].running_mean, torch.stack(means).mean(0))
+    torch.testing.assert_close(network[1].running_var, torch.stack(variances).mean(0))
+    network.eval()
+    with torch.no_grad():
+        right = [
+            (network(x).argmax(1) == y).float()
+            for x, y in itertools.islice(seen["data"].val_dataloader(), 10)
+        ]
+    assert outcome.reward == pytest.approx(float(torch.cat(right).mean()))
+    assert outcome.metrics["val_accuracy"] == outcome.reward
+
+
+def test_estimates_without_a_supernets_weights_fail(tmp_path):
+    task = task_of(tmp_path)
+    genotype = task.space.walk(lambda decision: 0)
+    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+    outcome = train_one(task, estimate)
+    assert outcome.status == "failed"
+    assert "the supernet's weights are gone: child 0 holds none" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("overrides", "space", "reason"),
+    [
+        (["trainer.checkpoint=none"], NORMED, "trainer.checkpoint=none keeps no weights of a"),
+        (["trainer.devices=2"], NORMED, "trainer.devices=2: a supernet is trained on one device"),
+        (
+            [],
+            {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, **NORMED},
+            "space.hyperparameters: optimizer.lr are searched, and a supernet is trained with one",
+        ),
+    ],
+)
+def test_what_no_supernet_can_be_trained_with_is_refused_first(overrides, space, reason):
+    trainer = make_trainer(*overrides, space=space, data=IMAGES)
+    for proposal in one_shot(space=trainer.space, seed=0).asks_for:
+        with pytest.raises(ConfigError, match=reason):
+            trainer.check(proposal)
+
+
+def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("nasrunner.children.supernets.supernet.memory_gb", lambda: 1e-7)
+    outcome = train_one(task_of(tmp_path), SUPERNET)
+    assert outcome.status == "failed"
+    assert "parameters, whose training takes at least 0.0 GB, and this machine has 0.0 GB" in (
+        outcome.error
+    )
+
+
+def test_networks_without_weights_have_no_supernet(tmp_path):
+    space = parse_space({"concat": [{"or": ["relu", "tanh"]}]})
+    with pytest.raises(SpaceError, match="0 cannot be built, and the others have no weights"):
+        covered(space, (4,), "slices", 0)
