@@ -150,7 +150,7 @@ def marked(values: Iterable[Any], quick: Container[Any]) -> list[Any]:
     return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
 
 
-@pytest.mark.parametrize("name", SEARCHERS)
+@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in ONE_SHOT])
 @pytest.mark.parametrize("kind", marked(EXTREME, ("mixed",)))
 def test_any_finite_rewards_are_learnt_from_and_replayed(name: str, kind: str) -> None:
     proposals = run(make_searcher(name, "figure1"), 16, EXTREME[kind])

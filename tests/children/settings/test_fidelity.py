@@ -180,7 +180,7 @@ def test_what_cannot_be_changed_is_refused_in_a_sentence(fidelity, message):
     ("fields", "evaluation", "message"),
     [
         ({"kind": "estimate"}, None, "makes no kind=estimate; legal: train, or estimate with"),
-        ({"kind": "supernet"}, None, "makes no kind=supernet; legal: train"),
+        ({"kind": "supernet"}, {"repeats": 2}, "evaluation: a supernet is trained once"),
         ({"until": 2}, {"repeats": 2}, "evaluation: .*repeats=1 folds=null"),
         ({"sources": (Source(0, "weights"),)}, {"folds": 3}, "evaluation: .*repeats=1 folds=null"),
         ({"until": 2, "fidelity": {"trainer.max_epochs": 3}}, None, "fidelity: .*not paused"),
