@@ -18,10 +18,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from nasrunner.children.fit.batch_norm import set_epsilon
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
@@ -196,7 +195,6 @@ class SharedWeights(nn.Module):
         if (kept := self._layers.get(known_by)) is None:
             with self._first_weights(place), recorded() as built:
                 layer, out_shape = make()
-            set_epsilon(layer, self.epsilon)
             keys = self._lend(layer, part, place, built)
             kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
         return kept
@@ -241,6 +239,8 @@ class SharedWeights(nn.Module):
             if lent:
                 self._lent[leaf] = lent
                 leaf.register_forward_pre_hook(self._borrow)
+            if isinstance(leaf, _BatchNorm) and self.epsilon is not None:
+                leaf.eps = self.epsilon
             if isinstance(leaf, _NormBase):
                 leaf.track_running_stats = False
                 leaf.running_mean = leaf.running_var = leaf.num_batches_tracked = None
