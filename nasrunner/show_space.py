@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from nasrunner.command_line import one_sentence, version
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import build_space, in_shape_of
 from nasrunner.compose.searched import resolved
+from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import (
     Decision,
     OneOf,
@@ -66,11 +67,14 @@ def main() -> None:
             sys.stdout.write(write(arguments.found, arguments.child, trust=arguments.trust))
             return
         overrides, is_one_shot = _without_one_shot(arguments.overrides)
+        if is_one_shot:
+            _check_shows_supernet(arguments)
+            config = composed(overrides, arguments.config_dir, ("space", "data", "trainer"))
+            widths = config["trainer"].get("shared_widths", "slices")
+            print_supernet(console, build_space(config), in_shape_of(config["data"]), widths)
+            return
         config = composed(overrides, arguments.config_dir)
         space = build_space(config)
-        if is_one_shot:
-            print_supernet(console, space, in_shape_of(config["data"]))
-            return
         console.print(tree(space))
         kinds = len(space.signature())
         size = readable_count(space.size())
@@ -92,7 +96,11 @@ def _parser() -> argparse.ArgumentParser:
         "  nasrunner start_with=mine.yaml",
     )
     parser.add_argument("--version", action="version", version=version())
-    parser.add_argument("overrides", nargs="*", help="as for nasrunner: space=mlp data=digits ...")
+    overrides = (
+        "as for nasrunner: space=mlp data=digits ...; one_shot=true shows instead what networks "
+        "would share in one supernet, with trainer.shared_widths"
+    )
+    parser.add_argument("overrides", nargs="*", help=overrides)
     found = (
         "write the best architecture of the study in this folder as a space, in YAML; the last "
         "layer's outputs are written ${data.num_outputs}"
@@ -133,14 +141,25 @@ def _without_one_shot(overrides: list[str]) -> tuple[list[str], bool]:
     return others, given[-1:] == ["true"]
 
 
-def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
-    """The space and data groups of the configuration these overrides give, resolved."""
+def _check_shows_supernet(arguments: argparse.Namespace) -> None:
+    for name in ("samples", "checked"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(
+                f"--{name} is of random architectures, and one_shot=true shows none; legal is one "
+                "of these"
+            )
+
+
+def composed(
+    overrides: list[str], own_dir: Path | None, groups: Sequence[str] = ("space", "data")
+) -> dict[str, Any]:
+    """Groups of the configuration these overrides give, resolved."""
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
     skeleton.check_keys(config)
     skeleton.check_data(config)
-    plain = resolved(config, ["space", "data"])
+    plain = resolved(config, groups)
     find_user_modules(plain, lambda: [Path.cwd()])
     return plain
 
@@ -272,12 +291,25 @@ def print_samples(
         console.print(f"  {count}: {_shown(reason)}")
 
 
-def print_supernet(console: Console, space: SearchSpace, in_shape: InShape) -> None:
-    """Prints what the architectures of a space would share in one network that holds them all."""
-    from nasrunner.children.supernets.report import supernet  # imports torch
+def print_supernet(console: Console, space: SearchSpace, in_shape: InShape, widths: Any) -> None:
+    """Prints what the architectures of a space would share in one network that holds them all.
 
+    Args:
+        console: where it is printed.
+        space: what is searched.
+        in_shape: of one example.
+        widths: ``trainer.shared_widths``.
+
+    Raises:
+        ConfigError: ``widths`` is not legal.
+    """
+    from nasrunner.children.supernets.report import supernet_size  # imports torch
+    from nasrunner.children.supernets.shared_weights import Widths
+
+    if not fits(widths, Widths):
+        raise ConfigError(f"trainer.shared_widths must be {readable(Widths)}, got {widths!r}")
     with console.status("looking at architectures"):
-        found = supernet(space, in_shape, "slices", _PATIENCE_S)
+        found = supernet_size(space, in_shape, widths, _PATIENCE_S)
     table = Table("module", "whole", "slices", "copies", "parameters")
     for each in found.shared:
         counts = (each.whole, each.sliced, each.copied, each.parameters)

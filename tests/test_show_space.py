@@ -167,13 +167,40 @@ def test_a_space_of_settings_has_no_supernet(
     searched = "+space.hyperparameters={optimizer.lr: {oneof: [0.1, 0.2]}}"
     monkeypatch.setattr(sys, "argv", ["nasrunner-space", "space=mlp", searched, "one_shot=true"])
     main()
-    assert "refused: hyperparameters are searched (optimizer.lr)" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "refused: space.hyperparameters: optimizer.lr are searched, and a supernet" in told
 
 
-def test_one_shot_is_true_or_false(
+def test_a_supernet_is_shown_with_copies_where_it_would_have_them(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["nasrunner-space", "space=mlp", "one_shot=yes"])
+    monkeypatch.setenv("COLUMNS", "200")
+    space = "space={concat: [{affine: {units: {oneof: [2, 4]}}}, relu, {affine: {units: 10}}]}"
+    copies = "trainer.shared_widths=copies"
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", space, "one_shot=true", copies])
+    main()
+    # 64 * 4 + 4 and 64 * 2 + 2; 4 * 10 and 2 * 10, with one bias for both
+    assert "One supernet: 460 parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["one_shot=yes"], "one_shot must be true or false, got 'yes'"),
+        (["one_shot=true", "--samples", "3"], "--samples is of random architectures, and one_shot"),
+        (
+            ["one_shot=true", "trainer.shared_widths=both"],
+            "trainer.shared_widths must be one of slices, copies, got 'both'",
+        ),
+    ],
+)
+def test_what_a_supernet_is_not_shown_with_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", "space=mlp", *arguments])
     with pytest.raises(SystemExit):
         main()
-    assert "one_shot must be true or false, got 'yes'" in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from nasrunner.calibrate.cheaper import (
     config_again,
     given_architectures,
@@ -15,7 +13,7 @@ from nasrunner.calibrate.cheaper import (
 )
 from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.studies import Studies
-from nasrunner.compose.config import config_dir
+from nasrunner.compose.config import shipped_option
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.records import Outcome
 
@@ -52,7 +50,7 @@ def trained_with_inherited(
     searcher = {
         "_target_": _PAUSES,
         "searcher": {
-            **_inheriting(),
+            **shipped_option("searcher", "inheriting"),
             "_partial_": True,
             "searcher": {**given_architectures(sample, {}), "_partial_": True},
         },
@@ -72,10 +70,3 @@ def trained_with_inherited(
     if not any(each.metrics.get("inherited_tensors") for each in outcomes):
         studies.tell(f"{name}: no weights of a child fit another, and all began with their own")
     return name, replace(found, inherits=True)
-
-
-def _inheriting() -> dict[str, Any]:
-    """The shipped searcher, without the one that it is around."""
-    loaded = OmegaConf.to_container(OmegaConf.load(config_dir() / "searcher" / "inheriting.yaml"))
-    assert isinstance(loaded, dict)
-    return {str(key): value for key, value in loaded.items() if key not in ("defaults", "searcher")}

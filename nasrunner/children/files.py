@@ -79,7 +79,7 @@ class ChildFiles:
             (self.folder / OUTCOME).unlink(missing_ok=True)  # else it is packed
 
     def settle(self, *, keeps_last: bool) -> None:
-        """Leaves of a child that has its outcome the checkpoint of its end, or none."""
+        """Renames the checkpoint of an ended training to ``last.ckpt``, or removes both."""
         self.found.settle(keeps_last=keeps_last)
 
     def copy_checkpoints(self, source: ChildFolder) -> None:

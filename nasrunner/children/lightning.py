@@ -10,9 +10,14 @@ from nasrunner.children.inspecting import draw_up
 from nasrunner.children.proxies.scores import Proxy
 from nasrunner.children.proxies.zero_cost import NUM_ESTIMATES_AT_ONCE
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.settings.fidelity import check_fidelity, effective, reduced
+from nasrunner.children.settings.fidelity import check_fidelity, effective, keyed, reduced
 from nasrunner.children.settings.options import ChildOptions
-from nasrunner.children.settings.searched import Config, Construct, applied
+from nasrunner.children.settings.searched import (
+    Config,
+    Construct,
+    applied,
+    check_not_searched,
+)
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -27,7 +32,6 @@ from nasrunner.core import (
     Space,
 )
 from nasrunner.core.annotations import check_values, takes_fields_of
-from nasrunner.core.decision import is_open
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.shapes import as_in_shape
@@ -125,13 +129,12 @@ class LightningTrainer:
             self._check_shared(proposal)
             return
         is_estimate = proposal.kind == "estimate"
-        if proposal.kind != "train" and not (is_estimate and self.proxies):
-            legal = "train, or estimate with trainer.proxies=[synflow]" if is_estimate else "train"
+        if is_estimate and not self.proxies:
             raise ConfigError(
-                f"trainer: LightningTrainer trains children and makes no kind={proposal.kind}; "
-                f"legal: {legal}"
+                "trainer: LightningTrainer trains children and makes no kind=estimate; legal: "
+                "train, or estimate with trainer.proxies=[synflow]"
             )
-        if is_estimate and (proposal.until or proposal.sources):
+        if is_estimate and proposal.until:
             raise ConfigError(
                 "trainer.proxies: an estimate scores a network with its first weights, and is "
                 "neither paused nor begun with others (until, sources)"
@@ -164,26 +167,29 @@ class LightningTrainer:
 
     def _check_shared(self, proposal: Proposal) -> None:
         """Refuses a supernet, or an estimate with its weights, that cannot be made."""
-        searched = [key for key, value in self.space.hyperparameters if is_open(value)]
-        if searched:
-            raise ConfigError(
-                f"space.hyperparameters: {', '.join(searched)} are searched, and a supernet is "
-                "trained with one value of each; legal: values in their place"
-            )
+        check_not_searched(self.space.hyperparameters)
+        trainer = self.config["trainer"]
         if not self.evaluation.is_single:
             raise ConfigError(
-                "evaluation: a supernet is trained once, and so are its weights' estimates; legal: "
-                "repeats=1 folds=null"
+                "evaluation: a supernet is trained once, and its networks are validated once; "
+                "legal: repeats=1 folds=null"
             )
-        if self.config["trainer"]["checkpoint"] in ("none", "last"):
+        if trainer["checkpoint"] == "none":
             raise ConfigError(
-                f"trainer.checkpoint={self.config['trainer']['checkpoint']} keeps no weights of a "
-                "supernet to estimate with; legal: best or all"
+                "trainer.checkpoint=none keeps no weights of a supernet to estimate with; legal: "
+                "best, last or all"
             )
-        if (devices := self.config["trainer"].get("devices")) not in (None, 1, "1", "auto"):
-            raise ConfigError(
-                f"trainer.devices={devices}: a supernet is trained on one device; legal: 1"
-            )
+        for key in ("devices", "num_nodes"):
+            if (number := trainer.get(key)) not in (None, 1, "1", "auto"):
+                raise ConfigError(
+                    f"trainer.{key}={number}: a supernet is trained on one device; legal: 1"
+                )
+        for key in keyed(proposal.fidelity):
+            if key in ("width", "data.resolution"):
+                raise ConfigError(
+                    f"fidelity: {key} makes other networks than those that a supernet is to "
+                    "estimate; legal are numbers of its training, such as trainer.max_epochs"
+                )
         check_fidelity(self.config, proposal.fidelity, (), self.space)
 
     @property

@@ -423,7 +423,7 @@ class Study:
         is_changed = self._is_changed and is_new
         if outcome.is_changed != is_changed:
             outcome = dataclasses.replace(outcome, is_changed=is_changed)
-        outcome = outcome.rounded()  # or state and searcher knew what replaying does not tell
+        outcome = outcome.rounded()  # what a replay reads, which must know as much
         self._note(Recorded(outcome))
         self._trackers.recorded(outcome, blueprint)
         with self._searching.at_work():

@@ -29,7 +29,7 @@ class KeepWeights(pl.Callback):
     child that counts with the reward of chance keeps none.
     ``last.ckpt`` is Lightning's own checkpoint, with the optimizer's state, so that training can go
     on from it. It is called ``ended.ckpt`` until the child has its outcome: one that is killed
-    before goes on from the ``last.ckpt`` of its last epoch but one, not from nothing.
+    before goes on from the ``last.ckpt`` that was written last while it trained.
 
     Args:
         folder: the child's folder.

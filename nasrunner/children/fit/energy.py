@@ -18,12 +18,12 @@ from nasrunner.core.machine.energy import (
 
 _WARM_UP, _NUM_WINDOWS = 10, 5
 _SHORTEST_S, _UPDATES = 0.2, 20
-"""A window is as long as so many updates of the counters: one more or less is 5 % of it."""
+"""A window has at least so many updates of the counters: one more or less is 5 % of it at most."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The time, and waiting.
+    """Tells the time and waits.
 
     Attributes:
         now_s: says the time in seconds.
@@ -48,17 +48,16 @@ def counters_of(device: torch.device) -> EnergyCounters:
     raise NoEnergyError(f"this machine reports no energy of {device.type}")
 
 
-def check_counts(device: torch.device, clock: Clock | None = None) -> None:
+def check_counts(device: torch.device) -> None:
     """Refuses to measure the energy of a device that does not count it.
 
     Raises:
         ConfigError: the counters are missing, unreadable or stand still.
     """
-    clock = clock or Clock()
     try:
         counters = counters_of(device)
         before_j = counters.joules()
-        clock.sleep(_window_s(counters))
+        time.sleep(_window_s(counters))
         if counters.joules() <= before_j:
             raise NoEnergyError(
                 f"this machine reports no energy of its {device.type}: its counter stands still"

@@ -17,7 +17,7 @@ from nasrunner.children.progress.continuing import (
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.fidelity import reduced, thinned
 from nasrunner.children.settings.searched import Config, applied
-from nasrunner.children.supernets.supernet import one_shot
+from nasrunner.children.supernets.supernet import supernet_of
 from nasrunner.core import Outcome, Proposal, SearchSpace
 from nasrunner.core.machine.child_folder import ChildFolder
 
@@ -108,7 +108,7 @@ def _seed(recipe: Recipe, proposal: Proposal, root: Proposal) -> int:
 
 def _stage(recipe: Recipe, proposal: Proposal, until: int | None, seed: int) -> Stage:
     if proposal.kind == "supernet":
-        frozen = one_shot(recipe, seed)
+        frozen = supernet_of(recipe, seed)
     else:
         frozen = thinned(recipe.space.freeze(proposal.genotype), proposal.fidelity)
     config = applied(reduced(recipe.config, proposal.fidelity), frozen.hyperparameters)

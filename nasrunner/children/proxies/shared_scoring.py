@@ -22,7 +22,7 @@ from nasrunner.core.machine.child_folder import ChildFolder
 _SHARED = "shared.weights."
 """What the names of the shared weights begin with in a supernet."""
 
-_QUIET = {"checkpoint": "none", "checkpoint_every_s": None}
+_WRITES_NOTHING = {"checkpoint": "none", "checkpoint_every_s": None}
 
 
 class SharedScoring:
@@ -30,7 +30,7 @@ class SharedScoring:
 
     The statistics of batch normalization are those of the network itself: taken anew from batches
     of training examples before it is validated, ``trainer.shared_batch_norm`` of them (Guo et al.
-    2019, arXiv:1904.00420, section 3.4).
+    2019, arXiv:1904.00420, section 3, "evolutionary architecture search").
 
     Args:
         recipe: how the study's children are made.
@@ -41,7 +41,7 @@ class SharedScoring:
         self._read: tuple[int, SharedWeights] | None = None
 
     def __call__(self, proposal: Proposal) -> Outcome:
-        """The outcome of an estimate, which stands in its folder."""
+        """Makes an estimate; returns its outcome, which stands in its folder, too."""
         files = ChildFiles(ChildFolder.of(self.recipe.folder, proposal.index).path)
         files.forget_outcome()
         return attempted(proposal, files, functools.partial(self._estimate, proposal, files))
@@ -49,7 +49,7 @@ class SharedScoring:
     def _estimate(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
         files.write_proposal(proposal)
         stage = lineage(self.recipe, proposal)[-1]
-        config = {**stage.config, "trainer": {**stage.config["trainer"], **_QUIET}}
+        config = {**stage.config, "trainer": {**stage.config["trainer"], **_WRITES_NOTHING}}
         # All with one seed: the batches that statistics are taken from are the same.
         plan = Plan(self.recipe, proposal, stage.frozen, config, self.recipe.seed)
         with files.log():

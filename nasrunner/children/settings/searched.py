@@ -7,7 +7,7 @@ from typing import Any
 
 from nasrunner.core import ConfigError
 from nasrunner.core.annotations import takes
-from nasrunner.core.decision import parts_of
+from nasrunner.core.decision import is_open, parts_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.language.values import alternatives
 
@@ -16,6 +16,23 @@ Config = dict[str, Any]
 
 Construct = Callable[..., Any]
 """Builds an object from its configuration: (config, key, *arguments, **arguments)."""
+
+
+def check_not_searched(settings: Iterable[tuple[str, Any]]) -> None:
+    """Refuses searched settings of a supernet's training.
+
+    Args:
+        settings: (dotted key, value with decisions in it) pairs.
+
+    Raises:
+        ConfigError: names those that are searched.
+    """
+    searched = [key for key, value in settings if is_open(value)]
+    if searched:
+        raise ConfigError(
+            f"space.hyperparameters: {', '.join(searched)} are searched, and a supernet is "
+            "trained with one value of each; legal: values in their place"
+        )
 
 
 def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:

@@ -1,4 +1,4 @@
-"""Visits the architectures of a space until the weights that they share have stopped to grow."""
+"""Visits the architectures of a space until the weights that they share stop growing."""
 
 import time
 from collections import deque
@@ -10,6 +10,7 @@ import numpy as np
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import Genotype, SearchSpace, SpaceError
 from nasrunner.core.decision import Decision
+from nasrunner.core.order import rollout
 
 _QUIET = 200
 """After so many random architectures in a row that need nothing new no other is visited."""
@@ -25,7 +26,9 @@ class Cover:
         news: the last one that needed a further or a larger weight, counted from 1; 0: none did.
         is_settled: whether so many came after it that no other is expected to.
         largest: parameters of the largest network among them.
-        needed: those that needed a further or a larger weight, in order.
+        possible: the first that can be built; None: none can.
+        needed: those that needed a further or a larger weight, in order; also impossible ones,
+            whose first layers could be built.
     """
 
     visited: int
@@ -33,6 +36,7 @@ class Cover:
     news: int
     is_settled: bool
     largest: int
+    possible: Genotype | None
     needed: tuple[Genotype, ...]
 
 
@@ -51,14 +55,15 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
     rng = np.random.default_rng(seed)
     visited = impossible = news = quiet = largest = 0
     needed: list[Genotype] = []
+    possible: Genotype | None = None
     for genotype, is_random in _visits(weights.space, rng):
         if quiet >= _QUIET or time.monotonic() > ends:
             break
         before = weights.num_changes
         visited += 1
         try:
-            weights.network(genotype)
             largest = max(largest, sum(each.numel() for each in weights.values(genotype).values()))
+            possible = genotype if possible is None else possible
         except SpaceError:
             impossible += 1
         if weights.num_changes > before:
@@ -66,7 +71,8 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
             needed.append(genotype)
         elif is_random:
             quiet += 1
-    return Cover(visited, impossible, news, quiet >= _QUIET, largest, tuple(needed))
+    is_settled = quiet >= _QUIET
+    return Cover(visited, impossible, news, is_settled, largest, possible, tuple(needed))
 
 
 def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:
@@ -74,7 +80,7 @@ def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Geno
     for genotype in _with_every_option(space, rng):
         yield genotype, False
     while True:
-        yield space.walk(lambda decision: int(rng.integers(len(decision.options)))), True
+        yield rollout(space, rng), True
 
 
 def _with_every_option(space: SearchSpace, rng: np.random.Generator) -> Iterator[Genotype]:

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nasrunner.children.settings.searched import check_not_searched
 from nasrunner.children.supernets.covering import Cover, cover
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
-from nasrunner.core import InShape, SearchSpace
-from nasrunner.core.decision import OneOf, is_open
+from nasrunner.core import ConfigError, InShape, SearchSpace
 
 _BYTES = 4
 """Of a number in single precision."""
@@ -54,7 +54,9 @@ class SupernetSize:
         return self.parameters * _BYTES / 1e6
 
 
-def supernet(space: SearchSpace, in_shape: InShape, widths: Widths, most_s: float) -> SupernetSize:
+def supernet_size(
+    space: SearchSpace, in_shape: InShape, widths: Widths, most_s: float
+) -> SupernetSize:
     """Finds what the networks of a space would share, without making any weights.
 
     Args:
@@ -71,17 +73,11 @@ def supernet(space: SearchSpace, in_shape: InShape, widths: Widths, most_s: floa
 
 
 def _refused(space: SearchSpace) -> str | None:
-    searched = [key for key, value in space.hyperparameters if _is_searched(value)]
-    if not searched:
-        return None
-    return (
-        f"hyperparameters are searched ({', '.join(searched)}), and one supernet is trained with "
-        "one value of each; legal: values in their place"
-    )
-
-
-def _is_searched(value: object) -> bool:
-    return is_open(value) and not (isinstance(value, OneOf) and len(value.values) == 1)
+    try:
+        check_not_searched(space.hyperparameters)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def _by_module(weights: SharedWeights) -> Iterator[SharedOfModule]:

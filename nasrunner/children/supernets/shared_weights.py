@@ -2,6 +2,10 @@
 
 Pham et al. 2018, arXiv:1802.03268 (ENAS), section 2. Slices of the largest layer: Yu et al. 2019,
 arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all), section 3.
+
+Differs from the papers: all widths share the parameters of batch normalization, of which slimmable
+networks have some for each width; once-for-all transforms the centre of a kernel by a learnt matrix
+and sorts channels by importance, and here both are taken as they are.
 """
 
 import hashlib
@@ -14,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
@@ -92,8 +96,8 @@ class SharedWeights(nn.Module):
     the statistics of the batch alone, also in evaluation, since those of other architectures mean
     nothing to it.
 
-    First weights depend on ``seed`` and on where they stand, not on which network asks first, but
-    for slices of a layer that was not the largest when it was first asked for: it grows.
+    First weights depend on ``seed`` and on where they stand, whichever network asks for them first.
+    Only what a weight grows by depends on the sizes that were asked for before.
 
     Args:
         space: what is searched.
@@ -102,6 +106,7 @@ class SharedWeights(nn.Module):
             never sliced, nor are those that a module of another kind computes with in its own way.
         seed: of the first weights.
         device: where they are; ``meta``: they are only counted.
+        epsilon: of every batch normalization; None: what the space says.
 
     Attributes:
         weights: what is shared, by where it stands.
@@ -118,12 +123,14 @@ class SharedWeights(nn.Module):
         widths: Widths = "slices",
         seed: int = 0,
         device: str | torch.device = "cpu",
+        epsilon: float | None = None,
     ) -> None:
         super().__init__()
         self.space = space
         self.in_shape = in_shape
         self.widths = widths
         self.seed = seed
+        self.epsilon = epsilon
         self.weights = nn.ParameterDict()
         self.num_changes = 0
         self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
@@ -194,9 +201,10 @@ class SharedWeights(nn.Module):
 
     @contextmanager
     def _first_weights(self, place: str) -> Iterator[None]:
-        """Draws weights that depend on where they stand alone."""
+        """Draws weights that depend on where they stand alone, and lets global generators be."""
         text = f"{self.seed} {place}".encode()
-        with torch.random.fork_rng(devices=[]), torch.device(self._device):
+        devices = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.device(self._device):
             torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
             yield
 
@@ -231,6 +239,8 @@ class SharedWeights(nn.Module):
             if lent:
                 self._lent[leaf] = lent
                 leaf.register_forward_pre_hook(self._borrow)
+            if isinstance(leaf, _BatchNorm) and self.epsilon is not None:
+                leaf.eps = self.epsilon
             if isinstance(leaf, _NormBase):
                 leaf.track_running_stats = False
                 leaf.running_mean = leaf.running_var = leaf.num_batches_tracked = None

@@ -1,5 +1,7 @@
 """One network that holds all of a space, and is another one of them at each step of training."""
 
+import contextlib
+import copy
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ from nasrunner.children.recipe import Recipe
 from nasrunner.children.supernets.covering import Cover, cover
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.core import InShape, Policy, SearchSpace, Shape, SpaceError
-from nasrunner.core.machine.memory import memory_gb
+from nasrunner.core.machine.memory import least_memory_gb, memory_gb
 from nasrunner.core.space import Space
 
 _MOST_DRAWN = 1_000
@@ -21,16 +23,13 @@ _MOST_DRAWN = 1_000
 
 _MOST_COVER_S = 120.0
 
-_COPIES = 4
-"""Of each weight while it is trained: itself, its gradient, and two averages of Adam's."""
-
 
 class Supernet(nn.Module):
     """Runs a network of the space at each step: one that its policy draws, with shared weights.
 
-    Guo et al. 2019, arXiv:1904.00420, section 3.1, equation 6. In evaluation, too, each batch
-    goes through one architecture; these are drawn alike in each pass, so that what is measured is
-    the mean over architectures, comparable between epochs.
+    Guo et al. 2019, arXiv:1904.00420, section 3. In evaluation, too, each batch goes through one
+    architecture; these are drawn alike in each pass, as at the beginning of training, so that what
+    is measured is the mean over architectures, comparable between epochs.
 
     What the policy and the random generator remember stands in its state, beside the weights.
 
@@ -46,19 +45,16 @@ class Supernet(nn.Module):
         self.policy = policy
         self.seed = seed
         self._rng = np.random.default_rng(seed)
-        self._evaluating: np.random.Generator | None = None
+        self._first = copy.deepcopy(policy)  # what evaluation draws from changes no training
+        self._evaluating = self._begun()
 
     def forward(self, x: Inputs) -> torch.Tensor:
-        if self.training:
-            self._evaluating = None
-            rng = self._rng
-        else:
-            rng = self._evaluating = self._evaluating or np.random.default_rng(self.seed)
-        found: torch.Tensor = self._drawn(rng)(x)
+        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
+        found: torch.Tensor = self._drawn(policy, rng)(x)
         return found
 
     def train(self, mode: bool = True) -> "Supernet":
-        self._evaluating = None
+        self._evaluating = self._begun()
         return super().train(mode)
 
     def get_extra_state(self) -> torch.Tensor:
@@ -72,11 +68,15 @@ class Supernet(nn.Module):
         self._rng.bit_generator.state = told["rng"]
         self.policy.load_state_dict(told["policy"])
 
-    def _drawn(self, rng: np.random.Generator) -> nn.Module:
+    def _begun(self) -> tuple[Policy, np.random.Generator]:
+        """What the architectures of a pass of evaluation are drawn by."""
+        return copy.deepcopy(self._first), np.random.default_rng(self.seed)
+
+    def _drawn(self, policy: Policy, rng: np.random.Generator) -> nn.Module:
         """The next network; architectures that cannot be built are drawn again."""
         reason = ""
         for _ in range(_MOST_DRAWN):
-            (genotype,) = self.policy.draw(1, rng)
+            (genotype,) = policy.draw(1, rng)
             try:
                 return self.shared.network(genotype)
             except SpaceError as error:
@@ -93,26 +93,28 @@ class OneShot(Space):
         policy: draws its architectures.
         sizes: see ``Widths``.
         seed: of first weights and of what is drawn.
+        epsilon: of batch normalization, as of ``SharedWeights``.
     """
 
     space: SearchSpace
     policy: Policy
     sizes: Widths
     seed: int
+    epsilon: float | None = None
 
     @property
     def takes_inputs(self) -> bool:
         return True
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
-        weights, out_shape = covered(self.space, in_shape, self.sizes, self.seed)
+        weights, out_shape = covered(self.space, in_shape, self.sizes, self.seed, self.epsilon)
         return Supernet(weights, self.policy, self.seed), out_shape
 
     def text(self) -> str:
         return "supernet"
 
 
-def one_shot(recipe: Recipe, seed: int) -> SearchSpace:
+def supernet_of(recipe: Recipe, seed: int) -> SearchSpace:
     """Returns what is built as the supernet of a study, beside the settings it is trained with.
 
     Args:
@@ -120,13 +122,18 @@ def one_shot(recipe: Recipe, seed: int) -> SearchSpace:
         seed: of first weights and of what is drawn.
     """
     assert recipe.policy is not None, "who proposes a supernet has a policy"
-    widths: Widths = recipe.config["trainer"]["shared_widths"]
-    network = OneShot(recipe.space, recipe.policy, widths, seed)
+    settings = recipe.config["trainer"]
+    widths, epsilon = settings["shared_widths"], settings["batch_norm_epsilon"]
+    network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
     return SearchSpace(recipe.space.hyperparameters, network)
 
 
 def covered(
-    space: SearchSpace, in_shape: InShape, widths: Widths, seed: int
+    space: SearchSpace,
+    in_shape: InShape,
+    widths: Widths,
+    seed: int,
+    epsilon: float | None = None,
 ) -> tuple[SharedWeights, Shape]:
     """Makes the weights that all networks of a space share, and says which shape comes out of one.
 
@@ -137,6 +144,7 @@ def covered(
         in_shape: of one example.
         widths: see ``Widths``.
         seed: of the first weights.
+        epsilon: of batch normalization, as of ``SharedWeights``.
 
     Raises:
         SpaceError: the space is too large to look through, or its weights for the memory; nothing
@@ -145,17 +153,19 @@ def covered(
     counted = SharedWeights(space, in_shape, widths=widths, device="meta")
     found = cover(counted, seed, _MOST_COVER_S)
     _check(found, sum(each.numel() for each in counted.parameters()))
-    weights = SharedWeights(space, in_shape, widths=widths, seed=seed)
+    weights = SharedWeights(space, in_shape, widths=widths, seed=seed, epsilon=epsilon)
     for genotype in found.needed:
-        weights.network(genotype)
+        with contextlib.suppress(SpaceError):  # an impossible one, as when it was counted
+            weights.network(genotype)
     weights.close()
+    assert found.possible is not None, "a network has weights"
     with torch.device("meta"):
-        _, out_shape = space.freeze(found.needed[0]).build(in_shape)
+        _, out_shape = space.freeze(found.possible).build(in_shape)
     return weights, out_shape
 
 
 def _check(found: Cover, parameters: int) -> None:
-    if not found.needed:
+    if not found.largest:
         raise SpaceError(
             f"of {found.visited:,} architectures of the space {found.impossible:,} cannot be "
             "built, and the others have no weights to share"
@@ -166,7 +176,7 @@ def _check(found: Cover, parameters: int) -> None:
             f"architectures in {_MOST_COVER_S:.0f} s further ones still needed more; "
             "nasrunner-space … one_shot=true shows of which modules"
         )
-    needed_gb, there_gb = parameters * 4 * _COPIES / 1e9, memory_gb()
+    needed_gb, there_gb = least_memory_gb(parameters), memory_gb()
     if needed_gb > there_gb:
         raise SpaceError(
             f"the supernet has {parameters:,} parameters, whose training takes at least "

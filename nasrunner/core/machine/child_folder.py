@@ -130,9 +130,10 @@ class ChildFolder:
         unfinished(self.last).unlink(missing_ok=True)
 
     def settle(self, *, keeps_last: bool) -> None:
-        """Leaves of a child that has its outcome the checkpoint of its end, or none.
+        """Renames the checkpoint of an ended training to ``last.ckpt``, or removes both.
 
-        The process that trains it does so, unless it is killed before; to repeat it does no harm.
+        The process that trained the child does so after it wrote the outcome, unless it is killed
+        in between. It may be repeated.
 
         Args:
             keeps_last: whether the checkpoint is kept.

@@ -15,10 +15,11 @@ class FairPaths:
 
     Of the draws in which a decision is asked, as many in a row as it has options have each of them
     once, in random order; so that no weight is trained more often than its rivals. Chu et al. 2021,
-    arXiv:1907.01845 (FairNAS), definition 3.1.
+    arXiv:1907.01845 (FairNAS), strict fairness.
 
     Differs from the paper: each draw is a step of the optimizer, where theirs adds up the gradients
-    of as many draws as there are options; and spaces may be conditional.
+    of as many draws as there are options; decisions may have different numbers of options, and be
+    asked in some draws alone; and an architecture that cannot be built is drawn for nothing.
 
     Args:
         space: whose decisions are answered.
@@ -26,7 +27,7 @@ class FairPaths:
 
     def __init__(self, space: Space) -> None:
         self.space = space
-        self._left: dict[str, list[int]] = {}  # by decision: what comes before each recurs
+        self._left: dict[str, list[int]] = {}  # decision path -> what its present row still has
 
     def draw(self, count: int, rng: np.random.Generator) -> Sequence[Genotype]:
         """Draws architectures, one after the other."""
@@ -51,7 +52,9 @@ class FairPaths:
 
 
 class UniformPaths:
-    """Draws each option of a decision with the same probability. Guo et al. 2019, arXiv:1904.00420.
+    """Draws each option of a decision with the same probability.
+
+    Guo et al. 2019, arXiv:1904.00420, section 3.
 
     Args:
         space: whose decisions are answered.

@@ -7,7 +7,7 @@ from nasrunner.core.annotations import Count, Seed
 from nasrunner.core.decision import Genotype
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.ports import Policy
-from nasrunner.core.records import Outcome, Proposal, Source
+from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Source
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
@@ -22,6 +22,10 @@ class SinglePathOneShot(Wrapper):
     weights, without training, and a searcher learns the estimates; evolution in the paper, random
     search in Li & Talwalkar 2019, arXiv:1902.07638, section 3. The best estimates are trained from
     first weights like any other child, and these rewards are the study's.
+
+    Differs from the papers: several networks are trained in the end, not the best estimate alone;
+    the inner searcher is any one, and the evolution of ``searcher=spos`` proposes one child after
+    the other (Real et al. 2019) instead of generations with crossover.
 
     Args:
         searcher: makes the inner one from ``space=`` and ``seed=``; it searches the supernet.
@@ -118,15 +122,25 @@ class SinglePathOneShot(Wrapper):
         return FairPaths(self.space) if self.is_fair else UniformPaths(self.space)
 
     def needs(self) -> Collection[int]:
-        is_needed = self._supernet is not None and self._chosen is None
-        return [self._supernet] if is_needed and self._supernet is not None else []
+        if self._supernet is None or self._chosen is not None:
+            return []
+        return [self._supernet]
 
     def parents(self) -> Collection[int]:
         return ()
 
+    def learn_known(self, outcomes: Sequence[KnownOutcome]) -> None:
+        pass
+
     @property
     def learns_known(self) -> bool:
-        return False  # rewards of trainings are no estimates with shared weights
+        return True
+
+    @property
+    def ignores_known(self) -> str:
+        return (
+            "it learns estimates with shared weights, and other studies have rewards of trainings"
+        )
 
     @property
     def asks_for(self) -> Sequence[Proposal]:

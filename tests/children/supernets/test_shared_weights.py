@@ -32,10 +32,10 @@ def example(shape):
     return torch.randn(3, *shape, generator=generator)
 
 
-def gradients(network, x, seed=1):
-    """What it computes, and the gradients of all its weights, from the same dropout."""
+def trained_step(network, x):
+    """Gives all weights their gradients; returns what it computes, with the same dropout."""
     network.train()
-    torch.manual_seed(seed)
+    torch.manual_seed(1)
     y = network(x)
     y.square().sum().backward()
     return y.detach()
@@ -67,7 +67,8 @@ def test_a_network_computes_what_a_child_with_its_weights_does(name, widths):
         assert child.load_state_dict(shared.values(genotype), strict=False).unexpected_keys == []
         assert set(shared.values(genotype)) == set(state) - set(dict(child.named_buffers()))
         shared.zero_grad()
-        torch.testing.assert_close(gradients(network, x), gradients(child, x), rtol=0, atol=1e-5)
+        computed = [trained_step(each, x) for each in (network, child)]
+        torch.testing.assert_close(*computed, rtol=0, atol=1e-5)
         grads = {
             id(each): each.grad.square().sum() for each in child.parameters() if each.requires_grad
         }

@@ -6,12 +6,14 @@ import itertools
 import pytest
 import torch
 
+from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.proxies.shared_scoring import SharedScoring
 from nasrunner.children.supernets.shared_weights import SharedWeights
-from nasrunner.children.supernets.supernet import covered
+from nasrunner.children.supernets.supernet import Supernet, covered, supernet_of
 from nasrunner.core import ConfigError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
+from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
 from nasrunner.searchers.one_shot.single_path import SinglePathOneShot
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import IMAGES, make_trainer
@@ -160,6 +162,7 @@ def test_estimates_without_a_supernets_weights_fail(tmp_path):
     [
         (["trainer.checkpoint=none"], NORMED, "trainer.checkpoint=none keeps no weights of a"),
         (["trainer.devices=2"], NORMED, "trainer.devices=2: a supernet is trained on one device"),
+        (["trainer.num_nodes=2"], NORMED, "trainer.num_nodes=2: a supernet is trained on one dev"),
         (
             [],
             {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, **NORMED},
@@ -168,10 +171,69 @@ def test_estimates_without_a_supernets_weights_fail(tmp_path):
     ],
 )
 def test_what_no_supernet_can_be_trained_with_is_refused_first(overrides, space, reason):
-    trainer = make_trainer(*overrides, space=space, data=IMAGES)
+    trainer = make_trainer(*overrides, space=space, data=IMAGES, is_rehearsed=False)
     for proposal in one_shot(space=trainer.space, seed=0).asks_for:
         with pytest.raises(ConfigError, match=reason):
             trainer.check(proposal)
+
+
+@pytest.mark.parametrize("name", ["width", "resolution", "data.resolution"])
+def test_a_supernet_holds_the_networks_that_are_estimated(name):
+    trainer = make_trainer(space=NORMED, data=IMAGES)
+    proposal = Proposal(0, {}, kind="supernet", fidelity={name: 0.5})
+    with pytest.raises(ConfigError, match="makes other networks than those that a supernet is to"):
+        trainer.check(proposal)
+
+
+def test_last_weights_of_a_supernet_are_estimated_with(tmp_path):
+    task = task_of(tmp_path, "trainer.checkpoint=last")
+    train_one(task, SUPERNET)
+    genotype = task.space.walk(lambda decision: 0)
+    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+    outcome = train_one(task, estimate)
+    assert (outcome.status, outcome.error) == ("completed", None)
+    assert not ChildFolder.of(tmp_path, 0).best.exists()
+
+
+@pytest.mark.parametrize(("given", "expected"), [("0.25", 0.25), ("null", 1e-5)])
+def test_a_supernet_normalizes_with_the_epsilon_of_its_settings(tmp_path, given, expected):
+    task = task_of(tmp_path, f"trainer.batch_norm_epsilon={given}")
+    net, _ = supernet_of(task, 0).build((3, 6, 6))
+    network = net.shared.network(task.space.walk(lambda decision: 0))
+    assert [each.eps for each in batch_norms(network)] == [expected]
+
+
+@pytest.mark.parametrize("kind", [FairPaths, UniformPaths])
+def test_evaluation_draws_alike_and_changes_no_training(kind):
+    space = parse_space(NORMED)
+    drawn = {}
+    for is_evaluated in (True, False):
+        weights, _ = covered(space, (3, 6, 6), "slices", 0)
+        net, genotypes = Supernet(weights, kind(space), 0), []
+        draw = weights.network
+        weights.network = lambda g, draw=draw, seen=genotypes: seen.append(g) or draw(g)
+        x = torch.randn(4, 3, 6, 6)
+        training, evaluations = [], []
+        for _ in range(5):
+            for mode, drawn_there in ((True, training), (False, evaluations)):
+                net.train(mode)
+                for _ in range(3 if mode or is_evaluated else 0):  # of rows of two options
+                    net(x)
+                drawn_there.append(list(genotypes))
+                genotypes.clear()
+        drawn[is_evaluated] = training
+        assert evaluations == [evaluations[0]] * 5
+    assert drawn[True] == drawn[False]
+    assert drawn[True] != [drawn[True][0]] * 5
+
+
+def test_impossible_architectures_do_not_fail_a_supernet():
+    sizes = {"filters": {"oneof": [2, 4]}, "kernel_size": {"oneof": [3, 5]}, "padding": "valid"}
+    layers = [{"conv2d": sizes}, {"conv2d": sizes}, "global_pool", {"affine": {"units": 3}}]
+    space = parse_space({"concat": layers})  # two kernels of 5, the first visited, need 9 x 9
+    weights, out_shape = covered(space, (3, 8, 8), "slices", 0)
+    assert out_shape == (3,)
+    assert [w.shape[2:] for w in weights.parameters() if w.dim() == 4] == [(5, 5), (5, 5)]
 
 
 def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):
