@@ -10,7 +10,7 @@ from nasrunner.children.inspecting import draw_up
 from nasrunner.children.proxies.scores import Proxy
 from nasrunner.children.proxies.zero_cost import NUM_ESTIMATES_AT_ONCE
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.settings.fidelity import check_fidelity, effective, reduced
+from nasrunner.children.settings.fidelity import NAMES, check_fidelity, effective, reduced
 from nasrunner.children.settings.options import ChildOptions
 from nasrunner.children.settings.searched import Config, Construct, applied
 from nasrunner.core import (
@@ -34,6 +34,9 @@ from nasrunner.core.shapes import as_in_shape
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
 """The keys that say how many epochs a training has."""
+
+_SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
+"""What no supernet can have for itself: its networks are estimated as children are."""
 
 
 def takes_shared(proposal: Proposal) -> bool:
@@ -184,7 +187,21 @@ class LightningTrainer:
             raise ConfigError(
                 f"trainer.devices={devices}: a supernet is trained on one device; legal: 1"
             )
-        check_fidelity(self.config, proposal.fidelity, (), self.space)
+        try:
+            self._check_supernets(proposal.fidelity)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (of the supernet, as by searcher.supernet)") from error
+
+    def _check_supernets(self, fidelity: Mapping[str, float]) -> None:
+        check_fidelity(self.config, fidelity, (), self.space)
+        if same := next((n for n in fidelity if NAMES.get(n, n) in _SAME_IN_ESTIMATES), None):
+            raise ConfigError(
+                f"fidelity: {same} must be the same for a supernet and for the networks that take "
+                f"its weights, got {fidelity[same]:g} for it alone; legal are numbers of its "
+                "training, such as epochs, data or optimizer.lr"
+            )
+        if fidelity and fidelity not in self._fidelities:
+            self._fidelities.append(fidelity)
 
     @property
     def rewarded(self) -> Mapping[str, str]:

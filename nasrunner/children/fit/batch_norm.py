@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nasrunner.children.supernets.shared_weights import SharedWeights
+
 
 def batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:
     """Every batch normalization in a network, torch's own and those derived from it."""
@@ -16,3 +18,6 @@ def set_epsilon(network: nn.Module, epsilon: float | None) -> None:
     if epsilon is not None:
         for layer in batch_norms(network):
             layer.eps = epsilon
+        for layer in network.modules():  # a supernet's networks are no part of it
+            if isinstance(layer, SharedWeights):
+                layer.set_epsilon(epsilon)

@@ -93,15 +93,16 @@ class SharedScoring:
 def normalize_anew(found: Assembled, num_batches: int) -> None:
     """Takes a network's statistics of batch normalization from batches of training examples.
 
-    Each counts alike: they are the mean over the batches.
+    Each counts alike: they are the mean over the batches. What a user's modules keep in buffers of
+    their own is taken from these batches, too, as they do it in training.
 
     Args:
         found: the network, and its data.
         num_batches: of the first training epoch.
     """
-    norms = list(batch_norms(found.module.network))
-    if not norms:
+    if next(found.module.network.buffers(), None) is None:
         return
+    norms = list(batch_norms(found.module.network))
     device = found.trainer.strategy.root_device
     network = found.module.to(device).network.train()
     momenta = [norm.momentum for norm in norms]

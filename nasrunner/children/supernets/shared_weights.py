@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
@@ -130,12 +130,18 @@ class SharedWeights(nn.Module):
         self.operations: dict[str, str] = {}
         self._device = torch.device(device)
         self._is_closed = False
+        self._epsilon: float | None = None
         self._layers: dict[Hashable, _Layer] = {}
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
 
     def close(self) -> None:
         """Refuses architectures that need further or larger weights, from now on."""
         self._is_closed = True
+
+    def set_epsilon(self, epsilon: float) -> None:
+        """Gives every batch normalization of every network this epsilon, from now on."""
+        self._epsilon = epsilon
+        self._layers.clear()
 
     def restore(self, weights: Mapping[str, torch.Tensor]) -> None:
         """Takes trained weights by their keys; architectures that need others are refused."""
@@ -234,6 +240,8 @@ class SharedWeights(nn.Module):
             if isinstance(leaf, _NormBase):
                 leaf.track_running_stats = False
                 leaf.running_mean = leaf.running_var = leaf.num_batches_tracked = None
+            if isinstance(leaf, _BatchNorm) and self._epsilon is not None:
+                leaf.eps = self._epsilon
         return frozenset(keys.values())
 
     def _share(self, key: str, weight: nn.Parameter, leaf: nn.Module) -> _Slices | None:

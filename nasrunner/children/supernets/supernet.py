@@ -32,6 +32,8 @@ class Supernet(nn.Module):
     goes through one architecture; these are drawn alike in each pass, so that what is measured is
     the mean over architectures, comparable between epochs.
 
+    Recurrent layers begin each batch with zeros: the one before went through another architecture.
+
     What the policy and the random generator remember stands in its state, beside the weights.
 
     Args:
@@ -54,7 +56,11 @@ class Supernet(nn.Module):
             rng = self._rng
         else:
             rng = self._evaluating = self._evaluating or np.random.default_rng(self.seed)
-        found: torch.Tensor = self._drawn(rng)(x)
+        network = self._drawn(rng)
+        for layer in network.modules():  # what it remembers is of batches long before this one
+            if (reset_state := getattr(layer, "reset_state", None)) is not None:
+                reset_state()
+        found: torch.Tensor = network(x)
         return found
 
     def train(self, mode: bool = True) -> "Supernet":
