@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -41,6 +42,9 @@ from nasrunner.core.space import Space, living
 from nasrunner.explanation import explain
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
+Widths = Literal["slices", "copies"]
+"""As of ``trainer.shared_widths``; that of ``SharedWeights`` would import torch."""
+
 _SAMPLES, _CHECKED = 5, 200
 _PATIENCE_S = 20.0
 """So long random architectures are built where nobody said how many: some have 3,000 layers."""
@@ -69,7 +73,8 @@ def main() -> None:
         config = composed(overrides, arguments.config_dir)
         space = build_space(config)
         if is_one_shot:
-            print_supernet(console, space, in_shape_of(config["data"]))
+            in_shape = in_shape_of(config["data"])
+            print_supernet(console, space, in_shape, _checked_widths(config["shared_widths"]))
             return
         console.print(tree(space))
         kinds = len(space.signature())
@@ -134,7 +139,10 @@ def _without_one_shot(overrides: list[str]) -> tuple[list[str], bool]:
 
 
 def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
-    """The space and data groups of the configuration these overrides give, resolved."""
+    """The space and data groups of the configuration these overrides give, resolved.
+
+    Beside them stands ``shared_widths`` of its trainer; a trainer of a table has none.
+    """
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
@@ -142,7 +150,8 @@ def composed(overrides: list[str], own_dir: Path | None) -> dict[str, Any]:
     skeleton.check_data(config)
     plain = resolved(config, ["space", "data"])
     find_user_modules(plain, lambda: [Path.cwd()])
-    return plain
+    widths = OmegaConf.select(config, "trainer.shared_widths", default="slices")
+    return {**plain, "shared_widths": widths}
 
 
 def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
@@ -272,12 +281,20 @@ def print_samples(
         console.print(f"  {count}: {_shown(reason)}")
 
 
-def print_supernet(console: Console, space: SearchSpace, in_shape: InShape) -> None:
+def _checked_widths(widths: Any) -> Widths:
+    if widths not in get_args(Widths):
+        legal = ", ".join(get_args(Widths))
+        raise ConfigError(f"trainer.shared_widths must be one of {legal}, got {widths!r}")
+    found: Widths = widths
+    return found
+
+
+def print_supernet(console: Console, space: SearchSpace, in_shape: InShape, widths: Widths) -> None:
     """Prints what the architectures of a space would share in one network that holds them all."""
     from nasrunner.children.supernets.report import supernet  # imports torch
 
     with console.status("looking at architectures"):
-        found = supernet(space, in_shape, "slices", _PATIENCE_S)
+        found = supernet(space, in_shape, widths, _PATIENCE_S)
     table = Table("module", "whole", "slices", "copies", "parameters")
     for each in found.shared:
         counts = (each.whole, each.sliced, each.copied, each.parameters)

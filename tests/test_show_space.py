@@ -177,3 +177,20 @@ def test_one_shot_is_true_or_false(
     with pytest.raises(SystemExit):
         main()
     assert "one_shot must be true or false, got 'yes'" in capsys.readouterr().err
+
+
+def test_one_shot_counts_copies_where_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = "space={concat: [{affine: {units: {oneof: [2, 4]}}}, relu, {affine: {units: 10}}]}"
+    widths = "trainer.shared_widths"
+    monkeypatch.setattr(
+        sys, "argv", ["nasrunner-space", units, f"{widths}=copies", "one_shot=true"]
+    )
+    main()
+    # 65 * 2 and 3 * 10 for two units, 65 * 4 and 4 * 10 for four; the last bias is both's.
+    assert "One supernet: 460 parameters" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", units, f"{widths}=both", "one_shot=true"])
+    with pytest.raises(SystemExit):
+        main()
+    assert f"{widths} must be one of slices, copies, got 'both'" in capsys.readouterr().err

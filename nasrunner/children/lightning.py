@@ -183,6 +183,11 @@ class LightningTrainer:
                 f"trainer.checkpoint={self.config['trainer']['checkpoint']} keeps no weights of a "
                 "supernet to estimate with; legal: best or all"
             )
+        if "train_loss" in self.objectives:
+            raise ConfigError(
+                "objectives.train_loss: an estimate with shared weights is not trained and has "
+                "none; legal are what is validated, such as val_loss, and what networks cost"
+            )
         if (devices := self.config["trainer"].get("devices")) not in (None, 1, "1", "auto"):
             raise ConfigError(
                 f"trainer.devices={devices}: a supernet is trained on one device; legal: 1"

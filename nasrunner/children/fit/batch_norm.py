@@ -18,6 +18,6 @@ def set_epsilon(network: nn.Module, epsilon: float | None) -> None:
     if epsilon is not None:
         for layer in batch_norms(network):
             layer.eps = epsilon
-        for layer in network.modules():  # a supernet's networks are no part of it
-            if isinstance(layer, SharedWeights):
-                layer.set_epsilon(epsilon)
+        for module in network.modules():  # a supernet's networks are no part of it
+            if isinstance(module, SharedWeights):
+                module.set_epsilon(epsilon)

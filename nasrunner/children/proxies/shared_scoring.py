@@ -9,6 +9,7 @@ import torch
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.fit.assembling import Assembled, Plan, assembled
 from nasrunner.children.fit.batch_norm import batch_norms
+from nasrunner.children.fit.deployed import costs_of
 from nasrunner.children.progress.attempts import Attempt, Result, attempted
 from nasrunner.children.progress.borrowing import trained_weights
 from nasrunner.children.progress.ending import Reporting
@@ -58,7 +59,8 @@ class SharedScoring:
             reporting = Reporting(proposal.index, None)
             found = assembled(plan, files, attempt, Origin(), reporting)
             try:
-                return self._validated(found, values, config["trainer"]["shared_batch_norm"])
+                result = self._validated(found, values, config["trainer"]["shared_batch_norm"])
+                return result.beside(costs_of(plan, found))
             finally:
                 found.data.data.trainer = None  # it outlives this estimate
 

@@ -57,8 +57,7 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
         before = weights.num_changes
         visited += 1
         try:
-            weights.network(genotype)
-            largest = max(largest, sum(each.numel() for each in weights.values(genotype).values()))
+            largest = max(largest, weights.size_of(genotype))
         except SpaceError:
             impossible += 1
         if weights.num_changes > before:

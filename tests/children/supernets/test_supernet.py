@@ -194,6 +194,23 @@ def test_a_supernet_has_no_number_that_its_networks_lack(fidelity, reason):
         trainer.check(Proposal(0, {}, kind="supernet", fidelity=fidelity))
 
 
+def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_training_refused(
+    tmp_path,
+):
+    trainer = make_trainer(space=NORMED, data=IMAGES)
+    trainer.objectives = ("latency_ms", "val_accuracy")
+    task = trainer.task(tmp_path, 0, UniformPaths(trainer.space))
+    assert train_one(task, SUPERNET).error is None
+    genotype = trainer.space.walk(lambda _: 0)
+    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+    assert train_one(task, estimate).metrics["latency_ms"] > 0
+    trainer.objectives = ("train_loss", "val_accuracy")
+    with pytest.raises(
+        ConfigError, match=r"objectives.train_loss: an estimate with shared weights"
+    ):
+        trainer.check(estimate)
+
+
 def test_the_data_of_a_supernet_are_tried_before_it_is_trained():
     trainer = make_trainer(space=NORMED, data=IMAGES)
     trainer.check(Proposal(0, {}, kind="supernet", fidelity={"data": 0.1}))
