@@ -39,6 +39,9 @@ from nasrunner.core.shapes import as_in_shape
 _EPOCHS = ("trainer", "trainer.max_epochs")
 """The keys that say how many epochs a training has."""
 
+_SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
+"""What no supernet can have for itself: its networks are estimated as children are."""
+
 
 def takes_shared(proposal: Proposal) -> bool:
     """Whether a proposal is an estimate of a network with the weights of a supernet."""
@@ -179,18 +182,33 @@ class LightningTrainer:
                 "trainer.checkpoint=none keeps no weights of a supernet to estimate with; legal: "
                 "best, last or all"
             )
+        if "train_loss" in self.objectives:
+            raise ConfigError(
+                "objectives.train_loss: an estimate with shared weights is not trained and has "
+                "none; legal are what is validated, such as val_loss, and what networks cost"
+            )
         for key in ("devices", "num_nodes"):
             if (number := trainer.get(key)) not in (None, 1, "1", "auto"):
                 raise ConfigError(
                     f"trainer.{key}={number}: a supernet is trained on one device; legal: 1"
                 )
-        for key in keyed(proposal.fidelity):
-            if key in ("width", "data.resolution"):
+        try:
+            self._check_of_supernet(proposal.fidelity)
+        except ConfigError as error:
+            raise ConfigError(f"{error} (of the supernet, as by searcher.supernet)") from error
+
+    def _check_of_supernet(self, fidelity: Mapping[str, float]) -> None:
+        """Refuses numbers that a supernet cannot be trained with, and notes others."""
+        check_fidelity(self.config, fidelity, (), self.space)
+        for key, number in keyed(fidelity).items():
+            if key in _SAME_IN_ESTIMATES:
                 raise ConfigError(
-                    f"fidelity: {key} makes other networks than those that a supernet is to "
-                    "estimate; legal are numbers of its training, such as trainer.max_epochs"
+                    f"fidelity: {key} must be the same for a supernet and for the networks that "
+                    f"take its weights, got {number:g} for it alone; legal are numbers of its "
+                    "training, such as trainer.max_epochs or optimizer.lr"
                 )
-        check_fidelity(self.config, proposal.fidelity, (), self.space)
+        if fidelity and fidelity not in self._fidelities:
+            self._fidelities.append(fidelity)
 
     @property
     def rewarded(self) -> Mapping[str, str]:

@@ -56,8 +56,8 @@ def read_start(
     given = [read_given(space, e, i, rules.seed, key) for i, (key, e) in enumerate(entries)]
     if folders and not searcher.learns_known:
         raise ConfigError(
-            f"start_with: {type(searcher).__name__} has no method learn_known(outcomes), by which "
-            "a searcher learns from earlier studies; legal are genotypes alone"
+            f"start_with: {type(searcher).__name__} learns nothing from earlier studies, as a "
+            "searcher with learn_known(outcomes) does; legal are genotypes alone"
         )
     twice = {folder.resolve() for _, folder in folders}
     if len(twice) < len(folders):

@@ -30,6 +30,9 @@ _BUILT = ("space", "data")
 
 _CHECKPOINTS = (BEST, LAST)
 
+_WITHOUT_NETWORK = {"supernet": "a supernet", "estimate": "an estimate of a network"}
+"""What proposals other than trainings are called, by their kind."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -150,6 +153,11 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
         )
     if (place / "ledger.jsonl").is_file():
         return _best_of(read_study(place, builds=_BUILT, trust=trust), trust)
+    if (kind := _kind_in(place)) in _WITHOUT_NETWORK:
+        raise ConfigError(
+            f"from={place} is {_WITHOUT_NETWORK[kind]}, and no network that was trained for "
+            "itself; legal: the folder of a child that was trained, or of the study"
+        )
     if not ChildFolder(place).holds(PROPOSAL, CONFIG):
         raise ConfigError(
             f"from={place} is no folder of a study (ledger.jsonl, config.yaml), of a child or of "
@@ -204,6 +212,15 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
             f"from={study.folder}: the folder of its best child, {folder}, is not there"
         )
     return replace(_network_in(folder, study, trust), note=study.about_until)
+
+
+def _kind_in(folder: Path) -> str:
+    """What a folder's proposal asked for; empty where there is none that can be read."""
+    found = ChildFolder(folder)
+    try:
+        return found.proposal().kind if found.holds(PROPOSAL) else ""
+    except ValueError:  # damaged, which is said later
+        return ""
 
 
 def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:

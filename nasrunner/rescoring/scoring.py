@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from nasrunner.children.evaluating import DIVERGED, mean_outcome
 from nasrunner.children.progress.attempts import rewarded_metrics
@@ -52,13 +53,20 @@ class _Scoring:
         given = rescoring.goals_after(study.config)
         self.study = study
         self.goals = read_goals(given)
-        self.rule = rule_after(study, rescoring.reward) if rescoring.reward else None
-        self.config = config_after(study, given, self.rule)
         self.children = {
             child.proposal.index: measured(study, child)
             for child in study.trainings
             if child.outcome is not None and _has_ended(child.outcome)
         }
+        self._check_metric(rescoring.reward.get("metric"))
+        self.rule = rule_after(study, rescoring.reward) if rescoring.reward else None
+        self.config = config_after(study, given, self.rule)
+
+    def _check_metric(self, metric: Any) -> None:
+        """Refuses a metric that no child has, before it is asked which of its values are better."""
+        children = list(self.children.values())
+        if metric is not None and not any(metric in each.names() for each in children):
+            check_recorded("reward.metric", str(metric), 0, children)
 
     def done(self) -> Rescored:
         """Scores every child.

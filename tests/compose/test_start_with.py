@@ -251,7 +251,7 @@ def test_a_study_of_another_space_is_refused_with_what_both_have_and_have_not(
 
 
 def test_a_searcher_of_ones_own_that_cannot_learn_them_is_told(earlier: Path) -> None:
-    with pytest.raises(ConfigError, match=r"Plain has no method learn_known.*genotypes alone"):
+    with pytest.raises(ConfigError, match=r"Plain learns nothing from earlier.*genotypes alone"):
         start(str(earlier), searcher=Plain)
     assert start({"genotypes": [{}]}, searcher=Plain) is not None
 

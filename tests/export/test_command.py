@@ -14,6 +14,8 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from nasrunner.children.files import ChildFiles
+from nasrunner.core.records import Kind, Proposal
 from nasrunner.data.digits import Digits
 from nasrunner.export.command import main
 from nasrunner.search import main as search
@@ -197,6 +199,15 @@ def test_the_epsilon_that_a_network_was_trained_with_is_exported(
     assert facts["problems"] == []
     assert facts["max_absolute_difference"]["network.py"] == 0
     assert re.search(r"BatchNorm2d\(\d+, eps=0\.5\)", (tmp_path / "out" / "network.py").read_text())
+
+
+@pytest.mark.parametrize("kind", ["supernet", "estimate"])
+def test_what_was_not_trained_for_itself_is_not_exported(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: Kind
+) -> None:
+    ChildFiles(tmp_path).write_proposal(Proposal(0, {}, kind=kind))
+    told = refused(command, capsys, f"from={tmp_path}")
+    assert re.search(f"is an? {kind}.*, and no network that was trained for itself; legal:", told)
 
 
 def test_the_last_weights_are_taken_where_the_best_were_not_kept(

@@ -249,6 +249,7 @@ def test_a_child_whose_value_is_none_has_failed(tmp_path: Path) -> None:
             "reward.metric: 'val_f2' was recorded of none of 3 children; did you mean 'val_f1'? "
             "recorded were flops, parameters, train_loss, val_accuracy, val_f1 (of 3)",
         ),
+        (["reward=val_f2"], "reward.metric: 'val_f2' was recorded of none of 3 children"),
         (["reward=odd", "reward.mode=max"], "reward.metric: 'odd' was recorded of 1 of 3 children"),
         (["reward=val_f1"], "reward.mode is needed: max if a higher val_f1 is better, min if a "),
         (["reward=val_f1", "reward.mode=up"], "reward.mode must be one of max, min, got 'up'"),

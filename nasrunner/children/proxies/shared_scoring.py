@@ -9,6 +9,7 @@ import torch
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.fit.assembling import Assembled, Plan, assembled
 from nasrunner.children.fit.batch_norm import batch_norms
+from nasrunner.children.fit.deployed import costs_of
 from nasrunner.children.progress.attempts import Attempt, Result, attempted
 from nasrunner.children.progress.borrowing import trained_weights
 from nasrunner.children.progress.ending import Reporting
@@ -58,7 +59,8 @@ class SharedScoring:
             reporting = Reporting(proposal.index, None)
             found = assembled(plan, files, attempt, Origin(), reporting)
             try:
-                return self._validated(found, values, config["trainer"]["shared_batch_norm"])
+                result = self._validated(found, values, config["trainer"]["shared_batch_norm"])
+                return result.beside(costs_of(plan, found))
             finally:
                 found.data.data.trainer = None  # it outlives this estimate
 
@@ -93,15 +95,16 @@ class SharedScoring:
 def normalize_anew(found: Assembled, num_batches: int) -> None:
     """Takes a network's statistics of batch normalization from batches of training examples.
 
-    Each counts alike: they are the mean over the batches.
+    Each counts alike: they are the mean over the batches. What a user's modules keep in buffers of
+    their own is taken from these batches, too, as they do it in training.
 
     Args:
         found: the network, and its data.
         num_batches: of the first training epoch.
     """
-    norms = list(batch_norms(found.module.network))
-    if not norms:
+    if next(found.module.network.buffers(), None) is None:
         return
+    norms = list(batch_norms(found.module.network))
     device = found.trainer.strategy.root_device
     network = found.module.to(device).network.train()
     momenta = [norm.momentum for norm in norms]

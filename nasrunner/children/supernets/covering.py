@@ -62,7 +62,7 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
         before = weights.num_changes
         visited += 1
         try:
-            largest = max(largest, sum(each.numel() for each in weights.values(genotype).values()))
+            largest = max(largest, weights.size_of(genotype))
             possible = genotype if possible is None else possible
         except SpaceError:
             impossible += 1

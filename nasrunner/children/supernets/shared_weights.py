@@ -189,6 +189,19 @@ class SharedWeights(nn.Module):
             found |= {before + name: self._part(each).detach() for name, each in lent.items()}
         return found
 
+    def size_of(self, genotype: Genotype) -> int:
+        """Returns how many numbers the weights of an architecture are; tied ones count once.
+
+        Raises:
+            SpaceError: the architecture is impossible.
+        """
+        found: dict[int | str, int] = {}
+        for layer in self.network(genotype).modules():
+            found |= {id(each): each.numel() for each in layer.parameters(recurse=False)}
+            lent = self._lent.get(layer, {})
+            found |= {each.key: self._part(each).numel() for each in lent.values()}
+        return sum(found.values())
+
     def _layer_of(self, part: Space, place: str, in_shape: Any, make: Make) -> _Layer:
         """An operation's layer: one that is kept, or a new one that weights are lent to."""
         known_by = (place, spelt(part), hashable(in_shape))
@@ -204,7 +217,9 @@ class SharedWeights(nn.Module):
         """Draws weights that depend on where they stand alone, and lets global generators be."""
         text = f"{self.seed} {place}".encode()
         devices = [self._device] if self._device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), torch.device(self._device):
+        # A layer that a validation needs first is trained later, too.
+        normal = torch.inference_mode(False)
+        with normal, torch.random.fork_rng(devices=devices), torch.device(self._device):
             torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
             yield
 

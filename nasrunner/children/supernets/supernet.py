@@ -31,6 +31,8 @@ class Supernet(nn.Module):
     architecture; these are drawn alike in each pass, as at the beginning of training, so that what
     is measured is the mean over architectures, comparable between epochs.
 
+    Recurrent layers begin each batch with zeros: the one before went through another architecture.
+
     What the policy and the random generator remember stands in its state, beside the weights.
 
     Args:
@@ -50,7 +52,11 @@ class Supernet(nn.Module):
 
     def forward(self, x: Inputs) -> torch.Tensor:
         policy, rng = (self.policy, self._rng) if self.training else self._evaluating
-        found: torch.Tensor = self._drawn(policy, rng)(x)
+        network = self._drawn(policy, rng)
+        for layer in network.modules():  # what it remembers is of batches long before this one
+            if (reset_state := getattr(layer, "reset_state", None)) is not None:
+                reset_state()
+        found: torch.Tensor = network(x)
         return found
 
     def train(self, mode: bool = True) -> "Supernet":

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nasrunner.core.errors import suggest
 from nasrunner.core.ledger.objectives import REWARD, Objective, pareto_front
-from nasrunner.core.records import MEASURED, Outcome
+from nasrunner.core.records import MEASURED, Outcome, Proposal
 
 
 class Scalarization(Protocol):
@@ -141,12 +141,15 @@ class Goals:
     def judged(self, outcome: Outcome) -> Outcome:
         """Returns the outcome of a training with its objectives, and the reward made of them.
 
+        An estimate with the weights of a supernet stands for a training, and is judged likewise
+        where there are limits or a scalarization; the scores of other estimates stay as they are.
+
         A child beyond a limit is completed with its objectives and an ``error`` that names the
         limit. It has the reward ``beyond`` of the scalarization, or none: then the study's
         ``failed_reward`` says what its searcher is told. A child that lacks an objective, or has
         values that the scalarization is not defined for, has failed.
         """
-        if outcome.proposal.kind != "train" or outcome.status not in MEASURED:
+        if not self._judges(outcome.proposal) or outcome.status not in MEASURED:
             return outcome
         if outcome.reward is None:
             return outcome
@@ -174,6 +177,13 @@ class Goals:
         if not math.isfinite(reward):
             return _failed(outcome, f"scalarization: the reward is {reward}")
         return replace(judged, reward=reward)
+
+    def _judges(self, proposal: Proposal) -> bool:
+        if proposal.kind == "estimate" and proposal.sources:
+            return self.scalarization is not None or any(
+                e.limit is not None for e in self.objectives
+            )
+        return proposal.kind == "train"
 
     @property
     def limited(self) -> list[Objective]:

@@ -39,7 +39,7 @@ class SinglePathOneShot(Wrapper):
 
     Raises:
         ValueError: ``num_trained`` is larger than ``num_estimates``, or the inner searcher proposes
-            more than plain trainings.
+            more than plain trainings or watches children while they train.
     """
 
     def __init__(
@@ -57,6 +57,12 @@ class SinglePathOneShot(Wrapper):
         if num_trained > num_estimates:
             raise ValueError(
                 f"num_trained must be at most num_estimates ({num_estimates}), got {num_trained}"
+            )
+        if self.inner.listens:
+            raise ValueError(
+                f"searcher: {type(self.inner).__name__} watches children while they train, and "
+                "estimates with shared weights are not trained; legal are searchers of trainings "
+                "to their ends"
             )
         self.num_estimates = num_estimates
         self.num_trained = num_trained

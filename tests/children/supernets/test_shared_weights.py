@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from nasrunner.children.supernets.covering import cover
 from nasrunner.children.supernets.shared_weights import SharedWeights
@@ -160,3 +161,47 @@ def test_what_is_closed_refuses_what_it_lacks():
     shared.network({"0/affine/units": 0})
     with pytest.raises(SpaceError, match="is no weight of the supernet, or larger than there"):
         shared.network({"0/affine/units": 1})
+
+
+class Twice(nn.Module):
+    """A user's module whose two layers have one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x))
+
+
+def test_tied_weights_count_once():
+    space = parse_space({"concat": [{"_target_": f"{__name__}.Twice"}, {"affine": {"units": 3}}]})
+    weights = SharedWeights(space, (4,), device="meta")
+    assert weights.size_of({}) == 4 * 4 + 4 * 3 + 3
+    assert cover(weights, 0, 10.0).largest == sum(each.numel() for each in weights.parameters())
+
+
+class Centred(nn.Module):
+    """A user's module with a buffer that training changes in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.mean += 0.1 * (x.detach().mean() - self.mean)
+        return x - self.mean
+
+
+def test_a_network_that_is_first_validated_can_be_trained():
+    own = {"_target_": f"{__name__}.Centred"}
+    space = parse_space({"concat": [{"affine": {"units": {"oneof": [2, 4]}}}, own]})
+    weights = SharedWeights(space, (4,))
+    for option in (1, 0):
+        genotype = space.walk(lambda _, option=option: option)
+        with torch.inference_mode():
+            weights.eval().network(genotype)(torch.ones(2, 4))
+        weights.train().network(genotype)(torch.ones(2, 4)).sum().backward()
+    assert all(each.grad is not None for each in weights.parameters())

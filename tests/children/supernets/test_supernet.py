@@ -1,10 +1,12 @@
 """Supernets that are trained, searched and gone on with: loop, executor, children, and kills."""
 
+import dataclasses
 import functools
 import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.proxies.shared_scoring import SharedScoring
@@ -177,14 +179,6 @@ def test_what_no_supernet_can_be_trained_with_is_refused_first(overrides, space,
             trainer.check(proposal)
 
 
-@pytest.mark.parametrize("name", ["width", "resolution", "data.resolution"])
-def test_a_supernet_holds_the_networks_that_are_estimated(name):
-    trainer = make_trainer(space=NORMED, data=IMAGES)
-    proposal = Proposal(0, {}, kind="supernet", fidelity={name: 0.5})
-    with pytest.raises(ConfigError, match="makes other networks than those that a supernet is to"):
-        trainer.check(proposal)
-
-
 def test_last_weights_of_a_supernet_are_estimated_with(tmp_path):
     task = task_of(tmp_path, "trainer.checkpoint=last")
     train_one(task, SUPERNET)
@@ -234,6 +228,119 @@ def test_impossible_architectures_do_not_fail_a_supernet():
     weights, out_shape = covered(space, (3, 8, 8), "slices", 0)
     assert out_shape == (3,)
     assert [w.shape[2:] for w in weights.parameters() if w.dim() == 4] == [(5, 5), (5, 5)]
+
+
+@pytest.mark.parametrize(
+    ("fidelity", "reason"),
+    [
+        ({"width": 0.5}, "fidelity: width must be the same for a supernet and for the networks"),
+        ({"trainer.shared_batch_norm": 3}, "got 3 for it alone; legal are numbers of its training"),
+        (
+            {"nonsense": 3},
+            "configuration has no 'nonsense'.*of the supernet, as by searcher.supern",
+        ),
+    ],
+)
+def test_a_supernet_has_no_number_that_its_networks_lack(fidelity, reason):
+    trainer = make_trainer(space=NORMED, data=IMAGES)
+    with pytest.raises(ConfigError, match=reason):
+        trainer.check(Proposal(0, {}, kind="supernet", fidelity=fidelity))
+
+
+def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_training_refused(
+    tmp_path,
+):
+    trainer = make_trainer(space=NORMED, data=IMAGES)
+    trainer.objectives = ("latency_ms", "val_accuracy")
+    task = trainer.task(tmp_path, 0, UniformPaths(trainer.space))
+    assert train_one(task, SUPERNET).error is None
+    genotype = trainer.space.walk(lambda _: 0)
+    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+    assert train_one(task, estimate).metrics["latency_ms"] > 0
+    trainer.objectives = ("train_loss", "val_accuracy")
+    with pytest.raises(
+        ConfigError, match=r"objectives.train_loss: an estimate with shared weights"
+    ):
+        trainer.check(estimate)
+
+
+def test_the_data_of_a_supernet_are_tried_before_it_is_trained():
+    trainer = make_trainer(space=NORMED, data=IMAGES)
+    trainer.check(Proposal(0, {}, kind="supernet", fidelity={"data": 0.1}))
+    with pytest.raises(ConfigError, match=r"data.batch_size must be at most 9.*fidelity data=0.1"):
+        trainer.rehearsal()()
+
+
+def curve_of(folder, *overrides, epsilon=1e-5):
+    normed = [
+        {"batch_norm": {"eps": epsilon}} if e == "batch_norm" else e for e in NORMED["concat"]
+    ]
+    outcome = train_one(task_of(folder, *overrides, space={"concat": normed}), SUPERNET)
+    return outcome.metrics["val_loss"], outcome.metrics["train_loss"]
+
+
+def test_a_supernet_is_trained_with_the_epsilon_of_the_setting(tmp_path):
+    given = curve_of(tmp_path / "set", "trainer.batch_norm_epsilon=2.5")
+    assert given == curve_of(tmp_path / "space", epsilon=2.5) != curve_of(tmp_path / "neither")
+
+
+class Counting(nn.Module):
+    """A user's module that remembers the mean of its inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("batches", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.batches += 1
+            self.mean += (x.detach().mean() - self.mean) / self.batches
+        return x - self.mean
+
+
+class Summing(nn.Module):
+    """A user's module that adds the batches of a pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.reset_state()
+
+    def reset_state(self):
+        self.sum = 0.0
+
+    def forward(self, x):
+        self.sum = self.sum + x.detach()
+        return self.sum + 0 * x
+
+
+def test_each_batch_of_a_supernet_begins_without_what_others_left(tmp_path):
+    space = parse_space({"concat": [{"_target_": f"{__name__}.Summing"}, UNITS]})
+    weights, _ = covered(space, (4,), "slices", 0)
+    supernet = Supernet(weights, UniformPaths(space), 0)
+    x = torch.ones(5, 4)
+    found = {tuple(supernet(x)[0].tolist()) for _ in range(12)}
+    assert len(found) == 3  # of the three widths
+    supernet(x[:2])
+
+
+def test_what_a_users_module_remembers_is_of_the_network_that_is_estimated(tmp_path, monkeypatch):
+    own, last = {"_target_": f"{__name__}.Counting"}, {"affine": {"units": 3}}
+    task = task_of(tmp_path, "trainer.shared_batch_norm=4", space={"concat": [UNITS, own, last]})
+    assert train_one(task, SUPERNET).error is None
+    estimate = Proposal(1, task.space.walk(lambda _: 0), kind="estimate", seed=7)
+    estimate = dataclasses.replace(estimate, sources=(Source(0, "weights"),))
+    validated, networks = SharedScoring._validated, []
+
+    def look(self, found, *given):
+        networks.append(found.module.network)
+        return validated(self, found, *given)
+
+    monkeypatch.setattr(SharedScoring, "_validated", look)
+    assert train_one(task, estimate).error is None
+    (counting,) = (each for each in networks[0].modules() if isinstance(each, Counting))
+    assert counting.batches == 4
+    assert counting.mean != 0
 
 
 def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):

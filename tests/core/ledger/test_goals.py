@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from nasrunner.core import ConfigError, Outcome, Proposal
+from nasrunner.core import ConfigError, Outcome, Proposal, Source
 from nasrunner.core.ledger.goal_settings import check_measured, read_goals
 from nasrunner.core.ledger.goals import Goals, reference_point, unmet_limits
 from nasrunner.core.ledger.objectives import Objective, ObjectiveScores
@@ -210,3 +210,21 @@ def test_scores_of_the_reward_alone_are_rewards() -> None:
     scores = ObjectiveScores([Objective("reward", "max")])
     assert scores.of(outcome(reward=0.5)) == ((0.5,), 0.0)
     assert scores.of(Outcome(Proposal(0, {}), "failed", 0.25)) == ((0.5,), 0.0)
+
+
+def estimate(reward: float, *, is_shared: bool, **metrics: float) -> Outcome:
+    sources = (Source(0, "weights"),) if is_shared else ()
+    proposal = Proposal(1, {}, kind="estimate", sources=sources)
+    return Outcome(proposal, "completed", reward, metrics)
+
+
+def test_estimates_with_shared_weights_are_judged_as_trainings_are() -> None:
+    limited = goals({"flops": {"goal": "min", "limit": 10}, "reward": "max"})
+    assert limited.judged(estimate(0.9, is_shared=True, flops=11)).reward is None
+    assert limited.judged(estimate(0.9, is_shared=True, flops=9)).reward == 0.9
+    weights = {"weighted_sum": {"flops": 0.5, "reward": 1}}
+    added = goals({"flops": "min", "reward": "max"}, weights)
+    assert added.judged(estimate(3, is_shared=True, flops=4)).reward == 1
+    assert added.judged(estimate(3, is_shared=False)).reward == 3  # a score of its own unit
+    front = goals({"latency_ms": "min", "reward": "max"})
+    assert front.judged(estimate(3, is_shared=True)).status == "completed"

@@ -11,6 +11,7 @@ from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
 from nasrunner.searchers.one_shot.single_path import SinglePathOneShot
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.stopping.median_stopping import MedianStopping
 from tests.searchers.worlds import load_space, reward_of
 
 SETTINGS = {"num_estimates": 8, "num_trained": 3, "supernet": None, "is_fair": False}
@@ -108,3 +109,10 @@ def test_a_policy_goes_on_from_its_state(kind):
     there.bit_generator.state = rng.bit_generator.state
     again.load_state_dict(policy.state_dict())
     assert again.draw(7, there) == policy.draw(7, rng)
+
+
+def test_estimates_are_not_watched_by_an_inner_searcher():
+    rule = {"metric": "val_accuracy", "mode": "max", "reward": {}, "min_epochs": 1}
+    inner = functools.partial(MedianStopping, searcher=RandomSearch, min_children=1, **rule)
+    with pytest.raises(ValueError, match="MedianStopping watches children while they train, and"):
+        one_shot(inner)
