@@ -187,8 +187,17 @@ class LightningTrainer:
                 "objectives.train_loss: an estimate with shared weights is not trained and has "
                 "none; legal are what is validated, such as val_loss, and what networks cost"
             )
+        if self.proxies:
+            raise ConfigError(
+                f"trainer.proxies={list(self.proxies)}: estimates with the weights of a supernet "
+                "are no scores of proxies; legal: []"
+            )
         for key in ("devices", "num_nodes"):
-            if (number := trainer.get(key)) not in (None, 1, "1", "auto"):
+            number = trainer.get(key)
+            is_one = number in (None, 1, "1", "auto") or (
+                isinstance(number, list) and len(number) == 1
+            )
+            if not is_one:
                 raise ConfigError(
                     f"trainer.{key}={number}: a supernet is trained on one device; legal: 1"
                 )
@@ -360,5 +369,10 @@ class LightningTask(Recipe):
         if are_started_by_srun():
             return TrainChild(self, rank_here(), hear)(proposal)
         if num_ranks := num_processes(self):
+            if proposal.kind == "supernet":
+                raise ConfigError(
+                    f"trainer.devices={self.config['trainer'].get('devices')} takes {num_ranks} "
+                    "devices of this machine, and a supernet is trained on one; legal: 1"
+                )
             return train_in_ranks(self, proposal, num_ranks, hear)
         return TrainChild(self, hear=hear)(proposal)

@@ -27,11 +27,11 @@ _WRITES_NOTHING = {"checkpoint": "none", "checkpoint_every_s": None}
 
 
 class SharedScoring:
-    """Validates networks with shared weights, one after the other; these are read once.
+    """Validates networks with the weights of a supernet, which each call reads once.
 
     The statistics of batch normalization are those of the network itself: taken anew from batches
-    of training examples before it is validated, ``trainer.shared_batch_norm`` of them (Guo et al.
-    2019, arXiv:1904.00420, section 3, "evolutionary architecture search").
+    of training examples before it is validated, ``trainer.shared_batch_norm`` of them, as in Guo et
+    al. 2019, arXiv:1904.00420.
 
     Args:
         recipe: how the study's children are made.
@@ -112,7 +112,7 @@ def normalize_anew(found: Assembled, num_batches: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # of torch: the cumulative average
     batches = found.data.training_batches(found.trainer)
-    with torch.no_grad():
+    with torch.no_grad(), found.trainer.precision_plugin.forward_context():
         for batch in itertools.islice(batches, num_batches):
             found.module(batch[0])
     batches.close()

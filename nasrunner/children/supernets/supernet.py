@@ -27,7 +27,7 @@ _MOST_COVER_S = 120.0
 class Supernet(nn.Module):
     """Runs a network of the space at each step: one that its policy draws, with shared weights.
 
-    Guo et al. 2019, arXiv:1904.00420, section 3. In evaluation, too, each batch goes through one
+    Guo et al. 2019, arXiv:1904.00420. In evaluation, too, each batch goes through one
     architecture; these are drawn alike in each pass, as at the beginning of training, so that what
     is measured is the mean over architectures, comparable between epochs.
 

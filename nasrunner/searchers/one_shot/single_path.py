@@ -60,7 +60,7 @@ class SinglePathOneShot(Wrapper):
             )
         if self.inner.listens:
             raise ValueError(
-                f"searcher: {type(self.inner).__name__} watches children while they train, and "
+                f"{type(self.inner).__name__} watches children while they train, and "
                 "estimates with shared weights are not trained; legal are searchers of trainings "
                 "to their ends"
             )

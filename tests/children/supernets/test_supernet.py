@@ -165,6 +165,8 @@ def test_estimates_without_a_supernets_weights_fail(tmp_path):
         (["trainer.checkpoint=none"], NORMED, "trainer.checkpoint=none keeps no weights of a"),
         (["trainer.devices=2"], NORMED, "trainer.devices=2: a supernet is trained on one device"),
         (["trainer.num_nodes=2"], NORMED, "trainer.num_nodes=2: a supernet is trained on one dev"),
+        (["trainer.devices=[0,1]"], NORMED, r"trainer.devices=\[0, 1\]: a supernet is trained"),
+        (["trainer.proxies=[flops]"], NORMED, r"trainer.proxies=\['flops'\]: estimates with the"),
         (
             [],
             {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, **NORMED},
