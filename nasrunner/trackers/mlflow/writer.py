@@ -440,9 +440,9 @@ class Writer(threading.Thread):
                 self._first_error = error
             is_news = reason != self.last_error
             self.last_error = reason
+            if is_news:  # before whoever waits for it goes on
+                _log.info("MLflow cannot be written, and is tried again: %s", reason)
             self._changed.notify_all()
-        if is_news:
-            _log.info("MLflow cannot be written, and is tried again: %s", reason)
         if is_refusal(error) and self.runs.is_connected:
             with contextlib.suppress(Exception):  # the same, or it is away by now
                 self._restore()

@@ -1,7 +1,6 @@
 """What is longer than MLflow takes, or no number, is recorded as far as it can be."""
 
 import dataclasses
-import logging
 import math
 from typing import Any
 
@@ -58,8 +57,7 @@ def test_nothing_is_too_long_or_too_large_for_mlflow(request, tmp_path, caplog, 
         for index in range(4):
             study.record(tracked, index)
         tracked.close(study.summary())
-        # On a busy machine a write may be tried again, which is an INFO.
-        assert not [each for each in caplog.records if each.levelno > logging.INFO]
+        assert not caplog.records
         records = Records(uri, study.folder, "limits")
         check(records)
         assert records.parent.info.artifact_uri.startswith(f"{place}/limits/")
