@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from nasrunner.children.supernets.leaves import leaves_of, numbered, within
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
@@ -36,7 +37,7 @@ Widths = Literal["slices", "copies"]
 
 _SLICED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
 
-Make = Callable[[], tuple[nn.Module, Shape]]
+Anew = Callable[[], tuple[nn.Module, Shape]]
 """Makes a layer anew, and says which shape comes out of it."""
 
 _Slices = tuple[slice, ...]
@@ -53,23 +54,6 @@ class _Lent:
 
     key: str
     slices: _Slices
-
-
-class _Leaf(NamedTuple):
-    """A module in an operation's layer.
-
-    Attributes:
-        where: it stands.
-        name: of the operation.
-        module: it.
-        is_plain: whether it is called as it is, one after others if there are any; a module of its
-            own kind may use another's weights in its own way, such as those of several gates.
-    """
-
-    where: str
-    name: str
-    module: nn.Module
-    is_plain: bool
 
 
 @dataclass(frozen=True)
@@ -162,9 +146,9 @@ class SharedWeights(nn.Module):
         """
         seen = Counter[str]()
 
-        def make(part: Part, in_shape: Any, anew: Make) -> tuple[nn.Module, Shape]:
+        def make(part: Part, in_shape: Any, anew: Anew) -> tuple[nn.Module, Shape]:
             assert isinstance(part, Space)
-            place = _numbered(f"{part.path}:{part.name()}", seen)
+            place = numbered(f"{part.path}:{part.name()}", seen)
             kept = self._layer_of(part, place, in_shape, anew)
             return kept.layer, kept.out_shape
 
@@ -202,7 +186,7 @@ class SharedWeights(nn.Module):
             found |= {each.key: self._part(each).numel() for each in lent.values()}
         return sum(found.values())
 
-    def _layer_of(self, part: Space, place: str, in_shape: Any, make: Make) -> _Layer:
+    def _layer_of(self, part: Space, place: str, in_shape: Any, make: Anew) -> _Layer:
         """An operation's layer: one that is kept, or a new one that weights are lent to."""
         known_by = (place, spelt(part), hashable(in_shape))
         if (kept := self._layers.get(known_by)) is None:
@@ -235,7 +219,7 @@ class SharedWeights(nn.Module):
             built: the operations that it was built from, and others that it has tried.
         """
         keys: dict[int, str] = {}
-        for where, name, leaf, is_plain in _leaves(layer, part, place, built):
+        for where, name, leaf, is_plain in leaves_of(layer, part, place, built):
             lent: dict[str, _Lent] = {}
             for each, weight in list(leaf.named_parameters(recurse=False)):
                 if (key := keys.get(id(weight))) is None:  # else it is tied to another one
@@ -278,13 +262,13 @@ class SharedWeights(nn.Module):
             if most != weight.shape:  # neither is the largest in every dimension
                 drawn = torch.randint(weight.numel(), most, device=weight.device)
                 grown = weight.detach().flatten()[drawn]
-                grown[_within(weight.shape, most, leaf)] = weight.detach()
-            grown[_within(shared.shape, most, leaf)] = shared.detach()
+                grown[within(weight.shape, most, leaf)] = weight.detach()
+            grown[within(shared.shape, most, leaf)] = shared.detach()
             self._change(key)
             self.weights[key] = nn.Parameter(grown)
             kept = self._layers.items()
             self._layers = {known: each for known, each in kept if key not in each.keys}
-        return None if most == weight.shape else _within(weight.shape, most, leaf)
+        return None if most == weight.shape else within(weight.shape, most, leaf)
 
     def _change(self, key: str) -> None:
         if self._is_closed:
@@ -309,38 +293,3 @@ class SharedWeights(nn.Module):
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {**self.__dict__, "_layers": {}, "_lent": WeakKeyDictionary()}
-
-
-def _leaves(layer: nn.Module, part: Space, place: str, built: Sequence[Built]) -> Iterator["_Leaf"]:
-    """The modules of an operation's layer."""
-    parts = ((each.layer, each.part) for each in built if each.layer is not layer)
-    by_layer = {id(made): inner for made, inner in parts if isinstance(inner, Space)}
-    seen = Counter[str]()
-
-    def below(leaf: _Leaf) -> Iterator[_Leaf]:
-        yield leaf
-        is_plain = leaf.is_plain and isinstance(leaf.module, nn.Sequential)
-        for at, child in leaf.module.named_children():
-            where, name = f"{leaf.where}.{at}", leaf.name
-            if (inner := by_layer.get(id(child))) is not None:
-                numbered = _numbered(f"{place}>{inner.path}:{inner.name()}", seen)
-                where, name = f"{numbered}/", inner.name()
-            yield from below(_Leaf(where, name, child, is_plain))
-
-    yield from below(_Leaf(f"{place}/", part.name(), layer, is_plain=True))
-
-
-def _numbered(place: str, seen: Counter[str]) -> str:
-    """A place, and how many in it there are with this one."""
-    seen[place] += 1
-    return f"{place}#{seen[place]}"
-
-
-def _within(shape: torch.Size, most: torch.Size, leaf: nn.Module) -> _Slices:
-    """The part of a larger weight: the first of each dimension, of a kernel's the centre."""
-    is_kernel = isinstance(leaf, _ConvNd) and len(shape) > 1
-    begins = [
-        (n - m) // 2 if is_kernel and place >= 2 else 0
-        for place, (m, n) in enumerate(zip(shape, most, strict=True))
-    ]
-    return tuple(slice(begin, begin + m) for begin, m in zip(begins, shape, strict=True))
