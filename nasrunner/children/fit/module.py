@@ -18,6 +18,7 @@ from nasrunner.children.fit.memory_format import laid_out
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
+from nasrunner.children.settings.momentum import with_momentum
 from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.tasks.mean_loss import MeanLoss
@@ -101,7 +102,8 @@ class ChildModule(pl.LightningModule):
         self._timer: Timer | None = None
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._make_optimizer(p for p in self.network.parameters() if p.requires_grad)
+        trained = (p for p in self.network.parameters() if p.requires_grad)
+        optimizer = with_momentum(self._make_optimizer(trained))
         scheduler = self._schedule.make(optimizer, self._length)
         if not self.automatic_optimization:
             return [optimizer], [scheduler]
