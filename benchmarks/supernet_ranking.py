@@ -110,8 +110,9 @@ def report(estimates: dict[str, float]) -> None:
         print(f"| {name} | {' | '.join(row)} |")
     best = int(supernet_N.argmax())
     print(
-        f"\nThe best estimate is {list(estimates)[best]}, whose test accuracy is {test_N[best]:.2f} %; "
-        f"of these cells {test_N.max():.2f} is the best and {np.median(test_N):.2f} the median."
+        f"\nThe best estimate is {list(estimates)[best]}, whose test accuracy is "
+        f"{test_N[best]:.2f} %; of these cells {test_N.max():.2f} is the best and "
+        f"{np.median(test_N):.2f} the median."
     )
 
 
