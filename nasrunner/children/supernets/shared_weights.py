@@ -154,7 +154,13 @@ class SharedWeights(nn.Module):
 
         with made_by(make):
             network, _ = self.space.freeze(genotype).build(self.in_shape)
-        return network.train(self.training)
+        # What has been kept is in the mode of this module, and what is new in that of training.
+        return network if self.training else network.eval()
+
+    def train(self, mode: bool = True) -> "SharedWeights":
+        for kept in self._layers.values():
+            kept.layer.train(mode)
+        return super().train(mode)
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """Returns the weights of an architecture by their names in a child's network.
@@ -192,6 +198,7 @@ class SharedWeights(nn.Module):
         if (kept := self._layers.get(known_by)) is None:
             with self._first_weights(place), recorded() as built:
                 layer, out_shape = make()
+            layer.train(self.training)
             keys = self._lend(layer, part, place, built)
             kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
         return kept
