@@ -12,10 +12,12 @@ from torch import nn
 
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.supernets.covering import Cover, cover
+from nasrunner.children.settings.searched import Config
+from nasrunner.children.supernets.covering import Cover, check_memory, cover
+from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.core import InShape, Policy, SearchSpace, Shape, SpaceError
-from nasrunner.core.machine.memory import least_memory_gb, memory_gb
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Space
 
 _MOST_DRAWN = 1_000
@@ -120,17 +122,23 @@ class OneShot(Space):
         return "supernet"
 
 
-def supernet_of(recipe: Recipe, seed: int) -> SearchSpace:
+def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
     """Returns what is built as the supernet of a study, beside the settings it is trained with.
 
     Args:
         recipe: how the study's children are made.
+        config: the supernet's.
         seed: of first weights and of what is drawn.
     """
     assert recipe.policy is not None, "who proposes a supernet has a policy"
-    settings = recipe.config["trainer"]
+    settings = config["trainer"]
     widths, epsilon = settings["shared_widths"], settings["batch_norm_epsilon"]
-    network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
+    network: Space
+    if isinstance(recipe.policy, Relaxation):
+        epochs = num_epochs_of(recipe.policy, config)
+        network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon)
+    else:
+        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
     return SearchSpace(recipe.space.hyperparameters, network)
 
 
@@ -182,9 +190,4 @@ def _check(found: Cover, parameters: int) -> None:
             f"architectures in {_MOST_COVER_S:.0f} s further ones still needed more; "
             "nasrunner-space … one_shot=true shows of which modules"
         )
-    needed_gb, there_gb = least_memory_gb(parameters), memory_gb()
-    if needed_gb > there_gb:
-        raise SpaceError(
-            f"the supernet has {parameters:,} parameters, whose training takes at least "
-            f"{needed_gb:.1f} GB, and this machine has {there_gb:.1f} GB"
-        )
+    check_memory(parameters)

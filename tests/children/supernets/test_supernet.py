@@ -346,7 +346,7 @@ def test_what_a_users_module_remembers_is_of_the_network_that_is_estimated(tmp_p
 
 
 def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):
-    monkeypatch.setattr("nasrunner.children.supernets.supernet.memory_gb", lambda: 1e-7)
+    monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
     assert "parameters, whose training takes at least 0.0 GB, and this machine has 0.0 GB" in (

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasrunner.children.supernets.mixtures import Mix, Mixture, OptionWeights, mixed
+from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import SpaceError
 from nasrunner.core.order import rollout
@@ -170,5 +170,5 @@ def test_what_stands_after_a_decision_must_have_the_weights_it_has_in_every_chil
             }
         }
     )
-    with pytest.raises(SpaceError, match=r"'or' cannot be kept open: what stands at .* after it"):
+    with pytest.raises(SpaceError, match=r"'0/or' cannot be kept open: what stands at .* after it"):
         mixture_of(space, (2, 8, 8))

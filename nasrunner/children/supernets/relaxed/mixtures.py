@@ -4,7 +4,7 @@ Liu et al. 2019, arXiv:1806.09055 (DARTS), section 2.2, eq. 2.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -56,20 +56,25 @@ class Mixture(nn.Module):
         answers: that select each of them.
         zeros: the positions of those that return zeros.
         mix: where the weights are.
+
+    Attributes:
+        skips: the options that pass their input on, and
+        zeros: those that return zeros, by their indices; of one decision alone.
     """
 
     def __init__(
         self,
         options: Sequence[nn.Module],
         answers: Sequence[Answers],
-        zeros: Sequence[int],
+        zeros: Collection[int],
         mix: Mix,
     ) -> None:
         super().__init__()
         self.options = nn.ModuleList(options)
         self.answers = tuple(answers)
-        self.places = {each: place for place, each in enumerate(self.answers)}
         self.paths = tuple(path for path, _ in self.answers[0])
+        skips = [k for k, layer in enumerate(options) if isinstance(layer, nn.Identity)]
+        self.skips, self.zeros = map(self._options_at, (skips, zeros))
         # Zeros count for nothing, whatever their weight is; they are computed where all are zeros.
         self.counting = [k for k in range(len(options)) if k not in zeros] or [0]
         self._mix = mix
@@ -79,6 +84,10 @@ class Mixture(nn.Module):
         places = self.counting if chosen is None else [chosen]
         outputs = [self.options[place](x) for place in places]
         return weighted_sum([self._weight(place) for place in places], outputs)
+
+    def _options_at(self, places: Collection[int]) -> frozenset[int]:
+        """The indices of options that stand at places here."""
+        return frozenset(k for place in places for _, k in self.answers[place])
 
     def _chosen(self) -> int | None:
         """The only option that is computed."""
