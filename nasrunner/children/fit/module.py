@@ -20,6 +20,8 @@ from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
+from nasrunner.children.supernets.learning import learner_of
+from nasrunner.children.supernets.momentum import begin_momentum
 from nasrunner.children.tasks.mean_loss import MeanLoss
 from nasrunner.children.tasks.reward import diverged_loss
 from nasrunner.children.tasks.tasks import Task
@@ -61,6 +63,7 @@ class ChildModule(pl.LightningModule):
         num_tested: the targets they were measured on.
         num_validated: the targets of a validation; 0 before the first.
         diverged: why training ended early, where a loss was no number any more; None: it was not.
+        before_step: called in the fast loop with each step's batch before it; None: nothing is.
     """
 
     def __init__(
@@ -97,11 +100,19 @@ class ChildModule(pl.LightningModule):
         self.num_validated = 0
         self._num_measured = 0
         self.diverged: str | None = None
+        self.before_step: Callable[[Batch], None] | None = None
+        self._added: Line = {}
         self._learning_rate = math.nan
         self._timer: Timer | None = None
 
     def configure_optimizers(self) -> Any:
-        optimizer = self._make_optimizer(p for p in self.network.parameters() if p.requires_grad)
+        learner = learner_of(self.network)
+        others = set() if learner is None else {id(each) for each in learner.parameters()}
+        optimizer = self._make_optimizer(
+            p for p in self.network.parameters() if p.requires_grad and id(p) not in others
+        )
+        if hasattr(self.network, "learner"):  # a supernet
+            begin_momentum(optimizer)
         scheduler = self._schedule.make(optimizer, self._length)
         if not self.automatic_optimization:
             return [optimizer], [scheduler]
@@ -179,7 +190,9 @@ class ChildModule(pl.LightningModule):
         num_steps = 0
         # Lightning keeps the backward pass and the step out of its mixed-precision context.
         with self._full_precision():
-            for x, target in batches:  # noqa: B007 - the closure uses them
+            for x, target in batches:
+                if self.before_step is not None:
+                    self.before_step((x, target))
                 optimizer.step(closure)  # type: ignore[arg-type]  # torch returns what it is given
                 num_steps += 1
                 if scheduler is not None:
@@ -300,11 +313,17 @@ class ChildModule(pl.LightningModule):
             {
                 "learning_rate": self._rate() if by_step else self._learning_rate,
                 **self._publish({"train_loss": train_loss}),
+                **self._added,
                 **self._validated,
             }
         )
         if not self.automatic_optimization and self._schedule.interval == "epoch":
             self._step_scheduler()
+
+    def add_to_line(self, metrics: Mapping[str, float]) -> None:
+        """Adds to the line of the epoch that has just ended what others have measured in it."""
+        tensors = {name: torch.tensor(value) for name, value in metrics.items()}
+        self._added = self._publish(tensors) if tensors else {}
 
     def _record_line(self, metrics: Line) -> None:
         """Records a line of the curves, and with it the validation that it holds.

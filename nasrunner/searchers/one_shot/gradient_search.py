@@ -51,7 +51,7 @@ class GradientSearch(Searcher):
         if proposal.kind == "supernet":
             self._supernet = proposal.index
             return
-        self._taken |= {key_of(proposal.genotype), *self._network_of(proposal.genotype)}
+        self._taken |= self._known_by(proposal.genotype)
         self._found = self._left(self._found or [])
 
     def learn(self, outcome: Outcome) -> None:
@@ -85,13 +85,13 @@ class GradientSearch(Searcher):
         """Those that were not trained, each network once."""
         taken, left = set(self._taken), []
         for genotype in found:
-            known_by = {key_of(genotype), *self._network_of(genotype)}
+            known_by = self._known_by(genotype)
             if taken.isdisjoint(known_by):
                 left.append(dict(genotype))
             taken |= known_by
         return left
 
-    def _network_of(self, genotype: Genotype) -> list[str]:
-        """What its network is known by, where the study tells networks apart."""
+    def _known_by(self, genotype: Genotype) -> set[Key | str]:
+        """Itself, and its network where the study tells networks apart."""
         network = self.identity_of(genotype)
-        return [] if network is None else [network]
+        return {key_of(genotype)} if network is None else {key_of(genotype), network}

@@ -187,7 +187,7 @@ class RelaxedSupernet(nn.Module):
         return OptionWeights((hard_K + soft_K - soft_K.detach()).unbind(), chosen)
 
     def _apply(self, *arguments: Any, **named: Any) -> "RelaxedSupernet":
-        super()._apply(*arguments, **named)
+        super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
         self._built.clear()  # it is where its layers were
         return self
 

@@ -10,6 +10,17 @@ RandomState = dict[str, Any]
 """States by generator: plain values, and tensors on the CPU."""
 
 
+def seed_generators(seed: int) -> None:
+    """Has all of them begin with a seed, and lets the settings of Lightning's workers be.
+
+    Args:
+        seed: 32 bits.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.manual_seed(seed)
+
+
 def random_state(device: torch.device) -> RandomState:
     """The states of torch's, numpy's and Python's global generators.
 
