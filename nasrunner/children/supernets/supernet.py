@@ -49,6 +49,7 @@ class Supernet(nn.Module):
         self._rng = np.random.default_rng(seed)
         self._first = copy.deepcopy(policy)  # what evaluation draws from changes no training
         self._evaluating = self._begun()
+        self._penalized: list[Any] = []
 
     def forward(self, x: Inputs) -> torch.Tensor:
         policy, rng = (self.policy, self._rng) if self.training else self._evaluating
@@ -56,8 +57,15 @@ class Supernet(nn.Module):
         for layer in network.modules():  # what it remembers is of batches long before this one
             if (reset_state := getattr(layer, "reset_state", None)) is not None:
                 reset_state()
+        self._penalized = [each for each in network.modules() if hasattr(each, "take_penalty")]
         found: torch.Tensor = network(x)
         return found
+
+    def take_penalty(self) -> torch.Tensor | None:
+        """Returns what the layers of the last network add to the loss, once; None: nothing."""
+        taken = [each.take_penalty() for each in self._penalized]
+        penalties = [each for each in taken if each is not None]
+        return torch.stack(penalties).sum() if penalties else None
 
     def train(self, mode: bool = True) -> "Supernet":
         self._evaluating = self._begun()
