@@ -30,6 +30,7 @@ from nasrunner.spaces.mobile import InvertedResidual
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrent.baselines import GruCell, LstmCell, RnnCell
 from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
+from nasrunner.spaces.recurrent.highway_cells import DartsRnn, EnasCell, HighwayCell
 from nasrunner.spaces.recurrent.language_model import LanguageModel
 from nasrunner.spaces.recurrent.layers import Embedding, Recurrent
 from nasrunner.spaces.share import Share, Shared

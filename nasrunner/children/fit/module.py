@@ -84,6 +84,7 @@ class ChildModule(pl.LightningModule):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
         self.network = network
         self.is_channels_last = is_channels_last
+        self._penalized: list[Any] = [m for m in network.modules() if hasattr(m, "take_penalty")]
         self.task = task
         self.metrics = nn.ModuleDict(task.metrics)
         self.automatic_optimization = not is_fast
@@ -136,6 +137,13 @@ class ChildModule(pl.LightningModule):
             return self._train_part(x, target, num_examples=third[0])
         loss, weight = self._loss(self.forward(x), target, *third)
         self._train_loss.add(loss.detach(), weight)
+        return self._with_penalties(loss)
+
+    def _with_penalties(self, loss: torch.Tensor) -> torch.Tensor:
+        """What is minimized: the loss, and what layers with ``take_penalty()`` add to it."""
+        for layer in self._penalized:
+            if (penalty := layer.take_penalty()) is not None:
+                loss = loss + penalty
         return loss
 
     def _loss(
@@ -160,7 +168,7 @@ class ChildModule(pl.LightningModule):
             return 0.0 * self.forward(made_up).sum()
         loss = self.task.loss(self.forward(x), target)
         self._train_loss.add(loss.detach(), len(target))
-        return loss * (len(target) * self.trainer.world_size / num_examples)
+        return self._with_penalties(loss) * (len(target) * self.trainer.world_size / num_examples)
 
     @property
     def _syncs_batch_norm(self) -> bool:
@@ -183,7 +191,8 @@ class ChildModule(pl.LightningModule):
                 loss = task.loss(forward(x), target)
             for parameter in trained:  # zero_grad() without its wrappers, 3 % of a small step
                 parameter.grad = None
-            loss.backward()  # type: ignore[no-untyped-call]
+            whole = self._with_penalties(loss) if self._penalized else loss
+            whole.backward()  # type: ignore[no-untyped-call]
             train_loss.add(loss.detach(), task.num_targets(target))
             return loss
 

@@ -62,6 +62,7 @@ class Supernet(nn.Module):
         self._evaluating = self._begun()
         self._set: list[nn.Module] = []  # what runs in the place of what is drawn; no submodule
         self.learner = learning and PolicyLearner(self, learning, self._rng)
+        self._penalized: list[Any] = []
 
     @property
     def space(self) -> SearchSpace:
@@ -73,8 +74,15 @@ class Supernet(nn.Module):
         for layer in network.modules():  # what it remembers is of batches long before this one
             if (reset_state := getattr(layer, "reset_state", None)) is not None:
                 reset_state()
+        self._penalized = [each for each in network.modules() if hasattr(each, "take_penalty")]
         found: torch.Tensor = network(x)
         return found
+
+    def take_penalty(self) -> torch.Tensor | None:
+        """Returns what the layers of the last network add to the loss, once; None: nothing."""
+        taken = [each.take_penalty() for each in self._penalized]
+        penalties = [each for each in taken if each is not None]
+        return torch.stack(penalties).sum() if penalties else None
 
     def train(self, mode: bool = True) -> "Supernet":
         self._evaluating = self._begun()
