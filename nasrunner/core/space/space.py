@@ -71,6 +71,11 @@ class Space(Part):
         """Whether its output is all zeros, whatever its input is."""
         return False
 
+    @property
+    def side_outputs(self) -> tuple["Space", ...]:
+        """The modules in it whose outputs are the network's, too, while it is trained."""
+        return ()
+
     unnamed: ClassVar[str] = ""
     """The argument that may be given without its name although it is no submodule; empty: none."""
 

@@ -79,6 +79,7 @@ class RelaxedSupernet(nn.Module):
         self._paths = tuple(decision.path for decision in network.decisions)
         self._built: list[nn.Module] = []  # a list, for its weights are registered as shared ones
         self._remembering: list[Any] = []
+        self._penalized: list[Any] = []
         self.learner = GradientLearner(self)
 
     @property
@@ -106,7 +107,15 @@ class RelaxedSupernet(nn.Module):
             self._built.append(network.train(self.training))
             layers = network.modules()
             self._remembering = [each for each in layers if hasattr(each, "reset_state")]
+            layers = network.modules()
+            self._penalized = [each for each in layers if hasattr(each, "take_penalty")]
         return self._built[0]
+
+    def take_penalty(self) -> torch.Tensor | None:
+        """Returns what layers add to the loss, once; None: nothing."""
+        taken = [each.take_penalty() for each in self._penalized]
+        penalties = [each for each in taken if each is not None]
+        return torch.stack(penalties).sum() if penalties else None
 
     def train(self, mode: bool = True) -> "RelaxedSupernet":
         super().train(mode)
@@ -192,7 +201,7 @@ class RelaxedSupernet(nn.Module):
         return self
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_built": [], "_remembering": []}
+        return {**self.__dict__, "_built": [], "_remembering": [], "_penalized": []}
 
 
 @dataclass(frozen=True)
