@@ -209,7 +209,7 @@ def test_last_weights_of_a_supernet_are_estimated_with(tmp_path):
 @pytest.mark.parametrize(("given", "expected"), [("0.25", 0.25), ("null", 1e-5)])
 def test_a_supernet_normalizes_with_the_epsilon_of_its_settings(tmp_path, given, expected):
     task = task_of(tmp_path, f"trainer.batch_norm_epsilon={given}")
-    net, _ = supernet_of(task, 0).build((3, 6, 6))
+    net, _ = supernet_of(task, task.config, 0).build((3, 6, 6))
     network = net.shared.network(task.space.walk(lambda decision: 0))
     assert [each.eps for each in batch_norms(network)] == [expected]
 
