@@ -148,7 +148,9 @@ class CellStack(Space):
             if self.auxiliary_weight and number == last_reduction:
                 tower, _ = self._tower().build(last)
         if self.auxiliary_weight and tower is None:
-            raise ValueError("auxiliary stands behind the last reduction cell, and stages=1 has none")
+            raise ValueError(
+                "auxiliary stands behind the last reduction cell, and stages=1 has none"
+            )
         return StackNetwork(begin, cells, tower, last_reduction, self.auxiliary_weight), last
 
     def text(self) -> str:
