@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from nasrunner.spaces.recurrent.baselines import LstmCell
-from nasrunner.spaces.recurrent.cells import StepCell, TreeCell
+from nasrunner.spaces.recurrent.cells import ProgramCell, TreeCell
 from nasrunner.spaces.recurrent.recurrence import RecurrentLayer
 
 STEPS, BATCH, UNITS = 35, 20, 650
@@ -33,7 +33,7 @@ ADD_TANH, ADD_SIGMOID, ADD, MULT = (
     *(("add", "tanh"), ("add", "sigmoid")),
     *(("add", "identity"), ("elem_mult", "identity")),
 )
-CELLS: dict[str, StepCell] = {
+CELLS: dict[str, ProgramCell] = {
     "LSTM cell": LstmCell(),
     "tree of base 4": TreeCell(
         (ADD_SIGMOID, ADD_TANH, ADD_SIGMOID, ADD_SIGMOID, MULT, MULT, ("add", "tanh")),

@@ -10,6 +10,7 @@ from nasrunner.core.decision import Genotype
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ledger.steps import Step, about_steps
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
+from nasrunner.core.relaxation import Relaxation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,13 +195,14 @@ class ChildTrainer(Protocol):
     def num_at_once(self, kind: Kind) -> int:
         """Returns how many proposals of a kind to pass to one call of the task, >= 1."""
 
-    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
+    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
         """Returns what an executor runs. Children keep their files in ``child_folder``.
 
         Args:
             folder: the study's.
             seed: the study's.
-            policy: the searcher's, for trainers of supernets; None if it has none.
+            policy: the searcher's, for trainers of supernets, see ``Searcher.policy``; None if it
+                has none.
         """
 
 

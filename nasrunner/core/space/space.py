@@ -26,6 +26,7 @@ from nasrunner.core.shapes import InShape, Shape, shown_inputs
 from nasrunner.core.space.arguments import argument_names, argument_types, content_field
 from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
 from nasrunner.core.space.built import made, note
+from nasrunner.core.space.keeping import Case, Keeping, Kept, KeptValue, cases_of, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning
 from nasrunner.core.space.part import Part, enter, holds_parts
@@ -69,6 +70,11 @@ class Space(Part):
     def is_zero(self) -> bool:
         """Whether its output is all zeros, whatever its input is."""
         return False
+
+    @property
+    def side_outputs(self) -> tuple["Space", ...]:
+        """The modules in it whose outputs are the network's, too, while it is trained."""
+        return ()
 
     unnamed: ClassVar[str] = ""
     """The argument that may be given without its name although it is no submodule; empty: none."""
@@ -261,6 +267,8 @@ class Space(Part):
             name: resolve_value(value, ask, self._place(name, at))
             for name, value in self._unresolved
         }
+        if isinstance(ask, Keeping):
+            return self._with_all(resolved, ask, at)
         return dataclasses.replace(self, **resolved, path=at.path)
 
     def questions(self, at: Address) -> Iterator[Question]:
@@ -330,6 +338,14 @@ class Space(Part):
         for name in argument_names(type(self)):
             yield name, getattr(self, name)
 
+    def _with_all(self, resolved: Mapping[str, Any], ask: Keeping, at: Address) -> "Space":
+        """The module with resolved arguments, or all that they can be."""
+
+        def make(values: Mapping[str, Any]) -> Space:
+            return dataclasses.replace(self, **values, path=at.path)
+
+        return opened(resolved, make, ask)
+
     def _place(self, name: str, at: Address) -> Address:
         return at if name == content_field(type(self)) else at / name
 
@@ -344,11 +360,23 @@ def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
     """
     if isinstance(value, OneOf):
         index = ask(value.decision(at))
+        if isinstance(index, Kept):
+            return _kept_value(value, index, ask, at)
         option = value.options[index]
         return resolve_value(option, ask, at / index) if value.is_nested else option
     if isinstance(value, Space):
         return resolve_module(value, ask, enter(value, at))
     return with_parts(value, lambda place, part: resolve_value(part, ask, at / place))
+
+
+def _kept_value(value: OneOf, kept: Kept, ask: Choose, at: Address) -> KeptValue:
+    """All values of an argument, those inside of its options, too."""
+    cases = [
+        Case(case.answers + inner.answers, inner.value)
+        for case in kept.each(lambda index: index)
+        for inner in cases_of(resolve_value(value.options[case.value], ask, at / case.value))
+    ]
+    return KeptValue(cases, kept.keeping)
 
 
 def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
@@ -366,6 +394,8 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         SpaceError: it asks what its ``decisions`` does not list.
     """
     if not module.is_closed:
+        if isinstance(ask, Keeping):
+            return module.resolve(ask, at)
         few = at.keep(module, lambda: _FewArchitectures.of(module, at))
         return module.resolve(ask, at) if few is None else few.resolve(ask)
 

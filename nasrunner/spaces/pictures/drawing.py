@@ -30,9 +30,8 @@ from nasrunner.spaces.pictures.picture import (
     Skip,
     text_width,
 )
-from nasrunner.spaces.pictures.recurrent_picture import cell_parts
+from nasrunner.spaces.pictures.recurrent_picture import Cells, cell_parts
 from nasrunner.spaces.pictures.skip_picture import SkipColumn
-from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
 from nasrunner.spaces.share import Share
 from nasrunner.spaces.skip_graph import SkipGraph
 
@@ -122,7 +121,7 @@ def _items(space: Space) -> list[PicturePart]:
     if isinstance(space, SkipGraph):
         layers = [Series(_compact(_items(layer))) for layer in space.layers]
         return [SkipColumn(layers, space.sources())]
-    if isinstance(space, TreeCell | RecurrentCell):
+    if isinstance(space, Cells):
         return cell_parts(space)
     if isinstance(space, Named):
         return _named(space)

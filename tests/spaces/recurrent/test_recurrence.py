@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from nasrunner.spaces import GruCell, LstmCell, RecurrentCell, RnnCell, TreeCell
-from nasrunner.spaces.recurrent.cells import StepCell
+from nasrunner.spaces.recurrent.cells import ProgramCell
 from nasrunner.spaces.recurrent.prepacked_product import LEAST, is_packable, product_with
-from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer, keep_mask
+from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer
+from nasrunner.spaces.recurrent.stateful import keep_mask
 from tests.spaces.enumeration import draw
 
 # B = batch, T = time steps, I = size of a vector that comes in, H = hidden size
@@ -24,7 +25,7 @@ def tree(seed: int) -> TreeCell:
     return frozen
 
 
-def layer_of(cell: StepCell, state_dropout: float = 0.0) -> RecurrentLayer:
+def layer_of(cell: ProgramCell, state_dropout: float = 0.0) -> RecurrentLayer:
     torch.manual_seed(0)
     return RecurrentLayer(3, 4, cell.program(), state_dropout)
 
@@ -32,7 +33,9 @@ def layer_of(cell: StepCell, state_dropout: float = 0.0) -> RecurrentLayer:
 @pytest.mark.parametrize(
     ("cell", "theirs"), [(RnnCell(), nn.RNN), (LstmCell(), nn.LSTM), (GruCell(), nn.GRU)]
 )
-def test_baselines_compute_what_torchs_layers_do(cell: StepCell, theirs: type[nn.RNNBase]) -> None:
+def test_baselines_compute_what_torchs_layers_do(
+    cell: ProgramCell, theirs: type[nn.RNNBase]
+) -> None:
     ours, reference = layer_of(cell), theirs(3, 4, batch_first=True)
     with torch.no_grad():
         reference.weight_ih_l0.copy_(ours.from_input.weight)
@@ -123,7 +126,7 @@ def test_equal_values_share_the_derivative_of_their_maximum() -> None:
 
 
 @pytest.mark.parametrize("cell", [LstmCell(), tree(0), tree(1)], ids=["lstm", "tree 0", "tree 1"])
-def test_a_layer_computes_the_same_without_a_derivative(cell: StepCell) -> None:
+def test_a_layer_computes_the_same_without_a_derivative(cell: ProgramCell) -> None:
     layer, x = layer_of(cell), torch.randn(2, 5, 3)
     with torch.no_grad():
         without = layer(x)
