@@ -63,7 +63,8 @@ class ProgressiveSearch(Searcher):
 
     Workers do not wait for the last of a level: the next one begins as soon as ``ended_share`` of
     it has rewards. What ends later is fitted to, but no more expanded. A child without a reward
-    leaves its place in the level to the next expansion.
+    leaves its place in the level to the next expansion, and where no child of a level can be
+    expanded, more of the level are trained.
 
     Args:
         depth: path of the decision that is the depth; None: the only one that can be.

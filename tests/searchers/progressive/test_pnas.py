@@ -3,6 +3,7 @@
 import functools
 import importlib
 import itertools
+import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from scipy.stats import spearmanr
 
 from nasrunner.children.networks import SpaceNetworks
 from nasrunner.core import Genotype, KnownOutcome, Outcome, Proposal, SearchSpace, SpaceError
@@ -46,11 +48,13 @@ class Knowing:
 
     def __init__(self, *, space: SearchSpace) -> None:
         self.num_fitted: list[int] = []
+        self.num_ranked: list[int] = []
 
     def fit(self, genotypes: Sequence[Genotype], targets: np.ndarray, rng: Any) -> None:
         self.num_fitted.append(len(genotypes))
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
+        self.num_ranked.append(len(genotypes))
         return np.array([worth(each) for each in genotypes]), np.zeros(len(genotypes))
 
 
@@ -166,6 +170,15 @@ def test_of_more_expansions_than_are_ranked_so_many_are_drawn() -> None:
     assert draws[0] == draws[1] != draws[2]
 
 
+def test_no_more_are_ranked_than_are_to_be() -> None:
+    searcher = made(max_expansions=10)
+    trained(searcher, 10)
+    assert searcher.surrogate.inner.num_ranked == [10, 10]  # of 16 and 12
+    searcher = made()
+    trained(searcher, 10)
+    assert searcher.surrogate.inner.num_ranked == [16, 12]
+
+
 def test_only_the_best_of_a_level_are_expanded_if_so_many_are_kept() -> None:
     searcher = made(num_kept=1, num_trained=6)
     proposals = trained(searcher, 9)
@@ -244,6 +257,29 @@ def test_the_next_level_begins_when_enough_of_one_has_rewards(
     assert len(searcher.rewards) == 4
 
 
+def test_a_level_is_ranked_by_what_was_known_when_it_began_also_by_who_goes_on_with_it() -> None:
+    searcher = made(ended_share=0.5, first_level=4, num_trained=4)
+    trained(searcher, 4)
+    proposals = [searcher.propose() for _ in range(4)]
+    for proposal in proposals[:2]:
+        ended(searcher, proposal)
+    searcher.propose()  # begins the third level
+    for proposal in proposals[2:]:
+        ended(searcher, proposal)
+    resumed = pickle.loads(pickle.dumps(searcher))
+    assert resumed.suggest(9) == searcher.suggest(9)
+
+
+def test_a_reward_that_was_measured_before_is_learnt_once() -> None:
+    searcher = made()
+    trained(searcher, 4)
+    proposal = searcher.propose()
+    assert proposal is not None
+    searcher.observe(Outcome(proposal, "completed", 3.0, reused_from=0))
+    assert len(searcher.rewards) == 4
+    assert 4 not in searcher.parents()
+
+
 def test_who_asks_without_waiting_gets_one_more_of_the_level() -> None:
     searcher = made(first_level=2)
     proposals = [searcher.propose() for _ in range(2)]
@@ -275,6 +311,24 @@ def test_a_level_without_rewards_ends_the_search_with_the_reason() -> None:
     assert searcher.why_done == (
         "no child of repeat/times=1 has a reward and an expansion that is new"
     )
+
+
+def test_where_no_child_can_be_expanded_more_of_the_level_are_trained() -> None:
+    class OnlyPairsOfRelu(Multisets):
+        def identity(self, genotype: Genotype) -> str:
+            if len(tokens(genotype)) > 1 and tokens(genotype)[0] != "relu":
+                raise SpaceError("it must begin with relu")
+            return f"network:{tokens(genotype)}"
+
+    searcher = made(first_level=1)
+    searcher.see(OnlyPairsOfRelu())  # type: ignore[arg-type]
+    num_first, levels = 0, []
+    while "relu" not in [tokens(each)[0] for each in searcher.genotypes]:
+        levels.append(trained(searcher, 1)[0].notes["level"])
+        num_first += 1
+    assert num_first > 1, "another seed, which does not begin with relu"
+    assert set(levels) == {1}
+    assert trained(searcher, 1)[0].notes["level"] == 2
 
 
 def test_nothing_is_proposed_to_be_done_while_a_child_may_still_be_expanded() -> None:
@@ -394,5 +448,13 @@ def test_a_study_tells_how_well_each_level_was_ranked_ahead(tmp_path: Path) -> N
     found = {each.level: each.num_children for each in summary.predicted_levels}
     assert set(found) == {2, 3, 4}
     assert "one level ahead: level 2" in summary.about_predictions
+    second = next(each for each in summary.predicted_levels if each.level == 2)
+    outcomes = {each["index"]: each["reward"] for each in events(tmp_path, "outcome")}
+    both = [
+        (each["predicted"], outcomes[each["index"]])
+        for each in events(tmp_path, "proposed")
+        if each["notes"]["level"] == 2
+    ]
+    assert second.rank_correlation == pytest.approx(spearmanr(*zip(*both, strict=True)).statistic)
     proposed = [each for each in events(tmp_path, "proposed") if "predicted" in each]
     assert sum(found.values()) == sum(each["notes"]["round"] == 1 for each in proposed)

@@ -42,7 +42,7 @@ def lstm(space: SearchSpace, **changes: Any) -> LstmEnsemble:
 BLOCKS = {
     "concat": [
         {"fork": {"merge": "add", "branches": [{"or": ["relu", "tanh"]}, "elu"]}},
-        {"fork": {"merge": "add", "branches": [{"or": ["relu", "tanh", "gelu"]}, "elu"]}},
+        {"fork": {"merge": "add", "branches": [{"or": ["gelu", "relu", "tanh"]}, "elu"]}},
         {"affine": {"units": {"oneof": [4, 8]}}},
     ]
 }
@@ -51,13 +51,13 @@ BLOCKS = {
 
 def test_kinds_have_tokens_of_their_own_and_labels_share_them_between_blocks() -> None:
     space = parse_space(BLOCKS)
-    genotype = {"0/fork/0/or": 1, "1/fork/0/or": 2, "2/affine/units": 0}
+    genotype = {"0/fork/0/or": 1, "1/fork/0/or": 0, "2/affine/units": 0}
     kinds, labels = Tokens(space, "kinds"), Tokens(space, "labels")
     assert (kinds.num_rows, len(kinds.roles)) == (7, 3)
-    assert [row for _, row in kinds.read(genotype)] == [1, 4, 5]
+    assert [row for _, row in kinds.read(genotype)] == [1, 2, 5]
     assert (labels.num_rows, len(labels.roles)) == (5, 2)
     assert [row for _, row in labels.read(genotype)] == [1, 2, 3]
-    assert [row for _, row in labels.read({**genotype, "1/fork/0/or": 1})] == [1, 1, 3]
+    assert [row for _, row in labels.read({**genotype, "1/fork/0/or": 2})] == [1, 1, 3]
     assert [row for _, row in labels.read(genotype, ["0/fork/0/or"])] == [2, 3]
 
 
