@@ -4,12 +4,13 @@ import functools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ledger.steps import Step, about_steps
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
+from nasrunner.core.relaxation import Relaxation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,6 +90,22 @@ Returns a sentence for each setting that will be honoured in another way than it
 """
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """How often a policy learns while a supernet is trained.
+
+    Attributes:
+        num_steps: calls of ``Policy.learn`` after each epoch of the weights, >= 0.
+        num_drawn: architectures of each call, >= 1.
+        num_found: different architectures that are drawn once the supernet is trained, at most:
+            what its outcome has found.
+    """
+
+    num_steps: int
+    num_drawn: int
+    num_found: int
+
+
 class Policy(Protocol):
     """Draws the architectures of a supernet while it is trained, and learns how good they are.
 
@@ -103,10 +120,25 @@ class Policy(Protocol):
         """Updates the policy with the rewards of architectures that it drew."""
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Returns what a checkpoint of the supernet keeps of it."""
+        """Returns what a checkpoint of the supernet keeps of it: plain values and tensors."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what ``state_dict`` returned."""
+
+
+@runtime_checkable
+class LearningPolicy(Policy, Protocol):
+    """A policy that is taught with validation batches, in turns with the weights."""
+
+    @property
+    def lessons(self) -> Lessons:
+        """How often it learns, and how much is found by it."""
+
+    def measured(self) -> Mapping[str, float]:
+        """Returns what it says of itself after an epoch, metrics by name, and forgets it."""
+
+    def likeliest(self) -> Genotype:
+        """Returns the architecture that it takes for the best one."""
 
 
 class ChildTrainer(Protocol):
@@ -163,13 +195,14 @@ class ChildTrainer(Protocol):
     def num_at_once(self, kind: Kind) -> int:
         """Returns how many proposals of a kind to pass to one call of the task, >= 1."""
 
-    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
+    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
         """Returns what an executor runs. Children keep their files in ``child_folder``.
 
         Args:
             folder: the study's.
             seed: the study's.
-            policy: the searcher's, for trainers of supernets; None if it has none.
+            policy: the searcher's, for trainers of supernets, see ``Searcher.policy``; None if it
+                has none.
         """
 
 

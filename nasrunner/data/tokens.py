@@ -37,11 +37,22 @@ class StreamLoader:
         tokens: (N + 1,): the targets are all but the first token, the inputs all but the last.
         batch_size: streams, >= 1.
         num_steps: steps a batch, >= 1.
+        is_shuffled: whether the batches come in an order that each pass draws from torch's global
+            CPU generator, without a last one of fewer steps that is not the only one: for a network
+            that keeps nothing between batches.
     """
 
-    def __init__(self, tokens: torch.Tensor, batch_size: int, num_steps: int) -> None:
+    def __init__(
+        self,
+        tokens: torch.Tensor,
+        batch_size: int,
+        num_steps: int,
+        *,
+        is_shuffled: bool = False,
+    ) -> None:
         self.batch_size = batch_size
         self.num_steps = num_steps
+        self.is_shuffled = is_shuffled
         length = (len(tokens) - 1) // batch_size
         num_used = batch_size * length
         self.x_BL = tokens[:num_used].view(batch_size, length)
@@ -49,12 +60,19 @@ class StreamLoader:
 
     def __len__(self) -> int:
         """Batches a pass."""
-        return -(-self.x_BL.shape[1] // self.num_steps)
+        whole, rest = divmod(self.x_BL.shape[1], self.num_steps)
+        is_last_used = rest > 0 and not (self.is_shuffled and whole)
+        return whole + is_last_used
 
     def __iter__(self) -> Iterator[Batch]:
-        if len(self):  # torch splits empty streams into one empty batch
-            parts = (torch.split(each, self.num_steps, dim=1) for each in (self.x_BL, self.y_BL))
-            yield from zip(*parts, strict=True)
+        if len(self) == 0:  # torch splits empty streams into one empty batch
+            return
+        parts = (torch.split(each, self.num_steps, dim=1) for each in (self.x_BL, self.y_BL))
+        batches = list(zip(*parts, strict=True))
+        if self.is_shuffled:
+            order = torch.randperm(len(self)).tolist()
+            batches = [batches[place] for place in order]
+        yield from batches
 
 
 @dataclass(kw_only=True, eq=False)
@@ -177,6 +195,17 @@ class TokenDataModule(pl.LightningDataModule, ABC):
     def val_dataloader(self) -> StreamLoader:
         assert self._fit is not None
         return StreamLoader(self._fit[1], self.eval_batch_size, self.in_shape[0])
+
+    def shuffled_validation(self) -> StreamLoader:
+        """Batches of the validation text in a new order each time.
+
+        They have as many streams as training's, or ``eval_batch_size`` where the text is too short.
+        """
+        assert self._fit is not None
+        text, num_steps = self._fit[1], self.in_shape[0]
+        is_enough = len(text) - 1 >= self.batch_size * num_steps
+        num_streams = self.batch_size if is_enough else self.eval_batch_size
+        return StreamLoader(text, num_streams, num_steps, is_shuffled=True)
 
     def test_dataloader(self) -> StreamLoader:
         assert self._test is not None

@@ -16,6 +16,11 @@ from nasrunner.spaces.basic import (
 )
 from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cell import Cell, Graph
+from nasrunner.spaces.cells.block_cell import BlockCell
+from nasrunner.spaces.cells.block_graph import BlockGraph
+from nasrunner.spaces.cells.cell_stack import CellStack
+from nasrunner.spaces.cells.factorized import FactorizedReduction
+from nasrunner.spaces.cells.path_dropout import PathDropout
 from nasrunner.spaces.composite import Concat, MaybeSwap, Optional, Or, Repeat, RepeatTied
 from nasrunner.spaces.images import (
     AveragePool,

@@ -25,6 +25,7 @@ from nasrunner.core.space import (
     Space,
     decisions_of_value,
     enter,
+    opened,
     questions_of,
     questions_opened,
     resolve_module,
@@ -78,13 +79,15 @@ class SkipLayers(Space):
             raise SpaceError("skip_layers needs pool and pool_after together, or neither of them")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        times = resolve_value(self.times, ask, at / "times")
-        layers, inputs = [], []
-        for number in range(1, times + 1):
-            layers.append(self._resolved_layer(ask, at, number))
-            answers = map(ask, _selecting(at, number))
-            inputs.append(tuple(one for one, is_taken in enumerate(answers, start=1) if is_taken))
-        return SkipGraph(tuple(layers), tuple(inputs), path=at.path)
+        def graph(times: int) -> Space:
+            layers, inputs = [], []
+            for number in range(1, times + 1):
+                layers.append(self._resolved_layer(ask, at, number))
+                answers = enumerate(map(ask, _selecting(at, number)), start=1)
+                inputs.append(tuple(one for one, is_taken in answers if is_taken))
+            return SkipGraph(tuple(layers), tuple(inputs), path=at.path)
+
+        return opened(resolve_value(self.times, ask, at / "times"), graph, ask)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(times: int) -> Iterator[Question]:

@@ -23,7 +23,7 @@ from nasrunner.children.progress.changed import NewSettings
 from nasrunner.children.progress.continuing import KeepProgress
 from nasrunner.children.progress.ending import EndsEarly, Reporting
 from nasrunner.children.progress.lineage import Origin, stage_identity
-from nasrunner.children.progress.randomness import RandomState, random_state
+from nasrunner.children.randomness import RandomState, random_state
 from nasrunner.children.ranks import Ranks, seed_of
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.arguments import has_users_callbacks, make_trainer
@@ -31,6 +31,9 @@ from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.scaling import scaled
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config
+from nasrunner.children.supernets.alternation import Alternation
+from nasrunner.children.supernets.learning import ArchitectureLearner, learner_of
+from nasrunner.children.supernets.validation_batches import ValidationBatches
 from nasrunner.children.tasks.tasks import Task, make_task
 from nasrunner.core import InShape, Proposal, SearchSpace
 from nasrunner.core.machine.stop_file import StopFile
@@ -130,6 +133,9 @@ def assembled(
         reporting(line)
 
     module = _module(plan, task, network, trainer, data, measured, record)
+    if (learner := learner_of(network)) is not None:
+        alternation = _alternation(plan, learner, task, trainer, data, files)
+        trainer.callbacks.append(alternation)  # type: ignore[attr-defined]  # set in its __init__
     return Assembled(module, trainer, data, task, callbacks)
 
 
@@ -172,6 +178,21 @@ def _trainer(
     validation = LastValidation(measuring)
     last = [*patience(settings, task), ours.ranks, ours.progress, ours.ending, validation]
     return make_trainer(settings, files.folder, construct, [*last, ours.keep], first=first)
+
+
+def _alternation(
+    plan: Plan,
+    learner: ArchitectureLearner,
+    task: Task,
+    trainer: pl.Trainer,
+    data: LoadedData,
+    files: ChildFiles,
+) -> Alternation:
+    """Has the architecture of a supernet learn from validation batches, in turns with weights."""
+    device = trainer.strategy.root_device
+    batches = ValidationBatches(lambda: data.validation_pass(trainer), plan.seed, device)
+    space = plan.child.space
+    return Alternation(learner, task, batches, files.folder, lambda g: space.freeze(g).text())
 
 
 def _network(plan: Plan, borrowed: Borrowed) -> tuple[nn.Module, Mapping[str, float]]:

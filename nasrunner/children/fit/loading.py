@@ -11,6 +11,7 @@ from nasrunner.children.fit.batches import batches_of
 from nasrunner.children.settings.arguments import is_fast
 from nasrunner.children.settings.length import Length
 from nasrunner.children.settings.searched import Config, Construct
+from nasrunner.children.supernets.validation_batches import shuffled_validation
 from nasrunner.core import ConfigError, DataError
 
 
@@ -175,6 +176,23 @@ class LoadedData(pl.LightningDataModule):
         loader = self._attached().train_dataloader()
         with batches_of(loader) as batches:
             yield from Epoch(batches, self._moves())
+
+    def validation_pass(self, trainer: pl.Trainer) -> Generator[Any, None, None]:
+        """Yields validation batches, on a trainer's device, for the architecture of a supernet.
+
+        Data that have ``shuffled_validation``, as ``TensorDataModule`` has, say which. Those of a
+        ``DataLoader`` that would give all examples in order are shuffled, and any others come as
+        their loader gives them.
+
+        Raises:
+            DataError: there is no validation loader, or more than one.
+        """
+        self.trainer = trainer
+        data = self._attached()
+        loader = shuffled_validation(data)
+        convert = trainer.precision_plugin.convert_input
+        with batches_of(loader) as batches:
+            yield from Epoch(map(convert, batches), self._moves())
 
     def train_dataloader(self) -> Any:
         loader = self._attached().train_dataloader()

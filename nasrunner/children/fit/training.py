@@ -15,6 +15,7 @@ from nasrunner.children.progress.continuing import read_progress
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin, Stage, lineage, origin_of
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.supernets.learning import learner_of
 from nasrunner.core import Hear, Outcome, Proposal
 from nasrunner.core.machine.child_folder import KEEPS_LAST, OUTCOME, ChildFolder
 from nasrunner.core.records import last_line
@@ -75,7 +76,10 @@ class TrainChild:
             with fitted(plan, files, attempt, origin, reporting) as trained:
                 costs = costs_of(plan, trained)
         result = rewarded(trained, attempt.curves, origin.lacks).beside(costs)
-        return replace(result, reward=None) if proposal.kind == "supernet" else result
+        if proposal.kind != "supernet":
+            return result
+        learner = learner_of(trained.module.network)
+        return replace(result, reward=None, found=[] if learner is None else learner.found())
 
     def _plan(self, proposal: Proposal, stage: Stage) -> Plan:
         is_own = stage.proposal is proposal

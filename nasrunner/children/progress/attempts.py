@@ -13,7 +13,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.ranks import RankProcesses
-from nasrunner.core import MachineError, Outcome, Proposal
+from nasrunner.core import Genotype, MachineError, Outcome, Proposal
 from nasrunner.core.machine.child_folder import NO_METRICS
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.forks import end_copy
@@ -38,6 +38,7 @@ class Result:
         curve: as of ``Outcome``.
         lacks: as of ``Outcome``.
         cost_s: the seconds that the outcome has cost; None: those of the attempt.
+        found: as of ``Outcome``.
     """
 
     reward: float | None
@@ -46,6 +47,7 @@ class Result:
     curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
     lacks: Sequence[int] = ()
     cost_s: float | None = None
+    found: Sequence[Genotype] = ()
 
     def beside(self, metrics: Mapping[str, float]) -> "Result":
         """Returns the result with further metrics."""
@@ -138,6 +140,7 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
         cost_s,
         error,
         curve=result.curve,
+        found=result.found,
         lacks=result.lacks,
     )
     try:

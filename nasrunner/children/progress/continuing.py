@@ -13,7 +13,7 @@ import torch
 
 from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.children.progress.attempts import Attempt, Line
-from nasrunner.children.progress.randomness import RandomState, random_state, set_random_state
+from nasrunner.children.randomness import RandomState, random_state, set_random_state
 from nasrunner.children.settings.searched import Config
 from nasrunner.core import Proposal
 from nasrunner.core.machine.files import unfinished

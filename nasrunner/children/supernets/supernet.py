@@ -1,8 +1,10 @@
 """One network that holds all of a space, and is another one of them at each step of training."""
 
+import base64
 import contextlib
 import copy
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +14,14 @@ from torch import nn
 
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.supernets.covering import Cover, cover
+from nasrunner.children.settings.searched import Config
+from nasrunner.children.supernets.covering import Cover, check_memory, cover
+from nasrunner.children.supernets.policy_learner import PolicyLearner
+from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
-from nasrunner.core import InShape, Policy, SearchSpace, Shape, SpaceError
-from nasrunner.core.machine.memory import least_memory_gb, memory_gb
+from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
+from nasrunner.core.ports import LearningPolicy
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Space
 
 _MOST_DRAWN = 1_000
@@ -23,13 +29,16 @@ _MOST_DRAWN = 1_000
 
 _MOST_COVER_S = 120.0
 
+_TENSOR = "base64 of a tensor"
+
 
 class Supernet(nn.Module):
     """Runs a network of the space at each step: one that its policy draws, with shared weights.
 
     Guo et al. 2019, arXiv:1904.00420. In evaluation, too, each batch goes through one
     architecture; these are drawn alike in each pass, as at the beginning of training, so that what
-    is measured is the mean over architectures, comparable between epochs.
+    is measured is the mean over architectures, comparable between epochs. A policy that learns
+    draws those of a pass as it is then, from the same seed.
 
     Recurrent layers begin each batch with zeros: the one before went through another architecture.
 
@@ -47,13 +56,21 @@ class Supernet(nn.Module):
         self.policy = policy
         self.seed = seed
         self._rng = np.random.default_rng(seed)
-        self._first = copy.deepcopy(policy)  # what evaluation draws from changes no training
+        # What evaluation draws from changes no training.
+        learning = policy if isinstance(policy, LearningPolicy) else None
+        self._first = learning or copy.deepcopy(policy)
         self._evaluating = self._begun()
+        self._set: list[nn.Module] = []  # what runs in the place of what is drawn; no submodule
+        self.learner = learning and PolicyLearner(self, learning, self._rng)
         self._penalized: list[Any] = []
 
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return self.shared.space
+
     def forward(self, x: Inputs) -> torch.Tensor:
-        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
-        network = self._drawn(policy, rng)
+        network = self._set[0] if self._set else self._next()
         for layer in network.modules():  # what it remembers is of batches long before this one
             if (reset_state := getattr(layer, "reset_state", None)) is not None:
                 reset_state()
@@ -74,11 +91,12 @@ class Supernet(nn.Module):
     def get_extra_state(self) -> torch.Tensor:
         """Returns what the policy and the generator remember, as bytes of JSON."""
         state = {"rng": self._rng.bit_generator.state, "policy": dict(self.policy.state_dict())}
-        return torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
+        text = bytearray(json.dumps(state, default=_packed).encode())
+        return torch.frombuffer(text, dtype=torch.uint8)
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Restores what ``get_extra_state`` returned."""
-        told: dict[str, Any] = json.loads(bytes(state.tolist()))
+        told: dict[str, Any] = json.loads(state.cpu().numpy().tobytes(), object_hook=_unpacked)
         self._rng.bit_generator.state = told["rng"]
         self.policy.load_state_dict(told["policy"])
 
@@ -86,16 +104,55 @@ class Supernet(nn.Module):
         """What the architectures of a pass of evaluation are drawn by."""
         return copy.deepcopy(self._first), np.random.default_rng(self.seed)
 
-    def _drawn(self, policy: Policy, rng: np.random.Generator) -> nn.Module:
-        """The next network; architectures that cannot be built are drawn again."""
+    @contextlib.contextmanager
+    def set_to(self, genotype: Genotype) -> Iterator[None]:
+        """Runs one architecture for all batches of the block.
+
+        Raises:
+            SpaceError: it cannot be built.
+        """
+        self._set = [self.shared.network(genotype)]
+        try:
+            yield
+        finally:
+            self._set = []
+
+    def draw(self, policy: Policy, rng: np.random.Generator) -> Genotype:
+        """Draws an architecture; one that cannot be built is drawn again.
+
+        Raises:
+            SpaceError: none of very many can be built.
+        """
+        return self._drawn(policy, rng)[0]
+
+    def _next(self) -> nn.Module:
+        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
+        return self._drawn(policy, rng)[1]
+
+    def _drawn(self, policy: Policy, rng: np.random.Generator) -> tuple[Genotype, nn.Module]:
         reason = ""
         for _ in range(_MOST_DRAWN):
             (genotype,) = policy.draw(1, rng)
             try:
-                return self.shared.network(genotype)
+                return genotype, self.shared.network(genotype)
             except SpaceError as error:
                 reason = str(error)
         raise SpaceError(f"none of {_MOST_DRAWN:,} architectures can be built; the last: {reason}")
+
+
+def _packed(value: object) -> dict[str, Any]:
+    """A tensor in JSON, to the bit."""
+    assert isinstance(value, torch.Tensor), "a policy keeps plain values and tensors"
+    array = value.detach().cpu().contiguous().numpy()
+    text = base64.b64encode(array.tobytes()).decode()
+    return {_TENSOR: text, "dtype": str(array.dtype), "shape": array.shape}
+
+
+def _unpacked(record: dict[str, Any]) -> Any:
+    if _TENSOR not in record:
+        return record
+    values = np.frombuffer(base64.b64decode(record[_TENSOR]), record["dtype"])
+    return torch.from_numpy(values.reshape(record["shape"]).copy())
 
 
 @dataclass(frozen=True)
@@ -128,17 +185,23 @@ class OneShot(Space):
         return "supernet"
 
 
-def supernet_of(recipe: Recipe, seed: int) -> SearchSpace:
+def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
     """Returns what is built as the supernet of a study, beside the settings it is trained with.
 
     Args:
         recipe: how the study's children are made.
+        config: the supernet's.
         seed: of first weights and of what is drawn.
     """
     assert recipe.policy is not None, "who proposes a supernet has a policy"
-    settings = recipe.config["trainer"]
+    settings = config["trainer"]
     widths, epsilon = settings["shared_widths"], settings["batch_norm_epsilon"]
-    network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
+    network: Space
+    if isinstance(recipe.policy, Relaxation):
+        epochs = num_epochs_of(recipe.policy, config)
+        network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon)
+    else:
+        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
     return SearchSpace(recipe.space.hyperparameters, network)
 
 
@@ -190,9 +253,4 @@ def _check(found: Cover, parameters: int) -> None:
             f"architectures in {_MOST_COVER_S:.0f} s further ones still needed more; "
             "nasrunner-space … one_shot=true shows of which modules"
         )
-    needed_gb, there_gb = least_memory_gb(parameters), memory_gb()
-    if needed_gb > there_gb:
-        raise SpaceError(
-            f"the supernet has {parameters:,} parameters, whose training takes at least "
-            f"{needed_gb:.1f} GB, and this machine has {there_gb:.1f} GB"
-        )
+    check_memory(parameters)

@@ -42,6 +42,9 @@ ENDED = "ended.ckpt"
 KEEPS_LAST = ("last", "all")
 """The values of ``trainer.checkpoint`` with which ``last.ckpt`` is kept."""
 
+DERIVED = "derived.jsonl"
+"""The architecture that a supernet's learner took for the best one after each epoch."""
+
 TRAININGS = "trainings"
 """Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
 

@@ -1,0 +1,104 @@
+"""Trains a supernet by turns: its weights on training batches, its architecture on validation."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+
+from nasrunner.children.supernets.learning import ArchitectureLearner
+from nasrunner.children.supernets.trials import Trials
+from nasrunner.children.supernets.validation_batches import Batch, ValidationBatches
+from nasrunner.children.tasks.tasks import Task
+from nasrunner.core import ConfigError, Genotype
+from nasrunner.core.machine.child_folder import DERIVED
+from nasrunner.core.machine.files import replace_file
+
+
+class _Module(Protocol):
+    """What it needs of the LightningModule that holds a supernet."""
+
+    automatic_optimization: bool
+    before_step: Callable[[Batch], None] | None
+
+    def add_to_line(self, metrics: Mapping[str, float]) -> None: ...
+
+
+class Alternation(pl.Callback):
+    """Has a supernet's ``learner`` learn before each step of the weights and after each epoch.
+
+    Its turn before a step comes once where several batches make one step. Its turn after an epoch
+    comes when the epoch was validated and before its line is recorded, which has the metrics that
+    it returns. The architecture that it takes for the best one after each epoch stands in
+    ``derived.jsonl``: ``epoch``, ``genotype`` and ``text``. A learner that is done ends training.
+
+    Where it is in the validation batches stands in the checkpoint, as what was derived does.
+
+    Args:
+        learner: the supernet's.
+        task: whose loss and reward it learns by.
+        batches: of validation examples.
+        folder: the child's.
+        text_of: writes an architecture in one line.
+    """
+
+    def __init__(
+        self,
+        learner: ArchitectureLearner,
+        task: Task,
+        batches: ValidationBatches,
+        folder: Path,
+        text_of: Callable[[Genotype], str],
+    ) -> None:
+        self.learner = learner
+        self.task = task
+        self.batches = batches
+        self.folder = folder
+        self.text_of = text_of
+        self._derived: list[dict[str, Any]] = []
+        self._trials: Trials | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        share: float = trainer.overfit_batches  # type: ignore[attr-defined]  # set in its __init__
+        if share:
+            raise ConfigError(
+                f"trainer.overfit_batches={share:g} puts training examples in "
+                "the place of the validation examples that the architecture of a supernet learns "
+                "from; legal: 0, or trainer.limit_train_batches"
+            )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trials = self._trials = Trials(pl_module, self.task, trainer, self.batches)
+        module: _Module = pl_module  # type: ignore[assignment]  # is one
+        if not module.automatic_optimization:
+            module.before_step = lambda batch: self.learner.before_step(batch, trials)
+        lines = [json.dumps(each) + "\n" for each in self._derived]
+        replace_file(self.folder / DERIVED, "".join(lines))
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        is_first = batch_idx % trainer.accumulate_grad_batches == 0
+        if pl_module.automatic_optimization and is_first:
+            assert self._trials is not None
+            self.learner.before_step(batch, self._trials)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert self._trials is not None
+        module: _Module = pl_module  # type: ignore[assignment]  # is one
+        module.add_to_line(self.learner.after_epoch(self._trials))
+        genotype, epoch = self.learner.likeliest(), trainer.current_epoch
+        record = {"epoch": epoch, "genotype": genotype, "text": self.text_of(genotype)}
+        self._derived.append(record)
+        with (self.folder / DERIVED).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        if self.learner.is_done():
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches.state_dict(), "derived": self._derived}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches.load_state_dict(state_dict["batches"])
+        self._derived = list(state_dict["derived"])

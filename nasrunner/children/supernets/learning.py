@@ -1,0 +1,52 @@
+"""What a supernet's architecture learns by, in turns with its weights."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from torch import nn
+
+from nasrunner.children.supernets.trials import Trials
+from nasrunner.children.supernets.validation_batches import Batch
+from nasrunner.core import Genotype
+
+
+class ArchitectureLearner(Protocol):
+    """The part of a supernet that learns which of its architectures are good.
+
+    A network that stands in a child's place and has such a ``learner`` is trained by turns: its
+    weights learn from training batches, and the learner from validation batches. What the learner
+    remembers between epochs stands in the network's own state.
+    """
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Returns parameters of the network that the optimizer of the weights must not have."""
+
+    def before_step(self, training: Batch, trials: Trials) -> None:
+        """Learns before a step of the weights; leaves the weights' values and gradients alone.
+
+        Args:
+            training: the batch of the step; the first of them where several make one.
+            trials: gives it validation batches.
+        """
+
+    def after_epoch(self, trials: Trials) -> Mapping[str, float]:
+        """Learns after an epoch of the weights, which has been validated, and leaves them alone.
+
+        Returns:
+            What it has learnt in the epoch: metrics of the epoch by name.
+        """
+
+    def is_done(self) -> bool:
+        """Whether training ends after this epoch, for its architecture would get worse."""
+
+    def likeliest(self) -> Genotype:
+        """Returns the architecture that it takes for the best one now."""
+
+    def found(self) -> Sequence[Genotype]:
+        """Returns the architectures that it has found, once training has ended."""
+
+
+def learner_of(network: nn.Module) -> ArchitectureLearner | None:
+    """Returns what learns the architecture of a network; None: nothing does."""
+    learner: ArchitectureLearner | None = getattr(network, "learner", None)
+    return learner

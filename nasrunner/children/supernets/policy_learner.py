@@ -1,0 +1,105 @@
+"""Has the policy of a supernet learn from the rewards of architectures that it draws."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+from torch import nn
+
+from nasrunner.children.supernets.skips import SkipCount
+from nasrunner.children.supernets.trials import Trials
+from nasrunner.children.supernets.validation_batches import Batch
+from nasrunner.core import Genotype, Policy, SearchSpace, genotype_hash
+from nasrunner.core.ports import LearningPolicy
+
+_MOST_ALIKE = 20
+"""So many draws for each architecture that is to be found end the search for different ones."""
+
+
+class PathNetwork(Protocol):
+    """A supernet that runs one architecture at a time; see ``Supernet``."""
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    def train(self, mode: bool = True) -> object: ...
+
+    def draw(self, policy: Policy, rng: np.random.Generator) -> Genotype: ...
+
+    def set_to(self, genotype: Genotype) -> AbstractContextManager[None]: ...
+
+
+class PolicyLearner:
+    """Teaches a policy after each epoch of the weights. Pham et al. 2018, arXiv:1802.03268, 2.2.
+
+    Each architecture that the policy draws then has the reward of a validation batch of its own:
+    without dropout, and normalized with the statistics of that batch.
+
+    Args:
+        supernet: runs the architectures.
+        policy: draws them and learns.
+        rng: what they are drawn by.
+    """
+
+    def __init__(
+        self, supernet: PathNetwork, policy: LearningPolicy, rng: np.random.Generator
+    ) -> None:
+        self.supernet = supernet
+        self.policy = policy
+        self.lessons = policy.lessons
+        self.rng = rng
+        self.skips = SkipCount(supernet.space)
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Returns none: a policy keeps what it learns to itself."""
+        return ()
+
+    def before_step(self, training: Batch, trials: Trials) -> None:
+        """Leaves all as it is: the policy learns between epochs."""
+
+    def after_epoch(self, trials: Trials) -> Mapping[str, float]:
+        """Draws architectures, has the policy learn their rewards, and says what they were.
+
+        Returns:
+            ``drawn_reward``: the mean reward of what was drawn; how often that skips, see
+            ``SkipCount``; and what the policy says of itself.
+        """
+        drawn: list[Genotype] = []
+        rewards: list[float] = []
+        self.supernet.train(False)
+        for _ in range(self.lessons.num_steps):
+            genotypes = [self.supernet.draw(self.policy, self.rng) for _ in self._places]
+            found = [self._reward(each, trials) for each in genotypes]
+            self.policy.learn(genotypes, found)
+            drawn += genotypes
+            rewards += found
+        self.supernet.train()
+        mean = {"drawn_reward": float(np.mean(rewards))} if rewards else {}
+        return {**mean, **self.skips.shares(drawn), **self.policy.measured()}
+
+    def is_done(self) -> bool:
+        """Returns False: it learns until training ends."""
+        return False
+
+    def likeliest(self) -> Genotype:
+        """Returns the architecture that the policy takes for the best one."""
+        return self.policy.likeliest()
+
+    def found(self) -> Sequence[Genotype]:
+        """Returns different architectures that the policy draws."""
+        found: dict[str, Genotype] = {}
+        for _ in range(_MOST_ALIKE * self.lessons.num_found):
+            if len(found) == self.lessons.num_found:
+                break
+            genotype = self.supernet.draw(self.policy, self.rng)
+            found.setdefault(genotype_hash(genotype), genotype)
+        return list(found.values())
+
+    @property
+    def _places(self) -> range:
+        return range(self.lessons.num_drawn)
+
+    def _reward(self, genotype: Genotype, trials: Trials) -> float:
+        with self.supernet.set_to(genotype):
+            return trials.reward(next(trials.validation))

@@ -1,0 +1,256 @@
+"""Weights learn from training batches, and the architecture from validation batches, by turns."""
+
+import json
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nasrunner.children.supernets.validation_batches import ValidationBatches, shuffled_validation
+from nasrunner.core import DataError
+from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.data.tokens import StreamLoader
+from tests.children.blobs import BLOBS, OWN, Blobs, LoaderBlobs, train
+
+MIXTURE = {"_target_": f"{__name__}.Mixture"}
+LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
+
+
+class AlphasLearner:
+    """Descends the loss of a validation batch before each step, and looks at one after an epoch."""
+
+    def __init__(self, mixture):
+        self.mixture = mixture
+        self.seen = []
+
+    def parameters(self):
+        return [self.mixture.alphas]
+
+    def before_step(self, training, trials):
+        batch = next(trials.validation)
+        (gradient,) = torch.autograd.grad(trials.loss(batch), [self.mixture.alphas])
+        with torch.no_grad():
+            self.mixture.alphas -= self.mixture.rate * gradient
+        self.seen.append((training[1].tolist(), batch[1].tolist()))
+
+    def after_epoch(self, trials):
+        largest = float(self.mixture.alphas.softmax(0).max())
+        return {"largest_alpha": largest, "alphas_reward": trials.reward(next(trials.validation))}
+
+    def is_done(self):
+        return False
+
+    def likeliest(self):
+        return {}
+
+    def found(self):
+        return []
+
+
+class Mixture(nn.Module):
+    """A layer that mixes two, with weights that a learner of its own learns."""
+
+    rate, dropout = 0.5, 0.3
+    made: ClassVar[list["Mixture"]] = []
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 3), nn.Linear(4, 3, bias=False)
+        self.alphas = nn.Parameter(torch.zeros(2))
+        self.learner = AlphasLearner(self)
+        self.made.append(self)
+
+    def forward(self, x):
+        shares = self.alphas.softmax(0)
+        y = shares[0] * self.first(x) + shares[1] * self.second(x)
+        return functional.dropout(y, self.dropout, self.training)
+
+
+@pytest.fixture(autouse=True)
+def made():
+    """The mixtures that a test has made, the one that was trained last."""
+    Mixture.made.clear()
+    return Mixture.made
+
+
+def trained(folder, *overrides, data=BLOBS, **arguments):
+    last = "trainer.checkpoint=all"
+    outcome = train(folder, last, *overrides, space=MIXTURE, data=data, **arguments)
+    assert outcome.error is None
+    path = ChildFolder.of(folder, 0).path / "last.ckpt"
+    return outcome, torch.load(path, weights_only=True)
+
+
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_fast_loop_alternates_as_lightnings_own_does(tmp_path, made):
+    found = {}
+    for is_fast in (True, False):
+        folder = tmp_path / str(is_fast)
+        _, checkpoint = trained(folder, f"trainer.fast_loop={str(is_fast).lower()}")
+        found[is_fast] = checkpoint["state_dict"], made[-1].learner.seen
+    assert_equal(found[True][0], found[False][0])
+    assert found[True][1] == found[False][1]
+    assert len(found[True][1]) == 18  # three epochs of 90 examples, 16 at a time
+
+
+def test_the_line_of_an_epoch_and_a_file_say_what_was_learnt(tmp_path):
+    outcome, _ = trained(tmp_path, "trainer.max_epochs=4")
+    folder = ChildFolder.of(tmp_path, 0)
+    shares = [line["largest_alpha"] for line in folder.curves()]
+    assert len(shares) == 4
+    assert all(0.5 < share < 1 for share in shares)
+    assert {0 <= line["alphas_reward"] <= 1 for line in folder.curves()} == {True}
+    assert outcome.metrics["largest_alpha"] in shares
+    lines = [json.loads(line) for line in folder.text(DERIVED).splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    assert {line["text"] for line in lines} == {"Mixture"}
+
+
+def test_the_optimizer_of_the_weights_leaves_the_architecture_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(Mixture, "rate", 0.0)
+    _, checkpoint = trained(tmp_path, "optimizer.weight_decay=0.1")
+    assert checkpoint["state_dict"]["network.alphas"].tolist() == [0.0, 0.0]
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    assert len(group["params"]) == 3
+
+
+def test_validation_batches_change_no_training_batch(tmp_path, monkeypatch, made):
+    monkeypatch.setattr(Mixture, "dropout", 0.0)
+    trained(tmp_path / "by turns")
+    seen = [training for training, _ in made[-1].learner.seen]
+
+    def blind(self, training, trials):
+        self.seen.append(training[1].tolist())
+
+    monkeypatch.setattr(AlphasLearner, "before_step", blind)
+    monkeypatch.setattr(AlphasLearner, "after_epoch", lambda self, trials: {})
+    trained(tmp_path / "alone")
+    assert made[-1].learner.seen == seen
+
+
+@pytest.mark.parametrize("data", [BLOBS, OWN, LOADER])
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_what_is_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, data, is_fast):
+    loop = f"trainer.fast_loop={str(is_fast).lower()}"
+    _, whole = trained(tmp_path / "whole", loop, "trainer.max_epochs=5", data=data)
+    learn, left = AlphasLearner.before_step, iter(range(20))  # of 6 steps an epoch
+
+    def interrupted(self, training, trials):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        learn(self, training, trials)
+
+    arguments = (loop, "trainer.checkpoint_every_s=0", "trainer.max_epochs=5")
+    monkeypatch.setattr(AlphasLearner, "before_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", *arguments, data=data)
+    monkeypatch.undo()
+    folders = [ChildFolder.of(tmp_path / each, 0) for each in ("whole", "parts")]
+    assert len(folders[1].text(DERIVED).splitlines()) == 3
+    _, parts = trained(tmp_path / "parts", *arguments, data=data)
+    assert_equal(whole["state_dict"], parts["state_dict"])
+    assert folders[0].text(DERIVED) == folders[1].text(DERIVED)
+    assert whole["callbacks"]["Alternation"] == parts["callbacks"]["Alternation"]
+    assert whole["callbacks"]["Alternation"]["batches"]["passes"] > 10
+
+
+def test_one_turn_comes_before_a_step_of_several_batches(tmp_path, made):
+    arguments = ("trainer.accumulate_grad_batches=4", "trainer.gradient_clip_val=0.1")
+    trained(tmp_path, *arguments, "trainer.limit_train_batches=5")
+    assert len(made[-1].learner.seen) == 6  # a step of four batches and one of one, three times
+
+
+def test_the_architecture_learns_with_the_precision_of_the_weights(tmp_path, made):
+    outcome, checkpoint = trained(tmp_path, "trainer.precision=bf16-mixed")
+    assert checkpoint["state_dict"]["network.alphas"].dtype == torch.float32
+    assert outcome.metrics["largest_alpha"] > 0.5
+
+
+def test_training_examples_are_not_taken_for_those_of_validation(tmp_path):
+    overfit = "trainer.overfit_batches=2"
+    outcome = train(tmp_path, overfit, space=MIXTURE, is_rehearsed=False)
+    assert outcome.status == "failed"
+    assert "trainer.overfit_batches=2 puts training examples in the place of" in outcome.error
+
+
+def blobs(kind, **changes):
+    names = ("_target_", "is_regression")
+    settings = {name: value for name, value in OWN.items() if name not in names}
+    return kind(**settings, is_regression=False, **changes)
+
+
+def loaded():
+    data = Blobs(**{k: v for k, v in BLOBS.items() if k != "_target_"})
+    data.setup("fit")
+    return data
+
+
+def endless(data, seed=0):
+    return ValidationBatches(lambda: iter(shuffled_validation(data)), seed, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["own", "DataLoader"])
+def test_each_pass_has_every_example_once_in_an_order_of_its_own(kind):
+    if kind == "own":
+        data, sizes = loaded(), [16, 16]
+    else:
+        data, sizes = blobs(LoaderBlobs), [30, 15]
+        data.setup("fit")
+    batches = endless(data)
+    passes = [[next(batches) for _ in sizes] for _ in range(3)]
+    assert [[len(y) for _, y in each] for each in passes] == [sizes] * 3
+    rows = [torch.cat([x for x, _ in each])[:, 0].tolist() for each in passes]
+    assert len({tuple(each) for each in rows}) == 3
+    assert all(len(set(each)) == sum(sizes) for each in rows)
+    other = endless(data, seed=1)
+    assert next(other)[0].tolist() != passes[0][0][0].tolist()
+
+
+def test_batches_go_on_from_where_they_were_and_move_no_global_generator():
+    batches = endless(loaded())
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    for _ in range(5):
+        next(batches)
+    state = batches.state_dict()
+    assert torch.equal(torch.rand(3), expected)
+    again = endless(loaded())
+    again.load_state_dict(state)
+    for _ in range(4):
+        assert torch.equal(next(again)[0], next(batches)[0])
+
+
+def test_a_short_validation_part_is_one_batch():
+    data = Blobs(**{k: v for k, v in BLOBS.items() if k != "_target_"} | {"batch_size": 64})
+    data.setup("fit")
+    assert {len(next(endless(data))[1]) for _ in range(3)} == {45}
+
+
+def test_data_without_validation_examples_are_refused():
+    class Empty:
+        def __iter__(self):
+            return iter(())
+
+    batches = ValidationBatches(lambda: iter(Empty()), 0, torch.device("cpu"))
+    with pytest.raises(DataError, match="the validation part has none"):
+        next(batches)
+
+
+def test_windows_of_a_text_are_shuffled_and_whole():
+    tokens = torch.arange(2 * 11 + 1)
+    loader = StreamLoader(tokens, 2, 3, is_shuffled=True)
+    torch.manual_seed(0)
+    passes = [list(loader) for _ in range(4)]
+    assert {len(each) for each in passes} == {len(loader)} == {3}
+    assert {x.shape for each in passes for x, _ in each} == {(2, 3)}
+    orders = [tuple(int(x[0, 0]) for x, _ in each) for each in passes]
+    assert len(set(orders)) > 1
+    assert {tuple(sorted(each)) for each in orders} == {(0, 3, 6)}
+    assert all(torch.equal(x + 1, y) for each in passes for x, y in each)
