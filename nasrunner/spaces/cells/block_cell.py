@@ -56,13 +56,11 @@ class BlockCell(Space):
         inputs: see above.
         combine: how a block makes one value of two, as of ``block_graph``; a decision is made for
             each block.
-        output: the values of blocks that are stacked in depth: ``all``, or ``loose_ends``, those
-            that no other block takes.
+        output: what is stacked in depth: the values of ``all`` blocks, or ``loose_ends``, all
+            values that no block takes, also of what comes in.
 
     Raises:
         SpaceError: of ``inputs: distinct`` ``operation`` has no option but zeros.
-
-    Differs from the papers: an input that no block takes is no loose end, as it is in ENAS' code.
     """
 
     blocks: Count
@@ -89,8 +87,8 @@ class BlockCell(Space):
         taken = {source for pair in inputs for source in pair}
         outputs = tuple(
             number
-            for number in range(NUM_INPUTS, NUM_INPUTS + blocks)
-            if output == "all" or number not in taken
+            for number in range(NUM_INPUTS + blocks)
+            if (number >= NUM_INPUTS if output == "all" else number not in taken)
         )
         hows = tuple(combine) if "concat" in combine else ()
         return BlockGraph(tuple(operations), tuple(inputs), outputs, hows, path=at.path)
