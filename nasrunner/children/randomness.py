@@ -10,15 +10,19 @@ RandomState = dict[str, Any]
 """States by generator: plain values, and tensors on the CPU."""
 
 
-def seed_generators(seed: int) -> None:
+def seed_generators(seed: int, device: torch.device) -> None:
     """Has all of them begin with a seed, and lets the settings of Lightning's workers be.
 
     Args:
         seed: 32 bits.
+        device: whose generator is seeded beside the CPU's.
     """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes milliseconds
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
 
 
 def random_state(device: torch.device) -> RandomState:

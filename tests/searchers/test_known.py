@@ -34,6 +34,7 @@ IGNORE = {
         ),
         "rewards",
     ),
+    "enas": "estimates",
     "exhaustive": "rewards",
     "motpe": "objectives",
     "nsga2": "objectives",

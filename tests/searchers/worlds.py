@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.samplers import GPSampler
@@ -25,6 +26,7 @@ from nasrunner.core import (
     SearchSpace,
     genotype_hash,
 )
+from nasrunner.core.ports import LearningPolicy
 from nasrunner.spaces.language.parsing import parse_space
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -50,6 +52,7 @@ GOLDEN_SPACES = ("figure1", "mlp")
 OF_ACCURACY = {"reward": {"metric": "val_accuracy", "mode": "max"}}
 
 HURRY: dict[str, dict[str, Any]] = {
+    "enas": {"num_estimates": 30, "controller_steps": 2, "controller_batch": 3},
     "evolution": {"population_size": 5, "tournament_size": 2},
     "reinforce": {"children_per_replica": 3, "learning_rate": 0.05},
     "ppo": {"children_per_replica": 3, "learning_rate": 0.05},
@@ -93,6 +96,7 @@ HURRY: dict[str, dict[str, Any]] = {
 WRAPPERS = (
     "asha",
     "asha_stopping",
+    "enas",
     "extrapolation",
     "filter",
     "hyperband",
@@ -116,7 +120,7 @@ INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES)]
 STOPPING = ("asha_stopping", "extrapolation", "median_stopping")
 """Of these: who stops children by their curves, and leaves all else to the inner searcher."""
 
-ONE_SHOT = ("random_sharing", "spos")
+ONE_SHOT = ("enas", "random_sharing", "spos")
 """Of these: who begin with a supernet, and have its networks estimated."""
 
 IN_PARTS = ("asha", "hyperband", "successive_halving", *STOPPING)
@@ -163,9 +167,14 @@ def reward_of(proposal: Proposal) -> float:
     return int(genotype_hash(proposal.genotype), 16) / 16**12
 
 
-def measured(proposal: Proposal, reward: float) -> Outcome:
-    """What a child comes to that is trained as far as it was asked."""
-    return Outcome(proposal, "completed" if proposal.until is None else "paused", reward)
+def measured(searcher: Searcher, proposal: Proposal, reward: float) -> Outcome:
+    """What a child comes to that is trained as far as it was asked, and what a supernet finds."""
+    status = "completed" if proposal.until is None else "paused"
+    policy = searcher.policy() if proposal.kind == "supernet" else None
+    if not isinstance(policy, LearningPolicy):
+        return Outcome(proposal, status, reward)  # type: ignore[arg-type]
+    drawn = policy.draw(policy.lessons.num_found, np.random.default_rng(searcher.seed))
+    return Outcome(proposal, "completed", found=drawn)
 
 
 def run(
@@ -178,7 +187,7 @@ def run(
     for _ in range(num_children):
         proposal = searcher.propose()
         assert proposal is not None
-        searcher.observe(measured(proposal, rewards(proposal)))
+        searcher.observe(measured(searcher, proposal, rewards(proposal)))
         proposals.append(proposal)
     return proposals
 
@@ -231,10 +240,10 @@ class Loop:
         return [event["proposed"] for event in self.events if "proposed" in event]
 
     def _observe(self, proposal: Proposal, fails: bool) -> None:
-        if fails:
+        if fails and proposal.kind != "supernet":  # with which a study would end
             outcome = Outcome(proposal, "failed", error="it broke")
         else:
-            outcome = measured(proposal, reward_of(proposal))
+            outcome = measured(self.searcher, proposal, reward_of(proposal))
         self.searcher.observe(outcome)
         self.events.append({"outcome": outcome.to_json()})
 

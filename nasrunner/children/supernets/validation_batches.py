@@ -80,7 +80,7 @@ class ValidationBatches:
 
     def _begin(self, number: int) -> None:
         seed = np.random.SeedSequence([self.seed, number]).generate_state(1)[0]
-        seed_generators(int(seed))
+        seed_generators(int(seed), self.device)
         self._num_passes, self._num_taken = number, 0
         self._batches = self.one_pass() if number else iter(())
 

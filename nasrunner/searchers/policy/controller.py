@@ -1,5 +1,6 @@
 """The recurrent policy that writes an architecture one decision at a time."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,11 @@ class Controller(nn.Module):
         num_layers: LSTM layers; 2 in the paper.
         init_range: weights are drawn from U(-init_range, init_range); 0.08 in the paper.
         predicts: whether it has a head that predicts rewards, see ``predict``.
+        temperature: T, > 0; logits are divided by it. 1 in the paper.
+        tanh_constant: c, > 0; a logit of x becomes c tanh(x / T), so that no option's probability
+            comes near 0. None: it stays x / T, as in the paper. Both are of Bello et al. 2016,
+            arXiv:1611.09940, A.1, and of Pham et al. 2018, arXiv:1802.03268, section 3.1. The
+            score s of a selection stands for two logits, -s / 2 and s / 2.
         rng: draws the weights; torch's global generator is neither used nor moved.
 
     Attributes:
@@ -51,10 +57,14 @@ class Controller(nn.Module):
         num_layers: int,
         init_range: float,
         predicts: bool,
+        temperature: float = 1.0,
+        tanh_constant: float | None = None,
         rng: np.random.Generator,
     ) -> None:
         super().__init__()
         self.vocabulary = Vocabulary(options)
+        self.temperature = temperature
+        self.tanh_constant = tanh_constant
         num_rows = self.vocabulary.num_rows
         self.options_KR = torch.zeros(len(options), num_rows, dtype=torch.bool)
         for kind, rows in self.vocabulary.rows_of.items():
@@ -78,8 +88,26 @@ class Controller(nn.Module):
         Returns:
             log-probability (B,) of each, and the entropy (B,) of the decisions along it, in nats.
         """
+        log_p_B, entropy_B, _ = self.judge(transcripts)
+        return log_p_B, entropy_B
+
+    def judge(
+        self, transcripts: Sequence[Transcript], selected_share: float | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Beside that, how far the probabilities of selections are from a share.
+
+        Args:
+            transcripts: of the architectures.
+            selected_share: in (0, 1); None: none.
+
+        Returns:
+            as ``forward``, and the Kullback-Leibler divergence (B,) of each selection's probability
+            from the share, in nats, summed over what a taker may take, and of that the mean over
+            takers. Pham et al. 2018, arXiv:1802.03268, section 3.2, and the authors' code. 0
+            where there is no share, or no selection.
+        """
         states_BTH, _ = self.lstm(self._inputs([each.fed for each in transcripts]))
-        logits_BTR: torch.Tensor = self.head(states_BTH)
+        logits_BTR: torch.Tensor = self.shaped(self.head(states_BTH))
         rows_BT, kinds_BT, is_asked_BT = _answers(transcripts)
         logits_BTR = logits_BTR.masked_fill(~self.options_KR[kinds_BT], -torch.inf)
         log_p_BTR = logits_BTR.log_softmax(-1)
@@ -88,10 +116,38 @@ class Controller(nn.Module):
         finite_BTR = log_p_BTR.clamp(min=torch.finfo(log_p_BTR.dtype).min)
         entropy_BT = -(log_p_BTR.exp() * finite_BTR).sum(-1)
         entropy_B = (entropy_BT * is_asked_BT).sum(-1)
-        if self.attention is not None:
-            selections = self.attention(states_BTH, transcripts)
-            log_p_B, entropy_B = log_p_B + selections[0], entropy_B + selections[1]
-        return log_p_B, entropy_B
+        if self.attention is None:
+            return log_p_B, entropy_B, torch.zeros_like(log_p_B)
+        selections = self.selections(states_BTH, transcripts, selected_share)
+        return log_p_B + selections[0], entropy_B + selections[1], selections[2]
+
+    def selections(
+        self,
+        states_BTH: torch.Tensor,
+        transcripts: Sequence[Transcript],
+        selected_share: float | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What ``judge`` returns, of selections alone, from the outputs of the LSTM."""
+        assert self.attention is not None, "made with has_selections=False"
+        scores_BAA, signs_BAA = self.attention(states_BTH, transcripts)
+        scores_BAA = 2 * self.shaped(scores_BAA / 2)
+        is_asked_BAA = signs_BAA != 0
+        log_p_BAA = logsigmoid(scores_BAA * signs_BAA) * is_asked_BAA
+        p_BAA = scores_BAA.sigmoid()
+        entropy_BAA = -p_BAA * logsigmoid(scores_BAA) - (1 - p_BAA) * logsigmoid(-scores_BAA)
+        divergence_B = states_BTH.new_zeros(len(transcripts))
+        if selected_share is not None:
+            even_BAA = p_BAA * math.log(selected_share) + (1 - p_BAA) * math.log1p(-selected_share)
+            takers_B = is_asked_BAA.any(2).sum(1).clamp(min=1)
+            divergence_B = ((-entropy_BAA - even_BAA) * is_asked_BAA).sum((1, 2)) / takers_B
+        entropy_B = (entropy_BAA * is_asked_BAA).sum((1, 2))
+        return log_p_BAA.sum((1, 2)), entropy_B, divergence_B
+
+    def shaped(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits as probabilities are made of them: by the temperature and the tanh."""
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        return logits if self.tanh_constant is None else self.tanh_constant * torch.tanh(logits)
 
     def predict(self, transcripts: Sequence[Transcript]) -> torch.Tensor:
         """What these architectures are predicted to be worth (B,), from their embeddings and LSTM.
@@ -138,7 +194,10 @@ class Attention(nn.Module):
     def forward(
         self, states_BTH: torch.Tensor, transcripts: Sequence[Transcript]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probability (B,) of each architecture's selections, and their entropy (B,)."""
+        """The scores (B, A, A) of taking a candidate, rows: takers, columns: candidates.
+
+        And what was answered, likewise: 1: it is taken, -1: it is not, 0: it was not asked.
+        """
         steps_BA = torch.tensor(
             _padded([each.anchors for each in transcripts], 0), dtype=torch.long
         )
@@ -152,12 +211,7 @@ class Attention(nn.Module):
         previous_BAH, current_BAH = self.previous(anchors_BAH), self.current(anchors_BAH)
         # rows: takers, columns: candidates
         mixed_BAAH = torch.tanh(previous_BAH.unsqueeze(1) + current_BAH.unsqueeze(2))
-        scores_BAA = self.score(mixed_BAAH).squeeze(-1)
-        is_asked_BAA = signs_BAA != 0
-        log_p_BAA = logsigmoid(scores_BAA * signs_BAA) * is_asked_BAA
-        p_BAA = scores_BAA.sigmoid()
-        entropy_BAA = -p_BAA * logsigmoid(scores_BAA) - (1 - p_BAA) * logsigmoid(-scores_BAA)
-        return log_p_BAA.sum((1, 2)), (entropy_BAA * is_asked_BAA).sum((1, 2))
+        return self.score(mixed_BAAH).squeeze(-1), signs_BAA
 
 
 def _answers(transcripts: Sequence[Transcript]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nasrunner.core.annotations import Above, AtLeast, Seed, Within
-from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.decision import Genotype
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
@@ -77,6 +77,8 @@ class PolicyGradient(Searcher):
         adversarial_weight: reward for an absolute error of the predictor, before it has learnt
             from that child, both in standard deviations of the rewards; >= 0. The moving average
             of such rewards is their baseline.
+        temperature: of the logits, > 0, as of ``Controller``.
+        tanh_constant: likewise, > 0; None: there is none.
         objective: what a step increases.
 
     Raises:
@@ -105,6 +107,8 @@ class PolicyGradient(Searcher):
         entropy_bonus: Annotated[float, AtLeast(0)],
         predictor_weight: Annotated[float, AtLeast(0)],
         adversarial_weight: Annotated[float, AtLeast(0)],
+        temperature: Annotated[float, Above(0)] = 1.0,  # studies saved before do not say it
+        tanh_constant: Annotated[float, Above(0)] | None = None,  # likewise
         objective: PolicyObjective,
         space: Space,
         seed: Seed,
@@ -139,6 +143,8 @@ class PolicyGradient(Searcher):
             num_layers=num_layers,
             init_range=init_range,
             predicts=predictor_weight > 0,
+            temperature=temperature,
+            tanh_constant=tanh_constant,
             rng=self.rng(0).spawn(1)[0],  # a stream that no proposal draws from
         )
         self.optimizer = torch.optim.Adam(self.controller.parameters(), lr=learning_rate)
@@ -347,13 +353,4 @@ class PolicyGradient(Searcher):
         return self._transcript(self.space_at(proposal.index), proposal.genotype)
 
     def _transcript(self, space: Space, genotype: Genotype) -> Transcript:
-        transcript = Transcript(self.controller.vocabulary)
-
-        def choose(decision: Decision) -> int:
-            index = genotype[decision.path]
-            transcript.open(decision)
-            transcript.answer(decision, index)
-            return index
-
-        space.walk(choose)
-        return transcript
+        return Transcript.of(self.controller.vocabulary, space, genotype)

@@ -23,6 +23,7 @@ class NumpyController:
         w = {k: p.detach().double().numpy() for k, p in controller.named_parameters()}
         layers = range(controller.lstm.num_layers)
         self.vocabulary = controller.vocabulary
+        self.temperature, self.tanh_constant = controller.temperature, controller.tanh_constant
         self.head_RH, self.head_bias_R = w["head.weight"], w["head.bias"]
         size = self.head_RH.shape[1]
         # sigmoid(x) = (1 + tanh(x / 2)) / 2 does not overflow, and lets one tanh serve all gates.
@@ -43,6 +44,12 @@ class NumpyController:
             self.previous_HH = w["attention.previous.weight"]
             self.current_HH = w["attention.current.weight"]
             self.score_H = w["attention.score.weight"][0]
+
+    def shaped(self, logits: np.ndarray) -> np.ndarray:
+        """Logits as probabilities are made of them, see ``Controller.shaped``."""
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        return logits if self.tanh_constant is None else self.tanh_constant * np.tanh(logits)
 
 
 class Rollout:
@@ -92,7 +99,7 @@ class Rollout:
         """The softmax over the options of the decision that was advanced to."""
         policy = self.policy
         rows = policy.vocabulary.rows_of[decision.kind]
-        logits = policy.head_RH[rows] @ self._h_LH[-1] + policy.head_bias_R[rows]
+        logits = policy.shaped(policy.head_RH[rows] @ self._h_LH[-1] + policy.head_bias_R[rows])
         weights = np.exp(logits - logits.max())
         probabilities: np.ndarray = weights / weights.sum()
         return probabilities
@@ -102,7 +109,7 @@ class Rollout:
         taker, candidate = self.transcript.pair(decision)
         if len(self._chances.get(taker, ())) <= candidate:
             mixed_AH = np.tanh(np.array(self._previous) + self._current[taker])
-            halves_A = 0.5 * np.tanh(0.5 * (mixed_AH @ self.policy.score_H))
+            halves_A = 0.5 * np.tanh(self.policy.shaped(0.5 * (mixed_AH @ self.policy.score_H)))
             self._chances[taker] = (0.5 + halves_A).tolist()
         return self._chances[taker][candidate]
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nasrunner.core.decision import Decision
+from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.space import Space
 
 
 class Vocabulary:
@@ -54,6 +55,20 @@ class Transcript:
         self._next = (vocabulary.num_rows, 0.0)
         self._anchor_of: dict[str, int] = {}
         self._counts: dict[str, tuple[int, int]] = {}  # taker -> taken, asked
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, space: Space, genotype: Genotype) -> "Transcript":
+        """Replays the steps that lead to an architecture of a space."""
+        transcript = cls(vocabulary)
+
+        def choose(decision: Decision) -> int:
+            index = genotype[decision.path]
+            transcript.open(decision)
+            transcript.answer(decision, index)
+            return index
+
+        space.walk(choose)
+        return transcript
 
     @property
     def next(self) -> tuple[int, float]:

@@ -316,7 +316,7 @@ def test_a_skip_has_the_probability_of_section_3_3() -> None:
     assert attention is not None
     states_BTH = torch.randn(1, 6, 4, generator=torch.Generator().manual_seed(0))
     transcript = searcher._replay(searcher.suggest(0))
-    log_p_B, entropy_B = attention(states_BTH, [transcript])
+    log_p_B, entropy_B, _ = searcher.controller.selections(states_BTH, [transcript])
     w_prev, w_curr = (w.weight.detach().numpy() for w in (attention.previous, attention.current))
     v = attention.score.weight.detach().numpy()[0]
     h = [states_BTH[0, step].numpy() for step in (2, 3, 5)]

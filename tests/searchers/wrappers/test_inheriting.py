@@ -267,7 +267,7 @@ def test_asha_around_it_names_the_children_by_its_own_numbers() -> None:
                 assert source.child in kept
             else:
                 furthest[source.child] = proposal.index
-        asha.observe(measured(proposal, 0.1 + 0.01 * proposal.index))
+        asha.observe(measured(asha, proposal, 0.1 + 0.01 * proposal.index))
         ended.add(proposal.index)
         kept = set(asha.needs())
     assert num_borrowed > 10
