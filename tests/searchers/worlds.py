@@ -39,12 +39,13 @@ SEARCHERS = sorted(
 SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
 
 WIDE_SPACES = (
+    *("darts_cnn", "enas_macro", "enas_micro", "nasnet", "pnas"),
     "nasrl_conv",
     "nasrl_conv_pooling",
     "nasrl_conv_schedule",
     "nasrl_conv_strides",
 )
-"""Hundreds of decisions: a surrogate needs seconds for each proposal, so their tests are slow."""
+"""Dozens of decisions or hundreds: a surrogate needs seconds for each proposal, so their tests are slow."""
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SPACES = ("figure1", "mlp")
