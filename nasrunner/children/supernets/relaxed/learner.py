@@ -121,7 +121,7 @@ class GradientLearner:
         takes_zero = self.supernet.relaxation.takes_zero
 
         def strengths(decision: Decision, probabilities: np.ndarray) -> np.ndarray:
-            none = list(zeros.get(decision.path, frozenset()))
+            none = [k for k in zeros.get(decision.path, ()) if k < len(probabilities)]
             if takes_zero or len(none) == len(probabilities):
                 return probabilities
             found = probabilities.copy()
