@@ -97,6 +97,7 @@ class SharedWeights(nn.Module):
         shapes: of each of these, the shapes that networks have taken.
         operations: of each of these, the name of the operation that it belongs to.
         num_changes: how often a weight came to it or grew.
+        adds: which of ``reset_state`` and ``take_penalty`` some layer has.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class SharedWeights(nn.Module):
         self.num_changes = 0
         self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
         self.operations: dict[str, str] = {}
+        self.adds: set[str] = set()
         self._device = torch.device(device)
         self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
@@ -152,7 +154,14 @@ class SharedWeights(nn.Module):
 
         with made_by(make):
             network, _ = self.space.freeze(genotype).build(self.in_shape)
-        return network.train(self.training)
+        # A network that is trained is in that mode: its layers by ``train``, new modules anyway.
+        return network if self.training else network.eval()
+
+    def train(self, mode: bool = True) -> "SharedWeights":
+        super().train(mode)
+        for kept in self._layers.values():
+            kept.layer.train(mode)
+        return self
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """Returns the weights of an architecture by their names in a child's network.
@@ -202,6 +211,9 @@ class SharedWeights(nn.Module):
         if (kept := self._layers.get(known_by)) is None:
             with self._first_weights(place), recorded() as built:
                 layer, out_shape = make()
+            for name in ("reset_state", "take_penalty"):
+                if any(hasattr(each, name) for each in layer.modules()):
+                    self.adds.add(name)
             keys = self._lend(layer, part, place, built)
             kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
         return kept.layer, kept.out_shape

@@ -36,6 +36,9 @@ from nasrunner.core.tracing import Tracer, V
 if TYPE_CHECKING:
     from torch import nn
 
+_CACHED = ("_is_legal", "_root", "compiled")
+"""What a module finds out once, in every process for itself."""
+
 _FEW = 100
 """Architectures of a module that are kept, at most."""
 
@@ -181,15 +184,7 @@ class Space(Part):
                 where one is taken; names the path.
         """
         self.check_inputs(in_shape)
-        for name, value in self.shown_arguments():
-            if is_open(value):
-                raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
-        for name, annotation in argument_types(type(self)).items():
-            if not fits(value := getattr(self, name), annotation):
-                raise SpaceError(
-                    f"{self.path or self.title()!r}: {name} must be {readable(annotation)}, "
-                    f"got {value!r}"
-                )
+        assert self._is_legal, "or it has raised"
         try:
             if not self.is_one_operation():
                 return self.make(in_shape)
@@ -206,6 +201,20 @@ class Space(Part):
             raise SpaceError(
                 f"{self.path or self.title()!r}: no {self.title()} on {given}: {reason}"
             ) from error
+
+    @functools.cached_property
+    def _is_legal(self) -> bool:
+        """Raises for arguments that cannot be built; a module is built in many networks."""
+        for name, value in self.shown_arguments():
+            if is_open(value):
+                raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
+        for name, annotation in argument_types(type(self)).items():
+            if not fits(value := getattr(self, name), annotation):
+                raise SpaceError(
+                    f"{self.path or self.title()!r}: {name} must be {readable(annotation)}, "
+                    f"got {value!r}"
+                )
+        return True
 
     def check_inputs(self, in_shape: InShape) -> None:
         """Refuses several inputs where the module takes one tensor.
@@ -319,7 +328,7 @@ class Space(Part):
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns its fields without what walks have cached, which every process builds itself."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "compiled")}
+        return {k: v for k, v in self.__dict__.items() if k not in _CACHED}
 
     @functools.cached_property
     def _unresolved(self) -> tuple[tuple[str, Any], ...]:
