@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.tree import Tree
 
-from nasrunner.arguments import checked
+from nasrunner.arguments import checked_without_job
 from nasrunner.command_line import one_sentence, version
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import build_space, in_shape_of
@@ -158,8 +158,9 @@ def composed(
 ) -> dict[str, Any]:
     """Groups of the configuration these overrides give, resolved."""
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
+    given = checked_without_job(overrides, own_dir, "nasrunner-space")
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
+        config = compose("config", overrides=[*given, *search_path])
     skeleton.check_keys(config)
     skeleton.check_data(config)
     plain = resolved(config, groups)

@@ -78,6 +78,7 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
             marks=pytest.mark.slow,
         ),
         (["+spce=mlp"], "there is no key 'spce', and nothing refers to it"),
+        (["space=mlp", "hydra.run.dir=x"], "hydra.run.dir=x: nasrunner-space is no job of Hydra's"),
         (["--checked", "0"], "argument --checked: must be >= 1, got 0"),
         (["--samples=-1"], "argument --samples: must be >= 0, got -1"),
         (["--seed=-1"], "argument --seed: must be >= 0, got -1"),

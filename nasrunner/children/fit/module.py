@@ -18,10 +18,10 @@ from nasrunner.children.fit.memory_format import laid_out
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
+from nasrunner.children.settings.momentum import with_momentum
 from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.supernets.learning import learner_of
-from nasrunner.children.supernets.momentum import begin_momentum
 from nasrunner.children.tasks.mean_loss import MeanLoss
 from nasrunner.children.tasks.reward import diverged_loss
 from nasrunner.children.tasks.tasks import Task
@@ -111,11 +111,8 @@ class ChildModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         learner = learner_of(self.network)
         others = set() if learner is None else {id(each) for each in learner.parameters()}
-        optimizer = self._make_optimizer(
-            p for p in self.network.parameters() if p.requires_grad and id(p) not in others
-        )
-        if hasattr(self.network, "learner"):  # a supernet
-            begin_momentum(optimizer)
+        trained = (p for p in self.network.parameters() if p.requires_grad and id(p) not in others)
+        optimizer = with_momentum(self._make_optimizer(trained))
         scheduler = self._schedule.make(optimizer, self._length)
         if not self.automatic_optimization:
             return [optimizer], [scheduler]

@@ -154,14 +154,13 @@ class SharedWeights(nn.Module):
 
         with made_by(make):
             network, _ = self.space.freeze(genotype).build(self.in_shape)
-        # A network that is trained is in that mode: its layers by ``train``, new modules anyway.
+        # What has been kept is in the mode of this module, and what is new in that of training.
         return network if self.training else network.eval()
 
     def train(self, mode: bool = True) -> "SharedWeights":
-        super().train(mode)
         for kept in self._layers.values():
             kept.layer.train(mode)
-        return self
+        return super().train(mode)
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """Returns the weights of an architecture by their names in a child's network.
@@ -211,6 +210,7 @@ class SharedWeights(nn.Module):
         if (kept := self._layers.get(known_by)) is None:
             with self._first_weights(place), recorded() as built:
                 layer, out_shape = make()
+            layer.train(self.training)
             for name in ("reset_state", "take_penalty"):
                 if any(hasattr(each, name) for each in layer.modules()):
                     self.adds.add(name)

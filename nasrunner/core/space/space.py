@@ -36,9 +36,6 @@ from nasrunner.core.tracing import Tracer, V
 if TYPE_CHECKING:
     from torch import nn
 
-_CACHED = ("_is_legal", "_root", "compiled")
-"""What a module finds out once, in every process for itself."""
-
 _FEW = 100
 """Architectures of a module that are kept, at most."""
 
@@ -184,7 +181,8 @@ class Space(Part):
                 where one is taken; names the path.
         """
         self.check_inputs(in_shape)
-        assert self._is_legal, "or it has raised"
+        if self._wrong is not None:
+            raise SpaceError(self._wrong)
         try:
             if not self.is_one_operation():
                 return self.make(in_shape)
@@ -201,20 +199,6 @@ class Space(Part):
             raise SpaceError(
                 f"{self.path or self.title()!r}: no {self.title()} on {given}: {reason}"
             ) from error
-
-    @functools.cached_property
-    def _is_legal(self) -> bool:
-        """Raises for arguments that cannot be built; a module is built in many networks."""
-        for name, value in self.shown_arguments():
-            if is_open(value):
-                raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
-        for name, annotation in argument_types(type(self)).items():
-            if not fits(value := getattr(self, name), annotation):
-                raise SpaceError(
-                    f"{self.path or self.title()!r}: {name} must be {readable(annotation)}, "
-                    f"got {value!r}"
-                )
-        return True
 
     def check_inputs(self, in_shape: InShape) -> None:
         """Refuses several inputs where the module takes one tensor.
@@ -326,8 +310,23 @@ class Space(Part):
         """The questions of a walk, in order; none depends on the answers to another."""
         return tuple(questions_of(self, self._root))
 
+    @functools.cached_property
+    def _wrong(self) -> str | None:
+        """Why no network can be built with these arguments, in one sentence; None: it can.
+
+        A part of a network may stand in it many times, and in many networks.
+        """
+        for name, value in self.shown_arguments():
+            if is_open(value):
+                return f"{name!r} of {self.title()!r} is still open: freeze it first"
+        for name, annotation in argument_types(type(self)).items():
+            if not fits(value := getattr(self, name), annotation):
+                must = f"{name} must be {readable(annotation)}, got {value!r}"
+                return f"{self.path or self.title()!r}: {must}"
+        return None
+
     def __getstate__(self) -> dict[str, Any]:
-        """Returns its fields without what walks have cached, which every process builds itself."""
+        """Returns its fields without what was cached, which every process finds itself."""
         return {k: v for k, v in self.__dict__.items() if k not in _CACHED}
 
     @functools.cached_property
@@ -349,6 +348,9 @@ class Space(Part):
 
     def _place(self, name: str, at: Address) -> Address:
         return at if name == content_field(type(self)) else at / name
+
+
+_CACHED = ("_root", "compiled", "_wrong", "_unresolved")
 
 
 def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
