@@ -26,10 +26,11 @@ from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nasrunner.children.supernets.momentum import begin_momentum
+from nasrunner.children.settings.momentum import with_momentum
 from nasrunner.children.supernets.relaxed.supernet import AllOptions
 from nasrunner.children.supernets.supernet import Supernet, covered
 from nasrunner.core import Genotype, SearchSpace
+from nasrunner.core.decision import Decision
 from nasrunner.core.order import rollout
 from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import enter
@@ -130,7 +131,11 @@ def children_of_options(space: SearchSpace, shape: tuple[int, ...]) -> Iterator[
     """The child of each option, which answers all of its decisions with it."""
     most = max(len(decision.options) for decision in space.decisions(enter(space)))
     for option in range(most):
-        yield bare(space, space.walk(lambda d, k=option: min(k, len(d.options) - 1)), shape)
+
+        def choose(decision: Decision, option: int = option) -> int:
+            return min(option, len(decision.options) - 1)
+
+        yield bare(space, space.walk(choose), shape)
 
 
 def bare(space: SearchSpace, genotype: Genotype, shape: tuple[int, ...]) -> nn.Module:
@@ -146,8 +151,7 @@ def bare(space: SearchSpace, genotype: Genotype, shape: tuple[int, ...]) -> nn.M
 def stepping(network: nn.Module, x: torch.Tensor, target: torch.Tensor) -> Callable[[], None]:
     """One step of training."""
     weights = [weight for weight in network.parameters() if weight.requires_grad]
-    optimizer = torch.optim.SGD(weights, 0.01, momentum=0.9, fused=True)
-    begin_momentum(optimizer)
+    optimizer = with_momentum(torch.optim.SGD(weights, 0.01, momentum=0.9, fused=True))
 
     def step() -> None:
         loss = nn.functional.cross_entropy(network(x), target)
