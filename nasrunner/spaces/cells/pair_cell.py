@@ -10,6 +10,7 @@ from torch import nn
 from nasrunner.core.space import Shape, Space
 from nasrunner.core.tracing import Tracer, V
 
+
 @dataclass(frozen=True)
 class PairCell(Space):
     """A frozen cell of two inputs, as ``cell_stack`` stacks them.

@@ -45,17 +45,14 @@ DARTS_V2 = (
 # Pham et al. 2018, arXiv:1802.03268, figure 8: scripts/cifar10_micro_final.sh of the authors' code
 _ENAS = (SEP_3, SEP_5, AVERAGE, MAX, "identity")
 ENAS_MICRO = tuple(
-    [
-        ((_ENAS[first], source), (_ENAS[second], other))
-        for source, first, other, second in cell
-    ]
+    [((_ENAS[first], source), (_ENAS[second], other)) for source, first, other, second in cell]
     for cell in (
         [(0, 2, 0, 0), (0, 4, 0, 1), (0, 4, 1, 1), (1, 0, 0, 1), (0, 2, 1, 1)],
         [(1, 0, 1, 0), (0, 3, 0, 2), (1, 1, 3, 1), (1, 0, 0, 4), (0, 3, 1, 1)],
     )
 )
 
-# Zoph et al. 2018, arXiv:1707.07012, figure 4. The authors' code stacks value 0 of a normal cell, too
+# Zoph et al. 2018, arXiv:1707.07012, figure 4
 NASNET_A = (
     [
         ((SEP_5, 1), (SEP_3, 0)),
