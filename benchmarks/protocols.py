@@ -326,7 +326,7 @@ PROTOCOLS: dict[str, Protocol] = {
     )),
     "darts_cifar10": Protocol(
         "Liu et al. 2019, arXiv:1806.09055, section 3.1; code: github.com/quark0/darts, "
-        "cnn/train_search.py", (
+        "train_search.py in cnn", (
         Row("nodes of a cell", f"{A_STACK}.normal.block_cell.blocks", 4, 4),
         Row("operations", operations, 8, 8),
         Row("filters", f"{A_STACK}.filters", 16, 16),

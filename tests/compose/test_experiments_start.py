@@ -32,7 +32,7 @@ A_FEW_STEPS = (
 def test_an_experiment_with_cells_starts(
     experiment: str,
     cells: int | None,
-    cifar_root: Path,  # noqa: F811 - the fixture
+    cifar_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

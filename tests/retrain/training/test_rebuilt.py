@@ -11,8 +11,8 @@ from nasrunner.core import ConfigError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.export.trained import find
 from nasrunner.recorded import RecordedStudy, read_study
-from nasrunner.retrain.rebuilt import carried, rebuilt
 from nasrunner.retrain.request import parse
+from nasrunner.retrain.training.rebuilt import carried, rebuilt
 from tests.retrain.conftest import QUICK, run_study
 
 Retrain = Callable[..., None]
