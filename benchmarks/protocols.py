@@ -115,7 +115,7 @@ def cells(config: Config) -> int:
 
 def most_blocks(config: Config) -> int:
     """Reads how many blocks a cell has at most."""
-    return max(stack(config)["normal"]["block_cell"]["blocks"]["oneof"])
+    return int(max(stack(config)["normal"]["block_cell"]["blocks"]["oneof"]))
 
 
 def built_in(value: Any) -> Callable[[Config], Any]:
@@ -150,9 +150,7 @@ DEEPARCHITECT = (
     "Negrinho & Gordon 2017, arXiv:1704.08792, section 7 and appendix A; code: "
     "github.com/negrinho/deep_architect_legacy, experiments.py, search_spaces.py and darch/"
 )
-ENAS = (
-    "Pham et al. 2018, arXiv:1802.03268, sections 2 and 3.2; code: github.com/melodyguan/enas"
-)
+ENAS = "Pham et al. 2018, arXiv:1802.03268, sections 2 and 3.2; code: github.com/melodyguan/enas"
 NASRL = "Zoph & Le 2017, arXiv:1611.01578, sections 3 and 4; no code was published"
 MLPNAS = (
     "the survey 'Neural Architecture Search: An Overview', sections 4, 5 and 7.1; its code, "
@@ -403,9 +401,10 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
             "gradient descent, on a mixture", None, "random search: children from scratch"),
         Row("children", "max_children", None, None, NOT_SAID),
+    )),
     "darts_cifar10": Protocol(
         "Liu et al. 2019, arXiv:1806.09055, section 3.1; code: github.com/quark0/darts, "
-        "cnn/train_search.py", (
+        "train_search.py in cnn", (
         Row("nodes of a cell", f"{A_STACK}.normal.block_cell.blocks", 4, 4),
         Row("operations", operations, 8, 8),
         Row("filters", f"{A_STACK}.filters", 16, 16),
@@ -456,7 +455,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("networks drawn in the end", "max_children", 10, 10),
     )),
     "pnas_cifar10": Protocol(
-        "Liu et al. 2018, arXiv:1712.00559, sections 3 and 5; the search's code was not published", (
+        "Liu et al. 2018, arXiv:1712.00559, sections 3 and 5; of the search there is no code", (
         Row("most blocks of a cell", most_blocks, 5),
         Row("operations", operations, 8),
         Row("filters F", f"{A_STACK}.filters", 24),

@@ -52,7 +52,7 @@ WIDE_SPACES = (
     "nasrl_conv_schedule",
     "nasrl_conv_strides",
 )
-"""Dozens of decisions or hundreds: a surrogate needs seconds for each proposal, so their tests are slow."""
+"""Dozens of decisions or more: a surrogate takes seconds for a proposal; their tests are slow."""
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SPACES = ("figure1", "mlp")
