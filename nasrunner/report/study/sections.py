@@ -11,6 +11,7 @@ from nasrunner.report.study.overview import overview_section
 from nasrunner.report.study.pareto import pareto_section
 from nasrunner.report.study.rewards import rewards_section
 from nasrunner.report.study.timeline import timeline, timeline_section
+from nasrunner.report.supernets.training import supernet_section
 
 
 def study_sections(study: RecordedStudy) -> list[Section]:
@@ -25,6 +26,7 @@ def study_sections(study: RecordedStudy) -> list[Section]:
     sections += [
         learnt_section(study),
         curves_section(study),
+        supernet_section(study),
         failures_section(study),
         timeline_section(study, times) if times is not None else None,
     ]
