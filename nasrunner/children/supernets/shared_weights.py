@@ -25,7 +25,7 @@ from nasrunner.children.supernets.leaves import leaves_of, numbered, within
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
-from nasrunner.core.space import Built, Space, made_by, recorded
+from nasrunner.core.space import Built, Space, made_by, place_within, recorded
 from nasrunner.core.space.part import Part
 
 Widths = Literal["slices", "copies"]
@@ -148,7 +148,7 @@ class SharedWeights(nn.Module):
 
         def make(part: Part, in_shape: Any, anew: Anew) -> tuple[nn.Module, Shape]:
             assert isinstance(part, Space)
-            place = numbered(f"{part.path}:{part.name()}", seen)
+            place = numbered(f"{part.path}{place_within()}:{part.name()}", seen)
             kept = self._layer_of(part, place, in_shape, anew)
             return kept.layer, kept.out_shape
 

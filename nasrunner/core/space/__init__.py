@@ -14,7 +14,7 @@ from nasrunner.core.space.asking import (
     questions_of_value,
     questions_opened,
 )
-from nasrunner.core.space.built import Built, made_by, recorded
+from nasrunner.core.space.built import Built, made_by, place_within, recorded, within
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -40,6 +40,7 @@ __all__ = [
     "most_modules_of_value",
     "narrowed",
     "overrides_alone",
+    "place_within",
     "questions_of",
     "questions_of_value",
     "questions_opened",
@@ -49,4 +50,5 @@ __all__ = [
     "schedules_of_value",
     "size_of_value",
     "value_at_proposal",
+    "within",
 ]
