@@ -14,7 +14,7 @@ from nasrunner.core.space.asking import (
     questions_of_value,
     questions_opened,
 )
-from nasrunner.core.space.built import Built, made_by, recorded
+from nasrunner.core.space.built import Built, made_by, place_within, recorded, within
 from nasrunner.core.space.choice import Choice, Relaxed, choices_in, relaxed
 from nasrunner.core.space.keeping import Keeping, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
@@ -48,6 +48,7 @@ __all__ = [
     "narrowed",
     "opened",
     "overrides_alone",
+    "place_within",
     "questions_of",
     "questions_of_value",
     "questions_opened",
@@ -58,4 +59,5 @@ __all__ = [
     "schedules_of_value",
     "size_of_value",
     "value_at_proposal",
+    "within",
 ]
