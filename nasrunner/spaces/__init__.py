@@ -21,6 +21,7 @@ from nasrunner.spaces.cells.block_graph import BlockGraph
 from nasrunner.spaces.cells.cell_stack import CellStack
 from nasrunner.spaces.cells.factorized import FactorizedReduction
 from nasrunner.spaces.cells.path_dropout import PathDropout
+from nasrunner.spaces.cells.skip_chain import SkipChain
 from nasrunner.spaces.composite import Concat, MaybeSwap, Optional, Or, Repeat, RepeatTied
 from nasrunner.spaces.images import (
     AveragePool,

@@ -239,7 +239,8 @@ class AveragePool(_Pool):
 
     def layer(self, kernel: tuple[int, int], stride: tuple[int, int], window: Window) -> nn.Module:
         if not self.count_padding and window.before != window.after:
-            return AverageOfImage(kernel, stride, window)
+            (top, left), (bottom, right) = window.before, window.after
+            return AverageOfImage(kernel, stride, (left, right, top, bottom))
         return nn.AvgPool2d(
             kernel, stride, padding=window.symmetric, count_include_pad=self.count_padding
         )
@@ -251,15 +252,16 @@ class AverageOfImage(nn.Module):
     Args:
         kernel: rows and columns of a window.
         stride: between windows.
-        window: where they go; what comes in is padded already.
+        pads: columns and rows of padding that what comes in has: left, right, top, bottom.
     """
 
-    def __init__(self, kernel: tuple[int, int], stride: tuple[int, int], window: Window) -> None:
+    def __init__(
+        self, kernel: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]
+    ) -> None:
         super().__init__()
         self.kernel = kernel
         self.stride = stride
-        (top, left), (bottom, right) = window.before, window.after
-        self.pads = (left, right, top, bottom)
+        self.pads = pads
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         left, right, top, bottom = self.pads

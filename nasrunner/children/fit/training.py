@@ -79,7 +79,8 @@ class TrainChild:
         if proposal.kind != "supernet":
             return result
         learner = learner_of(trained.module.network)
-        return replace(result, reward=None, found=[] if learner is None else learner.found())
+        found = () if learner is None else tuple(learner.found())
+        return replace(result, reward=None, found=found)
 
     def _plan(self, proposal: Proposal, stage: Stage) -> Plan:
         is_own = stage.proposal is proposal

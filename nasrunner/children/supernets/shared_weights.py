@@ -97,6 +97,7 @@ class SharedWeights(nn.Module):
         shapes: of each of these, the shapes that networks have taken.
         operations: of each of these, the name of the operation that it belongs to.
         num_changes: how often a weight came to it or grew.
+        adds: which of ``reset_state`` and ``take_penalty`` some layer has.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class SharedWeights(nn.Module):
         self.num_changes = 0
         self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
         self.operations: dict[str, str] = {}
+        self.adds: set[str] = set()
         self._device = torch.device(device)
         self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
@@ -209,6 +211,9 @@ class SharedWeights(nn.Module):
             with self._first_weights(place), recorded() as built:
                 layer, out_shape = make()
             layer.train(self.training)
+            for name in ("reset_state", "take_penalty"):
+                if any(hasattr(each, name) for each in layer.modules()):
+                    self.adds.add(name)
             keys = self._lend(layer, part, place, built)
             kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
         return kept.layer, kept.out_shape

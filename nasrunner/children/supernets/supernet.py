@@ -71,12 +71,17 @@ class Supernet(nn.Module):
 
     def forward(self, x: Inputs) -> torch.Tensor:
         network = self._set[0] if self._set else self._next()
-        for layer in network.modules():  # what it remembers is of batches long before this one
-            if (reset_state := getattr(layer, "reset_state", None)) is not None:
-                reset_state()
-        self._penalized = [each for each in network.modules() if hasattr(each, "take_penalty")]
+        for layer in self._layers(network, "reset_state"):
+            layer.reset_state()  # what it remembers is of batches long before this one
+        self._penalized = self._layers(network, "take_penalty")
         found: torch.Tensor = network(x)
         return found
+
+    def _layers(self, network: nn.Module, name: str) -> list[Any]:
+        """Those of a network that have a method; there are few spaces with any."""
+        if name not in self.shared.adds:
+            return []
+        return [each for each in network.modules() if hasattr(each, name)]
 
     def take_penalty(self) -> torch.Tensor | None:
         """Returns what the layers of the last network add to the loss, once; None: nothing."""

@@ -1,6 +1,6 @@
 """A space of which some decisions are kept open: modules that hold all of their options."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +57,15 @@ class Relaxed:
 
     Attributes:
         network: its modules, ``Choice`` among them.
-        decisions: those that its choices are of, in the order asked.
+        decisions: those that its choices are of, in the order asked. One may have further options
+            behind those of an architecture's.
+        selections: decision path -> for each option the decisions above that it keeps, of those
+            that an architecture has some of: the strongest ones.
     """
 
     network: Space
     decisions: tuple[Decision, ...]
+    selections: Mapping[str, tuple[tuple[str, ...], ...]]
 
 
 def relaxed(space: Space) -> Relaxed:
@@ -80,7 +84,7 @@ def relaxed(space: Space) -> Relaxed:
     for path in keeping.kept:
         if path not in chosen:
             raise SpaceError(f"{path!r} cannot be kept open: no module holds its options")
-    return Relaxed(network, tuple(keeping.kept.values()))
+    return Relaxed(network, tuple(keeping.kept.values()), keeping.selections)
 
 
 def _choice(cases: Sequence[Case]) -> Choice:

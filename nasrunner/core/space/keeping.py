@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from nasrunner.core.decision import Decision, parts_of
@@ -36,11 +37,13 @@ class Keeping:
 
     Attributes:
         kept: the decisions that are kept open, by path, in the order asked.
+        selections: of decisions that select some of these, the paths that each option selects.
     """
 
     def __init__(self, choice: Callable[[Sequence[Case]], Part]) -> None:
         self._choice = choice
         self.kept: dict[str, Decision] = {}
+        self.selections: dict[str, tuple[tuple[str, ...], ...]] = {}
 
     def __call__(self, decision: Decision) -> Any:
         if decision.forced is not None:
@@ -49,6 +52,21 @@ class Keeping:
             return 0
         self.kept[decision.path] = decision
         return Kept(decision, self)
+
+    def widen(self, path: str, labels: Sequence[str]) -> list[Answers]:
+        """Gives a decision that is kept open further options, which no architecture has.
+
+        Args:
+            path: the decision's.
+            labels: what these are called.
+
+        Returns:
+            The answers that select them.
+        """
+        before = self.kept[path]
+        self.kept[path] = replace(before, options=(*before.options, *labels))
+        first = len(before.options)
+        return [((path, first + place),) for place in range(len(labels))]
 
     def chosen(self, cases: Iterable[Case]) -> Any:
         """Returns the module that holds all cases; the only one as it is."""

@@ -57,7 +57,7 @@ class GradientSearch(Searcher):
     def learn(self, outcome: Outcome) -> None:
         if outcome.proposal.kind == "supernet":
             self._found = self._left(outcome.found)
-            self._num_found = len(outcome.found)
+            self._num_found = len(self._found)
 
     def forget(self, proposal: Proposal) -> None:
         if proposal.kind == "supernet":
@@ -80,6 +80,15 @@ class GradientSearch(Searcher):
     @property
     def why_done(self) -> str:
         return f"what the supernet has found is trained, {self._num_found} architectures"
+
+    def advice(self, max_children: int | None) -> str | None:
+        num_found = 1 + self.policy().num_sampled
+        if max_children is None or max_children >= num_found:
+            return None
+        return (
+            f"A budget of {max_children} children ends the search before the derived architecture "
+            f"and searcher.num_sampled={num_found - 1} others are trained."
+        )
 
     def _left(self, found: Sequence[Genotype]) -> list[Genotype]:
         """Those that were not trained, each network once."""

@@ -14,10 +14,13 @@ from nasrunner.core.decision import Address, Choose, Decision, most, options_of,
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import (
+    Choice,
+    Keeping,
     Shape,
     Space,
     decisions_of_value,
     enter,
+    opened,
     questions_of,
     questions_of_value,
     questions_opened,
@@ -26,12 +29,10 @@ from nasrunner.core.space import (
     size_of_value,
 )
 from nasrunner.spaces.cells.block_graph import NUM_INPUTS, BlockGraph, Combine
+from nasrunner.spaces.cells.block_mixture import BlockMixture
 from nasrunner.spaces.composite import Or
 
 _SIDES = ("left", "right")
-
-_EDGES_KEPT = 2
-"""Edges into a block, of those from all values before it."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,11 @@ class BlockCell(Space):
         inputs: see above.
         combine: how a block makes one value of two, as of ``block_graph``; a decision is made for
             each block.
-        output: the values of blocks that are stacked in depth: ``all``, or ``loose_ends``, those
-            that no other block takes.
+        output: what is stacked in depth: the values of ``all`` blocks, or ``loose_ends``, all
+            values that no block takes, also of what comes in.
 
     Raises:
         SpaceError: of ``inputs: distinct`` ``operation`` has no option but zeros.
-
-    Differs from the papers: an input that no block takes is no loose end, as it is in ENAS' code.
     """
 
     blocks: Count
@@ -74,12 +73,14 @@ class BlockCell(Space):
     def __post_init__(self) -> None:
         if self.inputs not in ("any", "distinct"):
             raise SpaceError(f"inputs of block_cell must be any or distinct, got {self.inputs}")
-        if isinstance(self.operation, Or) and not self._chosen.modules:
-            raise SpaceError("operation of block_cell must have an option that is not zero")
+        _ = self._chosen
 
     def resolve(self, ask: Choose, at: Address) -> Space:
+        if isinstance(ask, Keeping) and self._is_distinct:
+            return self._mixture(ask, at)
         blocks = resolve_value(self.blocks, ask, at / "blocks")
-        operations, inputs, combine = [], [], []
+        operations: list[Space] = []
+        inputs, combine = [], []
         for number in range(NUM_INPUTS, NUM_INPUTS + blocks):
             sources, chosen = self._resolved(ask, at, number)
             operations += chosen
@@ -89,8 +90,8 @@ class BlockCell(Space):
         taken = {source for pair in inputs for source in pair}
         outputs = tuple(
             number
-            for number in range(NUM_INPUTS, NUM_INPUTS + blocks)
-            if output == "all" or number not in taken
+            for number in range(NUM_INPUTS + blocks)
+            if (number >= NUM_INPUTS if output == "all" else number not in taken)
         )
         hows = tuple(combine) if "concat" in combine else ()
         return BlockGraph(tuple(operations), tuple(inputs), outputs, hows, path=at.path)
@@ -133,6 +134,51 @@ class BlockCell(Space):
             source: of the value that it takes.
         """
         return enter(self._chosen, at.repetition(number).repetition(source))
+
+    def _mixture(self, ask: Keeping, at: Address) -> Space:
+        """All edges with all operations, zeros among them."""
+
+        def mixture(values: tuple[int, Combine, str]) -> Space:
+            blocks, combine, output = values
+            for name, given, legal in (("combine", combine, "add"), ("output", output, "all")):
+                if given != legal:
+                    raise SpaceError(
+                        f"{at.path!r} cannot be kept open: all edges at once need {name}={legal} "
+                        f"of block_cell, got {given}"
+                    )
+            operations = []
+            for number in range(NUM_INPUTS, NUM_INPUTS + blocks):
+                places = [self.place_of(at, number, source) for source in range(number)]
+                operations += [self._weighed_edge(ask, place) for place in places]
+                for asked in self._asked_of(at, number):
+                    pairs = _pairs(number)
+                    ask.selections[asked.path] = tuple(
+                        (places[first].path, places[second].path) for first, second in pairs
+                    )
+            return BlockMixture(tuple(operations), path=at.path)
+
+        values = (
+            resolve_value(self.blocks, ask, at / "blocks"),
+            resolve_value(self.combine, ask, at.repetition(NUM_INPUTS) / "combine"),
+            resolve_value(self.output, ask, at / "output"),
+        )
+        return opened(values, mixture, ask)
+
+    def _weighed_edge(self, ask: Keeping, place: Address) -> Space:
+        """All operations of an edge, with a decision of its own for the zeros among them, too."""
+        found = self._edge(ask, place)
+        if not isinstance(self.operation, Or) or not isinstance(found, Choice):
+            raise SpaceError(
+                f"{place.path!r} cannot be kept open: which edges a block keeps is told by the "
+                "weights of their operations, of which there must be several in an or"
+            )
+        first = len(found.modules)
+        zeros = tuple(
+            resolve_module(module, ask, enter(module, place / (first + k)))
+            for k, module in enumerate(each for each in self.operation.modules if each.is_zero)
+        )
+        answers = ask.widen(place.path, [f"zero#{k}" for k in range(len(zeros))])
+        return replace(found, modules=(*found.modules, *zeros), answers=(*found.answers, *answers))
 
     @functools.cached_property
     def _chosen(self) -> Space:
@@ -217,4 +263,4 @@ def _decision(at: Address, options: tuple[object, ...]) -> Decision:
 @functools.cache
 def _pairs(number: int) -> list[tuple[int, int]]:
     """The pairs of different values before a block."""
-    return list(itertools.combinations(range(number), _EDGES_KEPT))
+    return list(itertools.combinations(range(number), 2))

@@ -12,10 +12,11 @@ from torch import nn
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Pruning, Shape, Space
 from nasrunner.core.tracing import Tracer, V
-from nasrunner.spaces.basic import Dead
+from nasrunner.spaces.basic import Dead, Empty
 from nasrunner.spaces.branches import largest, pad_to
 from nasrunner.spaces.cells.factorized import convolved
-from nasrunner.spaces.cells.pair_cell import Change, PairCell
+from nasrunner.spaces.cells.halved import halved
+from nasrunner.spaces.cells.pair_cell import PairCell
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.skip_graph import stacked, stacked_shape
 
@@ -24,6 +25,8 @@ Combine = Literal["add", "concat"]
 
 NUM_INPUTS = 2
 """Values 0 and 1 come in; those of blocks are counted on from there."""
+
+_AS_IS = Empty()
 
 _convolved = functools.lru_cache(maxsize=1024)(convolved)
 
@@ -43,16 +46,20 @@ class BlockGraph(PairCell):
         combine: for each block, whether results are added, smaller ones padded with zeros, or
             stacked and brought back to the depth of value 0 by ReLU, 1x1 convolution and batch
             normalization; none: all are added.
+        stride: that of the operations on values 0 and 1; where it is 2, these values go out
+            through a factorised reduction.
 
     Raises:
-        SpaceError: a block takes a value that does not come before it, ``outputs`` are none or no
-            values in increasing order, or the lists are of different lengths.
+        SpaceError: a block takes a value that does not come before it, or goes nowhere,
+            ``outputs`` are none or no values in increasing order, or the lists are of different
+            lengths.
     """
 
     operations: tuple[Space, ...]
     inputs: tuple[tuple[int, int], ...]
     outputs: tuple[int, ...]
     combine: tuple[Combine, ...] = ()
+    stride: Literal[1, 2] = 1
 
     def __post_init__(self) -> None:
         num_blocks = len(self.inputs)
@@ -79,10 +86,17 @@ class BlockGraph(PairCell):
                 f"outputs of block_graph must be some of its values, 0 to {legal[-1]}, in "
                 f"increasing order, got {list(self.outputs)}"
             )
+        taken = {*self.outputs}.union(*self.inputs)
+        if loose := [number for number in legal[NUM_INPUTS:] if number not in taken]:
+            raise SpaceError(
+                f"block {loose[0]} of block_graph goes nowhere: it must be one of outputs, or be "
+                "taken by a block"
+            )
 
     def blocks(self) -> Iterator[tuple[int, tuple[Space, Space], tuple[int, int], Combine]]:
         """Yields each block's number, operations and inputs, and how it combines them."""
-        combine = self.combine or ("add",) * len(self.inputs)
+        add: Combine = "add"
+        combine = self.combine or (add,) * len(self.inputs)
         operations = zip(self.operations[::2], self.operations[1::2], strict=True)
         each = zip(operations, self.inputs, combine, strict=True)
         for number, (pair, sources, how) in enumerate(each, start=NUM_INPUTS):
@@ -98,7 +112,7 @@ class BlockGraph(PairCell):
                 shapes.append(measure(self._narrowing(number, before), stacked_shape(made)))
             else:
                 shapes.append(largest(made))
-        return stacked_shape([shapes[number] for number in self.outputs])
+        return stacked_shape([measure(each, shapes[n]) for n, each in self._ends])
 
     def pair_trace(self, tracer: Tracer[V], before: V, last: V) -> V:
         values = [before, last]
@@ -111,7 +125,7 @@ class BlockGraph(PairCell):
                 values.append(tracer.run(self._narrowing(number, shape), both))
             else:
                 values.append(tracer.add(made))
-        return tracer.concatenate([values[number] for number in self.outputs])
+        return tracer.concatenate([tracer.run(each, values[n]) for n, each in self._ends])
 
     def pair_build(self, before: Shape, last: Shape) -> tuple[nn.Module, Shape]:
         shapes, blocks = [before, last], []
@@ -123,8 +137,9 @@ class BlockGraph(PairCell):
                 narrow, shape = self._narrowing(number, before).build(stacked_shape(made))
             blocks.append(Block(layers, sources, shape, narrow))
             shapes.append(shape)
-        out_shape = stacked_shape([shapes[number] for number in self.outputs])
-        return BlockNetwork(blocks, self.outputs), out_shape
+        ends = [each.build(shapes[number]) for number, each in self._ends]
+        network = BlockNetwork(blocks, [layer for layer, _ in ends], self.outputs)
+        return network, stacked_shape([shape for _, shape in ends])
 
     def pruned(self, prune: Pruning) -> Space:
         operations = tuple(map(prune, self.operations))
@@ -155,13 +170,20 @@ class BlockGraph(PairCell):
             return self
         return dataclasses.replace(self, operations=kept)
 
-    def changed(self, change: Change) -> "BlockGraph":
+    def takes(self) -> tuple[bool, bool]:
+        taken = {*self.outputs}.union(*self.inputs)
+        return 0 in taken, 1 in taken
+
+    def halving(self) -> "BlockGraph":
         sources = [source for pair in self.inputs for source in pair]
         operations = tuple(
-            change(operation, source < NUM_INPUTS)
+            halved(operation) if source < NUM_INPUTS else operation
             for operation, source in zip(self.operations, sources, strict=True)
         )
-        return dataclasses.replace(self, operations=operations)
+        return dataclasses.replace(self, operations=operations, stride=2)
+
+    def with_each(self, change: Callable[[Space], Space]) -> "BlockGraph":
+        return dataclasses.replace(self, operations=tuple(map(change, self.operations)))
 
     def text(self) -> str:
         blocks = [
@@ -169,6 +191,20 @@ class BlockGraph(PairCell):
             for number, operations, sources, how in self.blocks()
         ]
         return f"block_cell({'; '.join(blocks)} → {','.join(map(str, self.outputs))})"
+
+    @functools.cached_property
+    def _ends(self) -> list[tuple[int, Space]]:
+        """The numbers of the values that go out, and what each goes through."""
+        return [
+            (
+                number,
+                self._halving_input(number) if self.stride == 2 and number < NUM_INPUTS else _AS_IS,
+            )
+            for number in self.outputs
+        ]
+
+    def _halving_input(self, number: int) -> Space:
+        return convolved("same", f"{self.path}/{number}", halves=True)
 
     def _narrowing(self, number: int, in_shape: Shape) -> Concat:
         """What brings the stacked results of a block back to the depth of what comes in."""
@@ -220,16 +256,19 @@ class BlockNetwork(nn.Module):
 
     Args:
         blocks: in order.
-        outputs: numbers of values; 0 and 1 are the inputs.
+        ends: what each value that goes out goes through.
+        outputs: the numbers of these values; 0 and 1 are the inputs.
     """
 
-    def __init__(self, blocks: list[Block], outputs: Sequence[int]) -> None:
+    def __init__(self, blocks: list[Block], ends: list[nn.Module], outputs: Sequence[int]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.ends = nn.ModuleList(ends)
         self.outputs = list(outputs)
 
     def forward(self, before: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         values = [before, last]
         for block in self.blocks:
             values.append(block(values))
-        return stacked([values[number] for number in self.outputs])
+        taken = zip(self.ends, self.outputs, strict=True)
+        return stacked([end(values[number]) for end, number in taken])

@@ -2,9 +2,9 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -16,11 +16,13 @@ from nasrunner.core.tracing import Tracer, V
 from nasrunner.core.training_step import training_step
 from nasrunner.spaces.basic import BatchNorm, Dead, Empty, Probability
 from nasrunner.spaces.cells.factorized import convolved
-from nasrunner.spaces.cells.halved import halved, is_identity
+from nasrunner.spaces.cells.halved import is_identity
 from nasrunner.spaces.cells.pair_cell import PairCell
 from nasrunner.spaces.cells.path_dropout import PathDropout
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.images import Conv2d
+
+T = TypeVar("T")
 
 _NONE = Empty()
 
@@ -32,16 +34,32 @@ class Stacked(NamedTuple):
     """A cell in its place.
 
     Attributes:
-        of_before: what the value of the cell before the last is given to.
-        of_last: what that of the last is given to.
-        cell: takes both results.
-        is_reduction: whether it halves the images.
+        number: of the cell, from 0.
+        of_before: what the value of the cell before the last is given to; None: it takes none.
+        of_last: what that of the last is given to, likewise.
+        cell: takes both results; where there is only one, for both of its inputs.
     """
 
-    of_before: Space
-    of_last: Space
+    number: int
+    of_before: Space | None
+    of_last: Space | None
     cell: PairCell
-    is_reduction: bool
+
+    def inputs(self, values: Mapping[int, T], apply: Callable[[Space, T], T]) -> tuple[T, T]:
+        """What the cell takes.
+
+        Args:
+            values: of the stem, twice, and of the cells before this one, by their numbers.
+            apply: gives a value to a module.
+        """
+        if self.of_before is None:
+            assert self.of_last is not None, "a cell takes something"
+            last = apply(self.of_last, values[self.number - 1])
+            return last, last
+        before = apply(self.of_before, values[self.number - 2])
+        if self.of_last is None:
+            return before, before
+        return before, apply(self.of_last, values[self.number - 1])
 
 
 @dataclass(frozen=True)
@@ -107,23 +125,29 @@ class CellStack(Space):
 
     @functools.cached_property
     def cells(self) -> tuple[Stacked, ...]:
-        """Every cell of the frozen stack, in order."""
-        return tuple(self._stacked())
+        """The cells of the frozen stack that its output needs, in order."""
+        cells = tuple(self._stacked())
+        needed = {len(cells) - 1, self._tower_after}
+        for each in reversed(cells):
+            if each.number in needed:
+                needed |= {each.number - 2} if each.of_before is not None else set()
+                needed |= {each.number - 1} if each.of_last is not None else set()
+        return tuple(each for each in cells if each.number in needed)
 
     def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
         # Without the auxiliary tower: papers do not count it, and what is deployed has none.
-        before = last = measure(self._begin, in_shape)
+        shapes = _of_stem(measure(self._begin, in_shape))
         for each in self.cells:
-            pair = measure(each.of_before, before), measure(each.of_last, last)
-            before, last = last, each.cell.pair_thread(*pair, measure)
-        return last
+            pair = each.inputs(shapes, measure)
+            shapes[each.number] = each.cell.pair_thread(*pair, measure)
+        return shapes[max(shapes)]
 
     def trace(self, tracer: Tracer[V], x: V) -> V:
-        before = last = tracer.run(self._begin, x)
+        values = _of_stem(tracer.run(self._begin, x))
         for each in self.cells:
-            pair = tracer.run(each.of_before, before), tracer.run(each.of_last, last)
-            before, last = last, each.cell.pair_trace(tracer, *pair)
-        return last
+            pair = each.inputs(values, tracer.run)
+            values[each.number] = each.cell.pair_trace(tracer, *pair)
+        return values[max(values)]
 
     def pruned(self, prune: Pruning) -> Space:
         normal, reduction = prune(self.normal), prune(self.reduction)
@@ -136,22 +160,26 @@ class CellStack(Space):
         return dataclasses.replace(self, normal=normal, reduction=reduction)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        begin, last = self._begin.build(in_shape)
-        before, cells, tower = last, [], None
-        last_reduction = max((n for n, e in enumerate(self.cells) if e.is_reduction), default=-1)
-        for number, each in enumerate(self.cells):
-            of_before, before_shape = each.of_before.build(before)
-            of_last, last_shape = each.of_last.build(last)
-            cell, out_shape = each.cell.pair_build(before_shape, last_shape)
-            cells.append(CellInPlace(of_before, of_last, cell))
-            before, last = last, out_shape
-            if self.auxiliary_weight and number == last_reduction:
-                tower, _ = self._tower().build(last)
-        if self.auxiliary_weight and tower is None:
-            raise ValueError(
-                "auxiliary stands behind the last reduction cell, and stages=1 has none"
-            )
-        return StackNetwork(begin, cells, tower, last_reduction, self.auxiliary_weight), last
+        begin, shape = self._begin.build(in_shape)
+        shapes, cells = _of_stem(shape), []
+        for each in self.cells:
+            layers: list[nn.Module] = []
+
+            def build(part: Space, shape: Shape, layers: list[nn.Module] = layers) -> Shape:
+                layer, out_shape = part.build(shape)
+                layers.append(layer)
+                return out_shape
+
+            cell, shapes[each.number] = each.cell.pair_build(*each.inputs(shapes, build))
+            parts = iter(layers)
+            of_before = None if each.of_before is None else next(parts)
+            of_last = None if each.of_last is None else next(parts)
+            cells.append(CellInPlace(each.number, of_before, of_last, cell))
+        tower = None
+        if self.auxiliary_weight:
+            tower, _ = self._tower().build(shapes[self._tower_after])
+        network = StackNetwork(begin, cells, tower, self._tower_after, self.auxiliary_weight)
+        return network, shapes[max(shapes)]
 
     def text(self) -> str:
         shown = [f"normal={self.normal.text()}"]
@@ -177,30 +205,48 @@ class CellStack(Space):
         conv = Conv2d(self.stem * self.filters, 3, bias=False, path=path)
         return Concat((conv, BatchNorm(path=path)), path=path)
 
+    @property
+    def _tower_after(self) -> int:
+        """The number of the last reduction cell, which the auxiliary tower needs."""
+        last = self.times - 1 + (self.stages - 1) * (self._num_later + 1)
+        return last - self._num_later if self.auxiliary_weight else last
+
+    @property
+    def _num_later(self) -> int:
+        """Normal cells behind each reduction cell."""
+        return self.times - self.reduction_counts
+
     def _tower(self) -> Space:
         if isinstance(self.auxiliary, Empty):
             raise ValueError(
                 f"auxiliary_weight={self.auxiliary_weight:g} needs auxiliary, the module that it "
                 "weighs the loss of"
             )
+        if self.stages == 1:
+            raise ValueError(
+                "auxiliary stands behind the last reduction cell, and stages=1 has none; legal: "
+                "auxiliary_weight=0"
+            )
         return self.auxiliary
 
     def _stacked(self) -> Iterator[Stacked]:
         normal = _cell(self.normal, "normal")
         reduction = normal if self._has_one_kind else _cell(self.reduction, "reduction")
-        reduction = reduction.changed(lambda part, is_first: halved(part) if is_first else part)
-        filters, is_after_reduction = self.filters, False
-        later = [True] + [False] * (self.times - self.reduction_counts)
-        kinds = [False] * self.times + later * (self.stages - 1)
+        halving, filters, is_after_reduction = reduction.halving(), self.filters, False
+        kinds = [False] * self.times + ([True] + [False] * self._num_later) * (self.stages - 1)
         for number, is_reduction in enumerate(kinds):
             filters *= 1 + is_reduction
+            cell = halving if is_reduction else normal
+            takes_before, takes_last = cell.takes()
             path = f"{self.path}/{number}"
+            before = convolved(filters, f"{path}/before", halves=is_after_reduction)
+            last = convolved(filters, f"{path}/last")
             share = (number + 1) / len(kinds) if self.path_dropout_by_depth else 1.0
             yield Stacked(
-                convolved(filters, f"{path}/before", halves=is_after_reduction),
-                convolved(filters, f"{path}/last"),
-                self._dropping(reduction if is_reduction else normal, share),
-                is_reduction,
+                number,
+                before if takes_before else None,
+                last if takes_last else None,
+                self._dropping(cell, share),
             )
             is_after_reduction = is_reduction
 
@@ -210,12 +256,12 @@ class CellStack(Space):
             return cell
         p = self.path_dropout * share
 
-        def dropped(part: Space, _: bool) -> Space:
+        def dropped(part: Space) -> Space:
             if part.is_zero or is_identity(part):
                 return part
             return Concat((part, PathDropout(p, path=part.path)), path=part.path)
 
-        return cell.changed(dropped)
+        return cell.with_each(dropped)
 
 
 _OF_TEXT = ("path", "normal", "reduction", "auxiliary")
@@ -231,17 +277,44 @@ def _cell(module: Space, name: str) -> PairCell:
     return module
 
 
-class CellInPlace(nn.Module):
-    """A cell with what its two inputs are given to first."""
+def _of_stem(value: T) -> dict[int, T]:
+    """What the stem gives in the place of the two cells before the first."""
+    return {-2: value, -1: value}
 
-    def __init__(self, of_before: nn.Module, of_last: nn.Module, cell: nn.Module) -> None:
+
+class CellInPlace(nn.Module):
+    """A cell with what its inputs are given to first.
+
+    Args:
+        number: of the cell, from 0.
+        of_before: what the value of the cell before the last is given to; None: it takes none.
+        of_last: what that of the last is given to, likewise.
+        cell: takes both results; where there is only one, for both of its inputs.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        of_before: nn.Module | None,
+        of_last: nn.Module | None,
+        cell: nn.Module,
+    ) -> None:
         super().__init__()
+        self.number = number
         self.of_before = of_before
         self.of_last = of_last
         self.cell = cell
 
-    def forward(self, before: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.cell(self.of_before(before), self.of_last(last))
+    def forward(self, values: Mapping[int, torch.Tensor]) -> torch.Tensor:
+        taken = [
+            module(values[number])
+            for module, number in (
+                (self.of_before, self.number - 2),
+                (self.of_last, self.number - 1),
+            )
+            if module is not None
+        ]
+        y: torch.Tensor = self.cell(taken[0], taken[-1])
         return y
 
 
@@ -267,16 +340,20 @@ class StackNetwork(nn.Module):
         super().__init__()
         self.begin = begin
         self.cells = nn.ModuleList(cells)
+        self.numbers = [cell.number for cell in cells]
         self.tower = tower
         self.tower_after = tower_after
         self.weight = weight
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        before = last = self.begin(x)
-        for number, cell in enumerate(self.cells):
-            before, last = last, cell(before, last)
+        values = _of_stem(self.begin(x))
+        for number, cell in zip(self.numbers, self.cells, strict=True):
+            values[number] = cell(values)
+            for old in [each for each in values if each < number - 1]:
+                del values[old]  # nothing takes it any more
             if self.tower is not None and number == self.tower_after:
-                self._add_output(self.tower, last)
+                self._add_output(self.tower, values[number])
+        last: torch.Tensor = values[number]
         return last
 
     def _add_output(self, tower: nn.Module, x: torch.Tensor) -> None:

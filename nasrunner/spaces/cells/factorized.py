@@ -1,11 +1,12 @@
 """Reductions of images that look at every pixel."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
+from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.activations import Relu
 from nasrunner.spaces.basic import BatchNorm, Init, initialize
@@ -24,18 +25,19 @@ class FactorizedReduction(Space):
 
     Args:
         filters: number of output channels, >= 2, half of them from each convolution; ``same``: as
-            many as come in.
+            many as come in, ``double``: twice as many.
         init: how the weights begin; see ``Init``.
     """
 
-    filters: Filters
+    filters: Count | Literal["same", "double"]
     init: Init = "default"
 
     widths: ClassVar[tuple[str, ...]] = ("filters",)
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         channels, height, width = image_shape(in_shape)
-        filters = channels if self.filters == "same" else self.filters
+        by_name = {"same": channels, "double": 2 * channels}
+        filters = by_name[self.filters] if isinstance(self.filters, str) else self.filters
         if filters < 2:
             raise ValueError(f"filters must be >= 2, half from each convolution, got {filters}")
         layer = TwoHalves(channels, filters)

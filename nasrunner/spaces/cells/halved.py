@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Space
+from nasrunner.core.space import Choice, Space
 from nasrunner.spaces.basic import Dead, Empty, Zero
 from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cells.factorized import convolved
@@ -61,9 +61,12 @@ def _halved(module: Space) -> Space | None:
         return _with(module, body=_halved(module.body))
     if isinstance(module, Concat):
         return _series(module)
+    if isinstance(module, Choice):
+        return _of_each(module)
     if isinstance(module, Fork):
-        branches = tuple(map(_halved, module.branches))
-        return None if None in branches else dataclasses.replace(module, branches=branches)
+        branches = [each for each in map(_halved, module.branches) if each is not None]
+        is_whole = len(branches) == len(module.branches)
+        return _with(module, branches=tuple(branches)) if is_whole else None
     if isinstance(module, External):
         arguments = dict(module.arguments)
         if arguments.get(_STRIDE) not in _ONE:
@@ -72,6 +75,17 @@ def _halved(module: Space) -> Space | None:
     if getattr(module, _STRIDE, None) in _ONE:
         return _with(module, stride=2)
     return None
+
+
+def _of_each(choice: Choice) -> Space | None:
+    options = tuple(map(_halved, choice.modules))
+    found = [option for option in options if option is not None]
+    if found and len(found) < len(options):
+        raise SpaceError(
+            f"{' and '.join(map(repr, choice.paths))} cannot be kept open: some of its options "
+            "take the stride of a reduction cell, and others leave it to what follows"
+        )
+    return dataclasses.replace(choice, modules=tuple(found)) if found else None
 
 
 def _series(module: Concat) -> Space | None:

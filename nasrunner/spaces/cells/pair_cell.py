@@ -10,9 +10,6 @@ from torch import nn
 from nasrunner.core.space import Shape, Space
 from nasrunner.core.tracing import Tracer, V
 
-Change = Callable[[Space, bool], Space]
-"""Returns another operation in the place of one; the flag is true where it takes what comes in."""
-
 
 @dataclass(frozen=True)
 class PairCell(Space):
@@ -36,8 +33,16 @@ class PairCell(Space):
         """Builds a layer that takes two tensors, and returns the shape that comes out."""
 
     @abstractmethod
-    def changed(self, change: Change) -> "PairCell":
-        """Returns the cell with each of its operations changed."""
+    def takes(self) -> tuple[bool, bool]:
+        """Says which of its two inputs it takes; at least one of them."""
+
+    @abstractmethod
+    def halving(self) -> "PairCell":
+        """Returns the cell with a stride of 2 in its operations on what comes in."""
+
+    @abstractmethod
+    def with_each(self, change: Callable[[Space], Space]) -> "PairCell":
+        """Returns the cell with another operation in the place of each."""
 
     def thread(self, in_shape: Shape, measure: Callable[[Space, Shape], Shape]) -> Shape:
         return self.pair_thread(in_shape, in_shape, measure)

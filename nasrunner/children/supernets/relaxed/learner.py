@@ -4,7 +4,7 @@ Liu et al. 2019, arXiv:1806.09055, algorithm 1 and section 2.4.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Adam
 
 from nasrunner.children.supernets.relaxed.second_order import first_order, second_order
+from nasrunner.children.supernets.skips import SkipCount
 from nasrunner.children.supernets.trials import Trials
 from nasrunner.children.supernets.validation_batches import Batch
 from nasrunner.core import Genotype, SearchSpace, SpaceError
@@ -34,11 +35,14 @@ class WeighedOptions(Protocol):
     @property
     def space(self) -> SearchSpace: ...
 
+    @property
+    def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]: ...
+
     def parameters_of_options(self) -> Sequence[nn.Parameter]: ...
 
     def probabilities(self) -> Mapping[str, np.ndarray]: ...
 
-    def options(self, kind: str) -> Mapping[str, frozenset[int]]: ...
+    def zeros(self) -> Mapping[str, frozenset[int]]: ...
 
 
 class GradientLearner:
@@ -50,6 +54,7 @@ class GradientLearner:
 
     def __init__(self, supernet: WeighedOptions) -> None:
         self.supernet = supernet
+        self.skips = SkipCount(supernet.space)
         self._adam: Adam | None = None
         self._moments: list[dict[str, Any]] = []  # of Adam, read and not used yet
         self._last: Genotype | None = None  # derived, with as many skips as are allowed
@@ -87,9 +92,8 @@ class GradientLearner:
         """Looks at α after an epoch.
 
         Returns:
-            The mean ``architecture_entropy`` of softmax(α), 1 where all options are alike; and the
-            share of decisions that the derived architecture answers with a skip, ``skip_share``, of
-            those that may be.
+            The mean ``architecture_entropy`` of softmax(α), 1 where all options are alike; and how
+            often the derived architecture skips, see ``SkipCount``.
 
         Raises:
             FloatingPointError: α is no number any more.
@@ -104,10 +108,8 @@ class GradientLearner:
         genotype = self.likeliest()
         if self._last is None or not self._has_too_many_skips(genotype):
             self._last = genotype
-        metrics = {"architecture_entropy": float(np.mean([*map(_entropy, probabilities.values())]))}
-        if possible := self._skips(genotype):
-            metrics["skip_share"] = sum(possible.values()) / len(possible)
-        return metrics
+        entropy = float(np.mean([*map(_entropy, probabilities.values())]))
+        return {"architecture_entropy": entropy, **self.skips.shares([genotype])}
 
     def is_done(self) -> bool:
         """Whether training is to end before its last epoch, for too many options are skips."""
@@ -115,18 +117,18 @@ class GradientLearner:
 
     def likeliest(self) -> Genotype:
         """Returns the architecture of the strongest options."""
-        probabilities, zeros = self.supernet.probabilities(), self.supernet.options("zeros")
+        zeros = self.supernet.zeros()
+        takes_zero = self.supernet.relaxation.takes_zero
 
-        def choose(decision: Decision) -> int:
-            if decision.path not in probabilities:  # it has one option
-                return 0
-            strengths = probabilities[decision.path].copy()
-            none = zeros.get(decision.path, frozenset())
-            if not self.supernet.relaxation.takes_zero and len(none) < len(strengths):
-                strengths[list(none)] = -1.0
-            return int(strengths.argmax())
+        def strengths(decision: Decision, probabilities: np.ndarray) -> np.ndarray:
+            none = [k for k in zeros.get(decision.path, ()) if k < len(probabilities)]
+            if takes_zero or len(none) == len(probabilities):
+                return probabilities
+            found = probabilities.copy()
+            found[none] = -1.0
+            return found
 
-        return self.supernet.space.walk(choose)
+        return self._answered(lambda *given: int(strengths(*given).argmax()))
 
     def found(self) -> Sequence[Genotype]:
         """Returns the derived architecture, and others that are drawn by softmax(α).
@@ -142,20 +144,43 @@ class GradientLearner:
                 "of the supernet's training"
             )
         found = {tuple(derived.items()): derived}
-        probabilities = self.supernet.probabilities()
         rng = np.random.default_rng(self.supernet.seed)
 
-        def draw(decision: Decision) -> int:
-            if decision.path not in probabilities:
-                return 0
-            return int(rng.choice(len(decision.options), p=probabilities[decision.path]))
+        def draw(_: Decision, probabilities: np.ndarray) -> int:
+            return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
 
         for _ in range(_MOST_DRAWN):
             if len(found) > self.supernet.relaxation.num_sampled:
                 break
-            genotype = self.supernet.space.walk(draw)
+            genotype = self._answered(draw)
             found.setdefault(tuple(genotype.items()), genotype)
         return list(found.values())
+
+    def _answered(self, answer: Callable[[Decision, np.ndarray], int]) -> Genotype:
+        """An architecture whose decisions are answered by how strong their options are.
+
+        An option that keeps some parts of many is as strong as the strongest options of these are
+        together, zeros left out. Liu et al. 2019, arXiv:1806.09055, section 2.4.
+
+        Args:
+            answer: is given a decision and how strong its options are.
+        """
+        probabilities, zeros = self.supernet.probabilities(), self.supernet.zeros()
+
+        def strength(path: str) -> float:
+            others = [k for k in range(len(probabilities[path])) if k not in zeros.get(path, ())]
+            return float(probabilities[path][others].max(initial=0.0))
+
+        def choose(decision: Decision) -> int:
+            kept = self.supernet.selections.get(decision.path)
+            if kept is not None:
+                sums = [sum(map(strength, paths)) for paths in kept]
+                return answer(decision, np.array(sums))
+            if decision.path not in probabilities:  # it has one option
+                return 0
+            return answer(decision, probabilities[decision.path][: len(decision.options)])
+
+        return self.supernet.space.walk(choose)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what it remembers, as JSON has it."""
@@ -190,14 +215,9 @@ class GradientLearner:
             for alpha in self.parameters():
                 alpha.requires_grad_(False)
 
-    def _skips(self, genotype: Genotype) -> dict[str, bool]:
-        """Whether a skip is the answer, by decision that has one among its options."""
-        skips = self.supernet.options("skips")
-        return {path: index in skips[path] for path, index in genotype.items() if skips.get(path)}
-
     def _has_too_many_skips(self, genotype: Genotype) -> bool:
         most = self.supernet.relaxation.max_skips
-        return most is not None and sum(self._skips(genotype).values()) > most
+        return most is not None and self.skips.number_in(genotype) > most
 
 
 def _entropy(probabilities_K: np.ndarray) -> float:

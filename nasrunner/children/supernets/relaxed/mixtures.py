@@ -58,8 +58,8 @@ class Mixture(nn.Module):
         mix: where the weights are.
 
     Attributes:
-        skips: the options that pass their input on, and
-        zeros: those that return zeros, by their indices; of one decision alone.
+        paths: of the decisions that select an option.
+        zeros: the options that return zeros, by their indices; of one decision alone.
     """
 
     def __init__(
@@ -73,8 +73,7 @@ class Mixture(nn.Module):
         self.options = nn.ModuleList(options)
         self.answers = tuple(answers)
         self.paths = tuple(path for path, _ in self.answers[0])
-        skips = [k for k, layer in enumerate(options) if isinstance(layer, nn.Identity)]
-        self.skips, self.zeros = map(self._options_at, (skips, zeros))
+        self.zeros = frozenset(k for place in zeros for _, k in self.answers[place])
         # Zeros count for nothing, whatever their weight is; they are computed where all are zeros.
         self.counting = [k for k in range(len(options)) if k not in zeros] or [0]
         self._mix = mix
@@ -84,10 +83,6 @@ class Mixture(nn.Module):
         places = self.counting if chosen is None else [chosen]
         outputs = [self.options[place](x) for place in places]
         return weighted_sum([self._weight(place) for place in places], outputs)
-
-    def _options_at(self, places: Collection[int]) -> frozenset[int]:
-        """The indices of options that stand at places here."""
-        return frozenset(k for place in places for _, k in self.answers[place])
 
     def _chosen(self) -> int | None:
         """The only option that is computed."""

@@ -87,6 +87,11 @@ class RelaxedSupernet(nn.Module):
         """What is searched."""
         return self.shared.space
 
+    @property
+    def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+        """See ``Relaxed``."""
+        return self._network.selections
+
     def parameters_of_options(self) -> list[nn.Parameter]:
         """Returns the α of all decisions, in the order asked."""
         return [self.of(path) for path in self._paths]
@@ -134,18 +139,13 @@ class RelaxedSupernet(nn.Module):
             path: self.of(path).detach().double().softmax(0).cpu().numpy() for path in self._paths
         }
 
-    def options(self, kind: str) -> dict[str, frozenset[int]]:
-        """Returns which options of each decision are of a kind, in every place that it stands.
-
-        Args:
-            kind: ``zeros``: they return zeros; ``skips``: they pass their input on.
-        """
+    def zeros(self) -> dict[str, frozenset[int]]:
+        """Returns which options of each decision return zeros in every place that it stands."""
         found: dict[str, frozenset[int]] = {}
         for layer in self.network().modules():
             if isinstance(layer, Mixture) and len(layer.paths) == 1:
                 (path,) = layer.paths
-                places: frozenset[int] = getattr(layer, kind)
-                found[path] = found.get(path, places) & places
+                found[path] = found.get(path, layer.zeros) & layer.zeros
         return found
 
     @property

@@ -14,7 +14,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.children.supernets.test_shared_weights import conv, example, shape_of, trained_step
 from tests.searchers.worlds import SPACES, load_space
 
-MIXED = ("nasbench201", "nasbench_macro")
+MIXED = ("darts_cnn", "nasbench201", "nasbench_macro")
 """The shipped spaces whose options all have one shape."""
 
 NORMED = {"concat": [conv("same", {"oneof": [1, 3, 5]}), "batch_norm"]}
@@ -26,6 +26,20 @@ OWN = {
     "optional": {"concat": [conv(4), {"optional": {"residual": {"body": NORMED}}}]},
     "nested": {"or": [{"or": ["relu", NORMED]}, "zero", {"concat": ["tanh", NORMED]}]},
     "nodes": {"cell": {"nodes": {"oneof": [2, 3]}, "edge": {"or": ["zero", "empty", NORMED]}}},
+    "blocks": {
+        "cell_stack": {
+            "normal": {
+                "block_cell": {
+                    "blocks": 2,
+                    "inputs": "distinct",
+                    "operation": {"or": ["zero", NORMED, "empty"]},
+                }
+            },
+            "filters": 4,
+            "times": 1,
+            "stages": 2,
+        }
+    },
     "shared": {
         "share": {
             "label": "twice",
@@ -51,32 +65,39 @@ def mixture_of(space, shape, **arguments):
     weights, mix, found = SharedWeights(space, shape, **arguments), Mix(), relaxed(space)
     mixed(weights, found.network, mix, affine=True)  # weights grow while they are met
     network, _ = mixed(weights, found.network, mix, affine=True)
-    return network, weights, mix, found.decisions
+    return network, weights, mix, found
 
 
-def set_to(mix, decisions, genotype):
-    """Gives the options of a genotype the weight 1, and all others 0; inactive ones are mixed."""
+def set_to(mix, relaxed_space, genotype):
+    """Gives the options of a genotype the weight 1, and all others 0; inactive ones are mixed.
+
+    Of decisions of which a cell keeps some, those that it does not keep have zeros.
+    """
+    parts = {path for kept in relaxed_space.selections.values() for each in kept for path in each}
     mix.weights = {
         each.path: OptionWeights(
-            [torch.tensor(float(genotype.get(each.path, k) == k)) for k in range(len(each.options))]
+            [
+                torch.tensor(float(genotype.get(each.path, -1 if each.path in parts else k) == k))
+                for k in range(len(each.options))
+            ]
         )
-        for each in decisions
+        for each in relaxed_space.decisions
     }
 
 
 @pytest.mark.parametrize(
     "name",
-    [*OWN, pytest.param("nasbench201", marks=pytest.mark.slow), "nasbench_macro"],
+    [*OWN, *(pytest.param(name, marks=pytest.mark.slow) for name in MIXED)],
 )
 @pytest.mark.parametrize("widths", ["slices", "copies"])
 def test_a_mixture_set_to_one_option_of_each_is_the_child(name, widths):
     space = load_space(name) if name in MIXED else space_of(OWN[name])
     shape = shape_of(name)
-    network, weights, mix, decisions = mixture_of(space, shape, widths=widths)
+    network, weights, mix, found_space = mixture_of(space, shape, widths=widths)
     rng, x = np.random.default_rng(0), example(shape)
     for _ in range(3 if name in MIXED else 6):
         genotype = rollout(space, rng)
-        set_to(mix, decisions, genotype)
+        set_to(mix, found_space, genotype)
         child, _ = space.freeze(genotype).build(shape)
         assert child.load_state_dict(weights.values(genotype), strict=False).unexpected_keys == []
         weights.zero_grad()
@@ -92,7 +113,8 @@ def test_a_mixture_set_to_one_option_of_each_is_the_child(name, widths):
 
 def test_options_count_by_their_weights():
     space = parse_space({"or": ["relu", "zero", "tanh"]})
-    network, _, mix, (decision,) = mixture_of(space, (4,))
+    network, _, mix, found = mixture_of(space, (4,))
+    (decision,) = found.decisions
     values = [torch.tensor(each, requires_grad=True) for each in (0.5, 0.2, 0.3)]
     mix.weights = {decision.path: OptionWeights(values)}
     x = torch.randn(3, 4)
@@ -106,7 +128,8 @@ def test_options_count_by_their_weights():
 
 def test_only_the_chosen_option_is_computed():
     space = space_of({"or": [conv(4), {"concat": [conv(4, 5), "relu"]}]})
-    network, weights, mix, (decision,) = mixture_of(space, (1, 8, 8))
+    network, weights, mix, found = mixture_of(space, (1, 8, 8))
+    (decision,) = found.decisions
     values = [torch.tensor(0.0), torch.tensor(2.0)]
     mix.weights = {decision.path: OptionWeights(values, chosen=1)}
     network(torch.randn(2, 1, 8, 8)).sum().backward()
@@ -116,7 +139,8 @@ def test_only_the_chosen_option_is_computed():
 
 
 def test_decisions_that_are_made_once_are_mixed_alike_wherever_they_stand():
-    network, _, _, decisions = mixture_of(load_space("nasbench201"), (3, 8, 8), device="meta")
+    network, _, _, found = mixture_of(load_space("nasbench201"), (3, 8, 8), device="meta")
+    decisions = found.decisions
     mixtures = [each for each in network.modules() if isinstance(each, Mixture)]
     assert len(mixtures) == 90
     assert {path for each in mixtures for path in each.paths} == {d.path for d in decisions}
@@ -148,6 +172,12 @@ REFUSED = {
     "nasrl_conv_small": "'0/skip_layers/2/from/1' cannot be kept open",
     "nasrl_conv_strides": "'0/skip_layers/2/from/1' cannot be kept open",
     "rnn_baselines": "cannot be kept open: the operation around it builds its parts",
+    "darts_rnn": "'language_model/recurrent/darts_rnn/1/activation' cannot be kept open",
+    "enas_cell": "'language_model/recurrent/enas_cell/0/activation' cannot be kept open",
+    "enas_macro": "'2/skip_layers/2/from/1' cannot be kept open: what it decides is no sum",
+    "enas_micro": "block_cell/2/left/from' cannot be kept open: what it decides is no sum",
+    "nasnet": "block_cell/2/left/from' cannot be kept open: what it decides is no sum",
+    "pnas": "block_cell/blocks' cannot be kept open: what it decides is no sum",
     "cnn_baselines": "'or/1/7/max_pool': no max_pool on an input of shape",
     "deepconv_hyperparameters": "hyperparameters/optimizer",
 }
@@ -172,3 +202,33 @@ def test_what_stands_after_a_decision_must_have_the_weights_it_has_in_every_chil
     )
     with pytest.raises(SpaceError, match=r"'0/or' cannot be kept open: what stands at .* after it"):
         mixture_of(space, (2, 8, 8))
+
+
+def test_which_edges_a_cell_keeps_is_told_by_the_strongest_operations_of_all():
+    found = relaxed(load_space("darts_cnn"))
+    assert len(found.decisions) == 28  # of 14 edges of two cells
+    assert {len(each.options) for each in found.decisions} == {8}
+    cell = "0/cell_stack/normal/block_cell"
+    kept = found.selections[f"{cell}/3/from"]
+    assert kept[1] == (f"{cell}/3/0/or", f"{cell}/3/2/or")
+    assert len(found.selections) == 6  # block 2 takes both of its values
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"output": "loose_ends"},
+            "all edges at once need output=all of block_cell, got loose_end",
+        ),
+        ({"combine": "concat"}, "all edges at once need combine=add of block_cell, got concat"),
+        ({"operation": NORMED}, "which edges a block keeps is told by the weights of their"),
+        ({"inputs": "any"}, r"2/left/from' cannot be kept open: what it decides is no sum"),
+    ],
+)
+def test_cells_whose_edges_are_no_sums_have_no_mixture(changes, message):
+    stack = OWN["blocks"]["cell_stack"]
+    cell = {**stack["normal"]["block_cell"], **changes}
+    space = space_of({"cell_stack": {**stack, "normal": {"block_cell": cell}}})
+    with pytest.raises(SpaceError, match=message):
+        mixture_of(space, (1, 8, 8), device="meta")

@@ -340,3 +340,58 @@ def test_layers_forget_the_batches_before():
     network = built(space=space).eval()
     x = torch.randn(2, 3, 6, 6)
     assert torch.equal(network(x), network(x))
+
+
+BLOCKS = {
+    "concat": [
+        {
+            "cell_stack": {
+                "normal": {
+                    "block_cell": {
+                        "blocks": 2,
+                        "inputs": "distinct",
+                        "operation": {"or": ["zero", OPTION, "empty"]},
+                    }
+                },
+                "filters": 4,
+                "times": 1,
+                "stages": 1,
+            }
+        },
+        "global_pool",
+        {"affine": {"units": 3}},
+    ]
+}
+
+
+def test_a_block_keeps_the_two_edges_whose_strongest_operations_are_the_strongest():
+    network = built(space=BLOCKS)
+    cell = "0/cell_stack/normal/block_cell"
+    strengths = {  # of the option, the identity, and zeros, which count for nothing
+        "2/0": [1.0, 0, 0],
+        "2/1": [0.0, 1, 9],
+        "3/0": [2.0, 0, 1],
+        "3/1": [1.0, 1, 9],  # the weakest, for zeros take nearly all of it
+        "3/2": [0.0, 1, 0],
+    }
+    with torch.no_grad():
+        for edge, values in strengths.items():
+            network.of(f"{cell}/{edge}/or").copy_(torch.tensor(values))
+    derived = {
+        f"{cell}/2/0/or": 0,
+        f"{cell}/2/1/or": 1,
+        f"{cell}/3/from": 1,  # 0 and 2
+        f"{cell}/3/0/or": 0,
+        f"{cell}/3/2/or": 1,
+    }
+    assert network.learner.likeliest() == derived
+    assert network.learner.skips.number_in(derived) == 2
+
+
+@pytest.mark.parametrize("searcher", [darts, gdas])
+def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
+    outcome = train_one(task_of(tmp_path, searcher, space=BLOCKS, num_sampled=3), SUPERNET)
+    assert outcome.error is None
+    assert len(outcome.found) == 4
+    space = trainer_of(space=BLOCKS).space
+    assert all(space.freeze(each).build((3, 6, 6))[1] == (3,) for each in outcome.found)
