@@ -15,7 +15,7 @@ from nasrunner.core.space.asking import (
     questions_opened,
 )
 from nasrunner.core.space.built import Built, made_by, recorded
-from nasrunner.core.space.choice import Choice, Relaxed, choices_in, relaxed
+from nasrunner.core.space.choice import Choice, Relaxed, choices_in, mixes_in, relaxed
 from nasrunner.core.space.keeping import Keeping, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
@@ -44,6 +44,7 @@ __all__ = [
     "is_modules_type",
     "living",
     "made_by",
+    "mixes_in",
     "most_modules_of_value",
     "narrowed",
     "opened",

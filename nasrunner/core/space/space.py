@@ -76,6 +76,11 @@ class Space(Part):
         """The modules in it whose outputs are the network's, too, while it is trained."""
         return ()
 
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """The decisions kept open whose options its own layer weighs; see ``relaxed``."""
+        return ()
+
     unnamed: ClassVar[str] = ""
     """The argument that may be given without its name although it is no submodule; empty: none."""
 

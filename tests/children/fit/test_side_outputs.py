@@ -33,7 +33,9 @@ class Beside(nn.Module):
 
 def trained(folder, *overrides, weight=0.4):
     Beside.progress.clear()
-    space = {"concat": [{"_target_": f"{__name__}.Beside", "weight": weight}, {"affine": {"units": 3}}]}
+    space = {
+        "concat": [{"_target_": f"{__name__}.Beside", "weight": weight}, {"affine": {"units": 3}}]
+    }
     outcome = train(folder, "optimizer.lr=0.05", *overrides, space=space)
     assert outcome.error is None
     state = torch.load(child_folder(folder, 0) / "best.ckpt", weights_only=True)["state_dict"]
