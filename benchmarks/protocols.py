@@ -115,12 +115,18 @@ def cells(config: Config) -> int:
 
 def most_blocks(config: Config) -> int:
     """Reads how many blocks a cell has at most."""
-    return max(stack(config)["normal"]["block_cell"]["blocks"]["oneof"])
+    return int(max(stack(config)["normal"]["block_cell"]["blocks"]["oneof"]))
 
 
 def built_in(value: Any) -> Callable[[Config], Any]:
     """What no setting says: the program has it so."""
     return lambda config: value
+
+
+def model(config: Config) -> Config:
+    """Reads the settings of the space's language model."""
+    found: Config = config["space"]["language_model"]
+    return found
 
 
 A_LAYER = "space.concat[0].skip_layers.layer.concat[0].conv2d"
@@ -129,13 +135,22 @@ A_TOKEN = "space.concat[0].string.token.or[0]"
 SMALL = "children of seconds on a CPU"
 NOT_SAID = "ours: the paper does not say"
 
+ENAS_CELL = "space.language_model.body.recurrent.cell.enas_cell"
+DARTS_RNN = "space.language_model.body.recurrent.cell.darts_rnn"
+
+ENAS = (
+    "Pham et al. 2018, arXiv:1802.03268, as remembered; its code: melodyguan/enas at 00787a5, "
+    "scripts/ptb_final.sh"
+)
+DARTS = (
+    "Liu et al. 2019, arXiv:1806.09055, as remembered; its code: quark0/darts at 8876e79, "
+    "rnn/train.py"
+)
 DEEPARCHITECT = (
     "Negrinho & Gordon 2017, arXiv:1704.08792, section 7 and appendix A; code: "
     "github.com/negrinho/deep_architect_legacy, experiments.py, search_spaces.py and darch/"
 )
-ENAS = (
-    "Pham et al. 2018, arXiv:1802.03268, sections 2 and 3.2; code: github.com/melodyguan/enas"
-)
+ENAS = "Pham et al. 2018, arXiv:1802.03268, sections 2 and 3.2; code: github.com/melodyguan/enas"
 NASRL = "Zoph & Le 2017, arXiv:1611.01578, sections 3 and 4; no code was published"
 MLPNAS = (
     "the survey 'Neural Architecture Search: An Overview', sections 4, 5 and 7.1; its code, "
@@ -326,9 +341,70 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("characters", "data.train_tokens", "all", None, SMALL),
         Row("epochs", "trainer.max_epochs", None, None, SMALL),
     )),
+    "enas_ptb": Protocol(ENAS, (
+        Row("nodes N", f"{ENAS_CELL}.nodes", 12),
+        Row("activations", f"{ENAS_CELL}.activations", ["tanh", "relu", "identity", "sigmoid"]),
+        Row("parameters", "space.language_model.parameters", 24_000_000),
+        Row("embeddings shared with the output", "space.language_model.tied", True),
+        Row("epochs", "trainer.max_epochs", 150),
+        Row("learning rate", "optimizer.lr", 20.0),
+        Row("its decay", "scheduler.gamma", 0.96),
+        Row("from epoch", lambda config: config["scheduler"]["milestones"][0], 15),
+        Row("clipping", "trainer.gradient_clip_val", 0.25),
+        Row("weight decay", "optimizer.weight_decay", 1e-7),
+        Row("batch", "data.batch_size", None, 64),
+        Row("steps of a batch", "data.in_shape", None, [35]),
+        Row("words kept", lambda config: round(1 - model(config)["embedding_dropout"], 9),
+            None, 0.79),
+        Row("kept of what enters the cell",
+            lambda config: 1 - model(config)["input_dropout"], None, 0.25),
+        Row("kept of states",
+            lambda config: 1 - model(config)["body"]["recurrent"]["state_dropout"], None, 0.75),
+        Row("kept of what leaves the cell",
+            lambda config: round(1 - model(config)["dropout"], 9), None, 0.24),
+        Row("slowness", "space.language_model.slowness", None, 1e-3),
+        Row("first weights", built_in("U(±1/√H)"), None, "U(±0.04)", "torch's: 0.036 of 787 units"),
+        Row("reward: c", "task.reward.scale", 80),
+        Row("reward: power of the perplexity", "task.reward.power", -1),
+        Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
+            "the controller, with shared weights", None, "random search: children from scratch"),
+        Row("children", "max_children", None, None, NOT_SAID),
+    )),
+    "enas_ptb_small": Protocol(ENAS, (
+        Row("nodes N", f"{ENAS_CELL}.nodes", 12),
+        Row("parameters", "space.language_model.parameters", 24_000_000, None, SMALL),
+        Row("words", "data.train_tokens", 929_589, None, SMALL),
+        Row("epochs", "trainer.max_epochs", 150, None, SMALL),
+        Row("learning rate", "optimizer.lr", 20.0, None, "Adam's, for two epochs"),
+        Row("reward: power of the perplexity", "task.reward.power", -1),
+    )),
+    "darts_ptb": Protocol(DARTS, (
+        Row("nodes beside the first", f"{DARTS_RNN}.nodes", 8),
+        Row("activations", f"{DARTS_RNN}.activations", ["tanh", "relu", "sigmoid", "identity"]),
+        Row("units", "space.language_model.units", 850),
+        Row("embeddings shared with the output", "space.language_model.tied", None, True),
+        Row("epochs", "trainer.max_epochs", "300 [mem]", None, "300, as remembered"),
+        Row("learning rate", "optimizer.lr", None, 20.0),
+        Row("clipping", "trainer.gradient_clip_val", None, 0.25),
+        Row("weight decay", "optimizer.weight_decay", None, 8e-7),
+        Row("batch", "data.batch_size", None, 64),
+        Row("steps of a batch", "data.in_shape", None, "drawn around 35", "[35]: always as many"),
+        Row("optimizer", lambda config: config["optimizer"]["_target_"].rpartition(".")[2],
+            None, "SGD, then averaged SGD", "SGD to the end"),
+        Row("kept of what enters the cell",
+            lambda config: round(1 - model(config)["input_dropout"], 9), None, 0.2),
+        Row("dropped states", lambda config: model(config)["body"]["recurrent"]["state_dropout"],
+            None, 0.25),
+        Row("dropped of what leaves the cell", "space.language_model.dropout", None, 0.75),
+        Row("slowness", "space.language_model.slowness", None, 1e-3),
+        Row("first weights", built_in("U(±1/√H)"), None, "U(±0.04)", "torch's: 0.034 of 850 units"),
+        Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
+            "gradient descent, on a mixture", None, "random search: children from scratch"),
+        Row("children", "max_children", None, None, NOT_SAID),
+    )),
     "darts_cifar10": Protocol(
         "Liu et al. 2019, arXiv:1806.09055, section 3.1; code: github.com/quark0/darts, "
-        "cnn/train_search.py", (
+        "train_search.py in cnn", (
         Row("nodes of a cell", f"{A_STACK}.normal.block_cell.blocks", 4, 4),
         Row("operations", operations, 8, 8),
         Row("filters", f"{A_STACK}.filters", 16, 16),
@@ -379,7 +455,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("networks drawn in the end", "max_children", 10, 10),
     )),
     "pnas_cifar10": Protocol(
-        "Liu et al. 2018, arXiv:1712.00559, sections 3 and 5; the search's code was not published", (
+        "Liu et al. 2018, arXiv:1712.00559, sections 3 and 5; of the search there is no code", (
         Row("most blocks of a cell", most_blocks, 5),
         Row("operations", operations, 8),
         Row("filters F", f"{A_STACK}.filters", 24),

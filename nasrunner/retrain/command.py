@@ -64,7 +64,7 @@ Examples:
   nasrunner-retrain from=outputs/STUDY/TIME scheduler=cosine optimizer.lr=0.01 folder=outputs/cosine
   nasrunner-retrain from=outputs/STUDY/TIME top=1 seeds=1 trainer.max_epochs=50 grid=nasrl
   nasrunner-retrain from=outputs/STUDY/TIME 'grid={optimizer.lr: [0.05, 0.1]}'
-  nasrunner-retrain from=outputs/STUDY/TIME top=1 space.concat.0.cell_stack.times=6 folder=outputs/deep
+  nasrunner-retrain from=outputs/STUDY/TIME top=1 space.concat.0.cell_stack.times=6
   nasrunner-retrain from=outputs/multirun/TIME trainer.max_epochs=50
   nasrunner-retrain from=runs:/0123456789abcdef0123456789abcdef top=1
 

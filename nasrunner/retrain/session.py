@@ -19,8 +19,8 @@ from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
 from nasrunner.retrain.networks import MLP_CLASSIFIER, RetrainJob
-from nasrunner.retrain.rebuilt import SPACE, carried
 from nasrunner.retrain.request import RetrainRequest, changed
+from nasrunner.retrain.training.rebuilt import SPACE, carried
 from nasrunner.retrain.training.recipe import REPETITION
 from nasrunner.retrain.training.tasks import MlpClassifierTask, RetrainRehearsal, RetrainTask
 

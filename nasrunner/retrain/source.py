@@ -12,8 +12,8 @@ from nasrunner.core.screen.commands import resume_command
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.rescoring.scoring import rescored
-from nasrunner.retrain.rebuilt import rebuilt
 from nasrunner.retrain.request import GROUPS, RetrainRequest
+from nasrunner.retrain.training.rebuilt import rebuilt
 from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
 FETCHED = OUTPUTS / "retrained"

@@ -34,9 +34,6 @@ from nasrunner.spaces.composite import Or
 
 _SIDES = ("left", "right")
 
-_EDGES_KEPT = 2
-"""Edges into a block, of those from all values before it."""
-
 
 @dataclass(frozen=True)
 class BlockCell(Space):
@@ -76,14 +73,14 @@ class BlockCell(Space):
     def __post_init__(self) -> None:
         if self.inputs not in ("any", "distinct"):
             raise SpaceError(f"inputs of block_cell must be any or distinct, got {self.inputs}")
-        if isinstance(self.operation, Or) and not self._chosen.modules:
-            raise SpaceError("operation of block_cell must have an option that is not zero")
+        _ = self._chosen
 
     def resolve(self, ask: Choose, at: Address) -> Space:
         if isinstance(ask, Keeping) and self._is_distinct:
             return self._mixture(ask, at)
         blocks = resolve_value(self.blocks, ask, at / "blocks")
-        operations, inputs, combine = [], [], []
+        operations: list[Space] = []
+        inputs, combine = [], []
         for number in range(NUM_INPUTS, NUM_INPUTS + blocks):
             sources, chosen = self._resolved(ask, at, number)
             operations += chosen
@@ -266,4 +263,4 @@ def _decision(at: Address, options: tuple[object, ...]) -> Decision:
 @functools.cache
 def _pairs(number: int) -> list[tuple[int, int]]:
     """The pairs of different values before a block."""
-    return list(itertools.combinations(range(number), _EDGES_KEPT))
+    return list(itertools.combinations(range(number), 2))

@@ -89,13 +89,14 @@ class BlockGraph(PairCell):
         taken = {*self.outputs}.union(*self.inputs)
         if loose := [number for number in legal[NUM_INPUTS:] if number not in taken]:
             raise SpaceError(
-                f"block {loose[0]} of block_graph goes nowhere: it must be one of outputs, or taken "
-                "by a block"
+                f"block {loose[0]} of block_graph goes nowhere: it must be one of outputs, or be "
+                "taken by a block"
             )
 
     def blocks(self) -> Iterator[tuple[int, tuple[Space, Space], tuple[int, int], Combine]]:
         """Yields each block's number, operations and inputs, and how it combines them."""
-        combine = self.combine or ("add",) * len(self.inputs)
+        add: Combine = "add"
+        combine = self.combine or (add,) * len(self.inputs)
         operations = zip(self.operations[::2], self.operations[1::2], strict=True)
         each = zip(operations, self.inputs, combine, strict=True)
         for number, (pair, sources, how) in enumerate(each, start=NUM_INPUTS):
@@ -195,7 +196,10 @@ class BlockGraph(PairCell):
     def _ends(self) -> list[tuple[int, Space]]:
         """The numbers of the values that go out, and what each goes through."""
         return [
-            (number, self._halving_input(number) if self.stride == 2 and number < NUM_INPUTS else _AS_IS)
+            (
+                number,
+                self._halving_input(number) if self.stride == 2 and number < NUM_INPUTS else _AS_IS,
+            )
             for number in self.outputs
         ]
 

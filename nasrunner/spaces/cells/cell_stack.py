@@ -308,7 +308,10 @@ class CellInPlace(nn.Module):
     def forward(self, values: Mapping[int, torch.Tensor]) -> torch.Tensor:
         taken = [
             module(values[number])
-            for module, number in ((self.of_before, self.number - 2), (self.of_last, self.number - 1))
+            for module, number in (
+                (self.of_before, self.number - 2),
+                (self.of_last, self.number - 1),
+            )
             if module is not None
         ]
         y: torch.Tensor = self.cell(taken[0], taken[-1])
@@ -350,7 +353,8 @@ class StackNetwork(nn.Module):
                 del values[old]  # nothing takes it any more
             if self.tower is not None and number == self.tower_after:
                 self._add_output(self.tower, values[number])
-        return values[number]
+        last: torch.Tensor = values[number]
+        return last
 
     def _add_output(self, tower: nn.Module, x: torch.Tensor) -> None:
         step = training_step() if self.training else None

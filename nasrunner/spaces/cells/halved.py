@@ -64,8 +64,9 @@ def _halved(module: Space) -> Space | None:
     if isinstance(module, Choice):
         return _of_each(module)
     if isinstance(module, Fork):
-        branches = tuple(map(_halved, module.branches))
-        return None if None in branches else dataclasses.replace(module, branches=branches)
+        branches = [each for each in map(_halved, module.branches) if each is not None]
+        is_whole = len(branches) == len(module.branches)
+        return _with(module, branches=tuple(branches)) if is_whole else None
     if isinstance(module, External):
         arguments = dict(module.arguments)
         if arguments.get(_STRIDE) not in _ONE:

@@ -25,8 +25,8 @@ class PathDropout(Space):
         schedule: ``linear``: p times the share of the epochs that are over, which needs
             ``trainer.max_epochs`` or ``max_steps``; ``constant``: p from the first epoch on.
 
-    Differs from the paper: the probability rises epoch by epoch, as in DARTS' code (Liu et al. 2019,
-    arXiv:1806.09055), where that of NASNet rises step by step.
+    Differs from the paper: the probability rises epoch by epoch, as in the code of Liu et al. 2019,
+    arXiv:1806.09055, where that of NASNet rises step by step.
     """
 
     p: Probability

@@ -92,8 +92,8 @@ class SkipChain(Space):
         for number, (sources, pool) in enumerate(zip(self.inputs, self._pools, strict=True), 1):
             layer, norm = next(parts)[0], next(parts)[0]
             layers.append(Adding(layer, norm, sources, sums[number - 1]))
-            pools.append({str(value): next(parts)[0] for value in pool})
-        return ChainNetwork(layers, pools), out_shape
+            pools.append([next(parts)[0] for _ in pool])
+        return ChainNetwork(layers, pools, [tuple(pool) for pool in self._pools]), out_shape
 
     def text(self) -> str:
         shown = []
@@ -166,21 +166,29 @@ class ChainNetwork(nn.Module):
 
     Args:
         layers: layer 1, 2, …
-        pools: behind each of them, layers by the numbers of the values that are given to them.
+        pools: the layers behind each of them.
+        pooled: the number of the value that each of these is given.
     """
 
-    def __init__(self, layers: list[Adding], pools: list[dict[str, nn.Module]]) -> None:
+    def __init__(
+        self,
+        layers: list[Adding],
+        pools: list[list[nn.Module]],
+        pooled: Sequence[Sequence[int]],
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.pools = nn.ModuleList(map(nn.ModuleDict, pools))
+        self.pools = nn.ModuleList(map(nn.ModuleList, pools))
+        self.pooled = [list(numbers) for numbers in pooled]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         values = {0: x}
-        for number, (layer, pools) in enumerate(zip(self.layers, self.pools, strict=True), 1):
+        behind = zip(self.pools, self.pooled, strict=True)
+        for number, (layer, (pools, pooled)) in enumerate(zip(self.layers, behind, strict=True), 1):
             values[number] = layer(values, number)
-            assert isinstance(pools, nn.ModuleDict)
-            for value, pool in pools.items():
-                values[int(value)] = pool(values[int(value)])
+            assert isinstance(pools, nn.ModuleList)
+            for value, pool in zip(pooled, pools, strict=True):
+                values[value] = pool(values[value])
         return values[len(self.layers)]
 
 

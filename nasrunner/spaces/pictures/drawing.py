@@ -167,9 +167,7 @@ def _blocks(cell: BlockGraph) -> GraphPicture:
         if sources[0] == sources[1]:
             edges[sources[0], number] = Series([Branches(shown, _MERGE_SIGNS[how])])
         else:
-            edges |= {
-                (source, number): part for source, part in zip(sources, shown, strict=True)
-            }
+            edges |= {(source, number): part for source, part in zip(sources, shown, strict=True)}
     last = len(cell.inputs) + NUM_INPUTS
     edges |= {(number, last): Series(()) for number in cell.outputs}
     return GraphPicture(last + 1, edges, last="concat")

@@ -44,15 +44,17 @@ class Wiring(NamedTuple):
         taken = {source for source, _ in self.nodes}
         return tuple(node for node in range(len(self.nodes) + 1) if node not in taken)
 
-    def groups(self) -> "tuple[Group, ...]":
+    def groups(self) -> "tuple[HighwayGroup, ...]":
         """Returns the nodes by what they take, which is computed before them."""
-        groups = [Group(_STATE, (0,), ((self.first, 1),))]
+        groups = [HighwayGroup(_STATE, (0,), ((self.first, 1),))]
         nodes = [(source, name, target) for target, (source, name) in enumerate(self.nodes, 1)]
         for source, found in groupby(sorted(nodes), key=lambda node: node[0]):
             taking = list(found)
             targets = tuple(target for _, _, target in taking)
             runs = groupby(name for _, name, _ in taking)
-            groups.append(Group(source, targets, tuple((n, len(list(run))) for n, run in runs)))
+            groups.append(
+                HighwayGroup(source, targets, tuple((n, len(list(run))) for n, run in runs))
+            )
         return tuple(groups)
 
 
@@ -65,7 +67,7 @@ _STATE = -1
 """The place of h_{t-1} among the values of a step: behind those of the nodes."""
 
 
-class Group(NamedTuple):
+class HighwayGroup(NamedTuple):
     """Nodes that take the same one, whose products are one.
 
     Attributes:
@@ -111,7 +113,7 @@ class Made(NamedTuple):
 
 
 def run_group(
-    group: Group, source_BH: torch.Tensor, product_BP: torch.Tensor
+    group: HighwayGroup, source_BH: torch.Tensor, product_BP: torch.Tensor
 ) -> tuple[Sequence[torch.Tensor], Made]:
     """Computes the nodes of a group, (B, H) each.
 
@@ -123,7 +125,7 @@ def run_group(
     num_nodes = len(group.targets)
     halves = product_BP.view(len(product_BP), 2, *_of_nodes(num_nodes), -1)
     gates_BKH, found_BKH = halves[:, 0], halves[:, 1]
-    by_activation = _by_activation(group, found_BKH, 1)
+    by_activation = _cut(group, found_BKH, 1)
     gates_BKH.sigmoid_()
     for (name, _), part in zip(group.activations, by_activation, strict=True):
         _IN_PLACE[name](part)
@@ -133,12 +135,12 @@ def run_group(
     return torch.lerp(source_BH.unsqueeze(1), found_BKH, gates_BKH).unbind(1), made
 
 
-def places_of(group: Group, of_product_TBP: torch.Tensor) -> list[Made]:
+def places_of(group: HighwayGroup, of_product_TBP: torch.Tensor) -> list[Made]:
     """Returns where the derivatives of each time step's ``Made`` are written in one tensor."""
     shape = (*of_product_TBP.shape[:2], 2, *_of_nodes(len(group.targets)), -1)
     halves = of_product_TBP.view(shape)
     gates, found = halves[:, :, 0], halves[:, :, 1]
-    parts = [each.unbind(0) for each in _by_activation(group, found, 2)]
+    parts = [each.unbind(0) for each in _cut(group, found, 2)]
     return [
         Made(*each)
         for each in zip(gates.unbind(0), found.unbind(0), zip(*parts, strict=True), strict=True)
@@ -146,7 +148,7 @@ def places_of(group: Group, of_product_TBP: torch.Tensor) -> list[Made]:
 
 
 def differentiate_group(
-    group: Group,
+    group: HighwayGroup,
     of_nodes: Sequence[torch.Tensor],
     source_BH: torch.Tensor,
     made: Made,
@@ -168,7 +170,7 @@ def differentiate_group(
     of_gates_BKH = of_nodes_BKH * (made.found_BKH - source_BH)
     _sigmoid_backward(of_gates_BKH, made.gates_BKH, grad_input=into.gates_BKH)
     through_BKH = of_nodes_BKH * made.gates_BKH
-    of_parts = _by_activation(group, through_BKH, 1)
+    of_parts = _cut(group, through_BKH, 1)
     each_part = zip(
         group.activations, of_parts, made.by_activation, into.by_activation, strict=True
     )
@@ -188,7 +190,8 @@ def _of_nodes(count: int) -> tuple[int, ...]:
     return (count,) if count > 1 else ()
 
 
-def _by_activation(group: Group, values: torch.Tensor, dim: int) -> Sequence[torch.Tensor]:
+def _cut(group: HighwayGroup, values: torch.Tensor, dim: int) -> Sequence[torch.Tensor]:
+    """The parts of each activation."""
     if len(group.activations) == 1:
         return (values,)
     return torch.split(values, [count for _, count in group.activations], dim)

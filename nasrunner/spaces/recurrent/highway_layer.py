@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nasrunner.spaces.recurrent.highway import (
-    Group,
+    HighwayGroup,
     Made,
     Wiring,
     differentiate_group,
@@ -94,7 +94,14 @@ def _product_with(weight_PH: torch.Tensor) -> Product:
     return lambda h_BH: nn.functional.linear(h_BH, weight_PH)
 
 
-def _by_group(groups: Sequence[Group], weights: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+def _products_with(matrices: Sequence[torch.Tensor], num_rows: int) -> list[Product]:
+    whole = sum(each.numel() for each in matrices)
+    return [product_with(each, num_rows, whole - each.numel()) for each in matrices]
+
+
+def _by_group(
+    groups: Sequence[HighwayGroup], weights: Sequence[torch.Tensor]
+) -> Iterator[torch.Tensor]:
     """The matrices of each group as one."""
     given = iter(weights)
     for group in groups:
@@ -106,7 +113,7 @@ Step = tuple[list[torch.Tensor], list[Made]]
 
 
 def run_highway(
-    groups: Sequence[Group],
+    groups: Sequence[HighwayGroup],
     outputs: Sequence[int],
     x_TBP: torch.Tensor,
     h_BH: torch.Tensor,
@@ -151,7 +158,7 @@ class HighwayRecurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        groups: Sequence[Group],
+        groups: Sequence[HighwayGroup],
         outputs: Sequence[int],
         x_TBP: torch.Tensor,
         h_BH: torch.Tensor,
@@ -159,7 +166,7 @@ class HighwayRecurrence(torch.autograd.Function):
         *weights: torch.Tensor,
     ) -> torch.Tensor:
         matrices = list(_by_group(groups, weights))
-        products = [product_with(each, len(h_BH)) for each in matrices]
+        products = _products_with(matrices, len(h_BH))
         h_TBH, steps = run_highway(groups, outputs, x_TBP, h_BH, products, mask_BH)
         ctx.groups, ctx.outputs, ctx.steps = groups, outputs, steps
         ctx.save_for_backward(h_BH, mask_BH, *matrices)
@@ -171,7 +178,7 @@ class HighwayRecurrence(torch.autograd.Function):
         h0_BH, mask_BH, *matrices = ctx.saved_tensors
         groups, steps = ctx.groups, ctx.steps
         num_steps, batch = of_h_TBH.shape[:2]
-        products = [product_with(each.t(), batch) for each in matrices]
+        products = _products_with([each.t() for each in matrices], batch)
         of_products = [of_h_TBH.new_empty(num_steps, batch, len(each)) for each in matrices]
         places = [places_of(*each) for each in zip(groups, of_products, strict=True)]
         of_h_BH, share = torch.zeros_like(h0_BH), 1 / len(ctx.outputs)
@@ -193,7 +200,7 @@ class HighwayRecurrence(torch.autograd.Function):
 
 
 def _differentiate_step(
-    groups: Sequence[Group],
+    groups: Sequence[HighwayGroup],
     outputs: Sequence[int],
     step: Step,
     of_output_BH: torch.Tensor,

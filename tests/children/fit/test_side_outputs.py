@@ -62,12 +62,12 @@ def test_layers_know_which_share_of_the_epochs_is_over(tmp_path, fast_loop):
 
 
 def test_steps_say_how_long_training_is_where_epochs_do_not(tmp_path):
-    trained(tmp_path, "trainer.max_epochs=-1", "+trainer.max_steps=12")  # 6 batches an epoch
+    trained(tmp_path, "trainer.max_epochs=-1", "trainer.max_steps=12")  # 6 batches an epoch
     assert sorted(set(Beside.progress)) == [0.0, 0.5]
 
 
 def test_nobody_knows_the_progress_of_a_training_that_the_clock_ends(tmp_path):
-    trained(tmp_path, "trainer.max_epochs=-1", "trainer.stop_patience=0", "optimizer.lr=0")
+    trained(tmp_path, "trainer.max_epochs=-1", "trainer.stop_patience=1", "optimizer.lr=0")
     assert set(Beside.progress) == {None}
 
 

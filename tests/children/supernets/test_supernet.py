@@ -341,6 +341,22 @@ def test_each_batch_of_a_supernet_begins_without_what_others_left(tmp_path):
     supernet(x[:2])
 
 
+def test_what_layers_of_the_drawn_network_add_to_the_loss_is_the_supernets():
+    cell = {"enas_cell": {"nodes": 3, "activations": ["tanh", "relu"]}}
+    body = {"recurrent": {"cell": cell}}
+    given = {"vocabulary": 9, "units": 4, "tied": True, "slowness": 0.5, "body": body}
+    space = parse_space({"language_model": given})
+    weights, _ = covered(space, (5,), "slices", 0)
+    supernet = Supernet(weights, UniformPaths(space), 0).train()
+    supernet(torch.arange(10).view(2, 5) % 9)
+    supernet.take_penalty().backward()
+    assert supernet.take_penalty() is None
+    trained = [key for key, each in weights.weights.items() if each.grad is not None]
+    assert any("from_input" in key for key in trained)
+    supernet.eval()(torch.zeros(2, 5, dtype=torch.long))
+    assert supernet.take_penalty() is None
+
+
 def test_what_a_users_module_remembers_is_of_the_network_that_is_estimated(tmp_path, monkeypatch):
     own, last = {"_target_": f"{__name__}.Counting"}, {"affine": {"units": 3}}
     task = task_of(tmp_path, "trainer.shared_batch_norm=4", space={"concat": [UNITS, own, last]})

@@ -52,7 +52,7 @@ ENAS_MICRO = tuple(
     )
 )
 
-# Zoph et al. 2018, arXiv:1707.07012, figure 4. The authors' code stacks value 0 of a normal cell, too
+# Zoph et al. 2018, arXiv:1707.07012, figure 4
 NASNET_A = (
     [
         ((SEP_5, 1), (SEP_3, 0)),

@@ -94,7 +94,9 @@ def test_loose_ends_are_what_no_block_takes() -> None:
 
 
 def test_concatenated_blocks_are_brought_back_to_the_depth_of_the_cell() -> None:
-    graph = BlockGraph((Empty(), Empty(), Empty(), Empty()), ((0, 1), (2, 0)), (3,), ("concat",) * 2)
+    graph = BlockGraph(
+        (Empty(), Empty(), Empty(), Empty()), ((0, 1), (2, 0)), (3,), ("concat",) * 2
+    )
     network, shape = graph.build((3, 4, 4))
     assert shape == (3, 4, 4)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
@@ -133,7 +135,9 @@ def test_what_was_chosen_is_written_and_read_again(arguments: dict[str, Any]) ->
 
 
 def test_what_is_dead_is_shown_as_zeros() -> None:
-    graph = BlockGraph((Zero(), Zero(), Relu(), Tanh(), Tanh(), Relu()), ((0, 1), (2, 2), (2, 1)), (3, 4))
+    graph = BlockGraph(
+        (Zero(), Zero(), Relu(), Tanh(), Tanh(), Relu()), ((0, 1), (2, 2), (2, 1)), (3, 4)
+    )
     shown = living(graph)
     assert isinstance(shown, BlockGraph)
     # 3 is made of zeros alone, but adds what layers with a bias would make of them
@@ -148,7 +152,10 @@ def test_what_is_dead_is_shown_as_zeros() -> None:
         (((), (), (2,)), "operations of block_graph must be two for each block"),
         (((Relu(),), ((0, 1),), (2,)), "two for each block, and 1 blocks have 1"),
         (((Relu(),) * 2, ((0, 2),), (2,)), "block 2 of block_graph may take only values before it"),
-        (((Relu(),) * 2, ((0, 1),), (3,)), "outputs of block_graph must be some of its values, 0 t"),
+        (
+            ((Relu(),) * 2, ((0, 1),), (3,)),
+            "outputs of block_graph must be some of its values, 0 t",
+        ),
         (((Relu(),) * 2, ((0, 1),), ()), r"in increasing order, got \[\]"),
         (((Relu(),) * 4, ((0, 1), (0, 1)), (3,)), "block 2 of block_graph goes nowhere"),
         (((Relu(),) * 2, ((0, 1),), (2,), ("add",) * 2), "combine of block_graph must be one for"),
@@ -164,7 +171,10 @@ def test_a_graph_that_is_none_is_refused(arguments: tuple[Any, ...], message: st
     [
         ({"blocks": 0}, "blocks must be int >= 1, got 0"),
         ({"inputs": "both"}, r"inputs must be one of any, distinct, got 'both'"),
-        ({"inputs": {"oneof": ["any", "distinct"]}}, "inputs of block_cell must be any or distinct"),
+        (
+            {"inputs": {"oneof": ["any", "distinct"]}},
+            "inputs of block_cell must be any or distinct",
+        ),
         ({"output": "none"}, "output must be one of all, loose_ends, got 'none'"),
     ],
 )

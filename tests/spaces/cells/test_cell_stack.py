@@ -175,7 +175,10 @@ def test_a_narrower_stack_has_all_outputs() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"normal": "relu"}, "normal of cell_stack must be a cell of two inputs, legal: block_cell"),
+        (
+            {"normal": "relu"},
+            "normal of cell_stack must be a cell of two inputs, legal: block_cell",
+        ),
         ({"reduction": "relu"}, "reduction of cell_stack must be a cell of two inputs"),
         ({"auxiliary_weight": 0.4}, "auxiliary_weight=0.4 needs auxiliary, the module that it"),
         (
@@ -196,7 +199,9 @@ def test_what_was_found_is_written_and_rebuilt_deeper_and_wider() -> None:
     given = found["concat"][0]["cell_stack"]
     assert found["concat"][-1] == {"affine": {"units": "${data.num_outputs}"}}
     assert given["auxiliary"]["concat"][-1] == {"affine": {"units": "${data.num_outputs}"}}
-    given.update(times=2, filters=6, auxiliary={"concat": ["global_pool", {"affine": {"units": 7}}]})
+    given.update(
+        times=2, filters=6, auxiliary={"concat": ["global_pool", {"affine": {"units": 7}}]}
+    )
     found["concat"][-1] = {"affine": {"units": 7}}
     rebuilt = parse_space(found).freeze({})
     assert len(rebuilt.network.modules[0].cells) > len(chosen.network.modules[0].cells)

@@ -69,7 +69,9 @@ BLOCK = Concat((Relu(), SeparableConv2d("same", 3), SeparableConv2d("same", 3)))
         Zero(),
         Residual(Conv2d("same", 3)),
         Fork((Conv2d(3, 1), Empty()), "add"),
-        parse_space({"_target_": "torch.nn.LPPool2d", "norm_type": 2, "kernel_size": 1, "stride": 1})
+        parse_space(
+            {"_target_": "torch.nn.LPPool2d", "norm_type": 2, "kernel_size": 1, "stride": 1}
+        )
         .freeze({})
         .network,
     ],
@@ -84,9 +86,7 @@ def test_an_operation_halves_its_images(module: Any) -> None:
 
 def test_the_first_of_a_series_has_the_stride() -> None:
     strides = [
-        m.stride[0]
-        for m in halved(BLOCK).build((3, 8, 8))[0].modules()
-        if isinstance(m, nn.Conv2d)
+        m.stride[0] for m in halved(BLOCK).build((3, 8, 8))[0].modules() if isinstance(m, nn.Conv2d)
     ]
     assert strides == [2, 1, 1, 1]  # depthwise and pointwise, twice
 

@@ -96,7 +96,7 @@ def test_nasnet_chooses_among_13_operations() -> None:
     assert load("nasnet").size() == of_a_cell**2
 
 
-# 20 cells of 36 filters: 3.3M in table 1 of the paper; the authors' code counts 3.349342M of DARTS_V2
+# 20 cells of 36 filters: 3.3M in table 1 of the paper, of DARTS_V2 3.349342M in the authors' code
 @pytest.mark.parametrize(("cells", "count"), [(DARTS_V1, 3_169_414), (DARTS_V2, 3_349_342)])
 def test_darts_has_the_parameters_of_its_paper(cells, count: int) -> None:
     space = changed("darts_cnn", "times=6", "filters=36")
@@ -106,8 +106,8 @@ def test_darts_has_the_parameters_of_its_paper(cells, count: int) -> None:
     assert len(frozen.network.modules[0].cells) == 20
 
 
-# NASNet-A (6 @ 768), table 1 of Zoph et al. 2018: 3.3M. The authors' code stacks value 0 of a normal
-# cell and value 3 of a reduction cell, too, though blocks take them: so 6 * 128 = 768 maps go out
+# NASNet-A (6 @ 768), table 1 of Zoph et al. 2018: 3.3M. Their code stacks value 0 of a normal cell
+# and value 3 of a reduction cell, too, though blocks take them: so 6 * 128 = 768 maps go out
 def test_nasnet_a_has_the_parameters_of_its_paper() -> None:
     space = changed("nasnet", "times=6", "filters=32")
     normal, reduction = NASNET_A

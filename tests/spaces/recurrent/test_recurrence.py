@@ -82,6 +82,9 @@ def test_a_packed_product_is_the_product() -> None:
     torch.testing.assert_close(product_with(weight.t(), 5)(g), g @ weight, rtol=1e-4, atol=1e-4)
     assert not is_packable(weight.double())
     assert not is_packable(weight[:100])
+    assert is_packable(weight[:100], beside=LEAST)
+    product = product_with(weight[:100], 5, beside=LEAST)
+    torch.testing.assert_close(product(x), x @ weight[:100].t(), rtol=1e-4, atol=1e-4)
 
 
 def gradients(layer: nn.Module, y: torch.Tensor, x: torch.Tensor) -> Sequence[torch.Tensor]:

@@ -11,8 +11,8 @@ from nasrunner.core import ConfigError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.export.trained import find
 from nasrunner.recorded import RecordedStudy, read_study
-from nasrunner.retrain.rebuilt import carried, rebuilt
 from nasrunner.retrain.request import parse
+from nasrunner.retrain.training.rebuilt import carried, rebuilt
 from tests.retrain.conftest import QUICK, run_study
 
 Retrain = Callable[..., None]
@@ -38,9 +38,18 @@ def test_a_decision_may_become_a_fixed_value(recorded: RecordedStudy) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("space.concat.0.affine.units.oneof=[4,16]", r"the options of '0/affine/units' were \[4, 8\]"),
-        ("+space.concat.0.affine.bias.oneof=[true,false]", "'0/affine/bias' would be a new decision"),
-        ("space.concat.0.affine.unit=3", "there is no key 'space.concat.0.affine.unit', did you mean"),
+        (
+            "space.concat.0.affine.units.oneof=[4,16]",
+            r"the options of '0/affine/units' were \[4, 8\]",
+        ),
+        (
+            "+space.concat.0.affine.bias.oneof=[true,false]",
+            "'0/affine/bias' would be a new decision",
+        ),
+        (
+            "space.concat.0.affine.unit=3",
+            "there is no key 'space.concat.0.affine.unit', did you mean",
+        ),
         ("space.concat.0.affine.units=1,2", "legal are key=value and"),
     ],
 )
@@ -61,7 +70,7 @@ def test_an_architecture_that_took_another_option_is_refused() -> None:
 
 
 def test_weights_of_the_search_are_none_of_a_changed_network() -> None:
-    with pytest.raises(ConfigError, match="legal with space.… is start=scratch"):
+    with pytest.raises(ConfigError, match=r"legal with space\.… is start=scratch"):
         parse(["from=a", "start=child", "space.concat.0.affine.units=3"])
 
 
