@@ -16,7 +16,7 @@ from nasrunner.core.space.asking import (
 )
 from nasrunner.core.space.built import Built, made_by, recorded
 from nasrunner.core.space.choice import Choice, Relaxed, choices_in, mixes_in, relaxed
-from nasrunner.core.space.keeping import Keeping, Kept, opened
+from nasrunner.core.space.keeping import KeepsAll, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -27,7 +27,7 @@ from nasrunner.core.space.widths import declares_widths, narrowed
 __all__ = [
     "Built",
     "Choice",
-    "Keeping",
+    "KeepsAll",
     "Kept",
     "Pruning",
     "Relaxed",

@@ -8,7 +8,7 @@ from nasrunner.core.decision import Address, Decision, parts_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space.arguments import argument_names
-from nasrunner.core.space.keeping import Answers, Case, Keeping, KeptValue
+from nasrunner.core.space.keeping import Answers, Case, KeepsAll, KeptValue
 from nasrunner.core.space.part import enter
 from nasrunner.core.space.space import Space
 
@@ -79,7 +79,7 @@ def relaxed(space: Space) -> Relaxed:
     Raises:
         SpaceError: a decision is of a module that is no sum of its options' outputs.
     """
-    keeping = Keeping(_choice)
+    keeping = KeepsAll(_choice)
     network = space.resolve(keeping, enter(space, Address()))
     if (lost := next(_kept_values(network), None)) is not None:
         lost.refuse()

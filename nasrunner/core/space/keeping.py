@@ -27,7 +27,7 @@ class Case(NamedTuple):
     value: Any
 
 
-class Keeping:
+class KeepsAll:
     """Answers decisions with ``Kept``, in the place of a ``choose``.
 
     A decision of one option, and one that is forced, is answered as ever.
@@ -128,7 +128,7 @@ class Kept(_Undecided):
 
     __slots__ = ("decision", "keeping")
 
-    def __init__(self, decision: Decision, keeping: Keeping) -> None:
+    def __init__(self, decision: Decision, keeping: KeepsAll) -> None:
         self.decision = decision
         self.keeping = keeping
 
@@ -160,7 +160,7 @@ class KeptValue(_Undecided):
 
     __slots__ = ("cases", "keeping")
 
-    def __init__(self, cases: Sequence[Case], keeping: Keeping) -> None:
+    def __init__(self, cases: Sequence[Case], keeping: KeepsAll) -> None:
         self.cases = tuple(cases)
         self.keeping = keeping
 
@@ -196,7 +196,7 @@ def opened(value: Any, make: Callable[[Any], P], ask: object) -> P:
         make: makes the module of one value.
         ask: what the argument was asked with.
     """
-    if not isinstance(ask, Keeping):
+    if not isinstance(ask, KeepsAll):
         return make(value)
     cases = (Case(case.answers, make(case.value)) for case in cases_of(value))
     found: P = ask.chosen(cases)

@@ -12,7 +12,7 @@ from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.questions import Asked, Question
-from nasrunner.core.space import Keeping, Space
+from nasrunner.core.space import KeepsAll, Space
 from nasrunner.spaces.recurrent.cells import StepCell
 from nasrunner.spaces.recurrent.highway import Mean, Weights, Wiring
 from nasrunner.spaces.recurrent.highway_layer import HighwayLayer
@@ -98,7 +98,7 @@ class HighwayCells(StepCell):
             )
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if isinstance(ask, Keeping):
+        if isinstance(ask, KeepsAll):
             return self._kept_open(ask, at)
 
         def node(number: int) -> tuple[int, HighwayActivation]:
@@ -136,7 +136,7 @@ class HighwayCells(StepCell):
             *(self.first, self.mean, self.weights, state_dropout),
         )
 
-    def _kept_open(self, ask: Keeping, at: Address) -> "AllHighwayCells":
+    def _kept_open(self, ask: KeepsAll, at: Address) -> "AllHighwayCells":
         """All of its cells, with a decision for each pair of nodes: an activation, or zeros."""
         rows: list[tuple[str, ...]] = []
         if self.first is None:
