@@ -25,7 +25,7 @@ from nasrunner.children.supernets.leaves import leaves_of, numbered, place_of, w
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
-from nasrunner.core.space import Built, Space, made_by, place_within, recorded
+from nasrunner.core.space import Built, Space, made_by, recorded
 from nasrunner.core.space.part import Part
 
 Widths = Literal["slices", "copies"]

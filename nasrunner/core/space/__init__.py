@@ -15,8 +15,8 @@ from nasrunner.core.space.asking import (
     questions_opened,
 )
 from nasrunner.core.space.built import Built, made_by, place_within, recorded, within
-from nasrunner.core.space.choice import Choice, Relaxed, choices_in, relaxed
-from nasrunner.core.space.keeping import Keeping, Kept, opened
+from nasrunner.core.space.choice import Choice, Relaxed, choices_in, mixes_in, relaxed
+from nasrunner.core.space.keeping import KeepsAll, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -27,7 +27,7 @@ from nasrunner.core.space.widths import declares_widths, narrowed
 __all__ = [
     "Built",
     "Choice",
-    "Keeping",
+    "KeepsAll",
     "Kept",
     "Pruning",
     "Relaxed",
@@ -44,6 +44,7 @@ __all__ = [
     "is_modules_type",
     "living",
     "made_by",
+    "mixes_in",
     "most_modules_of_value",
     "narrowed",
     "opened",

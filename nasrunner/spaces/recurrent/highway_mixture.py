@@ -68,6 +68,7 @@ class HighwayMixture(StatefulLayer):
 
     Attributes:
         choices: the weights that the next calls use, see ``weigh``.
+        rows: what its weights are of: for each node the decisions of its earlier nodes.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class HighwayMixture(StatefulLayer):
         self.weights = weights
         self.normalizes = normalizes
         self.choices: Sequence[torch.Tensor] = ()
+        self.rows: Sequence[Sequence[str]] = ()
         self.from_input = nn.Linear(in_units, 2 * units, bias=False)
         self.from_state = nn.Linear(units, 2 * units, bias=False)
         pairs = ((i, j) for j in range(1, num_nodes) for i in range(j))
