@@ -102,9 +102,11 @@ def progressive(surrogate: str, space: SearchSpace, seed: int) -> Searcher:
     return searcher
 
 
-def searched(searcher: Searcher, rewards: Rewards) -> tuple[Predictions, np.ndarray]:
+def searched(
+    searcher: Searcher, space: SearchSpace, rewards: Rewards
+) -> tuple[Predictions, np.ndarray]:
     """Runs a search; returns what it predicted, and the rewards of its different children."""
-    searcher.see(SpaceNetworks(searcher.space, (1, 28, 28), "float32", identifies=True))
+    searcher.see(SpaceNetworks(space, (1, 28, 28), "float32", identifies=True))
     predictions, found = Predictions(), []
     for _ in range(NUM_CHILDREN):
         proposal = searcher.propose()
@@ -138,7 +140,9 @@ def ahead(surrogate: str, space: SearchSpace, rewards: Rewards, seed: int) -> li
         measured = standardised(np.array([rewards.of(each) for each in smaller]))
         model.fit(smaller, measured, np.random.default_rng([seed, depth]))
         predicted, _ = model.predict(by_depth[depth])
-        found.append(correlations(predicted, [rewards.of(each) for each in by_depth[depth]]))
+        found.append(
+            correlations(predicted.tolist(), [rewards.of(each) for each in by_depth[depth]])
+        )
         smaller += by_depth[depth]
     return found
 
@@ -216,7 +220,7 @@ def main() -> None:
     found: dict[str, list[np.ndarray]] = {}
     for name, surrogate in SURROGATES.items():
         made = functools.partial(progressive, surrogate, space)
-        runs = [searched(made(seed), rewards) for seed in seeds]
+        runs = [searched(made(seed), space, rewards) for seed in seeds]
         rows[f"{name}, children of the search"] = [
             [known(each.rank_correlation, each.kendalls_tau) for each in predictions.levels]
             for predictions, _ in runs

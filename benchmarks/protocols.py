@@ -138,7 +138,7 @@ NOT_SAID = "ours: the paper does not say"
 ENAS_CELL = "space.language_model.body.recurrent.cell.enas_cell"
 DARTS_RNN = "space.language_model.body.recurrent.cell.darts_rnn"
 
-ENAS = (
+ENAS_WORDS = (
     "Pham et al. 2018, arXiv:1802.03268, as remembered; its code: melodyguan/enas at 00787a5, "
     "scripts/ptb_final.sh"
 )
@@ -341,7 +341,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("characters", "data.train_tokens", "all", None, SMALL),
         Row("epochs", "trainer.max_epochs", None, None, SMALL),
     )),
-    "enas_ptb": Protocol(ENAS, (
+    "enas_ptb": Protocol(ENAS_WORDS, (
         Row("nodes N", f"{ENAS_CELL}.nodes", 12),
         Row("activations", f"{ENAS_CELL}.activations", ["tanh", "relu", "identity", "sigmoid"]),
         Row("parameters", "space.language_model.parameters", 24_000_000),
@@ -366,11 +366,17 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("first weights", built_in("U(±1/√H)"), None, "U(±0.04)", "torch's: 0.036 of 787 units"),
         Row("reward: c", "task.reward.scale", 80),
         Row("reward: power of the perplexity", "task.reward.power", -1),
-        Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
-            "the controller, with shared weights", None, "random search: children from scratch"),
-        Row("children", "max_children", None, None, NOT_SAID),
+        Row("controller's units", "searcher.hidden_units", 100),
+        Row("its first weights: U(±x)", "searcher.init_range", 0.1),
+        Row("its Adam's rate", "searcher.learning_rate", 3.5e-4, 1e-3),
+        Row("its steps an epoch", "searcher.controller_steps", 2000, 100),
+        Row("networks of such a step", "searcher.controller_batch", 1, 10),
+        Row("its temperature", "searcher.temperature", 5.0, 5.0),
+        Row("its tanh constant", "searcher.tanh_constant", 2.5, 2.5),
+        Row("its entropy bonus", "searcher.entropy_bonus", 1e-4, 1e-3),
+        Row("networks drawn in the end", "searcher.num_estimates", "several", None, "ours: 10"),
     )),
-    "enas_ptb_small": Protocol(ENAS, (
+    "enas_ptb_small": Protocol(ENAS_WORDS, (
         Row("nodes N", f"{ENAS_CELL}.nodes", 12),
         Row("parameters", "space.language_model.parameters", 24_000_000, None, SMALL),
         Row("words", "data.train_tokens", 929_589, None, SMALL),
@@ -417,7 +423,11 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("weight decay", "optimizer.weight_decay", 3e-4, 3e-4),
         Row("clipping", "trainer.gradient_clip_val", None, 5.0),
         Row("epochs", "trainer.max_epochs", 50, 50),
-        Row("cells of random search", "max_children", 24),
+        Row("order of α's gradient", "searcher.order", "second", None),
+        Row("rate of α's Adam", "searcher.learning_rate", 3e-4, 3e-4),
+        Row("its betas", "searcher.betas", [0.5, 0.999], [0.5, 0.999]),
+        Row("its weight decay", "searcher.weight_decay", 1e-3, 1e-3),
+        Row("batch normalizations of options scale", "searcher.affine", False, False),
     )),
     "enas_cifar10_micro": Protocol(f"{ENAS}, scripts/cifar10_micro_search.sh", (
         Row("nodes of a cell", f"{A_STACK}.normal.block_cell.blocks", 5, 5),
@@ -436,7 +446,15 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("Nesterov", "optimizer.nesterov", True, True),
         Row("weight decay", "optimizer.weight_decay", 1e-4, 1e-4),
         Row("epochs", "trainer.max_epochs", None, 150),
-        Row("networks drawn in the end", "max_children", 10, 10),
+        Row("controller's units", "searcher.hidden_units", 64, 64),
+        Row("its Adam's rate", "searcher.learning_rate", 0.0035, 0.0035),
+        Row("its steps an epoch", "searcher.controller_steps", None, 30),
+        Row("networks of such a step", "searcher.controller_batch", None, 10),
+        Row("its temperature: none is 1", "searcher.temperature", None, 1.0),
+        Row("its tanh constant", "searcher.tanh_constant", 1.1, 1.1),
+        Row("its entropy bonus", "searcher.entropy_bonus", 1e-4, 1e-4),
+        Row("weight of its baseline's past", "searcher.baseline_decay", None, 0.99),
+        Row("networks drawn in the end", "searcher.num_estimates", "several", 10, "the code's"),
     )),
     "enas_cifar10_macro": Protocol(f"{ENAS}, scripts/cifar10_macro_search.sh", (
         Row("layers", "space.concat[2].skip_layers.times", 12, 12),
@@ -452,7 +470,18 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("weight decay", "optimizer.weight_decay", 1e-4, 2.5e-4,
             "the script's, which made the numbers"),
         Row("epochs", "trainer.max_epochs", 310, 310),
-        Row("networks drawn in the end", "max_children", 10, 10),
+        Row("controller's units", "searcher.hidden_units", 64, 64),
+        Row("its Adam's rate", "searcher.learning_rate", 0.00035, 0.001,
+            "the script's, which made the numbers"),
+        Row("its steps an epoch", "searcher.controller_steps", None, 50),
+        Row("networks of such a step", "searcher.controller_batch", None, 20),
+        Row("its temperature: none is 1", "searcher.temperature", None, 1.0),
+        Row("its tanh constant", "searcher.tanh_constant", None, 1.5),
+        Row("its entropy bonus", "searcher.entropy_bonus", None, 1e-4),
+        Row("weight of its baseline's past", "searcher.baseline_decay", None, 0.99),
+        Row("weight of the skips' divergence", "searcher.skip_weight", 0.8, 0.8),
+        Row("share of skips", "searcher.skip_share", 0.4, 0.4),
+        Row("networks drawn in the end", "searcher.num_estimates", "several", 10, "the code's"),
     )),
     "pnas_cifar10": Protocol(
         "Liu et al. 2018, arXiv:1712.00559, sections 3 and 5; of the search there is no code", (
@@ -466,6 +495,13 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("batch", "data.batch_size", None, None, NOT_SAID),
         Row("epochs", "trainer.max_epochs", 20),
         Row("cells trained", "max_children", 1160),
+        Row("one-block cells, all of them", "searcher.first_level", 136, None,
+            "at most so many: isomorphic cells are trained once"),
+        Row("cells of each further size K", "searcher.num_trained", 256),
+        Row("surrogate's units", "searcher.surrogate.hidden_units", 100),
+        Row("its ensemble", "searcher.surrogate.num_members", 5),
+        Row("expansions ranked", "searcher.max_expansions", 100_000, None,
+            "drawn of more"),
     )),
     "monas": Protocol("Hsu et al. 2018, arXiv:1806.10332; its abstract and reward alone", (
         Row("cost", lambda config: list(config["objectives"])[1], "energy", None,

@@ -62,6 +62,9 @@ def build(config: dict[str, Any]) -> None:
     for _ in range(min(2, space.size())):
         proposal = searcher.propose()
         assert proposal is not None
+        if proposal.kind == "supernet":  # no child: what it finds is proposed once it is trained
+            trainer.check(proposal)
+            return
         assert trainer.inspect(proposal.genotype).text
 
 

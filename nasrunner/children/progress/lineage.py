@@ -1,7 +1,7 @@
 """The trainings that a proposal goes on with, one after the other, and where its own begins."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,7 +113,20 @@ def _stage(recipe: Recipe, proposal: Proposal, until: int | None, seed: int) -> 
     else:
         frozen = thinned(recipe.space.freeze(proposal.genotype), proposal.fidelity)
     config = applied(config, frozen.hyperparameters)
+    config = _to_its_end(config) if proposal.kind == "supernet" else config
     return Stage(proposal, frozen, config, seed, until)
+
+
+def _to_its_end(config: Config) -> Config:
+    """Settings with which the weights that are kept are those of the last validation.
+
+    Each validation of a supernet is of other networks, or of few: the best is a matter of chance.
+    """
+    task = config["task"]
+    reward = task.get("reward")
+    if not isinstance(reward, Mapping) or "reduce" not in reward:
+        return config  # a user's task makes its own
+    return {**config, "task": {**task, "reward": {**reward, "reduce": "last"}}}
 
 
 @dataclass(frozen=True)

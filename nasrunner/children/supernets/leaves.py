@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from nasrunner.core.space import Built, Space
+from nasrunner.core.space import Built, Space, place_within
 
 
 class LeafModule(NamedTuple):
@@ -57,8 +57,8 @@ def leaves_of(
 
 
 def place_of(part: Space) -> str:
-    """Returns where an operation stands in the open space, and which it is."""
-    return f"{part.path}:{part.name()}"
+    """Returns where an operation that is being built stands in the open space, and which it is."""
+    return f"{part.path}{place_within()}:{part.name()}"
 
 
 def numbered(place: str, seen: Counter[str]) -> str:

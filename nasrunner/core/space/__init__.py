@@ -14,9 +14,9 @@ from nasrunner.core.space.asking import (
     questions_of_value,
     questions_opened,
 )
-from nasrunner.core.space.built import Built, made_by, recorded
-from nasrunner.core.space.choice import Choice, Relaxed, choices_in, relaxed
-from nasrunner.core.space.keeping import Keeping, Kept, opened
+from nasrunner.core.space.built import Built, made_by, place_within, recorded, within
+from nasrunner.core.space.choice import Choice, Relaxed, choices_in, mixes_in, relaxed
+from nasrunner.core.space.keeping import KeepsAll, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -27,7 +27,7 @@ from nasrunner.core.space.widths import declares_widths, narrowed
 __all__ = [
     "Built",
     "Choice",
-    "Keeping",
+    "KeepsAll",
     "Kept",
     "Pruning",
     "Relaxed",
@@ -44,10 +44,12 @@ __all__ = [
     "is_modules_type",
     "living",
     "made_by",
+    "mixes_in",
     "most_modules_of_value",
     "narrowed",
     "opened",
     "overrides_alone",
+    "place_within",
     "questions_of",
     "questions_of_value",
     "questions_opened",
@@ -58,4 +60,5 @@ __all__ = [
     "schedules_of_value",
     "size_of_value",
     "value_at_proposal",
+    "within",
 ]

@@ -50,6 +50,28 @@ def recorded() -> Iterator[list[Built]]:
         _record.reset(token)
 
 
+_within: ContextVar[str] = ContextVar("_within", default="")
+
+
+@contextmanager
+def within(place: str) -> Iterator[None]:
+    """Says which of the same parts of a module those are that are built in the block.
+
+    Args:
+        place: of a cell in a stack, for one, whose operations all stand at the same paths.
+    """
+    token = _within.set(f"{_within.get()}~{place}")
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
+def place_within() -> str:
+    """Returns what was said of the place of what is being built; mostly empty."""
+    return _within.get()
+
+
 _make: ContextVar[Make | None] = ContextVar("_make", default=None)
 
 

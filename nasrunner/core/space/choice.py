@@ -8,7 +8,7 @@ from nasrunner.core.decision import Address, Decision, parts_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space.arguments import argument_names
-from nasrunner.core.space.keeping import Answers, Case, Keeping, KeptValue
+from nasrunner.core.space.keeping import Answers, Case, KeepsAll, KeptValue
 from nasrunner.core.space.part import enter
 from nasrunner.core.space.space import Space
 
@@ -61,11 +61,14 @@ class Relaxed:
             behind those of an architecture's.
         selections: decision path -> for each option the decisions above that it keeps, of those
             that an architecture has some of: the strongest ones.
+        followed: path of a decision that is answered by one of those above -> the path of the
+            decision that says by which, and for each option of that the path of one above.
     """
 
     network: Space
     decisions: tuple[Decision, ...]
     selections: Mapping[str, tuple[tuple[str, ...], ...]]
+    followed: Mapping[str, tuple[str, tuple[str, ...]]]
 
 
 def relaxed(space: Space) -> Relaxed:
@@ -76,15 +79,16 @@ def relaxed(space: Space) -> Relaxed:
     Raises:
         SpaceError: a decision is of a module that is no sum of its options' outputs.
     """
-    keeping = Keeping(_choice)
+    keeping = KeepsAll(_choice)
     network = space.resolve(keeping, enter(space, Address()))
     if (lost := next(_kept_values(network), None)) is not None:
         lost.refuse()
     chosen = {path for choice in choices_in(network) for path in choice.paths}
+    chosen.update(mixes_in(network))
     for path in keeping.kept:
         if path not in chosen:
             raise SpaceError(f"{path!r} cannot be kept open: no module holds its options")
-    return Relaxed(network, tuple(keeping.kept.values()), keeping.selections)
+    return Relaxed(network, tuple(keeping.kept.values()), keeping.selections, keeping.followed)
 
 
 def _choice(cases: Sequence[Case]) -> Choice:
@@ -98,6 +102,13 @@ def choices_in(space: Space) -> Iterator[Choice]:
     for part in _below(space):
         if isinstance(part, Choice):
             yield part
+
+
+def mixes_in(space: Space) -> Iterator[str]:
+    """Yields the decisions that parts of a relaxed space weigh in layers of their own."""
+    for part in _below(space):
+        if isinstance(part, Space):
+            yield from part.mixes
 
 
 def _kept_values(space: Space) -> Iterator[KeptValue]:

@@ -27,7 +27,7 @@ class Case(NamedTuple):
     value: Any
 
 
-class Keeping:
+class KeepsAll:
     """Answers decisions with ``Kept``, in the place of a ``choose``.
 
     A decision of one option, and one that is forced, is answered as ever.
@@ -38,12 +38,15 @@ class Keeping:
     Attributes:
         kept: the decisions that are kept open, by path, in the order asked.
         selections: of decisions that select some of these, the paths that each option selects.
+        followed: of decisions that one of these answers, which decision says which, and the paths
+            by its options.
     """
 
     def __init__(self, choice: Callable[[Sequence[Case]], Part]) -> None:
         self._choice = choice
         self.kept: dict[str, Decision] = {}
         self.selections: dict[str, tuple[tuple[str, ...], ...]] = {}
+        self.followed: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     def __call__(self, decision: Decision) -> Any:
         if decision.forced is not None:
@@ -67,6 +70,15 @@ class Keeping:
         self.kept[path] = replace(before, options=(*before.options, *labels))
         first = len(before.options)
         return [((path, first + place),) for place in range(len(labels))]
+
+    def keep(self, decision: Decision) -> str:
+        """Keeps a decision open that no architecture has, in the place of those that it has.
+
+        Returns:
+            Its path.
+        """
+        self.kept[decision.path] = decision
+        return decision.path
 
     def chosen(self, cases: Iterable[Case]) -> Any:
         """Returns the module that holds all cases; the only one as it is."""
@@ -116,7 +128,7 @@ class Kept(_Undecided):
 
     __slots__ = ("decision", "keeping")
 
-    def __init__(self, decision: Decision, keeping: Keeping) -> None:
+    def __init__(self, decision: Decision, keeping: KeepsAll) -> None:
         self.decision = decision
         self.keeping = keeping
 
@@ -148,7 +160,7 @@ class KeptValue(_Undecided):
 
     __slots__ = ("cases", "keeping")
 
-    def __init__(self, cases: Sequence[Case], keeping: Keeping) -> None:
+    def __init__(self, cases: Sequence[Case], keeping: KeepsAll) -> None:
         self.cases = tuple(cases)
         self.keeping = keeping
 
@@ -184,7 +196,7 @@ def opened(value: Any, make: Callable[[Any], P], ask: object) -> P:
         make: makes the module of one value.
         ask: what the argument was asked with.
     """
-    if not isinstance(ask, Keeping):
+    if not isinstance(ask, KeepsAll):
         return make(value)
     cases = (Case(case.answers, make(case.value)) for case in cases_of(value))
     found: P = ask.chosen(cases)

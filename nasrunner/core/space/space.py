@@ -26,7 +26,7 @@ from nasrunner.core.shapes import InShape, Shape, shown_inputs
 from nasrunner.core.space.arguments import argument_names, argument_types, content_field
 from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
 from nasrunner.core.space.built import made, note
-from nasrunner.core.space.keeping import Case, Keeping, Kept, KeptValue, cases_of, opened
+from nasrunner.core.space.keeping import Case, KeepsAll, Kept, KeptValue, cases_of, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning
 from nasrunner.core.space.part import Part, enter, holds_parts
@@ -74,6 +74,11 @@ class Space(Part):
     @property
     def side_outputs(self) -> tuple["Space", ...]:
         """The modules in it whose outputs are the network's, too, while it is trained."""
+        return ()
+
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        """The decisions kept open whose options its own layer weighs; see ``relaxed``."""
         return ()
 
     unnamed: ClassVar[str] = ""
@@ -267,7 +272,7 @@ class Space(Part):
             name: resolve_value(value, ask, self._place(name, at))
             for name, value in self._unresolved
         }
-        if isinstance(ask, Keeping):
+        if isinstance(ask, KeepsAll):
             return self._with_all(resolved, ask, at)
         return dataclasses.replace(self, **resolved, path=at.path)
 
@@ -338,7 +343,7 @@ class Space(Part):
         for name in argument_names(type(self)):
             yield name, getattr(self, name)
 
-    def _with_all(self, resolved: Mapping[str, Any], ask: Keeping, at: Address) -> "Space":
+    def _with_all(self, resolved: Mapping[str, Any], ask: KeepsAll, at: Address) -> "Space":
         """The module with resolved arguments, or all that they can be."""
 
         def make(values: Mapping[str, Any]) -> Space:
@@ -394,7 +399,7 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         SpaceError: it asks what its ``decisions`` does not list.
     """
     if not module.is_closed:
-        if isinstance(ask, Keeping):
+        if isinstance(ask, KeepsAll):
             return module.resolve(ask, at)
         few = at.keep(module, lambda: _FewArchitectures.of(module, at))
         return module.resolve(ask, at) if few is None else few.resolve(ask)

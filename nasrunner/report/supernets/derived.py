@@ -1,12 +1,11 @@
 """The architectures that were derived from supernets, epoch by epoch."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import ConfigError
-from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.space import living
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Drawing, Table
@@ -68,15 +67,11 @@ def _derived(child: RecordedChild) -> list[Derived]:
     Raises:
         ConfigError: the file is damaged.
     """
-    folder = ChildFolder(child.folder)
     try:
-        lines = [json.loads(line) for line in folder.text(DERIVED).splitlines()]
-    except FileNotFoundError:
-        return []
+        lines = ChildFolder(child.folder).derived()
     except ValueError as error:
         raise ConfigError(
-            f"{folder.file(DERIVED)} is damaged ({error}). Without the file, the report leaves out "
-            "what was derived"
+            f"{error}. Without the file, the report leaves out what was derived"
         ) from error
     found: list[Derived] = []
     for line in lines:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from nasrunner.core.machine.child_folder import NO_METRICS
 from nasrunner.recorded import RecordedChild
 from nasrunner.report.page.parts import Plot
 from nasrunner.report.page.style import (
@@ -20,7 +21,7 @@ from nasrunner.rescoring.measured import Curve, read_curve
 _IN_ONE = {"loss": ("train_loss", "val_loss")}
 """What is drawn on one pair of axes, by its title."""
 
-_NOT_SHOWN = ("epoch", "step", "time", "learning_rate")
+_NOT_SHOWN = (*NO_METRICS, "learning_rate")
 
 COLUMNS = 3
 
@@ -44,7 +45,10 @@ def training_plot(supernets: Sequence[RecordedChild]) -> Plot | None:
         figure_legend(made, axes[0], title="supernet:" if len(curves) > 1 else "")
     caption = (
         "A validation batch goes through one architecture that was drawn for it, or through all of "
-        "them with the weights of their options."
+        "them with the weights of their options. Of what learns the architecture, drawn_reward is "
+        "the mean reward that it learnt from, policy_entropy that of a decision in nats, "
+        "architecture_entropy that of options' weights where 1 is that of equal ones, and "
+        "skip_share how often a decision that could was answered by passing the input on."
     )
     return Plot("supernets", "Training, by epoch", caption, made)
 

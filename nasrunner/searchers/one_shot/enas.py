@@ -86,7 +86,7 @@ class Enas(SupernetSearch):
         seed: Seed,
     ) -> None:
         super().__init__(
-            searcher=Found,
+            searcher=FoundNetworks,
             num_estimates=num_estimates,
             num_trained=num_trained,
             supernet=supernet,
@@ -128,12 +128,12 @@ class Enas(SupernetSearch):
 
     def learn(self, outcome: Outcome) -> None:
         if outcome.proposal.kind == "supernet":
-            assert isinstance(self.inner, Found)
+            assert isinstance(self.inner, FoundNetworks)
             self.inner.take(outcome.found)
         super().learn(outcome)
 
 
-class Found(Searcher):
+class FoundNetworks(Searcher):
     """Proposes architectures that others have found, in their order.
 
     Args:

@@ -15,7 +15,7 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import (
     Choice,
-    Keeping,
+    KeepsAll,
     Shape,
     Space,
     decisions_of_value,
@@ -76,7 +76,7 @@ class BlockCell(Space):
         _ = self._chosen
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if isinstance(ask, Keeping) and self._is_distinct:
+        if isinstance(ask, KeepsAll) and self._is_distinct:
             return self._mixture(ask, at)
         blocks = resolve_value(self.blocks, ask, at / "blocks")
         operations: list[Space] = []
@@ -135,7 +135,7 @@ class BlockCell(Space):
         """
         return enter(self._chosen, at.repetition(number).repetition(source))
 
-    def _mixture(self, ask: Keeping, at: Address) -> Space:
+    def _mixture(self, ask: KeepsAll, at: Address) -> Space:
         """All edges with all operations, zeros among them."""
 
         def mixture(values: tuple[int, Combine, str]) -> Space:
@@ -164,7 +164,7 @@ class BlockCell(Space):
         )
         return opened(values, mixture, ask)
 
-    def _weighed_edge(self, ask: Keeping, place: Address) -> Space:
+    def _weighed_edge(self, ask: KeepsAll, place: Address) -> Space:
         """All operations of an edge, with a decision of its own for the zeros among them, too."""
         found = self._edge(ask, place)
         if not isinstance(self.operation, Or) or not isinstance(found, Choice):

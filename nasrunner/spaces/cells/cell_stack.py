@@ -11,7 +11,7 @@ from torch import nn
 
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.decision import most
-from nasrunner.core.space import Pruning, Shape, Space
+from nasrunner.core.space import Pruning, Shape, Space, within
 from nasrunner.core.tracing import Tracer, V
 from nasrunner.core.training_step import training_step
 from nasrunner.spaces.basic import BatchNorm, Dead, Empty, Probability
@@ -35,12 +35,14 @@ class Stacked(NamedTuple):
 
     Attributes:
         number: of the cell, from 0.
+        place: its stage and which of its cells it is, by which its weights are known.
         of_before: what the value of the cell before the last is given to; None: it takes none.
         of_last: what that of the last is given to, likewise.
         cell: takes both results; where there is only one, for both of its inputs.
     """
 
     number: int
+    place: str
     of_before: Space | None
     of_last: Space | None
     cell: PairCell
@@ -170,7 +172,9 @@ class CellStack(Space):
                 layers.append(layer)
                 return out_shape
 
-            cell, shapes[each.number] = each.cell.pair_build(*each.inputs(shapes, build))
+            pair = each.inputs(shapes, build)
+            with within(each.place):
+                cell, shapes[each.number] = each.cell.pair_build(*pair)
             parts = iter(layers)
             of_before = None if each.of_before is None else next(parts)
             of_last = None if each.of_last is None else next(parts)
@@ -234,16 +238,21 @@ class CellStack(Space):
         reduction = normal if self._has_one_kind else _cell(self.reduction, "reduction")
         halving, filters, is_after_reduction = reduction.halving(), self.filters, False
         kinds = [False] * self.times + ([True] + [False] * self._num_later) * (self.stages - 1)
+        stage = in_stage = 0
         for number, is_reduction in enumerate(kinds):
-            filters *= 1 + is_reduction
+            if is_reduction:
+                filters, stage, in_stage = 2 * filters, stage + 1, 0
+            place = f"{stage}.{'reduction' if is_reduction else in_stage}"
+            in_stage += not is_reduction
             cell = halving if is_reduction else normal
             takes_before, takes_last = cell.takes()
-            path = f"{self.path}/{number}"
+            path = f"{self.path}/{place}"
             before = convolved(filters, f"{path}/before", halves=is_after_reduction)
             last = convolved(filters, f"{path}/last")
             share = (number + 1) / len(kinds) if self.path_dropout_by_depth else 1.0
             yield Stacked(
                 number,
+                place,
                 before if takes_before else None,
                 last if takes_last else None,
                 self._dropping(cell, share),

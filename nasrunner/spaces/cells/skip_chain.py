@@ -4,13 +4,13 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Pruning, Shape, Space, argument_names
+from nasrunner.core.space import Pruning, Shape, Space, within
 from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.basic import BatchNorm, Dead, Empty
 from nasrunner.spaces.branches import largest, pad_to
@@ -105,13 +105,6 @@ class SkipChain(Space):
             shown.append(f"{number}: {layer.text()}{added}{behind}")
         return f"skip_layers[added]({'; '.join(shown)})"
 
-    def sources(self) -> tuple[tuple[int, ...], ...]:
-        """What each layer takes and adds, and last what goes out; 0 is what comes in."""
-        each = (
-            tuple(sorted({number - 1, *sources})) for number, sources in enumerate(self.inputs, 1)
-        )
-        return (*each, (len(self.layers),))
-
     def _run(self, x: T, apply: Callable[[Space, T], T], add: Callable[[list[T]], T]) -> T:
         """Passes a value through all layers; see ``make``, ``trace`` and ``thread``."""
         values = {0: x}
@@ -120,7 +113,9 @@ class SkipChain(Space):
         ):
             made = apply(layer, values[number - 1])
             values[number] = apply(norm, add([made, *(values[source] for source in sources)]))
-            values |= {value: apply(pool, values[value]) for value, pool in pools.items()}
+            for value, pool in pools.items():
+                with within(str(value)):
+                    values[value] = apply(pool, values[value])
         return values[len(self.layers)]
 
     @functools.cached_property
@@ -135,9 +130,7 @@ class SkipChain(Space):
         for number, pool in enumerate(self.pools, start=1):
             later = {number}.union(*self.inputs[number:])
             taken = sorted(value for value in later if 0 < value <= number)
-            found.append(
-                {} if isinstance(pool, Empty) else {n: _placed(pool, f"/{n}") for n in taken}
-            )
+            found.append({} if isinstance(pool, Empty) else dict.fromkeys(taken, pool))
         return tuple(found)
 
 
@@ -190,15 +183,3 @@ class ChainNetwork(nn.Module):
             for value, pool in zip(pooled, pools, strict=True):
                 values[value] = pool(values[value])
         return values[len(self.layers)]
-
-
-def _placed(value: Any, suffix: str) -> Any:
-    """A frozen module whose parts stand at paths of their own, by which weights are known."""
-    if isinstance(value, tuple):
-        return tuple(_placed(each, suffix) for each in value)
-    if not isinstance(value, Space):
-        return value
-    arguments = {
-        name: _placed(getattr(value, name), suffix) for name in argument_names(type(value))
-    }
-    return dataclasses.replace(value, **arguments, path=value.path + suffix)

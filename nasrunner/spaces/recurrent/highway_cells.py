@@ -12,7 +12,7 @@ from nasrunner.core.annotations import AtLeast
 from nasrunner.core.decision import Address, Choose, Decision
 from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.questions import Asked, Question
-from nasrunner.core.space import Space
+from nasrunner.core.space import KeepsAll, Space
 from nasrunner.spaces.recurrent.cells import StepCell
 from nasrunner.spaces.recurrent.highway import Mean, Weights, Wiring
 from nasrunner.spaces.recurrent.highway_layer import HighwayLayer
@@ -98,6 +98,9 @@ class HighwayCells(StepCell):
             )
 
     def resolve(self, ask: Choose, at: Address) -> Space:
+        if isinstance(ask, KeepsAll):
+            return self._kept_open(ask, at)
+
         def node(number: int) -> tuple[int, HighwayActivation]:
             decisions = self._decisions_of(number, at)
             *source, activation = (each.options[ask(each)] for each in decisions)
@@ -133,6 +136,26 @@ class HighwayCells(StepCell):
             *(self.first, self.mean, self.weights, state_dropout),
         )
 
+    def _kept_open(self, ask: KeepsAll, at: Address) -> "AllHighwayCells":
+        """All of its cells, with a decision for each pair of nodes: an activation, or zeros."""
+        rows: list[tuple[str, ...]] = []
+        if self.first is None:
+            (activation,) = self._decisions_of(0, at)
+            rows.append((ask.keep(activation),))
+        for node in range(1, self._count):
+            *sources, activation = self._decisions_of(node, at)
+            options = (*self.activations, "zero")
+            edges = []
+            for source in range(node):
+                place = at.repetition(node) / "from" / source / "activation"
+                edges.append(ask.keep(Decision(place.path, place.kind, options, False)))
+            rows.append(tuple(edges))
+            for source_of in sources:
+                ask.selections[source_of.path] = tuple((edge,) for edge in edges)
+            said_by = sources[0].path if sources else ""
+            ask.followed[activation.path] = said_by, tuple(edges)
+        return AllHighwayCells(self, tuple(rows), path=at.path)
+
     @property
     def _count(self) -> int:
         """How many nodes there are, node 0 included."""
@@ -149,6 +172,31 @@ class HighwayCells(StepCell):
             yield Decision(place.path, place.kind, earlier, is_ordered=False)
         place = at.repetition(node) / "activation"
         yield Decision(place.path, place.kind, self.activations, is_ordered=False)
+
+
+@dataclass(frozen=True)
+class AllHighwayCells(StepCell):
+    """All cells of a kind at once: what ``enas_cell`` and ``darts_rnn`` are while kept open.
+
+    Args:
+        cells: the kind.
+        rows: of each node whose weights are learnt, the decisions of its earlier nodes.
+    """
+
+    cells: HighwayCells
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def mixes(self) -> tuple[str, ...]:
+        return tuple(path for row in self.rows for path in row)
+
+    def layer(self, in_units: int, units: int, state_dropout: float) -> HighwayMixture:
+        layer = self.cells.mixture(in_units, units, state_dropout)
+        layer.rows = self.rows
+        return layer
+
+    def text(self) -> str:
+        return f"all of {self.cells.name()}"
 
 
 @dataclass(frozen=True)

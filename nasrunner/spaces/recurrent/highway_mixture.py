@@ -4,6 +4,7 @@ Liu et al. 2019, arXiv:1806.09055, eq. 2 and section 3.2.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -20,6 +21,24 @@ _FUNCTIONS = {
     "sigmoid": torch.sigmoid,
     "relu": torch.relu,
 }
+
+
+class _Options(NamedTuple):
+    """The weights by which nodes take one value.
+
+    Attributes:
+        by_activation: of each activation, one for each of the nodes.
+        sums_L1: of all activations.
+    """
+
+    by_activation: Sequence[torch.Tensor]
+    sums_L1: torch.Tensor
+
+    @classmethod
+    def of(cls, weights: Sequence[torch.Tensor]) -> "_Options":
+        """Of (A,) for each of the nodes."""
+        weights_LA = torch.stack(list(weights))
+        return cls(weights_LA.unsqueeze(2).unbind(1), weights_LA.sum(1, keepdim=True))
 
 
 class HighwayMixture(StatefulLayer):
@@ -49,6 +68,7 @@ class HighwayMixture(StatefulLayer):
 
     Attributes:
         choices: the weights that the next calls use, see ``weigh``.
+        rows: what its weights are of: for each node the decisions of its earlier nodes.
     """
 
     def __init__(
@@ -71,6 +91,7 @@ class HighwayMixture(StatefulLayer):
         self.weights = weights
         self.normalizes = normalizes
         self.choices: Sequence[torch.Tensor] = ()
+        self.rows: Sequence[Sequence[str]] = ()
         self.from_input = nn.Linear(in_units, 2 * units, bias=False)
         self.from_state = nn.Linear(units, 2 * units, bias=False)
         pairs = ((i, j) for j in range(1, num_nodes) for i in range(j))
@@ -112,11 +133,13 @@ class HighwayMixture(StatefulLayer):
         (h_BH,) = self.begin(x_TBG, 1)
         mask_BH = keep_mask(h_BH, self.state_dropout) if self.training else None
         of_first, later = self._split()
+        by_node = [_Options.of([w_EA[i] for w_EA in later[i:]]) for i in range(self.num_nodes - 1)]
+        first = None if of_first is None else _Options.of(of_first.unbind(0))
         matrices = [self._matrix(node) for node in range(self.num_nodes - 1)]
         shares = self._shares(later)
         found = []
         for x_BG in x_TBG.unbind(0):
-            h_BH = self._step(x_BG, h_BH, mask_BH, of_first, later, matrices, shares)
+            h_BH = self._step(x_BG, h_BH, mask_BH, first, by_node, matrices, shares)
             found.append(h_BH)
         self.end(h_BH)
         return torch.stack(found, 1)
@@ -126,8 +149,8 @@ class HighwayMixture(StatefulLayer):
         x_BG: torch.Tensor,
         h_BH: torch.Tensor,
         mask_BH: torch.Tensor | None,
-        of_first: torch.Tensor | None,
-        later: Sequence[torch.Tensor],
+        first: "_Options | None",
+        by_node: "Sequence[_Options]",
         matrices: Sequence[torch.Tensor],
         shares: torch.Tensor | None,
     ) -> torch.Tensor:
@@ -137,41 +160,44 @@ class HighwayMixture(StatefulLayer):
             return value_BH if mask_BH is None else value_BH * mask_BH
 
         gate_BH, into_BH = (self.from_state(masked(h_BH)) + x_BG).chunk(2, 1)
-        if of_first is None:
+        if first is None:
             assert self.first is not None
-            found_BH = torch.lerp(h_BH, _FUNCTIONS[self.first](into_BH), gate_BH.sigmoid())
+            value_BH = torch.lerp(h_BH, _FUNCTIONS[self.first](into_BH), gate_BH.sigmoid())
         else:
-            found_BH = self._mixed(h_BH, gate_BH.sigmoid(), into_BH, of_first[0])
-        nodes: list[torch.Tensor] = []
-        sums: list[torch.Tensor | None] = [None] * self.num_nodes
-        for node in range(self.num_nodes):
-            value_BH = found_BH if node == 0 else sums[node]
-            assert value_BH is not None
-            nodes.append(value_BH := self._normalized(value_BH))
-            if node == self.num_nodes - 1:
-                break
+            value_BH = self._mixed(h_BH[:, None], gate_BH[:, None], into_BH[:, None], first)[:, 0]
+        nodes = [self._normalized(value_BH)]
+        sums_BLH: torch.Tensor | None = None  # of what later nodes have taken so far
+        for options, matrix in zip(by_node, matrices, strict=True):
             # All later nodes take it, with one product.
-            product_BL2H = nn.functional.linear(masked(value_BH), matrices[node])
-            gates, intos = product_BL2H.view(len(h_BH), -1, 2, self.units).unbind(2)
-            weights_LA = torch.stack([w_EA[node] for w_EA in later[node:]])
-            mixed = self._mixed(value_BH.unsqueeze(1), gates.sigmoid(), intos, weights_LA)
-            for target, term_BH in enumerate(mixed.unbind(1), node + 1):
-                before = sums[target]
-                sums[target] = term_BH if before is None else before + term_BH
+            source_BH = nodes[-1]
+            product_BL2H = nn.functional.linear(masked(source_BH), matrix)
+            gate_BLH, into_BLH = product_BL2H.view(len(h_BH), -1, 2, self.units).unbind(2)
+            mixed_BLH = self._mixed(source_BH[:, None], gate_BLH, into_BLH, options)
+            sums_BLH = mixed_BLH if sums_BLH is None else sums_BLH + mixed_BLH
+            # Two slices would have a derivative of zeros each.
+            next_B1H, sums_BLH = torch.split(sums_BLH, [1, sums_BLH.shape[1] - 1], 1)
+            nodes.append(self._normalized(next_B1H[:, 0]))
         if shares is None:
             return torch.stack(nodes[1:]).mean(0)
         return torch.einsum("n,nbh->bh", shares, torch.stack(nodes))
 
     def _mixed(
-        self, source: torch.Tensor, gate: torch.Tensor, into: torch.Tensor, weights: torch.Tensor
+        self,
+        source_B1H: torch.Tensor,
+        gate_BLH: torch.Tensor,
+        into_BLH: torch.Tensor,
+        options: "_Options",
     ) -> torch.Tensor:
         """Σ_a w_a (c f_a(s V) + (1 - c) s) = c Σ_a w_a f_a(s V) + (1 - c) s Σ_a w_a."""
-        terms = [
-            weights[..., place].unsqueeze(-1) * _FUNCTIONS[name](into)
-            for place, name in enumerate(self.activations)
-        ]
-        passed = weights.sum(-1).unsqueeze(-1) * source
-        return torch.lerp(passed, torch.stack(terms).sum(0), gate)
+        found_BLH: torch.Tensor | None = None
+        for weights_L1, name in zip(options.by_activation, self.activations, strict=True):
+            made_BLH = _FUNCTIONS[name](into_BLH)
+            if found_BLH is None:
+                found_BLH = weights_L1 * made_BLH
+            else:
+                found_BLH = torch.addcmul(found_BLH, weights_L1, made_BLH)
+        assert found_BLH is not None
+        return torch.lerp(options.sums_L1 * source_B1H, found_BLH, gate_BLH.sigmoid())
 
     def _normalized(self, value_BH: torch.Tensor) -> torch.Tensor:
         if not self.normalizes:

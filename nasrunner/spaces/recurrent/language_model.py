@@ -8,7 +8,7 @@ from torch import nn
 
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import SpaceError
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.space import Shape, Space, mixes_in
 from nasrunner.spaces.basic import Probability
 from nasrunner.spaces.recurrent.layers import Embedding, SequenceDropout
 
@@ -91,6 +91,11 @@ class LanguageModel(Space):
     def _largest_units(self, in_shape: Shape) -> int:
         """The largest size of vectors that ``parameters`` allows, found by bisection."""
         assert self.parameters is not None
+        if next(mixes_in(self.body), None) is not None:
+            raise SpaceError(
+                f"{self.path!r}: parameters={self.parameters} of language_model solves the size of "
+                "a child, and a network of all cells has more; legal: units, with parameters=null"
+            )
 
         def fits(units: int) -> bool:
             with torch.device("meta"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nasrunner.core import child_folder
+from nasrunner.core import ConfigError, child_folder
 from nasrunner.core.training_step import training_step
 from tests.children.blobs import IMAGES, train
 from tests.children.fit.test_training import curves
@@ -110,7 +110,12 @@ def test_a_stack_of_cells_learns_with_its_tower_and_with_paths_dropped(tmp_path,
     assert outcome.error is None
     assert outcome.reward > 0.8
     state = torch.load(child_folder(tmp_path, 0) / "best.ckpt", weights_only=True)["state_dict"]
-    first = torch.tensor([0.0])
-    towers = [value for name, value in state.items() if ".tower." in name and "weight" in name]
-    assert len(towers) == 1
-    assert towers[0].std() > first
+    (weight,) = (v for name, v in state.items() if ".tower." in name and name.endswith("weight"))
+    fresh = nn.Linear(*reversed(weight.shape)).weight
+    assert weight.abs().max() > 1.2 * fresh.abs().max(), "it has learnt"
+
+
+def test_paths_dropped_more_and_more_until_nobody_knows_when_are_refused(tmp_path):
+    space = {"concat": [{"path_dropout": {"p": 0.2}}, {"affine": {"units": 3}}]}
+    with pytest.raises(ConfigError, match="path_dropout rises over training, so its end must be"):
+        train(tmp_path, "trainer.max_epochs=-1", "trainer.stop_patience=1", space=space)

@@ -206,6 +206,18 @@ def test_last_weights_of_a_supernet_are_estimated_with(tmp_path):
     assert not ChildFolder.of(tmp_path, 0).best.exists()
 
 
+def test_the_weights_that_are_kept_are_those_of_its_end(tmp_path):
+    task = task_of(tmp_path, "optimizer.lr=0.3", "trainer.max_epochs=4")
+    outcome = train_one(task, SUPERNET)
+    curve = [line["val_accuracy"] for line in ChildFolder.of(tmp_path, 0).curves()]
+    assert max(curve) > curve[-1]
+    assert outcome.metrics["val_accuracy"] == curve[-1]
+    best, last = weights_in(tmp_path, "best.ckpt"), weights_in(tmp_path)
+    weights = [name for name in best if name.startswith("shared.weights.")]
+    assert weights
+    assert all(torch.equal(best[name], last[f"network.{name}"]) for name in weights)
+
+
 @pytest.mark.parametrize(("given", "expected"), [("0.25", 0.25), ("null", 1e-5)])
 def test_a_supernet_normalizes_with_the_epsilon_of_its_settings(tmp_path, given, expected):
     task = task_of(tmp_path, f"trainer.batch_norm_epsilon={given}")

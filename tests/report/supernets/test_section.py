@@ -109,6 +109,8 @@ def test_before_an_estimate_is_trained_training_alone_is_shown(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     folder = one_shot(tmp_path / "study")
-    (folder / "children" / "0000" / "derived.jsonl").write_text("{")
-    with pytest.raises(ConfigError, match=r"derived.jsonl is damaged .* leaves out what was"):
+    (folder / "children" / "0000" / "derived.jsonl").write_text("{\n")
+    with pytest.raises(
+        ConfigError, match=r"derived.jsonl is damaged in line 1: .* leaves out what was"
+    ):
         supernets_section(read_study(folder))

@@ -249,3 +249,19 @@ def test_a_stack_that_leads_nowhere_is_dead() -> None:
     assert living(stack(dead).freeze({})).text() == "zero"
     frozen = stack(BOTH, reduction=dead).freeze({})
     assert living(frozen) is frozen, "paths lead past the reduction cell"
+
+
+def test_a_cell_has_the_same_weights_whatever_of_the_others_is_not_built() -> None:
+    operation = {"conv2d": {"filters": "same", "kernel_size": 3}}
+    space = stack({"block_cell": {"blocks": 1, "operation": operation}})
+    paths = list(draw(space, 0))
+    shared = SharedWeights(space, IMAGE)
+    every, second = (dict(zip(paths, answers, strict=True)) for answers in ((0, 1), (0, 0)))
+    shared.network(every)
+    changes = shared.num_changes
+    shared.network(second)
+    # Of the second network cells 0, 2 and 4 are built. Their left convolutions are there already.
+    new = list(shared.weights)[changes:]
+    places = {key.partition("~")[2].partition(":conv2d")[0] for key in new}
+    assert all("/right/0/" in key for key in new)
+    assert places == {"0:0", "1:0", "2:0"}

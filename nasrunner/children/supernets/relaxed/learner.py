@@ -38,6 +38,9 @@ class WeighedOptions(Protocol):
     @property
     def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]: ...
 
+    @property
+    def followed(self) -> Mapping[str, tuple[str, tuple[str, ...]]]: ...
+
     def parameters_of_options(self) -> Sequence[nn.Parameter]: ...
 
     def probabilities(self) -> Mapping[str, np.ndarray]: ...
@@ -171,14 +174,24 @@ class GradientLearner:
             others = [k for k in range(len(probabilities[path])) if k not in zeros.get(path, ())]
             return float(probabilities[path][others].max(initial=0.0))
 
+        answers: Genotype = {}
+
         def choose(decision: Decision) -> int:
+            answers[decision.path] = index = answered(decision)
+            return index
+
+        def answered(decision: Decision) -> int:
             kept = self.supernet.selections.get(decision.path)
             if kept is not None:
                 sums = [sum(map(strength, paths)) for paths in kept]
                 return answer(decision, np.array(sums))
-            if decision.path not in probabilities:  # it has one option
+            path = decision.path
+            if path in self.supernet.followed:
+                said_by, paths = self.supernet.followed[path]
+                path = paths[answers.get(said_by, 0)]
+            if path not in probabilities:  # it has one option
                 return 0
-            return answer(decision, probabilities[decision.path][: len(decision.options)])
+            return answer(decision, probabilities[path][: len(decision.options)])
 
         return self.supernet.space.walk(choose)
 

@@ -102,7 +102,8 @@ def weighted_sum(weights: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor
     """Adds up tensors of one shape, each times its weight."""
     total = weights[0] * outputs[0]
     for weight, output in zip(weights[1:], outputs[1:], strict=True):
-        total = torch.addcmul(total, weight, output)
+        # Of the output's type, which autocast would else widen to the weight's.
+        total = torch.addcmul(total, weight.to(output.dtype), output)
     return total
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from nasrunner.children.settings.searched import check_not_searched
 from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, mixed
@@ -31,8 +32,8 @@ class MixtureSize:
 
     Attributes:
         decisions: in the order asked.
-        num_mixtures: how many sums of options there are; several decisions may select the options
-            of one.
+        num_mixtures: how many sums of options there are, a layer of recurrent cells being one;
+            several decisions may select the options of one.
         parameters: numbers in all weights, those of batch normalizations inside of options left
             out.
         refused: why there is no such network; None: there is.
@@ -62,9 +63,11 @@ def mixture_size(space: SearchSpace, in_shape: InShape, widths: Widths) -> Mixtu
     if not found.decisions:
         return MixtureSize(refused="it has one architecture")
     mixtures = [layer for layer in network.modules() if isinstance(layer, Mixture)]
+    layers: list[Any] = [layer for layer in network.modules() if hasattr(layer, "weigh")]
     places = Counter(path for each in mixtures for path in each.paths)
+    places.update(path for each in layers for row in each.rows for path in row)
     decisions = (
         MixedDecision(each.path, len(each.options), places[each.path]) for each in found.decisions
     )
     total = sum(each.numel() for each in weights.parameters())
-    return MixtureSize(tuple(decisions), len(mixtures), total)
+    return MixtureSize(tuple(decisions), len(mixtures) + len(layers), total)

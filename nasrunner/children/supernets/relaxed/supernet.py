@@ -80,6 +80,7 @@ class RelaxedSupernet(nn.Module):
         self._built: list[nn.Module] = []  # a list, for its weights are registered as shared ones
         self._remembering: list[Any] = []
         self._penalized: list[Any] = []
+        self._weighed: list[Any] = []
         self.learner = GradientLearner(self)
 
     @property
@@ -92,6 +93,11 @@ class RelaxedSupernet(nn.Module):
         """See ``Relaxed``."""
         return self._network.selections
 
+    @property
+    def followed(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """See ``Relaxed``."""
+        return self._network.followed
+
     def parameters_of_options(self) -> list[nn.Parameter]:
         """Returns the α of all decisions, in the order asked."""
         return [self.of(path) for path in self._paths]
@@ -100,7 +106,9 @@ class RelaxedSupernet(nn.Module):
         network = self.network()
         for layer in self._remembering:  # of batches before, whose weights were others
             layer.reset_state()
-        self._mix.weights = self._weights()
+        self._mix.weights = weights = self._weights()
+        for layer in self._weighed:
+            layer.weigh(rows_of(layer, weights))
         found: torch.Tensor = network(x)
         return found
 
@@ -112,6 +120,10 @@ class RelaxedSupernet(nn.Module):
             self._built.append(network.train(self.training))
             layers = network.modules()
             self._remembering = [each for each in layers if hasattr(each, "reset_state")]
+            layers = network.modules()
+            self._weighed = [each for each in layers if hasattr(each, "weigh")]
+            for layer in self._weighed:
+                layer.normalizes = True  # a sum over many nodes explodes without
             layers = network.modules()
             self._penalized = [each for each in layers if hasattr(each, "take_penalty")]
         return self._built[0]
@@ -146,6 +158,10 @@ class RelaxedSupernet(nn.Module):
             if isinstance(layer, Mixture) and len(layer.paths) == 1:
                 (path,) = layer.paths
                 found[path] = found.get(path, layer.zeros) & layer.zeros
+        for layer in self._weighed:
+            zero = len(layer.activations)
+            paths = (path for row in layer.rows for path in row if len(self.of(path)) > zero)
+            found |= dict.fromkeys(paths, frozenset([zero]))
         return found
 
     @property
@@ -201,7 +217,16 @@ class RelaxedSupernet(nn.Module):
         return self
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_built": [], "_remembering": [], "_penalized": []}
+        return {**self.__dict__, "_built": [], "_remembering": [], "_penalized": [], "_weighed": []}
+
+
+def rows_of(layer: Any, weights: Mapping[str, OptionWeights]) -> list[torch.Tensor]:
+    """Returns what a ``HighwayMixture`` is to weigh its options by, those of zeros left out."""
+    count = len(layer.activations)
+    return [
+        torch.stack([torch.stack(list(weights[path].values[:count])) for path in row])
+        for row in layer.rows
+    ]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
+from nasrunner.children.supernets.relaxed.supernet import rows_of
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import SpaceError
 from nasrunner.core.order import rollout
@@ -14,7 +15,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.children.supernets.test_shared_weights import conv, example, shape_of, trained_step
 from tests.searchers.worlds import SPACES, load_space
 
-MIXED = ("darts_cnn", "nasbench201", "nasbench_macro")
+MIXED = ("darts_cnn", "darts_rnn", "nasbench201", "nasbench_macro")
 """The shipped spaces whose options all have one shape."""
 
 NORMED = {"concat": [conv("same", {"oneof": [1, 3, 5]}), "batch_norm"]}
@@ -56,6 +57,19 @@ OWN = {
 }
 
 
+RECURRENT = {
+    name: {
+        "language_model": {
+            "vocabulary": 10,
+            "tied": True,
+            "units": 6,
+            "body": {"recurrent": {"cell": {cell: {"nodes": 4, "activations": ["tanh", "relu"]}}}},
+        }
+    }
+    for name, cell in (("darts_like", "darts_rnn"), ("enas_like", "enas_cell"))
+}
+
+
 def space_of(network):
     return parse_space({"concat": [network, "flatten", {"affine": {"units": 3}}]})
 
@@ -83,21 +97,34 @@ def set_to(mix, relaxed_space, genotype):
         )
         for each in relaxed_space.decisions
     }
+    for path, (said_by, edges) in relaxed_space.followed.items():
+        for source, edge in enumerate(edges):
+            is_taken = source == genotype.get(said_by, 0)
+            count = len(mix.weights[edge].values)
+            mix.weights[edge] = OptionWeights(
+                [torch.tensor(float(is_taken and k == genotype[path])) for k in range(count)]
+            )
 
 
 @pytest.mark.parametrize(
     "name",
-    [*OWN, *(pytest.param(name, marks=pytest.mark.slow) for name in MIXED)],
+    [*OWN, *RECURRENT, *(pytest.param(name, marks=pytest.mark.slow) for name in MIXED)],
 )
 @pytest.mark.parametrize("widths", ["slices", "copies"])
 def test_a_mixture_set_to_one_option_of_each_is_the_child(name, widths):
-    space = load_space(name) if name in MIXED else space_of(OWN[name])
-    shape = shape_of(name)
+    if name in RECURRENT:
+        space, shape = parse_space(RECURRENT[name]), (5,)
+    else:
+        space = load_space(name) if name in MIXED else space_of(OWN[name])
+        shape = shape_of(name)
     network, weights, mix, found_space = mixture_of(space, shape, widths=widths)
     rng, x = np.random.default_rng(0), example(shape)
     for _ in range(3 if name in MIXED else 6):
         genotype = rollout(space, rng)
         set_to(mix, found_space, genotype)
+        for layer in network.modules():
+            if hasattr(layer, "weigh"):
+                layer.weigh(rows_of(layer, mix.weights))
         child, _ = space.freeze(genotype).build(shape)
         assert child.load_state_dict(weights.values(genotype), strict=False).unexpected_keys == []
         weights.zero_grad()
@@ -172,8 +199,7 @@ REFUSED = {
     "nasrl_conv_small": "'0/skip_layers/2/from/1' cannot be kept open",
     "nasrl_conv_strides": "'0/skip_layers/2/from/1' cannot be kept open",
     "rnn_baselines": "cannot be kept open: the operation around it builds its parts",
-    "darts_rnn": "'language_model/recurrent/darts_rnn/1/activation' cannot be kept open",
-    "enas_cell": "'language_model/recurrent/enas_cell/0/activation' cannot be kept open",
+    "enas_cell": "parameters=24000000 of language_model solves the size of a child, and a network",
     "enas_macro": "'2/skip_layers/2/from/1' cannot be kept open: what it decides is no sum",
     "enas_micro": "block_cell/2/left/from' cannot be kept open: what it decides is no sum",
     "nasnet": "block_cell/2/left/from' cannot be kept open: what it decides is no sum",

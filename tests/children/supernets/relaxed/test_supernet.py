@@ -11,11 +11,13 @@ from torch import nn
 from nasrunner.children.networks import SpaceNetworks
 from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mixture
+from nasrunner.children.supernets.relaxed.supernet import AllOptions
 from nasrunner.children.supernets.supernet import supernet_of
 from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
+from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
 from tests.children.blobs import IMAGES, make_trainer
@@ -395,3 +397,57 @@ def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
     assert len(outcome.found) == 4
     space = trainer_of(space=BLOCKS).space
     assert all(space.freeze(each).build((3, 6, 6))[1] == (3,) for each in outcome.found)
+
+
+def language_model(cell):
+    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": ["tanh", "relu"]}}}}
+    sizes = {"vocabulary": 10, "tied": True, "units": 6}
+    return parse_space({"language_model": {**sizes, "body": body}})
+
+
+def recurrent(cell, searcher=darts):
+    space = language_model(cell)
+    relaxation = searcher(space=space, seed=0).policy()
+    network, shape = AllOptions(space, relaxation, "slices", 0, 6).make((5,))
+    assert shape == (5, 10)
+    return network
+
+
+def test_a_node_keeps_the_edge_of_the_strongest_activation():
+    network = recurrent("darts_rnn")
+    cell = "language_model/recurrent/darts_rnn"
+    strengths = {  # tanh, relu, and zeros, which count for nothing
+        "1/from/0": [0.0, 1, 9],
+        "2/from/0": [1.0, 0, 9],
+        "2/from/1": [1.0, 0, 0],
+        "3/from/0": [0.0, 0, 0],
+        "3/from/1": [0.0, 0, 1],
+        "3/from/2": [0.0, 3, 1],
+    }
+    assert len(network.parameters_of_options()) == len(strengths)
+    with torch.no_grad():
+        for edge, values in strengths.items():
+            network.of(f"{cell}/{edge}/activation").copy_(torch.tensor(values))
+    assert network.learner.likeliest() == {
+        f"{cell}/1/activation": 1,
+        f"{cell}/2/source": 1,
+        f"{cell}/2/activation": 0,
+        f"{cell}/3/source": 2,
+        f"{cell}/3/activation": 1,
+    }
+
+
+@pytest.mark.parametrize("cell", ["darts_rnn", "enas_cell"])
+@pytest.mark.parametrize("searcher", [darts, gdas])
+def test_all_recurrent_cells_at_once_learn_how_much_each_counts(cell, searcher):
+    network = recurrent(cell, searcher).train()
+    tokens = torch.randint(0, 10, (4, 5))
+    for alpha in network.parameters_of_options():
+        alpha.requires_grad_(True)
+    for _ in range(8):  # options are drawn by gdas
+        network(tokens).square().mean().backward()
+    assert all(alpha.grad.abs().sum() > 0 for alpha in network.parameters_of_options())
+    found = network.learner.found()
+    (derived,) = found
+    child, _ = language_model(cell).freeze(derived).build((5,))
+    assert child(tokens).shape == (4, 5, 10)
