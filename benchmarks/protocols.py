@@ -500,8 +500,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("cells of each further size K", "searcher.num_trained", 256),
         Row("surrogate's units", "searcher.surrogate.hidden_units", 100),
         Row("its ensemble", "searcher.surrogate.num_members", 5),
-        Row("expansions ranked", "searcher.max_expansions", 100_000, None,
-            "drawn of more"),
+        Row("expansions ranked", "searcher.max_expansions", 100_000),
     )),
     "monas": Protocol("Hsu et al. 2018, arXiv:1806.10332; its abstract and reward alone", (
         Row("cost", lambda config: list(config["objectives"])[1], "energy", None,
