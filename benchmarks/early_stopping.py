@@ -47,6 +47,7 @@ from nasrunner.core import (
     Train,
 )
 from nasrunner.core.ports import Check
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.executors.simulated import SimulatedExecutor
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
@@ -155,7 +156,7 @@ class PlayingTrainer:
     def num_at_once(self, kind: Kind) -> int:
         return 1
 
-    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
+    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
         return Played(self.curves_PE)
 
 

@@ -97,20 +97,60 @@ def most_layers(config: Config) -> int:
     return int(config["space"]["concat"][0]["string"]["max_length"])
 
 
+def stack(config: Config) -> Config:
+    """Reads the stack of cells."""
+    found: Config = config["space"]["concat"][0]["cell_stack"]
+    return found
+
+
+def operations(config: Config) -> int:
+    """Reads how many operations an edge of a cell has."""
+    return len(stack(config)["normal"]["block_cell"]["operation"]["or"])
+
+
+def cells(config: Config) -> int:
+    """Reads how many cells three stages and the reductions between them are."""
+    return 3 * int(stack(config)["times"]) + 2
+
+
+def most_blocks(config: Config) -> int:
+    """Reads how many blocks a cell has at most."""
+    return int(max(stack(config)["normal"]["block_cell"]["blocks"]["oneof"]))
+
+
 def built_in(value: Any) -> Callable[[Config], Any]:
     """What no setting says: the program has it so."""
     return lambda config: value
 
 
+def model(config: Config) -> Config:
+    """Reads the settings of the space's language model."""
+    found: Config = config["space"]["language_model"]
+    return found
+
+
 A_LAYER = "space.concat[0].skip_layers.layer.concat[0].conv2d"
+A_STACK = "space.concat[0].cell_stack"
 A_TOKEN = "space.concat[0].string.token.or[0]"
 SMALL = "children of seconds on a CPU"
 NOT_SAID = "ours: the paper does not say"
 
+ENAS_CELL = "space.language_model.body.recurrent.cell.enas_cell"
+DARTS_RNN = "space.language_model.body.recurrent.cell.darts_rnn"
+
+ENAS = (
+    "Pham et al. 2018, arXiv:1802.03268, as remembered; its code: melodyguan/enas at 00787a5, "
+    "scripts/ptb_final.sh"
+)
+DARTS = (
+    "Liu et al. 2019, arXiv:1806.09055, as remembered; its code: quark0/darts at 8876e79, "
+    "rnn/train.py"
+)
 DEEPARCHITECT = (
     "Negrinho & Gordon 2017, arXiv:1704.08792, section 7 and appendix A; code: "
     "github.com/negrinho/deep_architect_legacy, experiments.py, search_spaces.py and darch/"
 )
+ENAS = "Pham et al. 2018, arXiv:1802.03268, sections 2 and 3.2; code: github.com/melodyguan/enas"
 NASRL = "Zoph & Le 2017, arXiv:1611.01578, sections 3 and 4; no code was published"
 MLPNAS = (
     "the survey 'Neural Architecture Search: An Overview', sections 4, 5 and 7.1; its code, "
@@ -300,6 +340,132 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("parameters", "space.language_model.parameters", 16_000_000, None, SMALL),
         Row("characters", "data.train_tokens", "all", None, SMALL),
         Row("epochs", "trainer.max_epochs", None, None, SMALL),
+    )),
+    "enas_ptb": Protocol(ENAS, (
+        Row("nodes N", f"{ENAS_CELL}.nodes", 12),
+        Row("activations", f"{ENAS_CELL}.activations", ["tanh", "relu", "identity", "sigmoid"]),
+        Row("parameters", "space.language_model.parameters", 24_000_000),
+        Row("embeddings shared with the output", "space.language_model.tied", True),
+        Row("epochs", "trainer.max_epochs", 150),
+        Row("learning rate", "optimizer.lr", 20.0),
+        Row("its decay", "scheduler.gamma", 0.96),
+        Row("from epoch", lambda config: config["scheduler"]["milestones"][0], 15),
+        Row("clipping", "trainer.gradient_clip_val", 0.25),
+        Row("weight decay", "optimizer.weight_decay", 1e-7),
+        Row("batch", "data.batch_size", None, 64),
+        Row("steps of a batch", "data.in_shape", None, [35]),
+        Row("words kept", lambda config: round(1 - model(config)["embedding_dropout"], 9),
+            None, 0.79),
+        Row("kept of what enters the cell",
+            lambda config: 1 - model(config)["input_dropout"], None, 0.25),
+        Row("kept of states",
+            lambda config: 1 - model(config)["body"]["recurrent"]["state_dropout"], None, 0.75),
+        Row("kept of what leaves the cell",
+            lambda config: round(1 - model(config)["dropout"], 9), None, 0.24),
+        Row("slowness", "space.language_model.slowness", None, 1e-3),
+        Row("first weights", built_in("U(±1/√H)"), None, "U(±0.04)", "torch's: 0.036 of 787 units"),
+        Row("reward: c", "task.reward.scale", 80),
+        Row("reward: power of the perplexity", "task.reward.power", -1),
+        Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
+            "the controller, with shared weights", None, "random search: children from scratch"),
+        Row("children", "max_children", None, None, NOT_SAID),
+    )),
+    "enas_ptb_small": Protocol(ENAS, (
+        Row("nodes N", f"{ENAS_CELL}.nodes", 12),
+        Row("parameters", "space.language_model.parameters", 24_000_000, None, SMALL),
+        Row("words", "data.train_tokens", 929_589, None, SMALL),
+        Row("epochs", "trainer.max_epochs", 150, None, SMALL),
+        Row("learning rate", "optimizer.lr", 20.0, None, "Adam's, for two epochs"),
+        Row("reward: power of the perplexity", "task.reward.power", -1),
+    )),
+    "darts_ptb": Protocol(DARTS, (
+        Row("nodes beside the first", f"{DARTS_RNN}.nodes", 8),
+        Row("activations", f"{DARTS_RNN}.activations", ["tanh", "relu", "sigmoid", "identity"]),
+        Row("units", "space.language_model.units", 850),
+        Row("embeddings shared with the output", "space.language_model.tied", None, True),
+        Row("epochs", "trainer.max_epochs", "300 [mem]", None, "300, as remembered"),
+        Row("learning rate", "optimizer.lr", None, 20.0),
+        Row("clipping", "trainer.gradient_clip_val", None, 0.25),
+        Row("weight decay", "optimizer.weight_decay", None, 8e-7),
+        Row("batch", "data.batch_size", None, 64),
+        Row("steps of a batch", "data.in_shape", None, "drawn around 35", "[35]: always as many"),
+        Row("optimizer", lambda config: config["optimizer"]["_target_"].rpartition(".")[2],
+            None, "SGD, then averaged SGD", "SGD to the end"),
+        Row("kept of what enters the cell",
+            lambda config: round(1 - model(config)["input_dropout"], 9), None, 0.2),
+        Row("dropped states", lambda config: model(config)["body"]["recurrent"]["state_dropout"],
+            None, 0.25),
+        Row("dropped of what leaves the cell", "space.language_model.dropout", None, 0.75),
+        Row("slowness", "space.language_model.slowness", None, 1e-3),
+        Row("first weights", built_in("U(±1/√H)"), None, "U(±0.04)", "torch's: 0.034 of 850 units"),
+        Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
+            "gradient descent, on a mixture", None, "random search: children from scratch"),
+        Row("children", "max_children", None, None, NOT_SAID),
+    )),
+    "darts_cifar10": Protocol(
+        "Liu et al. 2019, arXiv:1806.09055, section 3.1; code: github.com/quark0/darts, "
+        "train_search.py in cnn", (
+        Row("nodes of a cell", f"{A_STACK}.normal.block_cell.blocks", 4, 4),
+        Row("operations", operations, 8, 8),
+        Row("filters", f"{A_STACK}.filters", 16, 16),
+        Row("cells", cells, 8, 8),
+        Row("share for validation", "data.validation_examples", 0.5, 0.5),
+        Row("batch", "data.batch_size", 64, 64),
+        Row("learning rate", "optimizer.lr", 0.025, 0.025),
+        Row("lowest rate", "scheduler.eta_min", None, 0.001),
+        Row("momentum", "optimizer.momentum", 0.9, 0.9),
+        Row("weight decay", "optimizer.weight_decay", 3e-4, 3e-4),
+        Row("clipping", "trainer.gradient_clip_val", None, 5.0),
+        Row("epochs", "trainer.max_epochs", 50, 50),
+        Row("cells of random search", "max_children", 24),
+    )),
+    "enas_cifar10_micro": Protocol(f"{ENAS}, scripts/cifar10_micro_search.sh", (
+        Row("nodes of a cell", f"{A_STACK}.normal.block_cell.blocks", 5, 5),
+        Row("operations", operations, 5, 5),
+        Row("filters", f"{A_STACK}.filters", None, 20),
+        Row("cells", cells, None, 8),
+        Row("paths dropped", f"{A_STACK}.path_dropout", None, 0.4),
+        Row("weight of the auxiliary loss", f"{A_STACK}.auxiliary_weight", None, 0.4,
+            "for the command that trains what was found"),
+        Row("validation images", "data.validation_examples", 5000, 5000),
+        Row("batch", "data.batch_size", None, 160),
+        Row("learning rate", "optimizer.lr", 0.05, 0.05),
+        Row("lowest rate", "scheduler.eta_min", None, 0.0005),
+        Row("epochs to the first restart", "scheduler.T_0", 10, 10),
+        Row("later cosines longer by", "scheduler.T_mult", 2, 2),
+        Row("Nesterov", "optimizer.nesterov", True, True),
+        Row("weight decay", "optimizer.weight_decay", 1e-4, 1e-4),
+        Row("epochs", "trainer.max_epochs", None, 150),
+        Row("networks drawn in the end", "max_children", 10, 10),
+    )),
+    "enas_cifar10_macro": Protocol(f"{ENAS}, scripts/cifar10_macro_search.sh", (
+        Row("layers", "space.concat[2].skip_layers.times", 12, 12),
+        Row("filters", "space.concat[0].conv2d.filters", None, 36),
+        Row("reductions after", "space.concat[2].skip_layers.pool_after", None, [4, 8]),
+        Row("validation images", "data.validation_examples", 5000, 5000),
+        Row("batch", "data.batch_size", None, 128),
+        Row("learning rate", "optimizer.lr", 0.05, 0.05),
+        Row("lowest rate", "scheduler.eta_min", None, 0.0005),
+        Row("epochs to the first restart", "scheduler.T_0", 10, 10),
+        Row("later cosines longer by", "scheduler.T_mult", 2, 2),
+        Row("Nesterov", "optimizer.nesterov", True, True),
+        Row("weight decay", "optimizer.weight_decay", 1e-4, 2.5e-4,
+            "the script's, which made the numbers"),
+        Row("epochs", "trainer.max_epochs", 310, 310),
+        Row("networks drawn in the end", "max_children", 10, 10),
+    )),
+    "pnas_cifar10": Protocol(
+        "Liu et al. 2018, arXiv:1712.00559, sections 3 and 5; of the search there is no code", (
+        Row("most blocks of a cell", most_blocks, 5),
+        Row("operations", operations, 8),
+        Row("filters F", f"{A_STACK}.filters", 24),
+        Row("cells of a stage N", f"{A_STACK}.times", 2),
+        Row("validation images", "data.validation_examples", 5000),
+        Row("learning rate", "optimizer.lr", 0.01),
+        Row("momentum", "optimizer.momentum", None, None, NOT_SAID),
+        Row("batch", "data.batch_size", None, None, NOT_SAID),
+        Row("epochs", "trainer.max_epochs", 20),
+        Row("cells trained", "max_children", 1160),
     )),
     "monas": Protocol("Hsu et al. 2018, arXiv:1806.10332; its abstract and reward alone", (
         Row("cost", lambda config: list(config["objectives"])[1], "energy", None,

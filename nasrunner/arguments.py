@@ -82,6 +82,24 @@ def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:
     return tuple(part for each in overrides for part in _checked(each, own_dir))
 
 
+def checked_without_job(
+    overrides: Sequence[str], own_dir: Path | None, program: str
+) -> tuple[str, ...]:
+    """Overrides as of ``checked``, for a command that is no job of Hydra's.
+
+    Raises:
+        ConfigError: likewise; or one is of Hydra's own settings, which nothing there would obey.
+    """
+    for each in overrides:
+        key = each.partition("=")[0].lstrip("+~")
+        if key.startswith(("hydra.", "hydra/")) and key != "hydra.searchpath":
+            raise ConfigError(
+                f"{each}: {program} is no job of Hydra's, whose settings would be ignored; legal "
+                "of these is hydra.searchpath"
+            )
+    return checked(overrides, own_dir)
+
+
 def options_of(group: str, own_dir: Path | None) -> list[str]:
     """The options of a group, shipped and the user's own."""
     folders = [folder / group for folder in (config_dir(), own_dir) if folder is not None]

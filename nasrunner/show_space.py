@@ -18,7 +18,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.tree import Tree
 
-from nasrunner.arguments import checked
+from nasrunner.arguments import checked_without_job
 from nasrunner.command_line import one_sentence, version
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import build_space, in_shape_of
@@ -43,6 +43,9 @@ from nasrunner.explanation import explain
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
 _SAMPLES, _CHECKED = 5, 200
+_MOST_DECISIONS = 40
+"""So many decisions of a mixture are listed."""
+
 _PATIENCE_S = 20.0
 """So long random architectures are built where nobody said how many: some have 3,000 layers."""
 
@@ -155,8 +158,9 @@ def composed(
 ) -> dict[str, Any]:
     """Groups of the configuration these overrides give, resolved."""
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
+    given = checked_without_job(overrides, own_dir, "nasrunner-space")
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*checked(overrides, own_dir), *search_path])
+        config = compose("config", overrides=[*given, *search_path])
     skeleton.check_keys(config)
     skeleton.check_data(config)
     plain = resolved(config, groups)
@@ -331,6 +335,28 @@ def print_supernet(console: Console, space: SearchSpace, in_shape: InShape, widt
         console.print(f"{cover.impossible:,} of them are impossible")
     if found.refused is not None:
         console.print(f"[red]refused:[/] {_shown(found.refused)}")
+        return
+    _print_mixture(console, space, in_shape, widths)
+
+
+def _print_mixture(console: Console, space: SearchSpace, in_shape: InShape, widths: Any) -> None:
+    """Prints which decisions would be mixtures in a network that runs all options at once."""
+    from nasrunner.children.supernets.relaxed.report import mixture_size  # imports torch
+
+    found = mixture_size(space, in_shape, widths)
+    if found.refused is not None:
+        console.print(f"\nNo mixture, as of searcher=darts or gdas: {_shown(found.refused)}")
+        return
+    console.print(
+        f"\nOne mixture, as of searcher=darts or gdas: {found.num_mixtures:,} sums of the options "
+        f"of {len(found.decisions):,} decisions, {found.parameters:,} parameters"
+    )
+    table = Table("decision", "options", "places")
+    for each in found.decisions[:_MOST_DECISIONS]:
+        table.add_row(_shown(each.path), str(each.num_options), f"{each.num_places:,}")
+    console.print(table)
+    if len(found.decisions) > _MOST_DECISIONS:
+        console.print(f"  and {len(found.decisions) - _MOST_DECISIONS:,} more")
 
 
 def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:

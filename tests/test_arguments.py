@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from nasrunner.arguments import read_arguments
+from nasrunner.arguments import checked_without_job, read_arguments
 from nasrunner.compose.config import config_dir, quoted
 from nasrunner.core.errors import ConfigError
 
@@ -125,3 +125,14 @@ def test_the_shipped_sweeps_are_found_where_there_is_no_such_folder(
 def test_any_text_can_be_quoted_for_hydra(name: str) -> None:
     override = OverridesParser.create().parse_override(f"key={quoted(name)}")
     assert override.value() == name.replace("${", "\\${")  # which OmegaConf reads as the text
+
+
+@pytest.mark.parametrize("typed", ["hydra.run.dir=x", "+hydra.job.name=x", "hydra/launcher=here"])
+def test_settings_of_hydras_jobs_are_refused_where_there_is_no_job(typed: str) -> None:
+    with pytest.raises(ConfigError, match=r"nasrunner-x is no job .* legal .* is hydra.searchpath"):
+        checked_without_job([typed], None, "nasrunner-x")
+
+
+def test_where_hydra_searches_is_heard_where_there_is_no_job() -> None:
+    given = ("hydra.searchpath=[file://x]", "seed=1")
+    assert checked_without_job(given, None, "nasrunner-x") == given

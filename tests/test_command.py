@@ -19,6 +19,7 @@ from nasrunner.core import ConfigError, Summary
 from nasrunner.recorded import resumable
 from nasrunner.search import anchor, main
 from nasrunner.study_folder import StudyFolder
+from tests.compose.test_shipped import DATA
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -776,3 +777,20 @@ def test_children_are_compared_by_objectives_beside_a_baseline_and_when_resumed(
     told = " ".join(capsys.readouterr().out.split())
     assert "no child is within objectives.parameters.limit=1: the best has " in told
     assert "Front: 0 children that no other dominates; hypervolume 0 from val_accuracy=" in told
+
+
+@pytest.mark.parametrize("experiment", ["enas_ptb", "darts_ptb", "enas_ptb_small"])
+@pytest.mark.slow
+def test_an_experiment_of_recurrent_cells_trains_a_few_steps(
+    experiment: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (DATA / "ptb").is_dir():
+        pytest.skip(f"no Penn Treebank in {DATA}")
+    monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
+    short = [f"trainer.{key}=2" for key in ("limit_train_batches", "limit_val_batches")]
+    own = ["executor=serial", "tracker=none", "max_children=1", "trainer.max_epochs=1"]
+    command(f"experiment={experiment}", *own, *short, f"hydra.run.dir={tmp_path / 'study'}")
+    (line,) = (tmp_path / "study").rglob("curves.jsonl")
+    curve = [json.loads(each) for each in line.read_text().splitlines()]
+    assert [each["step"] for each in curve] == [2]
+    assert 1 < curve[0]["val_perplexity"] < 20_000

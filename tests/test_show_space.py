@@ -78,6 +78,7 @@ def test_a_size_is_exact_as_long_as_its_digits_can_be_read() -> None:
             marks=pytest.mark.slow,
         ),
         (["+spce=mlp"], "there is no key 'spce', and nothing refers to it"),
+        (["space=mlp", "hydra.run.dir=x"], "hydra.run.dir=x: nasrunner-space is no job of Hydra's"),
         (["--checked", "0"], "argument --checked: must be >= 1, got 0"),
         (["--samples=-1"], "argument --samples: must be >= 0, got -1"),
         (["--seed=-1"], "argument --seed: must be >= 0, got -1"),
@@ -181,6 +182,36 @@ def test_a_supernet_is_shown_with_copies_where_it_would_have_them(
     main()
     # 64 * 4 + 4 and 64 * 2 + 2; 4 * 10 and 2 * 10, with one bias for both
     assert "One supernet: 460 parameters" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "{or: [relu, {affine: {units: 64}}, zero]}",
+            "One mixture, as of searcher=darts or gdas: 1 sums of the options of 1 decisions, "
+            "4,810 parameters",  # 64 * 64 + 64, and 64 * 10 + 10
+        ),
+        (
+            "{or: [relu, {affine: {units: 5}}]}",
+            "No mixture, as of searcher=darts or gdas: '1/or' cannot be kept open: a mixture adds "
+            "up what its options make, and that has the shapes (64,), (5,); legal: options of one",
+        ),
+    ],
+)
+def test_a_supernet_is_shown_with_the_mixture_that_it_has_or_why_it_has_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str, message: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    space = f"space={{concat: [flatten, {option}, {{affine: {{units: 10}}}}]}}"
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", space, "one_shot=true"])
+    main()
+    told = capsys.readouterr().out
+    assert message in told
+    row = [line.split("│")[1:4] for line in told.splitlines() if line.startswith("│ 1/or")]
+    assert [[cell.strip() for cell in each] for each in row] == (
+        [["1/or", "3", "1"]] if message.startswith("One") else []
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from nasrunner.arguments import checked
+from nasrunner.arguments import checked_without_job
 from nasrunner.calibrate.agreement import PartScores, agreement
 from nasrunner.calibrate.arguments import (
     FEWEST,
@@ -130,7 +130,7 @@ def _trained(arguments: CalibrateArguments, studies: Studies) -> tuple[Path, Che
     own_dir = arguments.own_dir
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
     given = [
-        *checked(arguments.overrides, own_dir),
+        *checked_without_job(arguments.overrides, own_dir, _PROGRAM),
         *search_path,
         "searcher=random",
         "duplicates=resample",

@@ -34,6 +34,7 @@ from nasrunner.core import (
 from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.shapes import as_in_shape
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
@@ -266,7 +267,13 @@ class LightningTrainer:
             tuple(self._fidelities),
         )
 
-    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> "LightningTask":
+    def task(
+        self, folder: Path, seed: int, policy: Policy | Relaxation | None = None
+    ) -> "LightningTask":
+        if isinstance(policy, Relaxation):
+            from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
+
+            check_relaxes(self.space, self.in_shape, policy, self.config)
         return LightningTask(
             self.space,
             self.config,

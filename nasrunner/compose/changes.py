@@ -55,7 +55,6 @@ def override_config(
         ConfigError: a key does not exist.
         HydraException: an override or an option of a group cannot be read.
     """
-    raw: Any = OmegaConf.to_container(config)
     for override in sorted(overrides, key=lambda each: _order(each, groups)):
         key = override.key_or_group
         value = override.value()
@@ -65,6 +64,7 @@ def override_config(
         elif override.type is OverrideType.CHANGE:
             _check_exists(config, key)
         OmegaConf.update(config, key, value, merge=False, force_add=True)
+    raw: Any = OmegaConf.to_container(config)
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     space = {"space": raw["space"]} if "space" in raw else {}  # it refers to children's values

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nasrunner.core.decision import Genotype
+from nasrunner.core.ledger.agreement import PredictedLevel
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ledger.steps import Step, about_steps
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
+from nasrunner.core.relaxation import Relaxation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -194,13 +196,14 @@ class ChildTrainer(Protocol):
     def num_at_once(self, kind: Kind) -> int:
         """Returns how many proposals of a kind to pass to one call of the task, >= 1."""
 
-    def task(self, folder: Path, seed: int, policy: Policy | None = None) -> Train:
+    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
         """Returns what an executor runs. Children keep their files in ``child_folder``.
 
         Args:
             folder: the study's.
             seed: the study's.
-            policy: the searcher's, for trainers of supernets; None if it has none.
+            policy: the searcher's, for trainers of supernets, see ``Searcher.policy``; None if it
+                has none.
         """
 
 
@@ -340,6 +343,7 @@ class Summary:
         steps: how alike rewards rank children that were gone on with, before and after.
         num_predicted: children whose rewards were predicted before they were measured.
         rank_correlation: Spearman's ρ of the two; None where it is not defined.
+        predicted_levels: the same of each level of a progressive search.
         began_with: what was known before the first child, in words; None: nothing.
         front: of a study with objectives: ``size``, how many children are on the front of the
             undominated, its ``hypervolume``, None where there are more than three objectives, and
@@ -359,6 +363,7 @@ class Summary:
     steps: Sequence[Step] = ()
     num_predicted: int = 0
     rank_correlation: float | None = None
+    predicted_levels: Sequence[PredictedLevel] = ()
     began_with: str | None = None
     front: Mapping[str, Any] | None = None
     unmet: Sequence[str] = ()
@@ -378,7 +383,7 @@ class Summary:
     @property
     def about_predictions(self) -> str:
         """How alike predictions and rewards rank children, in words; empty without predictions."""
-        return about_predictions(self.num_predicted, self.rank_correlation)
+        return about_predictions(self.num_predicted, self.rank_correlation, self.predicted_levels)
 
     @property
     def about_ends(self) -> str:
@@ -389,12 +394,20 @@ class Summary:
         return "; ".join([*parts, *filter(None, [about_steps(self.steps)])])
 
 
-def about_predictions(num_predicted: int, rank_correlation: float | None) -> str:
+def about_predictions(
+    num_predicted: int, rank_correlation: float | None, levels: Sequence[PredictedLevel] = ()
+) -> str:
     """How alike predictions and rewards rank children, in words; empty without predictions."""
     if not num_predicted:
         return ""
-    found = "cannot be told" if rank_correlation is None else f"{rank_correlation:.2f}"
-    return f"Spearman's ρ of predictions and rewards {found} ({num_predicted:,} children)"
+    found = _told(rank_correlation)
+    told = f"Spearman's ρ of predictions and rewards {found} ({num_predicted:,} children)"
+    each = [f"level {of.level} {_told(of.rank_correlation)} ({of.num_children:,})" for of in levels]
+    return f"{told}; one level ahead: {', '.join(each)}" if each else told
+
+
+def _told(correlation: float | None) -> str:
+    return "cannot be told" if correlation is None else f"{correlation:.2f}"
 
 
 class Tracker(Protocol):

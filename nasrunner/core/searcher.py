@@ -14,6 +14,7 @@ from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Space
 
 
@@ -211,8 +212,10 @@ class Searcher(ABC):
         """Returns the children that its next proposals may be mutations of."""
         return ()
 
-    def policy(self) -> "Policy | None":
-        """Returns the policy that a supernet's trainer draws from; None if it needs none."""
+    def policy(self) -> "Policy | Relaxation | None":
+        """Returns what a supernet is trained with: the policy that its architectures are drawn by,
+        or how all of its options are weighed; None if it needs none.
+        """
         return None
 
     @property

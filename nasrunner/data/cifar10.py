@@ -3,6 +3,7 @@
 import functools
 import io
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -10,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 
-from nasrunner.core.annotations import AtLeast
+from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.data.files import DataFile
 from nasrunner.data.loader import Augment
 from nasrunner.data.tensors import Arrays, TensorDataModule
@@ -93,11 +94,15 @@ class Cifar10(TensorDataModule):
             ``test_batch``.
         pad: rows and columns of zeros, the mean after normalization, put on each side of a
             training image before it is cropped at random to its size and, every second time,
-            mirrored (He et al. 2016, arXiv:1512.03385, section 4.2: 4). None: no augmentation.
+            mirrored (He et al. 2016, arXiv:1512.03385, section 4.2: 4). None: it is not.
+        cutout: side in pixels of a square of each training image that is set to zero, the mean
+            after normalization. Its centre is drawn among all pixels, so that it may reach over the
+            edge (DeVries & Taylor 2017, arXiv:1708.04552: 16 for CIFAR-10). None: none is.
     """
 
     root: str
     pad: Annotated[int, AtLeast(0)] | None
+    cutout: Count | None = None
 
     def files(self) -> list[CifarFile]:
         folder = Path(self.root) / "cifar-10-batches-py"
@@ -113,7 +118,43 @@ class Cifar10(TensorDataModule):
         return images, labels
 
     def augmentation(self) -> Augment | None:
-        return None if self.pad is None else functools.partial(pad_crop_flip, pad=self.pad)
+        changes: list[Augment] = []
+        if self.pad is not None:
+            changes.append(functools.partial(pad_crop_flip, pad=self.pad))
+        if self.cutout is not None:
+            changes.append(functools.partial(cut_out, side=self.cutout))
+        if len(changes) < 2:
+            return changes[0] if changes else None
+        return functools.partial(_one_after_another, changes)
+
+
+def _one_after_another(changes: Sequence[Augment], x_BCHW: torch.Tensor) -> torch.Tensor:
+    for change in changes:
+        x_BCHW = change(x_BCHW)
+    return x_BCHW
+
+
+def cut_out(x_BCHW: torch.Tensor, side: int) -> torch.Tensor:
+    """Sets a square of each image to zero, at a place of its own that may reach over the edge.
+
+    Random numbers come from torch's global generator of the device ``x_BCHW`` is on.
+
+    Args:
+        x_BCHW: images.
+        side: of the square, in pixels.
+    """
+    B, _, H, W = x_BCHW.shape
+    device = x_BCHW.device
+
+    def is_cut(size: int) -> torch.Tensor:
+        """Which rows, or columns, are cut of each image: (B, size)."""
+        first_B1 = torch.randint(0, size, (B, 1), device=device) - side // 2
+        places_N = torch.arange(size, device=device)
+        cut: torch.Tensor = (places_N >= first_B1) & (places_N < first_B1 + side)
+        return cut
+
+    is_cut_BHW = is_cut(H)[:, :, None] & is_cut(W)[:, None, :]
+    return x_BCHW.masked_fill(is_cut_BHW[:, None], 0.0)
 
 
 def pad_crop_flip(x_BCHW: torch.Tensor, pad: int) -> torch.Tensor:

@@ -243,7 +243,25 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
         trusted |= {"trained with": config}
     if trust or is_own(study.folder):  # else what is not built of it was not looked at
         trusted |= {"study": study.config}
-    return Trained(folder, study, proposal, config, trusted)
+    return Trained(folder, _as_rebuilt(study, folder.parent, trust), proposal, config, trusted)
+
+
+def _as_rebuilt(study: RecordedStudy, folder: Path, trust: bool) -> RecordedStudy:
+    """A study with the space that the networks in a folder were rebuilt in, if they were.
+
+    Raises:
+        ConfigError: what says so is damaged, or could run code of a stranger's.
+    """
+    path = folder / "retrain.yaml"
+    changed = retrain_settings(path).get("space") if path.is_file() else None
+    if changed is None:
+        return study
+    if not trust:
+        try:
+            check_targets({"space": changed}, ("space",), study.config)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    return replace(study, config={**study.config, "space": changed})
 
 
 def _read_config(folder: ChildFolder) -> dict[str, Any]:

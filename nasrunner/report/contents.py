@@ -11,9 +11,9 @@ from nasrunner.report.comparison.against_baseline import beside_section
 from nasrunner.report.comparison.baselines import Baselines
 from nasrunner.report.comparison.groups import Group, place_of, study_and_baseline
 from nasrunner.report.comparison.sections import compare_sections, progress_section
+from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.study.evaluations import counted
-from nasrunner.report.study.sections import study_sections
 from nasrunner.tracker_addresses import addresses_of
 
 _MOST_NAMED = 5  # searches in a title

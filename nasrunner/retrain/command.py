@@ -43,7 +43,9 @@ nasrunner-retrain: trains the best children of a study to convergence, tests eac
 Changes of the study's configuration, everything else stays what it was in the search:
 
   trainer.* optimizer.* scheduler.* executor.* tracker.*   as for nasrunner, also scheduler=cosine
-  data.batch_size data.eval_batch_size data.drop_last data.pad data.root
+  data.batch_size data.eval_batch_size data.drop_last data.pad data.cutout data.root
+  space.*   what was fixed in the search, such as how many cells are stacked and their filters; a
+            decision may become a fixed value, and all that stays is answered as it was
 
 With a grid, every point of it is trained on the training examples and rewarded on the validation
 examples, as in the search; then each architecture's networks are trained with the settings that
@@ -62,6 +64,7 @@ Examples:
   nasrunner-retrain from=outputs/STUDY/TIME scheduler=cosine optimizer.lr=0.01 folder=outputs/cosine
   nasrunner-retrain from=outputs/STUDY/TIME top=1 seeds=1 trainer.max_epochs=50 grid=nasrl
   nasrunner-retrain from=outputs/STUDY/TIME 'grid={optimizer.lr: [0.05, 0.1]}'
+  nasrunner-retrain from=outputs/STUDY/TIME top=1 space.concat.0.cell_stack.times=6
   nasrunner-retrain from=outputs/multirun/TIME trainer.max_epochs=50
   nasrunner-retrain from=runs:/0123456789abcdef0123456789abcdef top=1
 

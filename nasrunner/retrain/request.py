@@ -16,11 +16,12 @@ from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.rescoring.request import KEYS as REWARD_KEYS
 from nasrunner.rescoring.request import Rescoring, is_of_reward, read_rescoring
+from nasrunner.retrain.training.rebuilt import is_of_space
 from nasrunner.retrain.training.recipe import On, Start
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
 """The groups that may change; everything else is what the study searched with."""
-DATA_KEYS = ("batch_size", "eval_batch_size", "drop_last", "pad", "root")
+DATA_KEYS = ("batch_size", "eval_batch_size", "drop_last", "pad", "cutout", "root")
 """What may change of the data: neither the examples nor their split."""
 
 
@@ -58,6 +59,11 @@ class RetrainRequest:
     start: Start = "scratch"
     rescoring: Rescoring | None = None
 
+    @property
+    def changes_space(self) -> bool:
+        """Whether networks are built with other values than were searched."""
+        return any(is_of_space(each.lstrip("+~")) for each in self.overrides)
+
 
 def parse(arguments: Sequence[str]) -> RetrainRequest:
     """The request that a command line of ``key=value`` makes.
@@ -85,6 +91,11 @@ def parse(arguments: Sequence[str]) -> RetrainRequest:
             "start=child goes on with the weights of the epoch that the search's reward is of, and "
             "another reward may be of another: legal with reward=, objectives= or scalarization= "
             "is start=scratch"
+        )
+    if request.start == "child" and request.changes_space:
+        raise ConfigError(
+            "start=child goes on with the weights of the networks that were searched, and a "
+            "changed space has others: legal with space.… is start=scratch"
         )
     return request
 
@@ -137,6 +148,7 @@ def changed(
     """
     tree = OmegaConf.create(dict(config))
     parsed, paths = parse_overrides(overrides)
+    parsed = [each for each in parsed if not is_of_space(each.key_or_group)]  # see ``rebuilt``
     for override in parsed:
         _check_key(override, space)
     keys = [each.key_or_group for each in parsed]
@@ -164,7 +176,7 @@ def check_may_change(key: str, space: SearchSpace) -> None:
     top, _, rest = key.partition(".")
     if top not in GROUPS and not (top == "data" and rest in DATA_KEYS):
         own = [*(name for name in _OWN if name != "from"), *REWARD_KEYS]
-        legal = suggest(key, [*own, *GROUPS, *(f"data.{name}" for name in DATA_KEYS)])
+        legal = suggest(key, [*own, *GROUPS, *(f"data.{name}" for name in DATA_KEYS), "space.…"])
         raise ConfigError(f"{key} cannot change when a network is retrained, {legal}")
     for searched, _ in space.hyperparameters:
         if f"{key}.".startswith(f"{searched}.") or f"{searched}.".startswith(f"{key}."):

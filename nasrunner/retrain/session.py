@@ -20,6 +20,7 @@ from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
 from nasrunner.retrain.networks import MLP_CLASSIFIER, RetrainJob
 from nasrunner.retrain.request import RetrainRequest, changed
+from nasrunner.retrain.training.rebuilt import SPACE, carried
 from nasrunner.retrain.training.recipe import REPETITION
 from nasrunner.retrain.training.tasks import MlpClassifierTask, RetrainRehearsal, RetrainTask
 
@@ -66,7 +67,7 @@ class Session:
     @cached_property
     def children(self) -> list[RecordedChild]:
         """The children whose architectures are trained, best first."""
-        found = self.study.best(len(self.study.children))
+        found = list(self._rebuilt())
         if not found:
             raise ConfigError(f"{self.study.folder} has no child with a reward to retrain")
         if self.request.top > len(found):
@@ -75,6 +76,18 @@ class Session:
                 f"with a reward in {self.study.folder}"
             )
         return found[: self.request.top]
+
+    def _rebuilt(self) -> Iterator[RecordedChild]:
+        """The children with a reward as architectures of the study's space, each once."""
+        taken = set()
+        for child in self.study.best(len(self.study.children)):
+            if self.request.changes_space:
+                genotype = carried(child.proposal.genotype, self.study.space)
+                proposal = replace(child.proposal, genotype=genotype, identity=None)
+                child = replace(child, proposal=proposal)
+            if child.proposal.hash not in taken:
+                taken.add(child.proposal.hash)
+                yield child
 
     @cached_property
     def trainer(self) -> LightningTrainer:
@@ -194,6 +207,8 @@ class Session:
         own["seed"] = self.study.seed
         if self.study.rescored is not None:
             own["best_by"] = self.study.reward_text
+        if self.request.changes_space:
+            own[SPACE] = plain(self.study.config[SPACE])
         return {**own, **groups, **({"grid": grid} if grid else {})}
 
     def _check_start(self) -> None:

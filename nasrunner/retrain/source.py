@@ -13,6 +13,7 @@ from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.rescoring.scoring import rescored
 from nasrunner.retrain.request import GROUPS, RetrainRequest
+from nasrunner.retrain.training.rebuilt import rebuilt
 from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
 FETCHED = OUTPUTS / "retrained"
@@ -61,7 +62,7 @@ def sweep_of(
 
 
 def study_of(request: RetrainRequest) -> RecordedStudy:
-    """The study in a folder, or at an address of a tracker.
+    """The study in a folder, or at an address of a tracker, with the space as it is rebuilt.
 
     The folder of the latter is looked for in ``outputs``; a study that is not there is fetched
     from the tracker, into a folder of its own.
@@ -71,13 +72,14 @@ def study_of(request: RetrainRequest) -> RecordedStudy:
 
     Raises:
         NasRunnerError: there is no study, its ledger is empty or damaged, it may be a stranger's
-            and could run code, or the tracker is away.
+            and could run code, the tracker is away, or the space cannot be changed so.
     """
     exchanged = exchanged_groups(parse_overrides(request.overrides)[0])
     builds = [group for group in (*CHILD_GROUPS, "space", *GROUPS) if group not in exchanged]
     rescoring = request.rescoring
     rescore = None if rescoring is None else functools.partial(rescored, rescoring=rescoring)
-    return read_study(_folder_of(request), builds=builds, trust=request.trust, rescore=rescore)
+    study = read_study(_folder_of(request), builds=builds, trust=request.trust, rescore=rescore)
+    return rebuilt(study, request.overrides)
 
 
 def _folder_of(request: RetrainRequest) -> Path:

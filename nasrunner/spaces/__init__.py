@@ -16,6 +16,12 @@ from nasrunner.spaces.basic import (
 )
 from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cell import Cell, Graph
+from nasrunner.spaces.cells.block_cell import BlockCell
+from nasrunner.spaces.cells.block_graph import BlockGraph
+from nasrunner.spaces.cells.cell_stack import CellStack
+from nasrunner.spaces.cells.factorized import FactorizedReduction
+from nasrunner.spaces.cells.path_dropout import PathDropout
+from nasrunner.spaces.cells.skip_chain import SkipChain
 from nasrunner.spaces.composite import Concat, MaybeSwap, Optional, Or, Repeat, RepeatTied
 from nasrunner.spaces.images import (
     AveragePool,
@@ -30,6 +36,7 @@ from nasrunner.spaces.mobile import InvertedResidual
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrent.baselines import GruCell, LstmCell, RnnCell
 from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
+from nasrunner.spaces.recurrent.highway_cells import DartsRnn, EnasCell, HighwayCell
 from nasrunner.spaces.recurrent.language_model import LanguageModel
 from nasrunner.spaces.recurrent.layers import Embedding, Recurrent
 from nasrunner.spaces.share import Share, Shared

@@ -19,6 +19,7 @@ from nasrunner.core.space import (
     Space,
     decisions_of_value,
     enter,
+    opened,
     questions_of,
     questions_opened,
     resolve_module,
@@ -47,9 +48,12 @@ class Cell(Space):
     edge: Space
 
     def resolve(self, ask: Choose, at: Address) -> Space:
+        def graph(nodes: int) -> Space:
+            edges = (resolve_module(self.edge, ask, place) for place in self._places(at, nodes))
+            return Graph(tuple(edges), path=at.path)
+
         nodes = resolve_value(self.nodes, ask, at / "nodes")
-        edges = (resolve_module(self.edge, ask, place) for place in self._places(at, nodes))
-        return Graph(tuple(edges), path=at.path)
+        return opened(nodes, graph, ask)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(nodes: int) -> Iterator[Question]:

@@ -19,10 +19,12 @@ from nasrunner.core.errors import SpaceError
 from nasrunner.core.questions import Asked, Question
 from nasrunner.core.shapes import InShape, Shape
 from nasrunner.core.space import (
+    Kept,
     Pruning,
     Space,
     decisions_of_value,
     enter,
+    opened,
     questions_of,
     questions_opened,
     resolve_module,
@@ -108,9 +110,12 @@ class Or(Space):
             raise SpaceError("or needs at least one module, got []")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        index = ask(self._decision(at))
-        module = self.modules[index]
-        return resolve_module(module, ask, self._branch(at, index, module))
+        def option(index: int) -> Space:
+            module = self.modules[index]
+            return resolve_module(module, ask, self._branch(at, index, module))
+
+        answer = ask(self._decision(at))
+        return answer.module(option) if isinstance(answer, Kept) else option(answer)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(index: int) -> Iterator[Question]:
@@ -151,9 +156,13 @@ class Optional(Space):
     module: Space
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if ask(self._decision(at)):
-            return resolve_module(self.module, ask, enter(self.module, at))
-        return Empty(path=at.path)
+        def option(is_there: int) -> Space:
+            if is_there:
+                return resolve_module(self.module, ask, enter(self.module, at))
+            return Empty(path=at.path)
+
+        answer = ask(self._decision(at))
+        return answer.module(option) if isinstance(answer, Kept) else option(answer)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(index: int) -> Iterator[Question]:
@@ -187,12 +196,16 @@ class MaybeSwap(Space):
     modules: tuple[Space, Space]
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        is_swapped = ask(self._decision(at))
+        answer = ask(self._decision(at))
         first, second = (
             resolve_module(module, ask, enter(module, at / position))
             for position, module in enumerate(self.modules)
         )
-        return Concat((second, first) if is_swapped else (first, second), path=at.path)
+
+        def option(is_swapped: int) -> Space:
+            return Concat((second, first) if is_swapped else (first, second), path=at.path)
+
+        return answer.module(option) if isinstance(answer, Kept) else option(answer)
 
     def questions(self, at: Address) -> Iterator[Question]:
         yield Asked(self._decision(at))
@@ -241,10 +254,13 @@ class Repeat(_Repetition):
     """Its submodule ``times`` times in series, each repetition with decisions of its own."""
 
     def resolve(self, ask: Choose, at: Address) -> Space:
+        def bodies(times: int) -> Space:
+            repetitions = (enter(self.body, at.repetition(position)) for position in range(times))
+            each = tuple(resolve_module(self.body, ask, one) for one in repetitions)
+            return Concat(each, path=at.path)
+
         times = resolve_value(self.times, ask, at / "times")
-        repetitions = (enter(self.body, at.repetition(position)) for position in range(times))
-        bodies = tuple(resolve_module(self.body, ask, one) for one in repetitions)
-        return Concat(bodies, path=at.path)
+        return opened(times, bodies, ask)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(times: int) -> Iterator[Question]:
@@ -271,11 +287,14 @@ class RepeatTied(_Repetition):
     """
 
     def resolve(self, ask: Choose, at: Address) -> Space:
+        def bodies(times: int) -> Space:
+            if times == 0:
+                return Empty(path=at.path)
+            body = resolve_module(self.body, ask, enter(self.body, at))
+            return Concat((body,) * times, path=at.path)
+
         times = resolve_value(self.times, ask, at / "times")
-        if times == 0:
-            return Empty(path=at.path)
-        body = resolve_module(self.body, ask, enter(self.body, at))
-        return Concat((body,) * times, path=at.path)
+        return opened(times, bodies, ask)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(times: int) -> Iterator[Question]:

@@ -18,6 +18,7 @@ from nasrunner.core.space import (
     Shape,
     Space,
     decisions_of_value,
+    opened,
     questions_of_value,
     resolve_value,
     size_of_value,
@@ -123,7 +124,11 @@ class External(Space):
         arguments = tuple(
             (name, resolve_value(value, ask, place / name)) for name, value in self.arguments
         )
-        return External(self.module, arguments, path=place.path)
+
+        def made(each: tuple[tuple[str, Any], ...]) -> Space:
+            return External(self.module, each, path=place.path)
+
+        return opened(arguments, made, ask)
 
     def questions(self, at: Address) -> Iterator[Question]:
         place = self._place_of_class(at)

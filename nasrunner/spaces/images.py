@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import nn
 
 from nasrunner.core.annotations import Count
@@ -229,7 +230,7 @@ class AveragePool(_Pool):
 
     Args:
         count_padding: padding counts as zeros; else the mean is over the image's part of the
-            window, for which the padding must be the same on all sides.
+            window.
     """
 
     count_padding: bool = True
@@ -238,13 +239,36 @@ class AveragePool(_Pool):
 
     def layer(self, kernel: tuple[int, int], stride: tuple[int, int], window: Window) -> nn.Module:
         if not self.count_padding and window.before != window.after:
-            raise ValueError(
-                f"count_padding=False needs equal padding on all sides, but this window needs "
-                f"{window.before} before and {window.after} after"
-            )
+            (top, left), (bottom, right) = window.before, window.after
+            return AverageOfImage(kernel, stride, (left, right, top, bottom))
         return nn.AvgPool2d(
             kernel, stride, padding=window.symmetric, count_include_pad=self.count_padding
         )
+
+
+class AverageOfImage(nn.Module):
+    """Mean of the image's part of each window, where the sides are padded differently.
+
+    Args:
+        kernel: rows and columns of a window.
+        stride: between windows.
+        pads: columns and rows of padding that what comes in has: left, right, top, bottom.
+    """
+
+    def __init__(
+        self, kernel: tuple[int, int], stride: tuple[int, int], pads: tuple[int, int, int, int]
+    ) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.stride = stride
+        self.pads = pads
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        left, right, top, bottom = self.pads
+        height, width = x_BCHW.shape[2] - top - bottom, x_BCHW.shape[3] - left - right
+        image_11HW = nn.functional.pad(x_BCHW.new_ones(1, 1, height, width), self.pads)
+        shares = nn.functional.avg_pool2d(image_11HW, self.kernel, self.stride)
+        return nn.functional.avg_pool2d(x_BCHW, self.kernel, self.stride) / shares
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Named(Space):
 
     def resolve(self, ask: Choose, at: Address) -> Space:
         resolved = super().resolve(ask, at)
-        assert isinstance(resolved, Named)
+        if not isinstance(resolved, Named):  # all that its label can be
+            return resolved
         return resolved if self.size() == 1 else resolved.module
 
     def questions(self, at: Address) -> Iterator[Question]:

@@ -4,6 +4,7 @@ import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
@@ -25,12 +26,14 @@ from nasrunner.core.space import (
     Space,
     decisions_of_value,
     enter,
+    opened,
     questions_of,
     questions_opened,
     resolve_module,
     resolve_value,
 )
 from nasrunner.spaces.basic import Empty
+from nasrunner.spaces.cells.skip_chain import SkipChain
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.skip_graph import SkipGraph
 
@@ -47,24 +50,36 @@ class SkipLayers(Space):
     zeros at the end of each other dimension. A layer that takes none takes the image, and the
     outputs that no layer takes are stacked in the same way for what comes after.
 
+    ``skips: added``: each layer takes the one before it instead, the values that it chooses are
+    added to its own, and the last layer's goes out: the macro search space of Pham et al. 2018,
+    arXiv:1802.03268, section 2.3; see ``skip_chain``.
+
     Args:
         times: how many layers, >= 1.
         layer: each of them.
         pool: what stands behind some layers as a part of them, such as ``max_pool``; each time
             with decisions of its own, asked with the layer's.
         pool_after: the numbers of these layers, in increasing order.
+        skips: how skip connections join; see above. Where they are added, each pool is given all
+            values that are still taken, with weights of its own for each.
 
     Raises:
         SpaceError: ``pool_after`` does not increase or names a layer
             that there never is, or one of ``pool`` and ``pool_after`` is without the other.
+
+    Differs from ENAS' code: there a layer may add the stem's value and not that of the layer before
+    it, which are as many choices.
     """
 
     times: Count
     layer: Space
     pool: Space = _NO_POOL
     pool_after: tuple[int, ...] = ()
+    skips: Literal["stacked", "added"] = "stacked"
 
     def __post_init__(self) -> None:
+        if is_open(self.skips):
+            raise SpaceError("skips of skip_layers must be stacked or added, not a decision")
         if is_open(self.pool_after):
             raise SpaceError("pool_after of skip_layers must be numbers, not decisions")
         highest = max(options_of(self.times))
@@ -78,13 +93,26 @@ class SkipLayers(Space):
             raise SpaceError("skip_layers needs pool and pool_after together, or neither of them")
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        times = resolve_value(self.times, ask, at / "times")
-        layers, inputs = [], []
-        for number in range(1, times + 1):
-            layers.append(self._resolved_layer(ask, at, number))
-            answers = map(ask, _selecting(at, number))
-            inputs.append(tuple(one for one, is_taken in enumerate(answers, start=1) if is_taken))
-        return SkipGraph(tuple(layers), tuple(inputs), path=at.path)
+        def graph(times: int) -> Space:
+            layers, pools, inputs = [], [], []
+            for number in range(1, times + 1):
+                layer = resolve_module(self.layer, ask, self._place_of_layer(at, number))
+                pool: Space = _NO_POOL
+                if number in self.pool_after:
+                    pool = resolve_module(self.pool, ask, self._place_of_pool(at, number))
+                layers.append(layer)
+                pools.append(pool)
+                answers = enumerate(map(ask, _selecting(at, number)), start=1)
+                inputs.append(tuple(one for one, is_taken in answers if is_taken))
+            if self.skips == "added":
+                return SkipChain(tuple(layers), tuple(inputs), tuple(pools), path=at.path)
+            pooled = (
+                layer if pool is _NO_POOL else Concat((layer, pool))
+                for layer, pool in zip(layers, pools, strict=True)
+            )
+            return SkipGraph(tuple(pooled), tuple(inputs), path=at.path)
+
+        return opened(resolve_value(self.times, ask, at / "times"), graph, ask)
 
     def questions(self, at: Address) -> Iterator[Question]:
         def opens(times: int) -> Iterator[Question]:
@@ -115,13 +143,6 @@ class SkipLayers(Space):
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError("its layers and their inputs have to be chosen: freeze it first")
-
-    def _resolved_layer(self, ask: Choose, at: Address, number: int) -> Space:
-        layer = resolve_module(self.layer, ask, self._place_of_layer(at, number))
-        if number not in self.pool_after:
-            return layer
-        pool = resolve_module(self.pool, ask, self._place_of_pool(at, number))
-        return Concat((layer, pool))
 
     def _size_of(self, times: int) -> int:
         num_pools = sum(number <= times for number in self.pool_after)

@@ -64,6 +64,7 @@ def summary_of(
         steps=steps_of(state.outcomes),
         num_predicted=len(history.predictions.pairs),
         rank_correlation=history.predictions.correlation,
+        predicted_levels=history.predictions.levels,
         front=None if goals is None else _front(history, goals),
         unmet=[] if goals is None else unmet_limits(goals, history.compared()),
     )

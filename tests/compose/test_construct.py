@@ -51,6 +51,15 @@ WRONG: dict[str, list[tuple[str, object, str]]] = {
         ("surrogate.batch_size", 2.5, "int >= 1"),
         ("surrogate.learning_rate", 0, "float > 0"),
     ],
+    "searcher/pnas": [
+        ("depth", 3, "str or null"),
+        ("first_level", 0, "int >= 1"),
+        ("num_trained", 0, "int >= 1"),
+        ("num_kept", 0, "int >= 1 or null"),
+        ("max_expansions", 0, "int >= 1"),
+        ("ended_share", 0, "float in (0, 1]"),
+        ("surrogate.share", "values", "one of kinds, labels"),
+    ],
     "searcher/tpe": [
         ("max_history", 5.5, "int >= 4 or null"),
         ("max_history", 3, "int >= 4 or null"),

@@ -30,6 +30,9 @@ FEWEST = {
 }
 """Epochs that searchers need which count them."""
 
+GROWING = ("mlpnas",)
+"""Experiments whose spaces have a depth."""
+
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
 DATA = (ROOT / os.environ.get("NASRUNNER_DATA", "../shared/data")).resolve()
 
@@ -98,6 +101,9 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
 
     if searcher in FEWEST and (config["trainer"].get("max_epochs") or 0) < FEWEST[searcher]:
         with pytest.raises(ConfigError, match=r"searcher(: |\.)max_epochs must be"):
+            build()
+    elif searcher == "pnas" and experiment not in GROWING:
+        with pytest.raises(ConfigError, match=r"searcher: space must have (a depth|no schedule)"):
             build()
     elif searcher == "pbt" and not getattr(space, "hyperparameters", ()):
         with pytest.raises(ConfigError, match=r"searcher: space.hyperparameters must have"):

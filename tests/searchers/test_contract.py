@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.order import rollout
 from tests.searchers.worlds import (
-    GOLDEN_SPACES,
+    GOLDEN_PAIRS,
+    OF_DEPTH,
     OF_HYPERPARAMETERS,
     SEARCHERS,
     SPACES,
+    SPACES_WITH_DEPTH,
     WIDE_SPACES,
     WRAPPERS,
     Loop,
@@ -26,11 +28,10 @@ from tests.searchers.worlds import (
     reward_of,
 )
 
-every_searcher = pytest.mark.parametrize("name", SEARCHERS)
 # deepconv_hyperparameters has all that the first two have, and more, nasrl_cell_small all that
-# nasrl_cell has; cnn_baselines is one decision, and its nine networks are fewer than the proposals
-# below.
-IMPLIED = ("deepconv", "deepconv_digits", "nasrl_cell", "cnn_baselines")
+# nasrl_cell has, enas_cell all that darts_rnn has; cnn_baselines is one decision, and its nine
+# networks are fewer than the proposals below.
+IMPLIED = ("deepconv", "deepconv_digits", "nasrl_cell", "darts_rnn", "cnn_baselines")
 QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIED)]
 # The other wide spaces differ from nasrl_conv in numbers only.
 # What wraps a searcher leaves the space to that.
@@ -41,6 +42,7 @@ PAIRS = [
     for space in (WRAPPED_SPACES if name in WRAPPERS else [*QUICK_SPACES, "nasrl_conv"])
 ]
 PAIRS += [(name, "deepconv_hyperparameters") for name in OF_HYPERPARAMETERS]
+PAIRS += [(name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH]
 every_pair = pytest.mark.parametrize(
     ("name", "space"),
     [
@@ -124,10 +126,16 @@ def test_outcomes_may_arrive_in_any_order_and_fail(
     load_space(space).freeze(last.genotype)
 
 
-@pytest.mark.parametrize("name", sorted({*SEARCHERS} - {"exhaustive"}))  # it knows of all
 @pytest.mark.parametrize(
-    "space",
-    ["figure1", pytest.param("nasrl_conv_small", marks=pytest.mark.slow)],  # skips by attention
+    ("name", "space"),
+    [
+        *(
+            pytest.param(name, space, marks=marks)
+            for name in sorted({*SEARCHERS} - {"exhaustive"})  # it knows of all
+            for space, marks in (("figure1", ()), ("nasrl_conv_small", pytest.mark.slow))
+        ),  # skips by attention
+        *((name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH),
+    ],
 )
 def test_proposals_of_another_are_taken_and_replayed(name: str, space: str) -> None:
     """As a study draws unseen architectures, and as other processors would propose."""
@@ -145,8 +153,7 @@ def test_proposals_of_another_are_taken_and_replayed(name: str, space: str) -> N
     assert replayed.suggest(12) == searcher.suggest(12)
 
 
-@every_searcher
-@pytest.mark.parametrize("space", GOLDEN_SPACES)
+@pytest.mark.parametrize(("name", "space"), GOLDEN_PAIRS)
 def test_first_twenty_proposals_are_the_recorded_ones(name: str, space: str) -> None:
     path = golden_path(name, space)
     assert path.exists(), "write it with `python -m tests.searchers.worlds` and review it"

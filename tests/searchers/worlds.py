@@ -26,32 +26,47 @@ from nasrunner.core import (
     SearchSpace,
     genotype_hash,
 )
+from nasrunner.core.order import rollout
 from nasrunner.core.ports import LearningPolicy
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.spaces.language.parsing import parse_space
 
 CONF = Path(__file__).parents[2] / "conf"
 OF_HYPERPARAMETERS = ("pbt",)
 """Searchers of spaces that search hyperparameters, and of no others."""
 
+OF_DEPTH = ("pnas",)
+"""Searchers of spaces that have a depth, and of no others."""
+
 SEARCHERS = sorted(
-    path.stem for path in (CONF / "searcher").glob("*.yaml") if path.stem not in OF_HYPERPARAMETERS
+    path.stem
+    for path in (CONF / "searcher").glob("*.yaml")
+    if path.stem not in (*OF_HYPERPARAMETERS, *OF_DEPTH)
 )
 SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
 
 WIDE_SPACES = (
+    *("darts_cnn", "enas_macro", "enas_micro", "nasnet", "pnas"),
     "nasrl_conv",
     "nasrl_conv_pooling",
     "nasrl_conv_schedule",
     "nasrl_conv_strides",
 )
-"""Hundreds of decisions: a surrogate needs seconds for each proposal, so their tests are slow."""
+"""Dozens of decisions or more: a surrogate takes seconds for a proposal; their tests are slow."""
 
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SPACES = ("figure1", "mlp")
+SPACES_WITH_DEPTH = ("mlp", "mlp_string", "small_cnn")
+GOLDEN_PAIRS = [
+    *((name, space) for name in SEARCHERS for space in GOLDEN_SPACES),
+    *((name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH),
+]
 
 OF_ACCURACY = {"reward": {"metric": "val_accuracy", "mode": "max"}}
 
 HURRY: dict[str, dict[str, Any]] = {
+    "darts": {"num_sampled": 40},
+    "gdas": {"num_sampled": 40},
     "enas": {"num_estimates": 30, "controller_steps": 2, "controller_batch": 3},
     "evolution": {"population_size": 5, "tournament_size": 2},
     "reinforce": {"children_per_replica": 3, "learning_rate": 0.05},
@@ -82,6 +97,12 @@ HURRY: dict[str, dict[str, Any]] = {
         "searcher": {"population_size": 5, "tournament_size": 2},
     },
     "pbt": {"max_epochs": 100, "population_size": 6},
+    "pnas": {
+        "first_level": 6,
+        "num_trained": 3,
+        "max_expansions": 100,
+        "surrogate": {"hidden_units": 8, "num_members": 2, "num_steps": 20},
+    },
     "asha": {"max_epochs": 9, "num_brackets": 2},
     "asha_stopping": {"max_epochs": 9, **OF_ACCURACY},
     "extrapolation": {"max_epochs": 9, **OF_ACCURACY},
@@ -113,15 +134,18 @@ WRAPPERS = (
 OF_OBJECTIVES = ("motpe", "nsga2")
 """Searchers that compare by objectives as shipped, which no wrapper that ranks by rewards takes."""
 
-INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES)]
+INNER = [name for name in SEARCHERS if name not in (*WRAPPERS, *OF_OBJECTIVES, "darts", "gdas")]
 """Searchers that any wrapper takes."""
 
 
 STOPPING = ("asha_stopping", "extrapolation", "median_stopping")
 """Of these: who stops children by their curves, and leaves all else to the inner searcher."""
 
-ONE_SHOT = ("enas", "random_sharing", "spos")
-"""Of these: who begin with a supernet, and have its networks estimated."""
+GRADIENTS = ("darts", "gdas")
+"""Searchers that begin with a supernet, and have what it has found trained."""
+
+ONE_SHOT = ("enas", "random_sharing", "spos", *GRADIENTS)
+"""Searchers that begin with a supernet."""
 
 IN_PARTS = ("asha", "hyperband", "successive_halving", *STOPPING)
 """Searchers whose children are not all trained through."""
@@ -171,10 +195,13 @@ def measured(searcher: Searcher, proposal: Proposal, reward: float) -> Outcome:
     """What a child comes to that is trained as far as it was asked, and what a supernet finds."""
     status = "completed" if proposal.until is None else "paused"
     policy = searcher.policy() if proposal.kind == "supernet" else None
-    if not isinstance(policy, LearningPolicy):
-        return Outcome(proposal, status, reward)  # type: ignore[arg-type]
-    drawn = policy.draw(policy.lessons.num_found, np.random.default_rng(searcher.seed))
-    return Outcome(proposal, "completed", found=drawn)
+    rng = np.random.default_rng(searcher.seed)
+    if isinstance(policy, LearningPolicy):
+        return Outcome(proposal, "completed", found=policy.draw(policy.lessons.num_found, rng))
+    if isinstance(policy, Relaxation):
+        found = [rollout(searcher.space, rng) for _ in range(1 + policy.num_sampled)]
+        return Outcome(proposal, "completed", found=found)
+    return Outcome(proposal, status, reward)  # type: ignore[arg-type]
 
 
 def run(
@@ -270,10 +297,9 @@ def golden_genotypes(name: str, space: str) -> list[list[int]]:
 
 def write_golden() -> None:
     GOLDEN.mkdir(exist_ok=True)
-    for name in SEARCHERS:
-        for space in GOLDEN_SPACES:
-            lines = ",\n".join(map(json.dumps, golden_genotypes(name, space)))
-            golden_path(name, space).write_text(f"[\n{lines}\n]\n")
+    for name, space in GOLDEN_PAIRS:
+        lines = ",\n".join(map(json.dumps, golden_genotypes(name, space)))
+        golden_path(name, space).write_text(f"[\n{lines}\n]\n")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,51 @@ BASIC: st.SearchStrategy[Config] = st.one_of(
         lambda size: {"average_pool": {"kernel_size": size, "stride": 1, "padding": "same"}}
     ),
     one_of(st.sampled_from([0.1, 0.5])).map(lambda p: {"dropout": {"p": p}}),
+    one_of(st.sampled_from([0.1, 0.5])).map(lambda p: {"path_dropout": {"p": p}}),
+    one_of(st.integers(2, 4)).map(lambda filters: {"factorized_reduction": {"filters": filters}}),
 )
+
+OPERATION: st.SearchStrategy[Config] = st.lists(
+    st.sampled_from(
+        [
+            "empty",
+            {"max_pool": {"kernel_size": 3, "stride": 1, "padding": "same"}},
+            {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 1}}]},
+            "zero",
+        ]
+    ),
+    min_size=1,
+    max_size=3,
+).map(lambda given: {"or": ["empty", *given]})
+"""What can stand on the edges of a cell that is stacked."""
+
+
+def block_cells(operations: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
+    return st.fixed_dictionaries(
+        {"blocks": st.integers(1, 2) | st.just({"oneof": [2, 1]}), "operation": operations},
+        optional={
+            "inputs": st.sampled_from(["any", "distinct"]),
+            "combine": st.sampled_from(["add", "concat", {"oneof": ["add", "concat"]}]),
+            "output": st.sampled_from(["all", "loose_ends", {"oneof": ["all", "loose_ends"]}]),
+        },
+    ).map(lambda arguments: {"block_cell": arguments})
+
+
+CELL_STACK: st.SearchStrategy[Config] = st.fixed_dictionaries(
+    {
+        "normal": block_cells(OPERATION),
+        "filters": one_of(st.integers(2, 4)),
+        "times": st.integers(1, 2) | st.just({"oneof": [1, 2]}),
+        "stages": st.integers(1, 2) | st.just({"oneof": [2, 1]}),
+    },
+    optional={
+        "reduction": block_cells(OPERATION),
+        "stem": st.integers(0, 1),
+        "reduction_counts": st.booleans(),
+        "path_dropout": one_of(st.sampled_from([0.0, 0.2])),
+        "path_dropout_by_depth": st.booleans(),
+    },
+).map(lambda arguments: {"cell_stack": arguments})
 
 
 def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
@@ -59,6 +103,14 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
             st.integers(1, 3) | st.sampled_from([{"oneof": [3, 2]}, schedule]),
             modules,
         ),
+        st.builds(
+            lambda times, layer: {
+                "skip_layers": {"times": times, "layer": layer, "skips": "added"}
+            },
+            st.integers(1, 3) | st.sampled_from([{"oneof": [3, 2]}, schedule]),
+            modules,
+        ),
+        block_cells(modules),
         st.tuples(modules, modules).map(lambda given: {"maybe_swap": list(given)}),
         st.builds(lambda t, b: {"repeat": {"times": t, "body": b}}, times, modules),
         st.builds(
@@ -79,4 +131,4 @@ def _composite(modules: st.SearchStrategy[Config]) -> st.SearchStrategy[Config]:
     )
 
 
-modules: st.SearchStrategy[Config] = st.recursive(BASIC, _composite, max_leaves=6)
+modules: st.SearchStrategy[Config] = st.recursive(BASIC | CELL_STACK, _composite, max_leaves=6)

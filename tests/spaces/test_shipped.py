@@ -16,7 +16,7 @@ from tests.spaces.enumeration import draw, enumerate_genotypes
 FOLDER = Path(__file__).parents[2] / "conf" / "space"
 PATHS = sorted(FOLDER.glob("*.yaml"))
 IN_SHAPE = (3, 32, 32)
-OF_TOKENS = ("nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+OF_TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
 """Spaces of networks that take a sequence of tokens, and have an output for each of them."""
 
 

@@ -17,7 +17,7 @@ from nasrunner.core.machine import child_packs
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.export.trained import find, read_weights
 from nasrunner.recorded import read_study
-from nasrunner.report.study.sections import study_sections
+from nasrunner.report.one_study import study_sections
 from nasrunner.rescoring.measured import read_curve
 from nasrunner.study.packing import Packing
 from tests.children.studies import make_study

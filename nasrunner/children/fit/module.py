@@ -18,6 +18,7 @@ from nasrunner.children.fit.memory_format import laid_out
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.progress.attempts import Line
 from nasrunner.children.settings.length import Length
+from nasrunner.children.settings.momentum import with_momentum
 from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.supernets.learning import learner_of
@@ -25,6 +26,7 @@ from nasrunner.children.tasks.mean_loss import MeanLoss
 from nasrunner.children.tasks.reward import diverged_loss
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core.shapes import each_input
+from nasrunner.core.training_step import TrainingStep, stepping
 
 # B = batch, K = number of outputs
 
@@ -51,7 +53,7 @@ class ChildModule(pl.LightningModule):
         task: its loss and metrics.
         make_optimizer: called with the parameters once they are on their device.
         schedule: makes the scheduler of the optimizer.
-        length: how long training is; called once Lightning trains, where the scheduler asks.
+        length: how long training is; called once Lightning trains.
         measured: called with the metrics of a validation while its weights are in the network.
         record: called with each line of the curves, once it is complete.
         is_channels_last: whether the network and its images are in that memory format.
@@ -83,6 +85,7 @@ class ChildModule(pl.LightningModule):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # is legal
         self.network = network
         self.is_channels_last = is_channels_last
+        self._penalized: list[Any] = [m for m in network.modules() if hasattr(m, "take_penalty")]
         self.task = task
         self.metrics = nn.ModuleDict(task.metrics)
         self.automatic_optimization = not is_fast
@@ -103,13 +106,13 @@ class ChildModule(pl.LightningModule):
         self._added: Line = {}
         self._learning_rate = math.nan
         self._timer: Timer | None = None
+        self._num_epochs: int | None = None
 
     def configure_optimizers(self) -> Any:
         learner = learner_of(self.network)
         others = set() if learner is None else {id(each) for each in learner.parameters()}
-        optimizer = self._make_optimizer(
-            p for p in self.network.parameters() if p.requires_grad and id(p) not in others
-        )
+        trained = (p for p in self.network.parameters() if p.requires_grad and id(p) not in others)
+        optimizer = with_momentum(self._make_optimizer(trained))
         scheduler = self._schedule.make(optimizer, self._length)
         if not self.automatic_optimization:
             return [optimizer], [scheduler]
@@ -121,18 +124,26 @@ class ChildModule(pl.LightningModule):
 
     def forward(self, x: Inputs) -> torch.Tensor:
         predicted_BK: torch.Tensor = self.network(laid_out(x) if self.is_channels_last else x)
-        # Losses and metrics of half-precision outputs are computed in full precision.
-        return predicted_BK.float() if predicted_BK.dtype in _HALF else predicted_BK
+        return _in_full(predicted_BK)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor | None:
         if not self.automatic_optimization:
             self._train_epoch(batch)
             return None
         x, target, *third = batch
-        if third and isinstance(third[0], int):
-            return self._train_part(x, target, num_examples=third[0])
-        loss, weight = self._loss(self.forward(x), target, *third)
+        with stepping(self._progress) as step:
+            if third and isinstance(third[0], int):
+                return self._train_part(x, target, third[0], step)
+            loss, weight = self._loss(self.forward(x), target, *third)
         self._train_loss.add(loss.detach(), weight)
+        whole = _whole(loss, step, lambda predicted: self._loss(predicted, target, *third)[0])
+        return self._with_penalties(whole)
+
+    def _with_penalties(self, loss: torch.Tensor) -> torch.Tensor:
+        """What is minimized: the loss, and what layers with ``take_penalty()`` add to it."""
+        for layer in self._penalized:
+            if (penalty := layer.take_penalty()) is not None:
+                loss = loss + penalty
         return loss
 
     def _loss(
@@ -143,21 +154,26 @@ class ChildModule(pl.LightningModule):
             return self.task.loss(predicted, target), self.task.num_targets(target)
         return self.task.weighted_loss(predicted, target, weights_B[0]), float(weights_B[0].sum())
 
-    def _train_part(self, x: Inputs, target: torch.Tensor, num_examples: int) -> torch.Tensor:
+    def _train_part(
+        self, x: Inputs, target: torch.Tensor, num_examples: int, step: TrainingStep
+    ) -> torch.Tensor:
         """The loss whose mean over all ranks has the gradient of the mean over all examples.
 
         Args:
             x: this rank's part of the inputs; it may have none.
             target: their targets.
             num_examples: in the parts of all ranks together.
+            step: takes what layers add to the network's output.
         """
         if len(target) == 0:  # the others wait for this rank's gradients
             two = each_input(x, lambda part: part.new_zeros(2, *part.shape[1:]))
             made_up = x if self._syncs_batch_norm else two
-            return 0.0 * self.forward(made_up).sum()
+            return 0.0 * _whole(self.forward(made_up).sum(), step, torch.sum)
         loss = self.task.loss(self.forward(x), target)
         self._train_loss.add(loss.detach(), len(target))
-        return loss * (len(target) * self.trainer.world_size / num_examples)
+        whole = _whole(loss, step, lambda predicted: self.task.loss(predicted, target))
+        share = len(target) * self.trainer.world_size / num_examples
+        return self._with_penalties(whole) * share
 
     @property
     def _syncs_batch_norm(self) -> bool:
@@ -178,15 +194,20 @@ class ChildModule(pl.LightningModule):
         def closure() -> torch.Tensor:
             with forward_context():
                 loss = task.loss(forward(x), target)
+                whole = loss
+                if step.outputs:
+                    whole = _whole(loss, step, lambda predicted: task.loss(predicted, target))
             for parameter in trained:  # zero_grad() without its wrappers, 3 % of a small step
                 parameter.grad = None
-            loss.backward()  # type: ignore[no-untyped-call]
+            if self._penalized:
+                whole = self._with_penalties(whole)
+            whole.backward()  # type: ignore[no-untyped-call]
             train_loss.add(loss.detach(), task.num_targets(target))
-            return loss
+            return whole
 
         num_steps = 0
         # Lightning keeps the backward pass and the step out of its mixed-precision context.
-        with self._full_precision():
+        with self._full_precision(), stepping(self._progress) as step:
             for x, target in batches:
                 if self.before_step is not None:
                     self.before_step((x, target))
@@ -200,6 +221,12 @@ class ChildModule(pl.LightningModule):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
         progress.ready += num_steps
         progress.completed += num_steps
+
+    @property
+    def _progress(self) -> float | None:
+        """The share of the epochs that are over; None: nobody knows how many there will be."""
+        epochs = self._num_epochs
+        return None if epochs is None else self.current_epoch / max(epochs, self.current_epoch + 1)
 
     def _full_precision(self) -> AbstractContextManager[None]:
         if not torch.is_autocast_enabled(self.device.type):
@@ -215,6 +242,9 @@ class ChildModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         timers = (c for c in self.trainer.callbacks if isinstance(c, Timer))  # type: ignore[attr-defined]
         self._timer = next(timers, None)
+
+    def on_train_start(self) -> None:
+        self._num_epochs = self._length().epochs
 
     def on_train_epoch_start(self) -> None:
         self.forget_logged()
@@ -374,3 +404,24 @@ class ChildModule(pl.LightningModule):
                 scheduler.step(self.trainer.callback_metrics[scheduler.monitor])
         else:
             scheduler.step()  # type: ignore[union-attr]
+
+
+def _in_full(predicted: torch.Tensor) -> torch.Tensor:
+    """Outputs as their losses and metrics are computed of: in full precision."""
+    return predicted.float() if predicted.dtype in _HALF else predicted
+
+
+def _whole(
+    loss: torch.Tensor, step: TrainingStep, loss_of: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Adds the losses of what layers have added to the network's output, and forgets that.
+
+    Args:
+        loss: of the network's output, which alone is logged.
+        step: of training.
+        loss_of: computes the loss of an output.
+    """
+    for predicted, weight in step.outputs:
+        loss = loss + weight * loss_of(_in_full(predicted))
+    step.outputs.clear()
+    return loss

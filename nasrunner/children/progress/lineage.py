@@ -107,11 +107,12 @@ def _seed(recipe: Recipe, proposal: Proposal, root: Proposal) -> int:
 
 
 def _stage(recipe: Recipe, proposal: Proposal, until: int | None, seed: int) -> Stage:
+    config = reduced(recipe.config, proposal.fidelity)
     if proposal.kind == "supernet":
-        frozen = supernet_of(recipe, seed)
+        frozen = supernet_of(recipe, config, seed)
     else:
         frozen = thinned(recipe.space.freeze(proposal.genotype), proposal.fidelity)
-    config = applied(reduced(recipe.config, proposal.fidelity), frozen.hyperparameters)
+    config = applied(config, frozen.hyperparameters)
     config = _to_its_end(config) if proposal.kind == "supernet" else config
     return Stage(proposal, frozen, config, seed, until)
 

@@ -31,7 +31,7 @@ class Alternation(pl.Callback):
     Its turn before a step comes once where several batches make one step. Its turn after an epoch
     comes when the epoch was validated and before its line is recorded, which has the metrics that
     it returns. The architecture that it takes for the best one after each epoch stands in
-    ``derived.jsonl``: ``epoch``, ``genotype`` and ``text``.
+    ``derived.jsonl``: ``epoch``, ``genotype`` and ``text``. A learner that is done ends training.
 
     Where it is in the validation batches stands in the checkpoint, as what was derived does.
 
@@ -106,6 +106,8 @@ class Alternation(pl.Callback):
         self._derived.append(record)
         with (self.folder / DERIVED).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+        if self.learner.is_done():
+            trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
         return {"batches": self.batches.state_dict(), "derived": self._derived}

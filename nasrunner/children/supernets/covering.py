@@ -10,6 +10,7 @@ import numpy as np
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import Genotype, SearchSpace, SpaceError
 from nasrunner.core.decision import Decision
+from nasrunner.core.machine.memory import least_memory_gb, memory_gb
 from nasrunner.core.order import rollout
 
 _QUIET = 200
@@ -73,6 +74,23 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
             quiet += 1
     is_settled = quiet >= _QUIET
     return Cover(visited, impossible, news, is_settled, largest, possible, tuple(needed))
+
+
+def check_memory(parameters: int) -> None:
+    """Refuses shared weights that are too large for this machine, before they are made.
+
+    Args:
+        parameters: how many numbers they are.
+
+    Raises:
+        SpaceError: their training takes more memory than there is.
+    """
+    needed_gb, there_gb = least_memory_gb(parameters), memory_gb()
+    if needed_gb > there_gb:
+        raise SpaceError(
+            f"the supernet has {parameters:,} parameters, whose training takes at least "
+            f"{needed_gb:.1f} GB, and this machine has {there_gb:.1f} GB"
+        )
 
 
 def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:

@@ -37,6 +37,9 @@ class ArchitectureLearner(Protocol):
             What it has learnt in the epoch: metrics of the epoch by name.
         """
 
+    def is_done(self) -> bool:
+        """Whether training ends after this epoch, for its architecture would get worse."""
+
     def likeliest(self) -> Genotype:
         """Returns the architecture that it takes for the best one now."""
 

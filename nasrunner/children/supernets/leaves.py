@@ -49,11 +49,16 @@ def leaves_of(
         for at, child in leaf.module.named_children():
             where, name = f"{leaf.where}.{at}", leaf.name
             if (inner := by_layer.get(id(child))) is not None:
-                inside = numbered(f"{place}>{inner.path}:{inner.name()}", seen)
+                inside = numbered(f"{place}>{place_of(inner)}", seen)
                 where, name = f"{inside}/", inner.name()
             yield from below(LeafModule(where, name, child, is_plain))
 
     yield from below(LeafModule(f"{place}/", part.name(), layer, is_plain=True))
+
+
+def place_of(part: Space) -> str:
+    """Returns where an operation stands in the open space, and which it is."""
+    return f"{part.path}:{part.name()}"
 
 
 def numbered(place: str, seen: Counter[str]) -> str:

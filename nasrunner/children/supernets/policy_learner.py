@@ -79,6 +79,10 @@ class PolicyLearner:
         mean = {"drawn_reward": float(np.mean(rewards))} if rewards else {}
         return {**mean, **self.skips.shares(drawn), **self.policy.measured()}
 
+    def is_done(self) -> bool:
+        """Returns False: it learns until training ends."""
+        return False
+
     def likeliest(self) -> Genotype:
         """Returns the architecture that the policy takes for the best one."""
         return self.policy.likeliest()

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from nasrunner.children.supernets.leaves import leaves_of, numbered, within
+from nasrunner.children.supernets.leaves import leaves_of, numbered, place_of, within
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
 from nasrunner.core.shapes import hashable
@@ -97,6 +97,7 @@ class SharedWeights(nn.Module):
         shapes: of each of these, the shapes that networks have taken.
         operations: of each of these, the name of the operation that it belongs to.
         num_changes: how often a weight came to it or grew.
+        adds: which of ``reset_state`` and ``take_penalty`` some layer has.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class SharedWeights(nn.Module):
         self.num_changes = 0
         self.shapes: defaultdict[str, set[Shape]] = defaultdict(set)
         self.operations: dict[str, str] = {}
+        self.adds: set[str] = set()
         self._device = torch.device(device)
         self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
@@ -148,13 +150,17 @@ class SharedWeights(nn.Module):
 
         def make(part: Part, in_shape: Any, anew: Anew) -> tuple[nn.Module, Shape]:
             assert isinstance(part, Space)
-            place = numbered(f"{part.path}:{part.name()}", seen)
-            kept = self._layer_of(part, place, in_shape, anew)
-            return kept.layer, kept.out_shape
+            return self.layer_of(part, numbered(place_of(part), seen), in_shape, anew)
 
         with made_by(make):
             network, _ = self.space.freeze(genotype).build(self.in_shape)
-        return network.train(self.training)
+        # What has been kept is in the mode of this module, and what is new in that of training.
+        return network if self.training else network.eval()
+
+    def train(self, mode: bool = True) -> "SharedWeights":
+        for kept in self._layers.values():
+            kept.layer.train(mode)
+        return super().train(mode)
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """Returns the weights of an architecture by their names in a child's network.
@@ -186,15 +192,31 @@ class SharedWeights(nn.Module):
             found |= {each.key: self._part(each).numel() for each in lent.values()}
         return sum(found.values())
 
-    def _layer_of(self, part: Space, place: str, in_shape: Any, make: Anew) -> _Layer:
-        """An operation's layer: one that is kept, or a new one that weights are lent to."""
+    def layer_of(
+        self, part: Space, place: str, in_shape: Any, make: Anew
+    ) -> tuple[nn.Module, Shape]:
+        """Returns an operation's layer, one that is kept or a new one that weights are lent to.
+
+        Args:
+            part: it.
+            place: where it stands, with the number among those of the same path.
+            in_shape: of one example.
+            make: makes it anew.
+
+        Returns:
+            It, and the shape that comes out of it.
+        """
         known_by = (place, spelt(part), hashable(in_shape))
         if (kept := self._layers.get(known_by)) is None:
             with self._first_weights(place), recorded() as built:
                 layer, out_shape = make()
+            layer.train(self.training)
+            for name in ("reset_state", "take_penalty"):
+                if any(hasattr(each, name) for each in layer.modules()):
+                    self.adds.add(name)
             keys = self._lend(layer, part, place, built)
             kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
-        return kept
+        return kept.layer, kept.out_shape
 
     @contextmanager
     def _first_weights(self, place: str) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from nasrunner.core import Genotype, SearchSpace
-from nasrunner.core.space import enter
+from nasrunner.core.decision import Decision
 
 SKIPS = ("empty", "identity", "skip_connect", "skip")
 """The names of options that pass their input on as it is."""
@@ -17,14 +17,7 @@ class SkipCount:
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        self._skips: dict[str, frozenset[int]] = {}  # decision path -> its options that skip
-        self._connections: set[str] = set()
-        for each in space.decisions(enter(space)):
-            options = frozenset(i for i, name in enumerate(each.options) if name in SKIPS)
-            if each.selection is not None:
-                self._connections.add(each.path)
-            elif options:
-                self._skips[each.path] = options
+        self._space = space
 
     def shares(self, genotypes: Iterable[Genotype]) -> dict[str, float]:
         """Returns shares in [0, 1] by name; those of no decision are left out.
@@ -35,7 +28,28 @@ class SkipCount:
         skipped: list[bool] = []
         connected: list[bool] = []
         for genotype in genotypes:
-            skipped += [g in self._skips[p] for p, g in genotype.items() if p in self._skips]
-            connected += [bool(g) for p, g in genotype.items() if p in self._connections]
+            of_one = self._answers(genotype)
+            skipped += of_one[0]
+            connected += of_one[1]
         found = {"skip_share": skipped, "connection_share": connected}
         return {name: sum(each) / len(each) for name, each in found.items() if each}
+
+    def number_in(self, genotype: Genotype) -> int:
+        """Returns how many decisions of an architecture are answered by an option of ``SKIPS``."""
+        return sum(self._answers(genotype)[0])
+
+    def _answers(self, genotype: Genotype) -> tuple[list[bool], list[bool]]:
+        """Which answers skip, of those that may; and which connections are taken."""
+        skipped: list[bool] = []
+        connected: list[bool] = []
+
+        def look(decision: Decision) -> int:
+            index = genotype[decision.path]
+            if decision.selection is not None:
+                connected.append(bool(index))
+            elif any(name in SKIPS for name in decision.options):
+                skipped.append(decision.options[index] in SKIPS)
+            return index
+
+        self._space.walk(look)
+        return skipped, connected

@@ -14,12 +14,14 @@ from torch import nn
 
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.supernets.covering import Cover, cover
+from nasrunner.children.settings.searched import Config
+from nasrunner.children.supernets.covering import Cover, check_memory, cover
 from nasrunner.children.supernets.policy_learner import PolicyLearner
+from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
-from nasrunner.core.machine.memory import least_memory_gb, memory_gb
 from nasrunner.core.ports import LearningPolicy
+from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Space
 
 _MOST_DRAWN = 1_000
@@ -60,6 +62,7 @@ class Supernet(nn.Module):
         self._evaluating = self._begun()
         self._set: list[nn.Module] = []  # what runs in the place of what is drawn; no submodule
         self.learner = learning and PolicyLearner(self, learning, self._rng)
+        self._penalized: list[Any] = []
 
     @property
     def space(self) -> SearchSpace:
@@ -69,11 +72,23 @@ class Supernet(nn.Module):
     def forward(self, x: Inputs) -> torch.Tensor:
         policy, rng = (self.policy, self._rng) if self.training else self._evaluating
         network = self._set[0] if self._set else self.draw(policy, rng)[1]
-        for layer in network.modules():  # what it remembers is of batches long before this one
-            if (reset_state := getattr(layer, "reset_state", None)) is not None:
-                reset_state()
+        for layer in self._layers(network, "reset_state"):
+            layer.reset_state()  # what it remembers is of batches long before this one
+        self._penalized = self._layers(network, "take_penalty")
         found: torch.Tensor = network(x)
         return found
+
+    def _layers(self, network: nn.Module, name: str) -> list[Any]:
+        """Those of a network that have a method; there are few spaces with any."""
+        if name not in self.shared.adds:
+            return []
+        return [each for each in network.modules() if hasattr(each, name)]
+
+    def take_penalty(self) -> torch.Tensor | None:
+        """Returns what the layers of the last network add to the loss, once; None: nothing."""
+        taken = [each.take_penalty() for each in self._penalized]
+        penalties = [each for each in taken if each is not None]
+        return torch.stack(penalties).sum() if penalties else None
 
     def train(self, mode: bool = True) -> "Supernet":
         self._evaluating = self._begun()
@@ -169,17 +184,23 @@ class OneShot(Space):
         return "supernet"
 
 
-def supernet_of(recipe: Recipe, seed: int) -> SearchSpace:
+def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
     """Returns what is built as the supernet of a study, beside the settings it is trained with.
 
     Args:
         recipe: how the study's children are made.
+        config: the supernet's.
         seed: of first weights and of what is drawn.
     """
     assert recipe.policy is not None, "who proposes a supernet has a policy"
-    settings = recipe.config["trainer"]
+    settings = config["trainer"]
     widths, epsilon = settings["shared_widths"], settings["batch_norm_epsilon"]
-    network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
+    network: Space
+    if isinstance(recipe.policy, Relaxation):
+        epochs = num_epochs_of(recipe.policy, config)
+        network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon)
+    else:
+        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
     return SearchSpace(recipe.space.hyperparameters, network)
 
 
@@ -231,9 +252,4 @@ def _check(found: Cover, parameters: int) -> None:
             f"architectures in {_MOST_COVER_S:.0f} s further ones still needed more; "
             "nasrunner-space … one_shot=true shows of which modules"
         )
-    needed_gb, there_gb = least_memory_gb(parameters), memory_gb()
-    if needed_gb > there_gb:
-        raise SpaceError(
-            f"the supernet has {parameters:,} parameters, whose training takes at least "
-            f"{needed_gb:.1f} GB, and this machine has {there_gb:.1f} GB"
-        )
+    check_memory(parameters)

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from nasrunner.children.supernets.validation_batches import Batch, ValidationBatches
 from nasrunner.children.tasks.tasks import Task
+from nasrunner.core.training_step import stepping
 
 # B = batch, K = number of outputs
 
@@ -72,7 +73,8 @@ class Trials:
     def _measure(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The outputs of a batch, and their mean loss."""
         x, target, *weights_B = batch
-        with self.trainer.precision_plugin.forward_context():
+        # What layers add to the loss of a training step is no part of what is tried.
+        with self.trainer.precision_plugin.forward_context(), stepping(None):
             predicted_BK = self.module(x)
             if weights_B:
                 loss = self.task.weighted_loss(predicted_BK, target, weights_B[0])

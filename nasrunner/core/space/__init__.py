@@ -15,6 +15,8 @@ from nasrunner.core.space.asking import (
     questions_opened,
 )
 from nasrunner.core.space.built import Built, made_by, recorded
+from nasrunner.core.space.choice import Choice, Relaxed, choices_in, relaxed
+from nasrunner.core.space.keeping import Keeping, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
 from nasrunner.core.space.part import enter
@@ -24,11 +26,16 @@ from nasrunner.core.space.widths import declares_widths, narrowed
 
 __all__ = [
     "Built",
+    "Choice",
+    "Keeping",
+    "Kept",
     "Pruning",
+    "Relaxed",
     "Shape",
     "Space",
     "argument_names",
     "argument_types",
+    "choices_in",
     "content_field",
     "decisions_of_value",
     "declares_widths",
@@ -39,11 +46,13 @@ __all__ = [
     "made_by",
     "most_modules_of_value",
     "narrowed",
+    "opened",
     "overrides_alone",
     "questions_of",
     "questions_of_value",
     "questions_opened",
     "recorded",
+    "relaxed",
     "resolve_module",
     "resolve_value",
     "schedules_of_value",

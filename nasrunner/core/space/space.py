@@ -26,6 +26,7 @@ from nasrunner.core.shapes import InShape, Shape, shown_inputs
 from nasrunner.core.space.arguments import argument_names, argument_types, content_field
 from nasrunner.core.space.asking import overrides_alone, questions_of, questions_of_value
 from nasrunner.core.space.built import made, note
+from nasrunner.core.space.keeping import Case, Keeping, Kept, KeptValue, cases_of, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning
 from nasrunner.core.space.part import Part, enter, holds_parts
@@ -69,6 +70,11 @@ class Space(Part):
     def is_zero(self) -> bool:
         """Whether its output is all zeros, whatever its input is."""
         return False
+
+    @property
+    def side_outputs(self) -> tuple["Space", ...]:
+        """The modules in it whose outputs are the network's, too, while it is trained."""
+        return ()
 
     unnamed: ClassVar[str] = ""
     """The argument that may be given without its name although it is no submodule; empty: none."""
@@ -175,15 +181,8 @@ class Space(Part):
                 where one is taken; names the path.
         """
         self.check_inputs(in_shape)
-        for name, value in self.shown_arguments():
-            if is_open(value):
-                raise SpaceError(f"{name!r} of {self.title()!r} is still open: freeze it first")
-        for name, annotation in argument_types(type(self)).items():
-            if not fits(value := getattr(self, name), annotation):
-                raise SpaceError(
-                    f"{self.path or self.title()!r}: {name} must be {readable(annotation)}, "
-                    f"got {value!r}"
-                )
+        if self._wrong is not None:
+            raise SpaceError(self._wrong)
         try:
             if not self.is_one_operation():
                 return self.make(in_shape)
@@ -268,6 +267,8 @@ class Space(Part):
             name: resolve_value(value, ask, self._place(name, at))
             for name, value in self._unresolved
         }
+        if isinstance(ask, Keeping):
+            return self._with_all(resolved, ask, at)
         return dataclasses.replace(self, **resolved, path=at.path)
 
     def questions(self, at: Address) -> Iterator[Question]:
@@ -309,9 +310,24 @@ class Space(Part):
         """The questions of a walk, in order; none depends on the answers to another."""
         return tuple(questions_of(self, self._root))
 
+    @functools.cached_property
+    def _wrong(self) -> str | None:
+        """Why no network can be built with these arguments, in one sentence; None: it can.
+
+        A part of a network may stand in it many times, and in many networks.
+        """
+        for name, value in self.shown_arguments():
+            if is_open(value):
+                return f"{name!r} of {self.title()!r} is still open: freeze it first"
+        for name, annotation in argument_types(type(self)).items():
+            if not fits(value := getattr(self, name), annotation):
+                must = f"{name} must be {readable(annotation)}, got {value!r}"
+                return f"{self.path or self.title()!r}: {must}"
+        return None
+
     def __getstate__(self) -> dict[str, Any]:
-        """Returns its fields without what walks have cached, which every process builds itself."""
-        return {k: v for k, v in self.__dict__.items() if k not in ("_root", "compiled")}
+        """Returns its fields without what was cached, which every process finds itself."""
+        return {k: v for k, v in self.__dict__.items() if k not in _CACHED}
 
     @functools.cached_property
     def _unresolved(self) -> tuple[tuple[str, Any], ...]:
@@ -322,8 +338,19 @@ class Space(Part):
         for name in argument_names(type(self)):
             yield name, getattr(self, name)
 
+    def _with_all(self, resolved: Mapping[str, Any], ask: Keeping, at: Address) -> "Space":
+        """The module with resolved arguments, or all that they can be."""
+
+        def make(values: Mapping[str, Any]) -> Space:
+            return dataclasses.replace(self, **values, path=at.path)
+
+        return opened(resolved, make, ask)
+
     def _place(self, name: str, at: Address) -> Address:
         return at if name == content_field(type(self)) else at / name
+
+
+_CACHED = ("_root", "compiled", "_wrong", "_unresolved")
 
 
 def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
@@ -333,11 +360,23 @@ def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
     """
     if isinstance(value, OneOf):
         index = ask(value.decision(at))
+        if isinstance(index, Kept):
+            return _kept_value(value, index, ask, at)
         option = value.options[index]
         return resolve_value(option, ask, at / index) if value.is_nested else option
     if isinstance(value, Space):
         return resolve_module(value, ask, enter(value, at))
     return with_parts(value, lambda place, part: resolve_value(part, ask, at / place))
+
+
+def _kept_value(value: OneOf, kept: Kept, ask: Choose, at: Address) -> KeptValue:
+    """All values of an argument, those inside of its options, too."""
+    cases = [
+        Case(case.answers + inner.answers, inner.value)
+        for case in kept.each(lambda index: index)
+        for inner in cases_of(resolve_value(value.options[case.value], ask, at / case.value))
+    ]
+    return KeptValue(cases, kept.keeping)
 
 
 def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
@@ -355,6 +394,8 @@ def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
         SpaceError: it asks what its ``decisions`` does not list.
     """
     if not module.is_closed:
+        if isinstance(ask, Keeping):
+            return module.resolve(ask, at)
         few = at.keep(module, lambda: _FewArchitectures.of(module, at))
         return module.resolve(ask, at) if few is None else few.resolve(ask)
 

@@ -20,7 +20,8 @@ def narrowed(network: Space, share: float) -> Space:
         network: it is not changed.
         share: in (0, 1].
     """
-    kept = _Output().run(network, frozenset())
+    outputs = [network, *(side for part in _parts(network) for side in part.side_outputs)]
+    kept = frozenset().union(*(_Output().run(each, frozenset()) for each in outputs))
     made: dict[int, Space] = {}  # what stands in several places still is one
 
     def scaled(value: Any) -> Any:

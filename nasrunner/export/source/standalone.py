@@ -125,7 +125,22 @@ def _imports(sources: Sources, uses: str) -> Iterator[list[str]]:
     torchs = [each for each in statements if each.split()[1].partition(".")[0] == "torch"]
     others = [each for each in statements if each not in (*future, *torchs)]
     for group in (future, others, torchs):
-        yield sorted(group, key=lambda each: (each.startswith("from"), each))
+        yield sorted(_joined(group), key=lambda each: (each.startswith("from"), each))
+
+
+def _joined(statements: Sequence[str]) -> Iterator[str]:
+    """The imports with those of several names from one module in one statement."""
+    by_place: dict[str, list[str]] = {}
+    for statement in statements:
+        place, is_from, name = statement.partition(" import ")
+        if is_from:
+            by_place.setdefault(place, []).append(name)
+        else:
+            yield statement
+    for place, names in by_place.items():
+        # As sorters want them: constants, classes, functions.
+        ordered = sorted(names, key=lambda each: (not each.isupper(), each[0].islower(), each))
+        yield f"{place} import {', '.join(ordered)}"
 
 
 def _constants(normalization: InputNormalization | None) -> Iterator[str]:

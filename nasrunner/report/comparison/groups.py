@@ -20,7 +20,9 @@ from nasrunner.tracker_addresses import addresses_of
 
 Grouping = Literal["settings", "name"]
 
-_HOW_CHILDREN_TRAIN = ("root", "split_seed", "batch_size", "eval_batch_size", "drop_last", "pad")
+_HOW_CHILDREN_TRAIN = (
+    *("root", "split_seed", "batch_size", "eval_batch_size", "drop_last", "pad", "cutout"),
+)
 """Keys of a data set that do not change what a reward means."""
 
 _WHAT_A_TABLE_SAYS = ("_target_", "reward", "key_column", "template", "symbols")

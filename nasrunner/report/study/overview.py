@@ -135,7 +135,9 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     predictions = study.state.history.predictions
     if study.rescored is not None:  # the predictions are of the rewards of the search
         predictions = Predictions()
-    if told := about_predictions(len(predictions.pairs), predictions.correlation):
+    if told := about_predictions(
+        len(predictions.pairs), predictions.correlation, predictions.levels
+    ):
         facts.append(("predictions", told))
     facts += [("supernets", told)] if (told := _beside(study.outcomes_of("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):

@@ -1,1 +1,1 @@
-"""What a study's supernet learnt, for its page."""
+"""What a study's supernets learnt, and how right their shared weights were."""

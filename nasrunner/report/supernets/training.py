@@ -1,79 +1,86 @@
-"""How a supernet was trained: its metrics by epoch, and the architecture that it derived."""
+"""How supernets were trained: losses, and what their architecture learnt, by epoch."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from nasrunner.core.errors import ConfigError
-from nasrunner.core.machine.child_folder import NO_METRICS, ChildFolder
-from nasrunner.core.space import living
-from nasrunner.recorded import RecordedChild, RecordedStudy
-from nasrunner.report.page.parts import Drawing, Part, Plot, Section, Table
-from nasrunner.report.page.style import colour_of, small_multiples, title, whole_numbers
+from matplotlib.axes import Axes
+
+from nasrunner.recorded import RecordedChild
+from nasrunner.report.page.parts import Plot
+from nasrunner.report.page.style import (
+    FULL_IN,
+    HALF_IN,
+    figure_legend,
+    looks,
+    small_multiples,
+    title,
+    whole_numbers,
+)
 from nasrunner.rescoring.measured import Curve, read_curve
-from nasrunner.spaces.pictures.drawing import draw
 
-_COLUMNS = 3
+_IN_ONE = {"loss": ("train_loss", "val_loss")}
+"""What is drawn on one pair of axes, by its title."""
 
-_NOT_DRAWN = (*NO_METRICS, "learning_rate")
+_NOT_SHOWN = ("epoch", "step", "time", "learning_rate")
+
+COLUMNS = 3
 
 
-def supernet_section(study: RecordedStudy) -> Section | None:
-    """What was measured and derived after each epoch; None where no supernet has files.
-
-    Raises:
-        ConfigError: a file is damaged.
-    """
-    child = next((each for each in study.children if each.proposal.kind == "supernet"), None)
-    if child is None:
+def training_plot(supernets: Sequence[RecordedChild]) -> Plot | None:
+    """Each metric of the supernets against the epochs; None before there is one."""
+    curves = {f"{each.proposal.index:04d}": read_curve(each) for each in supernets}
+    panels = _panels([*curves.values()])
+    if not panels:
         return None
-    curve, derived = read_curve(child), _derived(child)
-    parts: list[Part] = [_plot(curve)] if _names(curve) else []
-    if derived:
-        last = derived[-1]
-        picture = draw(living(study.space.freeze(last["genotype"])))
-        told = f"The likeliest after epoch {last['epoch'] + 1}."
-        parts += [_table(derived), Drawing("What the supernet derived", told, picture)]
-    return Section("The supernet", "", parts) if parts else None
-
-
-def _derived(child: RecordedChild) -> list[dict[str, Any]]:
-    try:
-        return ChildFolder(child.folder).derived()
-    except ValueError as error:
-        raise ConfigError(
-            f"{error}. Without the file, the report leaves out what the supernet derived"
-        ) from error
-
-
-def _names(curve: Curve) -> list[str]:
-    """The metrics of its epochs, in the order in which they were first measured."""
-    found = dict.fromkeys(name for line in curve for name in line)
-    return [name for name in found if name not in _NOT_DRAWN]
-
-
-def _plot(curve: Curve) -> Plot:
-    names = _names(curve)
-    made, axes = small_multiples(len(names), columns=min(_COLUMNS, len(names)))
-    for each, name in zip(axes, names, strict=True):
-        points = [(line["epoch"] + 1, line[name]) for line in curve if name in line]
-        each.plot(*zip(*points, strict=True), color=colour_of("blue"), marker=".")
+    columns = min(COLUMNS, len(panels))
+    width_in = FULL_IN if columns > 1 else HALF_IN
+    made, axes = small_multiples(len(panels), columns=columns, width_in=width_in, row_height_in=2.6)
+    has_lines = False
+    for each, (name, metrics) in zip(axes, panels.items(), strict=True):
+        has_lines |= _draw(each, curves, metrics)
         title(each, name)
-        whole_numbers(each)
-    for each in axes[-min(_COLUMNS, len(names)) :]:
         each.set_xlabel("epochs")
+        whole_numbers(each)
+    if has_lines:
+        figure_legend(made, axes[0], title="supernet:" if len(curves) > 1 else "")
     caption = (
-        "After each epoch of its weights. Validated are networks that it drew, another for each "
-        "batch. Where it learnt which to draw: drawn_reward is the mean reward of what it learnt "
-        "from, policy_entropy that of a decision in nats, skip_share how often a decision that "
-        "could was answered by an operation that passes its input on."
+        "A validation batch goes through one architecture that was drawn for it, or through all of "
+        "them with the weights of their options."
     )
-    return Plot("supernet", "The supernet by epoch", caption, made)
+    return Plot("supernets", "Training, by epoch", caption, made)
 
 
-def _table(derived: Sequence[Mapping[str, Any]]) -> Table:
-    """The epochs after which another architecture was derived than before."""
-    before = [None, *(each["text"] for each in derived)]
-    changes = [each for each, text in zip(derived, before, strict=False) if each["text"] != text]
-    caption = f"Of {len(derived):,} epochs those that changed it."
-    rows = [[each["epoch"] + 1, each["text"]] for each in changes]
-    return Table("derived", "The likeliest architecture", caption, ("epoch", "architecture"), rows)
+def _panels(curves: Sequence[Curve]) -> dict[str, tuple[str, ...]]:
+    """The metrics of each pair of axes, by its title, in the order they were recorded."""
+    names = dict.fromkeys(name for curve in curves for line in curve for name in line)
+    found: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        together = next((title for title, each in _IN_ONE.items() if name in each), name)
+        if name not in _NOT_SHOWN:
+            found[together] = (*found.get(together, ()), name)
+    return found
+
+
+def _draw(axes: Axes, curves: dict[str, Curve], metrics: Sequence[str]) -> bool:
+    """Draws metrics of all supernets; returns whether the lines need a legend."""
+    lines = [(number, metric) for metric in metrics for number in curves]
+    labels = {
+        (number, metric): " ".join(
+            [*([number] if len(curves) > 1 else []), *([metric] if len(metrics) > 1 else [])]
+        )
+        for number, metric in lines
+    }
+    styles = looks([f"{number} {metric}" for number, metric in lines])
+    for number, metric in lines:
+        look = styles[f"{number} {metric}"]
+        points = [(line["epoch"] + 1, line[metric]) for line in curves[number] if metric in line]
+        axes.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            color=look.colour,
+            marker=look.marker,
+            linestyle=look.dashes,
+            markersize=4,
+            markevery=max(1, len(points) // 8),
+            label=labels[number, metric] or None,
+        )
+    return any(labels.values())

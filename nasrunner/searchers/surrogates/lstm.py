@@ -9,15 +9,16 @@ import torch
 from torch.nn.functional import embedding
 
 from nasrunner.core.annotations import Above, AtLeast, Count
-from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.decision import Genotype
 from nasrunner.core.order import Key, key_of
 from nasrunner.core.space import Space
-from nasrunner.searchers.policy.transcript import Vocabulary
+from nasrunner.searchers.surrogates import ensemble
 from nasrunner.searchers.surrogates.surrogate import Surrogate
+from nasrunner.searchers.surrogates.tokens import Share, Tokens
 
 # N = genotypes to fit, C = candidates, B = batch, T = decisions of the longest and the start,
-# H = hidden units, G = 4 H: gates, M = members of the ensemble, R = rows: one for each (kind,
-# option) and the start
+# H = hidden units, G = 4 H: gates, M = members of the ensemble, R = rows: one for each token and
+# the start
 
 
 class LstmEnsemble(Surrogate):
@@ -35,6 +36,7 @@ class LstmEnsemble(Surrogate):
         num_steps: of Adam, for each member.
         batch_size: children of a step, all if there are no more.
         learning_rate: Adam's, > 0; it falls to 0 as half a cosine.
+        share: what shares an embedding, see ``Tokens``.
         space: what the genotypes are of.
 
     Differs from the paper: what is predicted is no accuracy but the target, without a sigmoid;
@@ -49,6 +51,7 @@ class LstmEnsemble(Surrogate):
         num_steps: Count,
         batch_size: Count,
         learning_rate: Annotated[float, Above(0)],
+        share: Share = "kinds",  # studies saved before do not say it
         space: Space,
     ) -> None:
         self.hidden_units = hidden_units
@@ -56,8 +59,7 @@ class LstmEnsemble(Surrogate):
         self.num_steps = num_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.space = space
-        self.vocabulary = Vocabulary(space.signature())
+        self.tokens = Tokens(space, share)
         self._readers: Readers | None = None
         self._read: dict[Key, list[int]] = {}  # rows, of the children fitted last
 
@@ -69,53 +71,35 @@ class LstmEnsemble(Surrogate):
         rows_NT, last_N = self._padded([self._read[key_of(genotype)] for genotype in genotypes])
         targets = torch.from_numpy(targets_N).float()
         readers = Readers(
-            self.num_members, self.vocabulary.num_rows + 1, self.hidden_units, targets.mean(), rng
+            self.num_members, self.tokens.num_rows + 1, self.hidden_units, targets.mean(), rng
         )
-        optimizer = torch.optim.Adam(readers.weights.values(), lr=self.learning_rate)
-        is_left_out_MN = _left_out(self.num_members, len(genotypes), rng)
-        num_kept = int((~is_left_out_MN).sum(axis=1).min())
-        with torch.enable_grad():
-            for step in range(self.num_steps):
-                drawn_MN = np.where(is_left_out_MN, np.inf, rng.random(is_left_out_MN.shape))
-                order_MN = torch.from_numpy(np.argsort(drawn_MN, axis=1))
-                batch_MB = order_MN[:, : min(self.batch_size, num_kept)]
-                share = (1 + math.cos(math.pi * step / self.num_steps)) / 2
-                optimizer.param_groups[0]["lr"] = share * self.learning_rate
-                optimizer.zero_grad()
-                predicted_MB = readers.predict(rows_NT[batch_MB], last_N[batch_MB])
-                errors_MB = (predicted_MB - targets[batch_MB]).abs()
-                torch.autograd.backward(errors_MB.mean(dim=1).sum())  # each has weights of its own
-                optimizer.step()
+        ensemble.train(
+            readers,
+            [rows_NT, last_N],
+            targets,
+            rng,
+            num_members=self.num_members,
+            num_steps=self.num_steps,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+        )
         self._readers = readers
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
         """Mean (C,) and standard deviation (C,) over the members."""
         assert self._readers is not None, "it is fitted first"
-        rows_CT, last_C = self._padded([self._rows(genotype) for genotype in genotypes])
-        each = (self.num_members, -1)
-        with torch.no_grad():
-            predicted_MC = self._readers.predict(
-                rows_CT.expand(*each, -1), last_C.expand(*each)
-            ).double()
-        return predicted_MC.mean(dim=0).numpy(), predicted_MC.std(dim=0, correction=0).numpy()
+        inputs = self._padded([self._rows(genotype) for genotype in genotypes])
+        return ensemble.predict(self._readers, inputs, self.num_members)
 
     def _rows(self, genotype: Genotype) -> list[int]:
         """The row of each answer, in the order that decisions are asked in."""
         if (found := self._read.get(key_of(genotype))) is not None:
             return found
-        rows: list[int] = []
-
-        def replay(decision: Decision) -> int:
-            index = genotype[decision.path]
-            rows.append(self.vocabulary.rows_of[decision.kind].start + index)
-            return index
-
-        self.space.walk(replay)
-        return rows
+        return [row for _, row in self.tokens.read(genotype, self.implied)]
 
     def _padded(self, rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows (B, T) of equal length that begin with the start, and where each ends (B,)."""
-        longest, start = max(map(len, rows)), self.vocabulary.num_rows
+        longest, start = max(map(len, rows)), self.tokens.num_rows
         padded = [[start, *each, *[start] * (longest - len(each))] for each in rows]
         return torch.tensor(padded), torch.tensor([len(each) for each in rows])
 
@@ -158,13 +142,14 @@ class Readers:
         for weight in self.weights.values():
             weight.requires_grad_()
 
-    def predict(self, rows_MBT: torch.Tensor, last_MB: torch.Tensor) -> torch.Tensor:
+    def predict(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Predicts a number (M, B).
 
         Args:
-            rows_MBT: what each member reads.
-            last_MB: the step after which it predicts.
+            inputs: what each member reads, rows (M, B, T), and the step after which it predicts,
+                (M, B).
         """
+        rows_MBT, last_MB = inputs
         w, (num_members, num_rows, hidden_units) = self.weights, self.weights["embedding_RH"].shape
         gates_MRG = torch.baddbmm(w["bias_G"], w["embedding_RH"], w["input_HG"])
         members_M1 = torch.arange(num_members).unsqueeze(-1)
@@ -183,12 +168,3 @@ class Readers:
         last_MBH = torch.stack(states)[last_MB, members_M1, batch_B]
         predicted_MB: torch.Tensor = torch.bmm(last_MBH, w["head_H"]).squeeze(-1)
         return predicted_MB + w["head_bias"]
-
-
-def _left_out(num_members: int, num_children: int, rng: np.random.Generator) -> np.ndarray:
-    """Which children (M, N) a member is not fitted to: each is left out by one, if they suffice."""
-    if num_children < 2 * num_members:
-        return np.zeros((num_members, num_children), dtype=bool)
-    folds_N = rng.permutation(num_children) % num_members
-    left_out_MN: np.ndarray = np.arange(num_members)[:, None] == folds_N
-    return left_out_MN

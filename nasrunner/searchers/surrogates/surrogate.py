@@ -1,7 +1,7 @@
 """The contract of surrogates, and how a searcher makes one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,13 @@ class Surrogate(ABC):
         networks: the space's, set before the first fit; None: they cannot be looked at.
         noise: set before each fit: the variance of a reward's noise relative to that of what is
             predicted, where repeated trainings show it; else None.
+        implied: set before the first fit: paths of decisions that the others' answers imply, which
+            those that read answers one by one leave out.
     """
 
     networks: Networks | None = None
     noise: float | None = None
+    implied: Collection[str] = ()
 
     @property
     def looks_at_networks(self) -> bool:
@@ -54,8 +57,8 @@ class Surrogate(ABC):
 class _Adapted(Surrogate):
     """Makes a surrogate of an object that has ``fit`` and ``predict`` but is none by class.
 
-    The object's ``networks`` and ``noise`` are set, and its ``looks_at_networks`` is read, if it
-    has them.
+    The object's ``networks``, ``noise`` and ``implied`` are set, and its ``looks_at_networks`` is
+    read, if it has them.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -77,7 +80,7 @@ class _Adapted(Surrogate):
         return mean_C, std_C
 
     def _pass_on(self) -> None:
-        for name in ("networks", "noise"):
+        for name in ("networks", "noise", "implied"):
             if hasattr(self.inner, name):
                 setattr(self.inner, name, getattr(self, name))
 

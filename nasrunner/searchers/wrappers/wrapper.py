@@ -55,7 +55,7 @@ class Wrapper(Searcher):
             if refused := self._refused(asked):
                 name = type(self.inner).__name__
                 raise ValueError(
-                    f"searcher: {type(self).__name__} does not pass on {refused}, which {name} "
+                    f"{type(self).__name__} does not pass on {refused}, which {name} "
                     f"proposes; {_LEGAL}"
                 )
         self._inner_of: dict[int, int] = {}

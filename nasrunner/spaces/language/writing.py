@@ -18,6 +18,9 @@ _PER_OUTPUT = {("affine", "units"), ("language_model", "vocabulary")}
 _END = {"concat": "modules", "named": "module", "share": "body"}
 """Where the last module of such a module is."""
 
+_SIDE = ("cell_stack", "auxiliary")
+"""What ends in outputs like the network's own, wherever it stands."""
+
 
 def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, Any]:
     """What ``parse_space`` reads as this architecture, in plain dicts, lists and values.
@@ -25,12 +28,13 @@ def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, An
     Args:
         frozen: an architecture with its training hyperparameters.
         num_outputs: what is written as ``${data.num_outputs}`` where the last layer or a vocabulary
-            has as many, so that the network fits other data; None: every number stays.
+            has as many, or that of an auxiliary tower, so that the network fits other data; None:
+            every number stays.
 
     Raises:
         SpaceError: an argument of a user's own class is no plain value.
     """
-    network = _written(frozen.network, num_outputs)
+    network = _written(frozen.network, num_outputs, is_end=True)
     found = {network: None} if isinstance(network, str) else network
     if frozen.hyperparameters:
         settings = {key: _plain(value, key) for key, value in frozen.hyperparameters}
@@ -38,7 +42,7 @@ def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, An
     return found
 
 
-def _written(module: Space, num_outputs: int | None) -> Any:
+def _written(module: Space, num_outputs: int | None, *, is_end: bool) -> Any:
     kind = type(module)
     if isinstance(module, External):
         arguments = {name: _plain(value, name) for name, value in module.arguments}
@@ -49,10 +53,11 @@ def _written(module: Space, num_outputs: int | None) -> Any:
         is_default = field.default is not MISSING and value == field.default
         if field.name == "path" or is_default:
             continue
-        if (kind.name(), field.name) in _PER_OUTPUT and value == num_outputs:
+        place = kind.name(), field.name
+        if place in _PER_OUTPUT and is_end and value == num_outputs:
             value = NUM_OUTPUTS
-        at_end = num_outputs if field.name == _END.get(kind.name()) else None
-        arguments[field.name] = _value(value, f"{kind.name()}.{field.name}", at_end)
+        ends = place == _SIDE or (is_end and field.name == _END.get(kind.name()))
+        arguments[field.name] = _value(value, ".".join(place), num_outputs, is_end=ends)
     if MODULES.get(kind.name()) is not kind:
         return {"_target_": _dotted(kind), **arguments}
     if not arguments:
@@ -63,13 +68,13 @@ def _written(module: Space, num_outputs: int | None) -> Any:
     return {kind.name(): arguments}
 
 
-def _value(value: Any, where: str, num_outputs: int | None) -> Any:
+def _value(value: Any, where: str, num_outputs: int | None, *, is_end: bool) -> Any:
     if isinstance(value, Space):
-        return _written(value, num_outputs)
+        return _written(value, num_outputs, is_end=is_end)
     if isinstance(value, tuple | list):
         last = len(value) - 1
         return [
-            _value(item, where, num_outputs if place == last else None)
+            _value(item, where, num_outputs, is_end=is_end and place == last)
             for place, item in enumerate(value)
         ]
     return _plain(value, where)

@@ -11,6 +11,11 @@ from nasrunner.core.space import Space, argument_names
 from nasrunner.spaces import activations, basic, images
 from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cell import Graph, edges_of
+from nasrunner.spaces.cells.block_graph import NUM_INPUTS, BlockGraph
+from nasrunner.spaces.cells.cell_stack import CellStack
+from nasrunner.spaces.cells.factorized import FactorizedReduction
+from nasrunner.spaces.cells.path_dropout import PathDropout
+from nasrunner.spaces.cells.skip_chain import SkipChain
 from nasrunner.spaces.composite import Concat, Repeat, RepeatTied
 from nasrunner.spaces.external import External
 from nasrunner.spaces.inputs import Input, inputs_in
@@ -30,9 +35,8 @@ from nasrunner.spaces.pictures.picture import (
     Skip,
     text_width,
 )
-from nasrunner.spaces.pictures.recurrent_picture import cell_parts
+from nasrunner.spaces.pictures.recurrent_picture import Cells, cell_parts
 from nasrunner.spaces.pictures.skip_picture import SkipColumn
-from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
 from nasrunner.spaces.share import Share
 from nasrunner.spaces.skip_graph import SkipGraph
 
@@ -43,8 +47,10 @@ _FAMILIES: dict[type, str] = {
     images.Conv2d: "conv",
     images.DilatedConv2d: "conv",
     basic.Dropout: "dropout",
+    FactorizedReduction: "conv",
     images.GlobalPool: "pool",
     basic.LayerNorm: "norm",
+    PathDropout: "dropout",
     images.MaxPool: "pool",
     images.SeparableConv2d: "conv",
 }
@@ -122,7 +128,13 @@ def _items(space: Space) -> list[PicturePart]:
     if isinstance(space, SkipGraph):
         layers = [Series(_compact(_items(layer))) for layer in space.layers]
         return [SkipColumn(layers, space.sources())]
-    if isinstance(space, TreeCell | RecurrentCell):
+    if isinstance(space, BlockGraph):
+        return [_blocks(space)]
+    if isinstance(space, CellStack):
+        return [_stack(space)]
+    if isinstance(space, SkipChain):
+        return _chain(space)
+    if isinstance(space, Cells):
         return cell_parts(space)
     if isinstance(space, Named):
         return _named(space)
@@ -145,6 +157,45 @@ def _graph(cell: Graph) -> GraphPicture:
         cell.num_nodes,
         {ends: Series(_items(edge)) for ends, edge in edges if not edge.is_zero},
     )
+
+
+def _blocks(cell: BlockGraph) -> GraphPicture:
+    """A cell of blocks, whose values are nodes, and last what is stacked of them."""
+    edges: dict[tuple[int, int], Series] = {}
+    for number, pair, sources, how in cell.blocks():
+        shown = [Series(_items(operation)) for operation in pair]
+        if sources[0] == sources[1]:
+            edges[sources[0], number] = Series([Branches(shown, _MERGE_SIGNS[how])])
+        else:
+            edges |= {(source, number): part for source, part in zip(sources, shown, strict=True)}
+    last = len(cell.inputs) + NUM_INPUTS
+    edges |= {(number, last): Series(()) for number in cell.outputs}
+    return GraphPicture(last + 1, edges, last="concat")
+
+
+def _stack(stack: CellStack) -> Frame:
+    """Each kind of cell once, in a frame with what the stack is made of."""
+    kinds = {"normal": stack.normal, "reduction": stack.reduction}
+    frames = [
+        Frame(Series(_items(cell)), name, is_left=True)
+        for name, cell in kinds.items()
+        if not isinstance(cell, basic.Empty)
+    ]
+    given = ((name, getattr(stack, name)) for name in ("filters", "times", "stages"))
+    label = ", ".join([stack.name(), *(f"{name}={_shown(value)}" for name, value in given)])
+    return Frame(Series(frames), label, is_left=True)
+
+
+def _chain(chain: SkipChain) -> list[PicturePart]:
+    """Layers one after another, each in a frame with its number and what is added to it."""
+    found: list[PicturePart] = []
+    for number, (layer, sources, pool) in enumerate(
+        zip(chain.layers, chain.inputs, chain.pools, strict=True), start=1
+    ):
+        added = [Box("add", [", ".join(map(str, sources))], "other")] if sources else []
+        inside = Series([*_compact(_items(layer)), *added])
+        found += [Frame(inside, str(number), is_left=True), *_compact(_items(pool))]
+    return found
 
 
 def _compact(parts: list[PicturePart]) -> list[PicturePart]:

@@ -16,10 +16,12 @@ class GraphPicture(PicturePart):
     Args:
         num_nodes: how many, >= 2.
         edges: what stands on each edge that is drawn.
+        last: what stands in the last node instead of its number; empty: that.
     """
 
-    def __init__(self, num_nodes: int, edges: Mapping[Edge, Series]) -> None:
-        self.nodes = [MergeSign(str(number)) for number in range(num_nodes)]
+    def __init__(self, num_nodes: int, edges: Mapping[Edge, Series], last: str = "") -> None:
+        labels = [*map(str, range(num_nodes - 1)), last or str(num_nodes - 1)]
+        self.nodes = [MergeSign(label) for label in labels]
         self.edges = edges
         self.tops = self._levels()
         self.height = self.tops[-1] + self.nodes[-1].height

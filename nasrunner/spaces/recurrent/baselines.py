@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nasrunner.spaces.recurrent.cells import StepCell
+from nasrunner.spaces.recurrent.cells import ProgramCell
 from nasrunner.spaces.recurrent.program import Program
 
 # Values of a program: 0 h_{t-1}, 1 c_{t-1}, the parts of W x_t, those of U h_{t-1}, results.
 
 
 @dataclass(frozen=True)
-class _Baseline(StepCell):
+class _Baseline(ProgramCell):
     steps: ClassVar[Program]
 
     def program(self) -> Program:

@@ -1,5 +1,6 @@
 """Recurrent cells as trees. Zoph & Le 2017, arXiv:1611.01578, section 3.4 and figure 5."""
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -11,6 +12,8 @@ from nasrunner.core.errors import SpaceError, suggest
 from nasrunner.core.questions import Asked, Question
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.recurrent.program import Operation, Program
+from nasrunner.spaces.recurrent.recurrence import RecurrentLayer
+from nasrunner.spaces.recurrent.stateful import StatefulLayer
 
 Combination = Literal["add", "elem_mult", "max"]
 Activation = Literal["identity", "tanh", "sigmoid", "relu", "sin"]
@@ -23,12 +26,32 @@ NO_LAYER = "it is what one layer does in a time step: write recurrent: {cell: �
 class StepCell(Space):
     """What a ``recurrent`` layer does in one time step."""
 
-    def program(self) -> Program:
-        """The frozen cell as operations."""
+    def layer(self, in_units: int, units: int, state_dropout: float) -> StatefulLayer:
+        """Makes a layer of the frozen cell.
+
+        Args:
+            in_units: size of a vector that comes in.
+            units: size of h.
+            state_dropout: as of ``StatefulLayer``.
+
+        Raises:
+            SpaceError: the cell is still open.
+        """
         raise SpaceError(f"{self.name()!r} is still open: freeze it first")
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         raise ValueError(NO_LAYER)
+
+
+class ProgramCell(StepCell):
+    """A cell that is a list of operations."""
+
+    @abstractmethod
+    def program(self) -> Program:
+        """Returns the frozen cell as operations."""
+
+    def layer(self, in_units: int, units: int, state_dropout: float) -> RecurrentLayer:
+        return RecurrentLayer(in_units, units, self.program(), state_dropout)
 
 
 @dataclass(frozen=True)
@@ -108,7 +131,7 @@ class RecurrentCell(StepCell):
 
 
 @dataclass(frozen=True)
-class TreeCell(StepCell):
+class TreeCell(ProgramCell):
     """One cell of the tree space: what ``recurrent_cell`` becomes when it is frozen.
 
     Leaf i is a_i = f_i(W_i x_t ∘_i U_i h_{t-1}); an inner node is f(a ∘ b) of its two children,

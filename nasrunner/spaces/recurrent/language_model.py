@@ -1,12 +1,12 @@
 """Language models: from tokens to the logits of the token that follows each of them."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
-from nasrunner.core.annotations import Count
+from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Probability
@@ -31,6 +31,10 @@ class LanguageModel(Space):
         embedding_dropout: how often a word is zero in an example.
         dropout: how often an element of what enters and leaves the body is zero, in all time
             steps of an example. Gal & Ghahramani 2016, arXiv:1512.05287.
+        input_dropout: the same of what enters alone; null: as often as what leaves.
+        slowness: what is added to the loss in training, in units of the mean square of
+            h_t - h_{t-1}, of what leaves the body: "temporal activation regularization", Merity
+            et al. 2017, arXiv:1708.01009, section 4.
 
     Raises:
         SpaceError: none or both of ``units`` and ``parameters`` are given.
@@ -43,6 +47,8 @@ class LanguageModel(Space):
     parameters: Count | None = None
     embedding_dropout: Probability = 0.0
     dropout: Probability = 0.0
+    input_dropout: Probability | None = None
+    slowness: Annotated[float, AtLeast(0)] = 0.0
 
     widths: ClassVar[tuple[str, ...]] = ("units",)
     hides_widths: ClassVar[bool] = True
@@ -61,7 +67,7 @@ class LanguageModel(Space):
     def text(self) -> str:
         given = "parameters" if self.units is None else "units"
         shown = [f"{given}={getattr(self, given)}", *(["tied"] if self.tied else [])]
-        for name in ("embedding_dropout", "dropout"):
+        for name in ("embedding_dropout", "dropout", "input_dropout", "slowness"):
             if getattr(self, name):
                 shown.append(f"{name}={getattr(self, name)}")
         return f"language_model({', '.join(shown)}): {self.body.text()}"
@@ -77,7 +83,10 @@ class LanguageModel(Space):
                 f"tied needs a body that keeps the size of vectors, got {units} to {out_shape[1]}"
             )
         decoder = nn.Linear(out_shape[1], self.vocabulary)
-        return Predictor(vectors, body, decoder, self.tied, self.dropout)
+        entering = self.dropout if self.input_dropout is None else self.input_dropout
+        return Predictor(
+            vectors, body, decoder, self.tied, self.dropout, entering, slowness=self.slowness
+        )
 
     def _largest_units(self, in_shape: Shape) -> int:
         """The largest size of vectors that ``parameters`` allows, found by bisection."""
@@ -100,20 +109,40 @@ class Predictor(nn.Module):
     """What ``language_model`` is built as: (B, T) to (B, T, V)."""
 
     def __init__(
-        self, vectors: nn.Module, body: nn.Module, decoder: nn.Linear, tied: bool, dropout: float
+        self,
+        vectors: nn.Module,
+        body: nn.Module,
+        decoder: nn.Linear,
+        tied: bool,
+        dropout: float,
+        input_dropout: float,
+        *,
+        slowness: float,
     ) -> None:
         super().__init__()
         self.vectors = vectors
-        self.enter = SequenceDropout(dropout)
+        self.enter = SequenceDropout(input_dropout)
         self.body = body
         self.leave = SequenceDropout(dropout)
         self.decoder = decoder
+        self.slowness = slowness
+        self._penalty: torch.Tensor | None = None
         if tied:
             self.decoder.weight = self.vectors.weight  # type: ignore[assignment]
 
+    def take_penalty(self) -> torch.Tensor | None:
+        """Returns what the last call in training adds to its loss, once; None: nothing."""
+        penalty, self._penalty = self._penalty, None
+        return penalty
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_penalty": None}  # no copy may hold what a derivative goes to
+
     def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        x_BTI = self.enter(self.vectors(tokens_BT))
-        logits_BTV: torch.Tensor = self.decoder(self.leave(self.body(x_BTI)))
+        h_BTI = self.body(self.enter(self.vectors(tokens_BT)))
+        if self.slowness and self.training and h_BTI.shape[1] > 1:
+            self._penalty = self.slowness * (h_BTI[:, 1:] - h_BTI[:, :-1]).square().mean()
+        logits_BTV: torch.Tensor = self.decoder(self.leave(h_BTI))
         return logits_BTV
 
 

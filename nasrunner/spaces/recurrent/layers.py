@@ -15,7 +15,7 @@ from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Init, Probability, initialize
 from nasrunner.spaces.named import Named
 from nasrunner.spaces.recurrent.cells import StepCell
-from nasrunner.spaces.recurrent.recurrence import RecurrentLayer, keep_mask
+from nasrunner.spaces.recurrent.stateful import keep_mask
 
 # B = batch, T = time steps, V = vocabulary, I = size of a vector
 
@@ -50,13 +50,14 @@ class Recurrent(Space):
     The cell's decisions are made once for all layers; each has weights of its own.
 
     Args:
-        cell: recurrent_cell, tree_cell, rnn_cell, lstm_cell or gru_cell.
+        cell: recurrent_cell, tree_cell, enas_cell, darts_rnn, highway_cell, rnn_cell, lstm_cell
+            or gru_cell.
         layers: how many.
         units: size of h; ``same``: the size of the vectors that come in.
         dropout: how often an element is zero between layers, in all time steps of an example.
         state_dropout: the same for h_{t-1} in the products of the next step. Both: Gal &
             Ghahramani 2016, arXiv:1512.05287, eq. 7.
-        init: how W and U of each gate begin; see ``Init``.
+        init: how each matrix of a product begins, of each gate for itself; see ``Init``.
     """
 
     cell: Space
@@ -83,9 +84,9 @@ class Recurrent(Space):
             if position and self.dropout:
                 layers.append(SequenceDropout(self.dropout))
             in_units = units if position else in_shape[1]
-            layer = RecurrentLayer(in_units, units, cell.program(), self.state_dropout)
-            for product in (layer.from_input, layer.from_state):
-                initialize(product, self.init, layer.program.gates)
+            layer = cell.layer(in_units, units, self.state_dropout)
+            for product, num_parts in layer.products():
+                initialize(product, self.init, num_parts)
             layers.append(layer)
         return (layers[0] if len(layers) == 1 else nn.Sequential(*layers)), (in_shape[0], units)
 

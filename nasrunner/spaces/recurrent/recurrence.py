@@ -1,6 +1,6 @@
 """A recurrent cell run over a sequence: the network layer that any cell is built as."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -8,51 +8,46 @@ from torch import nn
 
 from nasrunner.spaces.recurrent.prepacked_product import product_with
 from nasrunner.spaces.recurrent.program import Program, differentiate_step, run_step
+from nasrunner.spaces.recurrent.stateful import (
+    StatefulLayer,
+    keep_mask,
+    padded,
+    padded_product,
+)
 
 # T = time steps, B = batch, I = size of a vector that comes in, H = hidden size, G = H * gates
 
-_IN_A_LINE = 16
-"""Numbers of 4 bytes in a cache line."""
 
-
-class RecurrentLayer(nn.Module):
+class RecurrentLayer(StatefulLayer):
     """One layer of a recurrent cell: (B, T, I) to (B, T, H).
 
     W x_t of all gates and time steps is one matrix product before the loop over time, U h_{t-1}
     of all gates one in each step, and the derivative of U one product after the loop back.
 
-    A call begins with zeros until ``reset_state`` was called; from then on with the state that
-    the call before it ended with, through which no derivative goes: truncated back-propagation
-    through time. What was kept is dropped where the batch has another size.
-
     Args:
         in_units: I.
         units: H.
         program: the cell; a plain tuple of its parts does as well.
-        state_dropout: how often an element of h_{t-1} is zero, in all products of a call and
-            example alike. Gal & Ghahramani 2016, arXiv:1512.05287, eq. 7.
+        state_dropout: as of ``StatefulLayer``.
     """
 
     def __init__(self, in_units: int, units: int, program: Program, state_dropout: float) -> None:
-        super().__init__()
+        super().__init__(units, state_dropout)
         self.program = Program(*program)
-        self.units = units
-        self.state_dropout = state_dropout
         gates = self.program.gates
         self.from_input = nn.Linear(in_units, gates * units, bias=self.program.has_bias)
         self.from_state = nn.Linear(units, gates * units, bias=False)
-        self.keeps_state = False
-        self.state: tuple[torch.Tensor, torch.Tensor] | None = None
 
-    def reset_state(self) -> None:
-        """Begins new streams: the next call starts with zeros, later ones where it ended."""
-        self.keeps_state, self.state = True, None
+    def products(self) -> Iterator[tuple[nn.Linear, int]]:
+        for product in (self.from_input, self.from_state):
+            yield product, self.program.gates
 
     def forward(self, x_BTI: torch.Tensor) -> torch.Tensor:
         x_TBI = x_BTI.transpose(0, 1)
         is_differentiated = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-        x_TBG = self._padded_product(x_TBI) if is_differentiated else self.from_input(x_TBI)
-        h_BH, c_BH = self._start(x_TBG)
+        from_input = self.from_input
+        x_TBG = padded_product(from_input, x_TBI) if is_differentiated else from_input(x_TBI)
+        h_BH, c_BH = self.begin(x_TBG, 2)
         mask_BH = keep_mask(h_BH, self.state_dropout) if self.training else None
         if is_differentiated:
             weight_GH = self.from_state.weight.to(x_TBG.dtype)  # which autocast may have chosen
@@ -60,22 +55,9 @@ class RecurrentLayer(nn.Module):
             h_TBH, c_BH = apply(self.program, x_TBG, h_BH, c_BH, weight_GH, mask_BH)
         else:
             h_TBH, c_BH, _ = run(self.program, x_TBG, h_BH, c_BH, self._product, mask_BH)
-        if self.keeps_state:
-            self.state = (h_TBH[-1].detach(), c_BH.detach())
+        self.end(h_TBH[-1], c_BH)
         h_BTH: torch.Tensor = h_TBH.transpose(0, 1)
         return h_BTH
-
-    def _padded_product(self, x_TBI: torch.Tensor) -> torch.Tensor:
-        """W x_t of all time steps, whose derivatives are products with padded rows, too."""
-        layer = self.from_input
-        return nn.functional.linear(padded(x_TBI), padded(layer.weight), layer.bias)
-
-    def _start(self, x_TBG: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        zeros = x_TBG.new_zeros(x_TBG.shape[1], self.units)
-        if self.state is None or self.state[0].shape != zeros.shape:
-            return zeros, zeros
-        h_BH, c_BH = (each.to(zeros) for each in self.state)
-        return h_BH, c_BH
 
     def _product(self, h_BH: torch.Tensor) -> torch.Tensor:
         product_BG: torch.Tensor = self.from_state(h_BH)  # as a layer, whose cost can be counted
@@ -160,17 +142,3 @@ def _write(into_BG: torch.Tensor, parts: list[torch.Tensor | None]) -> None:
     for place, part in zip(into_BG.chunk(len(parts), 1), parts, strict=True):
         if part is not None:
             place.copy_(part)
-
-
-def padded(matrix: torch.Tensor) -> torch.Tensor:
-    """Rows with zeros at the end, so that each begins where a cache line does.
-
-    A product whose result has 650 columns takes a third longer on a CPU than one with 656.
-    """
-    missing = -matrix.shape[-1] % _IN_A_LINE
-    return nn.functional.pad(matrix, (0, missing)) if missing else matrix
-
-
-def keep_mask(like_BH: torch.Tensor, p: float) -> torch.Tensor | None:
-    """What to multiply by so that elements are zero with probability p and the mean stays."""
-    return torch.empty_like(like_BH).bernoulli_(1 - p).div_(1 - p) if p else None

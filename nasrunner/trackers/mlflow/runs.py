@@ -156,6 +156,10 @@ class StudyRuns:
             counts["best_minus_baseline"] = summary.baseline.best
         if summary.rank_correlation is not None:
             counts["prediction_rank_correlation"] = summary.rank_correlation
+        for each in summary.predicted_levels:
+            if each.rank_correlation is not None:
+                name = f"prediction_rank_correlation/level_{each.level}"
+                counts[name] = each.rank_correlation
         known = {
             "nasrunner.reason": summary.reason,
             "mlflow.note.content": text.study_note(self.study_id, summary),

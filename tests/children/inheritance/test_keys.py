@@ -13,7 +13,9 @@ from nasrunner.core.shapes import as_in_shape
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, load_space
 
-SHAPES = {"nasrl_cell": (8,), "nasrl_cell_small": (8,), "rnn_baselines": (8,)}
+SHAPES = dict.fromkeys(
+    ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines"), (8,)
+)
 IMAGES = (3, 32, 32)
 
 

@@ -41,6 +41,9 @@ class AlphasLearner:
         largest = float(self.mixture.alphas.softmax(0).max())
         return {"largest_alpha": largest, "alphas_reward": trials.reward(next(trials.validation))}
 
+    def is_done(self):
+        return False
+
     def likeliest(self):
         return {}
 

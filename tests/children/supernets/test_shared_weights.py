@@ -13,7 +13,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
 
 QUICK = ("figure1", "mlp", "mlp_string", "nasbench_macro", "small_cnn")
-TOKENS = ("nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
 UNSHARED = ("deepconv_hyperparameters",)
 """Spaces whose settings are searched; their networks are those of deepconv."""
 
@@ -205,3 +205,37 @@ def test_a_network_that_is_first_validated_can_be_trained():
             weights.eval().network(genotype)(torch.ones(2, 4))
         weights.train().network(genotype)(torch.ones(2, 4)).sum().backward()
     assert all(each.grad is not None for each in weights.parameters())
+
+
+def cell_model(cell):
+    body = {"recurrent": {"cell": {cell: {"nodes": 4, "activations": ["tanh", "relu"]}}}}
+    return parse_space(
+        {"language_model": {"vocabulary": 9, "units": 4, "tied": True, "body": body}}
+    )
+
+
+def test_matrices_of_recurrent_cells_are_shared_by_all_that_use_the_pair():
+    """Pham et al. 2018, section 2.1: W_ij belongs to the pair; in DARTS to the node j alone."""
+    for cell, of_third in (("enas_cell", {"0-3", "1-3", "2-3"}), ("darts_rnn", {"3"})):
+        space = cell_model(cell)
+        shared, rng = SharedWeights(space, (5,)), np.random.default_rng(0)
+        for _ in range(60):
+            genotype = rollout(space, rng)
+            shared.network(genotype)(torch.zeros(2, 5, dtype=torch.long)).sum().backward()
+        edges = {key.partition("edges:")[2].partition(":")[0] for key in shared.weights}
+        assert {edge for edge in edges if edge.rpartition("-")[2] == "3"} == of_third
+        assert sum("from_state" in key for key in shared.weights) == 1
+        assert all(weight.grad is not None for weight in shared.parameters())
+
+
+def test_first_weights_of_a_pair_do_not_depend_on_who_asks_first():
+    space = cell_model("enas_cell")
+    genotypes = [rollout(space, np.random.default_rng(seed)) for seed in range(8)]
+    found = []
+    for order in (genotypes, genotypes[::-1]):
+        shared = SharedWeights(space, (5,), seed=3)
+        for genotype in order:
+            shared.network(genotype)
+        found.append(dict(shared.weights.items()))
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])

@@ -66,13 +66,14 @@ def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path):
         assert told(tmp_path / "parts", kind) == told(tmp_path / "whole", kind)
 
 
-def task_of(folder, *overrides, space=NORMED, data=None, **changes):
+def task_of(folder, *overrides, space=NORMED, data=None, optimizer="adam", **changes):
     trainer = make_trainer(
         "trainer.max_epochs=6",
         "trainer.checkpoint=all",
         *overrides,
         space=space,
         data=data or IMAGES,
+        optimizer=optimizer,
     )
     searcher = one_shot(space=trainer.space, seed=0, **changes)
     return trainer.task(folder, 0, searcher.policy())
@@ -107,6 +108,20 @@ def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monke
     whole, parts = (weights_in(tmp_path / each) for each in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_weights_that_a_step_leaves_out_have_a_momentum(tmp_path):
+    option = {"concat": ["relu", {"affine": {"units": 4}}]}
+    space = {"concat": ["flatten", {"affine": {"units": 4}}, {"or": ["tanh", option]}, UNITS]}
+    space = {"concat": [*space["concat"], {"affine": {"units": 3}}]}
+    found = []
+    for fused in ("true", "false"):
+        task = task_of(tmp_path / fused, f"optimizer.fused={fused}", space=space, optimizer="sgd")
+        assert train_one(task, SUPERNET).error is None
+        found.append(weights_in(tmp_path / fused))
+    assert found[0].keys() == found[1].keys()
+    for name, weight in found[0].items():
+        torch.testing.assert_close(weight, found[1][name])
 
 
 def test_an_estimate_has_the_weights_of_the_supernet_and_statistics_of_its_own(
@@ -206,7 +221,7 @@ def test_the_weights_that_are_kept_are_those_of_its_end(tmp_path):
 @pytest.mark.parametrize(("given", "expected"), [("0.25", 0.25), ("null", 1e-5)])
 def test_a_supernet_normalizes_with_the_epsilon_of_its_settings(tmp_path, given, expected):
     task = task_of(tmp_path, f"trainer.batch_norm_epsilon={given}")
-    net, _ = supernet_of(task, 0).build((3, 6, 6))
+    net, _ = supernet_of(task, task.config, 0).build((3, 6, 6))
     network = net.shared.network(task.space.walk(lambda decision: 0))
     assert [each.eps for each in batch_norms(network)] == [expected]
 
@@ -338,6 +353,22 @@ def test_each_batch_of_a_supernet_begins_without_what_others_left(tmp_path):
     supernet(x[:2])
 
 
+def test_what_layers_of_the_drawn_network_add_to_the_loss_is_the_supernets():
+    cell = {"enas_cell": {"nodes": 3, "activations": ["tanh", "relu"]}}
+    body = {"recurrent": {"cell": cell}}
+    given = {"vocabulary": 9, "units": 4, "tied": True, "slowness": 0.5, "body": body}
+    space = parse_space({"language_model": given})
+    weights, _ = covered(space, (5,), "slices", 0)
+    supernet = Supernet(weights, UniformPaths(space), 0).train()
+    supernet(torch.arange(10).view(2, 5) % 9)
+    supernet.take_penalty().backward()
+    assert supernet.take_penalty() is None
+    trained = [key for key, each in weights.weights.items() if each.grad is not None]
+    assert any("from_input" in key for key in trained)
+    supernet.eval()(torch.zeros(2, 5, dtype=torch.long))
+    assert supernet.take_penalty() is None
+
+
 def test_what_a_users_module_remembers_is_of_the_network_that_is_estimated(tmp_path, monkeypatch):
     own, last = {"_target_": f"{__name__}.Counting"}, {"affine": {"units": 3}}
     task = task_of(tmp_path, "trainer.shared_batch_norm=4", space={"concat": [UNITS, own, last]})
@@ -358,7 +389,7 @@ def test_what_a_users_module_remembers_is_of_the_network_that_is_estimated(tmp_p
 
 
 def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):
-    monkeypatch.setattr("nasrunner.children.supernets.supernet.memory_gb", lambda: 1e-7)
+    monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
     assert "parameters, whose training takes at least 0.0 GB, and this machine has 0.0 GB" in (

@@ -147,6 +147,32 @@ def test_the_fast_loop_takes_the_steps_of_lightnings_own(tmp_path):
     assert curves(tmp_path / "true") == curves(tmp_path / "false")
 
 
+def test_what_layers_add_to_the_loss_is_minimized_with_it_in_both_loops(tmp_path):
+    space, overrides = model(), ("trainer.checkpoint=last", "trainer.max_epochs=2")
+    space["language_model"]["slowness"] = 0.5
+    for name in ("true", "false"):
+        loop = f"trainer.fast_loop={name}"
+        assert train(tmp_path / name, loop, *overrides, space=space).error is None
+    train(tmp_path / "without", *overrides)
+    state, same, other = (
+        weights(child_folder(tmp_path / name, 0) / "last.ckpt")
+        for name in ("true", "false", "without")
+    )
+    assert all(torch.equal(state[name], same[name]) for name in state)
+    assert not all(torch.equal(state[name], other[name]) for name in state)
+    assert slowness_of(state) < slowness_of(other)
+    first, of_other = curves(tmp_path / "true")[0], curves(tmp_path / "without")[0]
+    assert first["train_loss"] == pytest.approx(of_other["train_loss"], rel=0.05)  # without it
+
+
+def slowness_of(state):
+    """The mean square of how far the first 70 digits of the text move what leaves the body."""
+    network = first_network(text_trainer())
+    network.load_state_dict({name.removeprefix("network."): each for name, each in state.items()})
+    h = network.eval().body(network.vectors(torch.as_tensor(digits(0, 70))[None]))
+    return (h[:, 1:] - h[:, :-1]).square().mean().item()
+
+
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
 def test_an_interrupted_child_becomes_what_it_would_have_been(tmp_path, fast_loop):
     stop = "{_target_: tests.children.blobs.StopOnce, path: %s, epoch: 2}"

@@ -281,7 +281,8 @@ def test_an_impossible_network_has_none_also_where_it_is_dead() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "in_shape"), [("nasrl_cell_small", (35,)), ("rnn_baselines", (35,))]
+    ("name", "in_shape"),
+    [("enas_cell", (35,)), ("nasrl_cell_small", (35,)), ("rnn_baselines", (35,))],
 )
 def test_language_models_are_told_apart_by_their_cells(name: str, in_shape: Shape) -> None:
     space = load(name)

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from nasrunner.core import DataError
-from nasrunner.data.cifar10 import MD5, Cifar10, CifarFile, pad_crop_flip
+from nasrunner.data.cifar10 import MD5, Cifar10, CifarFile, cut_out, pad_crop_flip
 from tests.data.conftest import files_of, write_batch
 
 FOLDER = "cifar-10-batches-py"
 
 
-def cifar10(root: Path, pad: int | None = 4) -> Cifar10:
+def cifar10(root: Path, pad: int | None = 4, cutout: int | None = None) -> Cifar10:
     return Cifar10(
         in_shape=[3, 32, 32],
         num_outputs=10,
@@ -28,6 +28,7 @@ def cifar10(root: Path, pad: int | None = 4) -> Cifar10:
         equal_inputs="apart",
         root=str(root),
         pad=pad,
+        cutout=cutout,
     )
 
 
@@ -162,6 +163,37 @@ def test_images_are_padded_cropped_and_mirrored_each_on_its_own() -> None:
     torch.manual_seed(0)
     assert torch.equal(augmented, crop_by_hand(x, 2))
     assert len({image.ne(0).sum().item() for image in augmented}) > 3  # offsets differ
+
+
+def test_a_square_is_cut_out_of_each_image_at_a_place_of_its_own() -> None:
+    x = torch.rand(500, 2, 7, 9) + 1
+    torch.manual_seed(0)
+    cut = cut_out(x, 4)
+    is_cut = cut == 0
+    assert torch.equal(cut[~is_cut], x[~is_cut])
+    assert torch.equal(is_cut[:, 0], is_cut[:, 1])
+    rows, columns = is_cut[:, 0].any(dim=2), is_cut[:, 0].any(dim=1)
+    assert torch.equal(is_cut[:, 0], rows[:, :, None] & columns[:, None, :])
+    # Centres are drawn among all pixels, so that squares reach over the edges.
+    assert set(rows.sum(dim=1).tolist()) == set(columns.sum(dim=1).tolist()) == {2, 3, 4}
+    assert rows.any(dim=0).all()
+    assert columns.any(dim=0).all()
+
+
+def test_cutout_comes_after_the_other_augmentation(cifar_root: Path) -> None:
+    x = torch.ones(8, 3, 32, 32)
+    both = cifar10(cifar_root, pad=4, cutout=16).augmentation()
+    alone = cifar10(cifar_root, pad=None, cutout=16).augmentation()
+    assert both is not None
+    assert alone is not None
+    torch.manual_seed(0)
+    changed = both(x)
+    torch.manual_seed(0)
+    assert torch.equal(changed, cut_out(pad_crop_flip(x, 4), 16))
+    torch.manual_seed(0)
+    expected = cut_out(x, 16)
+    torch.manual_seed(0)
+    assert torch.equal(alone(x), expected)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from nasrunner.spaces.external import External
 from nasrunner.spaces.language.parsing import parse_space
 from tests.export.blocks import INNER, Applies, NeedsNumpy, Several
 from tests.export.networks import difference, written
+from tests.spaces.enumeration import draw
 
 
 def external(name: str, **arguments: object) -> dict[str, object]:
@@ -48,6 +49,19 @@ def test_a_users_module_is_included_with_all_it_uses() -> None:
     assert "numpy" not in code.source
     assert "tests.export" not in code.source
     assert "from __future__ import annotations" in code.source
+
+
+@pytest.mark.parametrize("cell", ["enas_cell", "darts_rnn"])
+def test_a_layer_of_highway_nodes_is_included_with_all_it_uses(cell: str) -> None:
+    given = {"nodes": 4, "activations": ["tanh", "relu", "identity", "sigmoid"]}
+    layer = {"recurrent": {"cell": {cell: given}, "units": 6, "state_dropout": 0.3}}
+    space = parse_space({"concat": [layer, "flatten", {"affine": {"units": 2}}]})
+    network, calls = build(space.freeze(draw(space, 0)), (5, 3))
+    code = written(network, calls, (5, 3))
+    other = code.load(code.state(network))
+    for trains in (False, True):
+        assert difference(network, other, (5, 3), trains=trains) == 0
+    assert "nasrunner" not in code.source.partition("class ")[2]
 
 
 def test_layers_that_are_given_to_a_module_are_written_as_its_arguments() -> None:

@@ -12,8 +12,8 @@ from nasrunner.recorded import find_studies, read_study
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.sections import compare_sections
+from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.files import write_page
-from nasrunner.report.study.sections import study_sections
 from tests.report.comparison.test_spaces import FEW, MORE
 from tests.report.recordings import EVOLUTION, recorded
 from tests.report.study.test_sections import with_curves

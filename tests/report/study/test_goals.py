@@ -8,10 +8,10 @@ import pytest
 from nasrunner.core import Outcome
 from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.recorded import RecordedStudy, read_study
+from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.study.evaluations import reward_label
 from nasrunner.report.study.goals import goals_of, hypervolumes, objectives_section
-from nasrunner.report.study.sections import study_sections
 from tests.report.recordings import Recording
 
 POINTS = [(0.5, 100.0), (0.7, 300.0), (0.6, 300.0), None, (0.7, 300.0), (0.4, 50.0), (0.9, 900.0)]

@@ -11,6 +11,7 @@ import pytest
 from nasrunner.core import Outcome
 from nasrunner.core.errors import ConfigError
 from nasrunner.recorded import read_study
+from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.files import write_page
 from nasrunner.report.page.parts import Drawing
 from nasrunner.report.study.curves import curves_section
@@ -21,7 +22,6 @@ from nasrunner.report.study.overview import overview_section
 from nasrunner.report.study.pareto import front, pareto_section
 from nasrunner.report.study.reward_axes import fence
 from nasrunner.report.study.rewards import rewards_section
-from nasrunner.report.study.sections import study_sections
 from nasrunner.report.study.timeline import timeline
 from nasrunner.rescoring.measured import read_curve
 from tests.report.recordings import Recording, config, recorded
@@ -126,7 +126,7 @@ def test_the_report_uses_no_global_figures_and_loads_no_training_code(tmp_path):
         "import sys, pathlib\n"
         "from nasrunner.recorded import read_study\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "from nasrunner.report.study.sections import study_sections\n"
+        "from nasrunner.report.one_study import study_sections\n"
         "from nasrunner.report.page.files import write_page\n"
         f"sections = study_sections(read_study(pathlib.Path({str(folder)!r})))\n"
         f"write_page('', '', sections, pathlib.Path({str(tmp_path)!r}), refresh_s=None)\n"

@@ -8,7 +8,8 @@ import torch
 
 from nasrunner.core import SearchSpace
 from nasrunner.core.order import rollouts
-from nasrunner.searchers.surrogates.lstm import LstmEnsemble, Readers, _left_out
+from nasrunner.searchers.surrogates.ensemble import left_out
+from nasrunner.searchers.surrogates.lstm import LstmEnsemble, Readers
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import load_space
 
@@ -64,10 +65,10 @@ def test_the_mean_and_the_spread_are_those_of_the_members() -> None:
 
 
 def test_each_child_is_left_out_by_one_member_where_there_are_enough() -> None:
-    left_out = _left_out(3, 8, np.random.default_rng(0))
-    assert left_out.sum(axis=0).tolist() == [1] * 8
-    assert sorted(left_out.sum(axis=1)) == [2, 3, 3]
-    assert not _left_out(3, 5, np.random.default_rng(0)).any()
+    is_left_out = left_out(3, 8, np.random.default_rng(0))
+    assert is_left_out.sum(axis=0).tolist() == [1] * 8
+    assert sorted(is_left_out.sum(axis=1)) == [2, 3, 3]
+    assert not left_out(3, 5, np.random.default_rng(0)).any()
 
 
 def test_the_order_of_answers_is_seen() -> None:

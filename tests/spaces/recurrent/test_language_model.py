@@ -1,5 +1,6 @@
 """Language models, their embeddings and layers, and the size that a budget allows."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -104,6 +105,8 @@ def test_either_the_size_or_the_budget_is_given(given: dict[str, int]) -> None:
         ),
         (model({"recurrent": {"cell": "rnn_cell", "layers": 0}}), (7,), "layers must be int >= 1"),
         (model({"affine": {"units": 8}}), (7,), r"its body must make a vector of each one"),
+        (model("rnn_cell", input_dropout=1.0), (7,), r"input_dropout must be .*got 1.0"),
+        (model("rnn_cell", slowness=-0.1), (7,), r"slowness must be float >= 0, got -0.1"),
         ({"recurrent": "rnn_cell"}, (7,), "it takes sequences of vectors"),
     ],
 )
@@ -156,6 +159,32 @@ def test_dropout_is_where_the_space_says() -> None:
     layers = list(network.body.children())
     assert [layer.p for layer in layers[1::2]] == [0.1, 0.1]
     assert [layer.state_dropout for layer in layers[::2]] == [0.2] * 3
+
+
+def test_what_enters_may_be_dropped_more_often_than_what_leaves() -> None:
+    network = built(model(dropout=0.4, input_dropout=0.7))
+    assert [network.enter.p, network.leave.p] == [0.7, 0.4]
+    assert [built(model(input_dropout=0.0, dropout=0.4)).enter.p] == [0.0]
+
+
+def test_slowness_is_the_mean_square_of_a_steps_change_and_is_taken_once() -> None:
+    network, tokens = built(model("gru_cell", slowness=0.5)), torch.randint(50, (3, 7))
+    network(tokens)
+    penalty = network.take_penalty()
+    h = network.body(network.vectors(tokens))
+    squares = [(h[b, t] - h[b, t - 1]).square() for b in range(3) for t in range(1, 7)]
+    torch.testing.assert_close(penalty, 0.5 * torch.cat(squares).mean())
+    assert network.take_penalty() is None
+    network(tokens)
+    copy.deepcopy(network)  # as averages of weights are made, with a penalty that nobody took
+    network.take_penalty()
+    network.eval()(tokens)
+    assert network.take_penalty() is None
+    network.train()(tokens[:, :1])  # nothing comes before it
+    assert network.take_penalty() is None
+    without = built(model("gru_cell"))
+    without(tokens)
+    assert without.take_penalty() is None
 
 
 def test_a_language_model_learns_a_sequence_that_needs_memory() -> None:

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from nasrunner.spaces import GruCell, LstmCell, RecurrentCell, RnnCell, TreeCell
-from nasrunner.spaces.recurrent.cells import StepCell
+from nasrunner.spaces.recurrent.cells import ProgramCell
 from nasrunner.spaces.recurrent.prepacked_product import LEAST, is_packable, product_with
-from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer, keep_mask
+from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer
+from nasrunner.spaces.recurrent.stateful import keep_mask
 from tests.spaces.enumeration import draw
 
 # B = batch, T = time steps, I = size of a vector that comes in, H = hidden size
@@ -24,7 +25,7 @@ def tree(seed: int) -> TreeCell:
     return frozen
 
 
-def layer_of(cell: StepCell, state_dropout: float = 0.0) -> RecurrentLayer:
+def layer_of(cell: ProgramCell, state_dropout: float = 0.0) -> RecurrentLayer:
     torch.manual_seed(0)
     return RecurrentLayer(3, 4, cell.program(), state_dropout)
 
@@ -32,7 +33,9 @@ def layer_of(cell: StepCell, state_dropout: float = 0.0) -> RecurrentLayer:
 @pytest.mark.parametrize(
     ("cell", "theirs"), [(RnnCell(), nn.RNN), (LstmCell(), nn.LSTM), (GruCell(), nn.GRU)]
 )
-def test_baselines_compute_what_torchs_layers_do(cell: StepCell, theirs: type[nn.RNNBase]) -> None:
+def test_baselines_compute_what_torchs_layers_do(
+    cell: ProgramCell, theirs: type[nn.RNNBase]
+) -> None:
     ours, reference = layer_of(cell), theirs(3, 4, batch_first=True)
     with torch.no_grad():
         reference.weight_ih_l0.copy_(ours.from_input.weight)
@@ -79,6 +82,9 @@ def test_a_packed_product_is_the_product() -> None:
     torch.testing.assert_close(product_with(weight.t(), 5)(g), g @ weight, rtol=1e-4, atol=1e-4)
     assert not is_packable(weight.double())
     assert not is_packable(weight[:100])
+    assert is_packable(weight[:100], beside=LEAST)
+    product = product_with(weight[:100], 5, beside=LEAST)
+    torch.testing.assert_close(product(x), x @ weight[:100].t(), rtol=1e-4, atol=1e-4)
 
 
 def gradients(layer: nn.Module, y: torch.Tensor, x: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -123,7 +129,7 @@ def test_equal_values_share_the_derivative_of_their_maximum() -> None:
 
 
 @pytest.mark.parametrize("cell", [LstmCell(), tree(0), tree(1)], ids=["lstm", "tree 0", "tree 1"])
-def test_a_layer_computes_the_same_without_a_derivative(cell: StepCell) -> None:
+def test_a_layer_computes_the_same_without_a_derivative(cell: ProgramCell) -> None:
     layer, x = layer_of(cell), torch.randn(2, 5, 3)
     with torch.no_grad():
         without = layer(x)

@@ -6,6 +6,7 @@ from mlflow import MlflowClient
 
 from nasrunner.core import Blueprint, ConfigError, StudyInfo, Summary
 from nasrunner.core.errors import NotFetchableError, TrackingError
+from nasrunner.core.ledger.agreement import PredictedLevel
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.recorded import read_study
 from nasrunner.trackers.mlflow.reading import StudyReader
@@ -26,7 +27,11 @@ def track(uri: str, folder: Path, **changes) -> str:
     tracked = tracker(uri)
     info = StudyInfo(study.config["study"], folder, study.config, 100)
     tracked.open(info, StudyState(), lambda genotype: Blueprint("", {}, None, None))
-    tracked.close(Summary("max_children=100 is spent", {"completed": 2}, [], 1.0, 3.0))
+    levels = [PredictedLevel(2, 5, 0.5, 0.25), PredictedLevel(3, 1, None, None)]
+    done, counts = "max_children=100 is spent", {"completed": 2}
+    tracked.close(
+        Summary(done, counts, [], 1.0, 3.0, rank_correlation=0.25, predicted_levels=levels)
+    )
     return recall(folder)["run_id"]
 
 
@@ -59,6 +64,16 @@ def test_a_fetched_study_is_the_one_that_was_recorded(store, tmp_path):
     rewards = [child.outcome.reward for child in study.children]
     assert rewards == [0.5, None, 0.7]
     assert recall(folder)["run_id"] == runs["random"]
+
+
+def test_the_rank_correlation_one_level_ahead_is_a_metric_of_each_level(store):
+    uri, runs = store
+    metrics = MlflowClient(uri).get_run(runs["random"]).data.metrics
+    found = {name: value for name, value in metrics.items() if name.startswith("prediction")}
+    assert found == {
+        "prediction_rank_correlation": 0.25,
+        "prediction_rank_correlation/level_2": 0.5,
+    }
 
 
 def test_studies_are_found_by_experiment_and_filter(store):

@@ -11,7 +11,7 @@ from nasrunner.report.study.overview import overview_section
 from nasrunner.report.study.pareto import pareto_section
 from nasrunner.report.study.rewards import rewards_section
 from nasrunner.report.study.timeline import timeline, timeline_section
-from nasrunner.report.supernets.training import supernet_section
+from nasrunner.report.supernets.section import supernets_section
 
 
 def study_sections(study: RecordedStudy) -> list[Section]:
@@ -25,8 +25,8 @@ def study_sections(study: RecordedStudy) -> list[Section]:
     sections += [] if goals is None else [objectives_section(study, goals)]
     sections += [
         learnt_section(study),
+        supernets_section(study),
         curves_section(study),
-        supernet_section(study),
         failures_section(study),
         timeline_section(study, times) if times is not None else None,
     ]

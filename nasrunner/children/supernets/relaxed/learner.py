@@ -1,0 +1,226 @@
+"""Learns the weights of options by their gradients, and derives an architecture from them.
+
+Liu et al. 2019, arXiv:1806.09055, algorithm 1 and section 2.4.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Adam
+
+from nasrunner.children.supernets.relaxed.second_order import first_order, second_order
+from nasrunner.children.supernets.skips import SkipCount
+from nasrunner.children.supernets.trials import Trials
+from nasrunner.children.supernets.validation_batches import Batch
+from nasrunner.core import Genotype, SearchSpace, SpaceError
+from nasrunner.core.decision import Decision
+from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.space import living
+
+_MOST_DRAWN = 1_000
+"""So many architectures are drawn at most until enough are different."""
+
+
+class WeighedOptions(Protocol):
+    """A supernet whose options count by parameters α; see ``RelaxedSupernet``."""
+
+    relaxation: Relaxation
+    num_trained: int
+    seed: int
+
+    @property
+    def space(self) -> SearchSpace: ...
+
+    @property
+    def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]: ...
+
+    def parameters_of_options(self) -> Sequence[nn.Parameter]: ...
+
+    def probabilities(self) -> Mapping[str, np.ndarray]: ...
+
+    def zeros(self) -> Mapping[str, frozenset[int]]: ...
+
+
+class GradientLearner:
+    """Takes a step of α on a validation batch before each step of the weights.
+
+    Args:
+        supernet: whose α learn.
+    """
+
+    def __init__(self, supernet: WeighedOptions) -> None:
+        self.supernet = supernet
+        self.skips = SkipCount(supernet.space)
+        self._adam: Adam | None = None
+        self._moments: list[dict[str, Any]] = []  # of Adam, read and not used yet
+        self._last: Genotype | None = None  # derived, with as many skips as are allowed
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        """Returns α, which the optimizer of the weights must not have."""
+        return self.supernet.parameters_of_options()
+
+    def before_step(self, training: Batch, trials: Trials) -> None:
+        """Takes a step of α.
+
+        Args:
+            training: the batch of the weights' next step.
+            trials: gives a validation batch.
+        """
+        validation = next(trials.validation)
+        alphas = list(self.parameters())
+        with self._learning():
+            if self.supernet.relaxation.order == "first":
+                found = first_order(alphas, lambda: trials.loss(validation))
+            else:
+                found = second_order(
+                    alphas,
+                    trials.optimizer,
+                    lambda: trials.loss(training),
+                    lambda: trials.loss(validation),
+                )
+        optimizer = self._optimizer()
+        for alpha, gradient in zip(alphas, found, strict=True):
+            alpha.grad = gradient
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def after_epoch(self, trials: Trials) -> Mapping[str, float]:
+        """Looks at α after an epoch.
+
+        Returns:
+            The mean ``architecture_entropy`` of softmax(α), 1 where all options are alike; and how
+            often the derived architecture skips, see ``SkipCount``.
+
+        Raises:
+            FloatingPointError: α is no number any more.
+        """
+        probabilities = self.supernet.probabilities()
+        for path, each in probabilities.items():
+            if not np.isfinite(each).all():
+                raise FloatingPointError(
+                    f"the weights of the options of {path!r} have diverged: {each.tolist()}"
+                )
+        self.supernet.num_trained += 1
+        genotype = self.likeliest()
+        if self._last is None or not self._has_too_many_skips(genotype):
+            self._last = genotype
+        entropy = float(np.mean([*map(_entropy, probabilities.values())]))
+        return {"architecture_entropy": entropy, **self.skips.shares([genotype])}
+
+    def is_done(self) -> bool:
+        """Whether training is to end before its last epoch, for too many options are skips."""
+        return self._has_too_many_skips(self.likeliest())
+
+    def likeliest(self) -> Genotype:
+        """Returns the architecture of the strongest options."""
+        zeros = self.supernet.zeros()
+        takes_zero = self.supernet.relaxation.takes_zero
+
+        def strengths(decision: Decision, probabilities: np.ndarray) -> np.ndarray:
+            none = [k for k in zeros.get(decision.path, ()) if k < len(probabilities)]
+            if takes_zero or len(none) == len(probabilities):
+                return probabilities
+            found = probabilities.copy()
+            found[none] = -1.0
+            return found
+
+        return self._answered(lambda *given: int(strengths(*given).argmax()))
+
+    def found(self) -> Sequence[Genotype]:
+        """Returns the derived architecture, and others that are drawn by softmax(α).
+
+        Raises:
+            SpaceError: no path leads through the derived one.
+        """
+        derived = self._last if self._last is not None else self.likeliest()
+        if living(self.supernet.space.freeze(derived)).network.is_zero:
+            raise SpaceError(
+                "nothing of its input reaches the output of the derived architecture, whose "
+                "strongest options are zeros; legal: searcher.takes_zero=false, or other settings "
+                "of the supernet's training"
+            )
+        found = {tuple(derived.items()): derived}
+        rng = np.random.default_rng(self.supernet.seed)
+
+        def draw(_: Decision, probabilities: np.ndarray) -> int:
+            return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))
+
+        for _ in range(_MOST_DRAWN):
+            if len(found) > self.supernet.relaxation.num_sampled:
+                break
+            genotype = self._answered(draw)
+            found.setdefault(tuple(genotype.items()), genotype)
+        return list(found.values())
+
+    def _answered(self, answer: Callable[[Decision, np.ndarray], int]) -> Genotype:
+        """An architecture whose decisions are answered by how strong their options are.
+
+        An option that keeps some parts of many is as strong as the strongest options of these are
+        together, zeros left out. Liu et al. 2019, arXiv:1806.09055, section 2.4.
+
+        Args:
+            answer: is given a decision and how strong its options are.
+        """
+        probabilities, zeros = self.supernet.probabilities(), self.supernet.zeros()
+
+        def strength(path: str) -> float:
+            others = [k for k in range(len(probabilities[path])) if k not in zeros.get(path, ())]
+            return float(probabilities[path][others].max(initial=0.0))
+
+        def choose(decision: Decision) -> int:
+            kept = self.supernet.selections.get(decision.path)
+            if kept is not None:
+                sums = [sum(map(strength, paths)) for paths in kept]
+                return answer(decision, np.array(sums))
+            if decision.path not in probabilities:  # it has one option
+                return 0
+            return answer(decision, probabilities[decision.path][: len(decision.options)])
+
+        return self.supernet.space.walk(choose)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what it remembers, as JSON has it."""
+        moments = self._moments
+        if self._adam is not None:
+            states = (self._adam.state[alpha] for alpha in self.parameters())
+            moments = [{name: each.tolist() for name, each in state.items()} for state in states]
+        return {"adam": moments, "last": self._last}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what ``state_dict`` returned."""
+        self._adam, self._moments, self._last = None, state["adam"], state["last"]
+
+    def _optimizer(self) -> Adam:
+        if self._adam is None:
+            alphas, how = list(self.parameters()), self.supernet.relaxation
+            self._adam = Adam(alphas, how.learning_rate, how.betas, weight_decay=how.weight_decay)
+            for alpha, state in zip(alphas, self._moments, strict=False):
+                self._adam.state[alpha] = {
+                    name: torch.tensor(value, device="cpu" if name == "step" else alpha.device)
+                    for name, value in state.items()
+                }
+        return self._adam
+
+    @contextlib.contextmanager
+    def _learning(self) -> Iterator[None]:
+        for alpha in self.parameters():
+            alpha.requires_grad_(True)
+        try:
+            yield
+        finally:
+            for alpha in self.parameters():
+                alpha.requires_grad_(False)
+
+    def _has_too_many_skips(self, genotype: Genotype) -> bool:
+        most = self.supernet.relaxation.max_skips
+        return most is not None and self.skips.number_in(genotype) > most
+
+
+def _entropy(probabilities_K: np.ndarray) -> float:
+    """That of an option, in units of the highest one."""
+    logs = np.log(np.maximum(probabilities_K, 1e-300))
+    return float(-(probabilities_K * logs).sum() / np.log(len(probabilities_K)))

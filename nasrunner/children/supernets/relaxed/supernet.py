@@ -1,0 +1,305 @@
+"""A supernet that holds all options of a space at once, and what its architecture learns by."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nasrunner.children.inputs import Inputs
+from nasrunner.children.settings.searched import Config, check_not_searched
+from nasrunner.children.supernets.covering import check_memory
+from nasrunner.children.supernets.relaxed.learner import GradientLearner
+from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
+from nasrunner.children.supernets.relaxed.second_order import check_steps_ahead
+from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.core import ConfigError, InShape, SearchSpace, Shape, SpaceError
+from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.space import Relaxed, Space, relaxed
+
+# K = options of a decision
+
+_FIRST_SPREAD = 1e-3
+"""Standard deviation that α begins with, as in the code of arXiv:1806.09055's authors."""
+
+
+class RelaxedSupernet(nn.Module):
+    """Runs all options of each decision at once, or one that is drawn, by weights that are learnt.
+
+    Liu et al. 2019, arXiv:1806.09055, section 2.2; Dong & Yang 2019, arXiv:1910.04465, section 3.2.
+
+    In evaluation nothing is drawn: with the Gumbel-softmax, the likeliest option runs alone.
+
+    What the weights' optimizer and the random generator remember stands in its state.
+
+    Args:
+        shared: the weights of the options' layers.
+        network: the space with its decisions kept open.
+        relaxation: how the options' weights are made and learn.
+        num_epochs: of the training, which temperatures go by; None: it is not known, and the
+            options are not drawn.
+        seed: of what is drawn.
+
+    Attributes:
+        alphas: by decision path, its colons standing for points: a number for each option.
+        learner: what they learn by.
+    """
+
+    def __init__(
+        self,
+        shared: SharedWeights,
+        network: Relaxed,
+        relaxation: Relaxation,
+        num_epochs: int | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.shared = shared
+        self.relaxation = relaxation
+        self.num_epochs = num_epochs
+        self.seed = seed
+        self.num_trained = 0  # epochs
+        self._network = network
+        self._mix = Mix()
+        self._rng = np.random.default_rng(seed)
+        first = np.random.default_rng(seed)
+        self.alphas = nn.ParameterDict(
+            {
+                path.replace(".", ":"): nn.Parameter(
+                    torch.from_numpy(first.normal(0.0, _FIRST_SPREAD, count)).float(),
+                    # The optimizer of the weights has none of them; the learner asks for gradients.
+                    requires_grad=False,
+                )
+                for path, count in ((d.path, len(d.options)) for d in network.decisions)
+            }
+        )
+        self._paths = tuple(decision.path for decision in network.decisions)
+        self._built: list[nn.Module] = []  # a list, for its weights are registered as shared ones
+        self._remembering: list[Any] = []
+        self._penalized: list[Any] = []
+        self.learner = GradientLearner(self)
+
+    @property
+    def space(self) -> SearchSpace:
+        """What is searched."""
+        return self.shared.space
+
+    @property
+    def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
+        """See ``Relaxed``."""
+        return self._network.selections
+
+    def parameters_of_options(self) -> list[nn.Parameter]:
+        """Returns the α of all decisions, in the order asked."""
+        return [self.of(path) for path in self._paths]
+
+    def forward(self, x: Inputs) -> torch.Tensor:
+        network = self.network()
+        for layer in self._remembering:  # of batches before, whose weights were others
+            layer.reset_state()
+        self._mix.weights = self._weights()
+        found: torch.Tensor = network(x)
+        return found
+
+    def network(self) -> nn.Module:
+        """Returns the network of mixtures."""
+        if not self._built:
+            affine = self.relaxation.affine
+            network, _ = mixed(self.shared, self._network.network, self._mix, affine=affine)
+            self._built.append(network.train(self.training))
+            layers = network.modules()
+            self._remembering = [each for each in layers if hasattr(each, "reset_state")]
+            layers = network.modules()
+            self._penalized = [each for each in layers if hasattr(each, "take_penalty")]
+        return self._built[0]
+
+    def take_penalty(self) -> torch.Tensor | None:
+        """Returns what layers add to the loss, once; None: nothing."""
+        taken = [each.take_penalty() for each in self._penalized]
+        penalties = [each for each in taken if each is not None]
+        return torch.stack(penalties).sum() if penalties else None
+
+    def train(self, mode: bool = True) -> "RelaxedSupernet":
+        super().train(mode)
+        for network in self._built:
+            network.train(mode)
+        return self
+
+    def of(self, path: str) -> nn.Parameter:
+        """Returns the α of a decision."""
+        alpha: nn.Parameter = self.alphas[path.replace(".", ":")]
+        return alpha
+
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """Returns softmax(α) by decision path."""
+        return {
+            path: self.of(path).detach().double().softmax(0).cpu().numpy() for path in self._paths
+        }
+
+    def zeros(self) -> dict[str, frozenset[int]]:
+        """Returns which options of each decision return zeros in every place that it stands."""
+        found: dict[str, frozenset[int]] = {}
+        for layer in self.network().modules():
+            if isinstance(layer, Mixture) and len(layer.paths) == 1:
+                (path,) = layer.paths
+                found[path] = found.get(path, layer.zeros) & layer.zeros
+        return found
+
+    @property
+    def temperature(self) -> float:
+        """That of the Gumbel-softmax in the present epoch."""
+        first, last = self.relaxation.temperatures
+        assert self.num_epochs is not None, "it is known where options are drawn"
+        share = min(1.0, self.num_trained / max(1, self.num_epochs - 1))
+        return first + share * (last - first)
+
+    def get_extra_state(self) -> torch.Tensor:
+        """Returns what it remembers beside its weights, as bytes of JSON."""
+        state = {
+            "rng": self._rng.bit_generator.state,
+            "epochs": self.num_trained,
+            "learner": self.learner.state_dict(),
+        }
+        return torch.tensor(list(json.dumps(state).encode()), dtype=torch.uint8)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Restores what ``get_extra_state`` returned."""
+        told: dict[str, Any] = json.loads(bytes(state.tolist()))
+        self._rng.bit_generator.state = told["rng"]
+        self.num_trained = told["epochs"]
+        self.learner.load_state_dict(told["learner"])
+
+    def _weights(self) -> Mapping[str, OptionWeights]:
+        if self.relaxation.weighs == "softmax":
+            return {path: OptionWeights(self.of(path).softmax(0).unbind()) for path in self._paths}
+        alphas = self.parameters_of_options()
+        if not self.training:
+            chosen = [int(alpha.argmax()) for alpha in alphas]
+            return {
+                path: OptionWeights(torch.eye(len(alpha), device=alpha.device)[k].unbind(), k)
+                for path, alpha, k in zip(self._paths, alphas, chosen, strict=True)
+            }
+        return {path: self._drawn(alpha) for path, alpha in zip(self._paths, alphas, strict=True)}
+
+    def _drawn(self, alpha_K: torch.Tensor) -> OptionWeights:
+        """An option by the Gumbel-softmax, eqs. 3 and 4 there: it counts 1, with the gradient of
+        its soft weight.
+        """
+        noise_K = torch.from_numpy(self._rng.gumbel(size=len(alpha_K))).to(alpha_K)
+        soft_K = ((alpha_K.log_softmax(0) + noise_K) / self.temperature).softmax(0)
+        chosen = int(soft_K.argmax())
+        hard_K = torch.zeros_like(soft_K)
+        hard_K[chosen] = 1.0
+        return OptionWeights((hard_K + soft_K - soft_K.detach()).unbind(), chosen)
+
+    def _apply(self, *arguments: Any, **named: Any) -> "RelaxedSupernet":
+        super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
+        self._built.clear()  # it is where its layers were
+        return self
+
+    def __getstate__(self) -> Mapping[str, Any]:
+        return {**self.__dict__, "_built": [], "_remembering": [], "_penalized": []}
+
+
+@dataclass(frozen=True)
+class AllOptions(Space):
+    """Stands where a child's network does, and is built as a ``RelaxedSupernet``.
+
+    Args:
+        space: what is searched.
+        relaxation: how its decisions are kept open.
+        sizes: see ``Widths``.
+        seed: of first weights and of what is drawn.
+        num_epochs: as of ``RelaxedSupernet``.
+        epsilon: of batch normalization, as of ``SharedWeights``.
+    """
+
+    space: SearchSpace
+    relaxation: Relaxation
+    sizes: Widths
+    seed: int
+    num_epochs: int | None
+    epsilon: float | None = None
+
+    @property
+    def takes_inputs(self) -> bool:
+        return True
+
+    def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
+        network = relaxed(self.space)
+        affine = self.relaxation.affine
+        counted = SharedWeights(self.space, in_shape, widths=self.sizes, device="meta")
+        out_shape = grown(counted, network, affine=affine)
+        check_memory(sum(each.numel() for each in counted.parameters()))
+        shared = SharedWeights(
+            self.space, in_shape, widths=self.sizes, seed=self.seed, epsilon=self.epsilon
+        )
+        grown(shared, network, affine=affine)
+        shared.close()
+        made = RelaxedSupernet(shared, network, self.relaxation, self.num_epochs, self.seed)
+        return made, out_shape
+
+    def text(self) -> str:
+        return "relaxed supernet"
+
+
+def grown(weights: SharedWeights, network: Relaxed, *, affine: bool) -> Shape:
+    """Makes the shared weights that a relaxed space needs, as large as it needs them.
+
+    Args:
+        weights: grow.
+        network: the space with its decisions kept open.
+        affine: as of ``mixed``.
+
+    Returns:
+        The shape that comes out of the network.
+
+    Raises:
+        SpaceError: there is nothing to search, or no mixture of it; see ``mixed``.
+    """
+    if not network.decisions:
+        raise SpaceError("the space has one architecture, and a mixture is of several options")
+    return mixed(weights, network.network, Mix(), affine=affine)[1]
+
+
+def num_epochs_of(relaxation: Relaxation, config: Config) -> int | None:
+    """Returns how many epochs a supernet is trained for; None: that is not known.
+
+    Raises:
+        ConfigError: temperatures go by it.
+    """
+    epochs = config["trainer"].get("max_epochs")
+    if isinstance(epochs, int) and epochs > 0:
+        return epochs
+    if relaxation.weighs == "gumbel":
+        raise ConfigError(
+            "trainer.max_epochs: the temperature that options are drawn with goes down until the "
+            f"last epoch, got {epochs}; legal: >= 1, also in searcher.supernet"
+        )
+    return None
+
+
+def check_relaxes(
+    space: SearchSpace, in_shape: InShape, relaxation: Relaxation, config: Config
+) -> None:
+    """Refuses what cannot be searched by gradients, before anything is trained.
+
+    Args:
+        space: what is searched.
+        in_shape: of one example.
+        relaxation: how.
+        config: the supernet's.
+
+    Raises:
+        ConfigError: its optimizer, or hyperparameters that are searched, cannot be honoured.
+        SpaceError: the space has no mixture.
+    """
+    check_not_searched(space.hyperparameters)
+    if relaxation.order == "second":
+        check_steps_ahead(config["optimizer"].get("_target_"))
+    widths: Widths = config["trainer"]["shared_widths"]
+    weights = SharedWeights(space, in_shape, widths=widths, device="meta")
+    grown(weights, relaxed(space), affine=relaxation.affine)

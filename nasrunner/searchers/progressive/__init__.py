@@ -1,0 +1,1 @@
+"""Searchers that grow architectures, from the smallest to the largest."""

@@ -1,0 +1,397 @@
+"""Supernets of all options that are trained, derived from, and gone on with: studies and kills."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nasrunner.children.networks import SpaceNetworks
+from nasrunner.children.supernets.relaxed.learner import GradientLearner
+from nasrunner.children.supernets.relaxed.mixtures import Mixture
+from nasrunner.children.supernets.supernet import supernet_of
+from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
+from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.searchers.one_shot.darts import Darts
+from nasrunner.searchers.one_shot.gdas import Gdas
+from nasrunner.study.ledger import Ledger
+from nasrunner.study.loop import Study
+from tests.children.blobs import IMAGES, make_trainer
+from tests.children.progress.test_inheriting import KilledError, serial
+from tests.children.progress.test_studies import told
+from tests.toys import RULES, train_one
+
+OPTION = {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 3}}, "batch_norm"]}
+EDGE = {
+    "or": [
+        "zero",
+        "empty",
+        OPTION,
+        {"max_pool": {"kernel_size": 3, "stride": 1, "padding": "same"}},
+    ]
+}
+SPACE = {
+    "concat": [
+        {"conv2d": {"filters": 4, "kernel_size": 3}},
+        {"cell": {"nodes": 3, "edge": EDGE}},
+        "global_pool",
+        {"affine": {"units": 3}},
+    ]
+}
+SUPERNET = Proposal(0, {}, kind="supernet", seed=5)
+ADAM = {"learning_rate": 0.05, "betas": (0.5, 0.999), "weight_decay": 1e-3}
+OTHERS = {"affine": False, "takes_zero": False, "max_skips": None, "num_sampled": 0}
+OTHERS |= {"supernet": {"trainer.max_epochs": 6}}
+
+
+def darts(order="first", **arguments):
+    return Darts(order=order, **{**ADAM, **OTHERS, **arguments})
+
+
+def second(**arguments):
+    return darts("second", **arguments)
+
+
+def gdas(**arguments):
+    temperatures = {"first_temperature": 10.0, "last_temperature": 0.1}
+    return Gdas(**{**temperatures, **ADAM, **OTHERS, **arguments})
+
+
+def trainer_of(*overrides, space=SPACE, data=IMAGES, optimizer="sgd"):
+    settings = ("trainer.max_epochs=6", "trainer.checkpoint=all", "optimizer.lr=0.05")
+    return make_trainer(*settings, *overrides, space=space, data=data, optimizer=optimizer)
+
+
+def task_of(folder, searcher=darts, *overrides, space=SPACE, **arguments):
+    trainer = trainer_of(*overrides, space=space)
+    made = searcher(space=trainer.space, seed=0, **arguments)
+    return trainer.task(folder, 0, made.policy())
+
+
+def built(searcher=darts, **arguments):
+    """An untrained supernet, and its task."""
+    task = task_of("nowhere", searcher, **arguments)
+    network, _ = supernet_of(task, task.config, 0).build((3, 6, 6))
+    return network
+
+
+def study(folder, searcher, survives=None, max_children=3):
+    folder.mkdir(exist_ok=True)
+    trainer = trainer_of()
+    with Ledger(folder / "ledger.jsonl") as ledger:
+        found = Study(
+            space=trainer.space,
+            searcher=searcher(space=trainer.space, seed=0, num_sampled=2),
+            trainer=trainer,
+            executor=serial(),
+            trackers=[],
+            ledger=ledger,
+            rules=dataclasses.replace(RULES, max_children=max_children),
+            info=StudyInfo("gradients", folder, {}, max_children, {}),
+            networks=SpaceNetworks(trainer.space, (3, 6, 6), "float32", identifies=True),
+        )
+        if survives is not None:
+            append, left = ledger.append, iter(range(survives))
+
+            def dies(*arguments, **more):
+                append(*arguments, **more)
+                if next(left, None) is None:
+                    raise KilledError
+
+            ledger.append = dies
+        found.run()
+
+
+@pytest.mark.parametrize("searcher", [darts, second, gdas])
+def test_a_study_trains_a_supernet_and_what_it_has_found(tmp_path, searcher):
+    study(tmp_path, searcher)
+    proposed, outcomes = told(tmp_path, "proposed"), told(tmp_path, "outcome")
+    kinds = [each.get("kind", "train") for each in proposed]
+    assert kinds[0] == "supernet"
+    assert set(kinds[1:]) == {"train"}
+    assert {each["status"] for each in outcomes} == {"completed"}
+    assert outcomes[0]["reward"] is None
+    found = outcomes[0]["found"]
+    assert len(found) == 3
+    assert [each["genotype"] for each in proposed[1:]] == found
+    assert max(each["reward"] for each in outcomes[1:]) > 0.6  # of three classes
+    folder = ChildFolder.of(tmp_path, 0)
+    derived = [json.loads(line) for line in folder.text(DERIVED).splitlines()]
+    assert [each["epoch"] for each in derived] == list(range(6))
+    assert derived[-1]["genotype"] == found[0]
+    assert "zero" not in derived[-1]["text"]
+    entropies = [line["architecture_entropy"] for line in folder.curves()]
+    assert len(entropies) == 6
+    assert entropies[0] < 1
+    assert entropies[-1] < entropies[0]
+    skips = [list(each["genotype"].values()).count(1) / 3 for each in derived]
+    assert [line["skip_share"] for line in folder.curves()] == pytest.approx(skips)
+
+
+def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path):
+    study(tmp_path / "whole", darts)
+    for survives in (2, 3):
+        with pytest.raises(KilledError):
+            study(tmp_path / "parts", darts, survives=survives)
+    study(tmp_path / "parts", darts)
+    for kind in ("proposed", "outcome"):
+        assert told(tmp_path / "parts", kind) == told(tmp_path / "whole", kind)
+
+
+def weights_in(folder):
+    return torch.load(ChildFolder.of(folder, 0).path / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.parametrize("searcher", [darts, second, gdas])
+def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, searcher):
+    whole = train_one(task_of(tmp_path / "whole", searcher), SUPERNET)
+    step, left = GradientLearner.before_step, iter(range(20))
+
+    def interrupted(learner, training, trials):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        step(learner, training, trials)
+
+    every_epoch = "trainer.checkpoint_every_s=0"
+    monkeypatch.setattr(GradientLearner, "before_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_one(task_of(tmp_path / "parts", searcher, every_epoch), SUPERNET)
+    monkeypatch.undo()
+    assert ChildFolder.of(tmp_path / "parts", 0).last.exists()
+    parts = train_one(task_of(tmp_path / "parts", searcher, every_epoch), SUPERNET)
+    assert parts.status == "completed"
+    assert list(parts.found) == list(whole.found)
+    states = [weights_in(tmp_path / each) for each in ("whole", "parts")]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    texts = [ChildFolder.of(tmp_path / each, 0).text(DERIVED) for each in ("whole", "parts")]
+    assert texts[0] == texts[1]
+
+
+def test_both_loops_take_the_same_steps(tmp_path):
+    found = []
+    for fast in ("true", "false"):
+        loop = f"trainer.fast_loop={fast}"
+        assert train_one(task_of(tmp_path / fast, darts, loop), SUPERNET).error is None
+        found.append(weights_in(tmp_path / fast))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_options_weights_are_none_of_the_weights_optimizer(tmp_path):
+    train_one(task_of(tmp_path), SUPERNET)
+    checkpoint = torch.load(ChildFolder.of(tmp_path, 0).path / "last.ckpt", weights_only=True)
+    (group,) = checkpoint["optimizer_states"][0]["param_groups"]
+    names = [name for name in checkpoint["state_dict"] if "alphas" not in name]
+    assert len(group["params"]) == sum("shared.weights" in name for name in names)
+    assert len(checkpoint["state_dict"]) - len(names) == 3  # edges
+
+
+def alphas_of(network, **by_edge):
+    """Sets α of edges, named ``edge_01``: one number for each option."""
+    with torch.no_grad():
+        for edge, values in by_edge.items():
+            path = f"1/cell/{edge[-2]}-{edge[-1]}/or"
+            network.of(path).copy_(torch.tensor(values))
+
+
+def genotype_of(*options):
+    return {f"1/cell/{e}/or": k for e, k in zip(("0-1", "0-2", "1-2"), options, strict=True)}
+
+
+def test_the_strongest_option_is_derived_without_zeros_or_with_them():
+    strengths = {"edge_01": [3.0, 0, 2, 1], "edge_02": [0.0, 1, 2, 3], "edge_12": [0.0, 5, 2, 1]}
+    for takes_zero, first in ((False, 2), (True, 0)):
+        network = built(takes_zero=takes_zero)
+        alphas_of(network, **strengths)
+        assert network.learner.likeliest() == genotype_of(first, 3, 1)
+        assert network.learner.found() == [genotype_of(first, 3, 1)]
+
+
+def test_a_derived_architecture_of_zeros_alone_is_refused(tmp_path, monkeypatch):
+    network = built(takes_zero=True)
+    zeros = [9.0, 0, 0, 0]
+    alphas_of(network, edge_01=[0.0, 0, 0, 9], edge_02=zeros, edge_12=zeros)
+    with pytest.raises(SpaceError, match="nothing of its input reaches the output of the derived"):
+        network.learner.found()
+    monkeypatch.setattr(GradientLearner, "likeliest", lambda _: genotype_of(0, 0, 0))
+    outcome = train_one(task_of(tmp_path, takes_zero=True), SUPERNET)
+    assert outcome.status == "failed"
+    assert "legal: searcher.takes_zero=false, or other settings" in outcome.error
+
+
+def test_what_is_drawn_is_found_beside_the_derived_one():
+    network = built(num_sampled=4)
+    alphas_of(network, edge_01=[0.0, 99, 0, 0], edge_02=[0.0, 0, 99, 0])
+    found = network.learner.found()
+    assert len(found) == 4  # of the third edge's options
+    assert {tuple(each.values())[:2] for each in found} == {(1, 2)}
+    assert found[0] == network.learner.likeliest()
+    assert network.learner.found() == found
+
+
+def test_too_many_skips_end_the_training_and_the_architecture_before_is_found(
+    tmp_path, monkeypatch
+):
+    derived = iter([genotype_of(2, 2, 2), genotype_of(1, 2, 2), genotype_of(1, 1, 2)])
+    now: list[dict[str, int]] = []
+    after_epoch = GradientLearner.after_epoch
+
+    def next_epoch(learner, trials):
+        now.append(next(derived))
+        return after_epoch(learner, trials)
+
+    monkeypatch.setattr(GradientLearner, "after_epoch", next_epoch)
+    monkeypatch.setattr(GradientLearner, "likeliest", lambda _: now[-1])
+    outcome = train_one(task_of(tmp_path, max_skips=1), SUPERNET)
+    assert outcome.status == "completed"
+    shares = [line["skip_share"] for line in ChildFolder.of(tmp_path, 0).curves()]
+    assert shares == pytest.approx([0, 1 / 3, 2 / 3])
+    assert list(outcome.found) == [genotype_of(1, 2, 2)]
+
+
+def test_a_draw_runs_one_option_and_gives_every_option_a_gradient():
+    network = built(gdas).train()
+    ran = []
+    for layer in network.network().modules():
+        if isinstance(layer, Mixture):
+            for place, option in enumerate(layer.options):
+                option.register_forward_hook(lambda *_, at=(layer.paths[0], place): ran.append(at))
+    alphas = network.parameters_of_options()
+    for alpha in alphas:
+        alpha.requires_grad_(True)
+    x = torch.randn(4, 3, 6, 6)
+    counts = np.zeros(4)
+    for _ in range(40):
+        ran.clear()
+        network(x).square().sum().backward()
+        assert len(dict(ran)) == len(ran) == 3  # one of each edge
+        for _, place in ran:
+            counts[place] += 1
+    assert (counts > 10).all()
+    assert all((alpha.grad != 0).all() for alpha in alphas)
+    ran.clear()
+    network.eval()(x)
+    assert dict(ran) == {p: int(network.of(p).argmax()) for p in genotype_of(0, 0, 0)}
+
+
+def test_a_draw_counts_one_and_has_the_gradient_of_its_soft_weight(monkeypatch):
+    network = built(gdas).train()
+    noise = np.array([0.0, 1.0, 3.0, -1.0])
+
+    class Fixed:
+        def gumbel(self, size):
+            return noise[:size]
+
+    network._rng = Fixed()
+    network.num_trained = 2
+    alpha = network.of("1/cell/0-1/or").requires_grad_(True)
+    weights = network._drawn(alpha)
+    assert weights.chosen == 2
+    assert float(weights.values[2].detach()) == pytest.approx(1.0)
+    (found,) = torch.autograd.grad(weights.values[2], [alpha])
+    temperature = 10.0 + 2 / 5 * (0.1 - 10.0)  # the third epoch of six
+    soft = ((alpha.log_softmax(0) + torch.tensor(noise).float()) / temperature).softmax(0)
+    (exact,) = torch.autograd.grad(soft[2], [alpha])
+    torch.testing.assert_close(found, exact)
+
+
+def test_what_cannot_be_searched_by_gradients_is_refused_before_training(tmp_path):
+    wide = {"concat": [{"conv2d": {"filters": {"oneof": [2, 4]}, "kernel_size": 1}}, "flatten"]}
+    with pytest.raises(SpaceError, match="'0/conv2d/filters' cannot be kept open: a mixture adds"):
+        task_of(tmp_path, space={"concat": [*wide["concat"], {"affine": {"units": 3}}]})
+    with pytest.raises(SpaceError, match="the space has one architecture, and a mixture is of"):
+        task_of(tmp_path, space={"concat": ["flatten", {"affine": {"units": 3}}]})
+    trainer = trainer_of(optimizer="adam")
+    policy = second(space=trainer.space, seed=0).policy()
+    with pytest.raises(ConfigError, match=r"order=second looks ahead by a step of SGD, and the"):
+        trainer.task(tmp_path, 0, policy)
+    endless = task_of(tmp_path, gdas, "trainer.max_epochs=-1", "trainer.max_time=00:00:00:01")
+    outcome = train_one(endless, SUPERNET)
+    assert "trainer.max_epochs: the temperature that options are drawn with goes" in outcome.error
+
+
+def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
+    outcome = train_one(task_of(tmp_path), SUPERNET)
+    assert outcome.status == "failed"
+    assert "parameters, whose training takes at least 0.0 GB, and this machine" in outcome.error
+
+
+class Remembering(nn.Module):
+    """A user's layer that counts the batches since it was told to forget."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def reset_state(self):
+        self.seen = 0
+
+    def forward(self, x):
+        self.seen += 1
+        return x * self.seen
+
+
+def test_layers_forget_the_batches_before():
+    remembering = {"_target_": f"{__name__}.Remembering"}
+    space = {"concat": [remembering, {"or": ["relu", "tanh"]}, "flatten", {"affine": {"units": 3}}]}
+    network = built(space=space).eval()
+    x = torch.randn(2, 3, 6, 6)
+    assert torch.equal(network(x), network(x))
+
+
+BLOCKS = {
+    "concat": [
+        {
+            "cell_stack": {
+                "normal": {
+                    "block_cell": {
+                        "blocks": 2,
+                        "inputs": "distinct",
+                        "operation": {"or": ["zero", OPTION, "empty"]},
+                    }
+                },
+                "filters": 4,
+                "times": 1,
+                "stages": 1,
+            }
+        },
+        "global_pool",
+        {"affine": {"units": 3}},
+    ]
+}
+
+
+def test_a_block_keeps_the_two_edges_whose_strongest_operations_are_the_strongest():
+    network = built(space=BLOCKS)
+    cell = "0/cell_stack/normal/block_cell"
+    strengths = {  # of the option, the identity, and zeros, which count for nothing
+        "2/0": [1.0, 0, 0],
+        "2/1": [0.0, 1, 9],
+        "3/0": [2.0, 0, 1],
+        "3/1": [1.0, 1, 9],  # the weakest, for zeros take nearly all of it
+        "3/2": [0.0, 1, 0],
+    }
+    with torch.no_grad():
+        for edge, values in strengths.items():
+            network.of(f"{cell}/{edge}/or").copy_(torch.tensor(values))
+    derived = {
+        f"{cell}/2/0/or": 0,
+        f"{cell}/2/1/or": 1,
+        f"{cell}/3/from": 1,  # 0 and 2
+        f"{cell}/3/0/or": 0,
+        f"{cell}/3/2/or": 1,
+    }
+    assert network.learner.likeliest() == derived
+    assert network.learner.skips.number_in(derived) == 2
+
+
+@pytest.mark.parametrize("searcher", [darts, gdas])
+def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
+    outcome = train_one(task_of(tmp_path, searcher, space=BLOCKS, num_sampled=3), SUPERNET)
+    assert outcome.error is None
+    assert len(outcome.found) == 4
+    space = trainer_of(space=BLOCKS).space
+    assert all(space.freeze(each).build((3, 6, 6))[1] == (3,) for each in outcome.found)
