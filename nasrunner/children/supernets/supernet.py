@@ -70,7 +70,8 @@ class Supernet(nn.Module):
         return self.shared.space
 
     def forward(self, x: Inputs) -> torch.Tensor:
-        network = self._set[0] if self._set else self._next()
+        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
+        network = self._set[0] if self._set else self.draw(policy, rng)[1]
         for layer in self._layers(network, "reset_state"):
             layer.reset_state()  # what it remembers is of batches long before this one
         self._penalized = self._layers(network, "take_penalty")
@@ -110,31 +111,24 @@ class Supernet(nn.Module):
         return copy.deepcopy(self._first), np.random.default_rng(self.seed)
 
     @contextlib.contextmanager
-    def set_to(self, genotype: Genotype) -> Iterator[None]:
-        """Runs one architecture for all batches of the block.
+    def set_to(self, network: nn.Module) -> Iterator[None]:
+        """Runs one network for all batches of the block.
 
-        Raises:
-            SpaceError: it cannot be built.
+        Args:
+            network: of the shared weights, as ``draw`` returns it.
         """
-        self._set = [self.shared.network(genotype)]
+        self._set = [network]
         try:
             yield
         finally:
             self._set = []
 
-    def draw(self, policy: Policy, rng: np.random.Generator) -> Genotype:
-        """Draws an architecture; one that cannot be built is drawn again.
+    def draw(self, policy: Policy, rng: np.random.Generator) -> tuple[Genotype, nn.Module]:
+        """Draws an architecture, and builds its network; one that cannot be built is drawn again.
 
         Raises:
             SpaceError: none of very many can be built.
         """
-        return self._drawn(policy, rng)[0]
-
-    def _next(self) -> nn.Module:
-        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
-        return self._drawn(policy, rng)[1]
-
-    def _drawn(self, policy: Policy, rng: np.random.Generator) -> tuple[Genotype, nn.Module]:
         reason = ""
         for _ in range(_MOST_DRAWN):
             (genotype,) = policy.draw(1, rng)
