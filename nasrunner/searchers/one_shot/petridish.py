@@ -15,7 +15,7 @@ from nasrunner.core.relaxation import ForwardGrowth
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, additions, smallest
 
-_MOST_STARTS = 100
+_MOST_STARTS = 20
 """So many smallest architectures are drawn until one is new and can be built."""
 
 
