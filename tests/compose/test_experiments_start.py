@@ -1,4 +1,4 @@
-"""Experiments of papers start: a child of each is trained for a few steps."""
+"""Experiments of papers start: a child of each is trained for a few steps, behind a supernet."""
 
 import json
 from pathlib import Path
@@ -16,6 +16,15 @@ A_FEW_STEPS = (
     *("executor=serial", "tracker=none", "max_children=1", "baseline=none"),
     *("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"),
 )
+
+OF_SUPERNETS = {
+    "darts_cifar10": (
+        "searcher.supernet={trainer.max_epochs: 1}",
+        "searcher.order=first",
+        "data.batch_size=4",
+    )
+}
+"""What lets a supernet of an experiment take a few steps in seconds."""
 
 
 @pytest.mark.slow
@@ -38,13 +47,15 @@ def test_an_experiment_with_cells_starts(
 ) -> None:
     data = f"data.root={cifar_root}"
     study = run_study(
-        *(tmp_path, monkeypatch, f"experiment={experiment}", *A_FEW_STEPS, data, "data.cutout=16")
+        *(tmp_path, monkeypatch, f"experiment={experiment}", *A_FEW_STEPS, data, "data.cutout=16"),
+        *OF_SUPERNETS.get(experiment, ()),
     )
-    (child,) = read_study(study).children
+    (child,) = (each for each in read_study(study).children if each.proposal.kind == "train")
     assert child.outcome is not None
     assert child.outcome.error is None
     assert child.outcome.reward is not None
-    lines = (child_folder(study, 0) / "curves.jsonl").read_text().splitlines()
+    curves = child_folder(study, child.proposal.index) / "curves.jsonl"
+    lines = curves.read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 2
     if cells is not None:
         stack = read_study(study).space.freeze(child.proposal.genotype).network.modules[0]
