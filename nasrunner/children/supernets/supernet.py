@@ -16,12 +16,13 @@ from nasrunner.children.inputs import Inputs
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.covering import Cover, check_memory, cover
+from nasrunner.children.supernets.growing.supernet import ChildWithParts
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
 from nasrunner.core.ports import LearningPolicy
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.space import Space
 
 _MOST_DRAWN = 1_000
@@ -184,13 +185,16 @@ class OneShot(Space):
         return "supernet"
 
 
-def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
+def supernet_of(
+    recipe: Recipe, config: Config, seed: int, genotype: Genotype | None = None
+) -> SearchSpace:
     """Returns what is built as the supernet of a study, beside the settings it is trained with.
 
     Args:
         recipe: how the study's children are made.
         config: the supernet's.
         seed: of first weights and of what is drawn.
+        genotype: of the child that grows in it; None: none does.
     """
     assert recipe.policy is not None, "who proposes a supernet has a policy"
     settings = config["trainer"]
@@ -199,6 +203,9 @@ def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
     if isinstance(recipe.policy, Relaxation):
         epochs = num_epochs_of(recipe.policy, config)
         network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon)
+    elif isinstance(recipe.policy, ForwardGrowth):
+        child = tuple((genotype or {}).items())
+        network = ChildWithParts(recipe.space, child, recipe.policy, widths, seed, epsilon)
     else:
         network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
     return SearchSpace(recipe.space.hyperparameters, network)

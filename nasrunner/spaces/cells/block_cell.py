@@ -79,7 +79,7 @@ class BlockCell(Space):
         _ = self._chosen
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if isinstance(ask, KeepsAll) and self._is_distinct:
+        if isinstance(ask, KeepsAll) and ask.holds_all and self._is_distinct:
             return self._mixture(ask, at)
         blocks = resolve_value(self.blocks, ask, at / "blocks")
         operations: list[Space] = []
