@@ -47,7 +47,7 @@ from nasrunner.core import (
     Train,
 )
 from nasrunner.core.ports import Check
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.executors.simulated import SimulatedExecutor
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
@@ -156,7 +156,9 @@ class PlayingTrainer:
     def num_at_once(self, kind: Kind) -> int:
         return 1
 
-    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
+    def task(
+        self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
+    ) -> Train:
         return Played(self.curves_PE)
 
 

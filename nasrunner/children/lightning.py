@@ -34,7 +34,7 @@ from nasrunner.core import (
 from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.shapes import as_in_shape
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
@@ -268,12 +268,17 @@ class LightningTrainer:
         )
 
     def task(
-        self, folder: Path, seed: int, policy: Policy | Relaxation | None = None
+        self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
     ) -> "LightningTask":
         if isinstance(policy, Relaxation):
             from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
 
             check_relaxes(self.space, self.in_shape, policy, self.config)
+        if isinstance(policy, ForwardGrowth):
+            from nasrunner.children.supernets.growing.supernet import check_grows  # imports torch
+
+            widths = self.config["trainer"]["shared_widths"]
+            check_grows(self.space, self.in_shape, policy, widths)
         return LightningTask(
             self.space,
             self.config,

@@ -7,7 +7,7 @@ from pathlib import Path
 from nasrunner.children.evaluating import ONE_TRAINING, Evaluation
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.core import InShape, Policy, SearchSpace
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Recipe:
         seed: the study's seed.
         evaluation: how often a child is trained.
         objectives: the names of what the study compares its children by.
-        policy: draws the architectures of a supernet, or says how its options are weighed; None:
-            none is trained.
+        policy: draws the architectures of a supernet, or says how its options are weighed or how
+            a child grows; None: none is trained.
     """
 
     space: SearchSpace
@@ -35,4 +35,4 @@ class Recipe:
     seed: int
     evaluation: Evaluation = ONE_TRAINING
     objectives: Sequence[str] = ()
-    policy: Policy | Relaxation | None = None
+    policy: Policy | Relaxation | ForwardGrowth | None = None

@@ -11,7 +11,7 @@ from nasrunner.core.ledger.agreement import PredictedLevel
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ledger.steps import Step, about_steps
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -196,7 +196,9 @@ class ChildTrainer(Protocol):
     def num_at_once(self, kind: Kind) -> int:
         """Returns how many proposals of a kind to pass to one call of the task, >= 1."""
 
-    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
+    def task(
+        self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
+    ) -> Train:
         """Returns what an executor runs. Children keep their files in ``child_folder``.
 
         Args:

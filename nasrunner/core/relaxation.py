@@ -1,4 +1,4 @@
-"""How a supernet that holds all options of a space is searched by gradients."""
+"""How supernets are searched that no policy draws architectures for: by gradients."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -36,3 +36,24 @@ class Relaxation:
     takes_zero: bool
     max_skips: int | None
     num_sampled: int
+
+
+@dataclass(frozen=True)
+class ForwardGrowth:
+    """What a searcher that grows children tells whoever trains parts beside them; picklable.
+
+    Each part has a coefficient α. Hu et al. 2019, arXiv:1905.13360, section 4.
+
+    Attributes:
+        learning_rate: of α's gradient descent.
+        penalty: of the sum of |α|, λ of its L1 norm.
+        num_joined: how many parts join the child at most, one of each decision.
+        max_parts: how many are trained beside it; where there are more, some are drawn.
+        is_random: whether the parts that join it are drawn instead.
+    """
+
+    learning_rate: float
+    penalty: float
+    num_joined: int
+    max_parts: int
+    is_random: bool

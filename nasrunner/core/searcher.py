@@ -14,7 +14,7 @@ from nasrunner.core.network.known import Networks
 from nasrunner.core.ports import Policy
 from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.records import KnownOutcome, Outcome, Proposal, Report
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.space import Space
 
 
@@ -212,7 +212,7 @@ class Searcher(ABC):
         """Returns the children that its next proposals may be mutations of."""
         return ()
 
-    def policy(self) -> "Policy | Relaxation | None":
+    def policy(self) -> "Policy | Relaxation | ForwardGrowth | None":
         """Returns what a supernet is trained with: the policy that its architectures are drawn by,
         or how all of its options are weighed; None if it needs none.
         """

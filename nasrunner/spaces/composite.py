@@ -73,6 +73,13 @@ class Concat(Space):
             return self
         return dataclasses.replace(self, modules=modules)
 
+    def beyond(self, other: Space) -> Space | None:
+        if not isinstance(other, Concat) or len(self.modules) <= len(other.modules):
+            return None
+        if self.modules[: len(other.modules)] != other.modules:
+            return None
+        return Concat(self.modules[len(other.modules) :], path=self.path)
+
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
         layers = []
         for module in self.modules:

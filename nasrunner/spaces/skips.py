@@ -131,6 +131,8 @@ class SkipLayers(Space):
         times = most(self.times)
         num_pairs = times * (times - 1) // 2  # a skip connection each
         pools = len(self.pool_after) * self.pool.most_modules()
+        if self.skips == "added":  # a pool for each value, and a sum that is normalized
+            pools = times * (pools + 2)
         return 1 + times * self.layer.most_modules() + num_pairs + pools
 
     def decisions(self, at: Address) -> Iterator[Decision]:

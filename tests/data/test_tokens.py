@@ -146,3 +146,17 @@ def test_the_vocabulary_must_be_as_large_as_promised(
     module = kind(**(COMMON | {"num_outputs": 9}))
     with pytest.raises(DataError, match=f"data.num_outputs must be {found}, .* got 9"):
         module.prepare_data()
+
+
+@pytest.mark.parametrize(("streams", "shape"), [(4, (4, 7)), (9, (1, 7))])
+def test_shuffled_validation_has_as_many_streams_as_training_where_the_text_is_long_enough(
+    streams: int, shape: tuple[int, int]
+) -> None:
+    module = numbers(batch_size=streams)  # 61 targets for validation: 9 streams of 7 need 63
+    module.setup("fit")
+    torch.manual_seed(0)
+    first, second = (list(module.shuffled_validation()) for _ in range(2))
+    assert {x.shape for x, _ in first} == {shape}
+    starts = [[tuple(x[:, 0].tolist()) for x, _ in each] for each in (first, second)]
+    assert sorted(starts[0]) == sorted(starts[1])
+    assert starts[0] != starts[1]

@@ -5,8 +5,10 @@ from hypothesis import given
 
 from nasrunner.core import Outcome, SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
-from tests.searchers.test_contract import every_searcher, few_examples, schedules
+from tests.searchers.test_contract import few_examples, schedules
 from tests.searchers.worlds import SEARCHERS, WRAPPERS, Loop, make_searcher, one_by_one
+
+every_searcher = pytest.mark.parametrize("name", SEARCHERS)
 
 EVERY = 4
 DEPTHS = [2, 3, 4]

@@ -38,10 +38,16 @@ OF_HYPERPARAMETERS = ("pbt",)
 OF_DEPTH = ("pnas",)
 """Searchers of spaces that have a depth, and of no others."""
 
+GROWING = ("petridish",)
+"""Searchers that have one child to begin with, and wait for what supernets find beside it.
+
+Their promises are kept in ``one_shot/test_petridish.py``, on spaces that have what they need.
+"""
+
 SEARCHERS = sorted(
     path.stem
     for path in (CONF / "searcher").glob("*.yaml")
-    if path.stem not in (*OF_HYPERPARAMETERS, *OF_DEPTH)
+    if path.stem not in (*OF_HYPERPARAMETERS, *OF_DEPTH, *GROWING)
 )
 SPACES = sorted(path.stem for path in (CONF / "space").glob("*.yaml"))
 

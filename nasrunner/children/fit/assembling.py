@@ -208,6 +208,9 @@ def _network(plan: Plan, borrowed: Borrowed) -> tuple[nn.Module, Mapping[str, fl
 
     if borrowed.is_nothing:
         return build(), {}
+    if plan.proposal.kind == "supernet":
+        supernet = build()
+        return supernet, borrowed.lend_to_supernet(supernet)
     own = anatomy(plan.frozen, in_shape, build)
     return own.network, borrowed.lend(plan.frozen, own, in_shape, plan.seed)
 

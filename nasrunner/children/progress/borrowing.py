@@ -14,6 +14,8 @@ from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
+from nasrunner.children.supernets.growing.supernet import GrowingSupernet
+from nasrunner.children.supernets.stored import stored_weights
 from nasrunner.core import InShape, Proposal, SearchSpace, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.randomness.draws import seeded
@@ -31,12 +33,12 @@ class Borrowed:
     """The weights of other children, in order of precedence.
 
     Attributes:
-        lent: of each child whose weights are there.
+        lent: of each child, or supernet, whose weights are there.
         lacks: the children whose weights are gone, or cannot be read.
         parent: of a network morphism, the child whose weights are changed.
     """
 
-    lent: Sequence["Lent"] = ()
+    lent: Sequence["Lent | LentBySupernet"] = ()
     lacks: Sequence[int] = ()
     parent: "Lent | None" = None
 
@@ -50,12 +52,12 @@ class Borrowed:
             config: the child's configuration, whose packages a checkpoint may hold objects of.
         """
         sources = [each for each in proposal.sources if each.what != "training"]
-        read = {each.child: Lent.by(each.child, recipe, config) for each in sources}
+        read = {each.child: _lent(each.child, proposal, recipe, config) for each in sources}
         parents = [read[each.child] for each in sources if each.what == "morphism"]
         return cls(
             tuple(lent for lent in read.values() if lent is not None),
             tuple(child for child, lent in read.items() if lent is None),
-            next(iter(parents), None),
+            next((each for each in parents if isinstance(each, Lent)), None),
         )
 
     @property
@@ -99,6 +101,20 @@ class Borrowed:
         share = sum(each.numel() for each in parameters) / max(1, total)
         return dict(zip(INHERITED, (float(len(parameters)), share), strict=True))
 
+    def lend_to_supernet(self, network: torch.nn.Module) -> Mapping[str, float]:
+        """Replaces the weights of the child that grows in a supernet by its own trained ones.
+
+        Args:
+            network: the supernet.
+
+        Returns:
+            The metrics ``INHERITED``, of the child; empty if nothing was to be borrowed.
+        """
+        assert isinstance(network, GrowingSupernet), "no other supernet has sources"
+        for lent in self.lent:
+            return dict(zip(INHERITED, map(float, network.take(lent.weights)), strict=True))
+        return {}
+
     def _morph(self, frozen: SearchSpace, anatomy: Anatomy, in_shape: InShape, seed: int) -> bool:
         """Gives a network weights with which it computes what its parent does, if that can be."""
         assert self.parent is not None
@@ -118,7 +134,7 @@ class Borrowed:
         """Replaces one of a network's weights, and tells whether a child has it."""
         own, key = known[name], anatomy.keys[name]
         for lent in self.lent:
-            given = lent.by_key.get(key)
+            given = lent.given(name, key)
             if given is not None and given.shape == own.shape:
                 with torch.no_grad():
                     own.copy_(given)
@@ -160,11 +176,57 @@ class Lent:
             )
             return None
 
+    def given(self, name: str, key: Key) -> torch.Tensor | None:
+        """Returns what it lends to a network; None: it has no such weight.
+
+        Args:
+            name: of a parameter or buffer in that network.
+            key: what the same is known by in others.
+        """
+        return self.by_key.get(key)
+
     @functools.cached_property
     def by_key(self) -> Mapping[Key, torch.Tensor]:
         """Its parameters and buffers, by their keys."""
         keys = self.anatomy.keys.items()
         return {key: self.weights[name] for name, key in keys if name in self.weights}
+
+
+@dataclass(frozen=True)
+class LentBySupernet:
+    """The weights that a supernet has for one architecture.
+
+    Attributes:
+        weights: its parameters, by their names in its network.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+
+    def given(self, name: str, key: Key) -> torch.Tensor | None:
+        """As of ``Lent``."""
+        return self.weights.get(name)
+
+
+def _lent(
+    child: int, proposal: Proposal, recipe: Recipe, config: Config
+) -> Lent | LentBySupernet | None:
+    """What a child or a supernet lends to a proposal; None: nothing, as a warning says."""
+    folder = ChildFolder.of(recipe.folder, child)
+    try:
+        is_supernet = folder.proposal().kind == "supernet"
+    except (OSError, ValueError):
+        is_supernet = False  # if its weights are there, they are refused as a child's
+    if not is_supernet:
+        return Lent.by(child, recipe, config)
+    if (stored := trained_weights(folder, config)) is None:
+        warnings.warn(f"the weights of supernet {child} are gone: none are borrowed", stacklevel=2)
+        return None
+    shared = stored_weights(stored, recipe, config)
+    try:
+        return LentBySupernet(shared.values(proposal.genotype))
+    except SpaceError as error:
+        warnings.warn(f"the weights of supernet {child} are not borrowed: {error}", stacklevel=2)
+        return None
 
 
 NOTHING = Borrowed()

@@ -109,7 +109,7 @@ def _seed(recipe: Recipe, proposal: Proposal, root: Proposal) -> int:
 def _stage(recipe: Recipe, proposal: Proposal, until: int | None, seed: int) -> Stage:
     config = reduced(recipe.config, proposal.fidelity)
     if proposal.kind == "supernet":
-        frozen = supernet_of(recipe, config, seed)
+        frozen = supernet_of(recipe, config, seed, proposal.genotype)
     else:
         frozen = thinned(recipe.space.freeze(proposal.genotype), proposal.fidelity)
     config = applied(config, frozen.hyperparameters)

@@ -15,13 +15,10 @@ from nasrunner.children.progress.borrowing import trained_weights
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin, lineage
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.supernets.shared_weights import SharedWeights
+from nasrunner.children.supernets.stored import stored_weights
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import ChildFolder
-
-_SHARED = "shared.weights."
-"""What the names of the shared weights begin with in a supernet."""
 
 _WRITES_NOTHING = {"checkpoint": "none", "checkpoint_every_s": None}
 
@@ -84,12 +81,7 @@ class SharedScoring:
         stored = trained_weights(ChildFolder.of(self.recipe.folder, child), config)
         if stored is None:
             raise ValueError(f"the supernet's weights are gone: child {child} holds none")
-        in_shape = at_resolution(self.recipe.in_shape, config["data"])
-        widths = config["trainer"]["shared_widths"]
-        weights = SharedWeights(self.recipe.space, in_shape, widths=widths)
-        named = ((n.removeprefix(_SHARED), v) for n, v in stored.items() if n.startswith(_SHARED))
-        weights.restore(dict(named))
-        return weights
+        return stored_weights(stored, self.recipe, config)
 
 
 def normalize_anew(found: Assembled, num_batches: int) -> None:

@@ -67,6 +67,19 @@ class Alternation(pl.Callback):
                 "the place of the validation examples that the architecture of a supernet learns "
                 "from; legal: 0, or trainer.limit_train_batches"
             )
+        if trainer.world_size > 1:
+            raise ConfigError(
+                f"trainer.devices: what learns its architecture is trained on one device, got "
+                f"{trainer.world_size}; legal: 1"
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.batches.close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self.batches.close()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         trials = self._trials = Trials(pl_module, self.task, trainer, self.batches)

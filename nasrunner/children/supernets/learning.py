@@ -1,7 +1,7 @@
 """What a supernet's architecture learns by, in turns with its weights."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from nasrunner.children.supernets.validation_batches import Batch
 from nasrunner.core import Genotype
 
 
+@runtime_checkable
 class ArchitectureLearner(Protocol):
     """The part of a supernet that learns which of its architectures are good.
 
@@ -48,5 +49,5 @@ class ArchitectureLearner(Protocol):
 
 def learner_of(network: nn.Module) -> ArchitectureLearner | None:
     """Returns what learns the architecture of a network; None: nothing does."""
-    learner: ArchitectureLearner | None = getattr(network, "learner", None)
-    return learner
+    learner = getattr(network, "learner", None)  # of a user's module it may be anything
+    return learner if isinstance(learner, ArchitectureLearner) else None

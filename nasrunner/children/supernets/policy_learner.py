@@ -25,9 +25,9 @@ class PathNetwork(Protocol):
 
     def train(self, mode: bool = True) -> object: ...
 
-    def draw(self, policy: Policy, rng: np.random.Generator) -> Genotype: ...
+    def draw(self, policy: Policy, rng: np.random.Generator) -> tuple[Genotype, nn.Module]: ...
 
-    def set_to(self, genotype: Genotype) -> AbstractContextManager[None]: ...
+    def set_to(self, network: nn.Module) -> AbstractContextManager[None]: ...
 
 
 class PolicyLearner:
@@ -69,8 +69,9 @@ class PolicyLearner:
         rewards: list[float] = []
         self.supernet.train(False)
         for _ in range(self.lessons.num_steps):
-            genotypes = [self.supernet.draw(self.policy, self.rng) for _ in self._places]
-            found = [self._reward(each, trials) for each in genotypes]
+            both = [self.supernet.draw(self.policy, self.rng) for _ in self._places]
+            genotypes = [genotype for genotype, _ in both]
+            found = [self._reward(network, trials) for _, network in both]
             self.policy.learn(genotypes, found)
             drawn += genotypes
             rewards += found
@@ -92,7 +93,7 @@ class PolicyLearner:
         for _ in range(_MOST_ALIKE * self.lessons.num_found):
             if len(found) == self.lessons.num_found:
                 break
-            genotype = self.supernet.draw(self.policy, self.rng)
+            genotype, _ = self.supernet.draw(self.policy, self.rng)
             found.setdefault(genotype_hash(genotype), genotype)
         return list(found.values())
 
@@ -100,6 +101,6 @@ class PolicyLearner:
     def _places(self) -> range:
         return range(self.lessons.num_drawn)
 
-    def _reward(self, genotype: Genotype, trials: Trials) -> float:
-        with self.supernet.set_to(genotype):
+    def _reward(self, network: nn.Module, trials: Trials) -> float:
+        with self.supernet.set_to(network):
             return trials.reward(next(trials.validation))

@@ -16,12 +16,13 @@ from nasrunner.children.inputs import Inputs
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.covering import Cover, check_memory, cover
+from nasrunner.children.supernets.growing.supernet import ChildWithParts
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
 from nasrunner.core.ports import LearningPolicy
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.space import Space
 
 _MOST_DRAWN = 1_000
@@ -70,7 +71,8 @@ class Supernet(nn.Module):
         return self.shared.space
 
     def forward(self, x: Inputs) -> torch.Tensor:
-        network = self._set[0] if self._set else self._next()
+        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
+        network = self._set[0] if self._set else self.draw(policy, rng)[1]
         for layer in self._layers(network, "reset_state"):
             layer.reset_state()  # what it remembers is of batches long before this one
         self._penalized = self._layers(network, "take_penalty")
@@ -110,31 +112,24 @@ class Supernet(nn.Module):
         return copy.deepcopy(self._first), np.random.default_rng(self.seed)
 
     @contextlib.contextmanager
-    def set_to(self, genotype: Genotype) -> Iterator[None]:
-        """Runs one architecture for all batches of the block.
+    def set_to(self, network: nn.Module) -> Iterator[None]:
+        """Runs one network for all batches of the block.
 
-        Raises:
-            SpaceError: it cannot be built.
+        Args:
+            network: of the shared weights, as ``draw`` returns it.
         """
-        self._set = [self.shared.network(genotype)]
+        self._set = [network]
         try:
             yield
         finally:
             self._set = []
 
-    def draw(self, policy: Policy, rng: np.random.Generator) -> Genotype:
-        """Draws an architecture; one that cannot be built is drawn again.
+    def draw(self, policy: Policy, rng: np.random.Generator) -> tuple[Genotype, nn.Module]:
+        """Draws an architecture, and builds its network; one that cannot be built is drawn again.
 
         Raises:
             SpaceError: none of very many can be built.
         """
-        return self._drawn(policy, rng)[0]
-
-    def _next(self) -> nn.Module:
-        policy, rng = (self.policy, self._rng) if self.training else self._evaluating
-        return self._drawn(policy, rng)[1]
-
-    def _drawn(self, policy: Policy, rng: np.random.Generator) -> tuple[Genotype, nn.Module]:
         reason = ""
         for _ in range(_MOST_DRAWN):
             (genotype,) = policy.draw(1, rng)
@@ -190,13 +185,16 @@ class OneShot(Space):
         return "supernet"
 
 
-def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
+def supernet_of(
+    recipe: Recipe, config: Config, seed: int, genotype: Genotype | None = None
+) -> SearchSpace:
     """Returns what is built as the supernet of a study, beside the settings it is trained with.
 
     Args:
         recipe: how the study's children are made.
         config: the supernet's.
         seed: of first weights and of what is drawn.
+        genotype: of the child that grows in it; None: none does.
     """
     assert recipe.policy is not None, "who proposes a supernet has a policy"
     settings = config["trainer"]
@@ -205,6 +203,9 @@ def supernet_of(recipe: Recipe, config: Config, seed: int) -> SearchSpace:
     if isinstance(recipe.policy, Relaxation):
         epochs = num_epochs_of(recipe.policy, config)
         network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon)
+    elif isinstance(recipe.policy, ForwardGrowth):
+        child = tuple((genotype or {}).items())
+        network = ChildWithParts(recipe.space, child, recipe.policy, widths, seed, epsilon)
     else:
         network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
     return SearchSpace(recipe.space.hyperparameters, network)

@@ -53,7 +53,10 @@ class Trials:
         return self.trainer.optimizers[0]
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Computes the task's mean loss of a batch, of which gradients can be taken."""
+        """Computes the task's mean loss of a batch, of which gradients can be taken.
+
+        It is not scaled, as ``trainer.precision=16-mixed`` scales the loss of the weights.
+        """
         return self._measure(batch)[1]
 
     def reward(self, batch: Batch) -> float:

@@ -78,6 +78,12 @@ class ValidationBatches:
                 next(self._batches)
         self._num_taken = state["taken"]
 
+    def close(self) -> None:
+        """Ends the present pass: no worker of its loader is left."""
+        close = getattr(self._batches, "close", None)
+        if close is not None:
+            close()
+
     def _begin(self, number: int) -> None:
         seed = np.random.SeedSequence([self.seed, number]).generate_state(1)[0]
         seed_generators(int(seed), self.device)

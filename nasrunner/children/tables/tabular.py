@@ -17,7 +17,7 @@ from nasrunner.core.ledger.goal_settings import check_measured
 from nasrunner.core.ledger.objectives import REWARD
 from nasrunner.core.ports import Blueprint, Check, OneByOne, Policy, Train
 from nasrunner.core.records import Kind, Outcome, Proposal
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.shapes import InShape
 from nasrunner.core.space import living
@@ -209,7 +209,9 @@ class TabularTrainer:
     def num_at_once(self, kind: Kind) -> int:
         return 1
 
-    def task(self, folder: Path, seed: int, policy: Policy | Relaxation | None = None) -> Train:
+    def task(
+        self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
+    ) -> Train:
         return OneByOne(self.lookup)
 
 

@@ -14,8 +14,10 @@ from nasrunner.core.space.asking import (
     questions_of_value,
     questions_opened,
 )
+from nasrunner.core.space.beside import Addition, Beside, beside
 from nasrunner.core.space.built import Built, made_by, place_within, recorded, within
 from nasrunner.core.space.choice import Choice, Relaxed, choices_in, mixes_in, relaxed
+from nasrunner.core.space.growing import additions, grown, smallest
 from nasrunner.core.space.keeping import KeepsAll, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
@@ -25,6 +27,8 @@ from nasrunner.core.space.space import Space, resolve_module, resolve_value
 from nasrunner.core.space.widths import declares_widths, narrowed
 
 __all__ = [
+    "Addition",
+    "Beside",
     "Built",
     "Choice",
     "KeepsAll",
@@ -33,13 +37,16 @@ __all__ = [
     "Relaxed",
     "Shape",
     "Space",
+    "additions",
     "argument_names",
     "argument_types",
+    "beside",
     "choices_in",
     "content_field",
     "decisions_of_value",
     "declares_widths",
     "enter",
+    "grown",
     "is_module_type",
     "is_modules_type",
     "living",
@@ -59,6 +66,7 @@ __all__ = [
     "resolve_value",
     "schedules_of_value",
     "size_of_value",
+    "smallest",
     "value_at_proposal",
     "within",
 ]

@@ -42,6 +42,9 @@ class KeepsAll:
             by its options.
     """
 
+    holds_all: bool = True
+    """Whether every decision is kept open, so that modules may hold what no architecture has."""
+
     def __init__(self, choice: Callable[[Sequence[Case]], Part]) -> None:
         self._choice = choice
         self.kept: dict[str, Decision] = {}
@@ -55,6 +58,10 @@ class KeepsAll:
             return 0
         self.kept[decision.path] = decision
         return Kept(decision, self)
+
+    def made(self, case: Case, make: Callable[[Any], Any]) -> Case:
+        """Returns the case of what ``make`` makes of its value, whose decisions are asked here."""
+        return Case(case.answers, make(case.value))
 
     def widen(self, path: str, labels: Sequence[str]) -> list[Answers]:
         """Gives a decision that is kept open further options, which no architecture has.
@@ -198,6 +205,5 @@ def opened(value: Any, make: Callable[[Any], P], ask: object) -> P:
     """
     if not isinstance(ask, KeepsAll):
         return make(value)
-    cases = (Case(case.answers, make(case.value)) for case in cases_of(value))
-    found: P = ask.chosen(cases)
+    found: P = ask.chosen(ask.made(case, make) for case in cases_of(value))
     return found

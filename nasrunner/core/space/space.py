@@ -266,6 +266,13 @@ class Space(Part):
         """
         return self
 
+    def beyond(self, other: "Space") -> "Space | None":
+        """Returns what the frozen module does after all that another one does.
+
+        None: it does not begin with that.
+        """
+        return None
+
     def resolve(self, ask: Choose, at: Address) -> "Space":
         """Asks every decision, in field order, and returns the module with the values instead."""
         resolved = {

@@ -15,7 +15,9 @@ class Darts(GradientSearch):
     """Weighs all options of each decision by softmax(α), and learns α on validation batches.
 
     Algorithm 1 there: before each step of the weights, which is taken on a training batch, there
-    is one of α. The strongest option of each decision makes the derived architecture.
+    is one of α. The strongest option of each decision makes the derived architecture; where a cell
+    keeps some of its edges, as ``block_cell`` with ``inputs: distinct`` and the recurrent cells do,
+    those whose strongest operations are the strongest stay, zeros left out (section 2.4).
 
     Args:
         order: of α's gradient: ``first`` takes the present weights for the best ones, ``second``
@@ -30,8 +32,8 @@ class Darts(GradientSearch):
         num_sampled: architectures that are drawn by softmax(α) and trained beside the derived one.
         supernet: as of ``GradientSearch``.
 
-    Differs from the paper: a decision that is made once and stands in several places has one α. Of
-    a cell whose nodes keep all their edges the derived one does, too: the strongest option of each.
+    Differs from the paper: of a cell whose nodes keep all of their edges, such as ``cell``, the
+    derived one does, too. Recurrent layers begin each batch with zeros.
     """
 
     def __init__(

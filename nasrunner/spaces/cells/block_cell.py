@@ -34,6 +34,9 @@ from nasrunner.spaces.composite import Or
 
 _SIDES = ("left", "right")
 
+_OF_NARROWING = 4
+"""Modules that bring what is stacked back to the depth of the cell: three in a series."""
+
 
 @dataclass(frozen=True)
 class BlockCell(Space):
@@ -76,7 +79,7 @@ class BlockCell(Space):
         _ = self._chosen
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if isinstance(ask, KeepsAll) and self._is_distinct:
+        if isinstance(ask, KeepsAll) and ask.holds_all and self._is_distinct:
             return self._mixture(ask, at)
         blocks = resolve_value(self.blocks, ask, at / "blocks")
         operations: list[Space] = []
@@ -109,7 +112,10 @@ class BlockCell(Space):
         return sum(self._size_of(blocks) * of_output for blocks in values_of(self.blocks))
 
     def most_modules(self) -> int:
-        return 1 + 2 * most(self.blocks) * self._chosen.most_modules()
+        of_block = 2 * self._chosen.most_modules()
+        if "concat" in options_of(self.combine):
+            of_block += _OF_NARROWING
+        return 1 + most(self.blocks) * of_block
 
     def decisions(self, at: Address) -> Iterator[Decision]:
         yield from decisions_of_value(self.blocks, at / "blocks")

@@ -98,7 +98,7 @@ class HighwayCells(StepCell):
             )
 
     def resolve(self, ask: Choose, at: Address) -> Space:
-        if isinstance(ask, KeepsAll):
+        if isinstance(ask, KeepsAll) and ask.holds_all:
             return self._kept_open(ask, at)
 
         def node(number: int) -> tuple[int, HighwayActivation]:

@@ -72,7 +72,7 @@ def _why_not(source: Source, proposal: Proposal, state: StudyState) -> str | Non
     outcome = state.outcomes[source.child]
     if outcome.reused_from is not None:
         return f"which was not trained but repeats child {outcome.reused_from}; legal is that one"
-    shares = outcome.proposal.kind == "supernet" and proposal.kind == "estimate"
+    shares = outcome.proposal.kind == "supernet"
     is_source = outcome.proposal.kind == "train" or (shares and source.what == "weights")
     if not is_source or outcome.status not in MEASURED:
         what = outcome.status if is_source else "no child"

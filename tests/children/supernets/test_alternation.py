@@ -1,5 +1,6 @@
 """Weights learn from training batches, and the architecture from validation batches, by turns."""
 
+import inspect
 import json
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nasrunner.children.fit.loading import LoadedData
 from nasrunner.children.supernets.validation_batches import ValidationBatches, shuffled_validation
 from nasrunner.core import DataError
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
@@ -225,6 +227,43 @@ def test_batches_go_on_from_where_they_were_and_move_no_global_generator():
     again.load_state_dict(state)
     for _ in range(4):
         assert torch.equal(next(again)[0], next(batches)[0])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_no_pass_is_left_open_when_training_ends(tmp_path, monkeypatch, fails):
+    opened, begin = [], LoadedData.validation_pass
+
+    def watched(self, trainer):
+        opened.append(begin(self, trainer))
+        return opened[-1]
+
+    def breaks(self, trials):
+        raise RuntimeError("the learner broke")
+
+    monkeypatch.setattr(LoadedData, "validation_pass", watched)
+    if fails:
+        monkeypatch.setattr(AlphasLearner, "after_epoch", breaks)
+    outcome = train(tmp_path, "trainer.max_epochs=1", space=MIXTURE)
+    assert outcome.status == ("failed" if fails else "completed")
+    assert len(opened) >= 3
+    assert {inspect.getgeneratorstate(each) for each in opened} == {inspect.GEN_CLOSED}
+
+
+class Learner(nn.Module):
+    """A user's module that has a part by the name of a learner."""
+
+    def __init__(self):
+        super().__init__()
+        self.learner = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.learner(x)
+
+
+def test_a_part_of_a_users_module_is_no_learner(tmp_path):
+    outcome = train(tmp_path, space={"_target_": f"{__name__}.Learner"})
+    assert outcome.error is None
+    assert not ChildFolder.of(tmp_path, 0).holds(DERIVED)
 
 
 def test_a_short_validation_part_is_one_batch():
