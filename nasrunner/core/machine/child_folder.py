@@ -232,6 +232,33 @@ class ChildFolder:
         """
         return self.file(OUTCOME).stat().st_mtime
 
+    def derived(self) -> list[dict[str, Any]]:
+        """Reads what a supernet's learner took for the best after each epoch; empty: nothing is.
+
+        Returns:
+            ``epoch``, ``genotype`` and ``text`` of each. A last line that is being written is left
+            out.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is damaged; names the line.
+        """
+        try:
+            whole, _, _ = self.read(DERIVED).rpartition(b"\n")
+        except FileNotFoundError:
+            return []
+        found = []
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                record = _epoch(line)
+                if not {"genotype", "text"} <= set(record):
+                    raise ValueError("it lacks genotype or text")
+            except ValueError as error:
+                place = f"{self.file(DERIVED)} is damaged in line {number}"
+                raise ValueError(f"{place}: {error}") from error
+            found.append(record)
+        return found
+
     def curves(self) -> list[dict[str, float]]:
         """Reads the learning curves; a last line that is being written is left out.
 
@@ -327,8 +354,8 @@ def _legible(lines: list[bytes]) -> Iterator[dict[str, float]]:
             continue
 
 
-def _epoch(line: bytes) -> dict[str, float]:
-    """Reads a line of the curves.
+def _epoch(line: bytes) -> dict[str, Any]:
+    """Reads a line of the curves, or of what was derived.
 
     Raises:
         ValueError: it is none.
