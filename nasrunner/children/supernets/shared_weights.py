@@ -124,6 +124,7 @@ class SharedWeights(nn.Module):
         self._device = torch.device(device)
         self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
+        self._are_training = True  # the layers
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
 
     def close(self) -> None:
@@ -152,15 +153,21 @@ class SharedWeights(nn.Module):
             assert isinstance(part, Space)
             return self.layer_of(part, numbered(place_of(part), seen), in_shape, anew)
 
+        self._set_modes()
         with made_by(make):
             network, _ = self.space.freeze(genotype).build(self.in_shape)
         # What has been kept is in the mode of this module, and what is new in that of training.
         return network if self.training else network.eval()
 
-    def train(self, mode: bool = True) -> "SharedWeights":
-        for kept in self._layers.values():
-            kept.layer.train(mode)
-        return super().train(mode)
+    def _set_modes(self) -> None:
+        """Has the layers that are kept train, or not, as this module does.
+
+        Lightning sets ``training`` after a validation, and calls no ``train`` for it.
+        """
+        if self._are_training != self.training:
+            for kept in self._layers.values():
+                kept.layer.train(self.training)
+            self._are_training = self.training
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """Returns the weights of an architecture by their names in a child's network.
