@@ -228,13 +228,21 @@ class SharedWeights(nn.Module):
     @contextmanager
     def _first_weights(self, place: str) -> Iterator[None]:
         """Draws weights that depend on where they stand alone, and lets global generators be."""
-        text = f"{self.seed} {place}".encode()
-        devices = [self._device] if self._device.type == "cuda" else []
         # A layer that a validation needs first is trained later, too.
-        normal = torch.inference_mode(False)
-        with normal, torch.random.fork_rng(devices=devices), torch.device(self._device):
-            torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
-            yield
+        with torch.inference_mode(False), torch.device(self._device):
+            if self._device.type == "meta":  # draws nothing
+                yield
+                return
+            is_cuda = self._device.type == "cuda"
+            seed = int.from_bytes(
+                hashlib.sha256(f"{self.seed} {place}".encode()).digest()[:7], "big"
+            )
+            with torch.random.fork_rng(devices=[self._device] if is_cuda else []):
+                # torch.manual_seed keeps its caller's stack for devices that are not there.
+                torch.default_generator.manual_seed(seed)
+                if is_cuda:
+                    torch.cuda.manual_seed_all(seed)
+                yield
 
     def _lend(
         self, layer: nn.Module, part: Space, place: str, built: Sequence[Built]
