@@ -63,7 +63,7 @@ def supernet_size(
         space: what is searched.
         in_shape: of one example.
         widths: see ``Widths``.
-        most_s: seconds after which no further architecture is looked at.
+        most_s: seconds of processor time after which no further architecture is looked at.
     """
     weights = SharedWeights(space, in_shape, widths=widths, device="meta")
     found = cover(weights, 0, most_s)

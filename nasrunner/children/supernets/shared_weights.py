@@ -124,6 +124,7 @@ class SharedWeights(nn.Module):
         self._device = torch.device(device)
         self._is_closed = False
         self._layers: dict[Hashable, _Layer] = {}
+        self._are_training = True  # the layers
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
 
     def close(self) -> None:
@@ -152,15 +153,21 @@ class SharedWeights(nn.Module):
             assert isinstance(part, Space)
             return self.layer_of(part, numbered(place_of(part), seen), in_shape, anew)
 
+        self._set_modes()
         with made_by(make):
             network, _ = self.space.freeze(genotype).build(self.in_shape)
         # What has been kept is in the mode of this module, and what is new in that of training.
         return network if self.training else network.eval()
 
-    def train(self, mode: bool = True) -> "SharedWeights":
-        for kept in self._layers.values():
-            kept.layer.train(mode)
-        return super().train(mode)
+    def _set_modes(self) -> None:
+        """Has the layers that are kept train, or not, as this module does.
+
+        Lightning sets ``training`` after a validation, and calls no ``train`` for it.
+        """
+        if self._are_training != self.training:
+            for kept in self._layers.values():
+                kept.layer.train(self.training)
+            self._are_training = self.training
 
     def values(self, genotype: Genotype) -> dict[str, torch.Tensor]:
         """Returns the weights of an architecture by their names in a child's network.
@@ -221,13 +228,21 @@ class SharedWeights(nn.Module):
     @contextmanager
     def _first_weights(self, place: str) -> Iterator[None]:
         """Draws weights that depend on where they stand alone, and lets global generators be."""
-        text = f"{self.seed} {place}".encode()
-        devices = [self._device] if self._device.type == "cuda" else []
         # A layer that a validation needs first is trained later, too.
-        normal = torch.inference_mode(False)
-        with normal, torch.random.fork_rng(devices=devices), torch.device(self._device):
-            torch.manual_seed(int.from_bytes(hashlib.sha256(text).digest()[:7], "big"))
-            yield
+        with torch.inference_mode(False), torch.device(self._device):
+            if self._device.type == "meta":  # draws nothing
+                yield
+                return
+            is_cuda = self._device.type == "cuda"
+            seed = int.from_bytes(
+                hashlib.sha256(f"{self.seed} {place}".encode()).digest()[:7], "big"
+            )
+            with torch.random.fork_rng(devices=[self._device] if is_cuda else []):
+                # torch.manual_seed keeps its caller's stack for devices that are not there.
+                torch.default_generator.manual_seed(seed)
+                if is_cuda:
+                    torch.cuda.manual_seed_all(seed)
+                yield
 
     def _lend(
         self, layer: nn.Module, part: Space, place: str, built: Sequence[Built]

@@ -256,7 +256,7 @@ def _check(found: Cover, parameters: int) -> None:
     if not found.is_settled:
         raise SpaceError(
             f"a supernet must hold what all networks need, and after {found.visited:,} "
-            f"architectures in {_MOST_COVER_S:.0f} s further ones still needed more; "
-            "nasrunner-space … one_shot=true shows of which modules"
+            f"architectures in {_MOST_COVER_S:.0f} s of processor time further ones still needed "
+            "more; nasrunner-space … one_shot=true shows of which modules"
         )
     check_memory(parameters)

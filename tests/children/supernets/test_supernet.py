@@ -401,3 +401,29 @@ def test_networks_without_weights_have_no_supernet(tmp_path):
     space = parse_space({"concat": [{"or": ["relu", "tanh"]}]})
     with pytest.raises(SpaceError, match="0 cannot be built, and the others have no weights"):
         covered(space, (4,), "slices", 0)
+
+
+def put_back(network, is_training):
+    """Sets the mode of each module as Lightning does after a validation, without ``train``."""
+    for layer in network.modules():
+        layer.training = is_training
+
+
+def test_dropout_drops_again_once_a_validation_has_ended():
+    space = parse_space({"concat": [{"dropout": {"p": 0.5}}, UNITS]})
+    weights, _ = covered(space, (40,), "slices", 0)
+    supernet = Supernet(weights, UniformPaths(space), 0).train()
+    x = torch.ones(2, 40)
+
+    def has_dropped():
+        """Whether the same network says another thing in a second call."""
+        network = weights.network({"1/affine/units": 0})
+        return not torch.equal(network(x), network(x))
+
+    assert has_dropped()
+    supernet.eval()
+    assert not has_dropped()
+    put_back(supernet, is_training=True)
+    assert has_dropped()
+    put_back(supernet, is_training=False)
+    assert not has_dropped()

@@ -126,6 +126,8 @@ class RelaxedSupernet(nn.Module):
                 layer.normalizes = True  # a sum over many nodes explodes without
             layers = network.modules()
             self._penalized = [each for each in layers if hasattr(each, "take_penalty")]
+        if self._built[0].training != self.training:  # Lightning may have set that alone
+            self._built[0].train(self.training)
         return self._built[0]
 
     def take_penalty(self) -> torch.Tensor | None:
@@ -133,12 +135,6 @@ class RelaxedSupernet(nn.Module):
         taken = [each.take_penalty() for each in self._penalized]
         penalties = [each for each in taken if each is not None]
         return torch.stack(penalties).sum() if penalties else None
-
-    def train(self, mode: bool = True) -> "RelaxedSupernet":
-        super().train(mode)
-        for network in self._built:
-            network.train(mode)
-        return self
 
     def of(self, path: str) -> nn.Parameter:
         """Returns the α of a decision."""

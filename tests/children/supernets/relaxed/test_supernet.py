@@ -23,6 +23,7 @@ from nasrunner.study.loop import Study
 from tests.children.blobs import IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, serial
 from tests.children.progress.test_studies import told
+from tests.children.supernets.test_supernet import put_back
 from tests.toys import RULES, train_one
 
 OPTION = {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 3}}, "batch_norm"]}
@@ -451,3 +452,15 @@ def test_all_recurrent_cells_at_once_learn_how_much_each_counts(cell, searcher):
     (derived,) = found
     child, _ = language_model(cell).freeze(derived).build((5,))
     assert child(tokens).shape == (4, 5, 10)
+
+
+def test_dropout_of_options_drops_again_once_a_validation_has_ended():
+    dropping = {"concat": [{"dropout": {"p": 0.5}}, {"affine": {"units": 3}}]}
+    space = {"concat": ["flatten", {"or": [dropping, {"affine": {"units": 3}}]}]}
+    network = built(space=space).train()
+    x = torch.ones(2, 3, 6, 6)
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+    put_back(network, is_training=True)
+    assert not torch.equal(network(x), network(x))
