@@ -427,7 +427,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("learning rate of options' weights", "searcher.learning_rate", 3e-4, 3e-4),
         Row("their betas", "searcher.betas", [0.5, 0.999], [0.5, 0.999]),
         Row("their weight decay", "searcher.weight_decay", 1e-3, 1e-3),
-        Row("their gradient", "searcher.order", "second, and first", "second"),
+        Row("their gradient", "searcher.order", "second", "second"),
         Row("scale of normalizations in the search", "searcher.affine", False, False),
         Row("epochs of what is derived", "trainer.max_epochs", 100, None),
     )),

@@ -747,7 +747,7 @@ def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
         (
             ("searcher=random", "surrogate@searcher.surrogate=forest"),
             "there is no surrogate at 'searcher.surrogate' to exchange; one is in searcher=filter "
-            "(surrogate@searcher.surrogate), searcher=predicted (surrogate@searcher.predictor), ",
+            "(surrogate@searcher.surrogate), searcher=pnas (surrogate@searcher.surrogate), ",
         ),
         (("data@data.inner=mnist",), "there is no key 'data@data', did you mean 'data'?"),
     ],

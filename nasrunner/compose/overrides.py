@@ -105,7 +105,9 @@ def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfi
     def compose(loader: Any, defaults: Any, repo: Any) -> DictConfig:
         decisions: dict[tuple[Any, ...], Any] = {}
         load = loader._load_single_config
-        searcher = next((d.config_path for d in defaults if d.override_key == "searcher"), None)
+        # An option with defaults of its own has no override_key here.
+        of_searcher = (d.config_path for d in defaults if d.package == "searcher")
+        searcher = next((path for path in of_searcher if str(path).startswith("searcher/")), None)
 
         def load_and_note(**named: Any) -> Any:
             loaded = load(**named)

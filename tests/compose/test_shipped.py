@@ -30,7 +30,10 @@ FEWEST = {
 }
 """Epochs that searchers need which count them."""
 
-GROWING = ("mlpnas",)
+UNSCHEDULED = ("darts", "enas", "gdas", "petridish")
+"""Searchers that refuse a space with a schedule."""
+
+GROWING = ("mlpnas", "pnas_cifar10")
 """Experiments whose spaces have a depth."""
 
 SWEEPS = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
@@ -108,6 +111,9 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
     elif searcher == "pnas" and experiment not in GROWING:
         with pytest.raises(ConfigError, match=r"searcher: space must have (a depth|no schedule)"):
             build()
+    elif searcher in UNSCHEDULED and any(space.schedules()):
+        with pytest.raises(ConfigError, match=r"searcher: space must have no schedule"):
+            build()
     elif searcher == "pbt" and not getattr(space, "hyperparameters", ()):
         with pytest.raises(ConfigError, match=r"searcher: space.hyperparameters must have"):
             build()
@@ -161,6 +167,25 @@ def test_a_users_experiment_sets_its_searcher_alone(
         "searcher: {learning_rate: 0.5}\n"
     )
     assert composed(overrides, own=tmp_path)["searcher"].get("learning_rate") == rate
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size"),
+    [([], 7), (["searcher=evolution"], 7), (["searcher=asha"], 7), (["searcher=pnas"], None)],
+)
+def test_a_users_experiment_sets_a_searcher_that_has_parts(
+    overrides: list[str], size: int | None, tmp_path: Path
+) -> None:
+    searcher = next((each.partition("=")[2] for each in overrides), "smbo")
+    selected = searcher if size is not None else "smbo"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\n"
+        f"defaults: [{{override /searcher: {selected}}}]\n"
+        "searcher: {a_setting: 7}\n"
+    )
+    found = composed(["experiment=mine", *overrides], own=tmp_path)["searcher"]
+    assert found.get("a_setting") == size
 
 
 def is_tabular(config: dict[str, Any]) -> bool:

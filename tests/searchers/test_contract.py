@@ -16,6 +16,7 @@ from tests.searchers.worlds import (
     SEARCHERS,
     SPACES,
     SPACES_WITH_DEPTH,
+    UNSCHEDULED,
     WIDE_SPACES,
     WRAPPERS,
     Loop,
@@ -40,6 +41,7 @@ PAIRS = [
     (name, space)
     for name in SEARCHERS
     for space in (WRAPPED_SPACES if name in WRAPPERS else [*QUICK_SPACES, "nasrl_conv"])
+    if not (name in UNSCHEDULED and space == "nasrl_conv_schedule")
 ]
 PAIRS += [(name, "deepconv_hyperparameters") for name in OF_HYPERPARAMETERS]
 PAIRS += [(name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Genotype, KnownOutcome, Proposal, SearchSpace
 from nasrunner.core.order import Place, key_of, rollout
-from tests.searchers.test_schedules import growing
+from tests.searchers.test_schedules import ADMITTING, growing
 from tests.searchers.worlds import (
     SEARCHERS,
     WRAPPERS,
@@ -79,9 +79,13 @@ def all_of(space: SearchSpace) -> list[KnownOutcome]:
     ]
 
 
-@every_searcher
 @pytest.mark.parametrize(
-    "space", [load_space("figure1"), growing(every=4)], ids=["figure1", "growing"]
+    ("name", "space"),
+    [
+        *((name, load_space("figure1")) for name in SEARCHERS),
+        *((name, growing(every=4)) for name in ADMITTING),
+    ],
+    ids=[*(f"{name}-figure1" for name in SEARCHERS), *(f"{n}-growing" for n in ADMITTING)],
 )
 @settings(max_examples=3, deadline=None, derandomize=True, database=None)
 @given(schedule=st.lists(steps, min_size=12, max_size=16), cut=st.integers(0, 16))

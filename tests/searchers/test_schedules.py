@@ -3,16 +3,16 @@
 import pytest
 from hypothesis import given
 
-from nasrunner.core import Outcome, SearchSpace
+from nasrunner.core import ConfigError, Outcome, SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.test_contract import few_examples, schedules
-from tests.searchers.worlds import SEARCHERS, WRAPPERS, Loop, make_searcher, one_by_one
-
-every_searcher = pytest.mark.parametrize("name", SEARCHERS)
+from tests.searchers.worlds import SEARCHERS, UNSCHEDULED, WRAPPERS, Loop, make_searcher, one_by_one
 
 EVERY = 4
 DEPTHS = [2, 3, 4]
-COUNTING = [name for name in SEARCHERS if name not in WRAPPERS]
+ADMITTING = [name for name in SEARCHERS if name not in UNSCHEDULED]
+every_searcher = pytest.mark.parametrize("name", ADMITTING)
+COUNTING = [name for name in ADMITTING if name not in WRAPPERS]
 """Searchers whose proposals are the study's; in a wrapper the time is that of the inner one."""
 
 
@@ -23,6 +23,12 @@ def growing(**changes: int) -> SearchSpace:
     return parse_space(
         {"concat": [{"skip_layers": {"times": {"schedule": schedule}, "layer": width}}, width]}
     )
+
+
+@pytest.mark.parametrize("name", UNSCHEDULED)
+def test_who_finds_architectures_at_once_refuses_a_schedule(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"searcher: space must have no schedule, since .* finds"):
+        make_searcher(name, growing())
 
 
 @pytest.mark.parametrize("name", COUNTING)

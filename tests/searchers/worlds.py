@@ -150,6 +150,9 @@ STOPPING = ("asha_stopping", "extrapolation", "median_stopping")
 GRADIENTS = ("darts", "gdas")
 """Searchers that begin with a supernet, and have what it has found trained."""
 
+UNSCHEDULED = ("enas", *GRADIENTS)
+"""Of these: who refuse a space with a schedule."""
+
 ONE_SHOT = ("enas", "random_sharing", "spos", *GRADIENTS)
 """Searchers that begin with a supernet."""
 

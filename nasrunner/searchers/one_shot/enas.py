@@ -13,6 +13,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, enter
 from nasrunner.searchers.one_shot.learnt_paths import LearntPaths
 from nasrunner.searchers.one_shot.supernet_search import SupernetSearch
+from nasrunner.searchers.one_shot.unscheduled import check_unscheduled
 from nasrunner.searchers.policy.controller import Controller
 
 
@@ -59,8 +60,8 @@ class Enas(SupernetSearch):
         skip_share: of the skip connections, in (0, 1); 0.4 there.
 
     Raises:
-        ValueError: ``num_trained`` is larger than ``num_estimates``, or there is a ``skip_weight``
-            and the space has no skip connections to choose.
+        ValueError: ``num_trained`` is larger than ``num_estimates``; the space has a schedule; or
+            there is a ``skip_weight`` and the space has no skip connections to choose.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Enas(SupernetSearch):
         space: Space,
         seed: Seed,
     ) -> None:
+        check_unscheduled(space, "Enas")
         super().__init__(
             searcher=FoundNetworks,
             num_estimates=num_estimates,

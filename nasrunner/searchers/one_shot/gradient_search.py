@@ -10,6 +10,7 @@ from nasrunner.core.records import KnownOutcome, Outcome, Proposal
 from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
+from nasrunner.searchers.one_shot.unscheduled import check_unscheduled
 
 
 class GradientSearch(Searcher):
@@ -27,6 +28,7 @@ class GradientSearch(Searcher):
 
     def __init__(self, *, supernet: Mapping[str, float] | None, space: Space, seed: Seed) -> None:
         super().__init__(space=space, seed=seed)
+        check_unscheduled(space, type(self).__name__)
         self.supernet = dict(supernet or {})
         self._supernet: int | None = None  # its index, once it is proposed
         self._found: list[Genotype] | None = None  # to be trained, the derived one first

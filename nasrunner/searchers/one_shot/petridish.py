@@ -14,6 +14,7 @@ from nasrunner.core.records import MEASURED, KnownOutcome, Outcome, Proposal, So
 from nasrunner.core.relaxation import ForwardGrowth
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space, additions, smallest
+from nasrunner.searchers.one_shot.unscheduled import check_unscheduled
 
 _MOST_STARTS = 20
 """So many smallest architectures are drawn until one is new and can be built."""
@@ -89,11 +90,7 @@ class Petridish(Searcher):
         seed: Seed,
     ) -> None:
         super().__init__(space=space, seed=seed)
-        if next(iter(space.schedules()), None) is not None:
-            raise ValueError(
-                "searcher: Petridish grows children by its own rule, and the space has a schedule "
-                "that grows them by the number of proposals; legal: a number or oneof instead"
-            )
+        check_unscheduled(space, "Petridish")
         self.growth = ForwardGrowth(learning_rate, penalty, num_joined, max_parts, is_random)
         self.cost = cost
         self.supernet = dict(supernet or {})

@@ -217,7 +217,7 @@ def test_a_space_with_schedules_is_refused():
     space = parse_space(
         {"concat": [{"repeat": {"times": growing, "body": "relu"}}, {"affine": {"units": 3}}]}
     )
-    with pytest.raises(ValueError, match="the space has a schedule that grows them"):
+    with pytest.raises(ValueError, match="space must have no schedule, since Petridish finds"):
         Petridish(space=space, seed=0, **SETTINGS)
 
 
