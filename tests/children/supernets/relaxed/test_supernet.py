@@ -17,6 +17,7 @@ from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
+from nasrunner.spaces.cells.path_dropout import DropsPaths
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
@@ -398,6 +399,36 @@ def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
     assert len(outcome.found) == 4
     space = trainer_of(space=BLOCKS).space
     assert all(space.freeze(each).build((3, 6, 6))[1] == (3,) for each in outcome.found)
+
+
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_paths_are_dropped_as_often_where_the_architecture_learns(
+    tmp_path, monkeypatch, fast_loop
+):
+    (stack, *rest) = BLOCKS["concat"]
+    stack = {"cell_stack": {**stack["cell_stack"], "path_dropout": 0.6}}
+    before_step, probability = GradientLearner.before_step, DropsPaths._probability
+    found = {True: [], False: []}
+    is_learning = False
+
+    def learning(learner, training, trials):
+        nonlocal is_learning
+        is_learning = True
+        before_step(learner, training, trials)
+        is_learning = False
+
+    def noted(layer):
+        found[is_learning].append(probability(layer))
+        return found[is_learning][-1]
+
+    monkeypatch.setattr(GradientLearner, "before_step", learning)
+    monkeypatch.setattr(DropsPaths, "_probability", noted)
+    space = {"concat": [stack, *rest]}
+    loop = f"trainer.fast_loop={fast_loop}", "trainer.max_epochs=3"
+    outcome = train_one(task_of(tmp_path, darts, *loop, space=space), SUPERNET)
+    assert outcome.error is None
+    assert sorted(set(found[True])) == pytest.approx([0.0, 0.2, 0.4])
+    assert found[True] == found[False]
 
 
 def language_model(cell):
