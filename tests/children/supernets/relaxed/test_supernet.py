@@ -402,9 +402,7 @@ def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
 
 
 @pytest.mark.parametrize("fast_loop", ["true", "false"])
-def test_paths_are_dropped_as_often_where_the_architecture_learns(
-    tmp_path, monkeypatch, fast_loop
-):
+def test_paths_are_dropped_as_often_where_the_architecture_learns(tmp_path, monkeypatch, fast_loop):
     (stack, *rest) = BLOCKS["concat"]
     stack = {"cell_stack": {**stack["cell_stack"], "path_dropout": 0.6}}
     before_step, probability = GradientLearner.before_step, DropsPaths._probability
