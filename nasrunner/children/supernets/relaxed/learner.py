@@ -111,7 +111,8 @@ class GradientLearner:
         genotype = self.likeliest()
         if self._last is None or not self._has_too_many_skips(genotype):
             self._last = genotype
-        entropy = float(np.mean([*map(_entropy, probabilities.values())]))
+        several = (each for each in probabilities.values() if len(each) > 1)
+        entropy = float(np.mean([*map(_entropy, several)]))
         return {"architecture_entropy": entropy, **self.skips.shares([genotype])}
 
     def is_done(self) -> bool:

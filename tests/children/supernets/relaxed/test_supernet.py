@@ -429,18 +429,26 @@ def test_paths_are_dropped_as_often_where_the_architecture_learns(tmp_path, monk
     assert found[True] == found[False]
 
 
-def language_model(cell):
-    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": ["tanh", "relu"]}}}}
+def language_model(cell, activations=("tanh", "relu")):
+    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": [*activations]}}}}
     sizes = {"vocabulary": 10, "tied": True, "units": 6}
     return parse_space({"language_model": {**sizes, "body": body}})
 
 
-def recurrent(cell, searcher=darts):
-    space = language_model(cell)
+def recurrent(cell, searcher=darts, **arguments):
+    space = language_model(cell, **arguments)
     relaxation = searcher(space=space, seed=0).policy()
     network, shape = AllOptions(space, relaxation, "slices", 0, 6).make((5,))
     assert shape == (5, 10)
     return network
+
+
+def test_a_decision_of_one_option_has_no_share_in_the_entropy():
+    for activations in (["tanh"], ["tanh", "relu"]):
+        network = recurrent("enas_cell", activations=activations)
+        for alpha in network.parameters_of_options():
+            alpha.data.zero_()
+        assert network.learner.after_epoch(None)["architecture_entropy"] == pytest.approx(1.0)
 
 
 def test_a_node_keeps_the_edge_of_the_strongest_activation():
