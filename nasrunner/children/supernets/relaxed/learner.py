@@ -116,7 +116,7 @@ class GradientLearner:
         return {"architecture_entropy": entropy, **self.skips.shares([genotype])}
 
     def is_done(self) -> bool:
-        """Whether training is to end before its last epoch, for too many options are skips."""
+        """Returns whether training ends before its last epoch, since too many options are skips."""
         return self._has_too_many_skips(self.likeliest())
 
     def likeliest(self) -> Genotype:
