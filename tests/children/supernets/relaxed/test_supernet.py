@@ -291,7 +291,7 @@ def test_a_draw_counts_one_and_has_the_gradient_of_its_soft_weight(monkeypatch):
     network._rng = Fixed()
     network.num_trained = 2
     alpha = network.of("1/cell/0-1/or").requires_grad_(True)
-    weights = network._drawn(alpha)
+    (weights,) = network._drawn([alpha])
     assert weights.chosen == 2
     assert float(weights.values[2].detach()) == pytest.approx(1.0)
     (found,) = torch.autograd.grad(weights.values[2], [alpha])
