@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
 from nasrunner.searchers.one_shot.single_path import SinglePathOneShot
 from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.recurrent.stateful import StatefulLayer
 from tests.children.blobs import IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
@@ -353,13 +355,29 @@ def test_each_batch_of_a_supernet_begins_without_what_others_left(tmp_path):
     supernet(x[:2])
 
 
-def test_what_layers_of_the_drawn_network_add_to_the_loss_is_the_supernets():
+def recurrent_supernet():
     cell = {"enas_cell": {"nodes": 3, "activations": ["tanh", "relu"]}}
     body = {"recurrent": {"cell": cell}}
     given = {"vocabulary": 9, "units": 4, "tied": True, "slowness": 0.5, "body": body}
     space = parse_space({"language_model": given})
     weights, _ = covered(space, (5,), "slices", 0)
-    supernet = Supernet(weights, UniformPaths(space), 0).train()
+    return Supernet(weights, UniformPaths(space), 0).train()
+
+
+def test_layers_that_are_kept_hold_no_outputs():
+    supernet = recurrent_supernet()
+    ran = []
+    for _ in range(4):
+        _, network = supernet.draw(supernet.policy, np.random.default_rng(0))
+        with supernet.set_to(network):
+            supernet(torch.arange(10).view(2, 5) % 9)
+        ran += [each for each in network.modules() if isinstance(each, StatefulLayer)]
+    assert [layer.state for layer in ran] == [None] * 4
+
+
+def test_what_layers_of_the_drawn_network_add_to_the_loss_is_the_supernets():
+    supernet = recurrent_supernet()
+    weights = supernet.shared
     supernet(torch.arange(10).view(2, 5) % 9)
     supernet.take_penalty().backward()
     assert supernet.take_penalty() is None

@@ -17,6 +17,7 @@ from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
+from nasrunner.spaces.cells.path_dropout import DropsPaths
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
@@ -290,7 +291,7 @@ def test_a_draw_counts_one_and_has_the_gradient_of_its_soft_weight(monkeypatch):
     network._rng = Fixed()
     network.num_trained = 2
     alpha = network.of("1/cell/0-1/or").requires_grad_(True)
-    weights = network._drawn(alpha)
+    (weights,) = network._drawn([alpha])
     assert weights.chosen == 2
     assert float(weights.values[2].detach()) == pytest.approx(1.0)
     (found,) = torch.autograd.grad(weights.values[2], [alpha])
@@ -400,18 +401,54 @@ def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
     assert all(space.freeze(each).build((3, 6, 6))[1] == (3,) for each in outcome.found)
 
 
-def language_model(cell):
-    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": ["tanh", "relu"]}}}}
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_paths_are_dropped_as_often_where_the_architecture_learns(tmp_path, monkeypatch, fast_loop):
+    (stack, *rest) = BLOCKS["concat"]
+    stack = {"cell_stack": {**stack["cell_stack"], "path_dropout": 0.6}}
+    before_step, probability = GradientLearner.before_step, DropsPaths._probability
+    found = {True: [], False: []}
+    is_learning = False
+
+    def learning(learner, training, trials):
+        nonlocal is_learning
+        is_learning = True
+        before_step(learner, training, trials)
+        is_learning = False
+
+    def noted(layer):
+        found[is_learning].append(probability(layer))
+        return found[is_learning][-1]
+
+    monkeypatch.setattr(GradientLearner, "before_step", learning)
+    monkeypatch.setattr(DropsPaths, "_probability", noted)
+    space = {"concat": [stack, *rest]}
+    loop = f"trainer.fast_loop={fast_loop}", "trainer.max_epochs=3"
+    outcome = train_one(task_of(tmp_path, darts, *loop, space=space), SUPERNET)
+    assert outcome.error is None
+    assert sorted(set(found[True])) == pytest.approx([0.0, 0.2, 0.4])
+    assert found[True] == found[False]
+
+
+def language_model(cell, activations=("tanh", "relu")):
+    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": [*activations]}}}}
     sizes = {"vocabulary": 10, "tied": True, "units": 6}
     return parse_space({"language_model": {**sizes, "body": body}})
 
 
-def recurrent(cell, searcher=darts):
-    space = language_model(cell)
+def recurrent(cell, searcher=darts, **arguments):
+    space = language_model(cell, **arguments)
     relaxation = searcher(space=space, seed=0).policy()
     network, shape = AllOptions(space, relaxation, "slices", 0, 6).make((5,))
     assert shape == (5, 10)
     return network
+
+
+def test_a_decision_of_one_option_has_no_share_in_the_entropy():
+    for activations in (["tanh"], ["tanh", "relu"]):
+        network = recurrent("enas_cell", activations=activations)
+        for alpha in network.parameters_of_options():
+            alpha.data.zero_()
+        assert network.learner.after_epoch(None)["architecture_entropy"] == pytest.approx(1.0)
 
 
 def test_a_node_keeps_the_edge_of_the_strongest_activation():
