@@ -293,6 +293,15 @@ def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_traini
         trainer.check(estimate)
 
 
+def test_a_reward_that_no_estimate_has_is_refused():
+    rewarded = ("task.reward.metric=train_loss", "task.reward.mode=min")
+    trainer = make_trainer(*rewarded, space=NORMED, data=IMAGES)
+    trainer.check(SUPERNET)
+    estimate = Proposal(1, {}, kind="estimate", sources=(Source(0, "weights"),))
+    with pytest.raises(ConfigError, match=r"task.reward.metric=train_loss: an estimate with shar"):
+        trainer.check(estimate)
+
+
 def test_the_data_of_a_supernet_are_tried_before_it_is_trained():
     trainer = make_trainer(space=NORMED, data=IMAGES)
     trainer.check(Proposal(0, {}, kind="supernet", fidelity={"data": 0.1}))
