@@ -34,6 +34,7 @@ from nasrunner.core import (
 from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.ports import LearningPolicy
 from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.shapes import as_in_shape
 
@@ -101,6 +102,7 @@ class LightningTrainer:
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
         self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
+        self._learns_by_validation = False  # what a supernet is trained for, likewise
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -178,16 +180,8 @@ class LightningTrainer:
                 "evaluation: a supernet is trained once, and its networks are validated once; "
                 "legal: repeats=1 folds=null"
             )
-        if trainer["checkpoint"] == "none":
-            raise ConfigError(
-                "trainer.checkpoint=none keeps no weights of a supernet to estimate with; legal: "
-                "best, last or all"
-            )
-        if "train_loss" in self.objectives:
-            raise ConfigError(
-                "objectives.train_loss: an estimate with shared weights is not trained and has "
-                "none; legal are what is validated, such as val_loss, and what networks cost"
-            )
+        if takes_shared(proposal):
+            self._check_of_estimates()
         if self.proxies:
             raise ConfigError(
                 f"trainer.proxies={list(self.proxies)}: estimates with the weights of a supernet "
@@ -206,6 +200,25 @@ class LightningTrainer:
             self._check_of_supernet(proposal.fidelity)
         except ConfigError as error:
             raise ConfigError(f"{error} (of the supernet, as by searcher.supernet)") from error
+
+    def _check_of_estimates(self) -> None:
+        """Refuses what estimates with the weights of a supernet cannot be made with, or lack."""
+        if self.config["trainer"]["checkpoint"] == "none":
+            raise ConfigError(
+                "trainer.checkpoint=none keeps no weights of a supernet to estimate with; legal: "
+                "best, last or all"
+            )
+        if "train_loss" in self.objectives:
+            raise ConfigError(
+                "objectives.train_loss: an estimate with shared weights is not trained and has "
+                "none; legal are what is validated, such as val_loss, and what networks cost"
+            )
+        metric = self.rewarded["metric"]
+        if not metric.startswith("val_"):
+            raise ConfigError(
+                f"task.reward.metric={metric}: an estimate with shared weights is not trained and "
+                "has none; legal are metrics of validation examples, such as val_loss"
+            )
 
     def _check_of_supernet(self, fidelity: Mapping[str, float]) -> None:
         """Refuses numbers that a supernet cannot be trained with, and notes others."""
@@ -265,11 +278,13 @@ class LightningTrainer:
             self.proxies,
             self.objectives,
             tuple(self._fidelities),
+            self._learns_by_validation,
         )
 
     def task(
         self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
     ) -> "LightningTask":
+        self._learns_by_validation = isinstance(policy, Relaxation | LearningPolicy)
         if isinstance(policy, Relaxation):
             from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
 
@@ -305,6 +320,7 @@ class LightningRehearsal:
     proxies: Sequence[str]
     objectives: Sequence[str] = ()
     fidelities: Sequence[Mapping[str, float]] = ()
+    learns_by_validation: bool = False
 
     def __call__(self) -> list[str]:
         with quick_imports():
@@ -332,6 +348,7 @@ class LightningRehearsal:
             self.construct,
             found.networks,
             objectives=self.objectives,
+            learns_by_validation=self.learns_by_validation,
         )
         check_folds(self.evaluation, self.config, self.in_shape, self.construct)
         if self.proxies:

@@ -78,6 +78,10 @@ class _Layer:
     keys: frozenset[str]
 
 
+class MissingWeightError(SpaceError):
+    """An architecture needs a weight that a supernet does not hold."""
+
+
 class SharedWeights(nn.Module):
     """Holds the weights of all networks of a space, each once, and lends them to any of these.
 
@@ -319,7 +323,7 @@ class SharedWeights(nn.Module):
 
     def _change(self, key: str) -> None:
         if self._is_closed:
-            raise SpaceError(f"{key} is no weight of the supernet, or larger than there")
+            raise MissingWeightError(f"{key} is no weight of the supernet, or larger than there")
         self.num_changes += 1
 
     def _borrow(self, leaf: nn.Module, _: object) -> None:

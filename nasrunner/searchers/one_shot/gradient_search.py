@@ -81,7 +81,8 @@ class GradientSearch(Searcher):
 
     @property
     def why_done(self) -> str:
-        return f"what the supernet has found is trained, {self._num_found} architectures"
+        found = "1 architecture" if self._num_found == 1 else f"{self._num_found} architectures"
+        return f"what the supernet has found is trained, {found}"
 
     def advice(self, max_children: int | None) -> str | None:
         num_found = 1 + self.policy().num_sampled

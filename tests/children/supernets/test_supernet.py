@@ -13,7 +13,7 @@ from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.proxies.shared_scoring import SharedScoring
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.children.supernets.supernet import Supernet, covered, supernet_of
-from nasrunner.core import ConfigError, Proposal, Source, SpaceError
+from nasrunner.core import ConfigError, MachineError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
@@ -167,13 +167,25 @@ def test_an_estimate_has_the_weights_of_the_supernet_and_statistics_of_its_own(
     assert outcome.metrics["val_accuracy"] == outcome.reward
 
 
-def test_estimates_without_a_supernets_weights_fail(tmp_path):
+ESTIMATE = Proposal(1, {}, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+
+
+def test_nothing_is_estimated_without_the_weights_of_the_supernet(tmp_path):
     task = task_of(tmp_path)
-    genotype = task.space.walk(lambda decision: 0)
-    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
-    outcome = train_one(task, estimate)
-    assert outcome.status == "failed"
-    assert "the supernet's weights are gone: child 0 holds none" in outcome.error
+    estimate = dataclasses.replace(ESTIMATE, genotype=task.space.walk(lambda decision: 0))
+    with pytest.raises(MachineError, match=r"0000 lacks the weights of the supernet, or they can"):
+        train_one(task, estimate)
+
+
+def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_path):
+    wider = {"conv2d": {"filters": {"oneof": [8, 16]}, "kernel_size": {"oneof": [5, 7]}}}
+    task = task_of(tmp_path, "trainer.max_epochs=1")
+    assert train_one(task, SUPERNET).error is None
+    changed = task_of(tmp_path, space={"concat": [wider, *NORMED["concat"][1:]]})
+    estimate = dataclasses.replace(ESTIMATE, genotype=changed.space.walk(lambda decision: 0))
+    with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
+        train_one(changed, estimate)
+    assert train_one(task, estimate).error is None
 
 
 @pytest.mark.parametrize(
@@ -292,6 +304,15 @@ def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_traini
     with pytest.raises(
         ConfigError, match=r"objectives.train_loss: an estimate with shared weights"
     ):
+        trainer.check(estimate)
+
+
+def test_a_reward_that_no_estimate_has_is_refused():
+    rewarded = ("task.reward.metric=train_loss", "task.reward.mode=min")
+    trainer = make_trainer(*rewarded, space=NORMED, data=IMAGES)
+    trainer.check(SUPERNET)
+    estimate = Proposal(1, {}, kind="estimate", sources=(Source(0, "weights"),))
+    with pytest.raises(ConfigError, match=r"task.reward.metric=train_loss: an estimate with shar"):
         trainer.check(estimate)
 
 

@@ -24,6 +24,7 @@ from nasrunner.study.loop import Study
 from tests.children.blobs import IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, serial
 from tests.children.progress.test_studies import told
+from tests.children.rehearsal.test_rehearsing import ON_TRAIN_LOSS, UNVALIDATED
 from tests.children.supernets.test_supernet import put_back
 from tests.toys import RULES, train_one
 
@@ -501,3 +502,33 @@ def test_dropout_of_options_drops_again_once_a_validation_has_ended():
     assert torch.equal(network(x), network(x))
     put_back(network, is_training=True)
     assert not torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "Unvalidated",
+            r"has no val_dataloader\(\), but the architecture of a supernet learns from",
+        ),
+        ("EmptyValidation", "has no validation batch, but the architecture of a supernet learns"),
+    ],
+)
+def test_data_that_no_architecture_can_learn_from_are_refused_first(tmp_path, name, reason):
+    data = {**UNVALIDATED, "_target_": f"tests.children.odd_data.{name}"}
+    units = {"affine": {"units": 3}}
+    trainer = make_trainer(
+        *ON_TRAIN_LOSS, data=data, space={"concat": [units, {"or": ["relu", "tanh"]}, units]}
+    )
+    trainer.task(tmp_path, 0, darts(space=trainer.space, seed=0).policy())
+    with pytest.raises(ConfigError, match=reason):
+        trainer.rehearsal()()
+
+
+def test_a_supernet_that_nothing_is_estimated_with_needs_no_weights_on_disk(tmp_path):
+    trainer = trainer_of("trainer.checkpoint=none", "trainer.max_epochs=1")
+    trainer.objectives = ("train_loss",)
+    trainer.check(SUPERNET)
+    policy = darts(space=trainer.space, seed=0).policy()
+    outcome = train_one(trainer.task(tmp_path, 0, policy), SUPERNET)
+    assert (outcome.error, len(outcome.found)) == (None, 1)
