@@ -285,6 +285,13 @@ class LightningTrainer:
         self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
     ) -> "LightningTask":
         self._learns_by_validation = isinstance(policy, Relaxation | LearningPolicy)
+        share = self.config["trainer"].get("overfit_batches")
+        if share and isinstance(policy, Relaxation | LearningPolicy | ForwardGrowth):
+            raise ConfigError(
+                f"trainer.overfit_batches={share:g} puts training examples in the place of those "
+                "for validation, beside which the architecture of a supernet cannot be learnt; "
+                "legal: 0, or trainer.limit_train_batches"
+            )
         if isinstance(policy, Relaxation):
             from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
 

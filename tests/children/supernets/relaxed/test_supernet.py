@@ -488,6 +488,15 @@ def test_data_that_no_architecture_can_learn_from_are_refused_first(tmp_path, na
         trainer.rehearsal()()
 
 
+def test_overfitting_a_few_batches_is_refused_before_training(tmp_path):
+    trainer = trainer_of("trainer.overfit_batches=2")
+    trainer.task(tmp_path, 0)  # children alone may
+    for kind in (darts, gdas):
+        policy = kind(space=trainer.space, seed=0).policy()
+        with pytest.raises(ConfigError, match=r"^trainer.overfit_batches=2 puts training examples"):
+            trainer.task(tmp_path, 0, policy)
+
+
 def test_a_supernet_that_nothing_is_estimated_with_needs_no_weights_on_disk(tmp_path):
     trainer = trainer_of("trainer.checkpoint=none", "trainer.max_epochs=1")
     trainer.objectives = ("train_loss",)
