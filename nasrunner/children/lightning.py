@@ -168,6 +168,7 @@ class LightningTrainer:
             )
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched, self.space)
+        self._check_validated(proposal.fidelity)
         if proposal.fidelity and proposal.fidelity not in self._fidelities:
             self._fidelities.append(proposal.fidelity)
 
@@ -230,8 +231,24 @@ class LightningTrainer:
                     f"take its weights, got {number:g} for it alone; legal are numbers of its "
                     "training, such as trainer.max_epochs or optimizer.lr"
                 )
+        self._check_validated(fidelity)
         if fidelity and fidelity not in self._fidelities:
             self._fidelities.append(fidelity)
+
+    def _check_validated(self, fidelity: Mapping[str, float]) -> None:
+        """Refuses a fidelity whose trainings end before the validation that rewards them."""
+        if not fidelity:
+            return  # the rehearsal looks at whole trainings
+        trainer = reduced(self.config, fidelity)["trainer"]
+        epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
+        if not (isinstance(epochs, int) and isinstance(every, int) and 0 < epochs < every):
+            return
+        metric = self.rewarded["metric"]
+        if metric.startswith("val_"):
+            raise ConfigError(
+                f"fidelity: trainer.max_epochs={epochs} ends training before {metric} is measured, "
+                f"with trainer.check_val_every_n_epoch={every}; legal: at least {every} epochs"
+            )
 
     @property
     def rewarded(self) -> Mapping[str, str]:
