@@ -102,7 +102,7 @@ class LightningTrainer:
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
         self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
-        self._learns_by_validation = False  # what a supernet is trained for, likewise
+        self._policy: Policy | Relaxation | ForwardGrowth | None = None  # of a supernet, likewise
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -232,6 +232,10 @@ class LightningTrainer:
                     "training, such as trainer.max_epochs or optimizer.lr"
                 )
         self._check_validated(fidelity)
+        if isinstance(self._policy, Relaxation):
+            from nasrunner.children.supernets.relaxed.supernet import num_epochs_of  # imports torch
+
+            num_epochs_of(self._policy, reduced(self.config, fidelity))
         if fidelity and fidelity not in self._fidelities:
             self._fidelities.append(fidelity)
 
@@ -295,13 +299,13 @@ class LightningTrainer:
             self.proxies,
             self.objectives,
             tuple(self._fidelities),
-            self._learns_by_validation,
+            isinstance(self._policy, Relaxation | LearningPolicy),
         )
 
     def task(
         self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
     ) -> "LightningTask":
-        self._learns_by_validation = isinstance(policy, Relaxation | LearningPolicy)
+        self._policy = policy
         share = self.config["trainer"].get("overfit_batches")
         if share and isinstance(policy, Relaxation | LearningPolicy | ForwardGrowth):
             raise ConfigError(

@@ -309,7 +309,9 @@ def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_traini
 def test_a_cheaper_training_that_is_never_validated_is_refused(kind):
     trainer = make_trainer("trainer.check_val_every_n_epoch=3", space=NORMED, data=IMAGES)
     trainer.check(Proposal(0, {}, kind=kind, fidelity={"trainer.max_epochs": 3}))
-    with pytest.raises(ConfigError, match=r"max_epochs=2 ends training before val_accuracy is meas"):
+    with pytest.raises(
+        ConfigError, match=r"max_epochs=2 ends training before val_accuracy is meas"
+    ):
         trainer.check(Proposal(0, {}, kind=kind, fidelity={"trainer.max_epochs": 2}))
 
 
