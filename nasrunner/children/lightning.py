@@ -102,7 +102,7 @@ class LightningTrainer:
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
         self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
-        self._learns_by_validation = False  # what a supernet is trained for, likewise
+        self._policy: Policy | Relaxation | ForwardGrowth | None = None  # of a supernet, likewise
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -168,6 +168,7 @@ class LightningTrainer:
             )
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched, self.space)
+        self._check_validated(proposal.fidelity)
         if proposal.fidelity and proposal.fidelity not in self._fidelities:
             self._fidelities.append(proposal.fidelity)
 
@@ -230,8 +231,28 @@ class LightningTrainer:
                     f"take its weights, got {number:g} for it alone; legal are numbers of its "
                     "training, such as trainer.max_epochs or optimizer.lr"
                 )
+        self._check_validated(fidelity)
+        if isinstance(self._policy, Relaxation):
+            from nasrunner.children.supernets.relaxed.supernet import num_epochs_of  # imports torch
+
+            num_epochs_of(self._policy, reduced(self.config, fidelity))
         if fidelity and fidelity not in self._fidelities:
             self._fidelities.append(fidelity)
+
+    def _check_validated(self, fidelity: Mapping[str, float]) -> None:
+        """Refuses a fidelity whose trainings end before the validation that rewards them."""
+        if not fidelity:
+            return  # the rehearsal looks at whole trainings
+        trainer = reduced(self.config, fidelity)["trainer"]
+        epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
+        if not (isinstance(epochs, int) and isinstance(every, int) and 0 < epochs < every):
+            return
+        metric = self.rewarded["metric"]
+        if metric.startswith("val_"):
+            raise ConfigError(
+                f"fidelity: trainer.max_epochs={epochs} ends training before {metric} is measured, "
+                f"with trainer.check_val_every_n_epoch={every}; legal: at least {every} epochs"
+            )
 
     @property
     def rewarded(self) -> Mapping[str, str]:
@@ -278,13 +299,20 @@ class LightningTrainer:
             self.proxies,
             self.objectives,
             tuple(self._fidelities),
-            self._learns_by_validation,
+            isinstance(self._policy, Relaxation | LearningPolicy),
         )
 
     def task(
         self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
     ) -> "LightningTask":
-        self._learns_by_validation = isinstance(policy, Relaxation | LearningPolicy)
+        self._policy = policy
+        share = self.config["trainer"].get("overfit_batches")
+        if share and isinstance(policy, Relaxation | LearningPolicy | ForwardGrowth):
+            raise ConfigError(
+                f"trainer.overfit_batches={share:g} puts training examples in the place of those "
+                "for validation, beside which the architecture of a supernet cannot be learnt; "
+                "legal: 0, or trainer.limit_train_batches"
+            )
         if isinstance(policy, Relaxation):
             from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
 

@@ -89,7 +89,7 @@ class GradientSearch(Searcher):
         if max_children is None or max_children >= num_found:
             return None
         return (
-            f"A budget of {max_children} children ends the search before the derived architecture "
+            f"max_children={max_children} ends the search before the derived architecture "
             f"and searcher.num_sampled={num_found - 1} others are trained."
         )
 

@@ -307,6 +307,16 @@ def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_traini
         trainer.check(estimate)
 
 
+@pytest.mark.parametrize("kind", ["supernet", "train"])
+def test_a_cheaper_training_that_is_never_validated_is_refused(kind):
+    trainer = make_trainer("trainer.check_val_every_n_epoch=3", space=NORMED, data=IMAGES)
+    trainer.check(Proposal(0, {}, kind=kind, fidelity={"trainer.max_epochs": 3}))
+    with pytest.raises(
+        ConfigError, match=r"max_epochs=2 ends training before val_accuracy is meas"
+    ):
+        trainer.check(Proposal(0, {}, kind=kind, fidelity={"trainer.max_epochs": 2}))
+
+
 def test_a_reward_that_no_estimate_has_is_refused():
     rewarded = ("task.reward.metric=train_loss", "task.reward.mode=min")
     trainer = make_trainer(*rewarded, space=NORMED, data=IMAGES)

@@ -42,6 +42,12 @@ def test_one_architecture_is_told_as_one():
     assert searcher.why_done == "what the supernet has found is trained, 1 architecture"
 
 
+def test_a_budget_that_is_too_small_is_told_by_its_key():
+    searcher = make_searcher("spos", "nasbench_macro")
+    assert searcher.advice(1).startswith("max_children=1 ends the search before the best searcher.")
+    assert searcher.advice(searcher.num_trained) is None
+
+
 def test_a_supernet_that_failed_leaves_nothing_to_train():
     searcher = darts()
     searcher.observe(Outcome(searcher.propose(), "failed", error="it broke"))

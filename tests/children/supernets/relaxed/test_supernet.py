@@ -1,5 +1,6 @@
 """Supernets of all options that are trained, derived from, and gone on with: studies and kills."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -45,6 +46,7 @@ SPACE = {
         {"affine": {"units": 3}},
     ]
 }
+EPOCHS = r"trainer.max_epochs: the temperature .* got -1; legal: >= 1, also in searcher.supernet"
 SUPERNET = Proposal(0, {}, kind="supernet", seed=5)
 ADAM = {"learning_rate": 0.05, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 OTHERS = {"affine": False, "takes_zero": False, "max_skips": None, "num_sampled": 0}
@@ -523,6 +525,25 @@ def test_data_that_no_architecture_can_learn_from_are_refused_first(tmp_path, na
     trainer.task(tmp_path, 0, darts(space=trainer.space, seed=0).policy())
     with pytest.raises(ConfigError, match=reason):
         trainer.rehearsal()()
+
+
+def test_temperatures_need_a_number_of_epochs_before_training(tmp_path):
+    trainer = trainer_of("trainer.max_epochs=-1", "trainer.max_steps=40")
+    for kind, allowed in ((darts, True), (gdas, False)):
+        trainer.task(tmp_path, 0, kind(space=trainer.space, seed=0).policy())
+        expected = contextlib.nullcontext() if allowed else pytest.raises(ConfigError, match=EPOCHS)
+        with expected:
+            trainer.check(SUPERNET)
+        trainer.check(dataclasses.replace(SUPERNET, fidelity={"trainer.max_epochs": 2}))
+
+
+def test_overfitting_a_few_batches_is_refused_before_training(tmp_path):
+    trainer = trainer_of("trainer.overfit_batches=2")
+    trainer.task(tmp_path, 0)  # children alone may
+    for kind in (darts, gdas):
+        policy = kind(space=trainer.space, seed=0).policy()
+        with pytest.raises(ConfigError, match=r"^trainer.overfit_batches=2 puts training examples"):
+            trainer.task(tmp_path, 0, policy)
 
 
 def test_a_supernet_that_nothing_is_estimated_with_needs_no_weights_on_disk(tmp_path):
