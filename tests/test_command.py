@@ -779,18 +779,32 @@ def test_children_are_compared_by_objectives_beside_a_baseline_and_when_resumed(
     assert "Front: 0 children that no other dominates; hypervolume 0 from val_accuracy=" in told
 
 
-@pytest.mark.parametrize("experiment", ["enas_ptb", "darts_ptb", "enas_ptb_small"])
+@pytest.mark.parametrize(
+    ("experiment", "few", "num_trained"),
+    [
+        ("enas_ptb", [f"searcher.{key}=1" for key in ("controller_steps", "num_estimates")], 2),
+        ("darts_ptb", [], 1),
+        ("enas_ptb_small", [], 1),
+    ],
+)
 @pytest.mark.slow
 def test_an_experiment_of_recurrent_cells_trains_a_few_steps(
-    experiment: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    experiment: str,
+    few: list[str],
+    num_trained: int,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not (DATA / "ptb").is_dir():
         pytest.skip(f"no Penn Treebank in {DATA}")
     monkeypatch.setenv("NASRUNNER_DATA", str(DATA))
     short = [f"trainer.{key}=2" for key in ("limit_train_batches", "limit_val_batches")]
     own = ["executor=serial", "tracker=none", "max_children=1", "trainer.max_epochs=1"]
-    command(f"experiment={experiment}", *own, *short, f"hydra.run.dir={tmp_path / 'study'}")
-    (line,) = (tmp_path / "study").rglob("curves.jsonl")
-    curve = [json.loads(each) for each in line.read_text().splitlines()]
-    assert [each["step"] for each in curve] == [2]
-    assert 1 < curve[0]["val_perplexity"] < 20_000
+    command(f"experiment={experiment}", *own, *few, *short, f"hydra.run.dir={tmp_path / 'study'}")
+    curves = [*(tmp_path / "study").rglob("curves.jsonl")]
+    assert len(curves) == num_trained  # a supernet among them
+    for lines in curves:
+        curve = [json.loads(each) for each in lines.read_text().splitlines()]
+        assert [each["step"] for each in curve] == [2]
+        assert 1 < curve[0]["val_perplexity"] < 20_000

@@ -34,6 +34,7 @@ from nasrunner.core import (
 from nasrunner.core.annotations import check_values, takes_fields_of
 from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.ports import LearningPolicy
 from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 from nasrunner.core.shapes import as_in_shape
 
@@ -101,6 +102,7 @@ class LightningTrainer:
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
         self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
+        self._policy: Policy | Relaxation | ForwardGrowth | None = None  # of a supernet, likewise
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -166,6 +168,7 @@ class LightningTrainer:
             )
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched, self.space)
+        self._check_validated(proposal.fidelity)
         if proposal.fidelity and proposal.fidelity not in self._fidelities:
             self._fidelities.append(proposal.fidelity)
 
@@ -178,16 +181,8 @@ class LightningTrainer:
                 "evaluation: a supernet is trained once, and its networks are validated once; "
                 "legal: repeats=1 folds=null"
             )
-        if trainer["checkpoint"] == "none":
-            raise ConfigError(
-                "trainer.checkpoint=none keeps no weights of a supernet to estimate with; legal: "
-                "best, last or all"
-            )
-        if "train_loss" in self.objectives:
-            raise ConfigError(
-                "objectives.train_loss: an estimate with shared weights is not trained and has "
-                "none; legal are what is validated, such as val_loss, and what networks cost"
-            )
+        if takes_shared(proposal):
+            self._check_of_estimates()
         if self.proxies:
             raise ConfigError(
                 f"trainer.proxies={list(self.proxies)}: estimates with the weights of a supernet "
@@ -207,6 +202,25 @@ class LightningTrainer:
         except ConfigError as error:
             raise ConfigError(f"{error} (of the supernet, as by searcher.supernet)") from error
 
+    def _check_of_estimates(self) -> None:
+        """Refuses what estimates with the weights of a supernet cannot be made with, or lack."""
+        if self.config["trainer"]["checkpoint"] == "none":
+            raise ConfigError(
+                "trainer.checkpoint=none keeps no weights of a supernet to estimate with; legal: "
+                "best, last or all"
+            )
+        if "train_loss" in self.objectives:
+            raise ConfigError(
+                "objectives.train_loss: an estimate with shared weights is not trained and has "
+                "none; legal are what is validated, such as val_loss, and what networks cost"
+            )
+        metric = self.rewarded["metric"]
+        if not metric.startswith("val_"):
+            raise ConfigError(
+                f"task.reward.metric={metric}: an estimate with shared weights is not trained and "
+                "has none; legal are metrics of validation examples, such as val_loss"
+            )
+
     def _check_of_supernet(self, fidelity: Mapping[str, float]) -> None:
         """Refuses numbers that a supernet cannot be trained with, and notes others."""
         check_fidelity(self.config, fidelity, (), self.space)
@@ -217,8 +231,28 @@ class LightningTrainer:
                     f"take its weights, got {number:g} for it alone; legal are numbers of its "
                     "training, such as trainer.max_epochs or optimizer.lr"
                 )
+        self._check_validated(fidelity)
+        if isinstance(self._policy, Relaxation):
+            from nasrunner.children.supernets.relaxed.supernet import num_epochs_of  # imports torch
+
+            num_epochs_of(self._policy, reduced(self.config, fidelity))
         if fidelity and fidelity not in self._fidelities:
             self._fidelities.append(fidelity)
+
+    def _check_validated(self, fidelity: Mapping[str, float]) -> None:
+        """Refuses a fidelity whose trainings end before the validation that rewards them."""
+        if not fidelity:
+            return  # the rehearsal looks at whole trainings
+        trainer = reduced(self.config, fidelity)["trainer"]
+        epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
+        if not (isinstance(epochs, int) and isinstance(every, int) and 0 < epochs < every):
+            return
+        metric = self.rewarded["metric"]
+        if metric.startswith("val_"):
+            raise ConfigError(
+                f"fidelity: trainer.max_epochs={epochs} ends training before {metric} is measured, "
+                f"with trainer.check_val_every_n_epoch={every}; legal: at least {every} epochs"
+            )
 
     @property
     def rewarded(self) -> Mapping[str, str]:
@@ -265,11 +299,20 @@ class LightningTrainer:
             self.proxies,
             self.objectives,
             tuple(self._fidelities),
+            isinstance(self._policy, Relaxation | LearningPolicy),
         )
 
     def task(
         self, folder: Path, seed: int, policy: Policy | Relaxation | ForwardGrowth | None = None
     ) -> "LightningTask":
+        self._policy = policy
+        share = self.config["trainer"].get("overfit_batches")
+        if share and isinstance(policy, Relaxation | LearningPolicy | ForwardGrowth):
+            raise ConfigError(
+                f"trainer.overfit_batches={share:g} puts training examples in the place of those "
+                "for validation, beside which the architecture of a supernet cannot be learnt; "
+                "legal: 0, or trainer.limit_train_batches"
+            )
         if isinstance(policy, Relaxation):
             from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
 
@@ -305,6 +348,7 @@ class LightningRehearsal:
     proxies: Sequence[str]
     objectives: Sequence[str] = ()
     fidelities: Sequence[Mapping[str, float]] = ()
+    learns_by_validation: bool = False
 
     def __call__(self) -> list[str]:
         with quick_imports():
@@ -332,6 +376,7 @@ class LightningRehearsal:
             self.construct,
             found.networks,
             objectives=self.objectives,
+            learns_by_validation=self.learns_by_validation,
         )
         check_folds(self.evaluation, self.config, self.in_shape, self.construct)
         if self.proxies:

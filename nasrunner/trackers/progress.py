@@ -202,7 +202,11 @@ class ProgressDisplay:
             style = "bold" if self._is_best(outcome) else ""
             line.append(f"{outcome.reward:<8.5g} ", style=style)
         elif outcome.proposal.kind == "supernet" and outcome.status == "completed":
-            line.append(f"found {many(len(outcome.found), 'child', 'children')} ")
+            found = many(len(outcome.found), "architecture", "architectures")
+            finds = (
+                outcome.found or outcome.proposal.sources
+            )  # a parent, which it looks for more of
+            line.append(f"found {found} " if finds else "trained ")
         elif outcome.status == "duplicate":
             line.append("duplicate: ")
         else:

@@ -79,6 +79,13 @@ class Unvalidated(pl.LightningDataModule):
         return DataLoader(TensorDataset(*self.examples), self.batch_size)
 
 
+class EmptyValidation(Unvalidated):
+    """Has a loader of validation batches, and none of these."""
+
+    def val_dataloader(self):
+        return DataLoader(TensorDataset(*(each[:0] for each in self.examples)), self.batch_size)
+
+
 class TornDown(OwnBlobs):
     """Writes down when it is set up and torn down."""
 

@@ -108,6 +108,9 @@ def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: st
     if searcher in FEWEST and (config["trainer"].get("max_epochs") or 0) < FEWEST[searcher]:
         with pytest.raises(ConfigError, match=r"searcher(: |\.)max_epochs must be"):
             build()
+    elif searcher == "successive_halving" and config["trainer"].get("max_epochs", 0) >= 81:
+        with pytest.raises(ConfigError, match=r"num_children must be at least eta\^\d = \d+, or"):
+            build()
     elif searcher == "pnas" and experiment not in GROWING:
         with pytest.raises(ConfigError, match=r"searcher: space must have (a depth|no schedule)"):
             build()

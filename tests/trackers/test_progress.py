@@ -12,7 +12,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from nasrunner.core import Outcome
+from nasrunner.core import Outcome, Proposal, Source
 from nasrunner.core.records import child_folder
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.progress import ProgressDisplay
@@ -247,11 +247,25 @@ def test_a_child_that_diverged_and_has_a_reward_is_told_and_counted(study):
     assert "Children: 3 completed; 2 with a reward diverged" in lines
 
 
+def test_a_supernet_that_others_search_has_found_nothing_itself(study):
+    out = console(is_terminal=False)
+    display = ProgressDisplay(None, out)
+    display.open(study.info, study.state, study.inspect)
+    parent = (Source(0, "weights"),)
+    for index, sources in enumerate([(), parent]):
+        proposal = Proposal(index, {}, kind="supernet", sources=sources)
+        record(study, display, Outcome(proposal, "completed", cost_s=9.0))
+    display.close(study.summary())
+    lines = out.file.getvalue().splitlines()
+    assert lines[1] == "supernet 0    trained 9.0 s  no reward yet"
+    assert lines[2] == "supernet 1    found 0 architectures 9.0 s  no reward yet"
+
+
 def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_path):
     study = lineages.LineageStudy(tmp_path / "fake" / "2026")
     lines = show(study, console(is_terminal=False, width=200), lineages.NUM).splitlines()
     assert lines[1:15] == [
-        "supernet 0    found 2 children 9.0 s  no reward yet",
+        "supernet 0    found 2 architectures 9.0 s  no reward yet",
         "estimate 1    0.01     2.0 s  no reward yet",
         "estimate 2    0.02     2.0 s  no reward yet",
         "estimate 3    failed: RuntimeError: no gradient 0.0 s  no reward yet",

@@ -131,7 +131,7 @@ class ChildModule(pl.LightningModule):
             self._train_epoch(batch)
             return None
         x, target, *third = batch
-        with stepping(self._progress) as step:
+        with stepping(self.progress) as step:
             if third and isinstance(third[0], int):
                 return self._train_part(x, target, third[0], step)
             loss, weight = self._loss(self.forward(x), target, *third)
@@ -207,7 +207,7 @@ class ChildModule(pl.LightningModule):
 
         num_steps = 0
         # Lightning keeps the backward pass and the step out of its mixed-precision context.
-        with self._full_precision(), stepping(self._progress) as step:
+        with self._full_precision(), stepping(self.progress) as step:
             for x, target in batches:
                 if self.before_step is not None:
                     self.before_step((x, target))
@@ -223,7 +223,7 @@ class ChildModule(pl.LightningModule):
         progress.completed += num_steps
 
     @property
-    def _progress(self) -> float | None:
+    def progress(self) -> float | None:
         """The share of the epochs that are over; None: nobody knows how many there will be."""
         epochs = self._num_epochs
         return None if epochs is None else self.current_epoch / max(epochs, self.current_epoch + 1)

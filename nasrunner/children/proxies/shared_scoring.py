@@ -4,6 +4,7 @@ import functools
 import itertools
 from typing import Any
 
+import numpy as np
 import torch
 
 from nasrunner.children.files import ChildFiles
@@ -15,10 +16,14 @@ from nasrunner.children.progress.borrowing import trained_weights
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin, lineage
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.supernets.shared_weights import SharedWeights
+from nasrunner.children.supernets.shared_weights import MissingWeightError, SharedWeights
 from nasrunner.children.supernets.stored import stored_weights
-from nasrunner.core import Outcome, Proposal
+from nasrunner.core import MachineError, Outcome, Proposal, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
+from nasrunner.core.order import rollout
+
+_NUM_LOOKED_AT = 20
+"""So many architectures of a space are looked at before its supernet is taken for another's."""
 
 _WRITES_NOTHING = {"checkpoint": "none", "checkpoint_every_s": None}
 
@@ -78,10 +83,38 @@ class SharedScoring:
         return self._read[1]
 
     def _read_weights(self, child: int, config: dict[str, Any]) -> SharedWeights:
-        stored = trained_weights(ChildFolder.of(self.recipe.folder, child), config)
+        folder = ChildFolder.of(self.recipe.folder, child)
+        stored = trained_weights(folder, config)
         if stored is None:
-            raise ValueError(f"the supernet's weights are gone: child {child} holds none")
-        return stored_weights(stored, self.recipe, config)
+            raise MachineError(
+                f"{folder.path} lacks the weights of the supernet, or they cannot be read: nothing "
+                "can be estimated until its best.ckpt is back"
+            )
+        weights = stored_weights(stored, self.recipe, config)
+        if _are_of_another_space(weights, self.recipe.seed):
+            raise MachineError(
+                f"{folder.path} holds the weights of a supernet of another space: nothing can be "
+                "estimated until its own best.ckpt is back"
+            )
+        return weights
+
+
+def _are_of_another_space(weights: SharedWeights, seed: int) -> bool:
+    """Whether all of some random architectures need weights that are not there.
+
+    Of its own space a supernet has all, but for what very few architectures need.
+    """
+    rng = np.random.default_rng(seed)
+    num_missing = 0
+    for _ in range(_NUM_LOOKED_AT):
+        try:
+            weights.network(rollout(weights.space, rng))
+            return False
+        except MissingWeightError:
+            num_missing += 1
+        except SpaceError:  # an impossible one
+            continue
+    return num_missing > 0
 
 
 def normalize_anew(found: Assembled, num_batches: int) -> None:

@@ -36,6 +36,7 @@ def check_child(
     *,
     is_rewarded: bool = True,
     objectives: Sequence[str] = (),
+    learns_by_validation: bool = False,
     named: str = "space.hyperparameters {}",
 ) -> list[str]:
     """Builds every part of a child for every option of every hyperparameter, and trains a step.
@@ -51,6 +52,7 @@ def check_child(
         networks: what is trained a step, smallest first; the others where that one breaks.
         is_rewarded: whether the child needs its reward.
         objectives: the names of those that the child is compared by.
+        learns_by_validation: whether a supernet's architecture learns from validation batches.
         named: how an error names ``key=option``, which stands in the place of ``{}``.
 
     Returns:
@@ -65,7 +67,8 @@ def check_child(
     settings = tuple(settings)
     check_settings(config, settings)
     said: list[str] = []
-    tried, base = _Tried(in_shape, construct, networks, is_rewarded, objectives), None
+    tried = _Tried(in_shape, construct, networks, is_rewarded, objectives, learns_by_validation)
+    base = None
     for option, variant in variants(config, settings):
         base = base or variant
         try:
@@ -134,12 +137,14 @@ class _Tried:
         networks: Sequence[SearchSpace],
         is_rewarded: bool,
         objectives: Sequence[str],
+        learns_by_validation: bool,
     ) -> None:
         self.in_shape = in_shape
         self.construct = construct
         self.networks = networks
         self.is_rewarded = is_rewarded
         self.objectives = objectives
+        self.learns_by_validation = learns_by_validation
         self._tried: set[str] = set()
         self._data: tuple[str, pl.LightningDataModule] | None = None
 
@@ -157,6 +162,7 @@ class _Tried:
             data,
             self.is_rewarded,
             self.objectives,
+            self.learns_by_validation,
         )
         if self._is_new("schedule", [config[n] for n in ("optimizer", "scheduler", "trainer")]):
             _check_scheduler(config, self.construct, rehearsal)

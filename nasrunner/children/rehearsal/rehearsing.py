@@ -59,6 +59,7 @@ class ChildRehearsal:
         data: the data module, set up.
         is_rewarded: whether the child needs its reward, as it does in a search.
         objectives: the names of those that the child is compared by.
+        learns_by_validation: whether a supernet's architecture learns from validation batches.
     """
 
     networks: Sequence[SearchSpace]
@@ -68,6 +69,7 @@ class ChildRehearsal:
     data: pl.LightningDataModule
     is_rewarded: bool
     objectives: Sequence[str] = ()
+    learns_by_validation: bool = False
 
     @cached_property
     def task(self) -> Task:
@@ -175,9 +177,15 @@ class ChildRehearsal:
         return limited(name, given.get(name), num_batches)
 
     def _check_validation(self) -> None:
-        """Refuses to ask for what is measured on validation examples where there are none."""
+        """Refuses to ask for validation examples where there are none."""
+        settings, name = self.config["trainer"], type(self.data).__name__
+        if self.learns_by_validation:
+            learns = "the architecture of a supernet learns from validation batches"
+            if not is_overridden("val_dataloader", self.data):
+                raise ConfigError(f"data: {name} has no val_dataloader(), but {learns}")
+            if _len(self.validation_loader) == 0:
+                raise ConfigError(f"data: {name} has no validation batch, but {learns}")
         for metric, key in self._validation_metrics():
-            settings, name = self.config["trainer"], type(self.data).__name__
             if not is_overridden("val_dataloader", self.data):
                 raise ConfigError(
                     f"data: {name} has no val_dataloader(), but {key}={metric} is measured on "

@@ -38,7 +38,7 @@ class ArchitectureLearner(Protocol):
         """
 
     def is_done(self) -> bool:
-        """Whether training ends after this epoch, for its architecture would get worse."""
+        """Returns whether training ends after this epoch, before its architecture gets worse."""
 
     def likeliest(self) -> Genotype:
         """Returns the architecture that it takes for the best one now."""

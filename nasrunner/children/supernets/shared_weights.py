@@ -9,7 +9,7 @@ and sorts channels by importance, and here both are taken as they are.
 """
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +33,13 @@ Widths = Literal["slices", "copies"]
 
 * ``slices``: the first channels of the largest, and of its kernels the centre.
 * ``copies``: each size weights of its own.
+"""
+
+_MOST_KEPT = 10_000
+"""So many layers are kept, those that were used last.
+
+Where a whole network is one operation, as a language model is, each architecture has a layer of its
+own: some 50 kB for a cell of twelve nodes.
 """
 
 _SLICED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
@@ -69,6 +76,10 @@ class _Layer:
     layer: nn.Module
     out_shape: Shape
     keys: frozenset[str]
+
+
+class MissingWeightError(SpaceError):
+    """An architecture needs a weight that a supernet does not hold."""
 
 
 class SharedWeights(nn.Module):
@@ -123,7 +134,7 @@ class SharedWeights(nn.Module):
         self.adds: set[str] = set()
         self._device = torch.device(device)
         self._is_closed = False
-        self._layers: dict[Hashable, _Layer] = {}
+        self._layers: OrderedDict[Hashable, _Layer] = OrderedDict()  # used last at the end
         self._are_training = True  # the layers
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
 
@@ -223,6 +234,9 @@ class SharedWeights(nn.Module):
                     self.adds.add(name)
             keys = self._lend(layer, part, place, built)
             kept = self._layers[known_by] = _Layer(layer, out_shape, keys)
+            if len(self._layers) > _MOST_KEPT:
+                self._layers.popitem(last=False)
+        self._layers.move_to_end(known_by)
         return kept.layer, kept.out_shape
 
     @contextmanager
@@ -304,12 +318,12 @@ class SharedWeights(nn.Module):
             self._change(key)
             self.weights[key] = nn.Parameter(grown)
             kept = self._layers.items()
-            self._layers = {known: each for known, each in kept if key not in each.keys}
+            self._layers = OrderedDict(each for each in kept if key not in each[1].keys)
         return None if most == weight.shape else within(weight.shape, most, leaf)
 
     def _change(self, key: str) -> None:
         if self._is_closed:
-            raise SpaceError(f"{key} is no weight of the supernet, or larger than there")
+            raise MissingWeightError(f"{key} is no weight of the supernet, or larger than there")
         self.num_changes += 1
 
     def _borrow(self, leaf: nn.Module, _: object) -> None:
@@ -329,4 +343,4 @@ class SharedWeights(nn.Module):
         return self
 
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_layers": {}, "_lent": WeakKeyDictionary()}
+        return {**self.__dict__, "_layers": OrderedDict(), "_lent": WeakKeyDictionary()}

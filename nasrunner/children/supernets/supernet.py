@@ -73,10 +73,13 @@ class Supernet(nn.Module):
     def forward(self, x: Inputs) -> torch.Tensor:
         policy, rng = (self.policy, self._rng) if self.training else self._evaluating
         network = self._set[0] if self._set else self.draw(policy, rng)[1]
-        for layer in self._layers(network, "reset_state"):
+        remembering = self._layers(network, "reset_state")
+        for layer in remembering:
             layer.reset_state()  # what it remembers is of batches long before this one
         self._penalized = self._layers(network, "take_penalty")
         found: torch.Tensor = network(x)
+        for layer in remembering:
+            layer.reset_state()  # it is kept, and would keep the outputs of all time steps
         return found
 
     def _layers(self, network: nn.Module, name: str) -> list[Any]:

@@ -21,7 +21,8 @@ class Trials:
     Nothing of it changes gradients, the metrics of the training, or what its data draw.
 
     Args:
-        module: holds the network; has ``metrics``, the task's on the device of the training.
+        module: holds the network; has ``metrics``, the task's on the device of the training, and
+            the ``progress`` of its steps, as of ``TrainingStep``.
         task: whose loss and reward count.
         trainer: trains the module.
         batches: of validation examples.
@@ -73,8 +74,9 @@ class Trials:
     def _measure(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The outputs of a batch, and their mean loss."""
         x, target, *weights_B = batch
+        progress: Any = self.module.progress
         # What layers add to the loss of a training step is no part of what is tried.
-        with self.trainer.precision_plugin.forward_context(), stepping(None):
+        with self.trainer.precision_plugin.forward_context(), stepping(progress):
             predicted_BK = self.module(x)
             if weights_B:
                 loss = self.task.weighted_loss(predicted_BK, target, weights_B[0])

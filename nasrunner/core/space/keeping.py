@@ -106,7 +106,9 @@ class _Undecided:
     def refuse(self) -> NoReturn:
         """Raises the error that says which decision is no mixture."""
         raise SpaceError(
-            f"{self.about} cannot be kept open: what it decides is no sum of its options' outputs"
+            f"{self.about} cannot be kept open: what it decides is no sum of its options' outputs; "
+            "legal: options that are layers of one place, or a search that runs one option at a "
+            "time, such as searcher=spos or enas"
         )
 
     def __bool__(self) -> bool:

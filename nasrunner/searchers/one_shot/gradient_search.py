@@ -81,14 +81,15 @@ class GradientSearch(Searcher):
 
     @property
     def why_done(self) -> str:
-        return f"what the supernet has found is trained, {self._num_found} architectures"
+        found = "1 architecture" if self._num_found == 1 else f"{self._num_found} architectures"
+        return f"what the supernet has found is trained, {found}"
 
     def advice(self, max_children: int | None) -> str | None:
         num_found = 1 + self.policy().num_sampled
         if max_children is None or max_children >= num_found:
             return None
         return (
-            f"A budget of {max_children} children ends the search before the derived architecture "
+            f"max_children={max_children} ends the search before the derived architecture "
             f"and searcher.num_sampled={num_found - 1} others are trained."
         )
 

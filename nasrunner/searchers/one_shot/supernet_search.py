@@ -153,7 +153,7 @@ class SupernetSearch(Wrapper):
         if max_children is None or max_children >= self.num_trained:
             return None
         return (
-            f"A budget of {max_children} children ends the search before the best "
+            f"max_children={max_children} ends the search before the best "
             f"searcher.num_trained={self.num_trained} networks of the supernet are trained."
         )
 

@@ -35,10 +35,11 @@ class _Options(NamedTuple):
     sums_L1: torch.Tensor
 
     @classmethod
-    def of(cls, weights: Sequence[torch.Tensor]) -> "_Options":
-        """Of (A,) for each of the nodes."""
+    def of(cls, weights: Sequence[torch.Tensor], dtype: torch.dtype) -> "_Options":
+        """Of (A,) for each of the nodes, in the type of these, which autocast may have chosen."""
         weights_LA = torch.stack(list(weights))
-        return cls(weights_LA.unsqueeze(2).unbind(1), weights_LA.sum(1, keepdim=True))
+        sums_L1 = weights_LA.sum(1, keepdim=True).to(dtype)
+        return cls(weights_LA.to(dtype).unsqueeze(2).unbind(1), sums_L1)
 
 
 class HighwayMixture(StatefulLayer):
@@ -133,10 +134,11 @@ class HighwayMixture(StatefulLayer):
         (h_BH,) = self.begin(x_TBG, 1)
         mask_BH = keep_mask(h_BH, self.state_dropout) if self.training else None
         of_first, later = self._split()
-        by_node = [_Options.of([w_EA[i] for w_EA in later[i:]]) for i in range(self.num_nodes - 1)]
-        first = None if of_first is None else _Options.of(of_first.unbind(0))
-        matrices = [self._matrix(node) for node in range(self.num_nodes - 1)]
-        shares = self._shares(later)
+        earlier, dtype = range(self.num_nodes - 1), x_TBG.dtype
+        by_node = [_Options.of([w_EA[i] for w_EA in later[i:]], dtype) for i in earlier]
+        first = None if of_first is None else _Options.of(of_first.unbind(0), dtype)
+        matrices = [self._matrix(node) for node in earlier]
+        shares = self._shares(later, dtype)
         found = []
         for x_BG in x_TBG.unbind(0):
             h_BH = self._step(x_BG, h_BH, mask_BH, first, by_node, matrices, shares)
@@ -215,7 +217,7 @@ class HighwayMixture(StatefulLayer):
         names = [edge_name(node, j, self.weights) for j in range(node + 1, self.num_nodes)]
         return torch.cat([self.edges[name].weight for name in names])  # type: ignore[misc]
 
-    def _shares(self, later: Sequence[torch.Tensor]) -> torch.Tensor | None:
+    def _shares(self, later: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor | None:
         """How much each node counts in the mean of the loose ends; None: it is another mean."""
         if self.mean == "nodes":
             return None
@@ -224,4 +226,4 @@ class HighwayMixture(StatefulLayer):
             for node in range(self.num_nodes - 1)
         ]
         loose_N = torch.stack([*loose, torch.ones_like(loose[0])])
-        return loose_N / loose_N.sum()
+        return (loose_N / loose_N.sum()).to(dtype)

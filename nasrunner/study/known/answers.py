@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from nasrunner.core.language.moved import with_present_targets
 
 _AS_GOOD_AS_EQUAL = 1e-6
 """By what share a number may differ from an option, as one that was rounded to be read does."""
+
+_REPETITION = re.compile(r"[0-9]+(-[0-9]+)?")
 
 
 def same_option(options: Sequence[Any], value: Any) -> int | None:
@@ -39,10 +42,13 @@ def meant_option(options: Sequence[Any], answer: Any) -> int | None:
 
 
 def is_of_kind(path: str, kind: str) -> bool:
-    """Whether a decision at this path is of a kind, in which ``*`` stands for any repetition."""
+    """Whether a decision at this path is of a kind, in which ``*`` stands for any repetition.
+
+    A repetition has a number, or those of the two nodes that an edge of a ``cell`` is between.
+    """
     one, other = path.split("/"), kind.split("/")
     return len(one) == len(other) and all(
-        part == asked or (asked == "*" and part.isdecimal())
+        part == asked or (asked == "*" and _REPETITION.fullmatch(part) is not None)
         for part, asked in zip(one, other, strict=True)
     )
 

@@ -1,5 +1,7 @@
 """Networks with shared weights compute what children with these weights do."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -239,3 +241,25 @@ def test_first_weights_of_a_pair_do_not_depend_on_who_asks_first():
         found.append(dict(shared.weights.items()))
     assert found[0].keys() == found[1].keys()
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
+def test_the_layers_that_were_used_last_are_kept(monkeypatch):
+    monkeypatch.setattr("nasrunner.children.supernets.shared_weights._MOST_KEPT", 3)
+    space = cell_model("enas_cell")
+    shared, rng = SharedWeights(space, (5,)), np.random.default_rng(0)
+    drawn = list({str(each): each for each in (rollout(space, rng) for _ in range(6))}.values())
+    first, *others = drawn[:5]
+    tokens = torch.arange(10).view(2, 5) % 9
+    network = shared.network(first)
+    before = network(tokens)
+    layers = [weakref.ref(shared.network(each)) for each in others[:2]]
+    assert shared.network(first) is network
+    for each in others[2:]:
+        shared.network(each)
+    assert [layer() is None for layer in layers] == [True, True]
+    assert shared.network(first) is network
+    for each in others[:3]:
+        shared.network(each)
+    anew = shared.network(first)
+    assert anew is not network
+    assert torch.equal(anew(tokens), before)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,12 +13,13 @@ from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.proxies.shared_scoring import SharedScoring
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.children.supernets.supernet import Supernet, covered, supernet_of
-from nasrunner.core import ConfigError, Proposal, Source, SpaceError
+from nasrunner.core import ConfigError, MachineError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
 from nasrunner.searchers.one_shot.single_path import SinglePathOneShot
 from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.recurrent.stateful import StatefulLayer
 from tests.children.blobs import IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
@@ -165,13 +167,25 @@ def test_an_estimate_has_the_weights_of_the_supernet_and_statistics_of_its_own(
     assert outcome.metrics["val_accuracy"] == outcome.reward
 
 
-def test_estimates_without_a_supernets_weights_fail(tmp_path):
+ESTIMATE = Proposal(1, {}, kind="estimate", sources=(Source(0, "weights"),), seed=7)
+
+
+def test_nothing_is_estimated_without_the_weights_of_the_supernet(tmp_path):
     task = task_of(tmp_path)
-    genotype = task.space.walk(lambda decision: 0)
-    estimate = Proposal(1, genotype, kind="estimate", sources=(Source(0, "weights"),), seed=7)
-    outcome = train_one(task, estimate)
-    assert outcome.status == "failed"
-    assert "the supernet's weights are gone: child 0 holds none" in outcome.error
+    estimate = dataclasses.replace(ESTIMATE, genotype=task.space.walk(lambda decision: 0))
+    with pytest.raises(MachineError, match=r"0000 lacks the weights of the supernet, or they can"):
+        train_one(task, estimate)
+
+
+def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_path):
+    wider = {"conv2d": {"filters": {"oneof": [8, 16]}, "kernel_size": {"oneof": [5, 7]}}}
+    task = task_of(tmp_path, "trainer.max_epochs=1")
+    assert train_one(task, SUPERNET).error is None
+    changed = task_of(tmp_path, space={"concat": [wider, *NORMED["concat"][1:]]})
+    estimate = dataclasses.replace(ESTIMATE, genotype=changed.space.walk(lambda decision: 0))
+    with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
+        train_one(changed, estimate)
+    assert train_one(task, estimate).error is None
 
 
 @pytest.mark.parametrize(
@@ -293,6 +307,25 @@ def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_traini
         trainer.check(estimate)
 
 
+@pytest.mark.parametrize("kind", ["supernet", "train"])
+def test_a_cheaper_training_that_is_never_validated_is_refused(kind):
+    trainer = make_trainer("trainer.check_val_every_n_epoch=3", space=NORMED, data=IMAGES)
+    trainer.check(Proposal(0, {}, kind=kind, fidelity={"trainer.max_epochs": 3}))
+    with pytest.raises(
+        ConfigError, match=r"max_epochs=2 ends training before val_accuracy is meas"
+    ):
+        trainer.check(Proposal(0, {}, kind=kind, fidelity={"trainer.max_epochs": 2}))
+
+
+def test_a_reward_that_no_estimate_has_is_refused():
+    rewarded = ("task.reward.metric=train_loss", "task.reward.mode=min")
+    trainer = make_trainer(*rewarded, space=NORMED, data=IMAGES)
+    trainer.check(SUPERNET)
+    estimate = Proposal(1, {}, kind="estimate", sources=(Source(0, "weights"),))
+    with pytest.raises(ConfigError, match=r"task.reward.metric=train_loss: an estimate with shar"):
+        trainer.check(estimate)
+
+
 def test_the_data_of_a_supernet_are_tried_before_it_is_trained():
     trainer = make_trainer(space=NORMED, data=IMAGES)
     trainer.check(Proposal(0, {}, kind="supernet", fidelity={"data": 0.1}))
@@ -353,13 +386,29 @@ def test_each_batch_of_a_supernet_begins_without_what_others_left(tmp_path):
     supernet(x[:2])
 
 
-def test_what_layers_of_the_drawn_network_add_to_the_loss_is_the_supernets():
+def recurrent_supernet():
     cell = {"enas_cell": {"nodes": 3, "activations": ["tanh", "relu"]}}
     body = {"recurrent": {"cell": cell}}
     given = {"vocabulary": 9, "units": 4, "tied": True, "slowness": 0.5, "body": body}
     space = parse_space({"language_model": given})
     weights, _ = covered(space, (5,), "slices", 0)
-    supernet = Supernet(weights, UniformPaths(space), 0).train()
+    return Supernet(weights, UniformPaths(space), 0).train()
+
+
+def test_layers_that_are_kept_hold_no_outputs():
+    supernet = recurrent_supernet()
+    ran = []
+    for _ in range(4):
+        _, network = supernet.draw(supernet.policy, np.random.default_rng(0))
+        with supernet.set_to(network):
+            supernet(torch.arange(10).view(2, 5) % 9)
+        ran += [each for each in network.modules() if isinstance(each, StatefulLayer)]
+    assert [layer.state for layer in ran] == [None] * 4
+
+
+def test_what_layers_of_the_drawn_network_add_to_the_loss_is_the_supernets():
+    supernet = recurrent_supernet()
+    weights = supernet.shared
     supernet(torch.arange(10).view(2, 5) % 9)
     supernet.take_penalty().backward()
     assert supernet.take_penalty() is None

@@ -36,6 +36,18 @@ def test_what_the_supernet_has_found_is_trained_in_its_order():
     assert searcher.why_done == "what the supernet has found is trained, 3 architectures"
 
 
+def test_one_architecture_is_told_as_one():
+    searcher = darts()
+    searcher.observe(Outcome(searcher.propose(), "completed", found=FOUND[:1]))
+    assert searcher.why_done == "what the supernet has found is trained, 1 architecture"
+
+
+def test_a_budget_that_is_too_small_is_told_by_its_key():
+    searcher = make_searcher("spos", "nasbench_macro")
+    assert searcher.advice(1).startswith("max_children=1 ends the search before the best searcher.")
+    assert searcher.advice(searcher.num_trained) is None
+
+
 def test_a_supernet_that_failed_leaves_nothing_to_train():
     searcher = darts()
     searcher.observe(Outcome(searcher.propose(), "failed", error="it broke"))

@@ -109,7 +109,7 @@ def test_half_a_loose_end_counts_half() -> None:
     mixture = space.mixture(3, 4, 0.0)
     whole, half = torch.ones(1, 1), torch.tensor([[0.5], [0.5]])
     mixture.weigh([whole, whole, half])
-    shares = mixture._shares(mixture.choices[1:])  # what h_t is made of
+    shares = mixture._shares(mixture.choices[1:], torch.float32)  # what h_t is made of
     assert shares is not None
     torch.testing.assert_close(shares, torch.tensor([0.0, 1 / 3, 2 / 3]))
 
@@ -120,6 +120,23 @@ def test_normalized_nodes_have_a_mean_of_0_and_a_variance_of_1_over_the_batch() 
     y = mixture(torch.randn(50, 2, 3))
     torch.testing.assert_close(y.mean(0), torch.zeros(2, 4), atol=1e-5, rtol=0)
     torch.testing.assert_close(y.var(0, correction=0), torch.ones(2, 4), atol=1e-1, rtol=0)
+
+
+@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+def test_it_trains_in_mixed_precision(space: EnasCell | DartsRnn) -> None:
+    mixture, x = space.mixture(3, 4, 0.2).eval(), torch.randn(2, 5, 3)
+    choices = [each.float().requires_grad_() for each in random_choices(mixture)]
+    mixture.weigh(choices)
+    exact = mixture(x)
+    mixture.normalizes = True
+    with torch.autocast("cpu", torch.bfloat16):
+        y = mixture.train()(x)
+        mixture.normalizes = False
+        plain = mixture.eval()(x)
+    assert y.dtype is plain.dtype is torch.bfloat16
+    torch.testing.assert_close(plain.float(), exact, atol=0.02, rtol=0.05)
+    y.float().square().sum().backward()
+    assert all(bool(each.grad.isfinite().all()) for each in [*choices, *mixture.parameters()])
 
 
 def test_weights_of_other_shapes_are_refused() -> None:

@@ -2,15 +2,18 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nasrunner.core import Genotype, KnownOutcome, Outcome, Proposal, SearchSpace, Source
 from nasrunner.core.ledger.events import Proposed, Recorded
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.order import rollout
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.beginning import beginning
 from nasrunner.study.known.answers import meant_option, same_option
 from nasrunner.study.known.earlier import compared, outcomes_for
+from tests.searchers.worlds import SPACES, load_space
 from tests.toys import chain
 
 
@@ -61,6 +64,14 @@ def test_values_at_other_places_and_in_repetitions_are_found() -> None:
     taken, left_out = outcomes_for(state_of(before, there), now)
     assert [outcome.genotype for outcome in taken] == [{times: 0, first: 1, second: 0}]
     assert sum(left_out.values()) == 1
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_each_space_knows_its_own_answers_again(name: str) -> None:
+    space = load_space(name)
+    genotype = rollout(space, np.random.default_rng(0))
+    taken, left_out = outcomes_for(state_of(space, trained(genotype)), space)
+    assert (taken, left_out) == ([KnownOutcome(genotype, 0.0, 0)], {})
 
 
 def test_an_outcome_needs_an_answer_to_each_decision_here_and_not_there() -> None:

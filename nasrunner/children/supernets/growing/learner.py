@@ -86,7 +86,7 @@ class PartsLearner:
         }
 
     def is_done(self) -> bool:
-        """Whether there is no part to train."""
+        """Returns whether there is no part to train."""
         return not self.supernet.parts
 
     def likeliest(self) -> Genotype:

@@ -111,11 +111,12 @@ class GradientLearner:
         genotype = self.likeliest()
         if self._last is None or not self._has_too_many_skips(genotype):
             self._last = genotype
-        entropy = float(np.mean([*map(_entropy, probabilities.values())]))
+        several = (each for each in probabilities.values() if len(each) > 1)
+        entropy = float(np.mean([*map(_entropy, several)]))
         return {"architecture_entropy": entropy, **self.skips.shares([genotype])}
 
     def is_done(self) -> bool:
-        """Whether training is to end before its last epoch, for too many options are skips."""
+        """Returns whether training ends before its last epoch, since too many options are skips."""
         return self._has_too_many_skips(self.likeliest())
 
     def likeliest(self) -> Genotype:

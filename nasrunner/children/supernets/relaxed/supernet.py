@@ -1,7 +1,7 @@
 """A supernet that holds all options of a space at once, and what its architecture learns by."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,18 +194,22 @@ class RelaxedSupernet(nn.Module):
                 path: OptionWeights(torch.eye(len(alpha), device=alpha.device)[k].unbind(), k)
                 for path, alpha, k in zip(self._paths, alphas, chosen, strict=True)
             }
-        return {path: self._drawn(alpha) for path, alpha in zip(self._paths, alphas, strict=True)}
+        return dict(zip(self._paths, self._drawn(alphas), strict=True))
 
-    def _drawn(self, alpha_K: torch.Tensor) -> OptionWeights:
-        """An option by the Gumbel-softmax, eqs. 3 and 4 there: it counts 1, with the gradient of
-        its soft weight.
+    def _drawn(self, alphas: Sequence[torch.Tensor]) -> Iterator[OptionWeights]:
+        """An option of each decision by the Gumbel-softmax, eqs. 3 and 4 there: it counts 1, with
+        the gradient of its soft weight.
         """
-        noise_K = torch.from_numpy(self._rng.gumbel(size=len(alpha_K))).to(alpha_K)
-        soft_K = ((alpha_K.log_softmax(0) + noise_K) / self.temperature).softmax(0)
-        chosen = int(soft_K.argmax())
-        hard_K = torch.zeros_like(soft_K)
-        hard_K[chosen] = 1.0
-        return OptionWeights((hard_K + soft_K - soft_K.detach()).unbind(), chosen)
+        sizes = [len(alpha) for alpha in alphas]
+        # All noise goes to the device at once, and all choices come back at once.
+        noise = torch.from_numpy(self._rng.gumbel(size=sum(sizes))).to(alphas[0])
+        each = zip(alphas, torch.split(noise, sizes), strict=True)
+        soft = [((a.log_softmax(0) + noise_K) / self.temperature).softmax(0) for a, noise_K in each]
+        chosen = torch.stack([soft_K.argmax() for soft_K in soft]).tolist()
+        for soft_K, option in zip(soft, chosen, strict=True):
+            hard_K = torch.zeros_like(soft_K)
+            hard_K[option] = 1.0
+            yield OptionWeights((hard_K + soft_K - soft_K.detach()).unbind(), option)
 
     def _apply(self, *arguments: Any, **named: Any) -> "RelaxedSupernet":
         super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]

@@ -1,5 +1,6 @@
 """Supernets of all options that are trained, derived from, and gone on with: studies and kills."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -17,12 +18,14 @@ from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
+from nasrunner.spaces.cells.path_dropout import DropsPaths
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
 from tests.children.blobs import IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, serial
 from tests.children.progress.test_studies import told
+from tests.children.rehearsal.test_rehearsing import ON_TRAIN_LOSS, UNVALIDATED
 from tests.children.supernets.test_supernet import put_back
 from tests.toys import RULES, train_one
 
@@ -43,6 +46,7 @@ SPACE = {
         {"affine": {"units": 3}},
     ]
 }
+EPOCHS = r"trainer.max_epochs: the temperature .* got -1; legal: >= 1, also in searcher.supernet"
 SUPERNET = Proposal(0, {}, kind="supernet", seed=5)
 ADAM = {"learning_rate": 0.05, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 OTHERS = {"affine": False, "takes_zero": False, "max_skips": None, "num_sampled": 0}
@@ -290,7 +294,7 @@ def test_a_draw_counts_one_and_has_the_gradient_of_its_soft_weight(monkeypatch):
     network._rng = Fixed()
     network.num_trained = 2
     alpha = network.of("1/cell/0-1/or").requires_grad_(True)
-    weights = network._drawn(alpha)
+    (weights,) = network._drawn([alpha])
     assert weights.chosen == 2
     assert float(weights.values[2].detach()) == pytest.approx(1.0)
     (found,) = torch.autograd.grad(weights.values[2], [alpha])
@@ -400,18 +404,54 @@ def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
     assert all(space.freeze(each).build((3, 6, 6))[1] == (3,) for each in outcome.found)
 
 
-def language_model(cell):
-    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": ["tanh", "relu"]}}}}
+@pytest.mark.parametrize("fast_loop", ["true", "false"])
+def test_paths_are_dropped_as_often_where_the_architecture_learns(tmp_path, monkeypatch, fast_loop):
+    (stack, *rest) = BLOCKS["concat"]
+    stack = {"cell_stack": {**stack["cell_stack"], "path_dropout": 0.6}}
+    before_step, probability = GradientLearner.before_step, DropsPaths._probability
+    found = {True: [], False: []}
+    is_learning = False
+
+    def learning(learner, training, trials):
+        nonlocal is_learning
+        is_learning = True
+        before_step(learner, training, trials)
+        is_learning = False
+
+    def noted(layer):
+        found[is_learning].append(probability(layer))
+        return found[is_learning][-1]
+
+    monkeypatch.setattr(GradientLearner, "before_step", learning)
+    monkeypatch.setattr(DropsPaths, "_probability", noted)
+    space = {"concat": [stack, *rest]}
+    loop = f"trainer.fast_loop={fast_loop}", "trainer.max_epochs=3"
+    outcome = train_one(task_of(tmp_path, darts, *loop, space=space), SUPERNET)
+    assert outcome.error is None
+    assert sorted(set(found[True])) == pytest.approx([0.0, 0.2, 0.4])
+    assert found[True] == found[False]
+
+
+def language_model(cell, activations=("tanh", "relu")):
+    body = {"recurrent": {"cell": {cell: {"nodes": 3, "activations": [*activations]}}}}
     sizes = {"vocabulary": 10, "tied": True, "units": 6}
     return parse_space({"language_model": {**sizes, "body": body}})
 
 
-def recurrent(cell, searcher=darts):
-    space = language_model(cell)
+def recurrent(cell, searcher=darts, **arguments):
+    space = language_model(cell, **arguments)
     relaxation = searcher(space=space, seed=0).policy()
     network, shape = AllOptions(space, relaxation, "slices", 0, 6).make((5,))
     assert shape == (5, 10)
     return network
+
+
+def test_a_decision_of_one_option_has_no_share_in_the_entropy():
+    for activations in (["tanh"], ["tanh", "relu"]):
+        network = recurrent("enas_cell", activations=activations)
+        for alpha in network.parameters_of_options():
+            alpha.data.zero_()
+        assert network.learner.after_epoch(None)["architecture_entropy"] == pytest.approx(1.0)
 
 
 def test_a_node_keeps_the_edge_of_the_strongest_activation():
@@ -464,3 +504,52 @@ def test_dropout_of_options_drops_again_once_a_validation_has_ended():
     assert torch.equal(network(x), network(x))
     put_back(network, is_training=True)
     assert not torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (
+            "Unvalidated",
+            r"has no val_dataloader\(\), but the architecture of a supernet learns from",
+        ),
+        ("EmptyValidation", "has no validation batch, but the architecture of a supernet learns"),
+    ],
+)
+def test_data_that_no_architecture_can_learn_from_are_refused_first(tmp_path, name, reason):
+    data = {**UNVALIDATED, "_target_": f"tests.children.odd_data.{name}"}
+    units = {"affine": {"units": 3}}
+    trainer = make_trainer(
+        *ON_TRAIN_LOSS, data=data, space={"concat": [units, {"or": ["relu", "tanh"]}, units]}
+    )
+    trainer.task(tmp_path, 0, darts(space=trainer.space, seed=0).policy())
+    with pytest.raises(ConfigError, match=reason):
+        trainer.rehearsal()()
+
+
+def test_temperatures_need_a_number_of_epochs_before_training(tmp_path):
+    trainer = trainer_of("trainer.max_epochs=-1", "trainer.max_steps=40")
+    for kind, allowed in ((darts, True), (gdas, False)):
+        trainer.task(tmp_path, 0, kind(space=trainer.space, seed=0).policy())
+        expected = contextlib.nullcontext() if allowed else pytest.raises(ConfigError, match=EPOCHS)
+        with expected:
+            trainer.check(SUPERNET)
+        trainer.check(dataclasses.replace(SUPERNET, fidelity={"trainer.max_epochs": 2}))
+
+
+def test_overfitting_a_few_batches_is_refused_before_training(tmp_path):
+    trainer = trainer_of("trainer.overfit_batches=2")
+    trainer.task(tmp_path, 0)  # children alone may
+    for kind in (darts, gdas):
+        policy = kind(space=trainer.space, seed=0).policy()
+        with pytest.raises(ConfigError, match=r"^trainer.overfit_batches=2 puts training examples"):
+            trainer.task(tmp_path, 0, policy)
+
+
+def test_a_supernet_that_nothing_is_estimated_with_needs_no_weights_on_disk(tmp_path):
+    trainer = trainer_of("trainer.checkpoint=none", "trainer.max_epochs=1")
+    trainer.objectives = ("train_loss",)
+    trainer.check(SUPERNET)
+    policy = darts(space=trainer.space, seed=0).policy()
+    outcome = train_one(trainer.task(tmp_path, 0, policy), SUPERNET)
+    assert (outcome.error, len(outcome.found)) == (None, 1)
