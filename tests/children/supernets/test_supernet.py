@@ -191,7 +191,6 @@ def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_pa
 @pytest.mark.parametrize(
     ("overrides", "space", "reason"),
     [
-        (["trainer.checkpoint=none"], NORMED, "trainer.checkpoint=none keeps no weights of a"),
         (["trainer.devices=2"], NORMED, "trainer.devices=2: a supernet is trained on one device"),
         (["trainer.num_nodes=2"], NORMED, "trainer.num_nodes=2: a supernet is trained on one dev"),
         (["trainer.devices=[0,1]"], NORMED, r"trainer.devices=\[0, 1\]: a supernet is trained"),
@@ -208,6 +207,17 @@ def test_what_no_supernet_can_be_trained_with_is_refused_first(overrides, space,
     for proposal in one_shot(space=trainer.space, seed=0).asks_for:
         with pytest.raises(ConfigError, match=reason):
             trainer.check(proposal)
+
+
+def test_an_estimate_needs_weights_that_are_kept_and_a_supernet_for_itself_does_not():
+    trainer = make_trainer("trainer.checkpoint=none", space=NORMED, data=IMAGES, is_rehearsed=False)
+    supernet, estimate = one_shot(space=trainer.space, seed=0).asks_for
+    assert (supernet.kind, estimate.kind) == ("supernet", "estimate")
+    trainer.check(supernet)
+    with pytest.raises(
+        ConfigError, match=r"trainer.checkpoint=none keeps no weights of a supernet"
+    ):
+        trainer.check(estimate)
 
 
 def test_last_weights_of_a_supernet_are_estimated_with(tmp_path):
