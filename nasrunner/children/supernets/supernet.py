@@ -20,6 +20,7 @@ from nasrunner.children.supernets.growing.supernet import ChildWithParts
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.children.supernets.whole_network import penalty_of
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
 from nasrunner.core.ports import LearningPolicy
 from nasrunner.core.relaxation import ForwardGrowth, Relaxation
@@ -90,9 +91,7 @@ class Supernet(nn.Module):
 
     def take_penalty(self) -> torch.Tensor | None:
         """Returns what the layers of the last network add to the loss, once; None: nothing."""
-        taken = [each.take_penalty() for each in self._penalized]
-        penalties = [each for each in taken if each is not None]
-        return torch.stack(penalties).sum() if penalties else None
+        return penalty_of(self._penalized)
 
     def train(self, mode: bool = True) -> "Supernet":
         self._evaluating = self._begun()

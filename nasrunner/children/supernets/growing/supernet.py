@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from nasrunner.children.supernets.growing.building import that_fit, with_parts
 from nasrunner.children.supernets.growing.learner import PartsLearner
 from nasrunner.children.supernets.growing.weak_learners import Coefficients
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.children.supernets.whole_network import WholeNetwork
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.relaxation import ForwardGrowth
@@ -29,7 +29,7 @@ _DRAWS = 2
 """The stream of random numbers that parts are drawn from."""
 
 
-class GrowingSupernet(nn.Module):
+class GrowingSupernet(WholeNetwork):
     """Runs a child, and trains parts beside it that do not change what it computes.
 
     Hu et al. 2019, arXiv:1905.13360, section 4. The child goes on training as it would alone. As in
@@ -55,8 +55,7 @@ class GrowingSupernet(nn.Module):
         growth: ForwardGrowth,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         self.genotype = genotype
         self.parts = parts
         self.growth = growth
@@ -65,22 +64,10 @@ class GrowingSupernet(nn.Module):
         first_P = torch.full((len(parts),), _FIRST_ALPHA)
         self.alpha_P = nn.Parameter(first_P, requires_grad=False)
         self._coefficients = Coefficients()
-        self._built: list[nn.Module] = []  # a list, for its weights are registered as shared ones
-        self._remembering: list[Any] = []
-        self._penalized: list[Any] = []
         self.learner = PartsLearner(self)
 
-    @property
-    def space(self) -> SearchSpace:
-        """What is searched."""
-        return self.shared.space
-
     def forward(self, x: Inputs) -> torch.Tensor:
-        network = self.network()
-        if network.training != self.training:  # Lightning puts modes back by module, without train
-            network.train(self.training)
-        for layer in self._remembering:  # of batches before, whose weights were others
-            layer.reset_state()
+        network = self.begun()
         alpha_P = self._coefficients.alpha_P = self.alpha_P.detach()
         if self.training and torch.is_grad_enabled():
             alpha_P.requires_grad_()
@@ -88,22 +75,9 @@ class GrowingSupernet(nn.Module):
         found: torch.Tensor = network(x)
         return found
 
-    def network(self) -> nn.Module:
-        """Returns the child's network with the parts beside it."""
-        if not self._built:
-            network, _ = with_parts(self.shared, self.genotype, self.parts, self._coefficients)
-            self._built.append(network)
-            layers = network.modules()
-            self._remembering = [each for each in layers if hasattr(each, "reset_state")]
-            layers = network.modules()
-            self._penalized = [each for each in layers if hasattr(each, "take_penalty")]
-        return self._built[0]
-
-    def take_penalty(self) -> torch.Tensor | None:
-        """Returns what layers add to the loss for their last batch, once; None: nothing."""
-        taken = [each.take_penalty() for each in self._penalized]
-        found = [each for each in taken if each is not None]
-        return torch.stack(found).sum() if found else None
+    def build(self) -> nn.Module:
+        """Builds the child's network with the parts beside it."""
+        return with_parts(self.shared, self.genotype, self.parts, self._coefficients)[0]
 
     def take(self, weights: Mapping[str, torch.Tensor]) -> tuple[int, float]:
         """Takes the weights of the child.
@@ -120,14 +94,6 @@ class GrowingSupernet(nn.Module):
             own[name].copy_(weights[name])  # a view of the shared one
         total = sum(each.numel() for each in own.values())
         return len(taken), sum(own[name].numel() for name in taken) / max(1, total)
-
-    def _apply(self, *arguments: Any, **named: Any) -> "GrowingSupernet":
-        super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
-        self._built.clear()  # it is where its layers were
-        return self
-
-    def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_built": [], "_remembering": [], "_penalized": []}
 
 
 def _fits(given: torch.Tensor | None, own: torch.Tensor) -> bool:

@@ -16,6 +16,7 @@ from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
 from nasrunner.children.supernets.relaxed.second_order import check_steps_ahead
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.children.supernets.whole_network import WholeNetwork
 from nasrunner.core import ConfigError, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Relaxed, Space, relaxed
@@ -26,7 +27,7 @@ _FIRST_SPREAD = 1e-3
 """Standard deviation that α begins with, as in the code of arXiv:1806.09055's authors."""
 
 
-class RelaxedSupernet(nn.Module):
+class RelaxedSupernet(WholeNetwork):
     """Runs all options of each decision at once, or one that is drawn, by weights that are learnt.
 
     Liu et al. 2019, arXiv:1806.09055, section 2.2; Dong & Yang 2019, arXiv:1910.04465, section 3.2.
@@ -56,8 +57,7 @@ class RelaxedSupernet(nn.Module):
         num_epochs: int | None,
         seed: int,
     ) -> None:
-        super().__init__()
-        self.shared = shared
+        super().__init__(shared)
         self.relaxation = relaxation
         self.num_epochs = num_epochs
         self.seed = seed
@@ -77,16 +77,8 @@ class RelaxedSupernet(nn.Module):
             }
         )
         self._paths = tuple(decision.path for decision in network.decisions)
-        self._built: list[nn.Module] = []  # a list, for its weights are registered as shared ones
-        self._remembering: list[Any] = []
-        self._penalized: list[Any] = []
         self._weighed: list[Any] = []
         self.learner = GradientLearner(self)
-
-    @property
-    def space(self) -> SearchSpace:
-        """What is searched."""
-        return self.shared.space
 
     @property
     def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
@@ -103,38 +95,21 @@ class RelaxedSupernet(nn.Module):
         return [self.of(path) for path in self._paths]
 
     def forward(self, x: Inputs) -> torch.Tensor:
-        network = self.network()
-        for layer in self._remembering:  # of batches before, whose weights were others
-            layer.reset_state()
+        network = self.begun()
         self._mix.weights = weights = self._weights()
         for layer in self._weighed:
             layer.weigh(rows_of(layer, weights))
         found: torch.Tensor = network(x)
         return found
 
-    def network(self) -> nn.Module:
-        """Returns the network of mixtures."""
-        if not self._built:
-            affine = self.relaxation.affine
-            network, _ = mixed(self.shared, self._network.network, self._mix, affine=affine)
-            self._built.append(network.train(self.training))
-            layers = network.modules()
-            self._remembering = [each for each in layers if hasattr(each, "reset_state")]
-            layers = network.modules()
-            self._weighed = [each for each in layers if hasattr(each, "weigh")]
-            for layer in self._weighed:
-                layer.normalizes = True  # a sum over many nodes explodes without
-            layers = network.modules()
-            self._penalized = [each for each in layers if hasattr(each, "take_penalty")]
-        if self._built[0].training != self.training:  # Lightning may have set that alone
-            self._built[0].train(self.training)
-        return self._built[0]
-
-    def take_penalty(self) -> torch.Tensor | None:
-        """Returns what layers add to the loss, once; None: nothing."""
-        taken = [each.take_penalty() for each in self._penalized]
-        penalties = [each for each in taken if each is not None]
-        return torch.stack(penalties).sum() if penalties else None
+    def build(self) -> nn.Module:
+        """Builds the network of mixtures."""
+        affine = self.relaxation.affine
+        network, _ = mixed(self.shared, self._network.network, self._mix, affine=affine)
+        self._weighed = [each for each in network.modules() if hasattr(each, "weigh")]
+        for layer in self._weighed:
+            layer.normalizes = True  # a sum over many nodes explodes without
+        return network
 
     def of(self, path: str) -> nn.Parameter:
         """Returns the α of a decision."""
@@ -211,13 +186,8 @@ class RelaxedSupernet(nn.Module):
             hard_K[option] = 1.0
             yield OptionWeights((hard_K + soft_K - soft_K.detach()).unbind(), option)
 
-    def _apply(self, *arguments: Any, **named: Any) -> "RelaxedSupernet":
-        super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
-        self._built.clear()  # it is where its layers were
-        return self
-
     def __getstate__(self) -> Mapping[str, Any]:
-        return {**self.__dict__, "_built": [], "_remembering": [], "_penalized": [], "_weighed": []}
+        return {**super().__getstate__(), "_weighed": []}
 
 
 def rows_of(layer: Any, weights: Mapping[str, OptionWeights]) -> list[torch.Tensor]:
