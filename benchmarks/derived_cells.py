@@ -18,15 +18,13 @@ the options overrides the study's settings: darts --folder second searcher.order
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from proxies import TABLE, TEST
 from searcher_curves import composed, world
-from supernet_ranking import channels
+from supernet_ranking import channels, searched
 
 from nasrunner.children.tables.table import BenchmarkTable
 
@@ -89,15 +87,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=16, help="rows and columns; theirs: 32")
     parser.add_argument("--share", type=float, default=0.5, help="of the 25,000 training images")
     parser.add_argument("--seed", type=int, default=0)
-    given, overrides = parser.parse_known_args()
-    if wrong := [each for each in overrides if "=" not in each or each.startswith("-")]:
-        parser.error(f"unknown arguments: {' '.join(wrong)}")
-    run = [*command(given, overrides), f"hydra.run.dir={given.folder.resolve()}"]
-    if not (given.folder / "summary.json").exists():
-        status = subprocess.run(run, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
-        if status:
-            sys.exit(status)
-    report(given.folder)
+    report(searched(parser, command))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,22 @@ def command(given: argparse.Namespace, overrides: list[str]) -> list[str]:
     found += [f"searcher.supernet={{trainer.max_epochs: {given.epochs}}}"]
     found += ["executor=serial", "tracker=none", f"seed={given.seed}", *overrides]
     return found
+
+
+def searched(
+    parser: argparse.ArgumentParser, command: Callable[[argparse.Namespace, list[str]], list[str]]
+) -> Path:
+    """Runs a study, or goes on with it, as the arguments say; returns its folder."""
+    given, overrides = parser.parse_known_args()
+    if wrong := [each for each in overrides if "=" not in each or each.startswith("-")]:
+        parser.error(f"unknown arguments: {' '.join(wrong)}")
+    folder: Path = given.folder
+    run = [*command(given, overrides), f"hydra.run.dir={folder.resolve()}"]
+    if not (folder / "summary.json").exists():
+        status = subprocess.run(run, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+        if status:
+            sys.exit(status)
+    return folder
 
 
 def read_estimates(folder: Path) -> dict[str, float]:
@@ -127,15 +144,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=16, help="rows and columns; theirs: 32")
     parser.add_argument("--cells", type=int, default=300, help="how many are estimated")
     parser.add_argument("--seed", type=int, default=0)
-    given, overrides = parser.parse_known_args()
-    if wrong := [each for each in overrides if "=" not in each or each.startswith("-")]:
-        parser.error(f"unknown arguments: {' '.join(wrong)}")
-    run = [*command(given, overrides), f"hydra.run.dir={given.folder.resolve()}"]
-    if not (given.folder / "summary.json").exists():
-        status = subprocess.run(run, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
-        if status:
-            sys.exit(status)
-    report(read_estimates(given.folder))
+    report(read_estimates(searched(parser, command)))
 
 
 if __name__ == "__main__":
