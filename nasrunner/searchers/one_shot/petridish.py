@@ -243,14 +243,10 @@ def lower_hull(children: Sequence[GrowingChild]) -> list[GrowingChild]:
             continue
         while len(hull) > 1 and _slope(hull[-2], each) >= _slope(hull[-2], hull[-1]):
             hull.pop()
-        if hull and each.cost == hull[-1].cost:
-            hull.pop()
         hull.append(each)
     return hull
 
 
 def _slope(one: GrowingChild, other: GrowingChild) -> float:
-    """By how much the reward rises with the cost."""
-    if other.cost == one.cost:
-        return float("inf")
+    """By how much the reward rises with the cost, which differs."""
     return (other.reward - one.reward) / (other.cost - one.cost)
