@@ -1,7 +1,6 @@
 """The gradients of a supernet that several ranks train: the mean of what each of them has found."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -22,9 +21,10 @@ class SharedGradients(pl.Callback):
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        strategy: Any = trainer.strategy
+        strategy = trainer.strategy
         if isinstance(strategy, DDPStrategy):  # also of one rank
-            strategy.configure_ddp = lambda: None  # it would wrap the module
+            # It would wrap the module.
+            strategy.configure_ddp = lambda: None  # type: ignore[method-assign]
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.world_size > 1:  # as the wrapper does: a user's module may draw for itself
@@ -71,7 +71,7 @@ def mean_over_ranks(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
         flat = torch.cat([given[place].reshape(-1) for place in places])
         flat /= dist.get_world_size()  # before the sum, which may be too large for half precision
         dist.all_reduce(flat)
-        parts = flat.split([given[place].numel() for place in places])
+        parts = torch.split(flat, [given[place].numel() for place in places])
         for place, part in zip(places, parts, strict=True):
             found[place] = part.view(given[place].shape)
     return found
