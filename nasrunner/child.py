@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
 from nasrunner.command_line import one_sentence, version
-from nasrunner.compose.launch import build_space, build_trainer
+from nasrunner.compose.launch import build_searcher, build_space, build_trainer
 from nasrunner.compose.saved import saved_config
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError, MachineError
@@ -95,15 +95,18 @@ def _task(folder: Path, proposal: Proposal, *, trust: bool) -> LightningTask:
     for name in ("config.yaml", "ledger.jsonl"):
         if not (study / name).is_file():
             raise ConfigError(f"{study}, two levels above the child, is no study: no {name}")
-    config = upgraded(
-        saved_config(study, builds=(*CHILD_GROUPS, "space"), trust=trust), CHILD_GROUPS
-    )
-    trainer = build_trainer(config, build_space(config))
+    # A supernet is trained with the policy of the study's searcher.
+    searchers = ("searcher",) if proposal.kind == "supernet" else ()
+    groups = (*CHILD_GROUPS, *searchers)
+    config = upgraded(saved_config(study, builds=(*groups, "space"), trust=trust), groups)
+    space = build_space(config)
+    trainer = build_trainer(config, space)
     if not isinstance(trainer, LightningTrainer):
         raise ConfigError(
             f"trainer: {type(trainer).__name__} trains no networks; legal is LightningTrainer"
         )
-    return trainer.task(study, config["seed"])
+    policy = build_searcher(config, space).policy() if searchers else None
+    return trainer.task(study, config["seed"], policy)
 
 
 def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoReturn:
@@ -143,9 +146,8 @@ def _train(task: LightningTask, proposal: Proposal, *, is_leashed: bool) -> NoRe
 
 def _told(outcome: Outcome) -> str:
     if outcome.status in MEASURED:
-        return (
-            f"child {outcome.proposal.index}: reward {outcome.reward} in {outcome.cost_s:.1f} s\n"
-        )
+        what = "supernet" if outcome.reward is None else f"reward {outcome.reward}"
+        return f"child {outcome.proposal.index}: {what} in {outcome.cost_s:.1f} s\n"
     return f"child {outcome.proposal.index} failed: {outcome.error}\n"
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from nasrunner import child
-from nasrunner.core import ConfigError, Outcome
+from nasrunner.core import ConfigError, Outcome, Proposal
 from tests.children.blobs import OWN
 from tests.children.studies import (
     assert_all_end,
@@ -84,6 +84,20 @@ def test_the_command_scores_an_estimate_as_a_worker_would(tmp_path, monkeypatch,
     assert run_main(monkeypatch, str(folder)) == 0
     assert capsys.readouterr().out.startswith(f"child 0: reward {other.reward} in ")
     assert not (folder / "curves.jsonl").exists()
+
+
+def test_the_command_trains_a_supernet_with_the_searchers_policy(tmp_path, monkeypatch, capsys):
+    ways = {"or": ["empty", {"concat": ["relu", {"affine": {"units": 8}}]}]}
+    space = {"concat": [{"affine": {"units": 8}}, ways, {"affine": {"units": 10}}]}
+    sizes = ("searcher.controller_steps=2", "searcher.num_estimates=2", "searcher.num_trained=1")
+    study = make_study(tmp_path, "searcher=enas", *sizes, "trainer.max_epochs=1", space=space)
+    folder = folder_of(study)
+    folder.mkdir(parents=True)
+    supernet = Proposal(0, {}, kind="supernet")
+    (folder / "proposal.json").write_text(json.dumps(supernet.to_json()))
+    assert run_main(monkeypatch, str(folder)) == 0
+    assert capsys.readouterr().out.startswith("child 0: supernet in ")
+    assert "policy_entropy" in curves(study)[0]
 
 
 @pytest.mark.parametrize(

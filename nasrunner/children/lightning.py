@@ -45,6 +45,10 @@ _SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
 """What no supernet can have for itself: its networks are estimated as children are."""
 
 
+_OF_WRAPPER = ("ddp_comm_hook", "ddp_comm_state", "ddp_comm_wrapper", "model_averaging_period")
+"""Arguments of Lightning's strategy that say how DDP's wrapper averages gradients."""
+
+
 def takes_shared(proposal: Proposal) -> bool:
     """Whether a proposal is an estimate of a network with the weights of a supernet."""
     return proposal.kind == "estimate" and bool(proposal.sources)
@@ -188,15 +192,7 @@ class LightningTrainer:
                 f"trainer.proxies={list(self.proxies)}: estimates with the weights of a supernet "
                 "are no scores of proxies; legal: []"
             )
-        for key in ("devices", "num_nodes"):
-            number = trainer.get(key)
-            is_one = number in (None, 1, "1", "auto") or (
-                isinstance(number, list) and len(number) == 1
-            )
-            if not is_one:
-                raise ConfigError(
-                    f"trainer.{key}={number}: a supernet is trained on one device; legal: 1"
-                )
+        _check_shares_gradients(trainer)
         try:
             self._check_of_supernet(proposal.fidelity)
         except ConfigError as error:
@@ -336,6 +332,34 @@ class LightningTrainer:
         )
 
 
+def _check_shares_gradients(trainer: Config) -> None:
+    """Refuses what a supernet on several devices could not honour.
+
+    Args:
+        trainer: the ``trainer`` part of its configuration.
+
+    Raises:
+        ConfigError: batches are to be normalized over devices, or gradients averaged in a way of
+            DDP's own.
+    """
+    numbers = [trainer.get(key) for key in ("devices", "num_nodes")]
+    is_one = all(
+        each in (None, 1, "1") or (isinstance(each, list) and len(each) == 1) for each in numbers
+    )
+    if trainer.get("sync_batchnorm") and not is_one:
+        raise ConfigError(
+            "trainer.sync_batchnorm=true: the networks of a supernet normalize each device's part "
+            "of a batch by itself; legal: false, or trainer.devices=1 trainer.num_nodes=1"
+        )
+    strategy = trainer.get("strategy")
+    given = strategy if isinstance(strategy, Mapping) else {}
+    if name := next((each for each in _OF_WRAPPER if given.get(each) is not None), None):
+        raise ConfigError(
+            f"trainer.strategy.{name}: only those gradients of a supernet are averaged that a step "
+            "has, without the wrapper of DDP that this is of; legal: null"
+        )
+
+
 @dataclass(frozen=True)
 class LightningRehearsal:
     """Tries what children will need; see ``check_child`` for what it raises."""
@@ -426,10 +450,5 @@ class LightningTask(Recipe):
         if are_started_by_srun():
             return TrainChild(self, rank_here(), hear)(proposal)
         if num_ranks := num_processes(self):
-            if proposal.kind == "supernet":
-                raise ConfigError(
-                    f"trainer.devices={self.config['trainer'].get('devices')} takes {num_ranks} "
-                    "devices of this machine, and a supernet is trained on one; legal: 1"
-                )
             return train_in_ranks(self, proposal, num_ranks, hear)
         return TrainChild(self, hear=hear)(proposal)

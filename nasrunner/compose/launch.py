@@ -117,9 +117,7 @@ def _build_study(
     if rules.max_memory_gb is None and executor.is_on_this_machine:
         rules = replace(rules, max_memory_gb=memory_gb())
     space = build_space(config)
-    given = config["searcher"]
-    own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": rules.seed}
-    searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
+    searcher = build_searcher(config, space)
     check_learns(searcher)
     goals = read_goals(config)
     check_compares(searcher, goals, rules)
@@ -149,7 +147,7 @@ def _build_study(
         snapshots=Snapshots(
             folder,
             snapshot_signature,
-            {**noted, "searcher": json.dumps(given, sort_keys=True, default=str)},
+            {**noted, "searcher": json.dumps(config["searcher"], sort_keys=True, default=str)},
         ),
     )
 
@@ -245,6 +243,14 @@ def build_space(config: dict[str, Any]) -> SearchSpace:
     )
 
     return parse_space(with_present_targets(config["space"]))
+
+
+def build_searcher(config: dict[str, Any], space: SearchSpace) -> Searcher:
+    """The searcher of a configuration, with the study's seed unless it has its own."""
+    given = config["searcher"]
+    own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": config["seed"]}
+    searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
+    return searcher
 
 
 def in_shape_of(data: Mapping[str, Any]) -> InShape:

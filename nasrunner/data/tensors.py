@@ -258,9 +258,14 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         They are not augmented. A last batch with fewer is left out if it is not the only one.
         """
         assert self._fit is not None
-        is_more = len(self._fit.validation[1]) > self.batch_size
+        batch_size = self._of_all(self.batch_size)
+        is_more = len(self._fit.validation[1]) > batch_size
         return TensorLoader(
-            *self._fit.validation, self.batch_size, is_shuffled=True, drop_last=is_more
+            *self._fit.validation,
+            batch_size,
+            is_shuffled=True,
+            drop_last=is_more,
+            part=self._part(),
         )
 
     def test_dataloader(self) -> TensorLoader:

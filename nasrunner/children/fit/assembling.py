@@ -33,6 +33,7 @@ from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.alternation import Alternation
 from nasrunner.children.supernets.learning import ArchitectureLearner, learner_of
+from nasrunner.children.supernets.shared_gradients import SharedGradients
 from nasrunner.children.supernets.validation_batches import ValidationBatches
 from nasrunner.children.tasks.tasks import Task, make_task
 from nasrunner.core import InShape, Proposal, SearchSpace
@@ -172,6 +173,8 @@ def _trainer(
     settings, construct = plan.config["trainer"], plan.child.construct
     measuring = Measuring(keeps_weights=has_users_callbacks(settings))
     first: list[pl.Callback] = [measuring]
+    if plan.proposal.kind == "supernet":
+        first.append(SharedGradients())
     progress = origin.progress
     if progress is not None and not progress.has_settings_of(plan.config):
         first.append(NewSettings(progress, Schedule(plan.config["scheduler"], construct).interval))

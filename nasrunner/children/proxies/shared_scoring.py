@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nasrunner.children.files import ChildFiles
+from nasrunner.children.files import ChildFiles, RankFiles
 from nasrunner.children.fit.assembling import Assembled, Plan, assembled
 from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.fit.deployed import costs_of
@@ -15,7 +15,9 @@ from nasrunner.children.progress.attempts import Attempt, Result, attempted
 from nasrunner.children.progress.borrowing import trained_weights
 from nasrunner.children.progress.ending import Reporting
 from nasrunner.children.progress.lineage import Origin, lineage
+from nasrunner.children.ranks import are_started_by_srun, rank_here
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.rehearsal.shortened import on_one_device
 from nasrunner.children.supernets.shared_weights import MissingWeightError, SharedWeights
 from nasrunner.children.supernets.stored import stored_weights
 from nasrunner.core import MachineError, Outcome, Proposal, SpaceError
@@ -35,6 +37,8 @@ class SharedScoring:
     of training examples before it is validated, ``trainer.shared_batch_norm`` of them, as in Guo et
     al. 2019, arXiv:1904.00420.
 
+    One device makes an estimate, also where children have several: of all validation examples.
+
     Args:
         recipe: how the study's children are made.
     """
@@ -45,14 +49,17 @@ class SharedScoring:
 
     def __call__(self, proposal: Proposal) -> Outcome:
         """Makes an estimate; returns its outcome, which stands in its folder, too."""
-        files = ChildFiles(ChildFolder.of(self.recipe.folder, proposal.index).path)
+        path = ChildFolder.of(self.recipe.folder, proposal.index).path
+        rank = rank_here() if are_started_by_srun() else 0
+        files = RankFiles(path, rank) if rank else ChildFiles(path)
         files.forget_outcome()
         return attempted(proposal, files, functools.partial(self._estimate, proposal, files))
 
     def _estimate(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
         files.write_proposal(proposal)
         stage = lineage(self.recipe, proposal)[-1]
-        config = {**stage.config, "trainer": {**stage.config["trainer"], **_WRITES_NOTHING}}
+        settings = on_one_device({**stage.config["trainer"], **_WRITES_NOTHING})
+        config = {**stage.config, "trainer": settings}
         # All with one seed: the batches that statistics are taken from are the same.
         plan = Plan(self.recipe, proposal, stage.frozen, config, self.recipe.seed)
         with files.log():

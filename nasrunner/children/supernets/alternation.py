@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
+import torch.distributed as dist
 
 from nasrunner.children.supernets.learning import ArchitectureLearner
 from nasrunner.children.supernets.trials import Trials
@@ -33,7 +34,8 @@ class Alternation(pl.Callback):
     it returns. The architecture that it takes for the best one after each epoch stands in
     ``derived.jsonl``: ``epoch``, ``genotype`` and ``text``. A learner that is done ends training.
 
-    Where it is in the validation batches stands in the checkpoint, as what was derived does.
+    Where it is in the validation batches, each rank in its own, stands in the checkpoint, as what
+    was derived does.
 
     Args:
         learner: the supernet's.
@@ -58,6 +60,7 @@ class Alternation(pl.Callback):
         self.text_of = text_of
         self._derived: list[dict[str, Any]] = []
         self._trials: Trials | None = None
+        self._rank, self._num_ranks = 0, 1
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         share: float = trainer.overfit_batches  # type: ignore[attr-defined]  # set in its __init__
@@ -67,11 +70,7 @@ class Alternation(pl.Callback):
                 "the place of the validation examples that the architecture of a supernet learns "
                 "from; legal: 0, or trainer.limit_train_batches"
             )
-        if trainer.world_size > 1:
-            raise ConfigError(
-                f"trainer.devices: what learns its architecture is trained on one device, got "
-                f"{trainer.world_size}; legal: 1"
-            )
+        self._rank, self._num_ranks = trainer.global_rank, trainer.world_size
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self.batches.close()
@@ -86,8 +85,9 @@ class Alternation(pl.Callback):
         module: _Module = pl_module  # type: ignore[assignment]  # is one
         if not module.automatic_optimization:
             module.before_step = lambda batch: self.learner.before_step(batch, trials)
-        lines = [json.dumps(each) + "\n" for each in self._derived]
-        replace_file(self.folder / DERIVED, "".join(lines))
+        if self._rank == 0:
+            lines = [json.dumps(each) + "\n" for each in self._derived]
+            replace_file(self.folder / DERIVED, "".join(lines))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -104,14 +104,25 @@ class Alternation(pl.Callback):
         genotype, epoch = self.learner.likeliest(), trainer.current_epoch
         record = {"epoch": epoch, "genotype": genotype, "text": self.text_of(genotype)}
         self._derived.append(record)
-        with (self.folder / DERIVED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        if self._rank == 0:
+            with (self.folder / DERIVED).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
         if self.learner.is_done():
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self.batches.state_dict(), "derived": self._derived}
+        own = self.batches.state_dict()
+        return {"batches": self._of_all_ranks(own), "derived": self._derived}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.batches.load_state_dict(state_dict["batches"])
+        batches = state_dict["batches"]
+        self.batches.load_state_dict(batches if self._num_ranks == 1 else batches[self._rank])
         self._derived = list(state_dict["derived"])
+
+    def _of_all_ranks(self, own: dict[str, int]) -> dict[str, int] | list[dict[str, int]]:
+        """What each rank has, by rank; all of them save a checkpoint together."""
+        if self._num_ranks == 1:
+            return own
+        ranks: list[Any] = [None] * self._num_ranks
+        dist.all_gather_object(ranks, own)
+        return ranks

@@ -17,6 +17,9 @@ class ArchitectureLearner(Protocol):
     A network that stands in a child's place and has such a ``learner`` is trained by turns: its
     weights learn from training batches, and the learner from validation batches. What the learner
     remembers between epochs stands in the network's own state.
+
+    Of several ranks each has one, which must come to the same: what it finds by ``Trials.loss`` of
+    its part of a batch it puts through ``Trials.averaged``.
     """
 
     def parameters(self) -> Iterable[nn.Parameter]:

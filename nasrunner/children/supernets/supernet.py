@@ -44,7 +44,8 @@ class Supernet(nn.Module):
 
     Recurrent layers begin each batch with zeros: the one before went through another architecture.
 
-    What the policy and the random generator remember stands in its state, beside the weights.
+    What the policy and the random generator remember stands in its state, beside the weights. All
+    ranks of a training draw the same architectures, as they have the same of both.
 
     Args:
         weights: what the networks share; grown to what they need.

@@ -8,7 +8,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+)
 
 from nasrunner.children.randomness import (
     RandomState,
@@ -106,6 +113,8 @@ class ValidationBatches:
 def shuffled_validation(data: pl.LightningDataModule) -> Any:
     """The loader of a pass over the validation examples that the architecture learns from.
 
+    Of several ranks each has its part of them, as Lightning would divide training examples.
+
     Raises:
         DataError: there is none, or more than one.
     """
@@ -128,7 +137,7 @@ def shuffled_validation(data: pl.LightningDataModule) -> Any:
     if type(loader.batch_sampler) is not BatchSampler:
         return loader
     batches = BatchSampler(
-        RandomSampler(loader.dataset),  # type: ignore[arg-type]  # it was read in order
+        _shuffled(loader.dataset, data.trainer),
         loader.batch_sampler.batch_size,
         drop_last=loader.batch_sampler.drop_last,
     )
@@ -143,3 +152,11 @@ def shuffled_validation(data: pl.LightningDataModule) -> Any:
         multiprocessing_context=loader.multiprocessing_context,
         prefetch_factor=loader.prefetch_factor,
     )
+
+
+def _shuffled(examples: Any, trainer: pl.Trainer | None) -> Sampler[int]:
+    """The order of a data set that was read in order, or this rank's part of it."""
+    if trainer is None or trainer.world_size == 1:
+        return RandomSampler(examples)
+    seed = int(torch.randint(2**31, ()))  # the same on all ranks, see ``ValidationBatches``
+    return DistributedSampler(examples, trainer.world_size, trainer.global_rank, seed=seed)

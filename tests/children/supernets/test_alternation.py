@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -212,6 +213,26 @@ def test_each_pass_has_every_example_once_in_an_order_of_its_own(kind):
     assert all(len(set(each)) == sum(sizes) for each in rows)
     other = endless(data, seed=1)
     assert next(other)[0].tolist() != passes[0][0][0].tolist()
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("own", [8, 8]), ("DataLoader", [23])])
+def test_two_ranks_have_their_parts_of_a_pass(kind, sizes):
+    passes = []
+    for rank in range(2):
+        data = loaded() if kind == "own" else blobs(LoaderBlobs)
+        if kind == "DataLoader":
+            data.setup("fit")
+        alike = SimpleNamespace(broadcast=lambda order: order)  # they have the same seeds
+        data.trainer = SimpleNamespace(world_size=2, global_rank=rank, strategy=alike)
+        batches = endless(data)
+        passes.append([next(batches) for _ in sizes])
+    assert [[len(y) for _, y, *_ in each] for each in passes] == [sizes] * 2
+    rows = [{float(value) for x, *_ in each for value in x[:, 0]} for each in passes]
+    if kind == "own":
+        assert {third for each in passes for *_, third in each} == {16}  # of both ranks
+        assert len(rows[0] | rows[1]) == 32
+    else:  # one of 45 stands in both parts
+        assert len(rows[0] | rows[1]) == 45
 
 
 def test_batches_go_on_from_where_they_were_and_move_no_global_generator():

@@ -191,9 +191,6 @@ def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_pa
 @pytest.mark.parametrize(
     ("overrides", "space", "reason"),
     [
-        (["trainer.devices=2"], NORMED, "trainer.devices=2: a supernet is trained on one device"),
-        (["trainer.num_nodes=2"], NORMED, "trainer.num_nodes=2: a supernet is trained on one dev"),
-        (["trainer.devices=[0,1]"], NORMED, r"trainer.devices=\[0, 1\]: a supernet is trained"),
         (["trainer.proxies=[flops]"], NORMED, r"trainer.proxies=\['flops'\]: estimates with the"),
         (
             [],

@@ -60,7 +60,7 @@ class PartsLearner:
 
     def before_step(self, training: Batch, trials: Trials) -> None:
         """Takes a step of α by the batches of the weights' last step, if there was one."""
-        self._step()
+        self._step(trials)
         # Losses are scaled in 16-mixed precision, by a number that their step may change.
         scaler = getattr(trials.trainer.precision_plugin, "scaler", None)
         self._scale = 1.0 if scaler is None else float(scaler.get_scale())
@@ -74,7 +74,7 @@ class PartsLearner:
         Raises:
             FloatingPointError: α is no number any more.
         """
-        self._step()
+        self._step(trials)
         alpha_P = self.supernet.alpha_P.detach()
         if not bool(alpha_P.isfinite().all()):
             raise FloatingPointError(
@@ -113,10 +113,11 @@ class PartsLearner:
     def _joined(self, count: int) -> Genotype:
         return grown(self.supernet.space, self.supernet.genotype, self.chosen()[:count])
 
-    def _step(self) -> None:
+    def _step(self, trials: Trials) -> None:
         gradient_P, self._gradient_P = self._gradient_P, None
         if gradient_P is None:
             return
+        (gradient_P,) = trials.averaged([gradient_P])
         alpha_P, growth = self.supernet.alpha_P, self.supernet.growth
         if self._scale != 1.0 and not bool(gradient_P.isfinite().all()):
             return  # the optimizer leaves such a step out, too

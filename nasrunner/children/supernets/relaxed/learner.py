@@ -77,13 +77,14 @@ class GradientLearner:
         alphas = list(self.parameters())
         with self._learning():
             if self.supernet.relaxation.order == "first":
-                found = first_order(alphas, lambda: trials.loss(validation))
+                found = trials.averaged(first_order(alphas, lambda: trials.loss(validation)))
             else:
                 found = second_order(
                     alphas,
                     trials.optimizer,
                     lambda: trials.loss(training),
                     lambda: trials.loss(validation),
+                    trials.averaged,
                 )
         optimizer = self._optimizer()
         for alpha, gradient in zip(alphas, found, strict=True):

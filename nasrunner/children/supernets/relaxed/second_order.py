@@ -18,6 +18,9 @@ _EPSILON = 0.01
 
 Loss = Callable[[], torch.Tensor]
 
+Averaged = Callable[[Sequence[torch.Tensor]], list[torch.Tensor]]
+"""Gradients of a whole batch from those that a rank has found of its part."""
+
 
 @dataclass(frozen=True)
 class _Weight:
@@ -47,7 +50,11 @@ def first_order(alphas: Sequence[torch.Tensor], validation: Loss) -> list[torch.
 
 
 def second_order(
-    alphas: Sequence[torch.Tensor], optimizer: Optimizer, training: Loss, validation: Loss
+    alphas: Sequence[torch.Tensor],
+    optimizer: Optimizer,
+    training: Loss,
+    validation: Loss,
+    averaged: Averaged = list,
 ) -> list[torch.Tensor]:
     """Returns the gradient of α behind one step of the weights, which has not been taken then.
 
@@ -60,6 +67,7 @@ def second_order(
         optimizer: of the weights; plain SGD.
         training: computes the loss of a training batch.
         validation: computes that of a validation batch.
+        averaged: see ``Averaged``; every rank takes the same virtual step.
 
     Differs from the paper: nothing but that groups of weights may have learning rates of their own.
     Nesterov's momentum is looked ahead with as the plain one, as in the authors' code.
@@ -69,7 +77,7 @@ def second_order(
     """
     weights = _weights(optimizer)
     tensors = [each.weight for each in weights]
-    steps = _gradients(training(), tensors)
+    steps = averaged(_gradients(training(), tensors))
     with torch.no_grad():
         for each, step in zip(weights, steps, strict=True):
             ahead = step.add(each.value, alpha=each.settings["weight_decay"])
@@ -77,7 +85,7 @@ def second_order(
                 ahead.add_(each.momentum, alpha=each.settings["momentum"])
             each.weight.sub_(ahead, alpha=each.settings["lr"])
     try:
-        found = _gradients(validation(), [*alphas, *tensors])
+        found = averaged(_gradients(validation(), [*alphas, *tensors]))
         direct, vector = found[: len(alphas)], found[len(alphas) :]
         largest = max(each.settings["lr"] for each in weights)
         if largest == 0.0:
@@ -95,7 +103,7 @@ def second_order(
             with torch.no_grad():
                 for each, part in zip(weights, vector, strict=True):
                     each.weight.copy_(each.value).add_(part, alpha=sign * epsilon)
-            sides.append(_gradients(training(), alphas))
+            sides.append(averaged(_gradients(training(), alphas)))
     finally:
         with torch.no_grad():
             for each in weights:

@@ -36,7 +36,7 @@ BENT = {"concat": [{"affine": {"units": 16}}, "relu", {"affine": {"units": 4}}]}
 TASK = {"concat": [{"or": ["empty", {"affine": {"units": 4}}, BENT]}, {"affine": {"units": 3}}]}
 GROWTH = {"num_joined": 1, "max_parts": 100, "learning_rate": 0.1, "penalty": 1e-3}
 SETTINGS = {**GROWTH, "cost": "parameters", "is_random": False}
-NO_SCALER = SimpleNamespace(trainer=SimpleNamespace(precision_plugin=None))
+NO_SCALER = SimpleNamespace(trainer=SimpleNamespace(precision_plugin=None), averaged=list)
 
 
 def petridish(**arguments):
