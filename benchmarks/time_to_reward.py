@@ -12,7 +12,8 @@ counts with what it has spent, so that its row is a lower bound; the last column
 
 A cell is the mean over seeds with a 95 % interval (percentiles of 10,000 bootstraps over seeds), as
 a share of the unit: of the seconds of processor time of the whole command, from its start to its
-summary, and of the epochs.
+summary, and of the epochs. With --folder, what each random search took is kept there and read by
+later commands, whose searchers must then run on the same machine under the same load.
 """
 
 import argparse
@@ -22,11 +23,13 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+from nasrunner.core.machine.files import replace_file
 
 # S = seeds
 
@@ -106,6 +109,23 @@ def searched(world: str, arguments: tuple[str, ...], seed: int) -> Spent:
     return Spent(processor_s, epochs, best, summary["reason"].startswith("target_reward"))
 
 
+def unit(world: str, folder: Path | None, num_children: int, seed: int) -> Spent:
+    """Trains random children through, unless a file in ``folder`` says what that took."""
+    arguments = ("searcher=random", f"max_children={num_children}")
+    if folder is None:
+        return searched(world, arguments, seed)
+    settings = [*WORLDS[world], *ON_MNIST, *arguments]
+    kept = folder / f"{world}_{num_children}_{seed}.json"
+    if not kept.exists():
+        spent = searched(world, arguments, seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, json.dumps({"settings": settings, **asdict(spent)}))
+    found = json.loads(kept.read_text())
+    if (before := found.pop("settings")) != settings:
+        sys.exit(f"{kept} is of a search with {before}, this one has {settings}; remove it")
+    return Spent(**found)
+
+
 def processor_seconds(command: list[str], environment: dict[str, str]) -> float:
     """Runs a command and returns what it and all processes it waited for took, in seconds."""
     with tempfile.TemporaryFile("w+") as said:
@@ -133,17 +153,18 @@ def main() -> None:
     )
     parser.add_argument("--world", choices=WORLDS, default="mlp")
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first", type=int, default=1000, help="seed of the searches")
     parser.add_argument("--children", type=int, default=64, help="of the random searches")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=list(SEARCHERS))
+    parser.add_argument("--folder", type=Path, help="keeps what the random searches took")
     given = parser.parse_args()
     epochs = int(WORLDS[given.world][-1].partition("=")[2])
     seeds = range(given.seeds)
     with ThreadPoolExecutor(given.processes) as pool:
-        first = ("searcher=random", f"max_children={given.children}")
-        units = list(pool.map(partial(searched, given.world, first), seeds))
-        goal = float(np.median([unit.best for unit in units if unit.best is not None]))
-        unit_s = float(np.mean([unit.processor_s for unit in units]))
+        units = list(pool.map(partial(unit, given.world, given.folder, given.children), seeds))
+        goal = float(np.median([each.best for each in units if each.best is not None]))
+        unit_s = float(np.mean([each.processor_s for each in units]))
         unit_epochs = given.children * epochs
         print(
             f"{given.world}: the best of {given.children} random children is {100 * goal:.2f} % "
@@ -159,7 +180,7 @@ def main() -> None:
                 f"target_reward={goal}",
                 *SEARCHERS[name],
             )
-            others = range(1000, 1000 + given.seeds)
+            others = range(given.first, given.first + given.seeds)
             found = list(pool.map(partial(searched, given.world, most), others))
             seconds_S = np.array([each.processor_s for each in found]) / unit_s
             epochs_S = np.array([each.epochs for each in found]) / unit_epochs
