@@ -60,16 +60,11 @@ def explain(
             )
         if isinstance(found, str | int | float):
             return f"there is no key {key!r}: {parent} is {found}"
-        lacking = {
-            each: _inside(of, parent) for each, of in options.items() if _is_missing(of, key)
-        }
+        parents = {each: _inside(of, parent) for each, of in options.items()}
+        lacking = {each: of for each, of in parents.items() if name not in of}
         refusing = {each: of for each, of in lacking.items() if not takes(of, name)}
         if _is_argument(key) or (not refusing if lacking else takes(node, name)):
-            typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
-            if len(lacking) < len(options):
-                named = " or ".join(lacking)
-                return f"there is no key {key!r} with {named} yet: ++{typed} sets it with all"
-            return f"the configuration has no {key!r} yet: +{typed} adds it"
+            return _how_to_add(key, given, [] if len(lacking) == len(options) else [*lacking])
         keys = [each for each, _ in skeleton.leaves(OmegaConf.to_container(composed))]
         # Wherever in the groups it stands: lr is optimizer.lr.
         if elsewhere := [k for k in keys if k.count(".") == 1 and k.endswith(f".{name}")]:
@@ -78,6 +73,15 @@ def explain(
             of_those = f" with {' or '.join(refusing)}" if refusing else ""
             return f"there is no key {key!r}{of_those}, {suggest(name, legal)}"
     return text
+
+
+def _how_to_add(key: str, given: Sequence[str], lacking: Sequence[str]) -> str:
+    """Says how a key is added that what holds it takes: only with the options that lack it."""
+    typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
+    if lacking:
+        told = f"there is no key {key!r} with {' or '.join(lacking)} yet"
+        return f"{told}: ++{typed} sets it with all"
+    return f"the configuration has no {key!r} yet: +{typed} adds it"
 
 
 def _swept_by_file(called: CommandArguments) -> list[str]:
