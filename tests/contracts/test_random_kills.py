@@ -23,7 +23,7 @@ from nasrunner.compose import config as skeleton
 from nasrunner.core.machine.child_folder import CURVES, LAST, OUTCOME, ChildFolder
 from nasrunner.study.ledger import read_events
 from tests.contracts.killing import Sessions
-from tests.searchers.worlds import HURRY, OF_DEPTH, OF_HYPERPARAMETERS, SEARCHERS, STOPPING
+from tests.searchers.worlds import GROWING, HURRY, OF_DEPTH, OF_HYPERPARAMETERS, SEARCHERS, STOPPING
 
 KILLS = int(os.environ.get("NASRUNNER_KILLS", "2"))
 IS_FULL = "NASRUNNER_KILLS" in os.environ
@@ -48,6 +48,7 @@ OWN: dict[str, dict[str, Any]] = {
         "searcher.population_size": 5,
         "space.hyperparameters": {"optimizer.lr": {"logspace": [1e-4, 1e-1, 16]}},
     },
+    "petridish": {"max_children": 4},
     "successive_halving": IN_PARTS,
 }
 """What a searcher's study is beside ``PLAIN``."""
@@ -62,7 +63,6 @@ MORE: dict[str, tuple[list[str], dict[str, Any]]] = {
         {"searcher.morphism_share": 1.0, "searcher.searcher.population_size": 3},
     ),
     "packed": (["searcher=evolution"], {"pack_children_above": 3}),
-    "petridish": (["searcher=petridish"], {"max_children": 4}),
     "repeats": (["searcher=evolution"], {"evaluation.repeats": 2, "max_children": 6}),
     "stopping_promotions": (
         ["searcher=median_stopping", "searcher@searcher.searcher=asha"],
@@ -71,7 +71,7 @@ MORE: dict[str, tuple[list[str], dict[str, Any]]] = {
 }
 """Searchers around one another, and what else a study may do with what is trained."""
 
-ALL = [*SEARCHERS, *OF_HYPERPARAMETERS, *OF_DEPTH, *MORE]
+ALL = [*SEARCHERS, *GROWING, *OF_HYPERPARAMETERS, *OF_DEPTH, *MORE]
 SOME = [
     "asha_keeps_all",
     "baseline",
