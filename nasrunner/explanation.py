@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
 from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from nasrunner.arguments import options_of, read_arguments
+from nasrunner.arguments import CommandArguments, options_of, read_arguments
 from nasrunner.command_line import sentence
 from nasrunner.compose import config as skeleton
 from nasrunner.core.annotations import takes
@@ -30,7 +31,8 @@ def explain(
     if overrides is None:
         with contextlib.suppress(ConfigError, HydraException):  # it is what is told
             called = read_arguments(sys.argv[1:])
-            overrides, own_dir = called.overrides, called.own_dir
+            overrides = (*_swept_by_file(called), *called.overrides)
+            own_dir = called.own_dir
     given = overrides or ()
     text = sentence(error)
     text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
@@ -42,9 +44,9 @@ def explain(
                 "the experiment's file must begin with the line '# @package _global_', or its keys "
                 f"are read as {key}.…"
             )
-        if (takers := _takers_of(key)) is not None:
+        if (takers := _takers_of(key, given)) is not None:
             return takers
-        composed, missing_with, legal_with = _composed(given, own_dir, key)
+        composed, options = _composed(given, own_dir, key)
         while (parent := key.rpartition(".")[0]) and _is_missing(composed, parent):
             key = parent  # trainer.callbacks.tel of trainer.callbacks.tel.every
         name = key.rpartition(".")[2]
@@ -58,24 +60,42 @@ def explain(
             )
         if isinstance(found, str | int | float):
             return f"there is no key {key!r}: {parent} is {found}"
-        if takes(node, name) or _is_argument(key):
-            typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
-            return f"the configuration has no {key!r} yet: +{typed} adds it"
+        parents = {each: _inside(of, parent) for each, of in options.items()}
+        lacking = {each: of for each, of in parents.items() if name not in of}
+        refusing = {each: of for each, of in lacking.items() if not takes(of, name)}
+        if _is_argument(key) or (not refusing if lacking else takes(node, name)):
+            return _how_to_add(key, given, [] if len(lacking) == len(options) else [*lacking])
         keys = [each for each, _ in skeleton.leaves(OmegaConf.to_container(composed))]
         # Wherever in the groups it stands: lr is optimizer.lr.
         if elsewhere := [k for k in keys if k.count(".") == 1 and k.endswith(f".{name}")]:
             return f"there is no key {key!r}, did you mean {' or '.join(map(repr, elsewhere))}?"
-        if legal := [str(each) for each in node]:
-            group = missing_with.get(key.split(".")[0])
-            of_one = "" if group is None else f" with {group}"
-            if legal_with and not any(name in names for names in legal_with.values()):
-                of_one = f" with {' or '.join(legal_with)}"
-                legal = [*{each for names in legal_with.values() for each in names}]
-            return f"there is no key {key!r}{of_one}, {suggest(name, legal)}"
+        if legal := [*{str(each): None for of in refusing.values() or [node] for each in of}]:
+            of_those = f" with {' or '.join(refusing)}" if refusing else ""
+            return f"there is no key {key!r}{of_those}, {suggest(name, legal)}"
     return text
 
 
-def _takers_of(key: str) -> str | None:
+def _how_to_add(key: str, given: Sequence[str], lacking: Sequence[str]) -> str:
+    """Says how a key is added that what holds it takes: only with the options that lack it."""
+    typed = next((each for each in given if each.startswith(f"{key}=")), f"{key}=…")
+    if lacking:
+        told = f"there is no key {key!r} with {' or '.join(lacking)} yet"
+        return f"{told}: ++{typed} sets it with all"
+    return f"the configuration has no {key!r} yet: +{typed} adds it"
+
+
+def _swept_by_file(called: CommandArguments) -> list[str]:
+    """What the user's own configuration has a multirun sweep, and the command line does not."""
+    name = get_args_parser().parse_args(called.flags).config_name
+    path = (called.own_dir or skeleton.config_dir()) / f"{name}.yaml"
+    if name is None or not path.is_file():
+        return []
+    typed = {each.partition("=")[0] for each in called.overrides}
+    swept = OmegaConf.select(OmegaConf.load(path), "hydra.sweeper.params") or {}
+    return [f"{key}={value}" for key, value in swept.items() if key not in typed]
+
+
+def _takers_of(key: str, given: Sequence[str]) -> str | None:
     """Says which shipped options hold one of a group, for ``group@package``; None: none do."""
     group, has_package, package = key.partition("@")
     takers, around = [], package.partition(".")[0]
@@ -86,7 +106,12 @@ def _takers_of(key: str) -> str | None:
         takers += [f"{around}={path.stem} ({', '.join(held)})"] if held else []
     if not takers:
         return None
-    return f"there is no {group} at {package!r} to exchange; one is in {', '.join(takers)}"
+    swept = next((each for each in given if each.startswith(f"{around}=")), "")
+    held_by = [each.split()[0] for each in takers]
+    lacking = [each for each in _values(swept) if each and each not in held_by]
+    of_those = f" with {' or '.join(lacking)}" if lacking else ""
+    told = f"there is no {group} at {package!r}{of_those} to exchange"
+    return f"{told}; one is in {', '.join(takers)}"
 
 
 def _is_argument(key: str) -> bool:
@@ -108,25 +133,29 @@ def _is_missing(composed: DictConfig, key: str) -> bool:
     return node is None or (isinstance(node, DictConfig) and name not in node)
 
 
+def _inside(composed: DictConfig, key: str) -> DictConfig:
+    """What stands there; empty if that holds no keys."""
+    node = OmegaConf.select(composed, key) if key else composed
+    return node if isinstance(node, DictConfig) else OmegaConf.create()
+
+
 def _composed(
     given: Sequence[str], own_dir: Path | None, key: str
-) -> tuple[DictConfig, dict[str, str], dict[str, list[str]]]:
+) -> tuple[DictConfig, dict[str, DictConfig]]:
     """The configuration composed from the overrides that are legal.
 
     Of the values of a multirun the first is taken with which the key is missing, as in the study
     that cannot be composed. Modules that the configuration names can be imported from then on.
 
     Returns:
-        it; group -> the option that was taken of several; and each of several options of the key's
-        own group -> the names that stand beside the key there.
+        it; and each of several options of the key's own group, or of several experiments, composed.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     overrides = [] if own_dir is None else [skeleton.search_path(own_dir)]
-    taken: dict[str, str] = {}
-    beside: dict[str, list[str]] = {}
+    options: dict[str, DictConfig] = {}
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         # Options of groups come first, as Hydra takes them, wherever they were typed.
         given = sorted(given, key=lambda each: "." in each.partition("=")[0])
@@ -141,24 +170,23 @@ def _composed(
         for argument in left:
             legal = []
             values = _values(argument)
+            is_swept = len(values) > 1
+            is_told = argument.partition("=")[0] in (key.split(".")[0], "experiment")
             for each in values:
                 try:
                     legal.append((compose("config", overrides=[*overrides, each]), each))
                 except (ConfigError, HydraException):
                     continue  # the one to be told about, or one after it
-                if argument.partition("=")[0] == key.split(".")[0] and len(values) > 1:
-                    parent = OmegaConf.select(legal[-1][0], key.rpartition(".")[0])
-                    beside[each] = list(map(str, parent)) if isinstance(parent, DictConfig) else []
-                elif _is_missing(legal[-1][0], key):
+                if not (is_swept and is_told) and _is_missing(legal[-1][0], key):
                     break
             if legal:
                 missing = (each for each in legal if _is_missing(each[0], key))
                 composed, chosen = next(missing, legal[-1])
                 overrides.append(chosen)
-                if len(values) > 1:
-                    taken[chosen.partition("=")[0]] = chosen
+                if is_swept and is_told:
+                    options = {each: config for config, each in legal}
     find_user_modules(OmegaConf.to_container(composed, resolve=False), lambda: [Path.cwd()])
-    return composed, taken, beside
+    return composed, options
 
 
 def _values(argument: str) -> list[str]:

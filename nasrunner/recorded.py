@@ -17,7 +17,7 @@ from nasrunner.compose.saved import saved_config
 from nasrunner.core.errors import ConfigError, LedgerError, nearest
 from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.events import Began
-from nasrunner.core.ledger.goal_settings import read_goals
+from nasrunner.core.ledger.goal_settings import read_goals, reward_of_task, reward_of_trainer
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.records import Kind, Outcome, Proposal, child_folder
@@ -140,9 +140,8 @@ class RecordedStudy:
 
         Older ledgers lack the latter. Where they are scored otherwise, it is that.
         """
-        given = (self.scored.get("task") or {}).get("reward")
         by_default = self.began.reward if self.scored is self.config else {}
-        return {**(given if isinstance(given, Mapping) else {}), **by_default}
+        return {**reward_of_task(self.scored), **by_default}
 
     @property
     def scored(self) -> Mapping[str, Any]:
@@ -155,10 +154,9 @@ class RecordedStudy:
         goals = read_goals(self.scored)
         if goals is not None and goals.scalarization is not None:
             return goals.scalarization.text
-        trainer, reward = self.scored["trainer"], self.reward
-        column = trainer.get("reward") or trainer.get("proxy")
-        if isinstance(column, str):  # of a tabular trainer, or one of proxies
-            return column
+        if (named := reward_of_trainer(self.scored)) is not None:
+            return named[1]
+        reward = self.reward
         if "metric" not in reward:  # an older study of a user's own task
             return ""
         sign = "−" if reward.get("mode") == "min" and reward.get("power", 1) > 0 else ""

@@ -382,6 +382,68 @@ def test_a_misspelt_key_does_not_hide_behind_another(
     assert "did you mean 'population_size'" in capsys.readouterr().err
 
 
+def test_a_multirun_takes_what_only_the_searchers_that_it_sweeps_have(
+    command: Command, tmp_path: Path
+) -> None:
+    keys = ["searcher=asha,hyperband", "searcher@searcher.searcher=evolution"]
+    keys += ["searcher.searcher.tournament_size=2", "searcher.eta=2"]
+    command("--multirun", *QUICK, *keys, "trainer.max_epochs=2", "max_children=1")
+    found = [OmegaConf.load(study / "config.yaml").searcher for study in studies(tmp_path)]
+    assert [(each.eta, each.searcher.tournament_size) for each in found] == [(2, 2), (2, 2)]
+    (noted,) = tmp_path.rglob("multirun.yaml")
+    assert set(keys) <= set(OmegaConf.load(noted).hydra.overrides.task)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["searcher=tpe,nsga2", "searcher.learns=reward"],
+            r"no key 'searcher.learns' with searcher=tpe yet: \+\+searcher.learns=reward sets",
+        ),
+        (
+            ["searcher=nsga2,tpe,random", "searcher.learns=reward"],
+            "no key 'searcher.learns' with searcher=random, Legal: _target_$",
+        ),
+        (
+            ["searcher=tpe,cmaes", "searcher.learns=reward"],
+            r"has no 'searcher.learns' yet: \+searcher.learns=reward adds it",
+        ),
+        (
+            ["searcher=random,evolution,nsga2", "searcher.population_size=7"],
+            "no key 'searcher.population_size' with searcher=random or searcher=nsga2, Legal: _tar",
+        ),
+        (
+            ["searcher=asha,random", "searcher@searcher.searcher=evolution"],
+            "no searcher at 'searcher.searcher' with searcher=random to exchange; one is in searc",
+        ),
+        (
+            ["experiment=mlpnas,nasbench_macro", "searcher.temperature=2"],
+            "no key 'searcher.temperature' with experiment=nasbench_macro, Legal: ",
+        ),
+        (
+            ["--config-dir=sweeps", "--config-name=searchers", "searcher.tournament_size=7"],
+            "'searcher.tournament_size' with searcher=smbo or searcher=tpe or searcher=local_sea",
+        ),
+        (["searcher=asha,hyperband", "trainer.max_epoch=3"], "did you mean 'max_epochs'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_key_that_options_of_a_multirun_lack_is_told_with_them_before_anything_is_made(
+    command: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit):
+        command("--multirun", "tracker=none", *arguments)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert re.search(message, error), error
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("searchers", ["random,evolution", "evolution,random"])
 def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     command: Command, capsys: pytest.CaptureFixture[str], searchers: str

@@ -11,6 +11,7 @@ from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.studies import Studies
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ledger.goal_settings import reward_of_task
 from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.records import MEASURED, Outcome, Proposal, last_line
 from nasrunner.recorded import RecordedStudy
@@ -79,8 +80,8 @@ def _reward_after(
     if metric is None or metric not in outcome.curve:
         return None
     curve = {name: values[:epochs] for name, values in outcome.curve.items()}
-    given = (study.config.get("task") or {}).get("reward")
-    if not (isinstance(given, Mapping) and "_target_" in given):
+    given = reward_of_task(study.config)
+    if "_target_" not in given:
         last = curve[metric][-1]
         return last if mode == "max" else -last
     reward = construct(dict(given), "task.reward")

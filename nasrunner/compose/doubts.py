@@ -10,6 +10,7 @@ import numpy as np
 
 from nasrunner.core.decision import Decision, Genotype
 from nasrunner.core.errors import ConfigError, SpaceError
+from nasrunner.core.ledger.goal_settings import reward_of_task, reward_of_trainer
 from nasrunner.core.machine.memory import least_memory_gb
 from nasrunner.core.order import Place, listed, rollout
 from nasrunner.core.ports import Blueprint
@@ -24,11 +25,8 @@ _MAX_LISTED = 1000
 
 def doubt_of_target(config: Mapping[str, Any]) -> str | None:
     """One sentence where ``target_reward`` was probably meant as a value of a minimised metric."""
-    target, task = config["target_reward"], config["task"]
-    reward = task.get("reward") if isinstance(task, Mapping) else None
-    if target is None or target <= 0 or not isinstance(reward, Mapping):
-        return None
-    if isinstance((config.get("trainer") or {}).get("proxy"), str):  # whose score is the reward
+    target, reward = config["target_reward"], reward_of_task(config)
+    if target is None or target <= 0 or reward_of_trainer(config) is not None:
         return None
     if reward.get("mode") != "min" or not reward.get("power", 1) > 0:
         return None

@@ -1,12 +1,16 @@
 """Overrides of the command line where decisions are involved: Hydra would merge their mappings."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.default_element import GroupDefault
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -39,8 +43,8 @@ def register() -> None:
         _wrap("_apply_overrides_to_config", _apply_each)
         ConfigRepository.load_config = _load_utf8(ConfigRepository.load_config)  # type: ignore[method-assign]
         _wrap("validate_sweep_overrides_legal", _check_sweeps)
-        ConfigLoaderImpl._load_configuration_impl = _name_own(  # type: ignore[method-assign]
-            ConfigLoaderImpl._load_configuration_impl
+        ConfigLoaderImpl._load_configuration_impl = _leave_to_studies(  # type: ignore[method-assign]
+            _name_own(ConfigLoaderImpl._load_configuration_impl)
         )
         ConfigLoaderImpl._compose_config_from_defaults_list = _merge_files(  # type: ignore[method-assign]
             ConfigLoaderImpl._compose_config_from_defaults_list
@@ -94,6 +98,73 @@ def _name_own(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
         return composed
 
     return load
+
+
+def _leave_to_studies(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Lets a multirun have overrides of what only the options that it sweeps have.
+
+    Hydra composes a multirun without these options first, and would refuse such an override for
+    the default ones. It is checked with each of the options instead.
+    """
+
+    def load(loader: ConfigLoaderImpl, **named: Any) -> DictConfig:
+        try:
+            return original(loader, **named)
+        except ConfigCompositionException:
+            if named["run_mode"] != RunMode.MULTIRUN:
+                raise
+            given = OverridesParser.create().parse_overrides(named["overrides"])
+            composed = _without_refused(original, loader, given, named)
+            composed.hydra.overrides.task = [
+                each.input_line for each in given if not each.is_hydra_override()
+            ]
+            studies = list(_studies_of_options(loader, composed))
+            if len(studies) <= 1:
+                raise
+            for overrides in studies:
+                loader.load_sweep_config(composed, overrides)
+            return composed
+
+    return load
+
+
+def _without_refused(
+    original: Callable[..., DictConfig],
+    loader: ConfigLoaderImpl,
+    given: Sequence[Override],
+    named: dict[str, Any],
+) -> DictConfig:
+    """Composes without those overrides of values inside groups that are refused."""
+    inside = [each for each in given if _is_inside(each)]
+    kept = [str(each.input_line) for each in given if each not in inside]
+    composed = original(loader, **{**named, "overrides": kept})
+    for each in inside:
+        with contextlib.suppress(ConfigCompositionException):
+            more = [*kept, str(each.input_line)]
+            composed, kept = original(loader, **{**named, "overrides": more}), more
+    return composed
+
+
+def _is_inside(override: Override) -> bool:
+    is_plain = not (override.is_hydra_override() or override.is_sweep_override())
+    return is_plain and (override.package is not None or "." in override.key_or_group)
+
+
+def _studies_of_options(loader: ConfigLoaderImpl, composed: DictConfig) -> Iterator[list[str]]:
+    """The overrides of a study of a multirun for each combination of the options that it sweeps."""
+    swept = composed.hydra.sweeper.get("params") or {}
+    typed = [*(f"{key}={value}" for key, value in swept.items()), *composed.hydra.overrides.task]
+    values: dict[str, list[str]] = {}
+    for each in OverridesParser.create().parse_overrides(typed):
+        key = each.get_key_element()
+        if not each.is_sweep_override():
+            values[key] = [str(each.input_line)]
+        elif each.is_discrete_sweep():
+            found = [f"{key}={value}" for value in each.sweep_string_iterator()]
+            is_option = loader.repository.group_exists(each.key_or_group)
+            values[key] = found if is_option else found[:1]
+    for study in itertools.product(*values.values()):
+        yield list(study)
 
 
 def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:

@@ -10,6 +10,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a pa
 
 from nasrunner.compose.saved import differences, plain_config
 from nasrunner.core.errors import ConfigError, LedgerError, suggest
+from nasrunner.core.ledger.goal_settings import reward_of_task, reward_of_trainer
 from nasrunner.core.ledger.known import EarlierStudy, Known
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.screen.commands import short
@@ -207,14 +208,13 @@ def _unit(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unit_of_trainer(config: Mapping[str, Any]) -> dict[str, Any]:
-    trainer, task = config["trainer"], config["task"]
-    if isinstance(trainer, Mapping) and "reward" in trainer:  # of a table
-        return {f"trainer.{name}": trainer.get(name) for name in ("_target_", "reward")}
-    if isinstance(trainer, Mapping) and "proxy" in trainer:  # scores, which no task's reward is of
-        return {"trainer.proxy": trainer["proxy"]}
+    if (named := reward_of_trainer(config)) is not None:
+        key, name = named
+        table = {"trainer._target_": config["trainer"].get("_target_")} if key == "reward" else {}
+        return {**table, f"trainer.{key}": name}
+    task = config["task"]
     task = task if isinstance(task, Mapping) else {}
-    reward = task.get("reward")
-    parts = reward if isinstance(reward, Mapping) else {}
+    parts = reward_of_task(config)
     unit = {f"task.reward.{name}": value for name, value in parts.items() if name != "diverged"}
     unit.setdefault("task.reward.scale", 1.0)  # which earlier versions lacked
     if str(parts.get("metric")).endswith("loss"):

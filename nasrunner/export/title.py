@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nasrunner.core.ledger.goal_settings import reward_of_task
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.export.source.layout import WIDTH
@@ -44,7 +45,7 @@ def _facts(
     yield "hash", trained.proposal.hash
     outcome = trained.record(OUTCOME)
     reward = outcome.get("reward")
-    metric = trained.config["task"].get("reward", {}).get("metric")
+    metric = reward_of_task(trained.config).get("metric")
     num_trainings = round(outcome.get("metrics", {}).get("trainings", 1))
     several = f", mean of {num_trainings} trainings" if num_trainings > 1 else ""
     yield "reward", f"{reward:.6g} ({metric}{several})" if reward is not None else ""

@@ -12,6 +12,9 @@ from nasrunner.recorded import RecordedChild, RecordedStudy
 Curve = Sequence[Mapping[str, float]]
 """Metrics of one child, a mapping for each epoch."""
 
+_NOT_SHOWN = "the report leaves this child's curve out"
+_OF_LEDGER = "the child is scored by what the ledger has of it"
+
 
 @dataclass(frozen=True)
 class KeptValues:
@@ -51,9 +54,10 @@ def measured(study: RecordedStudy, child: RecordedChild) -> KeptValues:
     num_trainings = round(outcome.metrics.get("trainings", 1))
     if num_trainings > 1:  # the ledger's curve is their mean, which has another best epoch
         folder = ChildFolder(child.folder)
-        curves = [_curve_in(folder.training(number)) for number in range(num_trainings)]
+        parts = [folder.training(number) for number in range(num_trainings)]
+        curves = [_curve_in(part, _OF_LEDGER) for part in parts]
         return KeptValues(outcome, curves if all(curves) else [], is_whole=all(map(bool, curves)))
-    if whole := whole_curve(study, child):
+    if whole := whole_curve(study, child, without=_OF_LEDGER):
         return KeptValues(outcome, [whole], is_whole=True)
     length = max(map(len, outcome.curve.values()), default=0)
     lines = [
@@ -63,8 +67,13 @@ def measured(study: RecordedStudy, child: RecordedChild) -> KeptValues:
     return KeptValues(outcome, [lines] if lines else [], is_whole=False)
 
 
-def whole_curve(study: RecordedStudy, child: RecordedChild) -> Curve:
-    """A child's epochs, and before them those of the trainings that it went on with.
+def whole_curve(study: RecordedStudy, child: RecordedChild, without: str = _NOT_SHOWN) -> Curve:
+    """Reads a child's epochs, and before them those of the trainings that it went on with.
+
+    Args:
+        study: the child's.
+        child: whose they are.
+        without: what happens where the file of one of them is not there, for who reads an error.
 
     Raises:
         ConfigError: a file is damaged.
@@ -72,7 +81,8 @@ def whole_curve(study: RecordedStudy, child: RecordedChild) -> Curve:
     found: list[Mapping[str, float]] = []
     for each in study.course(child.proposal.index):
         done = found[-1]["epoch"] if found else -1
-        found += [line for line in read_curve(each) if line["epoch"] > done]
+        curve = _curve_in(ChildFolder(each.folder), without)
+        found += [line for line in curve if line["epoch"] > done]
     return found
 
 
@@ -82,18 +92,16 @@ def read_curve(child: RecordedChild) -> Curve:
     Raises:
         ConfigError: the file is damaged.
     """
-    return _curve_in(ChildFolder(child.folder))
+    return _curve_in(ChildFolder(child.folder), _NOT_SHOWN)
 
 
-def _curve_in(folder: ChildFolder) -> Curve:
+def _curve_in(folder: ChildFolder, without: str) -> Curve:
     try:
         return folder.curves()
     except FileNotFoundError:
         return ()
     except ValueError as error:
-        raise ConfigError(
-            f"{error}. Without the file, the report leaves this child's curve out"
-        ) from error
+        raise ConfigError(f"{error}. Without the file, {without}") from error
 
 
 def check_recorded(key: str, metric: str, having: int, children: Sequence[KeptValues]) -> None:

@@ -11,6 +11,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.core.annotations import annotations_of
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.language.moved import with_present_targets
+from nasrunner.core.ledger.goal_settings import reward_of_task, reward_of_trainer
 from nasrunner.core.ledger.objectives import COSTS
 from nasrunner.recorded import RecordedStudy
 
@@ -58,10 +59,8 @@ def own_rule(study: RecordedStudy) -> Reward | None:
 
 def own_arguments(study: RecordedStudy) -> dict[str, Any] | None:
     """Returns the arguments of the study's own ``Reward``; None: its rewards are of another."""
-    trainer = study.config["trainer"]
-    given = with_present_targets((study.config.get("task") or {}).get("reward"))
-    is_looked_up = isinstance(trainer.get("reward") or trainer.get("proxy"), str)
-    if is_looked_up or not isinstance(given, Mapping) or given.get("_target_") != _TARGET:
+    given = with_present_targets(reward_of_task(study.config))
+    if reward_of_trainer(study.config) is not None or given.get("_target_") != _TARGET:
         return None
     legal = annotations_of(Reward)
     needed = {n: value for n, value in _shipped().items() if legal[n][1] is inspect.Parameter.empty}

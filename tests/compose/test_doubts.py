@@ -28,11 +28,14 @@ def test_a_target_that_minus_a_loss_cannot_reach_is_told(
         assert found.startswith("target_reward=0.05 is above 0, but with task.reward.mode=min")
 
 
-def test_a_target_of_scores_is_not_taken_for_one_of_the_tasks_metric() -> None:
+@pytest.mark.parametrize("trainer", [{"proxy": "synflow"}, {"reward": "c10_valid_12"}])
+def test_a_target_of_another_reward_is_not_taken_for_one_of_the_tasks_metric(
+    trainer: dict[str, str],
+) -> None:
     config = {
         "target_reward": 5.0,
         "task": {"reward": {"metric": "val_loss", "mode": "min", "power": 1}},
-        "trainer": {"proxy": "synflow"},
+        "trainer": trainer,
     }
     assert doubt_of_target(config) is None
     assert doubt_of_target({**config, "trainer": {"max_epochs": 1}}) is not None

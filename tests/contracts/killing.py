@@ -13,8 +13,9 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing import util
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -103,6 +104,7 @@ def _session(config: dict[str, Any], folder: Path, after_s: float | None) -> tup
     if process == 0:
         os.close(begins)
         _tell_beginning(began)
+        _fork_the_fork_server()
         _become(config, folder, began)
     os.close(began)
     os.read(begins, 1)  # nothing where it ends before
@@ -132,6 +134,32 @@ def _tell_beginning(pipe: int) -> None:
         opens(study)
 
     Study.open = opens_and_tells  # type: ignore[method-assign]
+
+
+def _fork_the_fork_server() -> None:
+    """Has the process that workers are forked from be a fork, too, which need not import anything.
+
+    It is told from what multiprocessing would run, and has of what is open what that would have.
+    """
+    spawn = util.spawnv_passfds
+
+    def fork(path: bytes, arguments: Sequence[Any], kept: Sequence[int]) -> int:
+        command = str(arguments[-1])
+        if "multiprocessing.forkserver" not in command:
+            return spawn(path, arguments, kept)
+        process = os.fork()
+        if process == 0:
+            try:
+                for each in os.listdir("/proc/self/fd"):
+                    if int(each) > 2 and int(each) not in kept:
+                        with contextlib.suppress(OSError):  # that of the listing itself
+                            os.close(int(each))
+                exec(command, {})
+            finally:
+                os._exit(1)
+        return process
+
+    util.spawnv_passfds = fork  # type: ignore[assignment]
 
 
 def _check_replay(config: dict[str, Any], folder: Path) -> None:
@@ -204,6 +232,8 @@ if __name__ == "__main__":
     import nasrunner.children.fit.training
     import nasrunner.children.proxies.scoring
     import nasrunner.children.rehearsal.checks
-    import nasrunner.data.digits  # noqa: F401 - what a study imports, before it is forked
+    import nasrunner.data.digits
+    import nasrunner.data.tensors
+    import nasrunner.executors.dask.processes  # noqa: F401 - what a study and its workers import
 
     serve()

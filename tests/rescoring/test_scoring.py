@@ -216,6 +216,16 @@ def test_a_curve_of_the_ledger_stands_for_a_folder_that_is_gone(tmp_path: Path) 
     assert "Of 1 of 1 children the curves are the ledger's" in found.about_rescored
 
 
+def test_a_damaged_curve_is_told_with_what_the_child_is_scored_by_without_it(
+    tmp_path: Path,
+) -> None:
+    study = f1_study(tmp_path / "s")
+    (study.folder / "children" / "0001" / "curves.jsonl").write_text('{"epoch": 0}\n[]\n')
+    told = refused(study.end(), "reward=val_f1", "reward.mode=max")
+    assert "0001/curves.jsonl is damaged in line" in told
+    assert told.endswith("Without the file, the child is scored by what the ledger has of it")
+
+
 def test_failed_and_repeated_children_are_what_they_were(tmp_path: Path) -> None:
     study = Recording(tmp_path / "s")
     study.child(0.5, metrics={"val_f1": 0.8})

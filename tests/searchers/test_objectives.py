@@ -1,20 +1,31 @@
 """Searchers that compare children by several objectives: what they promise, and that they do."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
-from nasrunner.core import Outcome, Proposal, Searcher
+from nasrunner.compose.construct import construct
+from nasrunner.core import ConfigError, Outcome, Proposal, Searcher
 from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.ledger.goals import Goals
 from nasrunner.core.ledger.hypervolume import dominated
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
-from nasrunner.searchers.wrappers.predicted import Predicted
-from tests.searchers.worlds import Loop, Step, load_space, make_searcher, reward_of
+from tests.searchers.worlds import (
+    CONF,
+    HURRY,
+    OF_OBJECTIVES,
+    WRAPPERS,
+    Loop,
+    Step,
+    load_space,
+    make_searcher,
+    reward_of,
+)
 
 LIMITED = {"reward": "max", "size": {"goal": "min", "limit": 4}}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -138,19 +149,16 @@ def test_children_within_a_limit_are_what_it_goes_on_from(name: str) -> None:
     assert sum(within[-30:]) > 10  # of random ones 14 % are within, 4 of 30
 
 
-def test_a_wrapper_that_ranks_by_rewards_refuses_one() -> None:
-    inner = functools.partial(
-        RegularizedEvolution, population_size=4, tournament_size=2, learns="objectives"
+@pytest.mark.parametrize("inner", OF_OBJECTIVES)
+@pytest.mark.parametrize("name", [each for each in WRAPPERS if each != "enas"])  # has no inner one
+def test_a_wrapper_refuses_one_before_anything_is_trained(name: str, inner: str) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(f"searcher/{name}", [f"searcher@searcher.searcher={inner}"]).searcher
+    OmegaConf.set_struct(config, False)
+    own = {key: value for key, value in HURRY.get(name, {}).items() if key != "searcher"}
+    given = OmegaConf.to_container(OmegaConf.merge(config, own), resolve=True)
+    told = (
+        r"^searcher: \w+ ranks children by their rewards, and Tpe compares them by objectives; leg"
     )
-    with pytest.raises(ValueError, match="Predicted ranks children by their rewards, and Regulari"):
-        Predicted(
-            searcher=inner,
-            predictor=None,
-            quantile=0.5,
-            honest_share=0.1,
-            num_trained_first=4,
-            max_history=10,
-            refit_growth=0.1,
-            space=load_space("figure1"),
-            seed=0,
-        )
+    with pytest.raises(ConfigError, match=told):
+        construct(given, "searcher", space=load_space("figure1"), seed=0)

@@ -56,6 +56,32 @@ def read_goals(config: Mapping[str, Any]) -> Goals | None:
     return Goals(objectives, made)
 
 
+def reward_of_task(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the settings of the rule by which a task rewards children; empty if it has none.
+
+    Args:
+        config: a study's, resolved or as recorded.
+    """
+    task = config.get("task")
+    given = task.get("reward") if isinstance(task, Mapping) else None
+    return given if isinstance(given, Mapping) else {}
+
+
+def reward_of_trainer(config: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Returns what a trainer takes rewards from in the place of the task's rule; None: nothing.
+
+    Args:
+        config: a study's, resolved or as recorded.
+
+    Returns:
+        ``("reward", column)`` of a table, or ``("proxy", name)`` of a score that costs no training.
+    """
+    trainer = config.get("trainer")
+    given = trainer if isinstance(trainer, Mapping) else {}
+    named = ((key, given.get(key)) for key in ("reward", "proxy"))
+    return next(((key, name) for key, name in named if isinstance(name, str)), None)
+
+
 def check_measured(names: Collection[str], measured: Collection[str]) -> None:
     """Refuses objectives that no child measures.
 

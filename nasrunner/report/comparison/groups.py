@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ledger.goal_settings import reward_of_trainer
 from nasrunner.recorded import RecordedStudy, Repetition
 from nasrunner.report.comparison.progress import Progress, progress
 from nasrunner.report.comparison.settings import distinct_labels, flat, searcher_name, settings
@@ -164,13 +165,13 @@ def _reward(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
     trainer, task = config["trainer"], config.get("task") or {}
-    is_table = "key_column" in trainer or isinstance(trainer.get("reward"), str)
-    if is_table:  # a tabular benchmark: nothing else is asked
+    named, _ = reward_of_trainer(config) or (None, None)
+    if named == "reward" or "key_column" in trainer:  # a tabular benchmark: nothing else is asked
         table = {f"trainer.{key}": trainer.get(key) for key in _WHAT_A_TABLE_SAYS}
         metric = {} if "reward" in trainer else flat({"task": {"reward": task.get("reward")}})
         return table | {"trainer.path": Path(str(trainer.get("path"))).name} | metric
     kind = {"_target_": trainer.get("_target_")}
-    if isinstance(trainer.get("proxy"), str):  # nothing is trained: the task's reward is not asked
+    if named == "proxy":  # nothing is trained: the task's reward is not asked
         scored = {key: trainer.get(key) for key in ("proxy", "batch_size")}
         return flat({"trainer": kind | scored, "task": {"_target_": task.get("_target_")}})
     given = {key: task.get(key) for key in ("_target_", "reward")}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nasrunner.core.ledger.goal_settings import reward_of_trainer
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.study.evaluations import number
 
@@ -21,8 +22,7 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
         reward: where it is asked; a power of an accuracy has no single answer.
     """
     config = study.scored
-    trainer = config["trainer"]
-    if isinstance(trainer.get("reward") or trainer.get("proxy"), str):
+    if reward_of_trainer(config) is not None:
         return None  # of a table: whatever its column says; of proxies: no accuracy
     if config.get("scalarization") is not None:
         return None  # of several

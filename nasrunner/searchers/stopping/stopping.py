@@ -7,6 +7,7 @@ from typing import Literal
 
 from nasrunner.core.annotations import Seed
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.ledger.objectives import COSTS
 from nasrunner.core.records import Outcome, Proposal, Report
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -36,7 +37,8 @@ class EarlyStopping(Wrapper):
             goes on with included.
 
     Raises:
-        ValueError: nothing says what is compared, or which direction of another metric is better.
+        ValueError: nothing says what is compared, or which direction of another metric is better;
+            or ``metric`` is what a child costs, which has no curve.
         ConfigError: once the first child has ended: it has not measured ``metric``.
     """
 
@@ -59,6 +61,11 @@ class EarlyStopping(Wrapper):
             raise ValueError(
                 "metric must say what children are compared by; task.reward.metric, which it is by "
                 "default, is not there"
+            )
+        if compared in COSTS:
+            raise ValueError(
+                f"metric={compared} has one value a child, and children are stopped by what they "
+                "measure after each epoch; legal are metrics such as val_loss"
             )
         direction = mode or (reward["mode"] if compared == reward["metric"] else None)
         if direction is None:

@@ -201,6 +201,8 @@ def test_what_cannot_be_compared_is_refused() -> None:
             make(metric=None, reward=nothing)(space=chain(), seed=0)
         with pytest.raises(ValueError, match=r"mode must be max or min where metric=val_loss is n"):
             make(metric="val_loss", mode=None)(space=chain(), seed=0)
+        with pytest.raises(ValueError, match=r"metric=flops has one value a child, and children a"):
+            make(metric="flops", mode="min")(space=chain(), seed=0)
         of_reward = make(metric=None, mode=None)(space=chain(), seed=0)
         assert (of_reward.metric, of_reward.sign) == (METRIC, 1.0)
         assert make(metric="val_loss", mode="min")(space=chain(), seed=0).sign == -1.0
