@@ -410,7 +410,7 @@ class Summary:
         cheaper = [each.text for each in self.fidelities]
         parts = [", ".join([*full, *cheaper])]
         if self.effort is not None:
-            parts.append(f"asked for as many epochs as {self.effort:.3g} whole trainings")
+            parts.append(f"asked for as many epochs as {_whole(self.effort)}")
         parts += [self.about_again, about_steps(self.steps), self.about_inherited]
         return "; ".join(filter(None, parts))
 
@@ -421,7 +421,7 @@ class Summary:
             return ""
         return (
             f"{self.num_again:,} trained again from before a state that was gone, as many epochs "
-            f"as {self.again:.3g} whole trainings more"
+            f"as {_whole(self.again)} more"
         )
 
     @property
@@ -442,6 +442,11 @@ class Summary:
         first = self.best[0] if self.best else {}
         until, fidelity = first.get("epochs"), first.get("fidelity", {})
         return Reach(until, tuple(fidelity.items())) if until is not None or fidelity else None
+
+
+def _whole(effort: float) -> str:
+    """``2.25 whole trainings``."""
+    return f"{effort:.3g} whole training{'' if f'{effort:.3g}' == '1' else 's'}"
 
 
 def about_predictions(
