@@ -1,7 +1,7 @@
 """The weights that all architectures of a space share, and networks that take theirs from them.
 
 Pham et al. 2018, arXiv:1802.03268 (ENAS), section 2. Slices of the largest layer: Yu et al. 2019,
-arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all), section 3.
+arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all).
 
 Differs from the papers: all widths share the parameters of batch normalization, of which slimmable
 networks have some for each width; once-for-all transforms the centre of a kernel by a learnt matrix

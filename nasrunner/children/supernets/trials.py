@@ -1,5 +1,6 @@
 """Tries a supernet on batches while it is trained, for what learns its architecture."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,20 +57,39 @@ class Trials:
     def loss(self, batch: Batch) -> torch.Tensor:
         """Computes the task's mean loss of a batch, of which gradients can be taken.
 
-        It is not scaled, as ``trainer.precision=16-mixed`` scales the loss of the weights.
+        It is not scaled, as ``trainer.precision=16-mixed`` scales the loss of the weights: whoever
+        takes gradients of it refuses that.
         """
         return self._measure(batch)[1]
 
-    def reward(self, batch: Batch) -> float:
+    def reward(self, batch: Batch) -> float | None:
         """Computes the task's reward of a batch, as if it were the whole validation part.
 
+        Where its metric is no finite number, ``task.reward.diverged`` says what it is, as it does
+        of children: with ``chance`` that of a guess, and with ``keep`` none, for nothing was
+        measured of this network before.
+
         Raises:
-            ValueError: it has none, as of ``Reward.of_value``.
+            ValueError: it has none, as of ``Reward.of_value``; with ``failed`` also because its
+                metric is no finite number.
         """
         with torch.no_grad():
             predicted_BK, loss = self._measure(batch)
-            value = self._value(predicted_BK, batch[1], loss.detach())
-        return self.task.reward.of_value(float(value))
+            value = float(self._value(predicted_BK, batch[1], loss.detach()))
+        reward = self.task.reward
+        if math.isfinite(value):
+            return reward.of_value(value)
+        if reward.diverged == "failed":
+            raise ValueError(
+                f"{reward.metric} of a validation batch is {value}, from which the architecture of "
+                "a supernet cannot learn; legal: task.reward.diverged=keep, which leaves such "
+                "batches out, or chance"
+            )
+        if reward.diverged == "keep":
+            return None
+        by_chance = self.task.by_chance(reward.metric)
+        assert by_chance is not None, "the task has looked"
+        return reward.of_value(by_chance)
 
     def _measure(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The outputs of a batch, and their mean loss."""

@@ -11,8 +11,10 @@ from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.proxies.shared_scoring import SharedScoring
+from nasrunner.children.supernets.covering import numbers_remembered
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.children.supernets.supernet import Supernet, covered, supernet_of
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
@@ -451,9 +453,36 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
-    assert "parameters, whose training takes at least 0.0 GB, and this machine has 0.0 GB" in (
+    # Of NORMED's largest layers, each number with its gradient and Adam's two moments.
+    numbers = (4 * 3 * 3 * 3 + 4) + 2 * 4 + (4 * 3 + 3)
+    told = f"the supernet has {numbers} parameters, whose training takes at least"
+    assert f"{told} {numbers * 16 / 1e9:.4g} GB with their gradients and 2 numbers of each" in (
         outcome.error
     )
+    assert outcome.error.endswith("that the optimizer remembers, and this machine has 1e-07 GB")
+
+
+def test_a_limit_of_memory_holds_for_supernets(tmp_path):
+    trainer = make_trainer(space=SPACE, max_memory_gb=1e-6)
+    policy = one_shot(space=trainer.space, seed=0).policy()
+    outcome = train_one(trainer.task(tmp_path, 0, policy), SUPERNET)
+    assert outcome.status == "failed"
+    assert outcome.error.endswith("more than limits.memory_gb=1e-06 (null: what this machine has)")
+    assert not ChildFolder.of(tmp_path, 0).best.exists()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "remembered"),
+    [
+        ({"_target_": "torch.optim.Adam", "lr": 0.1}, 2),
+        ({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9}, 1),
+        ({"_target_": "torch.optim.SGD", "lr": 0.1}, 0),
+        ({"_target_": "torch.optim.LBFGS", "lr": 0.1}, 0),
+    ],
+    ids=str,
+)
+def test_what_an_optimizer_remembers_is_counted(optimizer, remembered):
+    assert numbers_remembered({"optimizer": optimizer}, construct) == remembered
 
 
 def test_networks_without_weights_have_no_supernet(tmp_path):

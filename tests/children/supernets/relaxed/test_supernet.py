@@ -16,6 +16,7 @@ from nasrunner.children.supernets.relaxed.supernet import AllOptions
 from nasrunner.children.supernets.supernet import supernet_of
 from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.core.randomness.draws import seeded
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
 from nasrunner.spaces.cells.path_dropout import DropsPaths
@@ -258,6 +259,34 @@ def test_too_many_skips_end_the_training_and_the_architecture_before_is_found(
     assert list(outcome.found) == [genotype_of(1, 2, 2)]
 
 
+def test_where_every_derived_architecture_skips_too_often_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(GradientLearner, "likeliest", lambda _: genotype_of(1, 1, 2))
+    outcome = train_one(task_of(tmp_path, max_skips=1), SUPERNET)
+    assert outcome.metrics["epochs"] == 1
+    assert outcome.metrics["found_skips"] == 2
+    assert list(outcome.found) == [genotype_of(1, 1, 2)]
+    for most, end in ((1, "more than searcher.max_skips=1: each that was"), (2, "1 architecture")):
+        searcher = darts(space=trainer_of().space, seed=0, max_skips=most)
+        searcher.register(SUPERNET)
+        searcher.learn(outcome)
+        assert end in searcher.why_done
+        assert ("2 skips" in searcher.why_done) == (most == 1)
+
+
+def test_first_alphas_noise_and_draws_have_random_numbers_of_their_own(monkeypatch):
+    begun = []
+
+    def look(*numbers):
+        rng = seeded(*numbers)
+        begun.append(rng.bit_generator.state["state"]["state"])
+        return rng
+
+    for module in ("supernet", "learner"):
+        monkeypatch.setattr(f"nasrunner.children.supernets.relaxed.{module}.seeded", look)
+    built(gdas, num_sampled=3).learner.found()
+    assert len(begun) == len(set(begun)) == 3
+
+
 def test_a_draw_runs_one_option_and_gives_every_option_a_gradient():
     network = built(gdas).train()
     ran = []
@@ -314,6 +343,11 @@ def test_what_cannot_be_searched_by_gradients_is_refused_before_training(tmp_pat
     policy = second(space=trainer.space, seed=0).policy()
     with pytest.raises(ConfigError, match=r"order=second looks ahead by a step of SGD, and the"):
         trainer.task(tmp_path, 0, policy)
+    for precision in ("16-mixed", "16"):
+        with pytest.raises(
+            ConfigError, match=rf"trainer\.precision={precision} scales the loss of"
+        ):
+            task_of(tmp_path, gdas, f"trainer.precision={precision}")
     endless = task_of(tmp_path, gdas, "trainer.max_epochs=-1", "trainer.max_time=00:00:00:01")
     outcome = train_one(endless, SUPERNET)
     assert "trainer.max_epochs: the temperature that options are drawn with goes" in outcome.error
@@ -323,7 +357,10 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
-    assert "parameters, whose training takes at least 0.0 GB, and this machine" in outcome.error
+    assert "GB with their gradients and 1 numbers of each that the optimizer" in outcome.error
+    monkeypatch.undo()
+    limited = dataclasses.replace(task_of(tmp_path), max_memory_gb=1e-6)
+    assert "more than limits.memory_gb=1e-06 (null:" in train_one(limited, SUPERNET).error
 
 
 class Remembering(nn.Module):
