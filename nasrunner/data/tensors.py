@@ -252,15 +252,22 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         assert self._fit is not None
         return self._eval_loader(self._fit.validation)
 
-    def shuffled_validation(self) -> TensorLoader:
+    def shuffled_validation(self, *, augmented: bool) -> TensorLoader:
         """Batches of validation examples in a new order each time, as many as training's have.
 
-        They are not augmented. A last batch with fewer is left out if it is not the only one.
+        A last batch with fewer is left out if it is not the only one.
+
+        Args:
+            augmented: whether their inputs are changed as those of training are.
         """
         assert self._fit is not None
         is_more = len(self._fit.validation[1]) > self.batch_size
         return TensorLoader(
-            *self._fit.validation, self.batch_size, is_shuffled=True, drop_last=is_more
+            *self._fit.validation,
+            self.batch_size,
+            is_shuffled=True,
+            drop_last=is_more,
+            augment=self.augmentation() if augmented else None,
         )
 
     def test_dataloader(self) -> TensorLoader:
