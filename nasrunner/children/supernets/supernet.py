@@ -26,6 +26,7 @@ from nasrunner.children.supernets.growing.supernet import ChildWithParts
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.children.supernets.stored import space_known_by
 from nasrunner.children.supernets.whole_network import penalty_of
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
 from nasrunner.core.ports import LearningPolicy
@@ -50,7 +51,8 @@ class Supernet(nn.Module):
 
     Recurrent layers begin each batch with zeros: the one before went through another architecture.
 
-    What the policy and the random generator remember stands in its state, beside the weights.
+    What the policy and the random generator remember, and which space it is of, stands in its state
+    beside the weights.
 
     Args:
         weights: what the networks share; grown to what they need.
@@ -71,6 +73,7 @@ class Supernet(nn.Module):
         self._set: list[nn.Module] = []  # what runs in the place of what is drawn; no submodule
         self.learner = learning and PolicyLearner(self, learning, self._rng)
         self._penalized: list[Any] = []
+        self._space_known_by = space_known_by(weights)
 
     @property
     def space(self) -> SearchSpace:
@@ -104,8 +107,12 @@ class Supernet(nn.Module):
         return super().train(mode)
 
     def get_extra_state(self) -> torch.Tensor:
-        """Returns what the policy and the generator remember, as bytes of JSON."""
-        state = {"rng": self._rng.bit_generator.state, "policy": dict(self.policy.state_dict())}
+        """Returns what the policy and the generator remember, and the space, as bytes of JSON."""
+        state = {
+            "rng": self._rng.bit_generator.state,
+            "policy": dict(self.policy.state_dict()),
+            "space": self._space_known_by,
+        }
         text = bytearray(json.dumps(state, default=_packed).encode())
         return torch.frombuffer(text, dtype=torch.uint8)
 

@@ -190,6 +190,32 @@ def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_pa
     assert train_one(task, estimate).error is None
 
 
+def headed(*first, units=8):
+    hidden = {"affine": {"units": units}}
+    return {"concat": [*first, "batch_norm", "global_pool", hidden, {"affine": {"units": 3}}]}
+
+
+SIMILAR = {
+    "fewer options": headed({"conv2d": {**CONV["conv2d"], "kernel_size": 3}}),
+    "another decision": headed(CONV, {"optional": "relu"}),
+    "a smaller layer": headed(CONV, units=4),
+}
+
+
+@pytest.mark.parametrize("space", SIMILAR.values(), ids=SIMILAR)
+def test_a_supernet_of_a_similar_space_is_told_from_the_studys_own(tmp_path, space):
+    task = task_of(tmp_path, "trainer.max_epochs=1", space=headed(CONV))
+    assert train_one(task, SUPERNET).error is None
+    changed = task_of(tmp_path, space=space)
+    other, own = (
+        dataclasses.replace(ESTIMATE, genotype=each.space.walk(lambda decision: 0))
+        for each in (changed, task)
+    )
+    with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
+        train_one(changed, other)
+    assert train_one(task, own).error is None
+
+
 @pytest.mark.parametrize(
     ("overrides", "space", "reason"),
     [
