@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -14,21 +15,19 @@ from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mixture
 from nasrunner.children.supernets.relaxed.supernet import AllOptions
 from nasrunner.children.supernets.supernet import supernet_of
-from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
+from nasrunner.core import ConfigError, Proposal, SpaceError
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.core.randomness.draws import seeded
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
 from nasrunner.spaces.cells.path_dropout import DropsPaths
 from nasrunner.spaces.language.parsing import parse_space
-from nasrunner.study.ledger import Ledger
-from nasrunner.study.loop import Study
 from tests.children.blobs import IMAGES, make_trainer
-from tests.children.progress.test_inheriting import KilledError, serial
+from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
 from tests.children.rehearsal.test_rehearsing import ON_TRAIN_LOSS, UNVALIDATED
 from tests.children.supernets.test_supernet import put_back
-from tests.toys import RULES, train_one
+from tests.toys import train_one
 
 OPTION = {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 3}}, "batch_norm"]}
 EDGE = {
@@ -90,30 +89,14 @@ def networks_of(space):
 
 
 def study(folder, searcher, survives=None, max_children=3):
-    folder.mkdir(exist_ok=True)
-    trainer = trainer_of()
-    with Ledger(folder / "ledger.jsonl") as ledger:
-        found = Study(
-            space=trainer.space,
-            searcher=searcher(space=trainer.space, seed=0, num_sampled=2),
-            trainer=trainer,
-            executor=serial(),
-            trackers=[],
-            ledger=ledger,
-            rules=dataclasses.replace(RULES, max_children=max_children),
-            info=StudyInfo("gradients", folder, {}, max_children, {}),
-            networks=networks_of(trainer.space),
-        )
-        if survives is not None:
-            append, left = ledger.append, iter(range(survives))
-
-            def dies(*arguments, **more):
-                append(*arguments, **more)
-                if next(left, None) is None:
-                    raise KilledError
-
-            ledger.append = dies
-        found.run()
+    return run(
+        folder,
+        serial(),
+        functools.partial(searcher, num_sampled=2),
+        survives=survives,
+        trainer=trainer_of(),
+        max_children=max_children,
+    )
 
 
 @pytest.mark.parametrize("searcher", [darts, second, gdas])
