@@ -23,7 +23,14 @@ from nasrunner.compose import config as skeleton
 from nasrunner.core.machine.child_folder import CURVES, LAST, OUTCOME, ChildFolder
 from nasrunner.study.ledger import read_events
 from tests.contracts.killing import Sessions
-from tests.searchers.worlds import HURRY, OF_DEPTH, OF_HYPERPARAMETERS, SEARCHERS, STOPPING
+from tests.searchers.worlds import (
+    GROWING,
+    HURRY,
+    OF_DEPTH,
+    OF_HYPERPARAMETERS,
+    SEARCHERS,
+    STOPPING,
+)
 
 KILLS = int(os.environ.get("NASRUNNER_KILLS", "2"))
 IS_FULL = "NASRUNNER_KILLS" in os.environ
@@ -70,7 +77,7 @@ MORE: dict[str, tuple[list[str], dict[str, Any]]] = {
 }
 """Searchers around one another, and what else a study may do with what is trained."""
 
-ALL = [*SEARCHERS, *OF_HYPERPARAMETERS, *OF_DEPTH, *MORE]
+ALL = [*SEARCHERS, *OF_HYPERPARAMETERS, *OF_DEPTH, *GROWING, *MORE]
 SOME = [
     "asha_keeps_all",
     "baseline",

@@ -127,15 +127,20 @@ def numbers_remembered(config: Config, construct: Construct) -> int:
         construct: builds the optimizer.
 
     Returns:
-        2 for Adam, 1 for SGD with momentum. Tensors of another shape than the weight's are not
-        counted, and nothing is of one that takes no step by itself, such as LBFGS.
+        2 for Adam, 1 for SGD with momentum. Tensors of another shape than the weight's, such as
+        those of LBFGS, are not counted, nor is what an optimizer has that does not step so small a
+        weight.
     """
     weight = nn.Parameter(torch.zeros(2, 3, device="cpu"))
-    weight.grad = torch.ones_like(weight)
+
+    def closure() -> torch.Tensor:
+        weight.grad = torch.ones_like(weight)
+        return torch.ones(())
+
     optimizer = construct(config["optimizer"], "optimizer", [weight])
     try:
-        optimizer.step()
-    except TypeError:  # it needs a closure
+        optimizer.step(closure)  # as Lightning calls it
+    except Exception:  # of a user's own: what is counted is the least that is taken
         return 0
     remembered = optimizer.state[weight].values()
     return sum(isinstance(each, torch.Tensor) and each.shape == weight.shape for each in remembered)

@@ -497,6 +497,15 @@ def test_a_limit_of_memory_holds_for_supernets(tmp_path):
     assert not ChildFolder.of(tmp_path, 0).best.exists()
 
 
+class NeedsClosure(torch.optim.SGD):
+    """A user's optimizer that takes no step without a closure."""
+
+    def step(self, closure=None):
+        assert closure is not None
+        closure()
+        return super().step()
+
+
 @pytest.mark.parametrize(
     ("optimizer", "remembered"),
     [
@@ -504,6 +513,8 @@ def test_a_limit_of_memory_holds_for_supernets(tmp_path):
         ({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9}, 1),
         ({"_target_": "torch.optim.SGD", "lr": 0.1}, 0),
         ({"_target_": "torch.optim.LBFGS", "lr": 0.1}, 0),
+        ({"_target_": "torch.optim.RMSprop", "lr": 0.1, "momentum": 0.9}, 2),
+        ({"_target_": f"{__name__}.NeedsClosure", "lr": 0.1, "momentum": 0.9}, 1),
     ],
     ids=str,
 )
