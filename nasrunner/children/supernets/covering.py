@@ -101,18 +101,17 @@ class MemoryLimit:
             SpaceError: their training takes more memory than it may, or than this machine has.
         """
         needed_gb, there_gb = least_memory_gb(parameters, self.remembered), memory_gb()
-        takes = (
-            f"the supernet has {parameters:,} parameters, whose training takes at least "
-            f"{needed_gb:.4g} GB with their gradients and {self.remembered} numbers of each that "
-            "the optimizer remembers"
-        )
         if self.limit_gb is not None and needed_gb > self.limit_gb:
-            raise SpaceError(
-                f"{takes}, more than limits.memory_gb={self.limit_gb:.4g} (null: what this "
-                "machine has)"
-            )
-        if needed_gb > there_gb:
-            raise SpaceError(f"{takes}, and this machine has {there_gb:.4g} GB")
+            most = f"limits.memory_gb={self.limit_gb:.4g} (null: what this machine has)"
+        elif needed_gb > there_gb:
+            most = f"the {there_gb:.4g} GB that this machine has"
+        else:
+            return
+        raise SpaceError(
+            f"a supernet's training takes at least {needed_gb:.4g} GB, more than {most}: "
+            f"{parameters:,} parameters, each {2 + self.remembered} times (as weight, as gradient, "
+            "in the optimizer's state)"
+        )
 
 
 WHOLE_MACHINE = MemoryLimit()

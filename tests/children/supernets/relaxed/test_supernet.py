@@ -347,7 +347,7 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
-    assert "GB with their gradients and 1 numbers of each that the optimizer" in outcome.error
+    assert "parameters, each 3 times (as weight, as gradient, in the" in outcome.error
     monkeypatch.undo()
     limited = dataclasses.replace(task_of(tmp_path), max_memory_gb=1e-6)
     assert "more than limits.memory_gb=1e-06 (null:" in train_one(limited, SUPERNET).error
