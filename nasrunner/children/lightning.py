@@ -71,6 +71,8 @@ class LightningTrainer:
             its reward; without one no estimates are made.
         evaluation: ``repeats`` and ``folds``, see ``Evaluation``; None: one training.
         objectives: what the study compares its children by.
+        max_memory_gb: ``limits.memory_gb``, for supernets: what the training of their weights may
+            take, in 10^9 bytes; None: what the machine has. The study looks at children.
         arguments: those of ``ChildOptions``, and of Lightning's Trainer, by its own names.
     """
 
@@ -86,6 +88,7 @@ class LightningTrainer:
         proxies: Sequence[Proxy] = (),
         evaluation: Mapping[str, Any] | None = None,
         objectives: Sequence[str] = (),
+        max_memory_gb: float | None = None,
         **arguments: Any,
     ) -> None:
         own = {each.name: arguments[each.name] for each in fields(ChildOptions)}
@@ -97,6 +100,7 @@ class LightningTrainer:
         self.construct = construct
         self.draw = draw
         self.objectives = tuple(objectives)
+        self.max_memory_gb = max_memory_gb
         evaluation = evaluation or {}
         legal = [field.name for field in fields(Evaluation)]
         if unknown := next((key for key in evaluation if key not in legal), None):
@@ -328,6 +332,7 @@ class LightningTrainer:
             self.evaluation,
             self.objectives,
             policy,
+            self.max_memory_gb,
             proxies=self.proxies,
         )
 

@@ -1,10 +1,13 @@
 """The states of all random generators that a training draws from, taken and put back."""
 
 import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 RandomState = dict[str, Any]
 """States by generator: plain values, and tensors on the CPU."""
@@ -50,3 +53,32 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+_DRAWING = frozenset(
+    [
+        *("uniform_", "normal_", "trunc_normal_"),
+        *("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"),
+    ]
+)
+
+
+class Undrawn(TorchFunctionMode):
+    """Leaves the parameters that modules make in its block without values, and draws none.
+
+    Buffers and other tensors have theirs. It saves the time of drawing where parameters are
+    replaced.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = dict(kwargs or {})
+        filled = args[0] if args else given.get("tensor")  # by this name in torch.nn.init
+        if isinstance(filled, nn.Parameter) and getattr(func, "__name__", "") in _DRAWING:
+            return filled
+        return func(*args, **given)

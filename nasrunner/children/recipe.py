@@ -25,6 +25,8 @@ class Recipe:
         objectives: the names of what the study compares its children by.
         policy: draws the architectures of a supernet, or says how its options are weighed or how
             a child grows; None: none is trained.
+        max_memory_gb: what the training of a supernet may take, in 10^9 bytes; None: what the
+            machine has.
     """
 
     space: SearchSpace
@@ -36,3 +38,4 @@ class Recipe:
     evaluation: Evaluation = ONE_TRAINING
     objectives: Sequence[str] = ()
     policy: Policy | Relaxation | ForwardGrowth | None = None
+    max_memory_gb: float | None = None

@@ -330,6 +330,9 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
     goals = read_goals(config)
     names = [] if goals is None else [each.name for each in goals.objectives]
     measures = {"objectives": names} if names and takes(config["trainer"], "objectives") else {}
+    limit_gb = config.get("limits", {}).get("memory_gb")  # studies of earlier versions lack it
+    if limit_gb is not None and takes(config["trainer"], "max_memory_gb"):
+        measures["max_memory_gb"] = limit_gb
     trainer: ChildTrainer = construct(
         config["trainer"],
         "trainer",

@@ -22,7 +22,8 @@ class Relaxation:
         takes_zero: whether the derived architecture may have an option that returns zeros where
             there are others.
         max_skips: training ends once the derived architecture would have more options that pass
-            their input on, and the last one that had not is found; None: it does not.
+            their input on, and the last one that had not is found, or the first one where each had;
+            None: it does not.
         num_sampled: how many architectures are drawn by softmax(α) and found beside the derived.
     """
 

@@ -252,10 +252,13 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         assert self._fit is not None
         return self._eval_loader(self._fit.validation)
 
-    def shuffled_validation(self) -> TensorLoader:
+    def shuffled_validation(self, *, augmented: bool) -> TensorLoader:
         """Batches of validation examples in a new order each time, as many as training's have.
 
-        They are not augmented. A last batch with fewer is left out if it is not the only one.
+        A last batch with fewer is left out if it is not the only one.
+
+        Args:
+            augmented: whether their inputs are changed as those of training are.
         """
         assert self._fit is not None
         batch_size = self._of_all(self.batch_size)
@@ -265,6 +268,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             batch_size,
             is_shuffled=True,
             drop_last=is_more,
+            augment=self.augmentation() if augmented else None,
             part=self._part(),
         )
 

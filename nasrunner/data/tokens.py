@@ -196,10 +196,13 @@ class TokenDataModule(pl.LightningDataModule, ABC):
         assert self._fit is not None
         return StreamLoader(self._fit[1], self.eval_batch_size, self.in_shape[0])
 
-    def shuffled_validation(self) -> StreamLoader:
+    def shuffled_validation(self, *, augmented: bool) -> StreamLoader:
         """Batches of the validation text in a new order each time.
 
         They have as many streams as training's, or ``eval_batch_size`` where the text is too short.
+
+        Args:
+            augmented: changes nothing: those of training are texts as they are.
         """
         assert self._fit is not None
         text, num_steps = self._fit[1], self.in_shape[0]

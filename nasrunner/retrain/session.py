@@ -1,5 +1,6 @@
 """What is retrained of a study: from the request to the trainings it asks for."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -233,7 +234,10 @@ class Session:
                     f"{name_of(child)} was trained at {shown_fidelity(fidelity)}, as a narrower "
                     "network: legal is start=scratch"
                 )
-            self.task.borrowed(child.proposal.index, self.config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # each network's log has them
+            for child in self.children:
+                self.task.borrowed(child.proposal.index, self.config)
 
     def _child_task(self) -> LightningTask:
         return self.trainer.task(self.folder, self.study.seed)

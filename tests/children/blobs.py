@@ -262,7 +262,14 @@ def configured(*overrides, space=MLP, data=BLOBS, task="classification", **group
     return parse_space(space), OmegaConf.to_container(config, resolve=True)
 
 
-def make_trainer(*overrides, is_rehearsed=True, evaluation=None, objectives=(), **arguments):
+def make_trainer(
+    *overrides,
+    is_rehearsed=True,
+    evaluation=None,
+    objectives=(),
+    max_memory_gb=None,
+    **arguments,
+):
     """A child trainer on one CPU device, three epochs unless overridden."""
     defaults = ("trainer.accelerator=cpu", "trainer.max_epochs=3", "optimizer.lr=0.01")
     space, config = configured(*defaults, *overrides, **arguments)
@@ -275,6 +282,7 @@ def make_trainer(*overrides, is_rehearsed=True, evaluation=None, objectives=(), 
         construct=construct,
         draw=drawing,
         objectives=objectives,
+        max_memory_gb=max_memory_gb,
         **({} if evaluation is None else {"evaluation": evaluation}),
     )
     if is_rehearsed:

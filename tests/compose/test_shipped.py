@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from nasrunner.children.lightning import LightningTrainer
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.config import shipped_option
 from nasrunner.compose.construct import construct
@@ -74,6 +75,16 @@ def build(config: dict[str, Any]) -> None:
 def test_some_experiments_and_sweeps_are_found() -> None:
     assert {"mlpnas", "nasbench_macro"} <= set(EXPERIMENTS)
     assert "searchers" in SWEEPS
+
+
+def test_a_limit_of_memory_reaches_who_trains_supernets() -> None:
+    limits = []
+    for overrides in ([], ["limits.memory_gb=3"]):
+        config = composed(overrides)
+        trainer = build_trainer(config, build_space(config))
+        assert isinstance(trainer, LightningTrainer)
+        limits.append(trainer.max_memory_gb)
+    assert limits == [None, 3]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

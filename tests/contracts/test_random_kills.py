@@ -23,7 +23,14 @@ from nasrunner.compose import config as skeleton
 from nasrunner.core.machine.child_folder import CURVES, LAST, OUTCOME, ChildFolder
 from nasrunner.study.ledger import read_events
 from tests.contracts.killing import Sessions
-from tests.searchers.worlds import GROWING, HURRY, OF_DEPTH, OF_HYPERPARAMETERS, SEARCHERS, STOPPING
+from tests.searchers.worlds import (
+    GROWING,
+    HURRY,
+    OF_DEPTH,
+    OF_HYPERPARAMETERS,
+    SEARCHERS,
+    STOPPING,
+)
 
 KILLS = int(os.environ.get("NASRUNNER_KILLS", "2"))
 IS_FULL = "NASRUNNER_KILLS" in os.environ

@@ -73,8 +73,6 @@ def test_networks_from_scratch_are_not_mixed_with_them(
     assert "start=scratch, not child" in refused(retrain, capsys, f"from={study}", *GIVEN)
 
 
-@pytest.mark.filterwarnings("ignore:.*cannot be read:UserWarning")
-@pytest.mark.filterwarnings("ignore:the weights of child 1 are gone:UserWarning")
 @pytest.mark.parametrize("is_damaged", [False, True])
 def test_weights_that_are_gone_are_one_sentence_before_anything_is_trained(
     is_damaged: bool, retrain: Retrain, study: Path, capsys: pytest.CaptureFixture[str]
@@ -84,7 +82,8 @@ def test_weights_that_are_gone_are_one_sentence_before_anything_is_trained(
     if is_damaged:
         checkpoint.write_bytes(b"cut off")
     said = refused(retrain, capsys, f"from={study}", *GIVEN)
-    assert "0001 holds no weights that can be read (best.ckpt or last.ckpt)" in said
+    why = f"{checkpoint} cannot be read: " if is_damaged else "they are gone, or keep_weights and"
+    assert f"0001 holds no weights that can be read (best.ckpt or last.ckpt): {why}" in said
     assert "legal is start=scratch" in said
     assert not (study / "retrained").exists()
     retrain(f"from={study}", *GIVEN[:3])  # start=scratch needs none

@@ -11,10 +11,12 @@ from nasrunner.core import Outcome, Proposal
 from nasrunner.core.order import rollout
 from tests.searchers.worlds import (
     GOLDEN_PAIRS,
+    GROWING,
     OF_DEPTH,
     OF_HYPERPARAMETERS,
     SEARCHERS,
     SPACES,
+    SPACES_THAT_GROW,
     SPACES_WITH_DEPTH,
     UNSCHEDULED,
     WIDE_SPACES,
@@ -45,12 +47,14 @@ PAIRS = [
 ]
 PAIRS += [(name, "deepconv_hyperparameters") for name in OF_HYPERPARAMETERS]
 PAIRS += [(name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH]
-every_pair = pytest.mark.parametrize(
-    ("name", "space"),
-    [
-        pytest.param(*pair, marks=[pytest.mark.slow] if pair[1] in WIDE_SPACES else [])
-        for pair in PAIRS
-    ],
+PAIRS += [(name, space) for name in GROWING for space in SPACES_THAT_GROW]
+MARKED = [
+    pytest.param(*pair, marks=[pytest.mark.slow] if pair[1] in WIDE_SPACES else [])
+    for pair in PAIRS
+]
+every_pair = pytest.mark.parametrize(("name", "space"), MARKED)
+every_lasting_pair = pytest.mark.parametrize(
+    ("name", "space"), [pair for pair in MARKED if pair.values[0] not in GROWING]
 )
 few_examples = settings(max_examples=3, deadline=None, derandomize=True, database=None)
 steps = st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([False, False, True]))
@@ -92,7 +96,7 @@ def test_suggest_changes_nothing(name: str, space: str) -> None:
             searcher.observe(measured(searcher, proposal, float(index)))
 
 
-@every_pair
+@every_lasting_pair
 @few_examples
 @given(schedule=schedules, cut=st.integers(1, 20))
 def test_resumed_equals_uninterrupted(
@@ -137,6 +141,7 @@ def test_outcomes_may_arrive_in_any_order_and_fail(
             for space, marks in (("figure1", ()), ("nasrl_conv_small", pytest.mark.slow))
         ),  # skips by attention
         *((name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH),
+        *((name, space) for name in GROWING for space in SPACES_THAT_GROW),
     ],
 )
 def test_proposals_of_another_are_taken_and_replayed(name: str, space: str) -> None:

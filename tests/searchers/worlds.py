@@ -28,7 +28,8 @@ from nasrunner.core import (
 )
 from nasrunner.core.order import rollout
 from nasrunner.core.ports import LearningPolicy
-from nasrunner.core.relaxation import Relaxation
+from nasrunner.core.relaxation import ForwardGrowth, Relaxation
+from nasrunner.core.space import additions, grown
 from nasrunner.spaces.language.parsing import parse_space
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -41,7 +42,9 @@ OF_DEPTH = ("pnas",)
 GROWING = ("petridish",)
 """Searchers that have one child to begin with, and wait for what supernets find beside it.
 
-Their promises are kept in ``one_shot/test_petridish.py``, on spaces that have what they need.
+Where that child fails, another start is wanted, and where few parts can be added, the search ends:
+what ends and goes on in spaces with one start, or with few parts, is in
+``one_shot/test_petridish.py``.
 """
 
 SEARCHERS = sorted(
@@ -63,6 +66,7 @@ WIDE_SPACES = (
 GOLDEN = Path(__file__).parent / "golden"
 GOLDEN_SPACES = ("figure1", "mlp")
 SPACES_WITH_DEPTH = ("mlp", "mlp_string", "small_cnn")
+SPACES_THAT_GROW = ("mlp",)
 GOLDEN_PAIRS = [
     *((name, space) for name in SEARCHERS for space in GOLDEN_SPACES),
     *((name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH),
@@ -209,6 +213,11 @@ def measured(searcher: Searcher, proposal: Proposal, reward: float) -> Outcome:
         return Outcome(proposal, "completed", found=policy.draw(policy.lessons.num_found, rng))
     if isinstance(policy, Relaxation):
         found = [rollout(searcher.space, rng) for _ in range(1 + policy.num_sampled)]
+        return Outcome(proposal, "completed", found=found)
+    if isinstance(policy, ForwardGrowth):
+        parts = additions(searcher.space, proposal.genotype, rng)
+        joined = [parts[proposal.index % len(parts)]]
+        found = [grown(searcher.space, proposal.genotype, joined)]
         return Outcome(proposal, "completed", found=found)
     return Outcome(proposal, status, reward)  # type: ignore[arg-type]
 

@@ -1,8 +1,9 @@
 """Puts together all that one network's training takes: trainer, data, network and module."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import SingleDeviceStrategy
@@ -38,6 +39,7 @@ from nasrunner.children.supernets.validation_batches import ValidationBatches
 from nasrunner.children.tasks.tasks import Task, make_task
 from nasrunner.core import InShape, Proposal, SearchSpace
 from nasrunner.core.machine.stop_file import StopFile
+from nasrunner.core.relaxation import Relaxation
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,13 @@ def _alternation(
 ) -> Alternation:
     """Has the architecture of a supernet learn from validation batches, in turns with weights."""
     device = trainer.strategy.root_device
-    batches = ValidationBatches(lambda: data.validation_pass(trainer), plan.seed, device)
+    # As in their authors' code: what α learns from is augmented, what ENAS' rewards are of is not.
+    augmented = isinstance(plan.child.policy, Relaxation)
+
+    def one_pass() -> Iterator[Any]:
+        return data.validation_pass(trainer, augmented=augmented)
+
+    batches = ValidationBatches(one_pass, plan.seed, device)
     space = plan.child.space
     return Alternation(learner, task, batches, files.folder, lambda g: space.freeze(g).text())
 

@@ -177,19 +177,26 @@ class LoadedData(pl.LightningDataModule):
         with batches_of(loader) as batches:
             yield from Epoch(batches, self._moves())
 
-    def validation_pass(self, trainer: pl.Trainer) -> Generator[Any, None, None]:
+    def validation_pass(
+        self, trainer: pl.Trainer, *, augmented: bool
+    ) -> Generator[Any, None, None]:
         """Yields validation batches, on a trainer's device, for the architecture of a supernet.
 
+        They are of all validation examples: ``trainer.limit_val_batches`` is about validations.
         Data that have ``shuffled_validation``, as ``TensorDataModule`` has, say which. Those of a
         ``DataLoader`` that would give all examples in order are shuffled, and any others come as
         their loader gives them.
+
+        Args:
+            trainer: whose device they are for.
+            augmented: as of ``shuffled_validation``.
 
         Raises:
             DataError: there is no validation loader, or more than one.
         """
         self.trainer = trainer
         data = self._attached()
-        loader = shuffled_validation(data)
+        loader = shuffled_validation(data, augmented=augmented)
         convert = trainer.precision_plugin.convert_input
         with batches_of(loader) as batches:
             yield from Epoch(map(convert, batches), self._moves())

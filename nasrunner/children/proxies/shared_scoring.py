@@ -19,7 +19,7 @@ from nasrunner.children.ranks import are_started_by_srun, rank_here
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.rehearsal.shortened import on_one_device
 from nasrunner.children.supernets.shared_weights import MissingWeightError, SharedWeights
-from nasrunner.children.supernets.stored import stored_weights
+from nasrunner.children.supernets.stored import is_of_another_space, stored_weights
 from nasrunner.core import MachineError, Outcome, Proposal, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.order import rollout
@@ -98,7 +98,7 @@ class SharedScoring:
                 "can be estimated until its best.ckpt is back"
             )
         weights = stored_weights(stored, self.recipe, config)
-        if _are_of_another_space(weights, self.recipe.seed):
+        if is_of_another_space(stored, weights) or _all_lack(weights, self.recipe.seed):
             raise MachineError(
                 f"{folder.path} holds the weights of a supernet of another space: nothing can be "
                 "estimated until its own best.ckpt is back"
@@ -106,10 +106,11 @@ class SharedScoring:
         return weights
 
 
-def _are_of_another_space(weights: SharedWeights, seed: int) -> bool:
+def _all_lack(weights: SharedWeights, seed: int) -> bool:
     """Whether all of some random architectures need weights that are not there.
 
-    Of its own space a supernet has all, but for what very few architectures need.
+    Of its own space a supernet has all, but for what very few architectures need; one of an earlier
+    version does not say which that is.
     """
     rng = np.random.default_rng(seed)
     num_missing = 0

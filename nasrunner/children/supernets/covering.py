@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import nn
 
+from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import Genotype, SearchSpace, SpaceError
 from nasrunner.core.decision import Decision
@@ -76,21 +79,70 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
     return Cover(visited, impossible, news, is_settled, largest, possible, tuple(needed))
 
 
-def check_memory(parameters: int) -> None:
-    """Refuses shared weights that are too large for this machine, before they are made.
+@dataclass(frozen=True)
+class MemoryLimit:
+    """How much memory the training of shared weights may take.
+
+    Attributes:
+        limit_gb: ``limits.memory_gb``, in 10^9 bytes; None: what the machine has.
+        remembered: numbers that the optimizer remembers of each weight.
+    """
+
+    limit_gb: float | None = None
+    remembered: int = 0
+
+    def check(self, parameters: int) -> None:
+        """Refuses shared weights that are too large, before they are made.
+
+        Args:
+            parameters: how many numbers they are.
+
+        Raises:
+            SpaceError: their training takes more memory than it may, or than this machine has.
+        """
+        needed_gb, there_gb = least_memory_gb(parameters, self.remembered), memory_gb()
+        if self.limit_gb is not None and needed_gb > self.limit_gb:
+            most = f"limits.memory_gb={self.limit_gb:.4g} (null: what this machine has)"
+        elif needed_gb > there_gb:
+            most = f"the {there_gb:.4g} GB that this machine has"
+        else:
+            return
+        raise SpaceError(
+            f"a supernet's training takes at least {needed_gb:.4g} GB, more than {most}: "
+            f"{parameters:,} parameters, each {2 + self.remembered} times (as weight, as gradient, "
+            "in the optimizer's state)"
+        )
+
+
+WHOLE_MACHINE = MemoryLimit()
+"""What is taken where nobody limits it: all that the machine has."""
+
+
+def numbers_remembered(config: Config, construct: Construct) -> int:
+    """Counts the numbers that an optimizer remembers of each weight once it has taken a step.
 
     Args:
-        parameters: how many numbers they are.
+        config: the supernet's.
+        construct: builds the optimizer.
 
-    Raises:
-        SpaceError: their training takes more memory than there is.
+    Returns:
+        2 for Adam, 1 for SGD with momentum. Tensors of another shape than the weight's, such as
+        those of LBFGS, are not counted, nor is what an optimizer has that does not step so small a
+        weight.
     """
-    needed_gb, there_gb = least_memory_gb(parameters), memory_gb()
-    if needed_gb > there_gb:
-        raise SpaceError(
-            f"the supernet has {parameters:,} parameters, whose training takes at least "
-            f"{needed_gb:.1f} GB, and this machine has {there_gb:.1f} GB"
-        )
+    weight = nn.Parameter(torch.zeros(2, 3, device="cpu"))
+
+    def closure() -> torch.Tensor:
+        weight.grad = torch.ones_like(weight)
+        return torch.ones(())
+
+    optimizer = construct(config["optimizer"], "optimizer", [weight])
+    try:
+        optimizer.step(closure)  # as Lightning calls it
+    except Exception:  # of a user's own: what is counted is the least that is taken
+        return 0
+    remembered = optimizer.state[weight].values()
+    return sum(isinstance(each, torch.Tensor) and each.shape == weight.shape for each in remembered)
 
 
 def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:

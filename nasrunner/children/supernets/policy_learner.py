@@ -62,8 +62,10 @@ class PolicyLearner:
         """Draws architectures, has the policy learn their rewards, and says what they were.
 
         Returns:
-            ``drawn_reward``: the mean reward of what was drawn; how often that skips, see
-            ``SkipCount``; and what the policy says of itself.
+            ``drawn_reward``: the mean reward of what was drawn; ``unrewarded_share``, where there
+            are any: the share of it that has no reward, as of ``Trials``, and that the policy does
+            not learn from; how often it skips, see ``SkipCount``; and what the policy says of
+            itself.
         """
         drawn: list[Genotype] = []
         rewards: list[float] = []
@@ -72,12 +74,17 @@ class PolicyLearner:
             both = [self.supernet.draw(self.policy, self.rng) for _ in self._places]
             genotypes = [genotype for genotype, _ in both]
             found = [self._reward(network, trials) for _, network in both]
-            self.policy.learn(genotypes, found)
+            pairs = zip(genotypes, found, strict=True)
+            learnt = [(genotype, reward) for genotype, reward in pairs if reward is not None]
+            if learnt:
+                self.policy.learn(*zip(*learnt, strict=True))
             drawn += genotypes
-            rewards += found
+            rewards += [reward for _, reward in learnt]
         self.supernet.train()
-        mean = {"drawn_reward": float(np.mean(rewards))} if rewards else {}
-        return {**mean, **self.skips.shares(drawn), **self.policy.measured()}
+        found_out = {"drawn_reward": float(np.mean(rewards))} if rewards else {}
+        if len(rewards) < len(drawn):
+            found_out["unrewarded_share"] = 1 - len(rewards) / len(drawn)
+        return {**found_out, **self.skips.shares(drawn), **self.policy.measured()}
 
     def is_done(self) -> bool:
         """Returns False: it learns until training ends."""
@@ -101,6 +108,6 @@ class PolicyLearner:
     def _places(self) -> range:
         return range(self.lessons.num_drawn)
 
-    def _reward(self, network: nn.Module, trials: Trials) -> float:
+    def _reward(self, network: nn.Module, trials: Trials) -> float | None:
         with self.supernet.set_to(network):
             return trials.reward(next(trials.validation))

@@ -1,7 +1,7 @@
 """The weights that all architectures of a space share, and networks that take theirs from them.
 
 Pham et al. 2018, arXiv:1802.03268 (ENAS), section 2. Slices of the largest layer: Yu et al. 2019,
-arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all), section 3.
+arXiv:1812.08928 (slimmable networks); Cai et al. 2020, arXiv:1908.09791 (once-for-all).
 
 Differs from the papers: all widths share the parameters of batch normalization, of which slimmable
 networks have some for each width; once-for-all transforms the centre of a kernel by a learnt matrix
@@ -11,7 +11,7 @@ and sorts channels by importance, and here both are taken as they are.
 import hashlib
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.nn.modules.conv import _ConvNd
 
+from nasrunner.children.randomness import Undrawn
 from nasrunner.children.supernets.leaves import leaves_of, numbered, place_of, within
 from nasrunner.core import Genotype, InShape, SearchSpace, Shape, SpaceError
 from nasrunner.core.network.graph import spelt
@@ -41,6 +42,9 @@ _MOST_KEPT = 10_000
 Where a whole network is one operation, as a language model is, each architecture has a layer of its
 own: some 50 kB for a cell of twelve nodes.
 """
+
+_KNOWN = ("torch.nn.", "nasrunner.")
+"""Whose modules draw nothing but weights when they are made."""
 
 _SLICED = (nn.Linear, _ConvNd, _NormBase, nn.LayerNorm, nn.GroupNorm)
 
@@ -134,6 +138,7 @@ class SharedWeights(nn.Module):
         self.adds: set[str] = set()
         self._device = torch.device(device)
         self._is_closed = False
+        self._is_of_known = True  # no layer has had another's module so far
         self._layers: OrderedDict[Hashable, _Layer] = OrderedDict()  # used last at the end
         self._are_training = True  # the layers
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
@@ -226,8 +231,7 @@ class SharedWeights(nn.Module):
         """
         known_by = (place, spelt(part), hashable(in_shape))
         if (kept := self._layers.get(known_by)) is None:
-            with self._first_weights(place), recorded() as built:
-                layer, out_shape = make()
+            layer, out_shape, built = self._made(place, make)
             layer.train(self.training)
             for name in ("reset_state", "take_penalty"):
                 if any(hasattr(each, name) for each in layer.modules()):
@@ -238,6 +242,22 @@ class SharedWeights(nn.Module):
                 self._layers.popitem(last=False)
         self._layers.move_to_end(known_by)
         return kept.layer, kept.out_shape
+
+    def _made(self, place: str, make: Anew) -> tuple[nn.Module, Shape, Sequence[Built]]:
+        """A new layer, its shape, and what it was built from.
+
+        Once no weight can come any more, those of the layer are not drawn: shared ones take their
+        places. A user's modules may draw what is no weight beside them, and are made as ever.
+        """
+        undrawn = self._is_closed and self._is_of_known
+        drawing = Undrawn() if undrawn else nullcontext()
+        with self._first_weights(place), recorded() as built, drawing:
+            layer, out_shape = make()
+        if not all(type(each).__module__.startswith(_KNOWN) for each in layer.modules()):
+            self._is_of_known = False
+            if undrawn:
+                return self._made(place, make)
+        return layer, out_shape, built
 
     @contextmanager
     def _first_weights(self, place: str) -> Iterator[None]:

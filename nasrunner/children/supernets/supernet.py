@@ -15,11 +15,18 @@ from torch import nn
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import Config
-from nasrunner.children.supernets.covering import Cover, check_memory, cover
+from nasrunner.children.supernets.covering import (
+    WHOLE_MACHINE,
+    Cover,
+    MemoryLimit,
+    cover,
+    numbers_remembered,
+)
 from nasrunner.children.supernets.growing.supernet import ChildWithParts
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
+from nasrunner.children.supernets.stored import space_known_by
 from nasrunner.children.supernets.whole_network import penalty_of
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
 from nasrunner.core.ports import LearningPolicy
@@ -44,8 +51,9 @@ class Supernet(nn.Module):
 
     Recurrent layers begin each batch with zeros: the one before went through another architecture.
 
-    What the policy and the random generator remember stands in its state, beside the weights. All
-    ranks of a training draw the same architectures, as they have the same of both.
+    What the policy and the random generator remember, and which space it is of, stands in its state
+    beside the weights. All ranks of a training draw the same architectures, as they have the same
+    of both.
 
     Args:
         weights: what the networks share; grown to what they need.
@@ -66,6 +74,7 @@ class Supernet(nn.Module):
         self._set: list[nn.Module] = []  # what runs in the place of what is drawn; no submodule
         self.learner = learning and PolicyLearner(self, learning, self._rng)
         self._penalized: list[Any] = []
+        self._space_known_by = space_known_by(weights)
 
     @property
     def space(self) -> SearchSpace:
@@ -99,8 +108,12 @@ class Supernet(nn.Module):
         return super().train(mode)
 
     def get_extra_state(self) -> torch.Tensor:
-        """Returns what the policy and the generator remember, as bytes of JSON."""
-        state = {"rng": self._rng.bit_generator.state, "policy": dict(self.policy.state_dict())}
+        """Returns what the policy and the generator remember, and the space, as bytes of JSON."""
+        state = {
+            "rng": self._rng.bit_generator.state,
+            "policy": dict(self.policy.state_dict()),
+            "space": self._space_known_by,
+        }
         text = bytearray(json.dumps(state, default=_packed).encode())
         return torch.frombuffer(text, dtype=torch.uint8)
 
@@ -168,6 +181,7 @@ class OneShot(Space):
         sizes: see ``Widths``.
         seed: of first weights and of what is drawn.
         epsilon: of batch normalization, as of ``SharedWeights``.
+        memory: how much of it training may take.
     """
 
     space: SearchSpace
@@ -175,13 +189,16 @@ class OneShot(Space):
     sizes: Widths
     seed: int
     epsilon: float | None = None
+    memory: MemoryLimit = WHOLE_MACHINE
 
     @property
     def takes_inputs(self) -> bool:
         return True
 
     def make(self, in_shape: InShape) -> tuple[nn.Module, Shape]:
-        weights, out_shape = covered(self.space, in_shape, self.sizes, self.seed, self.epsilon)
+        weights, out_shape = covered(
+            self.space, in_shape, self.sizes, self.seed, self.epsilon, self.memory
+        )
         return Supernet(weights, self.policy, self.seed), out_shape
 
     def text(self) -> str:
@@ -202,15 +219,16 @@ def supernet_of(
     assert recipe.policy is not None, "who proposes a supernet has a policy"
     settings = config["trainer"]
     widths, epsilon = settings["shared_widths"], settings["batch_norm_epsilon"]
+    memory = MemoryLimit(recipe.max_memory_gb, numbers_remembered(config, recipe.construct))
     network: Space
     if isinstance(recipe.policy, Relaxation):
         epochs = num_epochs_of(recipe.policy, config)
-        network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon)
+        network = AllOptions(recipe.space, recipe.policy, widths, seed, epochs, epsilon, memory)
     elif isinstance(recipe.policy, ForwardGrowth):
         child = tuple((genotype or {}).items())
-        network = ChildWithParts(recipe.space, child, recipe.policy, widths, seed, epsilon)
+        network = ChildWithParts(recipe.space, child, recipe.policy, widths, seed, epsilon, memory)
     else:
-        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon)
+        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon, memory)
     return SearchSpace(recipe.space.hyperparameters, network)
 
 
@@ -220,6 +238,7 @@ def covered(
     widths: Widths,
     seed: int,
     epsilon: float | None = None,
+    memory: MemoryLimit = WHOLE_MACHINE,
 ) -> tuple[SharedWeights, Shape]:
     """Makes the weights that all networks of a space share, and says which shape comes out of one.
 
@@ -231,6 +250,7 @@ def covered(
         widths: see ``Widths``.
         seed: of the first weights.
         epsilon: of batch normalization, as of ``SharedWeights``.
+        memory: how much of it their training may take.
 
     Raises:
         SpaceError: the space is too large to look through, or its weights for the memory; nothing
@@ -238,7 +258,8 @@ def covered(
     """
     counted = SharedWeights(space, in_shape, widths=widths, device="meta")
     found = cover(counted, seed, _MOST_COVER_S)
-    _check(found, sum(each.numel() for each in counted.parameters()))
+    _check(found)
+    memory.check(sum(each.numel() for each in counted.parameters()))
     weights = SharedWeights(space, in_shape, widths=widths, seed=seed, epsilon=epsilon)
     for genotype in found.needed:
         with contextlib.suppress(SpaceError):  # an impossible one, as when it was counted
@@ -250,7 +271,7 @@ def covered(
     return weights, out_shape
 
 
-def _check(found: Cover, parameters: int) -> None:
+def _check(found: Cover) -> None:
     if not found.largest:
         raise SpaceError(
             f"of {found.visited:,} architectures of the space {found.impossible:,} cannot be "
@@ -262,4 +283,3 @@ def _check(found: Cover, parameters: int) -> None:
             f"architectures in {_MOST_COVER_S:.0f} s of processor time further ones still needed "
             "more; nasrunner-space … one_shot=true shows of which modules"
         )
-    check_memory(parameters)

@@ -1,5 +1,6 @@
 """Tries a supernet on batches while it is trained, for what learns its architecture."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,8 +63,9 @@ class Trials:
     def loss(self, batch: Batch) -> torch.Tensor:
         """Computes the task's mean loss of a batch, of which gradients can be taken.
 
-        It is not scaled, as ``trainer.precision=16-mixed`` scales the loss of the weights. Of
-        several ranks it is what has that loss as its mean over ranks, see ``averaged``.
+        It is not scaled, as ``trainer.precision=16-mixed`` scales the loss of the weights: whoever
+        takes gradients of it refuses that. Of several ranks it is what has that loss as its mean
+        over ranks, see ``averaged``.
         """
         x, target, *third = batch
         if not third or not isinstance(third[0], int):
@@ -80,17 +82,34 @@ class Trials:
         """
         return mean_over_ranks(gradients) if self.trainer.world_size > 1 else list(gradients)
 
-    def reward(self, batch: Batch) -> float:
+    def reward(self, batch: Batch) -> float | None:
         """Computes the task's reward of a batch, as if it were the whole validation part.
 
         It is the same on all ranks, which call it together.
+        Where its metric is no finite number, ``task.reward.diverged`` says what it is, as it does
+        of children: with ``chance`` that of a guess, and with ``keep`` none, for nothing was
+        measured of this network before.
 
         Raises:
-            ValueError: it has none, as of ``Reward.of_value``.
+            ValueError: it has none, as of ``Reward.of_value``; with ``failed`` also because its
+                metric is no finite number.
         """
         with torch.no_grad():
-            value = self._value(batch)
-        return self.task.reward.of_value(float(value))
+            value = float(self._value(batch))
+        reward = self.task.reward
+        if math.isfinite(value):
+            return reward.of_value(value)
+        if reward.diverged == "failed":
+            raise ValueError(
+                f"{reward.metric} of a validation batch is {value}, from which the architecture of "
+                "a supernet cannot learn; legal: task.reward.diverged=keep, which leaves such "
+                "batches out, or chance"
+            )
+        if reward.diverged == "keep":
+            return None
+        by_chance = self.task.by_chance(reward.metric)
+        assert by_chance is not None, "the task has looked"
+        return reward.of_value(by_chance)
 
     def _predicted(self, x: Inputs) -> torch.Tensor:
         progress: Any = self.module.progress

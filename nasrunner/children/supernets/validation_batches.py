@@ -110,17 +110,21 @@ class ValidationBatches:
             set_random_state(others, self.device)
 
 
-def shuffled_validation(data: pl.LightningDataModule) -> Any:
+def shuffled_validation(data: pl.LightningDataModule, *, augmented: bool) -> Any:
     """The loader of a pass over the validation examples that the architecture learns from.
 
     Of several ranks each has its part of them, as Lightning would divide training examples.
+
+    Args:
+        data: has them.
+        augmented: whether inputs are changed as those of training are, by data that know how.
 
     Raises:
         DataError: there is none, or more than one.
     """
     own = getattr(data, "shuffled_validation", None)
     if own is not None:
-        return own()
+        return own(augmented=augmented)
     if not is_overridden("val_dataloader", data):
         raise DataError(
             f"data: {type(data).__name__} has no val_dataloader, and the architecture of a "

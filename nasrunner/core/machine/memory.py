@@ -11,8 +11,8 @@ _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.high"),
 )
 
-_BYTES_OF_A_PARAMETER = 8
-"""A weight and its gradient in single precision; optimizers and activations come on top."""
+_BYTES = 4
+"""Of a number in single precision."""
 
 
 def memory_gb() -> float:
@@ -25,6 +25,13 @@ def memory_gb() -> float:
     return min(limit for limit in limits if limit > 0) / 1e9
 
 
-def least_memory_gb(parameters: int) -> float:
-    """What the training of a network with so many parameters takes at least, in 10^9 bytes."""
-    return parameters * _BYTES_OF_A_PARAMETER / 1e9
+def least_memory_gb(parameters: int, remembered: int = 0) -> float:
+    """What the training of a network with so many parameters takes at least, in 10^9 bytes.
+
+    Each has its value and its gradient; activations come on top.
+
+    Args:
+        parameters: of the network.
+        remembered: numbers that the optimizer remembers of each of them.
+    """
+    return parameters * (2 + remembered) * _BYTES / 1e9

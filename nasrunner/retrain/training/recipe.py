@@ -1,5 +1,6 @@
 """How a network is trained anew: data alone, and where it keeps its files."""
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -64,12 +65,17 @@ class RetrainRecipe:
         if self.weights_in is None:
             return NOTHING
         proposal = Proposal(index, {}, sources=(Source(index, "weights"),))
-        borrowed = Borrowed.by(proposal, replace(self.child, folder=self.weights_in), config)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            borrowed = Borrowed.by(proposal, replace(self.child, folder=self.weights_in), config)
         if borrowed.lacks:
             folder = ChildFolder.of(self.weights_in, index)
+            unread = (text for each in warned if "cannot be read" in (text := str(each.message)))
+            gone = "they are gone, or keep_weights and trainer.checkpoint of the study kept none"
             raise ConfigError(
                 f"start=child: {folder.path} holds no weights that can be read ({BEST} or {LAST}): "
-                "they are gone, or keep_weights and trainer.checkpoint of the study kept none; "
-                "legal is start=scratch"
+                f"{next(unread, gone)}; legal is start=scratch"
             )
+        for each in warned:  # of a file beside the one that was read
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
         return borrowed

@@ -34,6 +34,7 @@ class GradientSearch(Searcher):
         self._found: list[Genotype] | None = None  # to be trained, the derived one first
         self._taken: set[Key | str] = set()  # what was trained, and its network
         self._num_found = 0
+        self._skips: float | None = None  # of the derived one, where there is a most of them
 
     @abstractmethod
     def policy(self) -> Relaxation:
@@ -60,6 +61,7 @@ class GradientSearch(Searcher):
         if outcome.proposal.kind == "supernet":
             self._found = self._left(outcome.found)
             self._num_found = len(self._found)
+            self._skips = outcome.metrics.get("found_skips")
 
     def forget(self, proposal: Proposal) -> None:
         if proposal.kind == "supernet":
@@ -82,7 +84,7 @@ class GradientSearch(Searcher):
     @property
     def why_done(self) -> str:
         found = "1 architecture" if self._num_found == 1 else f"{self._num_found} architectures"
-        return f"what the supernet has found is trained, {found}"
+        return f"what the supernet has found is trained, {found}{self._beyond_skips}"
 
     def advice(self, max_children: int | None) -> str | None:
         num_found = 1 + self.policy().num_sampled
@@ -91,6 +93,17 @@ class GradientSearch(Searcher):
         return (
             f"max_children={max_children} ends the search before the derived architecture "
             f"and searcher.num_sampled={num_found - 1} others are trained."
+        )
+
+    @property
+    def _beyond_skips(self) -> str:
+        """Says so where every derived architecture had more skips than it may."""
+        most = self.policy().max_skips
+        if most is None or self._skips is None or self._skips <= most:
+            return ""
+        return (
+            f"; the derived one has {self._skips:.0f} skips, more than searcher.max_skips={most}: "
+            "each that was derived had, and it is the first of them"
         )
 
     def _left(self, found: Sequence[Genotype]) -> list[Genotype]:

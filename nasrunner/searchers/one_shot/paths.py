@@ -54,7 +54,7 @@ class FairPaths:
 class UniformPaths:
     """Draws each option of a decision with the same probability.
 
-    Guo et al. 2019, arXiv:1904.00420, section 3.
+    Guo et al. 2019, arXiv:1904.00420 (SPOS), uniform sampling.
 
     Args:
         space: whose decisions are answered.

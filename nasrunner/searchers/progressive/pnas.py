@@ -81,7 +81,9 @@ class ProgressiveSearch(Searcher):
             schedule; fewer expansions are ranked than trained; or ``surrogate`` cannot be called,
             or makes no surrogate.
 
-    Differs from the paper: the first level may be sampled, and the last one goes on.
+    Differs from the paper: the first level may be sampled, and so are expansions where there are
+    more than ``max_expansions``, of which all are ranked there; a level is expanded once
+    ``ended_share`` of it has rewards, and not all of it; and the last one goes on.
     """
 
     repeats = False

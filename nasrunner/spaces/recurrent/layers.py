@@ -104,7 +104,8 @@ class WordVectors(nn.Module):
 
     def __init__(self, vocabulary: int, size: int, dropout: float) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(vocabulary, size).uniform_(-0.1, 0.1))
+        self.weight = nn.Parameter(torch.empty(vocabulary, size))
+        nn.init.uniform_(self.weight, -0.1, 0.1)
         self.dropout = dropout
 
     def forward(self, tokens_BT: torch.Tensor) -> torch.Tensor:

@@ -46,9 +46,18 @@ def climbing(**arguments):
     return Asha(searcher=morphing, num_brackets=1, eta=2, **rungs, **arguments)
 
 
-def run(folder: Path, executor, searcher=inheriting, keep="all", survives=None, **changes):
+def run(
+    folder: Path,
+    executor,
+    searcher=inheriting,
+    keep="all",
+    survives=None,
+    trainer=None,
+    **changes,
+):
+    """Runs a study and returns its summary; it dies after so many events if it is told to."""
     folder.mkdir(exist_ok=True)
-    trainer = make_trainer("trainer.max_epochs=3", space=SPACE)
+    trainer = trainer or make_trainer("trainer.max_epochs=3", space=SPACE)
     rules = dataclasses.replace(RULES, **{"max_children": CHILDREN, **changes})
     with Ledger(folder / "ledger.jsonl") as ledger:
         study = Study(
@@ -60,7 +69,7 @@ def run(folder: Path, executor, searcher=inheriting, keep="all", survives=None, 
             ledger=ledger,
             rules=rules,
             info=StudyInfo("inheriting", folder, {}, rules.max_children, {}),
-            networks=SpaceNetworks(trainer.space, (4,), "float32", identifies=True),
+            networks=SpaceNetworks(trainer.space, trainer.in_shape, "float32", identifies=True),
             keeping=Keeping(folder, keep),
         )
         if survives is not None:
@@ -73,10 +82,9 @@ def run(folder: Path, executor, searcher=inheriting, keep="all", survives=None, 
 
             ledger.append = dies
         try:
-            study.run()
+            return study.run()
         finally:
             executor.close()
-    return study
 
 
 def serial():

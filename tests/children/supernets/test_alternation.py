@@ -1,5 +1,6 @@
 """Weights learn from training batches, and the architecture from validation batches, by turns."""
 
+import dataclasses
 import inspect
 import json
 from types import SimpleNamespace
@@ -16,6 +17,10 @@ from nasrunner.core import DataError
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.data.tokens import StreamLoader
 from tests.children.blobs import BLOBS, OWN, Blobs, LoaderBlobs, train
+from tests.children.supernets.relaxed.test_supernet import task_of as relaxed_task
+from tests.children.supernets.test_enas import task_of as enas_task
+from tests.children.supernets.test_supernet import SUPERNET
+from tests.toys import train_one
 
 MIXTURE = {"_target_": f"{__name__}.Mixture"}
 LOADER = {**OWN, "_target_": "tests.children.blobs.LoaderBlobs"}
@@ -194,8 +199,11 @@ def loaded():
     return data
 
 
-def endless(data, seed=0):
-    return ValidationBatches(lambda: iter(shuffled_validation(data)), seed, torch.device("cpu"))
+def endless(data, seed=0, augmented=False):
+    def one_pass():
+        return iter(shuffled_validation(data, augmented=augmented))
+
+    return ValidationBatches(one_pass, seed, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("kind", ["own", "DataLoader"])
@@ -254,8 +262,8 @@ def test_batches_go_on_from_where_they_were_and_move_no_global_generator():
 def test_no_pass_is_left_open_when_training_ends(tmp_path, monkeypatch, fails):
     opened, begin = [], LoadedData.validation_pass
 
-    def watched(self, trainer):
-        opened.append(begin(self, trainer))
+    def watched(self, trainer, *, augmented):
+        opened.append(begin(self, trainer, augmented=augmented))
         return opened[-1]
 
     def breaks(self, trials):
@@ -268,6 +276,54 @@ def test_no_pass_is_left_open_when_training_ends(tmp_path, monkeypatch, fails):
     assert outcome.status == ("failed" if fails else "completed")
     assert len(opened) >= 3
     assert {inspect.getgeneratorstate(each) for each in opened} == {inspect.GEN_CLOSED}
+
+
+class Negated(Blobs):
+    """The clouds, whose training examples are mirrored at the origin."""
+
+    def augmentation(self):
+        return torch.neg
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_batches_are_augmented_as_those_of_training_where_asked(augmented):
+    data = Negated(**{k: v for k, v in BLOBS.items() if k != "_target_"})
+    data.setup("fit")
+    batches, plain = endless(data, augmented=augmented), endless(data)
+    for _ in range(4):
+        x, y = next(batches)
+        plain_x, plain_y = next(plain)
+        assert torch.equal(x, -plain_x if augmented else plain_x)
+        assert torch.equal(y, plain_y)
+
+
+def test_a_limit_of_validation_batches_is_not_one_of_what_the_architecture_learns_from(
+    tmp_path, monkeypatch, made
+):
+    def look(self, training, trials):
+        self.seen += next(trials.validation)[0][:, 0].tolist()
+
+    monkeypatch.setattr(AlphasLearner, "before_step", look)
+    trained(tmp_path, "trainer.limit_val_batches=1")
+    assert len(set(made[-1].learner.seen)) == 45  # a validation has 30 of them
+
+
+@pytest.mark.parametrize(("task", "is_augmented"), [(relaxed_task, True), (enas_task, False)])
+def test_what_gradients_are_of_is_augmented_and_what_rewards_are_of_is_not(
+    tmp_path, monkeypatch, task, is_augmented
+):
+    begin, found = LoadedData.validation_pass, []
+
+    def look(self, trainer, *, augmented):
+        found.append(augmented)
+        return begin(self, trainer, augmented=augmented)
+
+    monkeypatch.setattr(LoadedData, "validation_pass", look)
+    given = task(tmp_path)
+    settings = {**given.config, "trainer": {**given.config["trainer"], "max_epochs": 1}}
+    outcome = train_one(dataclasses.replace(given, config=settings), SUPERNET)
+    assert outcome.error is None
+    assert set(found) == {is_augmented}
 
 
 class Learner(nn.Module):

@@ -1,11 +1,14 @@
 """Supernets in turns with a controller that learns: loop, executors, children, and kills."""
 
+import itertools
 import json
+import math
 
 import pytest
 import torch
 
 from nasrunner.children.supernets.policy_learner import PolicyLearner
+from nasrunner.children.supernets.trials import Trials
 from nasrunner.core import Genotype, Proposal
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.executors.local import LocalExecutor
@@ -183,6 +186,36 @@ def test_a_controller_knows_the_reward_of_each_batch(tmp_path, monkeypatch):
     assert [len(genotypes) for genotypes, _ in taught] == [3] * 8
     assert len(set(rewards)) == 24  # a batch of its own
     assert min(rewards) > 0
+
+
+@pytest.mark.parametrize("diverged", ["failed", "keep", "chance"])
+def test_a_batch_without_a_reward_is_what_diverged_says(tmp_path, monkeypatch, diverged):
+    taught, learn, measured = [], LearntPaths.learn, Trials._value
+    batches = itertools.count()
+
+    def look(self, genotypes, rewards):
+        taught.append(list(rewards))
+        learn(self, genotypes, rewards)
+
+    def every_third(*given):
+        value = measured(*given)
+        return value * math.nan if next(batches) % 3 == 0 else value
+
+    monkeypatch.setattr(LearntPaths, "learn", look)
+    monkeypatch.setattr(Trials, "_value", every_third)
+    outcome = train_one(task_of(tmp_path, f"task.reward.diverged={diverged}", epochs=2), SUPERNET)
+    if diverged == "failed":
+        assert "val_accuracy of a validation batch is nan, from which the" in outcome.error
+        assert "legal: task.reward.diverged=keep, which leaves such batches out" in outcome.error
+        return
+    assert outcome.error is None
+    assert [len(each) for each in taught] == [2 if diverged == "keep" else 3] * 8
+    curves = ChildFolder.of(tmp_path, 0).curves()
+    if diverged == "keep":
+        assert [line["unrewarded_share"] for line in curves] == pytest.approx([1 / 3] * 2)
+    else:
+        assert {each[0] for each in taught} == {1 / 3}
+        assert not any("unrewarded_share" in line for line in curves)
 
 
 def test_a_space_without_skip_connections_has_no_weight_for_them():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from nasrunner.children.supernets.covering import cover
 from nasrunner.children.supernets.shared_weights import SharedWeights
@@ -263,3 +264,59 @@ def test_the_layers_that_were_used_last_are_kept(monkeypatch):
     anew = shared.network(first)
     assert anew is not network
     assert torch.equal(anew(tokens), before)
+
+
+class Projecting(nn.Module):
+    """A user's layer that draws something beside its weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("projection", torch.randn(4, 4))
+
+    def forward(self, x):
+        return self.layer(x) @ self.projection
+
+
+class Drawn(TorchFunctionMode):
+    """Counts how often numbers are drawn for a tensor."""
+
+    count = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        filled = args[0] if args else (kwargs or {}).get("tensor")
+        if getattr(func, "__name__", "") in ("uniform_", "normal_", "kaiming_uniform_"):
+            self.count += filled.device.type != "meta"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", ["enas_cell", "small_cnn"])
+def test_layers_that_take_shared_weights_draw_none(name):
+    space, shape = load_space(name), shape_of(name)
+    counted = SharedWeights(space, shape, device="meta")
+    needed = cover(counted, 0, 60.0).needed
+    shared = SharedWeights(space, shape)
+    for genotype in needed:
+        shared.network(genotype)
+    genotype = rollout(space, np.random.default_rng(7))
+    before = shared.network(genotype).eval()(example(shape)).detach()
+    again = SharedWeights(space, shape)
+    again.restore(dict(shared.weights))
+    with Drawn() as drawn:
+        network = again.network(genotype)
+    assert drawn.count == 0
+    assert torch.equal(network.eval()(example(shape)), before)
+    with Drawn() as drawn:
+        space.freeze(genotype).build(shape)
+    assert drawn.count > 0
+
+
+def test_what_a_users_layer_draws_beside_its_weights_stays():
+    own = {"_target_": f"{__name__}.Projecting"}
+    space = parse_space({"concat": [own, {"or": ["relu", "tanh"]}, {"affine": {"units": 3}}]})
+    shared = SharedWeights(space, (4,))
+    genotype = {"1/or": 0}
+    before = shared.network(genotype)(torch.ones(2, 4)).detach()
+    again = SharedWeights(space, (4,))
+    again.restore(dict(shared.weights))
+    assert torch.equal(again.network(genotype)(torch.ones(2, 4)), before)

@@ -11,8 +11,10 @@ from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms
 from nasrunner.children.proxies.shared_scoring import SharedScoring
+from nasrunner.children.supernets.covering import numbers_remembered
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.children.supernets.supernet import Supernet, covered, supernet_of
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
@@ -186,6 +188,32 @@ def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_pa
     with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
         train_one(changed, estimate)
     assert train_one(task, estimate).error is None
+
+
+def headed(*first, units=8):
+    hidden = {"affine": {"units": units}}
+    return {"concat": [*first, "batch_norm", "global_pool", hidden, {"affine": {"units": 3}}]}
+
+
+SIMILAR = {
+    "fewer options": headed({"conv2d": {**CONV["conv2d"], "kernel_size": 3}}),
+    "another decision": headed(CONV, {"optional": "relu"}),
+    "a smaller layer": headed(CONV, units=4),
+}
+
+
+@pytest.mark.parametrize("space", SIMILAR.values(), ids=SIMILAR)
+def test_a_supernet_of_a_similar_space_is_told_from_the_studys_own(tmp_path, space):
+    task = task_of(tmp_path, "trainer.max_epochs=1", space=headed(CONV))
+    assert train_one(task, SUPERNET).error is None
+    changed = task_of(tmp_path, space=space)
+    other, own = (
+        dataclasses.replace(ESTIMATE, genotype=each.space.walk(lambda decision: 0))
+        for each in (changed, task)
+    )
+    with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
+        train_one(changed, other)
+    assert train_one(task, own).error is None
 
 
 @pytest.mark.parametrize(
@@ -448,9 +476,47 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
-    assert "parameters, whose training takes at least 0.0 GB, and this machine has 0.0 GB" in (
-        outcome.error
+    # Of NORMED's largest layers, each number with its gradient and Adam's two moments.
+    numbers = (4 * 3 * 3 * 3 + 4) + 2 * 4 + (4 * 3 + 3)
+    assert outcome.error.endswith(
+        f"a supernet's training takes at least {numbers * 16 / 1e9:.4g} GB, more than the 1e-07 GB "
+        f"that this machine has: {numbers} parameters, each 4 times (as weight, as gradient, in "
+        "the optimizer's state)"
     )
+
+
+def test_a_limit_of_memory_holds_for_supernets(tmp_path):
+    trainer = make_trainer(space=SPACE, max_memory_gb=1e-6)
+    policy = one_shot(space=trainer.space, seed=0).policy()
+    outcome = train_one(trainer.task(tmp_path, 0, policy), SUPERNET)
+    assert outcome.status == "failed"
+    assert "GB, more than limits.memory_gb=1e-06 (null: what this machine has): " in outcome.error
+    assert not ChildFolder.of(tmp_path, 0).best.exists()
+
+
+class NeedsClosure(torch.optim.SGD):
+    """A user's optimizer that takes no step without a closure."""
+
+    def step(self, closure=None):
+        assert closure is not None
+        closure()
+        return super().step()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "remembered"),
+    [
+        ({"_target_": "torch.optim.Adam", "lr": 0.1}, 2),
+        ({"_target_": "torch.optim.SGD", "lr": 0.1, "momentum": 0.9}, 1),
+        ({"_target_": "torch.optim.SGD", "lr": 0.1}, 0),
+        ({"_target_": "torch.optim.LBFGS", "lr": 0.1}, 0),
+        ({"_target_": "torch.optim.RMSprop", "lr": 0.1, "momentum": 0.9}, 2),
+        ({"_target_": f"{__name__}.NeedsClosure", "lr": 0.1, "momentum": 0.9}, 1),
+    ],
+    ids=str,
+)
+def test_what_an_optimizer_remembers_is_counted(optimizer, remembered):
+    assert numbers_remembered({"optimizer": optimizer}, construct) == remembered
 
 
 def test_networks_without_weights_have_no_supernet(tmp_path):

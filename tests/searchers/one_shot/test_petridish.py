@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nasrunner.core import Outcome, Source
-from nasrunner.core.space import additions, grown, smallest
+from nasrunner.core.space import smallest
 from nasrunner.searchers.one_shot.petridish import GrowingChild, Petridish, lower_hull
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import (
@@ -14,6 +14,7 @@ from tests.searchers.worlds import (
     golden_path,
     load_space,
     make_searcher,
+    measured,
     one_by_one,
     reward_of,
 )
@@ -27,23 +28,9 @@ def petridish(space="nasbench201", seed=0, **changes):
     return Petridish(space=load_space(space), seed=seed, **{**SETTINGS, **changes})
 
 
-def joined(space, proposal):
-    """What a supernet finds: its child with the first part that it can grow by."""
-    parts = additions(space, proposal.genotype, np.random.default_rng(0))
-    return [grown(space, proposal.genotype, [parts[proposal.index % len(parts)]])]
-
-
-class Growing(Loop):
-    """The searcher's part of a study whose supernets find something."""
-
-    def _observe(self, proposal, fails):
-        if proposal.kind != "supernet":
-            super()._observe(proposal, fails)
-            return
-        found = [] if fails else joined(self.searcher.space, proposal)
-        outcome = Outcome(proposal, "completed", found=found)
-        self.searcher.observe(outcome)
-        self.events.append({"outcome": outcome.to_json()})
+def found_by(searcher, proposal):
+    """What a supernet finds."""
+    return measured(searcher, proposal, 0.0).found
 
 
 def end(searcher, proposal, reward=None, cost=1.0, found=()):
@@ -79,7 +66,7 @@ def test_the_smallest_architecture_is_trained_then_grown_and_what_has_joined_is_
     assert whole.fidelity == {"trainer.max_epochs": 2}
     assert whole.sources == (Source(0, "weights"),)
     assert not searcher.is_ready
-    found = joined(searcher.space, whole)
+    found = found_by(searcher, whole)
     end(searcher, whole, found=found)
     assert set(searcher.needs()) == {0, 1}
     child = searcher.propose()
@@ -98,19 +85,19 @@ def test_it_follows_from_the_seed_and_resumes_from_any_event(space):
     steps = [
         (bool(rng.random() < 0.6), int(rng.integers(5)), number in (11, 17)) for number in range(24)
     ]
-    whole = Growing(make_searcher("petridish", space, 3)).play(steps)
-    assert Growing(make_searcher("petridish", space, 3)).play(steps).events == whole.events
+    whole = Loop(make_searcher("petridish", space, 3)).play(steps)
+    assert Loop(make_searcher("petridish", space, 3)).play(steps).events == whole.events
     kinds = [each.get("kind", "train") for each in whole.proposals]
     assert kinds.count("supernet") > 2
     assert kinds.count("train") > 2
     for cut in range(0, len(whole.events), 5):
-        again = Growing(make_searcher("petridish", space, 3)).replay(whole.events[:cut])
+        again = Loop(make_searcher("petridish", space, 3)).replay(whole.events[:cut])
         assert again.play(steps[cut:]).events == whole.events
 
 
 def test_first_proposals_are_the_recorded_ones():
     """Kinds and answers; the file is changed where proposals are meant to change alone."""
-    found = Growing(make_searcher("petridish", "mlp")).play(one_by_one(20)).proposals
+    found = Loop(make_searcher("petridish", "mlp")).play(one_by_one(20)).proposals
     told = [[each.get("kind", "train"), *each["genotype"].values()] for each in found]
     assert told == json.loads(golden_path("petridish", "mlp").read_text())
 
@@ -156,9 +143,9 @@ def test_several_supernets_run_at_once_and_their_children_wait_for_nobody():
     searcher = begun(([1, 1, 1, 1, 1, 1], 0.5, 1.0), ([1, 1, 1, 1, 1, 2], 0.6, 2.0))
     one, other = searcher.propose(), searcher.propose()
     assert [each.kind for each in (one, other)] == ["supernet", "supernet"]
-    end(searcher, other, found=joined(searcher.space, other))
+    end(searcher, other, found=found_by(searcher, other))
     assert searcher.propose().sources[0].child == other.index
-    end(searcher, one, found=joined(searcher.space, one))
+    end(searcher, one, found=found_by(searcher, one))
     assert searcher.propose().sources[0].child == one.index
 
 

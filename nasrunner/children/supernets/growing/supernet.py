@@ -9,7 +9,7 @@ from torch import nn
 
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.settings.searched import check_not_searched
-from nasrunner.children.supernets.covering import check_memory
+from nasrunner.children.supernets.covering import WHOLE_MACHINE, MemoryLimit
 from nasrunner.children.supernets.growing.building import that_fit, with_parts
 from nasrunner.children.supernets.growing.learner import PartsLearner
 from nasrunner.children.supernets.growing.weak_learners import Coefficients
@@ -111,6 +111,7 @@ class ChildWithParts(Space):
         sizes: see ``Widths``.
         seed: of first weights and of what is drawn.
         epsilon: of batch normalization, as of ``SharedWeights``.
+        memory: how much of it training may take.
     """
 
     space: SearchSpace
@@ -119,6 +120,7 @@ class ChildWithParts(Space):
     sizes: Widths
     seed: int
     epsilon: float | None = None
+    memory: MemoryLimit = WHOLE_MACHINE
 
     @property
     def takes_inputs(self) -> bool:
@@ -130,7 +132,7 @@ class ChildWithParts(Space):
         parts = fitting(counted, genotype, self.growth.max_parts, self.seed)
         counted = SharedWeights(self.space, in_shape, widths=self.sizes, device="meta")
         with_parts(counted, genotype, parts, Coefficients())
-        check_memory(sum(each.numel() for each in counted.parameters()))
+        self.memory.check(sum(each.numel() for each in counted.parameters()))
         shared = SharedWeights(
             self.space, in_shape, widths=self.sizes, seed=self.seed, epsilon=self.epsilon
         )
@@ -188,7 +190,8 @@ def check_grows(
             continue
     raise SpaceError(
         "the space has no decision that adds a part to a network; legal are optional modules and "
-        "options beside zero or empty that keep the shape of what comes in, and repetitions"
+        "options beside zero or empty that keep the shape of what comes in, and repetitions; "
+        "dropout, another order and larger numbers of a module are no parts"
     )
 
 

@@ -18,8 +18,12 @@ from nasrunner.children.supernets.trials import Trials
 from nasrunner.children.supernets.validation_batches import Batch
 from nasrunner.core import Genotype, SearchSpace, SpaceError
 from nasrunner.core.decision import Decision
+from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import living
+
+_SAMPLED = 5
+"""The stream of random numbers that architectures are drawn from."""
 
 _MOST_DRAWN = 1_000
 """So many architectures are drawn at most until enough are different."""
@@ -96,8 +100,9 @@ class GradientLearner:
         """Looks at α after an epoch.
 
         Returns:
-            The mean ``architecture_entropy`` of softmax(α), 1 where all options are alike; and how
-            often the derived architecture skips, see ``SkipCount``.
+            The mean ``architecture_entropy`` of softmax(α), 1 where all options are alike; how
+            often the derived architecture skips, see ``SkipCount``; and, where there is a most of
+            them, ``found_skips``: how many skips the architecture has that is found.
 
         Raises:
             FloatingPointError: α is no number any more.
@@ -114,7 +119,10 @@ class GradientLearner:
             self._last = genotype
         several = (each for each in probabilities.values() if len(each) > 1)
         entropy = float(np.mean([*map(_entropy, several)]))
-        return {"architecture_entropy": entropy, **self.skips.shares([genotype])}
+        found = {"architecture_entropy": entropy, **self.skips.shares([genotype])}
+        if self.supernet.relaxation.max_skips is not None:
+            found["found_skips"] = float(self.skips.number_in(self._last))
+        return found
 
     def is_done(self) -> bool:
         """Returns whether training ends before its last epoch, since too many options are skips."""
@@ -138,6 +146,9 @@ class GradientLearner:
     def found(self) -> Sequence[Genotype]:
         """Returns the derived architecture, and others that are drawn by softmax(α).
 
+        Of the derived ones it is the last that had no more skips than are allowed, or the first
+        where each had.
+
         Raises:
             SpaceError: no path leads through the derived one.
         """
@@ -149,7 +160,7 @@ class GradientLearner:
                 "of the supernet's training"
             )
         found = {tuple(derived.items()): derived}
-        rng = np.random.default_rng(self.supernet.seed)
+        rng = seeded(self.supernet.seed, _SAMPLED)
 
         def draw(_: Decision, probabilities: np.ndarray) -> int:
             return int(rng.choice(len(probabilities), p=probabilities / probabilities.sum()))

@@ -11,17 +11,24 @@ from torch import nn
 
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.settings.searched import Config, check_not_searched
-from nasrunner.children.supernets.covering import check_memory
+from nasrunner.children.supernets.covering import WHOLE_MACHINE, MemoryLimit
 from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
 from nasrunner.children.supernets.relaxed.second_order import check_steps_ahead
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.children.supernets.whole_network import WholeNetwork
 from nasrunner.core import ConfigError, InShape, SearchSpace, Shape, SpaceError
+from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Relaxed, Space, relaxed
 
 # K = options of a decision
+
+_ALPHAS, _NOISE = 3, 4
+"""The streams of random numbers that first α and the noise of draws are from."""
+
+_SCALED = ("16", "16-mixed")
+"""Values of ``trainer.precision`` with which Lightning scales the loss."""
 
 _FIRST_SPREAD = 1e-3
 """Standard deviation that α begins with, as in the code of arXiv:1806.09055's authors."""
@@ -64,8 +71,8 @@ class RelaxedSupernet(WholeNetwork):
         self.num_trained = 0  # epochs
         self._network = network
         self._mix = Mix()
-        self._rng = np.random.default_rng(seed)
-        first = np.random.default_rng(seed)
+        self._rng = seeded(seed, _NOISE)
+        first = seeded(seed, _ALPHAS)
         self.alphas = nn.ParameterDict(
             {
                 path.replace(".", ":"): nn.Parameter(
@@ -210,6 +217,7 @@ class AllOptions(Space):
         seed: of first weights and of what is drawn.
         num_epochs: as of ``RelaxedSupernet``.
         epsilon: of batch normalization, as of ``SharedWeights``.
+        memory: how much of it training may take.
     """
 
     space: SearchSpace
@@ -218,6 +226,7 @@ class AllOptions(Space):
     seed: int
     num_epochs: int | None
     epsilon: float | None = None
+    memory: MemoryLimit = WHOLE_MACHINE
 
     @property
     def takes_inputs(self) -> bool:
@@ -228,7 +237,7 @@ class AllOptions(Space):
         affine = self.relaxation.affine
         counted = SharedWeights(self.space, in_shape, widths=self.sizes, device="meta")
         out_shape = grown(counted, network, affine=affine)
-        check_memory(sum(each.numel() for each in counted.parameters()))
+        self.memory.check(sum(each.numel() for each in counted.parameters()))
         shared = SharedWeights(
             self.space, in_shape, widths=self.sizes, seed=self.seed, epsilon=self.epsilon
         )
@@ -289,10 +298,18 @@ def check_relaxes(
         config: the supernet's.
 
     Raises:
-        ConfigError: its optimizer, or hyperparameters that are searched, cannot be honoured.
+        ConfigError: its optimizer, its precision, or hyperparameters that are searched, cannot be
+            honoured.
         SpaceError: the space has no mixture.
     """
     check_not_searched(space.hyperparameters)
+    precision = str(config["trainer"].get("precision"))
+    if precision in _SCALED:
+        raise ConfigError(
+            f"trainer.precision={precision} scales the loss of the weights, and the gradients of "
+            "the options' weights, which have none of it, would be lost in half precision; legal: "
+            "bf16-mixed or 32-true"
+        )
     if relaxation.order == "second":
         check_steps_ahead(config["optimizer"].get("_target_"))
     widths: Widths = config["trainer"]["shared_widths"]

@@ -1,6 +1,7 @@
 """Children that grow in supernets: what α learns, whole studies, weights handed on, and kills."""
 
 import dataclasses
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,20 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from nasrunner.children.networks import SpaceNetworks
 from nasrunner.children.supernets.growing.supernet import GrowingSupernet
 from nasrunner.children.supernets.supernet import supernet_of
-from nasrunner.core import ConfigError, Proposal, Source, SpaceError, StudyInfo
+from nasrunner.core import ConfigError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.relaxation import ForwardGrowth
 from nasrunner.core.space import smallest
 from nasrunner.searchers.one_shot.petridish import Petridish
-from nasrunner.study.ledger import Ledger
-from nasrunner.study.loop import Study
 from tests.children.blobs import BLOBS, IMAGES, make_trainer
-from tests.children.progress.test_inheriting import KilledError, serial
+from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
-from tests.toys import RULES, train_one
+from tests.toys import train_one
 
 OPTION = {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 3}}, "batch_norm"]}
 SPACE = {
@@ -151,30 +149,14 @@ def test_parts_are_drawn_where_there_are_more_or_for_comparison():
 
 
 def study(folder, survives=None, max_children=4, overrides=(), **arguments):
-    folder.mkdir(exist_ok=True)
-    trainer = trainer_of(*overrides)
-    with Ledger(folder / "ledger.jsonl") as ledger:
-        found = Study(
-            space=trainer.space,
-            searcher=petridish(space=trainer.space, seed=0, **arguments),
-            trainer=trainer,
-            executor=serial(),
-            trackers=[],
-            ledger=ledger,
-            rules=dataclasses.replace(RULES, max_children=max_children),
-            info=StudyInfo("growing", folder, {}, max_children, {}),
-            networks=SpaceNetworks(trainer.space, (3, 6, 6), "float32", identifies=True),
-        )
-        if survives is not None:
-            append, left = ledger.append, iter(range(survives))
-
-            def dies(*arguments, **more):
-                append(*arguments, **more)
-                if next(left, None) is None:
-                    raise KilledError
-
-            ledger.append = dies
-        return found.run()
+    return run(
+        folder,
+        serial(),
+        functools.partial(petridish, **arguments),
+        survives=survives,
+        trainer=trainer_of(*overrides),
+        max_children=max_children,
+    )
 
 
 def test_a_study_grows_its_children_by_supernets(tmp_path):

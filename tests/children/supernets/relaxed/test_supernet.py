@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 
 import numpy as np
@@ -14,20 +15,19 @@ from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mixture
 from nasrunner.children.supernets.relaxed.supernet import AllOptions
 from nasrunner.children.supernets.supernet import supernet_of
-from nasrunner.core import ConfigError, Proposal, SpaceError, StudyInfo
+from nasrunner.core import ConfigError, Proposal, SpaceError
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.core.randomness.draws import seeded
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
 from nasrunner.spaces.cells.path_dropout import DropsPaths
 from nasrunner.spaces.language.parsing import parse_space
-from nasrunner.study.ledger import Ledger
-from nasrunner.study.loop import Study
 from tests.children.blobs import IMAGES, make_trainer
-from tests.children.progress.test_inheriting import KilledError, serial
+from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
 from tests.children.rehearsal.test_rehearsing import ON_TRAIN_LOSS, UNVALIDATED
 from tests.children.supernets.test_supernet import put_back
-from tests.toys import RULES, train_one
+from tests.toys import train_one
 
 OPTION = {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 3}}, "batch_norm"]}
 EDGE = {
@@ -84,31 +84,19 @@ def built(searcher=darts, **arguments):
     return network
 
 
+def networks_of(space):
+    return SpaceNetworks(space, (3, 6, 6), "float32", identifies=True)
+
+
 def study(folder, searcher, survives=None, max_children=3):
-    folder.mkdir(exist_ok=True)
-    trainer = trainer_of()
-    with Ledger(folder / "ledger.jsonl") as ledger:
-        found = Study(
-            space=trainer.space,
-            searcher=searcher(space=trainer.space, seed=0, num_sampled=2),
-            trainer=trainer,
-            executor=serial(),
-            trackers=[],
-            ledger=ledger,
-            rules=dataclasses.replace(RULES, max_children=max_children),
-            info=StudyInfo("gradients", folder, {}, max_children, {}),
-            networks=SpaceNetworks(trainer.space, (3, 6, 6), "float32", identifies=True),
-        )
-        if survives is not None:
-            append, left = ledger.append, iter(range(survives))
-
-            def dies(*arguments, **more):
-                append(*arguments, **more)
-                if next(left, None) is None:
-                    raise KilledError
-
-            ledger.append = dies
-        found.run()
+    return run(
+        folder,
+        serial(),
+        functools.partial(searcher, num_sampled=2),
+        survives=survives,
+        trainer=trainer_of(),
+        max_children=max_children,
+    )
 
 
 @pytest.mark.parametrize("searcher", [darts, second, gdas])
@@ -122,7 +110,10 @@ def test_a_study_trains_a_supernet_and_what_it_has_found(tmp_path, searcher):
     assert outcomes[0]["reward"] is None
     found = outcomes[0]["found"]
     assert len(found) == 3
-    assert [each["genotype"] for each in proposed[1:]] == found
+    networks, different = networks_of(trainer_of().space), {}
+    for genotype in found:
+        different.setdefault(networks.identity(genotype), genotype)
+    assert [each["genotype"] for each in proposed[1:]] == list(different.values())
     assert max(each["reward"] for each in outcomes[1:]) > 0.6  # of three classes
     folder = ChildFolder.of(tmp_path, 0)
     derived = [json.loads(line) for line in folder.text(DERIVED).splitlines()]
@@ -258,6 +249,34 @@ def test_too_many_skips_end_the_training_and_the_architecture_before_is_found(
     assert list(outcome.found) == [genotype_of(1, 2, 2)]
 
 
+def test_where_every_derived_architecture_skips_too_often_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(GradientLearner, "likeliest", lambda _: genotype_of(1, 1, 2))
+    outcome = train_one(task_of(tmp_path, max_skips=1), SUPERNET)
+    assert outcome.metrics["epochs"] == 1
+    assert outcome.metrics["found_skips"] == 2
+    assert list(outcome.found) == [genotype_of(1, 1, 2)]
+    for most, end in ((1, "more than searcher.max_skips=1: each that was"), (2, "1 architecture")):
+        searcher = darts(space=trainer_of().space, seed=0, max_skips=most)
+        searcher.register(SUPERNET)
+        searcher.learn(outcome)
+        assert end in searcher.why_done
+        assert ("2 skips" in searcher.why_done) == (most == 1)
+
+
+def test_first_alphas_noise_and_draws_have_random_numbers_of_their_own(monkeypatch):
+    begun = []
+
+    def look(*numbers):
+        rng = seeded(*numbers)
+        begun.append(rng.bit_generator.state["state"]["state"])
+        return rng
+
+    for module in ("supernet", "learner"):
+        monkeypatch.setattr(f"nasrunner.children.supernets.relaxed.{module}.seeded", look)
+    built(gdas, num_sampled=3).learner.found()
+    assert len(begun) == len(set(begun)) == 3
+
+
 def test_a_draw_runs_one_option_and_gives_every_option_a_gradient():
     network = built(gdas).train()
     ran = []
@@ -314,6 +333,11 @@ def test_what_cannot_be_searched_by_gradients_is_refused_before_training(tmp_pat
     policy = second(space=trainer.space, seed=0).policy()
     with pytest.raises(ConfigError, match=r"order=second looks ahead by a step of SGD, and the"):
         trainer.task(tmp_path, 0, policy)
+    for precision in ("16-mixed", "16"):
+        with pytest.raises(
+            ConfigError, match=rf"trainer\.precision={precision} scales the loss of"
+        ):
+            task_of(tmp_path, gdas, f"trainer.precision={precision}")
     endless = task_of(tmp_path, gdas, "trainer.max_epochs=-1", "trainer.max_time=00:00:00:01")
     outcome = train_one(endless, SUPERNET)
     assert "trainer.max_epochs: the temperature that options are drawn with goes" in outcome.error
@@ -323,7 +347,10 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     monkeypatch.setattr("nasrunner.children.supernets.covering.memory_gb", lambda: 1e-7)
     outcome = train_one(task_of(tmp_path), SUPERNET)
     assert outcome.status == "failed"
-    assert "parameters, whose training takes at least 0.0 GB, and this machine" in outcome.error
+    assert "parameters, each 3 times (as weight, as gradient, in the" in outcome.error
+    monkeypatch.undo()
+    limited = dataclasses.replace(task_of(tmp_path), max_memory_gb=1e-6)
+    assert "more than limits.memory_gb=1e-06 (null:" in train_one(limited, SUPERNET).error
 
 
 class Remembering(nn.Module):
