@@ -19,6 +19,7 @@ from nasrunner.core.language.moved import with_present_targets
 from nasrunner.core.ledger.events import Began
 from nasrunner.core.ledger.goal_settings import read_goals, reward_of_task, reward_of_trainer
 from nasrunner.core.ledger.state import StudyState
+from nasrunner.core.ledger.steps import Reach
 from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.records import Kind, Outcome, Proposal, child_folder
 from nasrunner.core.screen.commands import resume_command, short
@@ -223,20 +224,19 @@ class RecordedStudy:
         return [each for each in self.state.history.outcomes if each.proposal.kind == kind]
 
     @property
-    def until(self) -> int | None:
-        """After how many epochs those trainings were paused that are compared; None: never."""
+    def reach(self) -> Reach | None:
+        """How far those trainings came that are compared; None: to their ends."""
         return self.state.history.shown()[1]
 
     @property
-    def about_until(self) -> str:
+    def about_reach(self) -> str:
         """That the best children were not trained to their ends, in a sentence; else empty."""
-        if self.until is None:
+        if (reach := self.reach) is None:
             return ""
-        epochs = "1 epoch" if self.until == 1 else f"{self.until:,} epochs"
-        return f"No child was trained to its end: the best are of those paused after {epochs}."
+        return f"No child was trained {reach.missed}: the best are of those {reach.about}."
 
     def compares(self, outcome: Outcome) -> bool:
-        """Whether an outcome's reward is compared: of a full training, or of the longest rung."""
+        """Whether an outcome's reward is compared: see ``History.shown``."""
         return self.state.history.compares(outcome)
 
     def course(self, index: int) -> list[RecordedChild]:
@@ -254,7 +254,7 @@ class RecordedStudy:
         """The best children with a reward, best first, each genotype once.
 
         One that was trained several times is its first, with the mean of all its rewards. Where
-        no child was trained to its end, those of the longest rung are compared.
+        no child was trained to its end, those that came furthest are compared.
         """
         ranking, _ = self.state.history.shown()
         return [

@@ -96,8 +96,13 @@ class ChildFiles:
         config: Mapping[str, Any],
         curves: Sequence[Mapping[str, float]] = (),
     ) -> None:
-        """Writes what the child was told, and the epochs that an earlier attempt completed."""
+        """Writes what the child was told, and the epochs that an earlier attempt completed.
+
+        The configuration names the fidelity that it is of, too: a width stands nowhere else in it.
+        """
         self.write_proposal(proposal)
+        if proposal.fidelity:
+            config = {**config, "fidelity": dict(proposal.fidelity)}
         (self.folder / CONFIG).write_text(
             yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False), encoding="utf-8"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from nasrunner.core.decision import Genotype
 from nasrunner.core.ledger.agreement import PredictedLevel
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.ledger.steps import Step, about_steps
+from nasrunner.core.ledger.steps import FidelityCost, Reach, Step, about_steps
 from nasrunner.core.records import Kind, Outcome, Proposal, Report
 from nasrunner.core.relaxation import ForwardGrowth, Relaxation
 
@@ -330,10 +330,13 @@ class Summary:
 
     Attributes:
         reason: why the study ended, in words.
-        counts: number of children by what became of them: completed, failed, invalid, reused.
+        counts: as of ``History``: number of children by what became of them at last: completed,
+            paused (and not gone on with), stopped, failed, invalid, reused; beside these how many
+            trainings went on (``continued``), and of what is no child.
         best: the best children, best first: index, reward, architecture, parameters, hash, and
             the answers that make it, decision path -> value; whether the user gave it, where one
-            did; where none was trained to its end, the epochs after which these were paused.
+            did; ``begun_as``, the child that names its run in trackers, if another; where none
+            was trained to its end, the epochs after which these were paused, or their fidelity.
         cost_s: seconds spent training, summed over children.
         wall_s: seconds this study has run, all its sessions together.
         baseline: the comparison with the search that ran beside it, where one did.
@@ -341,8 +344,15 @@ class Summary:
             where the user stopped the study before.
         num_full: how many children were trained to their ends; None where all are in one step, and
             ``counts`` says so.
-        effort: how much was trained, in whole children; None where all were trained to their ends.
+        effort: how much training was asked for, in whole children; of those that the searcher
+            stopped what was trained; None where all were trained to their ends.
+        fidelities: how many children were trained at each fidelity, and what they took.
         steps: how alike rewards rank children that were gone on with, before and after.
+        num_again: trainings that went on from a state that was gone, and so was trained again.
+        again: what was trained again, in whole children; no part of ``effort``.
+        num_inheriting: children that began with weights of others.
+        inherited_share: of their parameters that these were, on average; None: of nobody known.
+        num_without: children that were to begin with weights that were gone or not readable.
         num_predicted: children whose rewards were predicted before they were measured.
         rank_correlation: Spearman's ρ of the two; None where it is not defined.
         predicted_levels: the same of each level of a progressive search.
@@ -362,7 +372,13 @@ class Summary:
     failure: str | None = None
     num_full: int | None = None
     effort: float | None = None
+    fidelities: Sequence[FidelityCost] = ()
     steps: Sequence[Step] = ()
+    num_again: int = 0
+    again: float = 0.0
+    num_inheriting: int = 0
+    inherited_share: float | None = None
+    num_without: int = 0
     num_predicted: int = 0
     rank_correlation: float | None = None
     predicted_levels: Sequence[PredictedLevel] = ()
@@ -389,11 +405,48 @@ class Summary:
 
     @property
     def about_ends(self) -> str:
-        """What became of children that were paused or stopped, in words; empty without any."""
-        parts = [] if self.num_full is None else [f"{self.num_full} trained to the end"]
+        """What became of children that were trained in part, in words; empty without any."""
+        full = [] if self.num_full is None else [f"{self.num_full} trained to the end"]
+        cheaper = [each.text for each in self.fidelities]
+        parts = [", ".join([*full, *cheaper])]
         if self.effort is not None:
-            parts.append(f"as many epochs as {self.effort:.3g} whole trainings")
-        return "; ".join([*parts, *filter(None, [about_steps(self.steps)])])
+            parts.append(f"asked for as many epochs as {_whole(self.effort)}")
+        parts += [self.about_again, about_steps(self.steps), self.about_inherited]
+        return "; ".join(filter(None, parts))
+
+    @property
+    def about_again(self) -> str:
+        """What was trained again because it was gone, in words; empty where nothing was."""
+        if not self.num_again:
+            return ""
+        return (
+            f"{self.num_again:,} trained again from before a state that was gone, as many epochs "
+            f"as {_whole(self.again)} more"
+        )
+
+    @property
+    def about_inherited(self) -> str:
+        """How many children began with weights of others, in words; empty without any."""
+        without = f"{self.num_without:,} without weights that were gone" if self.num_without else ""
+        if not self.num_inheriting or self.inherited_share is None:
+            return without
+        told = (
+            f"{self.num_inheriting:,} began with weights of others, "
+            f"{self.inherited_share:.0%} of their parameters on average"
+        )
+        return ", ".join(filter(None, [told, without]))
+
+    @property
+    def reach(self) -> Reach | None:
+        """How far the best children came; None: to their ends, or there are none."""
+        first = self.best[0] if self.best else {}
+        until, fidelity = first.get("epochs"), first.get("fidelity", {})
+        return Reach(until, tuple(fidelity.items())) if until is not None or fidelity else None
+
+
+def _whole(effort: float) -> str:
+    """``2.25 whole trainings``."""
+    return f"{effort:.3g} whole training{'' if f'{effort:.3g}' == '1' else 's'}"
 
 
 def about_predictions(

@@ -274,7 +274,7 @@ class Outcome:
             child is beyond; readable, the middle of a long one is cut out.
         reused_from: index of the child of the same identity whose outcome this repeats.
         is_changed: whether it was trained after the user's source or data had changed.
-        lacks: the sources whose weights were missing when it began.
+        lacks: the sources whose weights, or training state, were missing when it began.
     """
 
     proposal: Proposal
@@ -305,6 +305,11 @@ class Outcome:
         if self.status != "completed" or self.proposal.kind != "train":
             return False
         return self.proposal.is_plain or not self.proposal.fidelity
+
+    @property
+    def is_trained_again(self) -> bool:
+        """Whether the training state that it was to go on with was gone, and was trained again."""
+        return self.proposal.continues is not None and self.proposal.continues in self.lacks
 
     @property
     def known_reward(self) -> float:

@@ -211,7 +211,7 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
         raise ConfigError(
             f"from={study.folder}: the folder of its best child, {folder}, is not there"
         )
-    return replace(_network_in(folder, study, trust), note=study.about_until)
+    return replace(_network_in(folder, study, trust), note=study.about_reach)
 
 
 def _kind_in(folder: Path) -> str:

@@ -114,7 +114,7 @@ def _scored(study: RecordedStudy) -> str:
 def _best(studies: Sequence[RecordedStudy]) -> RecordedStudy | None:
     """The study with the best child, if one was trained to its end; None: none has a reward."""
     found = [study for study in studies if study.best(1)]  # of equal ones the first is taken
-    return max(found, key=lambda each: (each.until is None, _best_reward(each)), default=None)
+    return max(found, key=lambda each: (each.reach is None, _best_reward(each)), default=None)
 
 
 def _best_reward(study: RecordedStudy) -> float:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nasrunner.children.lightning import LightningTask, LightningTrainer
+from nasrunner.children.settings.fidelity import keyed
 from nasrunner.children.settings.searched import applied, plain
 from nasrunner.compose.launch import build_trainer
 from nasrunner.compose.upgrade import upgraded
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ledger.steps import shown_fidelity
 from nasrunner.core.ports import OneByOne
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import CHILD_GROUPS
@@ -179,8 +181,8 @@ class Session:
         """What of the study, the configuration and the grid to know before, in sentences."""
         if self.study.about_rescored:
             yield f"{self.study.folder}: {self.study.about_rescored}"
-        if self.study.about_until:
-            yield f"{self.study.folder}: {self.study.about_until}"
+        if self.study.about_reach:
+            yield f"{self.study.folder}: {self.study.about_reach}"
         patience = self.config["trainer"]["stop_patience"]
         if self.request.on == "train_and_validation" and patience is not None:
             but = ", but for the points of the grid" if self.grid else ""
@@ -225,6 +227,13 @@ class Session:
                 "start=child goes on with the child's weights, and grid= searches settings for "
                 "training from scratch: legal is one of them"
             )
+        for child in self.children:
+            if keyed(fidelity := child.proposal.fidelity).get("width", 1) != 1:
+                raise ConfigError(
+                    "start=child goes on with the child's weights, and child "
+                    f"{name_of(child)} was trained at {shown_fidelity(fidelity)}, as a narrower "
+                    "network: legal is start=scratch"
+                )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # each network's log has them
             for child in self.children:

@@ -40,6 +40,7 @@ from nasrunner.study.proposals.effort import Effort
 from nasrunner.study.proposals.epochs import Epochs
 from nasrunner.study.proposals.identity import identified
 from nasrunner.study.proposals.in_flight import InFlight
+from nasrunner.study.proposals.taken_over import about_gone
 from nasrunner.study.proposals.unseen import unseen
 from nasrunner.study.rehearsal import rehearse
 from nasrunner.study.replaying import replay
@@ -317,6 +318,8 @@ class Study:
         proposal = outcome.proposal
         waited = self._in_flight.end(proposal)
         self.keeping.ended(outcome)
+        if told := about_gone(outcome):
+            _log.warning("%s", told)
         blueprint = None if proposal.kind == "supernet" else self.inspect(proposal.genotype)
         outcome = _with_size(outcome, blueprint)
         if self.goals is not None:
@@ -340,6 +343,7 @@ class Study:
             failure=None if reason == "interrupted" else failure,
             baseline=baseline,
             effort=self._effort.spent,
+            again=self._effort.again,
             goals=self.goals,
         )
         self._note(Ended(summary.reason))

@@ -130,9 +130,10 @@ class ProgressDisplay:
         self._stop()
         if summary.best:
             self._print(best_table(summary, self._begun_as))
-            if (epochs := summary.best[0].get("epochs")) is not None:
-                told = f"None was trained to its end: these were paused after {in_epochs(epochs)}."
-                self._print(Text(told))
+            if (reach := summary.reach) is not None:
+                told = f"None was trained {reach.missed}: these were {reach.about}."
+                whole = " Parameters are of the whole networks." if reach.fidelity else ""
+                self._print(Text(f"{told}{whole}"))
         for told in summary.unmet:
             self.warn(told)
         if summary.front is not None:
@@ -279,13 +280,15 @@ class ProgressDisplay:
         return f"about {clock(elapsed_s / done * remaining)} left"
 
     def _best_text(self) -> str:
-        ranking, until = self._history.shown()
+        ranking, reach = self._history.shown()
         best = ranking.top()
         if best is None:
             return "no reward yet"
-        rung = "" if until is None else f" after {in_epochs(until)}"
+        rung = "" if reach is None else f" {reach.short}"
         mean = mean_of(best.num_trainings, best.spread)
-        return f"best {best.reward:.5g}{mean}{rung} (child {best.index})"
+        run = self._begun_as(best.index)
+        named = f"child {best.index}" + ("" if run == best.index else f", run {run:04d}")
+        return f"best {best.reward:.5g}{mean}{rung} ({named})"
 
     def _print(self, what: RenderableType) -> None:
         if isinstance(what, Text):

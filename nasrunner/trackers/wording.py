@@ -61,6 +61,8 @@ def counted(name: str, count: int) -> str:
         "reused": " (duplicates, not trained again)",
         "repeated": " (invalid, proposed again)",
         "duplicate": " (replaced)",
+        "paused": " (and not gone on with)",
+        "continued": " (trainings of these that went on)",
     }
     return f"{many(count, name.removesuffix('s'), name)}{saved.get(name, '')}"
 

@@ -49,6 +49,18 @@ def refused(retrain: Retrain, capsys: pytest.CaptureFixture[str], *arguments: st
     return capsys.readouterr().err
 
 
+def test_a_narrower_childs_weights_are_none_of_the_whole_network(
+    retrain: Retrain, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = study / "ledger.jsonl"
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    for event in events:
+        event |= {"fidelity": {"width": 0.5}} if event["event"] == "proposed" else {}
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    told = refused(retrain, capsys, f"from={study}", *GIVEN)
+    assert "child 0001 was trained at width=0.5, as a narrower network: legal is start=sc" in told
+
+
 def test_networks_from_scratch_are_not_mixed_with_them(
     retrain: Retrain, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

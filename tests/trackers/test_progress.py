@@ -273,9 +273,10 @@ def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_
         "child 5    0.05     2.0 s paused after 1 epoch  best 0.05 after 1 epoch (child 5)",
         "child 6    0.06     2.0 s stopped after 2 epochs  best 0.05 after 1 epoch (child 5)",
         "child 7    0.07     2.0 s goes on with child 4, paused after 2 epochs  "
-        "best 0.07 after 2 epochs (child 7)",
-        "child 8    0.08     2.0 s trainer.max_epochs=2  best 0.07 after 2 epochs (child 7)",
-        "child 9    0.09     2.0 s goes on with child 7  best 0.09 (child 9)",
+        "best 0.07 after 2 epochs (child 7, run 0004)",
+        "child 8    0.08     2.0 s trainer.max_epochs=2  "
+        "best 0.07 after 2 epochs (child 7, run 0004)",
+        "child 9    0.09     2.0 s goes on with child 7  best 0.09 (child 9, run 0004)",
         "child 10   0.1      2.0 s goes on with child 5  best 0.1 (child 10)",
         "child 11   0.11     2.0 s goes on with child 4  best 0.1 (child 10)",
         "child 12   0.12     2.0 s paused after 1 epoch  best 0.1 (child 10)",
@@ -284,8 +285,9 @@ def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_
     ]
     (told,) = [line for line in lines if line.startswith("Children: ")]
     assert told == (
-        "Children: 3 paused, 1 stopped, 5 continued, 1 completed; 3 trained to the end; beside "
-        "them 1 supernet, 3 estimates (1 failed)"
+        "Children: 1 paused (and not gone on with), 1 stopped, 5 continued (trainings of these "
+        "that went on), 2 completed, 1 failed; 3 trained to the end; beside them 1 supernet, "
+        "3 estimates (1 failed)"
     )
 
 
@@ -329,7 +331,7 @@ def test_the_live_display_counts_what_is_paused_and_what_is_beside_the_children(
     display.close(study.summary())
     shown = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capture.get())
     assert "5/12 children" in shown
-    expected = "2 failed  ·  3 paused  ·  1 stopped  ·  5 continued  ·  3 estimates  ·  1 supernet"
+    expected = "2 failed  ·  1 paused  ·  1 stopped  ·  5 continued  ·  3 estimates  ·  1 supernet"
     assert expected in shown
 
 

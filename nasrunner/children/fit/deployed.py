@@ -1,14 +1,16 @@
-"""What a trained child costs where it runs: the latency and the energy of its forward pass."""
+"""What a trained child costs where it runs: latency and energy of its forward pass, its size."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 
+from nasrunner.children.blueprint import measure
 from nasrunner.children.fit.assembling import Assembled, Plan
 from nasrunner.children.fit.energy import counters_of, energy
 from nasrunner.children.fit.latency import latency
 from nasrunner.children.inputs import zeros
+from nasrunner.children.settings.fidelity import keyed
 from nasrunner.core.errors import MachineError
 from nasrunner.core.ledger.objectives import ENERGY, LATENCY
 from nasrunner.core.machine.energy import NoEnergyError
@@ -17,11 +19,14 @@ Call = Callable[[], object]
 
 
 def costs_of(plan: Plan, trained: Assembled) -> dict[str, float]:
-    """Measures what a child's forward pass of one example costs; empty without such objectives.
+    """Measures what a child's forward pass of one example costs, where objectives ask for that.
 
     It is measured on the device of training, in evaluation mode and with the precision of
     training. To be called after training, when nothing else of the child runs; of several ranks
     the first measures.
+
+    A child that a fidelity made smaller has ``trained_parameters`` and ``trained_flops`` besides:
+    its ``parameters`` and ``flops``, by which children are compared, are of the whole network.
 
     Args:
         plan: what was trained.
@@ -31,7 +36,7 @@ def costs_of(plan: Plan, trained: Assembled) -> dict[str, float]:
         MachineError: the device no longer says what energy it takes.
     """
     asked = {LATENCY, ENERGY} & set(plan.child.objectives)
-    found: dict[str, float] = {}
+    found = _trained_size(plan)
     if not asked or not trained.trainer.is_global_zero:
         return found
     with _forward_pass(plan, trained) as (run, wait):
@@ -43,6 +48,16 @@ def costs_of(plan: Plan, trained: Assembled) -> dict[str, float]:
             except NoEnergyError as error:  # it did when training was rehearsed
                 raise MachineError(str(error)) from error
     return found
+
+
+def _trained_size(plan: Plan) -> dict[str, float]:
+    """The size of a network that a fidelity made narrower, or gave smaller images; else empty."""
+    if not {"width", "data.resolution"} & keyed(plan.proposal.fidelity).keys():
+        return {}
+    data = plan.config["data"]
+    in_dtype = data.get("in_dtype", "float32")
+    size = measure(plan.frozen, plan.in_shape, data["num_outputs"], in_dtype)
+    return {"trained_parameters": float(size.trained), "trained_flops": float(size.flops)}
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def origin_of(
     """Finds where the training of a child begins: as late as there is a state to go on from.
 
     That is where an earlier attempt at it was, or else the state of its nearest source that has
-    one. A state that is gone is trained again, which a warning says.
+    one. A state that is gone is trained again, which a warning and the child's ``lacks`` say.
 
     Args:
         recipe: how the study's children are made.
@@ -168,18 +168,22 @@ def origin_of(
         place = [each.identity for each in stages].index(own.identity)
         return _merged(stages[place:]), Origin(own, lacks=tuple(own.lacks), cost_s=own.cost_s)
     files.forget_progress()
+    gone: list[int] = []
     for place in range(len(stages) - 1, 0, -1):
         source = stages[place - 1].proposal
         path = ChildFolder.of(recipe.folder, source.index).last
         if (progress := read_source(path, source, config)) is not None:
-            return _merged(stages[place:]), Origin(progress)
+            return _merged(stages[place:]), Origin(progress, lacks=tuple(gone))
+        gone.append(source.index)
         warnings.warn(
             f"the training state of child {source.index}, which this one goes on with, is gone: "
             "it is trained again",
             stacklevel=2,
         )
+    if (unreadable := stages[0].proposal.continues) is not None:  # see ``lineage``
+        gone.append(unreadable)
     borrowed = Borrowed.by(stages[0].proposal, recipe, config)
-    return _merged(stages), Origin(borrowed=borrowed, lacks=borrowed.lacks)
+    return _merged(stages), Origin(borrowed=borrowed, lacks=(*gone, *borrowed.lacks))
 
 
 def _merged(stages: Sequence[Stage]) -> list[Stage]:

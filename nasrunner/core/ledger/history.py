@@ -6,6 +6,7 @@ from collections import Counter
 
 from nasrunner.core.ledger.agreement import Predictions
 from nasrunner.core.ledger.ranking import Ranking
+from nasrunner.core.ledger.steps import Reach
 from nasrunner.core.records import MEASURED, Outcome, last_line
 
 _NUMBER = re.compile(r"\d[\d.,]*")
@@ -17,8 +18,9 @@ class History:
 
     Attributes:
         outcomes: all of them.
-        counts: how many by what became of them, in a word; what goes on with a child, estimates
-            and supernets are counted for themselves.
+        counts: how many children by what became of them at last, in a word: one that was paused
+            and has gone on to its end is ``completed``, and no longer ``paused``. The trainings
+            that went on (``continued``), estimates and supernets are counted for themselves.
         statuses: how many by status, whatever they are of.
         cost_s: seconds spent training.
         worst_reward: of the children that were trained to their ends; infinite without one.
@@ -39,15 +41,21 @@ class History:
         self.num_failed = 0
         self.num_full = 0
         self.predictions = Predictions()
-        self._rungs: dict[int, Ranking] = {}
+        self._rungs: dict[Reach, Ranking] = {}
+        self._stands: dict[int, str] = {}  # each child's last training -> what it is counted as
         self._evaluated: dict[str, Outcome] = {}
 
-    def add(self, outcome: Outcome) -> None:
-        """Takes an outcome that stands in the ledger."""
+    def add(self, outcome: Outcome, *, is_same_child: bool = False) -> None:
+        """Takes an outcome that stands in the ledger.
+
+        Args:
+            outcome: the next.
+            is_same_child: it goes on with its source as the same child, and is no copy of it.
+        """
         self.outcomes.append(outcome)
         self.cost_s += outcome.cost_s
         self.predictions.add(outcome)
-        self.counts[_counted_as(outcome)] += 1
+        self._count(outcome, is_same_child=is_same_child)
         self.statuses[outcome.status] += 1
         proposal = outcome.proposal
         is_failed = outcome.status == "failed" and outcome.reused_from is None
@@ -57,36 +65,47 @@ class History:
         if outcome.reward is not None and proposal.kind == "train":
             self.worst_of_any = min(self.worst_of_any, outcome.reward)
         if not outcome.is_full:
-            if outcome.status == "paused" and proposal.until is not None:
-                self._rungs.setdefault(proposal.until, Ranking()).add(outcome)
+            if (reach := Reach.of(outcome)) is not None:
+                self._rungs.setdefault(reach, Ranking()).add(outcome)
             return
         self.num_full += outcome.reused_from is None
         if outcome.reward is not None:
             self.worst_reward = min(self.worst_reward, outcome.reward)
         self.ranking.add(outcome)
 
-    def shown(self) -> tuple[Ranking, int | None]:
-        """Returns the ranking of full trainings, or that of the longest rung if none has ended.
+    def _count(self, outcome: Outcome, *, is_same_child: bool) -> None:
+        """Counts an outcome, and its child by it in the place of what that was before."""
+        index, source = outcome.proposal.index, outcome.proposal.continues
+        counted_as = _counted_as(outcome)
+        self.counts[counted_as] += 1
+        if counted_as in _SPENT:
+            self._stands[index] = counted_as
+        elif is_same_child and source in self._stands and outcome.status in (*MEASURED, "failed"):
+            self.counts[self._stands.pop(source)] -= 1
+            self.counts[outcome.status] += 1
+            self._stands[index] = outcome.status
+
+    def shown(self) -> tuple[Ranking, Reach | None]:
+        """Returns the ranking of full trainings, or that of those that came furthest without one.
 
         Returns:
-            The ranking, and after how many epochs its trainings were paused; None: they were not.
+            The ranking, and how far its trainings came; None: to their ends.
         """
-        if self.ranking.top() is not None or not self._rungs:
+        reached = [reach for reach, ranking in self._rungs.items() if ranking.top() is not None]
+        if self.ranking.top() is not None or not reached:
             return self.ranking, None
-        longest = max(self._rungs)
-        return self._rungs[longest], longest
+        furthest = max(reached, key=lambda reach: reach.order)
+        return self._rungs[furthest], furthest
 
     @property
     def has_steps(self) -> bool:
-        """Whether children were trained in steps: paused, and continued."""
-        return self.statuses["paused"] > 0 or self.counts["continued"] > 0
+        """Whether children were trained in steps: paused and continued, or at fidelities."""
+        return bool(self._rungs) or self.statuses["paused"] > 0 or self.counts["continued"] > 0
 
     def compares(self, outcome: Outcome) -> bool:
         """Whether an outcome is one of those that ``shown`` ranks."""
-        _, until = self.shown()
-        if until is None:
-            return outcome.is_full
-        return outcome.status == "paused" and outcome.proposal.until == until
+        _, reach = self.shown()
+        return outcome.is_full if reach is None else Reach.of(outcome) == reach
 
     def compared(self) -> list[Outcome]:
         """Returns the outcomes that ``shown`` ranks, without those that repeat another's."""

@@ -132,7 +132,8 @@ class StudyState:
             case Recorded(outcome):
                 del self.in_flight[outcome.proposal.index]
                 self.num_roots_in_flight -= outcome.proposal.is_root
-                self.history.add(outcome)
+                place = self.lineages.place_of(outcome.proposal.index).place
+                self.history.add(outcome, is_same_child=place > 0)
                 self.repeats.add(outcome)
                 self.outcomes[outcome.proposal.index] = outcome
                 if outcome.curve:

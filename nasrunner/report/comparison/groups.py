@@ -152,7 +152,7 @@ def groups(studies: Sequence[RecordedStudy], by: Grouping) -> list[Group]:
     labels = [
         f"{label}, space={s}" if s else label for label, s in zip(labels, spaces, strict=True)
     ]
-    is_full = len({study.until for study in studies if study.best(1)}) > 1
+    is_full = len({study.reach for study in studies if study.best(1)}) > 1
     return [Group(*each, is_full) for each in zip(labels, searchers, spaces, members, strict=True)]
 
 

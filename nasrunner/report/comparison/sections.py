@@ -181,11 +181,11 @@ def _reservations(groups: Sequence[Group]) -> str:
                 f"{group.label} {'has' if silent == 1 else 'have'} no reward and no part in its "
                 "means."
             )
-        for until in dict.fromkeys(study.until for study in group.studies if study.until):
+        for reach in dict.fromkeys(study.reach for study in group.studies if study.reach):
             count = "are not compared" if group.is_full else "are compared"
             notes.append(
-                f"{group.label} has a study in which no child was trained to its end: its rewards "
-                f"are those after {counted(until, 'epoch')}, which {count}."
+                f"{group.label} has a study in which no child was trained {reach.missed}: its "
+                f"rewards are those {reach.short}, which {count}."
             )
         if seeds := group.repeated_seeds:
             notes.append(

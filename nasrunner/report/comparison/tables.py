@@ -265,7 +265,7 @@ def _reused(study: RecordedStudy) -> list[int]:
 
 def _best(study: RecordedStudy, group: Group) -> tuple[float | None, str | None]:
     best = study.best(1)
-    is_compared = not group.is_full or study.until is None
+    is_compared = not group.is_full or study.reach is None
     if not best or best[0].outcome is None or not is_compared:
         return None, None
     return best[0].outcome.reward, f"{best[0].proposal.index:04d}"

@@ -90,8 +90,8 @@ def about_rewards(study: RecordedStudy) -> str:
     unranked = [e.outcome for e in evaluations(study) if not e.has_reward]
     cut = [each for each in unranked if each.status != "failed" and not each.is_full]
     if not cut:
-        return study.about_until
-    told = study.about_until or "Rewards are of children that were trained to their ends."
+        return study.about_reach
+    told = study.about_reach or "Rewards are of children that were trained to their ends."
     names = ("paused", "stopped", "trained at a lower fidelity")
     words = [each.status if each.status in names else names[-1] for each in cut]
     listed = ", ".join(f"{words.count(name):,} {name}" for name in names if name in words)

@@ -44,6 +44,8 @@ def leaderboard_section(study: RecordedStudy) -> Section:
         "Each architecture once, with the mean reward of its trainings. FLOPs are of one example's "
         "forward pass, two for each multiply-add."
     )
+    if study.reach is not None and study.reach.fidelity:
+        caption += " Parameters and FLOPs are of the whole networks."
     if told := about_rewards(study):
         caption += f" {told}"
     table = Table(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nasrunner.core.ledger.agreement import Predictions
-from nasrunner.core.ledger.steps import steps_of
+from nasrunner.core.ledger.steps import fidelities_of, shown_fidelity, steps_of
 from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
@@ -19,6 +19,7 @@ from nasrunner.report.study.evaluations import (
     number,
 )
 from nasrunner.report.study.timeline import Timeline
+from nasrunner.study.proposals.taken_over import taken_over
 
 _FEWEST_RANKED = 5
 """Children of which it is told how alike their estimates and rewards rank them."""
@@ -54,6 +55,8 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
         f"{ended} {searched}",
         began_with,
         about_rewards(study),
+        _inherited(study),
+        _gone(study),
         _changed(study),
         missing,
     )
@@ -77,6 +80,35 @@ def _began_with(study: RecordedStudy) -> str:
     return " ".join(told)
 
 
+def _inherited(study: RecordedStudy) -> str:
+    """How many children began with weights of others, and what that may cost; else empty."""
+    taken = taken_over(study.state.history.outcomes)
+    if not taken.num_inheriting or taken.inherited_share is None:
+        return ""
+    return (
+        f"{counted(taken.num_inheriting, 'child', 'children')} began with weights of others, "
+        f"which were {taken.inherited_share:.0%} of their parameters on average. Such rewards may "
+        "rank children otherwise than those of trainings from first weights: nasrunner-calibrate "
+        "what=inherited, with this space, data and trainer, measures by how much."
+    )
+
+
+def _gone(study: RecordedStudy) -> str:
+    """That weights or training states were gone when children began; empty where none was."""
+    taken, told = taken_over(study.state.history.outcomes), []
+    if num := taken.num_again:
+        told.append(
+            f"{counted(num, 'training')} went on from a state that was gone, which was trained "
+            "again: the results are the same, at the cost of a longer training."
+        )
+    if num := taken.num_without:
+        told.append(
+            f"{counted(num, 'child', 'children')} began without weights that were gone or could "
+            "not be read."
+        )
+    return " ".join(told)
+
+
 def _changed(study: RecordedStudy) -> str:
     """That children before and after a change cannot be compared; empty without one."""
     ended = [child.outcome for child in study.children if child.outcome is not None]
@@ -95,7 +127,7 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     facts = [("evaluations", f"{sum(not e.is_copy for e in spent):,}")]
     if best := study.best(1):
         at = next(e for e in spent if e.index == best[0].proposal.index)
-        after = "" if study.until is None else f" after {study.until:,} epochs"
+        after = "" if study.reach is None else f" {study.reach.short}"
         facts += [
             (f"best{after}, child {at.index:04d}", number(at.reward)),
             ("found at evaluation", f"{at.number:,}"),
@@ -111,16 +143,13 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
         for status, count in sorted(counts.items())
         if status in ("failed", "invalid")
     ]
+    history = study.state.history
     facts += [
-        (status, f"{count:,}")
-        for status in ("paused", "stopped")
-        if (count := sum(e.outcome.status == status for e in spent))
+        (name, f"{count:,}")
+        for status, name in (("paused", "paused, not gone on with"), ("stopped", "stopped"))
+        if (count := history.counts[status])
     ]
-    if continued := study.state.history.counts["continued"]:
-        facts.append(("continued trainings", f"{continued:,}"))
-        facts.append(("trained to the end", f"{study.state.history.num_full:,}"))
-    for step in steps_of(study.state.outcomes):
-        facts.append((f"ρ of rewards, epochs {step.between}", step.found))
+    facts += _parts(study)
     facts.append(
         (
             "wall time from the first child on",
@@ -145,6 +174,23 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     if times is not None:
         facts.append(("workers idle", f"{times.idle_share:.0%}"))
     return facts
+
+
+def _parts(study: RecordedStudy) -> list[tuple[str, str]]:
+    """How many trainings went on or were at fidelities, and how alike these rank children."""
+    history = study.state.history
+    continued, facts = history.counts["continued"], []
+    if continued:
+        facts.append(("continued trainings", f"{continued:,}"))
+    fidelities = fidelities_of(history.outcomes)
+    if continued or fidelities:
+        facts.append(("trained to the end", f"{history.num_full:,}"))
+    for each in fidelities:
+        name = f"at {shown_fidelity(each.fidelity)}" if each.fidelity else "each to the end"
+        took = duration(each.cost_s)
+        facts.append((name, f"{each.num_children:,}, {took} each" if each.fidelity else took))
+    steps = steps_of(study.state.outcomes)
+    return [*facts, *((f"ρ of rewards, {e.kind} {e.between}", e.found) for e in steps)]
 
 
 def _beside(outcomes: Sequence[Outcome]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from nasrunner.core.decision import Genotype
+from nasrunner.core.ledger.steps import PROMOTES
 from nasrunner.core.records import Outcome, Proposal, Source
 from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
@@ -12,9 +13,6 @@ from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.wrappers.rungs import Bracket, Rungs
 from nasrunner.searchers.wrappers.wrapper import Wrapper
-
-_PROMOTES = "promotes"
-"""The note of a training anew: whom it promotes."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ class Promoting(Wrapper):
         """Whom a proposal goes on with; None: it begins a child."""
         if proposal.continues is not None:
             return proposal.continues
-        promoted = proposal.notes.get(_PROMOTES)
+        promoted = proposal.notes.get(PROMOTES)
         return None if promoted is None else int(promoted)
 
     def _promotion(self, index: int, bracket: Bracket, first: int, rung: int) -> Proposal:
@@ -188,7 +186,7 @@ class Promoting(Wrapper):
             sources = (Source(climber.last, "training"),)
             proposal = Proposal(index, climber.genotype, sources=sources)
         else:
-            proposal = Proposal(index, climber.genotype, notes={_PROMOTES: climber.last})
+            proposal = Proposal(index, climber.genotype, notes={PROMOTES: climber.last})
         return self.rungs.asked(proposal, rung + 1)
 
     def _due(self, *, is_closed: bool) -> tuple[Bracket, int, int] | None:

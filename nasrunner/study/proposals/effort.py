@@ -47,11 +47,17 @@ class Spending(ABC):
 class Effort(Spending):
     """Counts children by the share of their epochs that they are trained for.
 
-    One that is trained from its first weights to its end is 1, whether it ends by itself before,
+    What was asked for counts, but of those that their searcher stopped: one that is trained from
+    its first weights to its end is 1, whether it ends by itself before,
     repeats another's outcome or fails; one that is paused after 3 of 12 epochs is ¼, and so is
     what goes on with it for 3 more. Where nobody knows how many epochs a training has, what begins
     a child is 1 and what goes on with it nothing.
     """
+
+    @property
+    def again(self) -> float:
+        """What was trained once more, since a training state was gone; no part of ``spent``."""
+        return sum(map(self._again, self._state.history.outcomes))
 
     def _of_outcome(self, outcome: Outcome) -> float:
         if outcome.status not in (*MEASURED, "failed"):
@@ -72,11 +78,24 @@ class Effort(Spending):
         if whole is None or most is None:
             return float(proposal.is_root)
         end = most if proposal.until is None else min(proposal.until, most)
-        return max(0, end - self._begin(proposal, most)) / whole
+        return max(0, end - self._begin(proposal.continues, most)) / whole
 
-    def _begin(self, proposal: Proposal, most: int) -> int:
-        """After how many epochs a proposal's own begin."""
-        if (source := proposal.continues) is None:
+    def _again(self, outcome: Outcome) -> float:
+        """How much of a child was trained again before a proposal's own epochs."""
+        source = outcome.proposal.continues
+        if source is None or not outcome.is_trained_again or outcome.reused_from is not None:
+            return 0.0
+        most = self._trainer.most_epochs(outcome.proposal)
+        if most is None:
+            return 0.0
+        found: int | None = source
+        while found in outcome.lacks and found in self._state.outcomes:
+            found = self._state.outcomes[found].proposal.continues
+        return (self._begin(source, most) - self._begin(found, most)) / most
+
+    def _begin(self, source: int | None, most: int) -> int:
+        """After how many epochs begins what goes on with a child; None: with none."""
+        if source is None:
             return 0
         outcome = self._state.outcomes[source]
         if outcome.status == "completed":  # nothing is left of it to train

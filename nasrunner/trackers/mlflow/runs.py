@@ -156,6 +156,7 @@ class StudyRuns:
             counts["best_minus_baseline"] = summary.baseline.best
         if summary.rank_correlation is not None:
             counts["prediction_rank_correlation"] = summary.rank_correlation
+        counts |= text.study_metrics(summary)
         for each in summary.predicted_levels:
             if each.rank_correlation is not None:
                 name = f"prediction_rank_correlation/level_{each.level}"

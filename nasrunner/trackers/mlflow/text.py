@@ -131,7 +131,7 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     if summary is not None:
         counts, beside = (
             ", ".join(
-                f"{n} {name}" for name, n in summary.counts.items() if (name in BESIDE) == is_
+                f"{n} {name}" for name, n in summary.counts.items() if n and (name in BESIDE) == is_
             )
             for is_ in (False, True)
         )
@@ -147,18 +147,48 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     if summary is not None and summary.baseline is not None:
         parts.append(f"Baseline: {summary.baseline.text()}.")
     if summary is not None and summary.best:
-        if (epochs := summary.best[0].get("epochs")) is not None:
-            parts.append(f"No child was trained to its end: the best are after {epochs} epochs.")
+        if (reach := summary.reach) is not None:
+            parts.append(f"No child was trained {reach.missed}: the best are {reach.short}.")
         rows = ["| child | reward | parameters | architecture |", "|---|---|---|---|"]
         for best in summary.best:
             mean = mean_of(best["trainings"], best["reward_std"])
             rows.append(
-                f"| {best['index']:04d} | {best['reward']:.4g}{mean} | "
+                f"| {_child_and_run(best)} | {best['reward']:.4g}{mean} | "
                 f"{_count(best.get('parameters'))} | {_cell(best['architecture'])} |"
             )
         parts.append("\n".join(rows))
     parts.append(f"All children: search the runs for `tags.\"nasrunner.study\" = '{study_id}'`")
     return clipped("\n\n".join(parts), MAX_TAG)
+
+
+def study_metrics(summary: Summary) -> dict[str, float]:
+    """What a study saved and found beside its rewards, as metrics by their MLflow names."""
+    front = summary.front or {}
+    facts: dict[str, float | None] = {
+        "effort": summary.effort,
+        "trained_to_the_end": summary.num_full,
+        "trained_again": summary.again if summary.num_again else None,
+        "inheriting": summary.num_inheriting or None,
+        "inherited_share": summary.inherited_share,
+        "front_size": front.get("size"),
+        "hypervolume": front.get("hypervolume"),
+    }
+    for step in summary.steps:
+        after = "end" if step.after is None else f"{step.after:g}"
+        facts[f"rank_correlation/{step.kind}_{step.before:g}_{after}"] = step.rank_correlation
+    for each in summary.fidelities:
+        if each.fidelity:
+            named = " ".join(f"{name} {number:g}" for name, number in each.fidelity.items())
+            facts[f"trained_at/{named}"] = each.num_children
+    known = {name: float(value) for name, value in facts.items() if value is not None}
+    names = legal_names(known)
+    return {names[name]: value for name, value in known.items()}
+
+
+def _child_and_run(best: Mapping[str, Any]) -> str:
+    """A best child's number, and that which its run is named after, if another."""
+    run = best.get("begun_as")
+    return f"{best['index']:04d}" + ("" if run is None else f" (run {run:04d})")
 
 
 def _cell(text: str) -> str:

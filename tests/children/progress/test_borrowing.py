@@ -114,7 +114,7 @@ def test_a_lineage_that_is_trained_again_borrows_again(study):
     ended = train_one(task, going_on(root))
     (child_folder(study, 2) / "last.ckpt").unlink()
     again = train_one(task, going_on(root))
-    assert (again.metrics, again.lacks) == (ended.metrics, ())
+    assert (again.metrics, again.lacks) == (ended.metrics, (2,))
     fresh = train_one(task, begun(trainer, 4, genotype=NARROW))
     assert fresh.metrics["val_loss"] != ended.metrics["val_loss"]
 

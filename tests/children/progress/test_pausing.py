@@ -131,16 +131,19 @@ def test_a_state_that_is_gone_is_trained_again(tmp_path):
         tmp_path / "b", 2
     )
     assert "of child 0" not in log_of(tmp_path / "b", 2)
+    assert from_first.lacks == (1,)
     (child_folder(tmp_path / "b", 0) / "last.ckpt").write_bytes(b"damaged")
     from_root = train_one(task, third)
     assert_same(from_root, tmp_path / "b", whole, tmp_path / "a")
     log = log_of(tmp_path / "b", 2)
     assert "children/0000/last.ckpt is not used: it cannot be read" in log
     assert "of child 0, which this one goes on with, is gone: it is trained again" in log
+    assert from_root.lacks == (1, 0)
     shutil.rmtree(child_folder(tmp_path / "b", 1))
     without_folder = train_one(task, third)
     assert_same(without_folder, tmp_path / "b", whole, tmp_path / "a")
     assert "child 1, which is gone on with, is gone" in log_of(tmp_path / "b", 2)
+    assert without_folder.lacks == (1,)
 
 
 def test_another_network_does_not_go_on(tmp_path):

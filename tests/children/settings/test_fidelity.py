@@ -84,7 +84,14 @@ def test_a_named_fidelity_is_the_training_that_the_configuration_would_make(
     by_hand = make_trainer(*overrides, space=space, data=IMAGES)
     whole = train_one(by_hand.task(tmp_path / "b", 0), proposed(by_hand))
     assert outcome.status == "completed"
-    assert (outcome.metrics, outcome.curve) == (whole.metrics, whole.curve)
+    metrics = dict(outcome.metrics)
+    size = [metrics.pop(f"trained_{name}", None) for name in ("parameters", "flops")]
+    assert (metrics, outcome.curve) == (whole.metrics, whole.curve)
+    seen = by_hand.inspect(proposed(by_hand).genotype)
+    if "width" in fidelity:
+        assert size == [seen.parameters, seen.flops]
+    told = yaml.safe_load((child_folder(tmp_path / "a", 0) / "config.yaml").read_text())
+    assert told["fidelity"] == fidelity
     weights = [
         torch.load(child_folder(tmp_path / name, 0) / "best.ckpt", weights_only=True)["state_dict"]
         for name in "ab"

@@ -8,6 +8,7 @@ import pytest
 
 from nasrunner.compose.saved import save_config
 from nasrunner.core import Outcome, Source
+from nasrunner.core.ledger.steps import PROMOTES, Reach
 from nasrunner.recorded import RecordedStudy, find_studies, read_ledger, read_study
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.progress import progress
@@ -113,6 +114,7 @@ def test_the_overview_says_whose_rewards_these_are(halving: RecordedStudy) -> No
     best = max(full(halving), key=lambda index: full(halving)[index])
     assert shown["evaluations"] == "8"
     assert f"best, child {best:04d}" in shown
+    assert shown["paused, not gone on with"] == str(8 - len(full(halving)))
     assert shown["continued trainings"] == str(halving.state.history.counts["continued"])
     cost_s = sum(outcome.cost_s for outcome in halving.state.history.outcomes)
     assert shown["training time"] == f"{cost_s:.0f} s"
@@ -183,7 +185,7 @@ def test_the_longest_rung_is_compared_and_said_so_where_none_reached_its_end(
     never: RecordedStudy,
 ) -> None:
     sections = page(never)
-    assert never.until == 5
+    assert never.reach == Reach(5)
     rung = {
         o.proposal.index: o.known_reward
         for o in never.state.history.outcomes
@@ -195,6 +197,41 @@ def test_the_longest_rung_is_compared_and_said_so_where_none_reached_its_end(
         assert told in text_of(sections[title]), title
     (best,) = [name for name in facts(sections["Overview"]) if name.startswith("best")]
     assert best.startswith("best after 5 epochs, child ")
+
+
+def test_children_at_fidelities_are_compared_and_said_to_be_that(tmp_path: Path) -> None:
+    study = Recording(tmp_path / "s")
+    for units, width, promotes in ((1, 0.25, None), (2, 0.25, None), (2, 0.5, 1), (1, 0.5, 0)):
+        notes = {} if promotes is None else {PROMOTES: promotes}
+        proposal = study.propose(units, fidelity={"width": width}, notes=notes)
+        study.clock.now_s += 1.0
+        study.record(Outcome(proposal, "completed", units / 10 + width, cost_s=4 * width))
+    sections = page(read_study(study.end()))
+    shown = facts(sections["Overview"])
+    assert (shown["at width=0.25"], shown["at width=0.5"]) == ("2, 1.0 s each", "2, 2.0 s each")
+    assert shown["trained to the end"] == "0"
+    assert shown["ρ of rewards, width 0.25 and 0.5"] == "1.00 (2 children)"
+    assert shown["best at width=0.5, child 0002"] == "0.7"
+    told = "No child was trained at full fidelity: the best are of those trained at width=0.5."
+    assert told in text_of(sections["Leaderboard"])
+    assert [row["child"] for row in table(sections["Leaderboard"])] == ["0002", "0003"]
+
+
+def test_weights_that_children_began_with_or_lacked_are_told(tmp_path: Path) -> None:
+    study = Recording(tmp_path / "s")
+    study.child(0.5)
+    weights, training = (Source(0, "weights"),), (Source(1, "training"),)
+    for share, lacks in ((0.5, ()), (0.7, ()), (0.0, (0,))):
+        proposal = study.propose(2, sources=weights, until=1)
+        known = {"inherited_share": share}
+        study.record(Outcome(proposal, "paused", 0.5, known, cost_s=1.0, lacks=lacks))
+    again = study.propose(2, sources=training)
+    study.record(Outcome(again, "completed", 0.6, {"inherited_share": 0.5}, lacks=(1,)))
+    text = page(read_study(study.end()))["Overview"].text
+    assert "2 children began with weights of others, which were 60% of their parameters" in text
+    assert "nasrunner-calibrate what=inherited" in text
+    assert "1 training went on from a state that was gone, which was trained again" in text
+    assert "1 child began without weights that were gone or could not be read." in text
 
 
 def test_estimates_are_counted_and_are_no_children(filtered: RecordedStudy) -> None:

@@ -349,6 +349,43 @@ def test_each_fidelity_is_a_training_of_its_own(tmp_path: Path) -> None:
         assert len(ended[event["index"]]["curve"][METRIC]) == length
 
 
+def test_a_summary_of_rungs_by_fidelity_says_what_was_saved_and_how_well_they_rank(
+    tmp_path: Path,
+) -> None:
+    summary = run(tmp_path, KINDS["asha_anew"], max_children=14).run()
+    ended = events(tmp_path, "outcome")
+    asked = {event["index"]: event.get("fidelity", {}) for event in events(tmp_path, "proposed")}
+    trained = [event for event in ended if event["reused_from"] is None]
+    lengths = [asked[event["index"]].get("trainer.max_epochs") for event in trained]
+    assert [(*each.fidelity.values(), each.num_children) for each in summary.fidelities] == [
+        (1, lengths.count(1)),
+        (3, lengths.count(3)),
+        (lengths.count(None),),
+    ]
+    assert summary.num_full == lengths.count(None) > 0
+    spent = [asked[event["index"]].get("trainer.max_epochs", EPOCHS) for event in ended]
+    assert summary.effort == pytest.approx(sum(spent) / EPOCHS, abs=1e-3)
+    steps = [(each.fidelity, each.before, each.after) for each in summary.steps]
+    assert steps == [("trainer.max_epochs", 1, 3), ("trainer.max_epochs", 3, None)]
+    assert sum(each.num_children for each in summary.steps) == lengths.count(3) + lengths.count(
+        None
+    )
+
+
+def test_the_best_at_the_highest_fidelity_are_shown_where_none_was_trained_whole(
+    tmp_path: Path,
+) -> None:
+    summary = run(tmp_path, KINDS["asha_anew"], max_children=3).run()
+    ended = {event["index"]: event["reward"] for event in events(tmp_path, "outcome")}
+    asked = {event["index"]: event["fidelity"] for event in events(tmp_path, "proposed")}
+    assert [best["fidelity"] for best in summary.best] == [{"trainer.max_epochs": 3}]
+    (best,) = summary.best
+    assert asked[best["index"]] == best["fidelity"]
+    assert best["reward"] == ended[best["index"]]
+    assert summary.reach is not None
+    assert summary.reach.about == "trained at trainer.max_epochs=3"
+
+
 def test_a_budget_of_epochs_ends_a_study(tmp_path: Path) -> None:
     summary = run(tmp_path, asha(), max_children=None, max_epochs_total=40).run()
     assert summary.reason == "max_epochs_total=40 is spent"
@@ -395,7 +432,7 @@ def test_a_summary_says_what_was_saved_and_how_well_rungs_rank(tmp_path: Path) -
     (first, *others) = summary.steps
     assert (first.before, first.after) == (1, 2)
     assert [(each.before, each.after) for each in others] == [(2, None)]
-    assert f"as many epochs as {summary.effort:.3g} whole trainings" in summary.about_ends
+    assert f"asked for as many epochs as {summary.effort:.3g} whole tr" in summary.about_ends
     saved = json.loads((tmp_path / "summary.json").read_text())
     assert [each["num_children"] for each in saved["steps"]] == [
         each.num_children for each in summary.steps

@@ -30,7 +30,17 @@ def track(uri: str, folder: Path, **changes) -> str:
     levels = [PredictedLevel(2, 5, 0.5, 0.25), PredictedLevel(3, 1, None, None)]
     done, counts = "max_children=100 is spent", {"completed": 2}
     tracked.close(
-        Summary(done, counts, [], 1.0, 3.0, rank_correlation=0.25, predicted_levels=levels)
+        Summary(
+            done,
+            counts,
+            [],
+            1.0,
+            3.0,
+            effort=2.25,
+            rank_correlation=0.25,
+            predicted_levels=levels,
+            front={"size": 3, "hypervolume": 0.5, "reference": {"flops": 9.0}},
+        )
     )
     return recall(folder)["run_id"]
 
@@ -74,6 +84,13 @@ def test_the_rank_correlation_one_level_ahead_is_a_metric_of_each_level(store):
         "prediction_rank_correlation": 0.25,
         "prediction_rank_correlation/level_2": 0.5,
     }
+
+
+def test_what_a_study_spent_and_its_front_are_metrics(store):
+    uri, runs = store
+    metrics = MlflowClient(uri).get_run(runs["random"]).data.metrics
+    found = [metrics[name] for name in ("effort", "front_size", "hypervolume")]
+    assert found == [2.25, 3.0, 0.5]
 
 
 def test_studies_are_found_by_experiment_and_filter(store):

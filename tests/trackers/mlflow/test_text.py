@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param
 
 from nasrunner.core import Blueprint, Outcome, Proposal, Summary
+from nasrunner.core.ledger.steps import Step
 from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.trackers.mlflow.text import (
     MAX_PARAM,
@@ -14,6 +15,7 @@ from nasrunner.trackers.mlflow.text import (
     legal_names,
     params_of,
     run_name,
+    study_metrics,
     study_note,
 )
 
@@ -32,6 +34,22 @@ def test_every_name_becomes_one_that_mlflow_takes_and_no_two_the_same(names):
     assert len({name.casefold() for name in legal.values()}) == len(names)
     for name in legal.values():
         _validate_param(name, "value")
+
+
+def test_what_a_study_saved_and_found_are_metrics():
+    front = {"size": 3, "hypervolume": None, "reference": {}}
+    steps = [Step(1, 3, 4, 0.5), Step(3, None, 2, None), Step(0.25, 0.5, 2, -1.0, "width")]
+    summary = Summary("over", {}, [], 1.0, 2.0, num_full=2, effort=2.25, steps=steps, front=front)
+    plain = {"effort": 2.25, "trained_to_the_end": 2.0, "front_size": 3.0}
+    ranks = {"rank_correlation/epochs_1_3": 0.5, "rank_correlation/width_0.25_0.5": -1.0}
+    assert study_metrics(summary) == plain | ranks
+    assert study_metrics(Summary("over", {}, [], 1.0, 2.0)) == {}
+
+
+def test_the_best_child_of_a_line_is_named_with_the_child_that_its_run_is_named_after():
+    best = {"index": 12, "reward": 0.5, "trainings": 1, "reward_std": None, "architecture": "a"}
+    note = study_note("id", Summary("over", {}, [{**best, "begun_as": 6}], 1.0, 2.0))
+    assert "| 0012 (run 0006) | 0.5 |" in note
 
 
 def test_a_name_does_not_depend_on_the_names_after_it():

@@ -1,0 +1,79 @@
+"""How alike cheaper and longer trainings rank children, and which of them are compared."""
+
+from nasrunner.core import Outcome, Proposal, Source
+from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.steps import (
+    PROMOTES,
+    FidelityCost,
+    Reach,
+    Step,
+    about_steps,
+    fidelities_of,
+    steps_of,
+)
+
+
+def at(index: int, reward: float, width: float | None, promotes: int | None = None) -> Outcome:
+    """A child trained at a share of its widths, or whole, in ``index`` + 1 seconds."""
+    fidelity = {} if width is None else {"width": width}
+    notes = {} if promotes is None else {PROMOTES: promotes}
+    genotype = {"0": index if promotes is None else promotes}
+    proposal = Proposal(index, genotype, fidelity=fidelity, notes=notes)
+    return Outcome(proposal, "completed", reward, cost_s=index + 1.0)
+
+
+OUTCOMES = [
+    at(0, 0.1, 0.25),
+    at(1, 0.2, 0.25),
+    at(2, 0.3, 0.25),
+    at(3, 0.6, 0.5, promotes=1),
+    at(4, 0.5, 0.5, promotes=2),
+    at(5, 0.9, None, promotes=3),
+]
+
+
+def test_promotions_to_a_higher_fidelity_are_steps() -> None:
+    found = steps_of({outcome.proposal.index: outcome for outcome in OUTCOMES})
+    assert found == [Step(0.25, 0.5, 2, -1.0, "width"), Step(0.5, None, 1, None, "width")]
+    assert about_steps(found) == (
+        "Spearman's ρ of rewards at width 0.25 and 0.5 -1.00 (2 children), 0.5 and the whole "
+        "cannot be told (1 child)"
+    )
+
+
+def test_children_are_counted_by_their_fidelity_with_what_each_took() -> None:
+    assert fidelities_of(OUTCOMES) == [
+        FidelityCost({"width": 0.25}, 3, 2.0),
+        FidelityCost({"width": 0.5}, 2, 4.5),
+        FidelityCost({}, 1, 6.0),
+    ]
+    assert fidelities_of(OUTCOMES[5:]) == []
+
+
+def test_the_highest_fidelity_is_compared_where_nothing_was_trained_whole() -> None:
+    history = History()
+    for outcome in OUTCOMES[:5]:
+        history.add(outcome)
+    ranking, reach = history.shown()
+    assert reach == Reach(None, (("width", 0.5),))
+    assert (reach.short, reach.about) == ("at width=0.5", "trained at width=0.5")
+    assert [ranked.index for ranked in ranking.best(5)] == [3, 4]
+    assert [history.compares(outcome) for outcome in OUTCOMES[:5]] == [False] * 3 + [True] * 2
+    history.add(OUTCOMES[5])
+    assert history.shown()[1] is None
+
+
+def test_a_child_is_counted_by_what_became_of_it_at_last() -> None:
+    history = History()
+    for index in (0, 1, 2):
+        history.add(Outcome(Proposal(index, {"0": index}, until=1), "paused", 0.1))
+    source = (Source(1, "training"),)
+    again = Proposal(3, {"0": 1}, until=2, sources=source)
+    history.add(Outcome(again, "paused", 0.2), is_same_child=True)
+    assert (history.counts["paused"], history.counts["continued"]) == (3, 1)
+    last = Proposal(4, {"0": 1}, sources=(Source(3, "training"),))
+    history.add(Outcome(last, "completed", 0.3), is_same_child=True)
+    history.add(Outcome(Proposal(5, {"0": 9}, sources=source), "completed", 0.4))  # a copy
+    counts = [history.counts[name] for name in ("paused", "completed", "continued")]
+    assert counts == [2, 1, 3]
+    assert history.num_spent == 3
