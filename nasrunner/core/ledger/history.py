@@ -60,7 +60,7 @@ class History:
             if outcome.status == "paused" and proposal.until is not None:
                 self._rungs.setdefault(proposal.until, Ranking()).add(outcome)
             return
-        self.num_full += outcome.reused_from is None
+        self.num_full += outcome.reused_from is None and outcome.is_trained
         if outcome.reward is not None:
             self.worst_reward = min(self.worst_reward, outcome.reward)
         self.ranking.add(outcome)
