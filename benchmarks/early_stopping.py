@@ -144,6 +144,9 @@ class PlayingTrainer:
     def rehearsal(self) -> Check:
         return list
 
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
+        pass
+
     def check(self, proposal: Proposal) -> None:
         pass
 

@@ -76,6 +76,9 @@ class NoTraining:
     def estimates(self) -> Collection[str]:
         return ()
 
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
+        pass
+
     def check(self, proposal: Proposal) -> None:
         pass
 

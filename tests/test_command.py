@@ -58,6 +58,9 @@ def finished(evolved: Path, tmp_path: Path) -> Path:
     return shutil.copytree(evolved, tmp_path.parent / f"{tmp_path.name}-finished")
 
 
+LONG = ("searcher@searcher.searcher=random", "trainer.max_epochs=4")
+"""What the settings of searchers that pause or stop children are about."""
+
 QUICK = (
     "executor=serial",
     "tracker=none",
@@ -260,14 +263,46 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             ["objectives={energy_j:min}", "executor=local", "executor.workers=2"],
             "objectives.energy_j is measured after each training, and the 2 workers of this machi",
         ),
-        (["searcher=nsga2"], "Tpe compares children by objectives, and there are none: set obj"),
+        (["searcher=nsga2"], "nsga2 compares children by objectives, and there are none: set obj"),
         (
             ["searcher=nsga2", "objectives={reward:max,flops:min}", "failed_reward=0"],
-            "failed_reward=0 is a reward, and Tpe is told objectives: legal with it are worst",
+            "failed_reward=0 is a reward, and nsga2 is told objectives: legal with it are worst",
         ),
         (
             ["searcher=motpe", "objectives={reward:max,flops:min}", "searcher.max_history=9"],
             "max_history=9 keeps the best rewards; legal with learns=objectives is null",
+        ),
+        (
+            ["objectives={val_accuracy:max,flops:{goal:min,limit:0}}"],
+            "objectives.flops.limit must be > 0, as no network costs less, got 0",
+        ),
+        (
+            [*LONG, "searcher=asha", "searcher.rungs=[1]", "trainer.check_val_every_n_epoch=2"],
+            "rungs, min_epochs or interval: until=1 pauses training before val_accuracy is measur",
+        ),
+        (
+            [*LONG, "searcher=asha_stopping", "trainer.check_val_every_n_epoch=2"],
+            "n_epoch=2 measures no val_accuracy after epoch 1, when .* legal are multiples of 2",
+        ),
+        (
+            [*LONG, "searcher=median_stopping", "searcher.metric=val_f1", "searcher.mode=max"],
+            "searcher.metric: no child measures 'val_f1', .*val_accuracy",
+        ),
+        (
+            [*LONG, "searcher=asha", "searcher.rungs=[1,2]", "searcher.min_epochs=3"],
+            r"min_epochs=3 is of the first rung .* rungs is \[1, 2\]; legal .* min_epochs=1$",
+        ),
+        (
+            ["searcher=asha", "searcher.max_epochs=3", "trainer.max_epochs=8"],
+            "searcher.max_epochs=3 must be the epochs of a whole training, which has 8 by trainer",
+        ),
+        (
+            [*LONG, "searcher=asha_stopping", "evaluation.repeats=2"],
+            "evaluation.repeats=2, folds=null: a child of several .* evaluation.repeats=1",
+        ),
+        (
+            ["searcher=inheriting", "searcher@searcher.searcher=tpe", "searcher.morphism_share=1"],
+            "morphism_share=1 is of proposals that mutate a child, and tpe mutates none; legal are",
         ),
         (["scalarization=product"], "makes a reward of objectives, and there are none"),
         (["task.reward=val_loss"], "must be Reward, .* keys of its own: task.reward.metric, "),
@@ -825,7 +860,7 @@ def test_an_option_inside_another_that_has_none_says_which_have(
 def test_children_are_compared_by_objectives_beside_a_baseline_and_when_resumed(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    goals = ["objectives={val_accuracy:max,parameters:{goal:min,limit:1}}", "baseline=random"]
+    goals = ["objectives={val_accuracy:max,val_loss:{goal:min,limit:0}}", "baseline=random"]
     command(*QUICK, *goals, "scalarization={limit:{beyond:-1}}")
     study = next(each for each in studies(tmp_path) if each.name != "baseline")
     command(f"resume={study}", "max_children=4")
@@ -834,11 +869,29 @@ def test_children_are_compared_by_objectives_beside_a_baseline_and_when_resumed(
         for outcome in outcomes(folder):
             assert outcome["reward"] == -1
             assert outcome["objectives"] == {
-                name: outcome["metrics"][name] for name in ("val_accuracy", "parameters")
+                name: outcome["metrics"][name] for name in ("val_accuracy", "val_loss")
             }
     told = " ".join(capsys.readouterr().out.split())
-    assert "no child is within objectives.parameters.limit=1: the best has " in told
+    assert "no child is within objectives.val_loss.limit=0: the best has " in told
     assert "Front: 0 children that no other dominates; hypervolume 0 from val_accuracy=" in told
+
+
+def test_children_whose_size_is_beyond_a_limit_are_not_trained(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = "objectives={val_accuracy:max,parameters:{goal:min,limit:1}}"
+    command(*QUICK, goals, "scalarization={limit:{beyond:-1}}")
+    (study,) = studies(tmp_path)
+    command(f"resume={study}", "max_children=4")
+    assert len(outcomes(study)) == 4
+    assert not list(study.glob("children/*/*.ckpt"))
+    for outcome in outcomes(study):
+        parameters = outcome["metrics"]["parameters"]  # type: ignore[index]
+        assert (outcome["status"], outcome["reward"], outcome["cost_s"]) == ("completed", -1, 0)
+        assert outcome["objectives"] == {"parameters": parameters}
+        assert outcome["error"] == f"objectives.parameters.limit=1: parameters is {parameters:g}"
+    told = " ".join(capsys.readouterr().out.split())
+    assert "no child is within objectives.parameters.limit=1: the best has " in told
 
 
 @pytest.mark.parametrize(

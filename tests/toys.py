@@ -2,7 +2,7 @@
 
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -94,6 +94,9 @@ class TakesAnything:
     estimates = ()
 
     def check(self, proposal: Proposal) -> None:
+        pass
+
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
         pass
 
     @property

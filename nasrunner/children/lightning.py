@@ -10,6 +10,7 @@ from nasrunner.children.inspecting import draw_up
 from nasrunner.children.proxies.scores import Proxy
 from nasrunner.children.proxies.zero_cost import NUM_ESTIMATES_AT_ONCE
 from nasrunner.children.recipe import Recipe
+from nasrunner.children.rehearsal.needs import Needs
 from nasrunner.children.settings.fidelity import check_fidelity, effective, keyed, reduced
 from nasrunner.children.settings.options import ChildOptions
 from nasrunner.children.settings.searched import (
@@ -40,6 +41,9 @@ from nasrunner.core.shapes import as_in_shape
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
 """The keys that say how many epochs a training has."""
+
+_VALIDATED = ("trainer", "trainer.check_val_every_n_epoch")
+"""Likewise after how many it is validated."""
 
 _SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
 """What no supernet can have for itself: its networks are estimated as children are."""
@@ -110,6 +114,8 @@ class LightningTrainer:
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
         self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
+        self._pause: int | None = None  # the fewest epochs after which one pauses, likewise
+        self._heard: tuple[str, ...] = ()  # what children must report, likewise
         self._policy: Policy | Relaxation | ForwardGrowth | None = None  # of a supernet, likewise
 
     @staticmethod
@@ -133,6 +139,25 @@ class LightningTrainer:
     @property
     def reports(self) -> bool:
         return self.evaluation.is_single  # the curves of several trainings are there at the end
+
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
+        if not self.evaluation.is_single:
+            repeats, folds = self.evaluation.repeats, self.evaluation.folds
+            raise ConfigError(
+                f"evaluation.repeats={repeats}, folds={folds or 'null'}: a child of several "
+                "trainings has its curves at their end, and no searcher stops it by them before; "
+                "legal with one that stops children: evaluation.repeats=1 evaluation.folds=null"
+            )
+        every = self._validated_every(self.config["trainer"])
+        for metric, epochs in metrics.items():
+            missed = [epoch for epoch in sorted(epochs) if every and epoch % every]
+            if missed and metric.startswith("val_"):
+                raise ConfigError(
+                    f"trainer.check_val_every_n_epoch={every} measures no {metric} after epoch "
+                    f"{missed[0]}, when the searcher compares children by it (searcher.rungs, "
+                    f"min_epochs); legal are multiples of {every}, or check_val_every_n_epoch=1"
+                )
+        self._heard = tuple(metrics)
 
     @property
     def estimates(self) -> Collection[str]:
@@ -176,7 +201,9 @@ class LightningTrainer:
             )
         searched = [key for key, _ in self.space.hyperparameters]
         check_fidelity(self.config, proposal.fidelity, searched, self.space)
-        self._check_validated(proposal.fidelity)
+        self._check_validated(proposal.fidelity, proposal.until)
+        if proposal.until:
+            self._pause = min(proposal.until, self._pause or proposal.until)
         if proposal.fidelity and proposal.fidelity not in self._fidelities:
             self._fidelities.append(proposal.fidelity)
 
@@ -239,20 +266,33 @@ class LightningTrainer:
         if fidelity and fidelity not in self._fidelities:
             self._fidelities.append(fidelity)
 
-    def _check_validated(self, fidelity: Mapping[str, float]) -> None:
-        """Refuses a fidelity whose trainings end before the validation that rewards them."""
-        if not fidelity:
+    def _check_validated(self, fidelity: Mapping[str, float], until: int | None = None) -> None:
+        """Refuses trainings that end, or pause, before a validation that children need."""
+        if not fidelity and until is None:
             return  # the rehearsal looks at whole trainings
         trainer = reduced(self.config, fidelity)["trainer"]
-        epochs, every = trainer.get("max_epochs"), trainer.get("check_val_every_n_epoch")
-        if not (isinstance(epochs, int) and isinstance(every, int) and 0 < epochs < every):
+        every = self._validated_every(trainer)
+        epochs = trainer.get("max_epochs") if until is None else until
+        if every is None or not (isinstance(epochs, int) and 0 < epochs < every):
             return
-        metric = self.rewarded["metric"]
-        if metric.startswith("val_"):
+        needed = (self.rewarded["metric"], *self.objectives)
+        if metric := next((each for each in needed if each.startswith("val_")), None):
+            what = (
+                f"fidelity: trainer.max_epochs={epochs} ends"
+                if until is None
+                else f"searcher.rungs, min_epochs or interval: until={epochs} pauses"
+            )
             raise ConfigError(
-                f"fidelity: trainer.max_epochs={epochs} ends training before {metric} is measured, "
+                f"{what} training before {metric} is measured, "
                 f"with trainer.check_val_every_n_epoch={every}; legal: at least {every} epochs"
             )
+
+    def _validated_every(self, trainer: Config) -> int | None:
+        """After how many epochs children are validated, again and again; None: nobody knows."""
+        if any(key in _VALIDATED for key, _ in self.space.hyperparameters):
+            return None
+        every = trainer.get("check_val_every_n_epoch")
+        return every if isinstance(every, int) else None
 
     @property
     def rewarded(self) -> Mapping[str, str]:
@@ -297,9 +337,13 @@ class LightningTrainer:
             self.construct,
             self.evaluation,
             self.proxies,
-            self.objectives,
+            Needs(
+                objectives=self.objectives,
+                learns_by_validation=isinstance(self._policy, Relaxation | LearningPolicy),
+                heard=self._heard,
+                pause=self._pause,
+            ),
             tuple(self._fidelities),
-            isinstance(self._policy, Relaxation | LearningPolicy),
         )
 
     def task(
@@ -375,9 +419,8 @@ class LightningRehearsal:
     construct: Construct
     evaluation: Evaluation
     proxies: Sequence[str]
-    objectives: Sequence[str] = ()
+    needs: Needs
     fidelities: Sequence[Mapping[str, float]] = ()
-    learns_by_validation: bool = False
 
     def __call__(self) -> list[str]:
         with quick_imports():
@@ -404,8 +447,7 @@ class LightningRehearsal:
             self.in_shape,
             self.construct,
             found.networks,
-            objectives=self.objectives,
-            learns_by_validation=self.learns_by_validation,
+            self.needs,
         )
         check_folds(self.evaluation, self.config, self.in_shape, self.construct)
         if self.proxies:

@@ -182,7 +182,7 @@ def check_compares(searcher: Searcher, goals: Goals | None, rules: Rules) -> Non
     """
     if not searcher.learns_objectives:
         return
-    name = type(searcher).__name__
+    name = searcher.known_as
     if goals is None:
         raise ConfigError(
             f"searcher: {name} compares children by objectives, and there are none: set "

@@ -57,7 +57,7 @@ def read_start(
     given = [read_given(space, e, i, rules.seed, key) for i, (key, e) in enumerate(entries)]
     if folders and not searcher.learns_known:
         raise ConfigError(
-            f"start_with: {type(searcher).__name__} learns nothing from earlier studies, as a "
+            f"start_with: {searcher.known_as} learns nothing from earlier studies, as a "
             "searcher with learn_known(outcomes) does; legal are genotypes alone"
         )
     twice = {folder.resolve() for _, folder in folders}

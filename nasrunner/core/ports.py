@@ -189,6 +189,19 @@ class ChildTrainer(Protocol):
     def reports(self) -> bool:
         """Whether its children report while they train."""
 
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
+        """Refuses to report what a searcher has to hear of while children train.
+
+        Called once, before ``rehearsal``, if the searcher listens. What only a training can tell,
+        the rehearsal does.
+
+        Args:
+            metrics: see ``Searcher.hears``.
+
+        Raises:
+            ConfigError: its children report nothing as configured, or not after these epochs.
+        """
+
     @property
     def estimates(self) -> Collection[str]:
         """The metrics of an estimate, that of its reward first; empty if it makes none."""

@@ -261,7 +261,8 @@ class Outcome:
             proposal asked, with the reward so far, and can be continued; ``stopped``: ended by its
             searcher, with the reward so far; ``failed``: was started and broke; ``invalid``: never
             trained, because its network cannot be built or exceeds a limit; ``duplicate``: was
-            proposed before, and another proposal replaces it.
+            proposed before, and another proposal replaces it. What is beyond a limit of an
+            objective by its size has the status that its training would have had.
         reward: what the searcher maximises. Higher is better.
         metrics: final values under their metric names.
         curve: the value after each epoch of every metric that the reward depends on.
@@ -298,6 +299,12 @@ class Outcome:
     def is_evaluation(self) -> bool:
         """Whether it spends budget: a child was trained, or its outcome was reused."""
         return self.proposal.is_root and self.status in (*MEASURED, "failed")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether anything was trained: not for a size that is beyond a limit of an objective."""
+        # One that diverges at once has no epochs either.
+        return self.metrics.get("epochs") != 0 or "diverged" in self.metrics
 
     @property
     def is_full(self) -> bool:

@@ -1,7 +1,7 @@
 """The searcher contract: a policy for ``choose``, resumable by replaying what was recorded."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -224,6 +224,11 @@ class Searcher(ABC):
         return ()
 
     @property
+    def has_parents(self) -> bool:
+        """Whether it mutates children, which are the parents of its proposals."""
+        return type(self).parents is not Searcher.parents
+
+    @property
     def asks_for(self) -> Sequence[Proposal]:
         """An example of all that it proposes beside trainings from first weights to their ends.
 
@@ -235,6 +240,28 @@ class Searcher(ABC):
     def listens(self) -> bool:
         """Whether running children must report to it."""
         return type(self).report is not Searcher.report
+
+    @property
+    def hears(self) -> Mapping[str, Collection[int]]:
+        """The metrics that it compares running children by, and the epochs after which it does.
+
+        Without epochs it compares them after whichever they are measured. A study whose trainer
+        does not measure them so refuses to begin.
+        """
+        return {}
+
+    @property
+    def whole_epochs(self) -> Collection[int]:
+        """The epochs that it was told a whole training has; empty if it needs no such number.
+
+        A study refuses to begin if its trainings have another number of epochs.
+        """
+        return ()
+
+    @property
+    def known_as(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
 
     @property
     def why_done(self) -> str:

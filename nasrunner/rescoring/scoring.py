@@ -81,6 +81,7 @@ class _Scoring:
         if self.goals is not None:
             self._check_objectives(self.goals, found)
             found = {index: self.goals.judged(outcome) for index, outcome in found.items()}
+        found |= self._untrained()
         for child in self.study.recorded:
             outcome = child.outcome
             assert outcome is not None, "it was recorded"
@@ -88,6 +89,18 @@ class _Scoring:
             if source in found and source is not None and outcome.status != "duplicate":
                 found[outcome.proposal.index] = _repeated(found[source], outcome)
         return Rescored(self.config, found, self._detail(), tuple(self._notes()))
+
+    def _untrained(self) -> dict[int, Outcome]:
+        """The outcomes of children that the search did not train, since they were too large."""
+        found = {}
+        for child in self.study.trainings:
+            outcome = child.outcome
+            if outcome is None or outcome.is_trained or outcome.reused_from is not None:
+                continue
+            sizes = {name: outcome.metrics[name] for name in SIZES if name in outcome.metrics}
+            beyond = None if self.goals is None else self.goals.foreseen(outcome.proposal, sizes)
+            found[outcome.proposal.index] = beyond or replace(outcome, reward=None, objectives={})
+        return found
 
     def _by_rule(
         self, rule: Reward, key: str, children: Mapping[int, KeptValues]
@@ -211,7 +224,7 @@ class _Scoring:
 
 
 def _has_ended(outcome: Outcome) -> bool:
-    return outcome.status in MEASURED and outcome.reused_from is None
+    return outcome.status in MEASURED and outcome.is_trained and outcome.reused_from is None
 
 
 def _is_curved(metric: str, children: Mapping[int, KeptValues]) -> bool:

@@ -5,14 +5,21 @@ import copy
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -26,6 +33,15 @@ from nasrunner.searchers.outliers import without_outliers
 
 _READS_TRIALS_ONLY = (TPESampler, GPSampler, RandomSampler)
 """Samplers whose draws follow from the trials' parameters, values and states alone."""
+
+
+_NAMES: Mapping[type[BaseSampler], str] = {
+    CmaEsSampler: "cmaes",
+    GPSampler: "gp",
+    NSGAIISampler: "nsga2",
+    TPESampler: "tpe",
+}
+"""What users call searchers with a sampler, which are all of one class."""
 
 
 class Tpe(Searcher):
@@ -162,6 +178,14 @@ class Tpe(Searcher):
             )
         if isinstance(self.study.sampler, CmaEsSampler) and self.ignores_known is None:
             self._known = self.study.get_trials()
+
+    @property
+    def known_as(self) -> str:
+        sampler = self.study.sampler
+        if isinstance(sampler, TPESampler) and self.learns_objectives:
+            return "motpe"
+        named = (name for each, name in _NAMES.items() if isinstance(sampler, each))
+        return next(named, type(sampler).__name__)
 
     @property
     def ignores_known(self) -> str | None:

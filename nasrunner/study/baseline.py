@@ -64,7 +64,7 @@ class SideBySide:
         return self.study.propose()
 
     def _comparison(self) -> BaselineComparison:
-        name = type(self.baseline.searcher).__name__
+        name = self.baseline.searcher.known_as
         efforts = self.study.effort, self.baseline.effort
         return compare(name, self.study.history, self.baseline.history, efforts)
 

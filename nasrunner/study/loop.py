@@ -35,7 +35,12 @@ from nasrunner.study.keeping import Keeping
 from nasrunner.study.ledger import Ledger
 from nasrunner.study.listening import Listener
 from nasrunner.study.proposals.budget import Budget
-from nasrunner.study.proposals.checking import check_example, check_proposal
+from nasrunner.study.proposals.checking import (
+    check_example,
+    check_listens,
+    check_proposal,
+    check_whole,
+)
 from nasrunner.study.proposals.effort import Effort
 from nasrunner.study.proposals.epochs import Epochs
 from nasrunner.study.proposals.identity import identified
@@ -122,17 +127,15 @@ class Study:
         self._started = time.monotonic()
         self._stop_reason: str | None = None
         self._failure: str | None = None
-        if searcher.listens and not trainer.reports:
-            raise ConfigError(
-                f"searcher: {type(searcher).__name__} stops children by what they report while "
-                f"they train, and those of {type(trainer).__name__} report nothing as configured"
-            )
+        if searcher.listens:
+            check_listens(searcher, trainer)
         for example in searcher.asks_for:
-            check_example(example, trainer, type(searcher).__name__)
+            check_example(example, trainer, searcher.known_as)
+        check_whole(searcher, trainer)
         self._rehearsal = trainer.rehearsal()  # after these: it tries what was asked for
         if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
             raise ConfigError(
-                f"searcher: {type(searcher).__name__} asks for estimates of {lacking[0]}, and "
+                f"searcher: {searcher.known_as} asks for estimates of {lacking[0]}, and "
                 f"those of {type(trainer).__name__} measure, as configured, "
                 f"{', '.join(trainer.estimates) or 'nothing: it makes none'}"
             )
@@ -274,7 +277,7 @@ class Study:
             if may_begin or not self.state.in_flight:
                 self.stop(begins_none or self.searcher.why_done)
             return False
-        check_proposal(proposal, self.state, type(self.searcher).__name__)
+        check_proposal(proposal, self.state, self.searcher.known_as)
         if not proposal.is_prediction:
             self.trainer.check(proposal)
         self._budget.check(proposal)
@@ -369,7 +372,7 @@ class Study:
             return True
         if not self.state.in_flight:
             raise NasRunnerError(
-                f"{type(self.searcher).__name__} waits for outcomes, but nothing runs: its "
+                f"{self.searcher.known_as} waits for outcomes, but nothing runs: its "
                 "is_ready must be True as long as none of its proposals is pending"
             )
         return False
@@ -392,6 +395,11 @@ class Study:
                 self.rules.check_limits(blueprint)
             except SpaceError as error:
                 self._record(Outcome(proposal, "invalid", error=str(error)), None)
+                return
+            if self.goals is not None and (
+                beyond := self.goals.foreseen(proposal, _size(blueprint))
+            ):
+                self._record(beyond, blueprint)
                 return
         self._in_flight.start(proposal)
         if self._gathered and self._gathered[0].kind != proposal.kind:
@@ -463,9 +471,13 @@ def _with_size(outcome: Outcome, blueprint: Blueprint | None) -> Outcome:
     """The outcome with the child's parameters and FLOPs among its metrics, where they are known."""
     if blueprint is None:
         return outcome
+    return dataclasses.replace(outcome, metrics={**outcome.metrics, **_size(blueprint)})
+
+
+def _size(blueprint: Blueprint) -> dict[str, float]:
+    """The child's parameters and FLOPs, where they are known."""
     facts = {"parameters": blueprint.parameters, "flops": blueprint.flops}
-    known = {name: float(value) for name, value in facts.items() if value is not None}
-    return dataclasses.replace(outcome, metrics={**outcome.metrics, **known})
+    return {name: float(value) for name, value in facts.items() if value is not None}
 
 
 def _remember(

@@ -118,7 +118,10 @@ def test_goals_are_judged_as_a_search_with_them_does(by_accuracy: Path, tmp_path
 def test_rewards_of_children_beyond_a_limit_are_made_of_their_curves(
     by_accuracy: Path, tmp_path: Path
 ) -> None:
-    other = searched(tmp_path / "b", "objectives={flops: {goal: min, limit: 300}}")
+    _, limit, _ = sorted(
+        o.metrics["val_loss"] for o in read_study(by_accuracy).state.history.outcomes
+    )
+    other = searched(tmp_path / "b", f"objectives={{val_loss: {{goal: min, limit: {limit}}}}}")
     recorded_there = read_study(other).state.outcomes.values()
     assert [o.reward is None for o in recorded_there] != [False, False, False]
     assert told(read(other, "objectives=null")) == told(read_study(by_accuracy))
@@ -238,6 +241,27 @@ def test_failed_and_repeated_children_are_what_they_were(tmp_path: Path) -> None
     last = found.state.outcomes[2]
     assert (last.reused_from, last.metrics["parameters"]) == (0, 7.0)
     assert found.state.outcomes[1].status == "failed"
+
+
+def test_children_that_were_too_large_to_be_trained_have_no_reward(tmp_path: Path) -> None:
+    study = Recording(tmp_path / "s")
+    study.child(0.5, metrics={"val_f1": 0.8, "flops": 4.0})
+    study.record(
+        Outcome(
+            study.propose(1),
+            "completed",
+            -1,
+            {"parameters": 7.0, "flops": 900.0, "epochs": 0.0},
+            error="objectives.flops.limit=10: flops is 900",
+            objectives={"flops": 900.0},
+        )
+    )
+    folder = study.end()
+    assert rewards(read(folder, "reward=val_f1", "reward.mode=max")) == [0.8, None]
+    goals = "objectives={val_f1: max, flops: {goal: min, limit: 800}}"
+    found = read(folder, goals, "scalarization={limit: {beyond: -3}}")
+    assert rewards(found) == [0.8, -3]
+    assert found.state.outcomes[1].error == "objectives.flops.limit=800: flops is 900"
 
 
 def test_a_child_whose_value_is_none_has_failed(tmp_path: Path) -> None:

@@ -157,8 +157,6 @@ def test_a_wrapper_refuses_one_before_anything_is_trained(name: str, inner: str)
     OmegaConf.set_struct(config, False)
     own = {key: value for key, value in HURRY.get(name, {}).items() if key != "searcher"}
     given = OmegaConf.to_container(OmegaConf.merge(config, own), resolve=True)
-    told = (
-        r"^searcher: \w+ ranks children by their rewards, and Tpe compares them by objectives; leg"
-    )
+    told = rf"^searcher: \w+ ranks children by their rewards, and {inner} compares them by obj"
     with pytest.raises(ConfigError, match=told):
         construct(given, "searcher", space=load_space("figure1"), seed=0)

@@ -200,3 +200,8 @@ def test_a_bounded_study_resumes_exactly() -> None:
     assert resumed.events == whole.events
     assert isinstance(resumed.searcher, Tpe)
     assert len(shown(resumed.searcher)) < 14
+
+
+@pytest.mark.parametrize("name", ["tpe", "motpe", "nsga2", "gp", "cmaes"])
+def test_a_searcher_is_called_as_its_file_is(name: str) -> None:
+    assert make_searcher(name, load_space("mlp"), 0).known_as == name

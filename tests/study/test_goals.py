@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from nasrunner.core import Genotype, OneByOne, Outcome, Proposal, Searcher, StudyInfo, Summary
+from nasrunner.core import (
+    Blueprint,
+    Genotype,
+    OneByOne,
+    Outcome,
+    Proposal,
+    Searcher,
+    StudyInfo,
+    Summary,
+)
 from nasrunner.core.ledger.goal_settings import read_goals
 from nasrunner.core.ledger.history import History
 from nasrunner.searchers.sampling.random import RandomSearch
@@ -64,6 +73,7 @@ def searched(
     scalarization: Any = None,
     searcher: Callable[..., Listener] = Listener,
     rules: Rules | None = None,
+    trainer: Callable[..., ToyTrainer] = Timed,
 ) -> tuple[Summary, Listener]:
     space, rules = chain(), rules or with_rules()
     made = searcher(space=space, seed=rules.seed)
@@ -71,7 +81,7 @@ def searched(
     study = Study(
         space=space,
         searcher=made,
-        trainer=Timed(space),
+        trainer=trainer(space),
         executor=ToyExecutor(2),
         trackers=[CsvTracker()],
         ledger=ledger,
@@ -226,3 +236,91 @@ def test_a_paused_child_beyond_a_limit_is_told_the_worst_of_paused_ones_too() ->
     assert rules.told_reward(beyond, history) == 0.2
     assert rules.told_reward(Outcome(Proposal(3, {}), "completed"), history) == 0.7
     assert rules.told_reward(Outcome(Proposal(3, {}), "failed"), history) == 0.7
+
+
+class Sized(Timed):
+    """Knows before it trains that each decision adds FLOPs; trains none that has many."""
+
+    def inspect(self, genotype: Genotype) -> Blueprint:
+        blueprint = super().inspect(genotype)
+        return dataclasses.replace(blueprint, flops=int(latency(genotype)))
+
+    def task(self, folder: Path, seed: int, policy: Any = None) -> OneByOne:
+        return OneByOne(train_small)
+
+
+def train_small(proposal: Proposal) -> Outcome:
+    assert latency(proposal.genotype) <= 9
+    return Outcome(proposal, "completed", toy_reward(proposal.genotype))
+
+
+SMALL = {"reward": "max", "flops": {"goal": "min", "limit": 9}}
+
+
+@pytest.mark.parametrize(
+    ("scalarization", "beyond"), [(None, None), ({"limit": {"beyond": -1}}, -1)]
+)
+def test_a_size_beyond_a_limit_is_known_before_a_training(
+    tmp_path: Path, scalarization: Any, beyond: float | None
+) -> None:
+    summary, searcher = searched(tmp_path, SMALL, scalarization, trainer=Sized)
+    drawn = genotypes(tmp_path)
+    assert summary.counts == {"completed": 20}
+    rewards = {True: 0, False: 0}
+    for event in events(tmp_path, "outcome"):
+        genotype = drawn[event["index"]]
+        flops, reward = latency(genotype), toy_reward(genotype)
+        rewards[is_within := flops <= 9] += 1
+        assert event["reward"] == (reward if is_within else beyond)
+        assert event["objectives"] == {"flops": flops} | ({"reward": reward} if is_within else {})
+        if not is_within:
+            assert event["metrics"] == {"parameters": 100.0, "flops": flops, "epochs": 0.0}
+            assert event["cost_s"] == 0
+            assert event["error"] == f"objectives.flops.limit=9: flops is {flops:g}"
+    assert min(rewards.values()) > 2
+    assert len(searcher.told) >= (20 if beyond else rewards[True])
+    assert summary.front is not None
+    assert summary.front["reference"]["flops"] == 9
+    assert summary.front["size"] >= 1
+
+
+def test_who_compares_objectives_is_told_by_how_much_an_untrained_child_is_beyond(
+    tmp_path: Path,
+) -> None:
+    _, searcher = searched(tmp_path, SMALL, searcher=Comparing, trainer=Sized)
+    told = {outcome.proposal.index: dict(outcome.objectives) for outcome in searcher.told}
+    assert [told[index]["flops"] for index in range(20)] == [
+        latency(genotype) for genotype in genotypes(tmp_path)
+    ]
+
+
+def test_a_study_of_which_all_is_beyond_a_limit_ends(tmp_path: Path) -> None:
+    rules = with_rules(max_children=None, max_fruitless=5)
+    none = {"reward": "max", "flops": {"goal": "min", "limit": 0.5}}
+    summary, _ = searched(tmp_path, none, rules=rules, trainer=Huge)
+    assert summary.reason == "max_fruitless=5 proposals in a row were invalid, known or too large"
+    assert summary.counts["completed"] >= 1
+    assert summary.front == {"size": 0, "hypervolume": None, "reference": {}}
+    assert summary.unmet == ["no child is within objectives.flops.limit=0.5: the best has 200"]
+
+
+class Huge(ToyTrainer):
+    """Children of 200 FLOPs each."""
+
+
+def test_a_pause_is_one_of_a_child_that_is_beyond_a_limit_too() -> None:
+    goals = read_goals({"objectives": SMALL})
+    assert goals is not None
+    paused = Proposal(0, {"a": 1}, until=2)
+    for proposal, status in (
+        (paused, "paused"),
+        (dataclasses.replace(paused, identity=paused.hash), "completed"),  # beyond the end
+    ):
+        outcome = goals.foreseen(proposal, {"flops": 10.0, "parameters": 3.0})
+        assert outcome is not None
+        assert (outcome.status, outcome.is_trained) == (status, False)
+        assert Outcome.from_json(outcome.to_json(), proposal) == outcome
+    assert goals.foreseen(paused, {"flops": 9.0}) is None
+    assert goals.foreseen(paused, {"parameters": 1e9}) is None
+    supernet = dataclasses.replace(paused, kind="supernet", until=None)
+    assert goals.foreseen(supernet, {"flops": 10.0}) is None

@@ -213,14 +213,16 @@ def test_a_space_without_a_valid_child_ends_with_a_reason(tmp_path: Path) -> Non
     space = chain()
     trainer = ToyTrainer(space, invalid=lambda genotype: True)
     run = Run(tmp_path, space, with_rules(max_fruitless=30), trainer=trainer)
-    assert run.run().reason == "max_fruitless=30 proposals in a row were invalid or known"
+    assert (
+        run.run().reason == "max_fruitless=30 proposals in a row were invalid, known or too large"
+    )
     assert len(run.recorder.outcomes) == 30
 
 
 def test_a_reused_outcome_is_as_fruitless_as_an_invalid_child(tmp_path: Path) -> None:
     rules = with_rules(max_children=None, max_fruitless=7)
     summary = Run(tmp_path, rules=rules, searcher=Stubborn).run()
-    assert summary.reason == "max_fruitless=7 proposals in a row were invalid or known"
+    assert summary.reason == "max_fruitless=7 proposals in a row were invalid, known or too large"
     assert summary.counts == {"completed": 1, "reused": 7}
 
 

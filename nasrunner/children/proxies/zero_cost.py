@@ -87,6 +87,9 @@ class ZeroCostTrainer:
     def reports(self) -> bool:
         return False  # there are no epochs
 
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
+        pass  # of what reports nothing
+
     @property
     def estimates(self) -> Collection[str]:
         return self.names

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from nasrunner.children.evaluating import Evaluation
 from nasrunner.children.fit.loading import make_data
 from nasrunner.children.muted import without_messages
+from nasrunner.children.rehearsal.needs import Needs
 from nasrunner.children.rehearsal.rehearsing import ChildRehearsal
 from nasrunner.children.rehearsal.telling import told_of_data
 from nasrunner.children.settings.arguments import check_ranks, make_trainer, needs_ranks
@@ -33,10 +34,8 @@ def check_child(
     in_shape: InShape,
     construct: Construct,
     networks: Sequence[SearchSpace],
+    needs: Needs,
     *,
-    is_rewarded: bool = True,
-    objectives: Sequence[str] = (),
-    learns_by_validation: bool = False,
     named: str = "space.hyperparameters {}",
 ) -> list[str]:
     """Builds every part of a child for every option of every hyperparameter, and trains a step.
@@ -50,9 +49,7 @@ def check_child(
         in_shape: shape of one example.
         construct: builds an object from its configuration.
         networks: what is trained a step, smallest first; the others where that one breaks.
-        is_rewarded: whether the child needs its reward.
-        objectives: the names of those that the child is compared by.
-        learns_by_validation: whether a supernet's architecture learns from validation batches.
+        needs: what the study needs of the child.
         named: how an error names ``key=option``, which stands in the place of ``{}``.
 
     Returns:
@@ -67,7 +64,7 @@ def check_child(
     settings = tuple(settings)
     check_settings(config, settings)
     said: list[str] = []
-    tried = _Tried(in_shape, construct, networks, is_rewarded, objectives, learns_by_validation)
+    tried = _Tried(in_shape, construct, networks, needs)
     base = None
     for option, variant in variants(config, settings):
         base = base or variant
@@ -135,16 +132,12 @@ class _Tried:
         in_shape: InShape,
         construct: Construct,
         networks: Sequence[SearchSpace],
-        is_rewarded: bool,
-        objectives: Sequence[str],
-        learns_by_validation: bool,
+        needs: Needs,
     ) -> None:
         self.in_shape = in_shape
         self.construct = construct
         self.networks = networks
-        self.is_rewarded = is_rewarded
-        self.objectives = objectives
-        self.learns_by_validation = learns_by_validation
+        self.needs = needs
         self._tried: set[str] = set()
         self._data: tuple[str, pl.LightningDataModule] | None = None
 
@@ -160,9 +153,7 @@ class _Tried:
             self.in_shape,
             self.construct,
             data,
-            self.is_rewarded,
-            self.objectives,
-            self.learns_by_validation,
+            self.needs,
         )
         if self._is_new("schedule", [config[n] for n in ("optimizer", "scheduler", "trainer")]):
             _check_scheduler(config, self.construct, rehearsal)

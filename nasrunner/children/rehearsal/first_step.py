@@ -1,6 +1,6 @@
 """The first step of a child's training, with all that training has: what breaks it breaks all."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from nasrunner.children.fit.network_training import interruptible, sigterm_first
 from nasrunner.children.fit.patience import patience
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.progress.attempts import Line
+from nasrunner.children.rehearsal.needs import Needs
 from nasrunner.children.rehearsal.shortened import shortened
 from nasrunner.children.rehearsal.telling import one_line
 from nasrunner.children.settings.arguments import has_users_callbacks, make_trainer
@@ -52,8 +53,7 @@ class FirstStep:
         construct: builds an object from its configuration.
         data: the data module, set up.
         length: how long a child's training is.
-        is_rewarded: whether the child needs its reward, as it does in a search.
-        objectives: the names of those that the child is compared by.
+        needs: what the study needs of the child.
     """
 
     config: Config
@@ -61,8 +61,7 @@ class FirstStep:
     construct: Construct
     data: pl.LightningDataModule
     length: Length
-    is_rewarded: bool
-    objectives: Sequence[str] = ()
+    needs: Needs
 
     def train(self, frozen: SearchSpace, folder: Path) -> list[str]:
         """Trains a network.
@@ -91,7 +90,7 @@ class FirstStep:
             first=[measuring],
         )
         _without_traces(trainer, folder)
-        if ENERGY in self.objectives:
+        if ENERGY in self.needs.objectives:
             check_counts(trainer.strategy.root_device)
         network, _ = frozen.build(self.in_shape)
         set_epsilon(network, settings["batch_norm_epsilon"])
@@ -128,16 +127,27 @@ class FirstStep:
         if module.diverged is not None:
             return []  # of this network and its first weights
         measured = {name for line in lines for name in line}
-        if self.is_rewarded and task.reward.metric not in measured:
+        if self.needs.is_rewarded and task.reward.metric not in measured:
             raise ConfigError(
                 f"task.reward.metric: {task.reward.metric!r} was not measured in a first epoch; "
                 f"measured were {', '.join(sorted(measured))}"
             )
         check_measured(
-            self.objectives, {REWARD, "epochs", *DEPLOYED, *SIZES, *measured} - {*NO_METRICS}
+            self.needs.objectives,
+            {REWARD, "epochs", *DEPLOYED, *SIZES, *measured} - {*NO_METRICS},
         )
+        _check_heard(self.needs.heard, measured - {*NO_METRICS})
         said = schedule.remark(trainer.lr_scheduler_configs[0].scheduler, self.length)
         return [] if said is None else [said]
+
+
+def _check_heard(names: Sequence[str], measured: Collection[str]) -> None:
+    """Refuses metrics that a searcher compares running children by, and no epoch measures."""
+    for name in names:
+        if name not in measured:
+            raise ConfigError(
+                f"searcher.metric: no child measures {name!r}, {suggest(name, measured)}"
+            )
 
 
 class _LookingModule(ChildModule):

@@ -22,6 +22,7 @@ from nasrunner.children.fit.batches import BatchCheck, batches_of, last_batch_si
 from nasrunner.children.fit.loading import is_in_memory
 from nasrunner.children.inputs import zeros
 from nasrunner.children.rehearsal.first_step import FirstStep, NetworkError
+from nasrunner.children.rehearsal.needs import Needs
 from nasrunner.children.rehearsal.shortened import on_one_device
 from nasrunner.children.rehearsal.telling import one_line, told_of_data
 from nasrunner.children.settings.arguments import make_trainer, remarks
@@ -57,9 +58,7 @@ class ChildRehearsal:
         in_shape: shape of one example.
         construct: builds an object from its configuration.
         data: the data module, set up.
-        is_rewarded: whether the child needs its reward, as it does in a search.
-        objectives: the names of those that the child is compared by.
-        learns_by_validation: whether a supernet's architecture learns from validation batches.
+        needs: what the study needs of the child.
     """
 
     networks: Sequence[SearchSpace]
@@ -67,9 +66,7 @@ class ChildRehearsal:
     in_shape: InShape
     construct: Construct
     data: pl.LightningDataModule
-    is_rewarded: bool
-    objectives: Sequence[str] = ()
-    learns_by_validation: bool = False
+    needs: Needs
 
     @cached_property
     def task(self) -> Task:
@@ -150,8 +147,7 @@ class ChildRehearsal:
             self.construct,
             self.data,
             self.length,
-            self.is_rewarded,
-            self.objectives,
+            self.needs,
         )
         broken: list[NetworkError] = []
         for frozen in self.networks:
@@ -179,7 +175,7 @@ class ChildRehearsal:
     def _check_validation(self) -> None:
         """Refuses to ask for validation examples where there are none."""
         settings, name = self.config["trainer"], type(self.data).__name__
-        if self.learns_by_validation:
+        if self.needs.learns_by_validation:
             learns = "the architecture of a supernet learns from validation batches"
             if not is_overridden("val_dataloader", self.data):
                 raise ConfigError(f"data: {name} has no val_dataloader(), but {learns}")
@@ -203,6 +199,8 @@ class ChildRehearsal:
                 )
             self._num_validated()
             check_validated(settings, self.length, metric, key)
+            if key != "scheduler.monitor":  # which waits
+                check_validated(settings, self.length, metric, key, self.needs.pause)
 
     def _num_validated(self) -> int | None:
         """The batches of a validation; None: as many as the loader has."""
@@ -222,11 +220,13 @@ class ChildRehearsal:
     def _validation_metrics(self) -> Iterator[tuple[str, str]]:
         """The metrics of validation examples that something asks for, and what does."""
         reward = self.task.reward
-        if self.is_rewarded and reward.is_of_validation:
+        if self.needs.is_rewarded and reward.is_of_validation:
             yield reward.metric, "task.reward.metric"
-        for name in self.objectives:
-            if name.startswith("val_"):
-                yield name, "objectives"
+        for key, names in (
+            ("objectives", self.needs.objectives),
+            ("searcher.metric", self.needs.heard),
+        ):
+            yield from ((name, key) for name in names if name.startswith("val_"))
         monitor = self.config["scheduler"].get("monitor")
         if isinstance(monitor, str) and monitor.startswith("val_"):
             yield monitor, "scheduler.monitor"

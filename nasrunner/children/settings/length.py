@@ -120,14 +120,17 @@ def check_least(settings: Mapping[str, Any], length: Length) -> None:
             )
 
 
-def check_validated(settings: Mapping[str, Any], length: Length, metric: str, key: str) -> None:
-    """Refuses a training that ends before its first validation.
+def check_validated(
+    settings: Mapping[str, Any], length: Length, metric: str, key: str, pause: int | None = None
+) -> None:
+    """Refuses a training that ends, or is paused, before its first validation.
 
     Args:
         settings: the ``trainer`` part of the child's configuration.
         length: of the training.
         metric: what is measured on validation examples.
         key: what asks for the metric.
+        pause: the epochs after which the training is paused; None: it is not.
 
     Raises:
         ConfigError: the first validation would come too late, or never.
@@ -149,6 +152,13 @@ def check_validated(settings: Mapping[str, Any], length: Length, metric: str, ke
             "epochs"
         )
     needed = interval if every is None else (every - 1) * per_epoch + interval
+    if pause is not None and needed > pause * per_epoch:
+        raise ConfigError(
+            f"{key}={metric} is measured on validation examples, but a searcher pauses training "
+            f"after {pause * per_epoch} batches (until={pause}), and it is validated after "
+            f"{needed}: change searcher.rungs, min_epochs or interval, trainer.val_check_interval "
+            "or check_val_every_n_epoch"
+        )
     if length.batches is not None and needed > length.batches:
         raise ConfigError(
             f"{key}={metric} is measured on validation examples, but training ends after "

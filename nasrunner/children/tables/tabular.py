@@ -177,6 +177,9 @@ class TabularTrainer:
     def reports(self) -> bool:
         return False  # it answers at once
 
+    def check_heard(self, metrics: Mapping[str, Collection[int]]) -> None:
+        pass  # of what reports nothing
+
     @property
     def estimates(self) -> Collection[str]:
         return ()

@@ -12,7 +12,7 @@ from nasrunner.core.ledger.goals import (
     UnderLimits,
     WeightedSum,
 )
-from nasrunner.core.ledger.objectives import Objective
+from nasrunner.core.ledger.objectives import COSTS, Objective
 
 _DIRECTIONS = ("max", "min")
 _NUMBER = Annotated[float, FINITE]
@@ -116,7 +116,10 @@ def _objective(name: str, given: Any) -> Objective:
     for each in legal[1:]:
         if not fits(settings.get(each), _NUMBER | None):
             raise ConfigError(f"{key}.{each} must be a finite number, got {settings[each]!r}")
-    return Objective(name, goal, settings.get("limit"), settings.get("reference"))
+    limit = settings.get("limit")
+    if name in COSTS and goal == "min" and limit is not None and limit <= 0:
+        raise ConfigError(f"{key}.limit must be > 0, as no network costs less, got {limit}")
+    return Objective(name, goal, limit, settings.get("reference"))
 
 
 def _scalarization(given: Any, objectives: Sequence[Objective]) -> Scalarization:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from nasrunner.core.errors import suggest
 from nasrunner.core.ledger.objectives import REWARD, Objective, pareto_front
-from nasrunner.core.records import MEASURED, Outcome, Proposal
+from nasrunner.core.records import MEASURED, Outcome, Proposal, Status
 
 
 class Scalarization(Protocol):
@@ -160,14 +160,8 @@ class Goals:
                 return _failed(outcome, _lacking(each.name, value, outcome.metrics))
             values[each.name] = value
         judged = replace(outcome, objectives=values)
-        broken = next((each for each in self.objectives if each.excess(values[each.name])), None)
-        if broken is not None:
-            beyond = None if self.scalarization is None else self.scalarization.beyond
-            told = (
-                f"objectives.{broken.name}.limit={broken.limit:g}: {broken.name} is "
-                f"{values[broken.name]:g}"
-            )
-            return replace(judged, reward=beyond, error=told)
+        if (beyond := self._beyond(judged)) is not None:
+            return beyond
         if self.scalarization is None:
             return judged
         try:
@@ -177,6 +171,37 @@ class Goals:
         if not math.isfinite(reward):
             return _failed(outcome, f"scalarization: the reward is {reward}")
         return replace(judged, reward=reward)
+
+    def foreseen(self, proposal: Proposal, sizes: Mapping[str, float]) -> Outcome | None:
+        """Returns the outcome of a training that is beyond a limit whatever it measures.
+
+        It is that of ``judged`` with what is known without the training, of 0 epochs.
+
+        Args:
+            proposal: what is to be trained.
+            sizes: its parameters and FLOPs, where they are known.
+
+        Returns:
+            None: its size is within all limits, or nobody asks for it.
+        """
+        if not self._judges(proposal):
+            return None
+        known = {each.name: sizes[each.name] for each in self.objectives if each.name in sizes}
+        # An `until` that lies beyond the end has gone from the identity.
+        is_paused = proposal.until is not None and not proposal.is_plain
+        status: Status = "paused" if is_paused else "completed"
+        metrics = {**sizes, "epochs": 0.0}
+        return self._beyond(Outcome(proposal, status, metrics=metrics, objectives=known))
+
+    def _beyond(self, outcome: Outcome) -> Outcome | None:
+        """An outcome that names the first limit that it is beyond; None: it is within all."""
+        for each in self.objectives:
+            value = outcome.objectives.get(each.name)
+            if value is not None and each.excess(value):
+                told = f"objectives.{each.name}.limit={each.limit:g}: {each.name} is {value:g}"
+                beyond = None if self.scalarization is None else self.scalarization.beyond
+                return replace(outcome, reward=beyond, error=told)
+        return None
 
     def _judges(self, proposal: Proposal) -> bool:
         if proposal.kind == "estimate" and proposal.sources:
@@ -224,16 +249,16 @@ def reference_point(goals: Goals, outcomes: Iterable[Outcome]) -> dict[str, floa
     """Returns the reference point of hypervolumes: each objective's own, by name.
 
     Of one without ``reference`` it is the limit, and without a limit the worst value measured.
-    Empty where nothing was measured.
+    Empty where one of them was not measured of any.
     """
     measured = [outcome.objectives for outcome in outcomes if outcome.objectives]
-    if not measured:
-        return {}
     found = {}
     for each in goals.objectives:
-        worst = min((values[each.name] for values in measured), key=each.signed)
+        values = [objectives[each.name] for objectives in measured if each.name in objectives]
+        if not values:
+            return {}
         given = each.limit if each.reference is None else each.reference
-        found[each.name] = worst if given is None else given
+        found[each.name] = min(values, key=each.signed) if given is None else given
     return found
 
 

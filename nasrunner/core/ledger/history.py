@@ -68,7 +68,7 @@ class History:
             if (reach := Reach.of(outcome)) is not None:
                 self._rungs.setdefault(reach, Ranking()).add(outcome)
             return
-        self.num_full += outcome.reused_from is None
+        self.num_full += outcome.reused_from is None and outcome.is_trained
         if outcome.reward is not None:
             self.worst_reward = min(self.worst_reward, outcome.reward)
         self.ranking.add(outcome)

@@ -68,7 +68,8 @@ class Objective:
 class ObjectiveScores:
     """Turns outcomes into vectors for searchers that compare by several objectives.
 
-    One that failed has the worst value seen of each objective, and is beyond all limits.
+    One that failed has the worst value seen of each objective, and is beyond all limits. One that
+    was not trained, since its size is beyond one, has the worst seen of those that it lacks.
 
     Args:
         objectives: at least one.
@@ -87,17 +88,22 @@ class ObjectiveScores:
             None: it failed before any other had values.
         """
         values = [each.value(outcome) for each in self.objectives]
-        known = [value for value in values if value is not None]
+        pairs = [(e, v) for e, v in zip(self.objectives, values, strict=True) if v is not None]
         is_told = bool(outcome.objectives) or outcome.status != "failed"
-        if not is_told or len(known) < len(values):
+        is_whole = len(pairs) == len(values)
+        if not is_told or (outcome.is_trained and not is_whole):
             if self._worst is None:
                 return None
             is_limited = any(each.limit is not None for each in self.objectives)
             return tuple(self._worst), math.inf if is_limited else 0.0
-        pairs = list(zip(self.objectives, known, strict=True))
+        excess = sum(each.excess(value) / (abs(each.limit or 0) or 1) for each, value in pairs)
+        if not is_whole:
+            known = {each.name: each.signed(value) for each, value in pairs}
+            worst = self._worst or [0.0] * len(values)  # of no consequence beyond limits
+            names = (each.name for each in self.objectives)
+            return tuple(known.get(n, w) for n, w in zip(names, worst, strict=True)), excess
         scores = [each.signed(value) for each, value in pairs]
         self._worst = list(map(min, scores, self._worst or scores))
-        excess = sum(each.excess(value) / (abs(each.limit or 0) or 1) for each, value in pairs)
         return tuple(scores), excess
 
 

@@ -4,10 +4,11 @@ from nasrunner.core.records import MEASURED, Extent, Outcome
 
 
 class Repeats:
-    """Counts proposals that were known, or invalid, since the last one that was neither.
+    """Counts proposals that were known, invalid or too large, since the last one that was neither.
 
     Attributes:
-        num_fruitless: those in a row that were known or invalid, in this session of the study.
+        num_fruitless: those in a row that were known, invalid, or beyond a limit of an objective
+            by their size, in this session of the study.
         num_known: those in a row that were to begin a child, which was known.
         known_extents: how much of a training these asked for, the latest last.
         num_idle: those in a row that were to go on with a child as another one has before.
@@ -22,7 +23,7 @@ class Repeats:
     def add(self, outcome: Outcome) -> None:
         """Takes the next outcome of the ledger."""
         is_known = outcome.reused_from is not None
-        is_new = not is_known and outcome.status in (*MEASURED, "failed")
+        is_new = not is_known and outcome.status in (*MEASURED, "failed") and outcome.is_trained
         self.num_fruitless = 0 if is_new else self.num_fruitless + 1
         goes_on = outcome.proposal.continues is not None
         self.num_idle = self.num_idle + 1 if is_known and goes_on else 0

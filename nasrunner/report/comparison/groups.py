@@ -15,8 +15,9 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.ledger.goal_settings import reward_of_trainer
 from nasrunner.recorded import RecordedStudy, Repetition
 from nasrunner.report.comparison.progress import Progress, progress
-from nasrunner.report.comparison.settings import distinct_labels, flat, searcher_name, settings
+from nasrunner.report.comparison.settings import distinct_labels, settings
 from nasrunner.report.comparison.spaces import names_of_spaces
+from nasrunner.report.searcher_names import flat, searcher_name
 from nasrunner.tracker_addresses import addresses_of
 
 Grouping = Literal["settings", "name"]

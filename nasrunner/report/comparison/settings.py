@@ -1,12 +1,11 @@
 """The settings of studies: what makes them comparable, what tells them apart, how to say it."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nasrunner.compose.config import config_dir, shipped_option
+from nasrunner.report.searcher_names import flat
 
 _NO_SETTING = (
     "study",
@@ -30,48 +29,12 @@ _NO_SETTING = (
 """Keys in which studies of one group may differ: names, seeds, budgets, what ran beside or stays"""
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as dotted keys and their values; lists count as values."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            found |= {f"{key}.{inside}": leaf for inside, leaf in flat(value).items()}
-        else:
-            found[str(key)] = value
-    return found
-
-
 def settings(config: Mapping[str, Any]) -> dict[str, str]:
     """The dotted keys that are alike in studies which differ by seed and budget only, as text."""
     chosen = {k: v for k, v in flat(config).items() if not _is_under(k, _NO_SETTING)}
     if "trainer.path" in flat(config):
         chosen["trainer.path"] = Path(str(config["trainer"]["path"])).name
     return {key: json.dumps(value, default=str) for key, value in chosen.items()}
-
-
-def searcher_name(searcher: Mapping[str, Any]) -> str:
-    """What a searcher is called: as its file in ``conf/searcher`` is, or by its classes.
-
-    One around another is called by both: ``filter around evolution``.
-
-    Args:
-        searcher: the ``searcher`` group of a study's configuration. Of several files with the
-            same classes, that which agrees with most of its values names it.
-    """
-    inner = searcher.get("searcher")
-    if isinstance(inner, Mapping) and "_target_" in inner:
-        outer = {key: value for key, value in searcher.items() if key != "searcher"}
-        return f"{searcher_name(outer)} around {searcher_name(inner)}"
-    mine = flat(searcher)
-    shipped = {
-        path.stem: flat(shipped_option("searcher", path.stem))
-        for path in sorted((config_dir() / "searcher").glob("*.yaml"))
-    }
-    alike = {n: theirs for n, theirs in shipped.items() if _targets(theirs) == _targets(mine)}
-    if alike:
-        return max(alike, key=lambda name: sum(mine.get(k) == v for k, v in alike[name].items()))
-    first, *inside = _targets(mine).values() or ("unknown",)
-    return " ".join([_snake(first), *(f"({_class(target)})" for target in inside)])
 
 
 def distinct_labels(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -101,18 +64,6 @@ def _value(value: object) -> str:
         return "null"
     text = str(value)
     return text if len(text) <= 24 else f"{text[:16]}…{text[-7:]}"
-
-
-def _targets(given: Mapping[str, Any]) -> dict[str, str]:
-    return {key: str(v) for key, v in given.items() if key.rpartition(".")[2] == "_target_"}
-
-
-def _class(target: str) -> str:
-    return target.rpartition(".")[2]
-
-
-def _snake(target: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _class(target)).lower()
 
 
 def _is_under(key: str, places: Sequence[str]) -> bool:

@@ -24,7 +24,8 @@ def goals_of(study: RecordedStudy) -> Goals | None:
 
 def objectives_section(study: RecordedStudy, goals: Goals) -> Section | None:
     """Shows the front as table and figures, and the hypervolume; None without a measured child."""
-    outcomes = [each for each in study.state.history.compared() if each.objectives]
+    compared = study.state.history.compared()
+    outcomes = [each for each in compared if len(each.objectives) == len(goals.objectives)]
     if not outcomes:
         return None
     front = [outcomes[place] for place in goals.front(outcomes)]

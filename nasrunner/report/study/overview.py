@@ -11,6 +11,7 @@ from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Facts, Section
+from nasrunner.report.searcher_names import searcher_name
 from nasrunner.report.study.evaluations import (
     about_rewards,
     counted,
@@ -41,10 +42,10 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
             f"{counted(in_flight, 'child', 'children')} in flight."
         )
     kinds = sum(len(options) > 1 for options in study.began.space.values())
-    searcher = str(study.config["searcher"]["_target_"]).rpartition(".")[2]
+    searcher = searcher_name(study.config["searcher"])
     searched = (
-        f"{searcher} with seed {study.seed} searches {counted(study.space.size(), 'architecture')}"
-        f", {counted(kinds, 'kind')} of decisions."
+        f"Searched by {searcher} with seed {study.seed}: "
+        f"{counted(study.space.size(), 'architecture')}, {counted(kinds, 'kind')} of decisions."
     )
     missing = (
         "" if times is not None else "There is no timeline of workers: no child ran in real time."

@@ -22,6 +22,7 @@ from nasrunner.children.progress.attempts import (
     num_epochs,
 )
 from nasrunner.children.rehearsal.checks import check_child
+from nasrunner.children.rehearsal.needs import Needs
 from nasrunner.children.settings.arguments import make_trainer, needs_ranks
 from nasrunner.children.settings.searched import Config, applied, variants
 from nasrunner.core import ConfigError, Genotype, NasRunnerError, OneOf, Outcome, Proposal
@@ -152,7 +153,7 @@ def _check_child(
         child.in_shape,
         child.construct,
         [child.space.freeze(genotype)],
-        is_rewarded=task.on == "train",
+        Needs(is_rewarded=task.on == "train"),
         named="{} of the grid",
     )
 

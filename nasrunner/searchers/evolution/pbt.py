@@ -140,6 +140,10 @@ class PopulationBasedTraining(Searcher):
         return (Proposal(0, {}, until=self.interval),)
 
     @property
+    def whole_epochs(self) -> Collection[int]:
+        return (self.max_epochs,)
+
+    @property
     def why_done(self) -> str:
         return f"all {self.population_size} members of the population were trained to their ends"
 

@@ -151,6 +151,8 @@ class Petridish(Searcher):
         child = proposal.index if outcome.reused_from is None else outcome.reused_from
         if proposal.kind != "train" or outcome.status not in MEASURED or child in self._trained:
             return
+        if not outcome.is_trained:
+            return  # it has no weights to grow with
         cost = outcome.metrics.get(self.cost, 0.0)
         self._trained[child] = GrowingChild(child, proposal.genotype, outcome.known_reward, cost)
         if not self._grows(proposal.genotype):

@@ -1,7 +1,7 @@
 """Asynchronous successive halving without pauses: a child that is not among the best is stopped."""
 
 import bisect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated
 
 from nasrunner.core.annotations import AtLeast, Count, Seed
@@ -56,8 +56,17 @@ class AshaStopping(EarlyStopping):
             seed=seed,
         )
         self.eta = eta
+        self.rungs = read
         self._values: dict[int, list[float]] = {int(epochs): [] for epochs in read.amounts}
         self._fails: dict[int, bool] = {}  # whether each child was too bad for its last rung
+
+    @property
+    def compares_after(self) -> Collection[int]:
+        return self._values.keys()
+
+    @property
+    def whole_epochs(self) -> Collection[int]:
+        return (*self.rungs.whole_epochs, *super().whole_epochs)
 
     def report(self, report: Report) -> None:
         super().report(report)

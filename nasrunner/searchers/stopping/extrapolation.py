@@ -1,7 +1,7 @@
 """Extrapolation of learning curves: a child that will hardly become the best is stopped."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated
 
 from nasrunner.core.annotations import AtLeast, Count, Seed, Within
@@ -62,6 +62,10 @@ class Extrapolation(EarlyStopping):
         self.probability = probability
         self.best: float | None = None  # of the children that were trained to their ends
 
+    @property
+    def whole_epochs(self) -> Collection[int]:
+        return (self.max_epochs, *super().whole_epochs)
+
     def trained_through(self, curve: Mapping[int, float]) -> None:
         best = max(curve.values())
         self.best = best if self.best is None else max(self.best, best)
@@ -70,8 +74,9 @@ class Extrapolation(EarlyStopping):
         curve = self.curves[index]
         epochs = sorted(curve)
         last = epochs[-1]
-        is_due = (last - self.min_epochs) % self.every_epochs == 0 and last < self.max_epochs
-        if self.best is None or not is_due or len(curve) < self.min_epochs:
+        if self.best is None or len(curve) < self.min_epochs or last >= self.max_epochs:
+            return False
+        if not self._is_due(epochs):
             return False
         if max(curve.values()) > self.best:
             return False
@@ -82,3 +87,8 @@ class Extrapolation(EarlyStopping):
             return False
         values = [curve[epoch] for epoch in epochs]
         return probability_above(epochs, values, self.max_epochs, self.best) < self.probability
+
+    def _is_due(self, epochs: Sequence[int]) -> bool:
+        """Whether a look has come due since the measurement before: not all epochs have one."""
+        before, last = ((each - self.min_epochs) // self.every_epochs for each in epochs[-2:])
+        return last > before

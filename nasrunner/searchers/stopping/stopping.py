@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
 from nasrunner.core.annotations import Seed
@@ -86,6 +86,16 @@ class EarlyStopping(Wrapper):
     @property
     def listens(self) -> bool:
         return True
+
+    @property
+    def hears(self) -> Mapping[str, Collection[int]]:
+        inside = self.inner.hears
+        return {**inside, self.metric: [*inside.get(self.metric, ()), *self.compares_after]}
+
+    @property
+    def compares_after(self) -> Collection[int]:
+        """The only epochs after which it compares children; empty: any."""
+        return ()
 
     def suggest(self, index: int) -> Proposal | None:
         return self._suggestion()

@@ -48,7 +48,7 @@ class Inheriting(Wrapper):
 
     Raises:
         ValueError: the inner searcher proposes trainings that are paused, continued or begun with
-            weights itself.
+            weights itself, or has no parents where ``morphism_share`` is above 0.
     """
 
     passes_on = ("kind=estimate",)
@@ -64,6 +64,12 @@ class Inheriting(Wrapper):
         seed: Seed,
     ) -> None:
         super().__init__(searcher=searcher, space=space, seed=seed)
+        if morphism_share and not self.inner.has_parents:
+            raise ValueError(
+                f"morphism_share={morphism_share} is of proposals that mutate a child, and "
+                f"{self.inner.known_as} mutates none; legal are 0, or a searcher.searcher that "
+                "does, such as evolution or local_search"
+            )
         self.bank = bank
         self.max_sources = max_sources
         self.morphism_share = morphism_share
@@ -140,8 +146,8 @@ class Inheriting(Wrapper):
     def _deposit(self, outcome: Outcome) -> None:
         """Makes a child that was trained the holder of its bigrams, as far as the rule says."""
         proposal = outcome.proposal
-        is_trained = outcome.status in MEASURED and outcome.reused_from is None
-        if not is_trained or proposal.kind != "train":
+        is_own = outcome.status in MEASURED and outcome.reused_from is None
+        if not is_own or not outcome.is_trained or proposal.kind != "train":
             return
         reward = outcome.known_reward
         self._trained[proposal.index] = proposal.genotype, reward

@@ -173,6 +173,10 @@ class Promoting(Wrapper):
         below = [self.rungs.asked(plain, rung) for rung in range(self.rungs.top)]
         return (*super().asks_for, *below)
 
+    @property
+    def whole_epochs(self) -> Collection[int]:
+        return (*self.rungs.whole_epochs, *super().whole_epochs)
+
     def _promoted_by(self, proposal: Proposal) -> int | None:
         """Whom a proposal goes on with; None: it begins a child."""
         if proposal.continues is not None:

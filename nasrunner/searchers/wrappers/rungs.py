@@ -16,10 +16,12 @@ class Rungs:
     Attributes:
         amounts: ascending: after how many epochs a training is paused, or what the fidelity is.
         fidelity: the key of the child's configuration whose number that is; None: epochs.
+        max_epochs: of a whole training; None: nobody knows.
     """
 
     amounts: tuple[float, ...]
     fidelity: str | None = None
+    max_epochs: int | None = None
 
     @classmethod
     def read(
@@ -36,15 +38,17 @@ class Rungs:
             rungs: epochs; None: ``min_epochs`` · eta^k for k = 0, 1, … as long as a further one is
                 at most ``max_epochs``.
             fidelity: a key -> its numbers, instead; None: there is none.
-            min_epochs: of the first rung, if no others are given.
+            min_epochs: of the first rung, if no others are given; else 1, or that of the rungs.
             max_epochs: of a whole training; None: nobody knows.
             eta: how much longer each is trained than those of the rung below.
 
         Raises:
-            ValueError: says which of them do not increase, or that there would be none.
+            ValueError: says which of them do not increase, that there would be none, or that
+                ``min_epochs`` says otherwise.
         """
         if fidelity is not None:
-            return cls._of_fidelity(rungs, fidelity)
+            _check_first("fidelity", dict(fidelity), (1,), min_epochs)
+            return cls._of_fidelity(rungs, fidelity, max_epochs)
         if rungs is None:
             if max_epochs is None:
                 raise ValueError(
@@ -60,20 +64,24 @@ class Rungs:
                     f"max_epochs must be at least min_epochs * eta = {min_epochs * eta}, or no "
                     f"child is paused, got {max_epochs}"
                 )
-            return cls(tuple(found))
+            return cls(tuple(found), max_epochs=max_epochs)
         _check_increasing("rungs", rungs)
         if rungs[0] < 1:
             raise ValueError(f"rungs must be epochs >= 1, got {list(rungs)}")
+        _check_first("rungs", list(rungs), (1, rungs[0]), min_epochs)
         if max_epochs is not None and rungs[-1] >= max_epochs:
             raise ValueError(
                 f"rungs must be below max_epochs={max_epochs}, after which training ends anyway, "
                 f"got {list(rungs)}"
             )
-        return cls(tuple(rungs))
+        return cls(tuple(rungs), max_epochs=max_epochs)
 
     @classmethod
     def _of_fidelity(
-        cls, rungs: Sequence[int] | None, fidelity: Mapping[str, Sequence[float]]
+        cls,
+        rungs: Sequence[int] | None,
+        fidelity: Mapping[str, Sequence[float]],
+        max_epochs: int | None,
     ) -> "Rungs":
         if rungs is not None:
             raise ValueError(
@@ -87,7 +95,12 @@ class Rungs:
             )
         ((key, numbers),) = fidelity.items()
         _check_increasing(f"fidelity.{key}", numbers)
-        return cls(tuple(numbers), key)
+        return cls(tuple(numbers), key, max_epochs)
+
+    @property
+    def whole_epochs(self) -> Collection[int]:
+        """See ``Searcher.whole_epochs``."""
+        return () if self.max_epochs is None else (self.max_epochs,)
 
     @property
     def top(self) -> int:
@@ -111,6 +124,16 @@ class Rungs:
         if amount is None:
             return self.top
         return self.amounts.index(amount) if amount in self.amounts else None
+
+
+def _check_first(key: str, given: object, legal: Collection[int], min_epochs: int) -> None:
+    """Refuses epochs of the first rung where other rungs are given."""
+    if min_epochs not in legal:
+        raise ValueError(
+            f"min_epochs={min_epochs} is of the first rung where neither rungs nor a fidelity are "
+            f"given, and {key} is {given}; legal with it is min_epochs="
+            f"{' or '.join(map(str, dict.fromkeys(legal)))}"
+        )
 
 
 def _check_increasing(name: str, numbers: Sequence[float]) -> None:

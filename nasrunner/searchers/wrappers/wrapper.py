@@ -48,7 +48,7 @@ class Wrapper(Searcher):
         if self.inner.learns_objectives:
             raise ValueError(
                 f"{type(self).__name__} ranks children by their rewards, and "
-                f"{type(self.inner).__name__} compares them by objectives; legal are searchers "
+                f"{self.inner.known_as} compares them by objectives; legal are searchers "
                 "that learn rewards, which scalarization can make of objectives"
             )
         for asked in self.inner.asks_for:
@@ -90,8 +90,20 @@ class Wrapper(Searcher):
         return self.inner.ignores_known
 
     @property
+    def has_parents(self) -> bool:
+        return self.inner.has_parents
+
+    @property
     def asks_for(self) -> Sequence[Proposal]:
         return self.inner.asks_for
+
+    @property
+    def hears(self) -> Mapping[str, Collection[int]]:
+        return self.inner.hears
+
+    @property
+    def whole_epochs(self) -> Collection[int]:
+        return self.inner.whole_epochs
 
     @property
     def estimated(self) -> Collection[str]:

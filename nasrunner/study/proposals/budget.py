@@ -48,7 +48,7 @@ class Budget:
         if limit is None or not may_begin:
             return None
         if self._state.repeats.num_fruitless >= limit and searcher.repeats:
-            return f"max_fruitless={limit} proposals in a row were invalid or known"
+            return f"max_fruitless={limit} proposals in a row were invalid, known or too large"
         return None
 
     def check(self, proposal: Proposal) -> None:

@@ -4,6 +4,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.records import MEASURED, Proposal, Source
+from nasrunner.core.searcher import Searcher
 
 
 def check_example(example: Proposal, trainer: ChildTrainer, searcher: str) -> None:
@@ -30,6 +31,36 @@ def check_example(example: Proposal, trainer: ChildTrainer, searcher: str) -> No
         raise ConfigError(
             f"searcher: {searcher} asks for a part of a training with {asked}, which is {more} of "
             "it as configured; legal is less than that"
+        )
+
+
+def check_listens(searcher: Searcher, trainer: ChildTrainer) -> None:
+    """Refuses a searcher that listens to children which do not report what it must hear.
+
+    Raises:
+        ConfigError: the trainer says so.
+    """
+    trainer.check_heard(searcher.hears)
+    if not trainer.reports:
+        raise ConfigError(
+            f"searcher: {searcher.known_as} stops children by what they report while they train, "
+            f"and those of trainer={type(trainer).__name__} report nothing; legal with it are "
+            "searchers that learn outcomes alone, such as searcher=random"
+        )
+
+
+def check_whole(searcher: Searcher, trainer: ChildTrainer) -> None:
+    """Refuses a searcher that was told another length of trainings than they have.
+
+    Raises:
+        ConfigError: the numbers of epochs differ; of searched or unknown ones nobody can tell.
+    """
+    most = trainer.most_epochs(Proposal(0, {}))
+    wrong = next((each for each in searcher.whole_epochs if each != most), None)
+    if most is not None and wrong is not None:
+        raise ConfigError(
+            f"searcher.max_epochs={wrong} must be the epochs of a whole training, which has {most} "
+            "by trainer.max_epochs: it is that by default, and changes with trainer.max_epochs"
         )
 
 

@@ -48,10 +48,10 @@ class Effort(Spending):
     """Counts children by the share of their epochs that they are trained for.
 
     What was asked for counts, but of those that their searcher stopped: one that is trained from
-    its first weights to its end is 1, whether it ends by itself before,
-    repeats another's outcome or fails; one that is paused after 3 of 12 epochs is ¼, and so is
-    what goes on with it for 3 more. Where nobody knows how many epochs a training has, what begins
-    a child is 1 and what goes on with it nothing.
+    its first weights to its end is 1, whether it ends by itself before, repeats another's outcome
+    or fails; one that is beyond a limit by its size is 0; one that is paused after 3 of 12 epochs
+    is ¼, and so is what goes on with it for 3 more. Where nobody knows how many epochs a training
+    has, what begins a child is 1 and what goes on with it nothing.
     """
 
     @property
@@ -60,7 +60,7 @@ class Effort(Spending):
         return sum(map(self._again, self._state.history.outcomes))
 
     def _of_outcome(self, outcome: Outcome) -> float:
-        if outcome.status not in (*MEASURED, "failed"):
+        if outcome.status not in (*MEASURED, "failed") or not outcome.is_trained:
             return 0.0
         if outcome.status != "stopped":
             return self._planned(outcome.proposal)

@@ -469,3 +469,42 @@ def test_objectives_are_metrics_that_a_first_epoch_measures(tmp_path):
             "task.reward.mode=min",
             objectives=("val_accuracy",),
         )
+
+
+EVERY_SECOND = ("trainer.max_epochs=4", "trainer.check_val_every_n_epoch=2")
+
+
+def test_a_pause_before_the_first_validation_is_refused():
+    trainer = make_trainer(*EVERY_SECOND, is_rehearsed=False)
+    with pytest.raises(ConfigError, match=r"until=1 pauses training before val_accuracy is measur"):
+        trainer.check(Proposal(0, {}, until=1))
+    trainer.check(Proposal(0, {}, until=2))
+    trainer.rehearsal()()
+    by_loss = ("task.reward.metric=train_loss", "task.reward.mode=min")
+    make_trainer(*EVERY_SECOND, *by_loss, is_rehearsed=False).check(Proposal(0, {}, until=1))
+    trainer = make_trainer(*EVERY_SECOND, *by_loss, objectives=("val_loss",), is_rehearsed=False)
+    with pytest.raises(ConfigError, match=r"pauses training before val_loss is measured"):
+        trainer.check(Proposal(0, {}, until=1))
+
+
+def test_a_pause_before_a_validation_after_so_many_batches_is_refused():
+    batches = ("trainer.check_val_every_n_epoch=null", "trainer.val_check_interval=10")
+    trainer = make_trainer("trainer.max_epochs=4", *batches, is_rehearsed=False)
+    trainer.check(Proposal(0, {}, until=3))
+    trainer.rehearsal()()
+    trainer.check(Proposal(0, {}, until=1))
+    with pytest.raises(ConfigError, match=r"after 6 batches \(until=1\), .* is validated after 10"):
+        trainer.rehearsal()()
+
+
+def test_what_a_searcher_hears_is_measured_when_it_compares():
+    trainer = make_trainer(*EVERY_SECOND, is_rehearsed=False)
+    with pytest.raises(ConfigError, match=r"measures no val_loss after epoch 3, when .* of 2, or"):
+        trainer.check_heard({"val_loss": [2, 3]})
+    trainer.check_heard({"val_loss": [2, 4], "train_loss": [1]})
+    trainer.rehearsal()()
+    trainer.check_heard({"val_f1": []})
+    with pytest.raises(
+        ConfigError, match=r"searcher.metric: no child measures 'val_f1', .*val_acc"
+    ):
+        trainer.rehearsal()()

@@ -14,7 +14,6 @@ from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.progress import progress
 from nasrunner.report.comparison.sections import compare_sections
-from nasrunner.report.comparison.settings import searcher_name
 from nasrunner.report.comparison.tables import (
     budget_table,
     cost_table,
@@ -26,6 +25,7 @@ from nasrunner.report.comparison.tables import (
 )
 from nasrunner.report.comparison.validation import worth_of_one
 from nasrunner.report.page.parts import Table
+from nasrunner.report.searcher_names import searcher_name
 from nasrunner.report.study.evaluations import reward_label
 from nasrunner.searchers.sampling.exhaustive import ExhaustiveSearch
 from nasrunner.study.loop import Study

@@ -134,6 +134,19 @@ def test_children_are_looked_at_as_often_as_is_said() -> None:
     assert trained(searcher, promising) in (16, 26, 27)
 
 
+def test_children_that_are_measured_now_and_then_are_looked_at_when_it_is_due() -> None:
+    """Every second look would fall on an epoch without a measurement: the next one counts."""
+    searcher = made(every_epochs=2)
+    trained(searcher, 0.9 - 0.5 / EPOCHS)
+    proposal = searcher.propose()
+    assert proposal is not None
+    for epoch in range(2, 28, 2):
+        searcher.report(Report(proposal.index, epoch, {METRIC: 0.3}))
+        if searcher.should_stop(proposal.index):
+            break
+    assert epoch == 10  # the fifth measurement
+
+
 def test_a_training_of_few_epochs_is_refused() -> None:
     with pytest.raises(ValueError, match="max_epochs must be more than min_epochs=5, or no child"):
         made(max_epochs=5)

@@ -12,6 +12,7 @@ from nasrunner.children.networks import SpaceNetworks
 from nasrunner.core import Genotype, Outcome, Proposal, Searcher, SearchSpace, Source
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.searchers.stopping.median_stopping import MedianStopping
 from nasrunner.searchers.wrappers.asha import Asha
 from nasrunner.searchers.wrappers.inheriting import Inheriting
 from nasrunner.searchers.wrappers.predicted import Predicted
@@ -337,9 +338,31 @@ def test_the_share_of_morphisms_is_drawn() -> None:
 def test_a_space_without_morphisms_is_said_before_it_begins() -> None:
     plain = parse_space({"concat": [{"or": ["relu", "tanh"]}, {"affine": {"units": 2}}]})
     arguments = {"bank": "last", "max_sources": 1, "space": plain, "seed": 0}
-    for share, said in ((0.5, "searcher.morphism_share=0.5 may be in vain"), (0, None)):
-        searcher = Inheriting(searcher=RandomSearch, morphism_share=share, **arguments)
+    for share, said in ((0.5, "searcher.morphism_share=0.5 may be in vain"), (0, "random search")):
+        inner = functools.partial(RegularizedEvolution, population_size=2, tournament_size=1)
+        searcher = Inheriting(searcher=inner, morphism_share=share, **arguments)
         searcher.see(SpaceNetworks(plain, (5,), "float32", identifies=True))
-        advice = searcher.advice(100)
-        assert advice is None if said is None else said in advice
+        advice = searcher.advice(2)
+        assert said in (advice or "")
     assert "in vain" not in (evolving(morphism_share=1, space=space(), seed=0).advice(100) or "")
+
+
+def test_morphisms_are_refused_around_who_mutates_nobody() -> None:
+    arguments = {"bank": "last", "max_sources": 1, "space": space(), "seed": 0}
+    around = functools.partial(
+        MedianStopping,
+        searcher=RandomSearch,
+        metric="val_loss",
+        mode="min",
+        reward={},
+        min_epochs=1,
+        min_children=1,
+    )
+    for inner in (RandomSearch, around):
+        with pytest.raises(
+            ValueError, match=r"morphism_share=0\.5 is of proposals that mutate a c"
+        ):
+            Inheriting(searcher=inner, morphism_share=0.5, **arguments)
+    evolution = functools.partial(RegularizedEvolution, population_size=4, tournament_size=2)
+    mutating = functools.partial(around, searcher=evolution)
+    assert Inheriting(searcher=mutating, morphism_share=0.5, **arguments).has_parents

@@ -462,6 +462,14 @@ def test_advice_names_the_keys_of_the_searcher_that_gives_it() -> None:
         ({"rungs": [1, 6]}, r"rungs must be below max_epochs=6, after which training ends anyway"),
         ({"max_epochs": None}, r"trainer.max_epochs, which it is by default, is null or not there"),
         ({"max_epochs": 1}, r"max_epochs must be at least min_epochs \* eta = 2, or no child is"),
+        (
+            {"rungs": [2, 4], "min_epochs": 3},
+            r"min_epochs=3 is of the first rung .* rungs is \[2, 4\]; legal .* min_epochs=1 or 2$",
+        ),
+        (
+            {"fidelity": {"a": [1, 2]}, "min_epochs": 2},
+            r"min_epochs=2 is of the first rung .* fidelity is .* legal with it is min_epochs=1$",
+        ),
         ({"fidelity": {}}, r"fidelity must be one key of the child's configuration with its num"),
         ({"fidelity": {"a": [1], "b": [2]}}, r"fidelity must be one key"),
         ({"fidelity": {"a": [2, 1]}}, r"fidelity.a must be numbers that increase"),
@@ -566,3 +574,20 @@ def test_a_budget_of_trainings_anew_counts_each_of_them() -> None:
     anew = asha(eta=3, fidelity={"trainer.max_epochs": [1, 3]})(space=chain(), seed=0)
     assert anew.advice(13) is None
     assert "so one of 13" in (anew.advice(12) or "")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        asha(max_epochs=2 * EPOCHS),
+        hyperband(rungs=[1], max_epochs=EPOCHS + 1),
+        halving(fidelity={"trainer.max_epochs": [1, 2]}, max_epochs=EPOCHS - 1),
+        functools.partial(
+            MedianStopping, searcher=asha(rungs=[1], max_epochs=2 * EPOCHS), **NEVER_STOPS
+        ),
+    ],
+)
+def test_another_length_of_trainings_than_they_have_is_refused(tmp_path: Path, make: Any) -> None:
+    space = chain()
+    with pytest.raises(ConfigError, match=r"^searcher.max_epochs=\d+ must be .*, which has 6 by"):
+        Run(tmp_path, space, with_rules(), make, trainer=EpochsTrainer(space))

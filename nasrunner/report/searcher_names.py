@@ -1,0 +1,55 @@
+"""What searchers are called, from the configurations of their studies."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from nasrunner.compose.config import config_dir, shipped_option
+
+
+def searcher_name(searcher: Mapping[str, Any]) -> str:
+    """What a searcher is called: as its file in ``conf/searcher`` is, or by its classes.
+
+    One around another is called by both: ``filter around evolution``.
+
+    Args:
+        searcher: the ``searcher`` group of a study's configuration. Of several files with the
+            same classes, that which agrees with most of its values names it.
+    """
+    inner = searcher.get("searcher")
+    if isinstance(inner, Mapping) and "_target_" in inner:
+        outer = {key: value for key, value in searcher.items() if key != "searcher"}
+        return f"{searcher_name(outer)} around {searcher_name(inner)}"
+    mine = flat(searcher)
+    shipped = {
+        path.stem: flat(shipped_option("searcher", path.stem))
+        for path in sorted((config_dir() / "searcher").glob("*.yaml"))
+    }
+    alike = {n: theirs for n, theirs in shipped.items() if _targets(theirs) == _targets(mine)}
+    if alike:
+        return max(alike, key=lambda name: sum(mine.get(k) == v for k, v in alike[name].items()))
+    first, *inside = _targets(mine).values() or ("unknown",)
+    return " ".join([_snake(first), *(f"({_class(target)})" for target in inside)])
+
+
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration as dotted keys and their values; lists count as values."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= {f"{key}.{inside}": leaf for inside, leaf in flat(value).items()}
+        else:
+            found[str(key)] = value
+    return found
+
+
+def _targets(given: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(v) for key, v in given.items() if key.rpartition(".")[2] == "_target_"}
+
+
+def _class(target: str) -> str:
+    return target.rpartition(".")[2]
+
+
+def _snake(target: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _class(target)).lower()
