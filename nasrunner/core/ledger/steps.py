@@ -97,13 +97,15 @@ class FidelityCost:
 def fidelities_of(outcomes: Iterable[Outcome]) -> list[FidelityCost]:
     """Counts the children that were trained at each fidelity, the cheapest first, whole ones last.
 
-    Empty where none was trained at any. Those that repeat another's outcome are left out.
+    Empty where none was trained at any. Those that repeat another's outcome are left out, as are
+    those that a limit judged without a training.
     """
     found: dict[Reach | None, list[float]] = {}
     for outcome in outcomes:
         reach = Reach.of(outcome)
         is_whole = outcome.is_full and not outcome.proposal.sources
-        if outcome.reused_from is None and (is_whole or (reach and reach.fidelity)):
+        is_own = outcome.is_trained and outcome.reused_from is None
+        if is_own and (is_whole or (reach and reach.fidelity)):
             found.setdefault(reach and Reach(None, reach.fidelity), []).append(outcome.cost_s)
     cheaper = sorted(filter(None, found), key=lambda reach: reach.order)
     ordered = [*cheaper, *([None] if None in found else [])] if cheaper else []
