@@ -113,7 +113,10 @@ def test_what_trains_nothing_is_said_to_be_no_rung_where_another_option_is_writt
         assert (why in said) == (best != rung)
 
 
-def test_the_table_says_of_how_many_children_a_ranking_has_scores(capsys: Any) -> None:
+def test_the_table_says_of_how_many_children_a_ranking_has_scores(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     nothing = float("nan")
     few = CheapRanking([], 0.1, lacking=4)
     show({"naswot": (few, Agreement(-1.0, nothing, nothing, -1.0))}, 6, 2.0)
