@@ -67,7 +67,7 @@ class RetrainFolder:
             self._check_empty()
             return
         before = {**_ADDED, **dict(leaves(retrain_settings(self._path)))}
-        if before.get("on") == "train_and_validation" and "data.train_share" in before:
+        if before.get("on") == "train_and_validation" and before.get("data.train_share"):
             before["data.train_share"] = 1.0  # earlier versions wrote the search's
         now = {**_ADDED, **dict(leaves(settings))}
         for key in dict.fromkeys([*now, *before]):

@@ -208,8 +208,8 @@ class Session:
             applied(trained.config, trained.space.freeze(each.proposal.genotype).hyperparameters)
             for each in self.children
         ]
-        shares = dict.fromkeys(each["data"].get("train_share", 1) for each in searched)
-        if any(share < 1 for share in shares):
+        shares = dict.fromkeys(each["data"].get("train_share") or 1.0 for each in searched)
+        if min(shares) < 1:
             yield (
                 f"data.train_share={', '.join(f'{share:g}' for share in shares)} is left out{but}: "
                 "with on=train_and_validation networks are trained on all examples but those of "

@@ -39,7 +39,7 @@ def repetition_seed(seed: int, repetition: int) -> int:
 def with_all_examples(config: Config, on: On) -> Config:
     """What networks are trained with: where the validation part is joined, all of the data."""
     data = config["data"]
-    if on == "train" or "train_share" not in data:
+    if on == "train" or data.get("train_share") is None:
         return config
     return {**config, "data": {**data, "train_share": 1.0}}
 
