@@ -6,9 +6,10 @@ First a pool of random architectures is trained, each through all epochs: MLPs (
 or, with ``--world cnn``, small CNNs of images scaled to 14 x 14, on 2,002 images of MNIST; their
 curves are kept in --kept. Then each searcher draws from the pool, whose curves are played on a
 virtual cluster of 1, 2, 8 and 32 workers: the same children in the same order for all searchers of
-a seed, through the study loop that ships, an epoch taking a second. A training that is paused and
-gone on with has the curve of one that is trained through (tests/children/progress), so that a
-recorded curve tells what each would have measured.
+a seed, through the study loop that ships, an epoch taking a second. --searchers and --workers take
+some of them, beside random search. A training that is paused and gone on with has the curve of one
+that is trained through (tests/children/progress), so that a recorded curve tells what each would
+have measured.
 
 Over seeds, with a 95 % interval of the mean: the share of the epochs that were saved beside
 training each child of the search through; the searches in which the child that would have been
@@ -269,6 +270,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--searchers", nargs="+", choices=SEARCHERS, default=list(SEARCHERS))
+    parser.add_argument("--workers", nargs="+", type=int, default=list(WORKERS))
     parser.add_argument("--kept", type=Path, required=True, help="folder of curves")
     arguments = parser.parse_args()
     kept = arguments.kept / f"{arguments.world}-{arguments.epochs}"
@@ -283,7 +285,7 @@ def main() -> None:
             "| searcher | workers | epochs saved, % | lost, % of searches | regret, points | "
             "time / of random search |\n|---|---|---|---|---|---|"
         )
-        for workers in WORKERS:
+        for workers in arguments.workers:
             times: dict[str, float] = {}
             for name in dict.fromkeys(("random", *arguments.searchers)):
                 played = partial(search, curves_PE, arguments.children, name, workers)
@@ -294,7 +296,8 @@ def main() -> None:
                     f"| {name} | {workers} | {shown(saved, 100, 1)} | "
                     f"{100 * np.mean([each.is_lost for each in found]):.0f} | "
                     f"{shown([each.regret for each in found], 100, 2)} | "
-                    f"{times[name] / times['random']:.2f} |"
+                    f"{times[name] / times['random']:.2f} |",
+                    flush=True,
                 )
 
 

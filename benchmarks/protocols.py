@@ -248,7 +248,7 @@ PROTOCOLS: dict[str, Protocol] = {
             "best epoch, as in all our experiments but Zoph & Le's"),
         Row("two classes end in", built_in("1 sigmoid"), "1 sigmoid", "1 sigmoid"),
         Row("bigrams share weights", built_in(False), True, True,
-            "off, as in its table 1; searcher=inheriting around reinforce turns it on"),
+            "off, as in its table 1; searcher=inheriting searcher@searcher.searcher=reinforce"),
         Row("accuracy predictor", lambda c: c["searcher"]["predictor_weight"] > 0, True, True,
             "off, as in its table 1; searcher.predictor_weight=1 turns it on"),
         Row("data", lambda c: c["data"]["_target_"].rpartition(".")[2], "Mnist, wine, speakers",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nasrunner.calibrate.arguments import FEWEST
 from nasrunner.core.ledger.agreement import rank_correlation
 
 # N = children, P = parts
@@ -31,7 +32,8 @@ class Agreement:
 
     Attributes:
         tau: Kendall's τ_b; NaN where either ranking has all alike.
-        low: of its 95 % interval.
+        low: of its 95 % interval; NaN of fewer than ``FEWEST`` children, of which a bootstrap has
+            too few samples that differ.
         high: likewise.
         rho: Spearman's ρ, the mean over the parts that have one; NaN where none has.
     """
@@ -81,6 +83,8 @@ def agreement(
     scale = np.sqrt(sums[1] * sums[2])
     taus = np.divide(sums[0], scale, out=np.full(len(scale), np.nan), where=scale > 0)
     resampled = taus[1:][np.isfinite(taus[1:])]
-    low, high = np.quantile(resampled, [0.025, 0.975]) if len(resampled) else (np.nan, np.nan)
+    low = high = np.nan
+    if len(resampled) and len({child for part in parts for child in part.children}) >= FEWEST:
+        low, high = np.quantile(resampled, [0.025, 0.975])
     rho = float(np.mean(correlations)) if correlations else float("nan")
     return Agreement(float(taus[0]), float(low), float(high), rho)

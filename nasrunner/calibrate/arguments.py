@@ -37,8 +37,9 @@ and which is the cheapest that agrees well enough.
   num_children=30   architectures of the sample, >= 5
   fidelities={...}  names or keys of fidelities with their numbers, instead of the usual ones;
                     each trains the sample once more, in fidelities/<name> of the study's folder
-  bound=0.5         recommended is the cheapest ranking whose interval begins above this; of
-                    cheaper trainings, also as an option of searchers in conf/ of the study's folder
+  bound=0.5         recommended is the cheapest ranking whose interval begins above this; the
+                    cheapest of trainings, which may be another, is written as an option of
+                    searchers in conf/ of the study's folder
   from=...          a study's folder instead of a space: it goes on if it was broken off, and what
                     it has trained is the sample; the other what= needs no further training
   to=...            the study's folder; without it outputs/calibration/<time>
@@ -54,6 +55,8 @@ What = Literal["predictors", "proxies", "fidelities", "inherited", "all"]
 _OWN = ("what", "num_children", "fidelities", "bound", "from", "to", "trust")
 _CONFIG_DIR = "--config-dir"
 FEWEST = 5
+"""Children of a sample, and those with a score that an interval rests on."""
+
 _USUAL_BOUND = 0.5
 
 

@@ -94,17 +94,32 @@ def _calibrate(arguments: CalibrateArguments) -> None:
     }
     show(found, len(sample), training_s)
     best = cheapest(found, arguments.bound, training_s)
+    rung = cheapest(trained_alone(found), arguments.bound, training_s)
     summary: dict[str, Any] = {"num_children": len(sample), "training_s": training_s}
-    summary |= {"bound": arguments.bound, "recommended": best}
+    summary |= {"bound": arguments.bound, "recommended": best, "rungs_from": rung}
     for path in write(folder, arguments.what, found, summary):
         sys.stdout.write(f"{printable(str(path))}\n")
-    _recommend(found, best, arguments, folder, training_s)
+    recommend(found, best, rung, arguments, folder, training_s)
 
 
-def _recommend(
-    found: Found, best: str | None, arguments: CalibrateArguments, folder: Path, training_s: float
+def recommend(
+    found: Found,
+    best: str | None,
+    rung: str | None,
+    arguments: CalibrateArguments,
+    folder: Path,
+    training_s: float,
 ) -> None:
-    """Says which ranking is the cheapest that agrees well enough, and how to search with it."""
+    """Says which ranking is the cheapest that agrees well enough, and how to search with it.
+
+    Args:
+        found: all rankings.
+        best: the cheapest; None: there is none.
+        rung: the cheapest of cheaper trainings, with which the option begins that is written.
+        arguments: what the command was given.
+        folder: the calibration's.
+        training_s: what a full training costs.
+    """
     above = f"whose interval begins above bound={arguments.bound:g}"
     if best is None:
         sys.stdout.write(
@@ -114,7 +129,12 @@ def _recommend(
         )
         return
     sys.stdout.write(f"the cheapest ranking {above}: {best}\n")
-    if (rung := cheapest(trained_alone(found), arguments.bound, training_s)) is not None:
+    if rung is not None:
+        if rung != best:
+            sys.stdout.write(
+                f"{best} trains nothing, so it is no rung of a search: what is written is of "
+                f"{rung}, the cheapest training {above}\n"
+            )
         conf = write_option(folder, found, rung, training_s)
         command = command_with(conf, arguments.overrides)
         sys.stdout.write(f"a search with rungs from {rung} on: {printable(command)}\n")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nasrunner.calibrate.agreement import Agreement
-from nasrunner.calibrate.arguments import What
+from nasrunner.calibrate.arguments import FEWEST, What
 from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.recommending import Found
 from nasrunner.core.machine.files import keep_file
@@ -64,12 +64,14 @@ def show(found: Found, num_children: int, training_s: float) -> None:
         row = _row(name, ranking, each, training_s)
         interval = "–" if row["low"] is None else f"{each.low:.2f} … {each.high:.2f}"
         share = "–" if row["share_of_training"] is None else f"{row['share_of_training']:.2%}"
-        label = name + (f" ({ranking.lacking} lacking)" if ranking.lacking else "")
+        scored = f" ({num_children - ranking.lacking} of {num_children} children)"
+        label = name + (scored if ranking.lacking else "")
         told = ("–" if row[key] is None else f"{row[key]:.2f}" for key in ("tau", "rho"))
         tau, rho = told
         table.add_row(label, tau, interval, rho, f"{ranking.cost_s:.3g}", share)
     console = Console()
     console.print(table)
     console.print(
-        f"{num_children} children, {training_s:.3g} s each to train; intervals are over children"
+        f"{num_children} children, {training_s:.3g} s each to train; intervals are over children, "
+        f"and none is given of fewer than {FEWEST}"
     )

@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.language.leaves import LEAVES, hint_of_decision, leaf_of, written
@@ -170,20 +170,24 @@ def _studies_of_options(loader: ConfigLoaderImpl, composed: DictConfig) -> Itera
 def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     """Merges the files of a defaults list; a decision in one replaces what others have there.
 
-    A file that selects a searcher, as an experiment does, has settings of that searcher alone.
+    A file that selects a searcher, as an experiment does, has settings of that searcher alone:
+    they go where it stands, which may be inside another one, or are left out.
     """
 
     def compose(loader: Any, defaults: Any, repo: Any) -> DictConfig:
         decisions: dict[tuple[Any, ...], Any] = {}
         load = loader._load_single_config
         # An option with defaults of its own has no override_key here.
-        of_searcher = (d.config_path for d in defaults if d.package == "searcher")
-        searcher = next((path for path in of_searcher if str(path).startswith("searcher/")), None)
+        searchers = [d for d in defaults if str(d.config_path).startswith("searcher/")]
+        searchers.sort(
+            key=lambda d: len(str(d.package)), reverse=True
+        )  # the outer one last: it wins
+        places = {d.config_path: str(d.package) for d in searchers}
 
         def load_and_note(**named: Any) -> Any:
             loaded = load(**named)
-            if _selected(loaded) not in (None, searcher) and "searcher" in loaded.config:
-                del loaded.config["searcher"]
+            if (selected := _selected(loaded)) is not None and "searcher" in loaded.config:
+                _move_settings(loaded.config, places.get(selected))
             _note_decisions(loaded.config, (), decisions)
             return loaded
 
@@ -201,6 +205,14 @@ def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfi
         return merged
 
     return compose
+
+
+def _move_settings(config: DictConfig, place: str | None) -> None:
+    """Moves a file's settings of its searcher to where that stands; None: it stands nowhere."""
+    with flag_override(config, ["struct", "readonly"], False):
+        settings = config.pop("searcher")
+        if place is not None:
+            OmegaConf.update(config, place, settings, force_add=True)
 
 
 def _selected(loaded: Any) -> str | None:

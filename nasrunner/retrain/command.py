@@ -30,7 +30,8 @@ nasrunner-retrain: trains the best children of a study to convergence, tests eac
   start=scratch           from first weights
         child             goes on with the weights that the child's reward is of, for
                           trainer.max_epochs more; optimizer and schedule begin again
-  on=train_and_validation also on the validation examples; the last epoch's weights are tested
+  on=train_and_validation also on the validation examples, and on all of both where data.train_share
+                          left some out; the last epoch's weights are tested
      train                as in the search; of the epochs, trainer.checkpoint=best keeps the best
   grid=NAME, grid={…}     training settings to search for each architecture before: an option of
                           conf/grid, or keys with lists of values (oneof, linspace, logspace, …)

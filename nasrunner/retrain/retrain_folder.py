@@ -67,6 +67,8 @@ class RetrainFolder:
             self._check_empty()
             return
         before = {**_ADDED, **dict(leaves(retrain_settings(self._path)))}
+        if before.get("on") == "train_and_validation" and before.get("data.train_share"):
+            before["data.train_share"] = 1.0  # earlier versions wrote the search's
         now = {**_ADDED, **dict(leaves(settings))}
         for key in dict.fromkeys([*now, *before]):
             if before.get(key) != now.get(key) and key not in _NOT_COMPARED:

@@ -24,7 +24,7 @@ from nasrunner.retrain.mlp import is_mlp
 from nasrunner.retrain.networks import MLP_CLASSIFIER, RetrainJob
 from nasrunner.retrain.request import RetrainRequest, changed
 from nasrunner.retrain.training.rebuilt import SPACE, carried
-from nasrunner.retrain.training.recipe import REPETITION
+from nasrunner.retrain.training.recipe import REPETITION, with_all_examples
 from nasrunner.retrain.training.tasks import MlpClassifierTask, RetrainRehearsal, RetrainTask
 
 
@@ -183,13 +183,8 @@ class Session:
             yield f"{self.study.folder}: {self.study.about_rescored}"
         if self.study.about_reach:
             yield f"{self.study.folder}: {self.study.about_reach}"
-        patience = self.config["trainer"]["stop_patience"]
-        if self.request.on == "train_and_validation" and patience is not None:
-            but = ", but for the points of the grid" if self.grid else ""
-            yield (
-                f"trainer.stop_patience={patience} is left out{but}: with on=train_and_validation "
-                "no examples are left that say when to stop; on=train keeps them"
-            )
+        if self.request.on == "train_and_validation":
+            yield from self._left_out()
         if late := unreached(self.config, self.grid):
             yield (
                 f"grid: trainer.max_epochs ends training before scheduler.milestones {late}, so "
@@ -202,9 +197,32 @@ class Session:
                     "nothing where only trainer.batch_norm_epsilon does"
                 )
 
+    def _left_out(self) -> Iterator[str]:
+        """What networks are not trained with whose training part holds the validation part."""
+        but = ", but for the points of the grid" if self.grid else ""
+        patience = self.config["trainer"]["stop_patience"]
+        if patience is not None:
+            yield (
+                f"trainer.stop_patience={patience} is left out{but}: with on=train_and_validation "
+                "no examples are left that say when to stop; on=train keeps them"
+            )
+        trained = self.task.child
+        searched = [
+            applied(trained.config, trained.space.freeze(each.proposal.genotype).hyperparameters)
+            for each in self.children
+        ]
+        shares = dict.fromkeys(each["data"].get("train_share") or 1.0 for each in searched)
+        if min(shares) < 1:
+            yield (
+                f"data.train_share={', '.join(f'{share:g}' for share in shares)} is left out{but}: "
+                "with on=train_and_validation networks are trained on all examples but those of "
+                "the test; on=train keeps it"
+            )
+
     def settings(self) -> dict[str, Any]:
         """What networks in one folder must have in common."""
-        groups = {group: self.config[group] for group in CHILD_GROUPS}
+        config = with_all_examples(self.config, self.request.on)
+        groups = {group: config[group] for group in CHILD_GROUPS}
         grid = {key: plain(values.options) for key, values in self.grid}
         own: dict[str, Any] = {"on": self.request.on, "start": self.request.start}
         own["seed"] = self.study.seed

@@ -65,3 +65,17 @@ def test_a_child_without_a_score_is_left_out() -> None:
     rewards = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     found = agreement([PartScores([0, 2, 4], [1.0, 2.0, 3.0])], rewards, rng())
     assert found.tau == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("num_scored", "has_interval"), [(2, False), (4, False), (5, True)])
+def test_an_interval_rests_on_five_children_with_a_score(
+    num_scored: int, has_interval: bool
+) -> None:
+    rewards = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    scores = [3.0, 1.0, 2.0, 5.0, 4.0]
+    found = agreement([PartScores(range(num_scored), scores[:num_scored])], rewards, rng())
+    assert np.isfinite(found.tau)
+    assert [bool(np.isfinite(end)) for end in (found.low, found.high)] == [has_interval] * 2
+    parts = [PartScores([0, 1], [2.0, 1.0]), PartScores([2, 3], [1.0, 2.0])]
+    parts += [PartScores([1, 4], [1.0, 2.0])][: num_scored // 5]  # five children, two at a time
+    assert np.isfinite(agreement(parts, rewards, rng()).low) == has_interval

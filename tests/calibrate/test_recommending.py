@@ -8,6 +8,8 @@ import yaml
 
 from nasrunner import search
 from nasrunner.calibrate.agreement import Agreement
+from nasrunner.calibrate.arguments import parse
+from nasrunner.calibrate.command import recommend
 from nasrunner.calibrate.ranking import CheapRanking
 from nasrunner.calibrate.recommending import (
     cheapest,
@@ -15,6 +17,7 @@ from nasrunner.calibrate.recommending import (
     trained_alone,
     write_option,
 )
+from nasrunner.calibrate.table import show
 
 
 def found(*rows: tuple[str, float, float, tuple[str, float] | None]) -> Any:
@@ -90,6 +93,38 @@ def test_the_option_of_inherited_weights_has_a_searcher_of_them_inside(
         assert searcher["rungs"] == [1, 3]
         assert searcher["searcher"]["_target_"].endswith(".Inheriting")
         assert searcher["searcher"]["searcher"]["_target_"].endswith(f".{inmost}")
+
+
+def test_what_trains_nothing_is_said_to_be_no_rung_where_another_option_is_written(
+    tmp_path: Path, capsys: Any
+) -> None:
+    arguments = parse(["what=all", "space=mlp"])
+    for bound, best, rung in ((0.5, "synflow", "data=0.1"), (0.62, "data=0.3", "data=0.3")):
+        found = {name: each for name, each in RANKINGS.items() if each[1].low > bound}
+        assert (cheapest(found, bound, 20.0), cheapest(trained_alone(found), bound, 20.0)) == (
+            best,
+            rung,
+        )
+        recommend(found, best, rung, arguments, tmp_path, 20.0)
+        said = capsys.readouterr().out
+        assert f"0.5: {best}\n" in said
+        assert f"a search with rungs from {rung} on: nasrunner --config-dir" in said
+        why = f"{best} trains nothing, so it is no rung of a search: what is written is of {rung}"
+        assert (why in said) == (best != rung)
+
+
+def test_the_table_says_of_how_many_children_a_ranking_has_scores(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    nothing = float("nan")
+    few = CheapRanking([], 0.1, lacking=4)
+    show({"naswot": (few, Agreement(-1.0, nothing, nothing, -1.0))}, 6, 2.0)
+    said = capsys.readouterr().out
+    assert "naswot (2 of 6 children)" in said
+    assert "-1.00" in said
+    assert "…" not in said
+    assert "none is given of fewer than 5" in " ".join(said.split())
 
 
 def test_the_command_repeats_what_was_given(tmp_path: Path) -> None:

@@ -160,6 +160,37 @@ def test_an_experiment_has_settings_of_its_own_searcher(
     assert config["searcher"].items() >= settings.items()
 
 
+INHERITING = ("searcher=inheriting", "searcher@searcher.searcher=reinforce")
+
+
+@pytest.mark.parametrize("predictor_weight", [0, 1])
+@pytest.mark.parametrize("sweep", [None, "mlpnas"])
+def test_bigrams_are_handed_on_by_the_very_same_controller(
+    sweep: str | None, predictor_weight: int
+) -> None:
+    experiment = [] if sweep else ["experiment=mlpnas"]
+    given = f"predictor_weight={predictor_weight}"
+    plain = composed([*experiment, f"searcher.{given}"], sweep)
+    bigrams = composed([*experiment, *INHERITING, f"searcher.searcher.{given}"], sweep)
+    assert plain["searcher"]["learning_rate_decay"] == 0.1
+    assert plain["searcher"]["predictor_weight"] == predictor_weight
+    outer = bigrams.pop("searcher")
+    assert outer.pop("searcher") == plain.pop("searcher")
+    assert outer["_target_"].endswith(".Inheriting")
+    assert outer.keys() == {"_target_", "bank", "max_sources", "morphism_share"}
+    assert bigrams == plain
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiments_searcher_has_its_settings_inside_another_one(experiment: str) -> None:
+    own = own_searcher(experiment)
+    around = ["searcher=asha", "searcher@searcher.searcher=predicted"]
+    inside = f"searcher@searcher.searcher.searcher={own}"
+    config = composed([f"experiment={experiment}", *around, inside])
+    inner = config["searcher"]["searcher"]["searcher"]
+    assert {"_partial_": True, **composed([f"experiment={experiment}"])["searcher"]} == inner
+
+
 @pytest.mark.parametrize(
     ("overrides", "rate"),
     [

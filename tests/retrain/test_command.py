@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from nasrunner.recorded import find_studies
 from nasrunner.report.comparison.groups import groups
@@ -192,6 +193,32 @@ def test_early_stopping_without_validation_examples_is_left_out_with_a_warning(
 ) -> None:
     retrain(f"from={study}", "top=1", "seeds=1", "mlp_classifier=false", "trainer.stop_patience=0")
     assert "warning: trainer.stop_patience=0 is left out" in capsys.readouterr().out
+
+
+def test_a_share_of_the_data_is_left_out_where_all_examples_are_trained_on_and_it_is_written(
+    retrain: Retrain, study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = study / "config.yaml"
+    config.write_text(config.read_text().replace("train_share: 1.0", "train_share: 0.3"))
+    given = (f"from={study}", "top=1", "seeds=1", "mlp_classifier=false")
+    said = "warning: data.train_share=0.3 is left out: with on=train_and_validation networks are"
+    retrain(*given)
+    assert said in capsys.readouterr().out
+    settings = study / "retrained" / "retrain.yaml"
+    network = study / "retrained" / "0001-seed0" / "config.yaml"
+    assert [share_in(path) for path in (settings, network)] == [1.0, 1.0]
+    settings.write_text(settings.read_text().replace("train_share: 1.0", "train_share: 0.3"))
+    retrain(*given)  # as earlier versions wrote it
+    assert "1 of them done before" in capsys.readouterr().out
+    kept = study.parent / "kept"
+    retrain(*given, "on=train", f"folder={kept}")
+    assert "train_share" not in capsys.readouterr().out
+    written = (kept / "retrain.yaml", kept / "0001-seed0" / "config.yaml")
+    assert [share_in(path) for path in written] == [0.3, 0.3]
+
+
+def share_in(path: Path) -> float:
+    return float(OmegaConf.load(path).data.train_share)
 
 
 def test_a_network_that_breaks_is_told_and_the_exit_code_says_so(

@@ -32,6 +32,7 @@ from nasrunner.retrain.training.recipe import (
     network_folder,
     repetition_of,
     repetition_seed,
+    with_all_examples,
 )
 
 
@@ -92,7 +93,7 @@ def config_of(task: RetrainRecipe, genotype: Genotype) -> Config:
     if task.on == "train_and_validation":
         without = {"limit_val_batches": 0, "stop_patience": None, "checkpoint": "last"}
         config["trainer"].update(without)
-    return config
+    return with_all_examples(config, task.on)
 
 
 def check_network(task: RetrainRecipe, genotype: Genotype) -> list[str]:

@@ -37,6 +37,14 @@ def repetition_seed(seed: int, repetition: int) -> int:
     return derived_seed(seed, repetition, kind=1)
 
 
+def with_all_examples(config: Config, on: On) -> Config:
+    """What networks are trained with: where the validation part is joined, all of the data."""
+    data = config["data"]
+    if on == "train" or data.get("train_share") is None:
+        return config
+    return {**config, "data": {**data, "train_share": 1.0}}
+
+
 @dataclass(frozen=True)
 class RetrainRecipe:
     """How networks of a study are trained anew; picklable.
