@@ -23,8 +23,9 @@ from typing import Any
 
 from nasrunner.recorded import RecordedStudy, Repetition, find_studies
 from nasrunner.report.comparison.groups import is_beside
-from nasrunner.report.comparison.settings import distinct_labels, searcher_name, settings
+from nasrunner.report.comparison.settings import distinct_labels, settings
 from nasrunner.report.comparison.statistics import Estimate, difference, estimate
+from nasrunner.report.searcher_names import searcher_name
 from nasrunner.retrain.networks import MLP_CLASSIFIER
 
 BEST = 5
