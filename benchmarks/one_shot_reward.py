@@ -29,17 +29,16 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # ships no types
-from supernet_ranking import channels
+from supernet_ranking import channels, stacked
 from time_to_reward import processor_seconds
 
 ON_MNIST = (
     *("data=mnist", "data.resolution=14", "data.train_share=0.182", "trainer.limit_val_batches=8"),
     *("executor=serial", "tracker=none", "max_failures=null"),
 )
-STACKS = [f"space.share.body.concat.{place}.repeat_tied.times=1" for place in (2, 4, 6)]
 WORLDS = {
     "cells": (
-        *("space=nasbench201", *channels(4), *STACKS, "optimizer=sgd", "optimizer.lr=0.05"),
+        *("space=nasbench201", *channels(4), *stacked(1), "optimizer=sgd", "optimizer.lr=0.05"),
         *("optimizer.nesterov=true", "optimizer.weight_decay=5e-4"),
         *("scheduler=cosine", "scheduler.interval=step", "data.batch_size=64"),
         "trainer.max_epochs=6",

@@ -5,7 +5,7 @@
 One network with the weights of all 15,625 cells is trained on CIFAR-10, a random cell at each step
 (Guo et al. 2019, arXiv:1904.00420), and then so many random cells are validated with its weights,
 all by the command a user would type: nasrunner searcher=random_sharing. To fit two cores, there are
-fewer channels, and smaller images, than in the benchmark.
+fewer channels, and smaller images, than in the benchmark, and with --depth 1 fewer cells.
 
 A row shows Kendall's τ with the table: with the test accuracy after 200 epochs, with the validation
 accuracy after 12, and with the first in the best fifth of the cells; then the difference of τ from
@@ -35,6 +35,9 @@ from nasrunner.children.tables.table import BenchmarkTable
 CONVOLUTIONS = ((0, 1), (0, 4), (1, 1))
 """Of a residual block between two stages: branch, and place in it."""
 
+STAGES = (2, 4, 6)
+"""Where the three stages stand in the network."""
+
 NAMES = ("supernet", "FLOPs", "parameters")
 
 
@@ -50,10 +53,16 @@ def channels(first: int) -> list[str]:
     return found
 
 
+def stacked(times: int) -> list[str]:
+    """Overrides that give each stage another number of cells than five."""
+    return [f"space.share.body.concat.{place}.repeat_tied.times={times}" for place in STAGES]
+
+
 def command(given: argparse.Namespace, overrides: list[str]) -> list[str]:
     """The study: a supernet, its estimates, and one short training, with which it ends."""
     found = [sys.executable, "-m", "nasrunner", "space=nasbench201", "data=cifar10"]
     found += [f"data.resolution={given.resolution}", *channels(given.channels)]
+    found += stacked(given.depth)
     found += ["optimizer=sgd", "optimizer.lr=0.05", "optimizer.nesterov=true"]
     found += ["optimizer.weight_decay=5e-4", "scheduler=cosine", "scheduler.interval=step"]
     found += ["searcher=random_sharing", f"searcher.num_estimates={given.cells}"]
@@ -141,6 +150,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="of the study")
     parser.add_argument("--epochs", type=int, default=30, help="of the supernet")
     parser.add_argument("--channels", type=int, default=8, help="of the first stage; theirs: 16")
+    parser.add_argument("--depth", type=int, default=5, help="cells in each of three stages")
     parser.add_argument("--resolution", type=int, default=16, help="rows and columns; theirs: 32")
     parser.add_argument("--cells", type=int, default=300, help="how many are estimated")
     parser.add_argument("--seed", type=int, default=0)
