@@ -834,8 +834,8 @@ def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
     [
         (
             ("searcher=random", "searcher@searcher.searcher=smbo"),
-            "there is no searcher at 'searcher.searcher' with searcher=random to exchange; one is in "
-            "searcher=asha (searcher@searcher.searcher), searcher=asha_stopping (searcher@sear",
+            "there is no searcher at 'searcher.searcher' with searcher=random to exchange; one is "
+            "in searcher=asha (searcher@searcher.searcher), searcher=asha_stopping (searcher@sear",
         ),
         (
             ("tracker@tracker.trackers.csv=csv",),
@@ -844,8 +844,8 @@ def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
         ),
         (
             ("searcher=random", "surrogate@searcher.surrogate=forest"),
-            "there is no surrogate at 'searcher.surrogate' with searcher=random to exchange; one is "
-            "in searcher=filter (surrogate@searcher.surrogate), searcher=pnas (surrogate@sear",
+            "there is no surrogate at 'searcher.surrogate' with searcher=random to exchange; one "
+            "is in searcher=filter (surrogate@searcher.surrogate), searcher=pnas (surrogate@sear",
         ),
         (("data@data.inner=mnist",), "there is no key 'data@data', did you mean 'data'?"),
     ],

@@ -160,5 +160,5 @@ def _alone(settings: Config) -> Config:
     chosen = settings.get("devices")
     if isinstance(chosen, str) and "," in chosen:
         chosen = [int(chosen.split(",")[0])]
-    is_list = isinstance(chosen, list) and bool(chosen)
-    return {**on_one_device(settings), "devices": chosen[:1] if is_list else 1}
+    devices = chosen[:1] if isinstance(chosen, list) and chosen else 1
+    return {**on_one_device(settings), "devices": devices}
