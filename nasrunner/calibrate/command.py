@@ -230,7 +230,7 @@ def sample_of(study: RecordedStudy) -> list[Outcome]:
     found: dict[str, Outcome] = {}
     for outcome in study.state.history.outcomes:
         is_usable = outcome.is_full and outcome.reward is not None and outcome.reused_from is None
-        if is_usable and math.isfinite(outcome.known_reward):
+        if is_usable and outcome.is_trained and math.isfinite(outcome.known_reward):
             found.setdefault(outcome.proposal.architecture, outcome)
     return list(found.values())
 

@@ -19,6 +19,7 @@ from nasrunner.children.settings.searched import (
     applied,
     check_not_searched,
 )
+from nasrunner.children.supernets.shared_gradients import SYNCHRONIZED
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -393,13 +394,11 @@ def _check_shares_gradients(trainer: Config) -> None:
     """
     numbers = [trainer.get(key) for key in ("devices", "num_nodes")]
     is_one = all(
-        each in (None, 1, "1") or (isinstance(each, list) and len(each) == 1) for each in numbers
+        each in (None, 1, "1", "auto") or (isinstance(each, list) and len(each) == 1)
+        for each in numbers  # "auto" is looked at where the devices are
     )
     if trainer.get("sync_batchnorm") and not is_one:
-        raise ConfigError(
-            "trainer.sync_batchnorm=true: the networks of a supernet normalize each device's part "
-            "of a batch by itself; legal: false, or trainer.devices=1 trainer.num_nodes=1"
-        )
+        raise ConfigError(SYNCHRONIZED)
     strategy = trainer.get("strategy")
     given = strategy if isinstance(strategy, Mapping) else {}
     if name := next((each for each in _OF_WRAPPER if given.get(each) is not None), None):

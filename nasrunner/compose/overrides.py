@@ -113,7 +113,7 @@ def _leave_to_studies(original: Callable[..., DictConfig]) -> Callable[..., Dict
         except ConfigCompositionException:
             if named["run_mode"] != RunMode.MULTIRUN:
                 raise
-            given = OverridesParser.create().parse_overrides(named["overrides"])
+            given = OverridesParser.create(loader).parse_overrides(named["overrides"])
             composed = _without_refused(original, loader, given, named)
             composed.hydra.overrides.task = [
                 each.input_line for each in given if not each.is_hydra_override()
@@ -155,7 +155,7 @@ def _studies_of_options(loader: ConfigLoaderImpl, composed: DictConfig) -> Itera
     swept = composed.hydra.sweeper.get("params") or {}
     typed = [*(f"{key}={value}" for key, value in swept.items()), *composed.hydra.overrides.task]
     values: dict[str, list[str]] = {}
-    for each in OverridesParser.create().parse_overrides(typed):
+    for each in OverridesParser.create(loader).parse_overrides(typed):
         key = each.get_key_element()
         if not each.is_sweep_override():
             values[key] = [str(each.input_line)]

@@ -303,8 +303,9 @@ class Outcome:
     @property
     def is_trained(self) -> bool:
         """Whether anything was trained: not for a size that is beyond a limit of an objective."""
-        # One that diverges at once has no epochs either.
-        return self.metrics.get("epochs") != 0 or "diverged" in self.metrics
+        # One that diverges at once, or breaks in its first epoch, has no epochs either.
+        is_begun = self.status == "failed" or "diverged" in self.metrics
+        return is_begun or self.metrics.get("epochs") != 0
 
     @property
     def is_full(self) -> bool:

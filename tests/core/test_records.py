@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,3 +19,11 @@ def test_a_long_error_keeps_its_ends(length: int) -> None:
     else:
         assert f"\n[{length - 19_900:,} characters were cut here]\n" in outcome.error
     assert Outcome.from_json(outcome.to_json(), outcome.proposal) == outcome
+
+
+def test_a_training_that_broke_in_its_first_epoch_was_one() -> None:
+    judged = Outcome(Proposal(0, {}), "completed", 0.0, {"epochs": 0.0})
+    assert not judged.is_trained
+    assert replace(judged, status="failed").is_trained
+    assert replace(judged, metrics={"epochs": 0.0, "diverged": 1.0}).is_trained
+    assert replace(judged, metrics={"epochs": 1.0}).is_trained

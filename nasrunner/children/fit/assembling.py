@@ -176,7 +176,7 @@ def _trainer(
     measuring = Measuring(keeps_weights=has_users_callbacks(settings))
     first: list[pl.Callback] = [measuring]
     if plan.proposal.kind == "supernet":
-        first.append(SharedGradients())
+        first.append(SharedGradients(is_synchronized=bool(settings.get("sync_batchnorm"))))
     progress = origin.progress
     if progress is not None and not progress.has_settings_of(plan.config):
         first.append(NewSettings(progress, Schedule(plan.config["scheduler"], construct).interval))

@@ -18,6 +18,7 @@ from nasrunner.children.progress.lineage import Origin, lineage
 from nasrunner.children.ranks import are_started_by_srun, rank_here
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.rehearsal.shortened import on_one_device
+from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.shared_weights import MissingWeightError, SharedWeights
 from nasrunner.children.supernets.stored import is_of_another_space, stored_weights
 from nasrunner.core import MachineError, Outcome, Proposal, SpaceError
@@ -58,8 +59,8 @@ class SharedScoring:
     def _estimate(self, proposal: Proposal, files: ChildFiles, attempt: Attempt) -> Result:
         files.write_proposal(proposal)
         stage = lineage(self.recipe, proposal)[-1]
-        settings = on_one_device({**stage.config["trainer"], **_WRITES_NOTHING})
-        config = {**stage.config, "trainer": settings}
+        settings = {**stage.config["trainer"], **_WRITES_NOTHING}
+        config = {**stage.config, "trainer": _alone(settings)}
         # All with one seed: the batches that statistics are taken from are the same.
         plan = Plan(self.recipe, proposal, stage.frozen, config, self.recipe.seed)
         with files.log():
@@ -152,3 +153,12 @@ def normalize_anew(found: Assembled, num_batches: int) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
+
+
+def _alone(settings: Config) -> Config:
+    """The trainer for one of its devices: the first of those that were chosen."""
+    chosen = settings.get("devices")
+    if isinstance(chosen, str) and "," in chosen:
+        chosen = [int(chosen.split(",")[0])]
+    devices = chosen[:1] if isinstance(chosen, list) and chosen else 1
+    return {**on_one_device(settings), "devices": devices}

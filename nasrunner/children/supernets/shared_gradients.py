@@ -8,6 +8,13 @@ import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
+from nasrunner.core.errors import ConfigError
+
+SYNCHRONIZED = (
+    "trainer.sync_batchnorm=true: the networks of a supernet normalize each device's part of a "
+    "batch by itself; legal: false, or trainer.devices=1 trainer.num_nodes=1"
+)
+
 
 class SharedGradients(pl.Callback):
     """Averages the gradients of a supernet over its ranks, in the place of DDP's wrapper.
@@ -18,9 +25,19 @@ class SharedGradients(pl.Callback):
     their sum is sent once.
 
     Comes before callbacks that look at gradients.
+
+    Args:
+        is_synchronized: whether ``trainer.sync_batchnorm`` is set, which is refused where there
+            turn out to be several ranks.
     """
 
+    def __init__(self, *, is_synchronized: bool) -> None:
+        super().__init__()
+        self._is_synchronized = is_synchronized
+
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._is_synchronized and trainer.world_size > 1:
+            raise ConfigError(SYNCHRONIZED)
         strategy = trainer.strategy
         if isinstance(strategy, DDPStrategy):  # also of one rank
             # It would wrap the module.

@@ -1,5 +1,6 @@
 """Validation batches that a supernet's architecture learns from, without end."""
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -124,7 +125,8 @@ def shuffled_validation(data: pl.LightningDataModule, *, augmented: bool) -> Any
     """
     own = getattr(data, "shuffled_validation", None)
     if own is not None:
-        return own(augmented=augmented)
+        is_told = "augmented" in inspect.signature(own).parameters
+        return own(augmented=augmented) if is_told else own()
     if not is_overridden("val_dataloader", data):
         raise DataError(
             f"data: {type(data).__name__} has no val_dataloader, and the architecture of a "

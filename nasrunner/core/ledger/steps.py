@@ -178,6 +178,8 @@ def steps_of(outcomes: Mapping[int, Outcome]) -> list[Step]:
         earlier = outcomes.get(_before(outcome))
         if earlier is None or earlier.reward is None or outcome.reward is None:
             continue
+        if not (earlier.is_trained and outcome.is_trained):
+            continue
         if (step := _step(earlier, outcome)) is not None:
             pairs.setdefault(step, []).append((earlier.reward, outcome.reward))
 

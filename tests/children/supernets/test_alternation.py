@@ -206,6 +206,17 @@ def endless(data, seed=0, augmented=False):
     return ValidationBatches(one_pass, seed, torch.device("cpu"))
 
 
+def test_data_that_do_not_know_what_is_augmented_say_which_batches_there_are():
+    class Plain(Blobs):
+        def shuffled_validation(self):
+            return [self.validation]
+
+        validation = object()
+
+    data = Plain(**{k: v for k, v in BLOBS.items() if k != "_target_"})
+    assert shuffled_validation(data, augmented=True) == [Plain.validation]
+
+
 @pytest.mark.parametrize("kind", ["own", "DataLoader"])
 def test_each_pass_has_every_example_once_in_an_order_of_its_own(kind):
     if kind == "own":

@@ -1,5 +1,7 @@
 """How alike cheaper and longer trainings rank children, and which of them are compared."""
 
+from dataclasses import replace
+
 from nasrunner.core import Outcome, Proposal, Source
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.steps import (
@@ -39,6 +41,18 @@ def test_promotions_to_a_higher_fidelity_are_steps() -> None:
         "Spearman's ρ of rewards at width 0.25 and 0.5 -1.00 (2 children), 0.5 and the whole "
         "cannot be told (1 child)"
     )
+
+
+def test_what_a_limit_judged_without_a_training_is_compared_with_nothing() -> None:
+    judged = [
+        at(6, 0.0, 0.25),
+        at(7, 0.0, 0.5, promotes=6),
+        at(8, 0.0, None, promotes=7),
+    ]
+    untrained = [replace(each, metrics={"epochs": 0.0}) for each in judged]
+    every = {outcome.proposal.index: outcome for outcome in [*OUTCOMES, *untrained]}
+    assert steps_of(every) == steps_of(dict(list(every.items())[: len(OUTCOMES)]))
+    assert fidelities_of(every.values()) == fidelities_of(OUTCOMES)
 
 
 def test_children_are_counted_by_their_fidelity_with_what_each_took() -> None:
