@@ -16,7 +16,11 @@ from omegaconf import OmegaConf
 
 from nasrunner import search
 from nasrunner.core import ConfigError, Summary
-from nasrunner.recorded import resumable
+from nasrunner.export.trained import find
+from nasrunner.recorded import read_study, resumable
+from nasrunner.report.study.evaluations import evaluations
+from nasrunner.report.study.overview import overview_section
+from nasrunner.retrain import command as retrain
 from nasrunner.search import anchor, main
 from nasrunner.study_folder import StudyFolder
 from tests.compose.test_shipped import DATA
@@ -47,6 +51,27 @@ def evolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         GlobalHydra.instance().clear()
         own = ["searcher=evolution", f"hydra.run.dir={folder}", "max_children=1"]
+        patch.setattr(sys, "argv", ["nasrunner", *QUICK, *own])
+        main()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def all_too_large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose children would pause, and are all beyond a limit by their sizes."""
+    folder = tmp_path_factory.mktemp("limited") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        GlobalHydra.instance().clear()
+        limit = "{limit: {objective: parameters, beyond: 0}}"
+        own = [
+            *LONG,
+            "searcher=asha",
+            "searcher.rungs=[1,2]",
+            "searcher.eta=2",
+            "objectives={val_accuracy: max, parameters: {goal: min, limit: 1}}",
+            f"scalarization={limit}",
+            f"hydra.run.dir={folder}",
+        ]
         patch.setattr(sys, "argv", ["nasrunner", *QUICK, *own])
         main()
     return folder
@@ -297,6 +322,15 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             "searcher.max_epochs=3 must be the epochs of a whole training, which has 8 by trainer",
         ),
         (
+            [
+                "searcher=asha",
+                "searcher.rungs=[1]",
+                "trainer.max_epochs=-1",
+                "+trainer.max_steps=9",
+            ],
+            "searcher.max_epochs must be int >= 1 or null, got -1; .* searcher.max_epochs=null",
+        ),
+        (
             [*LONG, "searcher=asha_stopping", "evaluation.repeats=2"],
             "evaluation.repeats=2, folds=null: a child of several .* evaluation.repeats=1",
         ),
@@ -377,6 +411,66 @@ def test_what_a_resumed_study_must_not_change_is_refused(
         capsys.readouterr().err
     )
     assert (study / "ledger.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "  max_epochs: 4\n  fidelity",
+            "  max_epochs: 5\n  fidelity",
+            "searcher.max_epochs=5 must be",
+        ),
+        ("  min_epochs: 1\n", "  min_epochs: 3\n", "searcher: min_epochs=3 is of the first rung"),
+        ("limit: 1\n", "limit: 0\n", "objectives.parameters.limit must be > 0, as no network"),
+    ],
+    ids=["max_epochs", "min_epochs", "limit"],
+)
+def test_a_study_goes_on_with_settings_that_are_refused_today(
+    command: Command,
+    all_too_large: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+    told: str,
+) -> None:
+    study = Path(shutil.copytree(all_too_large, tmp_path / "study"))
+    config = study / "config.yaml"
+    text = config.read_text()
+    assert text.count(before) == 1
+    config.write_text(text.replace(before, after))
+    command(f"resume={study}", "max_children=4")
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert re.search(f"warning: {re.escape(told)}.* this one goes on as it began", said), said
+    assert "Children: 4 too large, not trained" in said
+
+
+def test_children_that_are_too_large_are_not_said_to_be_trained(
+    all_too_large: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert json.loads((all_too_large / "summary.json").read_text())["counts"] == {"too_large": 3}
+    study = read_study(all_too_large)
+    assert any(child.proposal.continues is not None for child in study.children)
+    assert [each.is_trained for each in evaluations(study)] == [False] * 3
+    facts = dict(overview_section(study, None).parts[0].items)
+    assert (facts["evaluations"], facts["too large, not trained"]) == ("3", "3")
+    assert not {"continued trainings", "paused, not gone on with"} & facts.keys()
+    reason = r"was not trained, as it is too large \(objectives.parameters.limit=1: parameters is "
+    with pytest.raises(
+        ConfigError, match=rf"its best child, \d+, {reason}\d+\); legal: the folder"
+    ):
+        find(str(all_too_large), None)
+    copied = shutil.copytree(all_too_large, tmp_path / "study")
+    arguments = ["nasrunner-retrain", f"from={copied}", "top=1", "start=child"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit):
+        retrain.main()
+    assert re.search(rf"child \d+ {reason}\d+\): legal is start=scratch", capsys.readouterr().err)
 
 
 def test_a_ledger_that_was_cut_off_is_repaired_and_the_user_is_told(

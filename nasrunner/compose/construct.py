@@ -82,7 +82,13 @@ def _hint(target: Any, key: str, value: Any) -> str:
     """What a value of the wrong kind is likely to have been meant as."""
     if told := hint_of_decision(value):
         return told
-    annotation, _ = annotations_of(target)[key.rpartition(".")[2]]
+    name = key.rpartition(".")[2]
+    annotation, _ = annotations_of(target)[name]
+    if key.startswith("searcher.") and name == "max_epochs" and value == -1:
+        return (
+            "; trainer.max_epochs is -1, which it is by default, so that it must be given: "
+            f"{key}=null, or a number where the searcher needs one"
+        )
     if isinstance(value, str) and typing.get_origin(annotation) is Callable:
         return f"; an option of the group is given as {key.partition('.')[0]}@{key}={value}"
     is_ours = getattr(annotation, "__module__", "").startswith("nasrunner.")

@@ -254,9 +254,17 @@ class Searcher(ABC):
     def whole_epochs(self) -> Collection[int]:
         """The epochs that it was told a whole training has; empty if it needs no such number.
 
-        A study refuses to begin if its trainings have another number of epochs.
+        A study refuses to begin if its trainings are known to have another number of epochs.
         """
         return ()
+
+    @property
+    def ignored(self) -> str | None:
+        """Which settings it ignores, and what is legal, in a sentence; None if it ignores none.
+
+        A study refuses to begin with such; one that has begun with them goes on.
+        """
+        return None
 
     @property
     def known_as(self) -> str:

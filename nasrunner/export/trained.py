@@ -197,6 +197,11 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
         raise ConfigError(f"from={study.folder}: no child of the study has a reward")
     (child,) = best
     assert child.outcome is not None
+    if not child.outcome.is_trained:
+        raise ConfigError(
+            f"from={study.folder}: its best child, {child.proposal.index:04d}, was not trained, as "
+            f"it is too large ({child.outcome.error}); legal: the folder of a child that was"
+        )
     folder = child.folder
     if child.outcome.reused_from is not None:
         folder = folder.parent / f"{child.outcome.reused_from:04d}"

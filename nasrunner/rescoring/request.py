@@ -11,7 +11,7 @@ from nasrunner.children.tasks.reward import Reward
 from nasrunner.compose.changes import check_kind, parse_overrides
 from nasrunner.core.annotations import annotations_of
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.core.ledger.goal_settings import read_goals
+from nasrunner.core.ledger.goal_settings import check_limits, read_goals
 
 KEYS = ("reward", "objectives", "scalarization")
 """What a reward is made of; the first is the study's ``task.reward``."""
@@ -47,7 +47,8 @@ class Rescoring:
         changed = OmegaConf.to_container(tree)
         assert isinstance(changed, dict)
         found = {str(name): value for name, value in changed.items()}
-        read_goals(found)
+        if (goals := read_goals(found)) is not None:
+            check_limits(goals.objectives)
         return found
 
 

@@ -246,6 +246,12 @@ class Session:
                 "training from scratch: legal is one of them"
             )
         for child in self.children:
+            if child.outcome is not None and not child.outcome.is_trained:
+                raise ConfigError(
+                    f"start=child goes on with the child's weights, and child {name_of(child)} was "
+                    f"not trained, as it is too large ({child.outcome.error}): legal is "
+                    "start=scratch"
+                )
             if keyed(fidelity := child.proposal.fidelity).get("width", 1) != 1:
                 raise ConfigError(
                     "start=child goes on with the child's weights, and child "

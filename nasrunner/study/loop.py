@@ -36,10 +36,10 @@ from nasrunner.study.ledger import Ledger
 from nasrunner.study.listening import Listener
 from nasrunner.study.proposals.budget import Budget
 from nasrunner.study.proposals.checking import (
+    check_beginning,
     check_example,
     check_listens,
     check_proposal,
-    check_whole,
 )
 from nasrunner.study.proposals.effort import Effort
 from nasrunner.study.proposals.epochs import Epochs
@@ -131,7 +131,7 @@ class Study:
             check_listens(searcher, trainer)
         for example in searcher.asks_for:
             check_example(example, trainer, searcher.known_as)
-        check_whole(searcher, trainer)
+        self._check_beginning(searcher)
         self._rehearsal = trainer.rehearsal()  # after these: it tries what was asked for
         if lacking := [name for name in searcher.estimated if name not in trainer.estimates]:
             raise ConfigError(
@@ -139,6 +139,15 @@ class Study:
                 f"those of {type(trainer).__name__} measure, as configured, "
                 f"{', '.join(trainer.estimates) or 'nothing: it makes none'}"
             )
+
+    def _check_beginning(self, searcher: Searcher) -> None:
+        """Refuses settings that no study begins with; one that has begun goes on with them."""
+        try:
+            check_beginning(searcher, self.trainer, self.goals, self.info.config)
+        except ConfigError as error:
+            if not self.ledger.events:
+                raise
+            _log.warning("%s. No study begins so any more; this one goes on as it began", error)
 
     @property
     def searcher(self) -> Searcher:

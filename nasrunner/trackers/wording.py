@@ -17,6 +17,7 @@ from nasrunner.core.screen.text import printable
 STYLES = {
     "failed": ("failed", "failed", "red"),
     "invalid": ("invalid", "invalid", "yellow"),
+    "too_large": ("too large", "too large", "yellow"),
     "paused": ("paused", "paused", "green"),
     "stopped": ("stopped", "stopped", "yellow"),
     "continued": ("continued", "continued", "green"),
@@ -63,8 +64,10 @@ def counted(name: str, count: int) -> str:
         "duplicate": " (replaced)",
         "paused": " (and not gone on with)",
         "continued": " (trainings of these that went on)",
+        "too_large": ", not trained",
     }
-    return f"{many(count, name.removesuffix('s'), name)}{saved.get(name, '')}"
+    words = name.replace("_", " ")
+    return f"{many(count, words.removesuffix('s'), words)}{saved.get(name, '')}"
 
 
 def recorded_before(history: History) -> str:

@@ -15,6 +15,7 @@ from nasrunner.core import (
     Outcome,
     Proposal,
     Searcher,
+    Source,
     StudyInfo,
     Summary,
 )
@@ -265,7 +266,6 @@ def test_a_size_beyond_a_limit_is_known_before_a_training(
 ) -> None:
     summary, searcher = searched(tmp_path, SMALL, scalarization, trainer=Sized)
     drawn = genotypes(tmp_path)
-    assert summary.counts == {"completed": 20}
     rewards = {True: 0, False: 0}
     for event in events(tmp_path, "outcome"):
         genotype = drawn[event["index"]]
@@ -278,6 +278,7 @@ def test_a_size_beyond_a_limit_is_known_before_a_training(
             assert event["cost_s"] == 0
             assert event["error"] == f"objectives.flops.limit=9: flops is {flops:g}"
     assert min(rewards.values()) > 2
+    assert summary.counts == {"completed": rewards[True], "too_large": rewards[False]}
     assert len(searcher.told) >= (20 if beyond else rewards[True])
     assert summary.front is not None
     assert summary.front["reference"]["flops"] == 9
@@ -299,13 +300,29 @@ def test_a_study_of_which_all_is_beyond_a_limit_ends(tmp_path: Path) -> None:
     none = {"reward": "max", "flops": {"goal": "min", "limit": 0.5}}
     summary, _ = searched(tmp_path, none, rules=rules, trainer=Huge)
     assert summary.reason == "max_fruitless=5 proposals in a row were invalid, known or too large"
-    assert summary.counts["completed"] >= 1
+    assert summary.counts["too_large"] >= 1
+    assert summary.counts.keys() <= {"too_large", "reused"}
     assert summary.front == {"size": 0, "hypervolume": None, "reference": {}}
     assert summary.unmet == ["no child is within objectives.flops.limit=0.5: the best has 200"]
 
 
 class Huge(ToyTrainer):
     """Children of 200 FLOPs each."""
+
+
+def test_nothing_goes_on_with_a_child_that_is_too_large() -> None:
+    goals = read_goals({"objectives": SMALL, "scalarization": {"limit": {"beyond": 0}}})
+    assert goals is not None
+    history = History()
+    begun = Proposal(0, {"a": 1}, until=1)
+    further = Proposal(1, {"a": 1}, until=2, sources=(Source(0, "training"),))
+    to_its_end = Proposal(2, {"a": 1}, sources=(Source(1, "training"),))
+    for proposal in (begun, further, to_its_end):
+        outcome = goals.foreseen(proposal, {"flops": 10.0})
+        assert outcome is not None
+        history.add(outcome, is_same_child=proposal is not begun)
+    assert history.counts == {"too_large": 1}
+    assert (history.num_spent, history.num_full) == (1, 0)
 
 
 def test_a_pause_is_one_of_a_child_that_is_beyond_a_limit_too() -> None:

@@ -99,6 +99,21 @@ def check_measured(names: Collection[str], measured: Collection[str]) -> None:
             )
 
 
+def check_limits(objectives: Collection[Objective]) -> None:
+    """Refuses limits of costs that no network is within.
+
+    Raises:
+        ConfigError: names the first.
+    """
+    for each in objectives:
+        is_cost = each.name in COSTS and each.direction == "min"
+        if is_cost and each.limit is not None and each.limit <= 0:
+            raise ConfigError(
+                f"objectives.{each.name}.limit must be > 0, as no network costs less, got "
+                f"{each.limit}"
+            )
+
+
 def _objective(name: str, given: Any) -> Objective:
     key = f"objectives.{name}"
     settings = given if isinstance(given, Mapping) else {"goal": given}
@@ -116,10 +131,7 @@ def _objective(name: str, given: Any) -> Objective:
     for each in legal[1:]:
         if not fits(settings.get(each), _NUMBER | None):
             raise ConfigError(f"{key}.{each} must be a finite number, got {settings[each]!r}")
-    limit = settings.get("limit")
-    if name in COSTS and goal == "min" and limit is not None and limit <= 0:
-        raise ConfigError(f"{key}.limit must be > 0, as no network costs less, got {limit}")
-    return Objective(name, goal, limit, settings.get("reference"))
+    return Objective(name, goal, settings.get("limit"), settings.get("reference"))
 
 
 def _scalarization(given: Any, objectives: Sequence[Objective]) -> Scalarization:

@@ -19,7 +19,8 @@ class History:
     Attributes:
         outcomes: all of them.
         counts: how many children by what became of them at last, in a word: one that was paused
-            and has gone on to its end is ``completed``, and no longer ``paused``. The trainings
+            and has gone on to its end is ``completed``, and no longer ``paused``. One that is
+            beyond a limit by its size is ``too_large``, and nothing went on with it. The trainings
             that went on (``continued``), estimates and supernets are counted for themselves.
         statuses: how many by status, whatever they are of.
         cost_s: seconds spent training.
@@ -77,6 +78,10 @@ class History:
         """Counts an outcome, and its child by it in the place of what that was before."""
         index, source = outcome.proposal.index, outcome.proposal.continues
         counted_as = _counted_as(outcome)
+        if source is not None and not outcome.is_trained:
+            if is_same_child and source in self._stands:
+                self._stands[index] = self._stands.pop(source)
+            return
         self.counts[counted_as] += 1
         if counted_as in _SPENT:
             self._stands[index] = counted_as
@@ -138,16 +143,20 @@ class History:
         return f"no child was completed: {named}, {why}: {most[0]}"
 
 
-_SPENT = ("completed", "paused", "stopped", "failed", "reused")
+_SPENT = ("completed", "paused", "stopped", "failed", "reused", "too_large")
 """What spends budget."""
 
 
 def _counted_as(outcome: Outcome) -> str:
-    """``reused``: an evaluation that was not made again; ``repeated``: invalid once more."""
+    """``reused``: an evaluation that was not made again; ``repeated``: invalid once more.
+
+    ``too_large``: a size that is beyond a limit of an objective was not trained.
+    """
     if outcome.proposal.kind != "train":
         return f"{outcome.proposal.kind}s"
     if outcome.proposal.continues is not None:
         return "continued"
     if outcome.reused_from is None or outcome.status == "duplicate":
-        return outcome.status
+        is_too_large = outcome.status in MEASURED and not outcome.is_trained
+        return "too_large" if is_too_large else outcome.status
     return "reused" if outcome.is_evaluation else "repeated"

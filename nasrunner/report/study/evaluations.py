@@ -44,8 +44,13 @@ class NumberedEvaluation:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it ran, instead of repeating an earlier child's outcome."""
-        return self.outcome.reused_from is None
+        """Whether it ran: it repeats no earlier child's outcome, and was not too large."""
+        return not self.is_repeated and self.outcome.is_trained
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether it was given an earlier child's outcome."""
+        return self.outcome.reused_from is not None
 
     @property
     def is_copy(self) -> bool:

@@ -147,7 +147,11 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     history = study.state.history
     facts += [
         (name, f"{count:,}")
-        for status, name in (("paused", "paused, not gone on with"), ("stopped", "stopped"))
+        for status, name in (
+            ("too_large", "too large, not trained"),
+            ("paused", "paused, not gone on with"),
+            ("stopped", "stopped"),
+        )
         if (count := history.counts[status])
     ]
     facts += _parts(study)

@@ -26,7 +26,9 @@ def rewards_section(study: RecordedStudy) -> Section:
     made, axes = figure(xlabel="evaluations", ylabel=reward_label(study), height_in=4.2)
     rewarded = [e for e in spent if e.has_reward]
     _points(axes, [e for e in rewarded if e.is_trained], "trained", filled=True)
-    _points(axes, [e for e in rewarded if not e.is_trained], "repeated", filled=False)
+    _points(axes, [e for e in rewarded if e.is_repeated], "repeated", filled=False)
+    too_large = [e for e in rewarded if not e.is_trained and not e.is_repeated]
+    _points(axes, too_large, "too large, not trained", filled=False, colour="vermillion")
     grown = _best_so_far(study)
     ends = [*(number for number, _ in grown), num_spent]
     best = [*(reward for _, reward in grown), grown[-1][1]]
@@ -45,7 +47,7 @@ def rewards_section(study: RecordedStudy) -> Section:
         )
     if any(e.outcome.status == "failed" for e in spent):
         caption += " A cross at the lower edge is a child that failed."
-    if any(not e.is_trained for e in rewarded):
+    if any(e.is_repeated for e in rewarded):
         caption += " A repeated child has the genotype of an earlier one, whose reward it is given."
     if told := about_rewards(study):
         caption += f" {told}"
@@ -66,10 +68,17 @@ def _best_so_far(study: RecordedStudy) -> list[tuple[int, float]]:
     return found
 
 
-def _points(axes: Axes, which: Sequence[NumberedEvaluation], label: str, *, filled: bool) -> None:
+def _points(
+    axes: Axes,
+    which: Sequence[NumberedEvaluation],
+    label: str,
+    *,
+    filled: bool,
+    colour: str | None = None,
+) -> None:
     if not which:
         return
-    colour = colour_of("blue" if filled else "orange")
+    colour = colour_of(colour or ("blue" if filled else "orange"))
     axes.scatter(
         [e.number for e in which],
         [e.reward for e in which],

@@ -68,6 +68,10 @@ class AshaStopping(EarlyStopping):
     def whole_epochs(self) -> Collection[int]:
         return (*self.rungs.whole_epochs, *super().whole_epochs)
 
+    @property
+    def ignored(self) -> str | None:
+        return self.rungs.ignored or super().ignored
+
     def report(self, report: Report) -> None:
         super().report(report)
         values = self._values.get(report.epoch)

@@ -48,7 +48,7 @@ class Inheriting(Wrapper):
 
     Raises:
         ValueError: the inner searcher proposes trainings that are paused, continued or begun with
-            weights itself, or has no parents where ``morphism_share`` is above 0.
+            weights itself.
     """
 
     passes_on = ("kind=estimate",)
@@ -64,12 +64,6 @@ class Inheriting(Wrapper):
         seed: Seed,
     ) -> None:
         super().__init__(searcher=searcher, space=space, seed=seed)
-        if morphism_share and not self.inner.has_parents:
-            raise ValueError(
-                f"morphism_share={morphism_share} is of proposals that mutate a child, and "
-                f"{self.inner.known_as} mutates none; legal are 0, or a searcher.searcher that "
-                "does, such as evolution or local_search"
-            )
         self.bank = bank
         self.max_sources = max_sources
         self.morphism_share = morphism_share
@@ -113,6 +107,16 @@ class Inheriting(Wrapper):
     @property
     def asks_for(self) -> Sequence[Proposal]:
         return (*super().asks_for, Proposal(0, {}, sources=(Source(0, "weights"),)))
+
+    @property
+    def ignored(self) -> str | None:
+        if not self.morphism_share or self.inner.has_parents:
+            return super().ignored
+        return (
+            f"morphism_share={self.morphism_share} is of proposals that mutate a child, and "
+            f"{self.inner.known_as} mutates none; legal are 0, or a searcher.searcher that does, "
+            "such as evolution or local_search"
+        )
 
     def advice(self, max_children: int | None) -> str | None:
         if not self.morphism_share or self.networks is None:

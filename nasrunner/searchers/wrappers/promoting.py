@@ -177,6 +177,10 @@ class Promoting(Wrapper):
     def whole_epochs(self) -> Collection[int]:
         return (*self.rungs.whole_epochs, *super().whole_epochs)
 
+    @property
+    def ignored(self) -> str | None:
+        return self.rungs.ignored or super().ignored
+
     def _promoted_by(self, proposal: Proposal) -> int | None:
         """Whom a proposal goes on with; None: it begins a child."""
         if proposal.continues is not None:

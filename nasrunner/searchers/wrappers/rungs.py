@@ -17,11 +17,13 @@ class Rungs:
         amounts: ascending: after how many epochs a training is paused, or what the fidelity is.
         fidelity: the key of the child's configuration whose number that is; None: epochs.
         max_epochs: of a whole training; None: nobody knows.
+        ignored: see ``Searcher.ignored``.
     """
 
     amounts: tuple[float, ...]
     fidelity: str | None = None
     max_epochs: int | None = None
+    ignored: str | None = None
 
     @classmethod
     def read(
@@ -38,43 +40,43 @@ class Rungs:
             rungs: epochs; None: ``min_epochs`` · eta^k for k = 0, 1, … as long as a further one is
                 at most ``max_epochs``.
             fidelity: a key -> its numbers, instead; None: there is none.
-            min_epochs: of the first rung, if no others are given; else 1, or that of the rungs.
+            min_epochs: of the first rung, if no others are given; else it is ignored, and should
+                be 1, or that of the rungs.
             max_epochs: of a whole training; None: nobody knows.
             eta: how much longer each is trained than those of the rung below.
 
         Raises:
-            ValueError: says which of them do not increase, that there would be none, or that
-                ``min_epochs`` says otherwise.
+            ValueError: says which of them do not increase, or that there would be none.
         """
         if fidelity is not None:
-            _check_first("fidelity", dict(fidelity), (1,), min_epochs)
-            return cls._of_fidelity(rungs, fidelity, max_epochs)
+            found = cls._of_fidelity(rungs, fidelity, max_epochs)
+            return replace(found, ignored=_ignored("fidelity", dict(fidelity), (1,), min_epochs))
         if rungs is None:
             if max_epochs is None:
                 raise ValueError(
                     "max_epochs must be the epochs of a whole training where rungs are not given; "
                     "trainer.max_epochs, which it is by default, is null or not there"
                 )
-            found, epochs = [], min_epochs
+            spaced, epochs = [], min_epochs
             while epochs * eta <= max_epochs:
-                found.append(epochs)
+                spaced.append(epochs)
                 epochs *= eta
-            if not found:
+            if not spaced:
                 raise ValueError(
                     f"max_epochs must be at least min_epochs * eta = {min_epochs * eta}, or no "
                     f"child is paused, got {max_epochs}"
                 )
-            return cls(tuple(found), max_epochs=max_epochs)
+            return cls(tuple(spaced), max_epochs=max_epochs)
         _check_increasing("rungs", rungs)
         if rungs[0] < 1:
             raise ValueError(f"rungs must be epochs >= 1, got {list(rungs)}")
-        _check_first("rungs", list(rungs), (1, rungs[0]), min_epochs)
         if max_epochs is not None and rungs[-1] >= max_epochs:
             raise ValueError(
                 f"rungs must be below max_epochs={max_epochs}, after which training ends anyway, "
                 f"got {list(rungs)}"
             )
-        return cls(tuple(rungs), max_epochs=max_epochs)
+        ignored = _ignored("rungs", list(rungs), (1, rungs[0]), min_epochs)
+        return cls(tuple(rungs), max_epochs=max_epochs, ignored=ignored)
 
     @classmethod
     def _of_fidelity(
@@ -126,14 +128,15 @@ class Rungs:
         return self.amounts.index(amount) if amount in self.amounts else None
 
 
-def _check_first(key: str, given: object, legal: Collection[int], min_epochs: int) -> None:
-    """Refuses epochs of the first rung where other rungs are given."""
-    if min_epochs not in legal:
-        raise ValueError(
-            f"min_epochs={min_epochs} is of the first rung where neither rungs nor a fidelity are "
-            f"given, and {key} is {given}; legal with it is min_epochs="
-            f"{' or '.join(map(str, dict.fromkeys(legal)))}"
-        )
+def _ignored(key: str, given: object, legal: Collection[int], min_epochs: int) -> str | None:
+    """Says that epochs of the first rung are ignored where other rungs are given."""
+    if min_epochs in legal:
+        return None
+    return (
+        f"min_epochs={min_epochs} is of the first rung where neither rungs nor a fidelity are "
+        f"given, and {key} is {given}; legal with it is min_epochs="
+        f"{' or '.join(map(str, dict.fromkeys(legal)))}"
+    )
 
 
 def _check_increasing(name: str, numbers: Sequence[float]) -> None:

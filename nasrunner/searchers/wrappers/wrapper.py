@@ -106,6 +106,10 @@ class Wrapper(Searcher):
         return self.inner.whole_epochs
 
     @property
+    def ignored(self) -> str | None:
+        return self.inner.ignored
+
+    @property
     def estimated(self) -> Collection[str]:
         return self.inner.estimated
 

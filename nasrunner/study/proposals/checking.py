@@ -1,6 +1,11 @@
 """What a searcher may propose, looked at before it is recorded: a ledger holds nothing else."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ledger.goal_settings import check_limits
+from nasrunner.core.ledger.goals import Goals
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import ChildTrainer
 from nasrunner.core.records import MEASURED, Proposal, Source
@@ -49,15 +54,36 @@ def check_listens(searcher: Searcher, trainer: ChildTrainer) -> None:
         )
 
 
-def check_whole(searcher: Searcher, trainer: ChildTrainer) -> None:
-    """Refuses a searcher that was told another length of trainings than they have.
+def check_beginning(
+    searcher: Searcher, trainer: ChildTrainer, goals: Goals | None, config: Mapping[str, Any]
+) -> None:
+    """Refuses settings that no study begins with, and without which it would search alike.
+
+    Earlier versions did not, so that what they began goes on with them.
+
+    Args:
+        searcher: the study's, as are the others.
+        trainer: turns genotypes into rewards.
+        goals: what children are compared by; None: their rewards.
+        config: resolved.
 
     Raises:
-        ConfigError: the numbers of epochs differ; of searched or unknown ones nobody can tell.
+        ConfigError: the searcher ignores a setting or was told another length of trainings than
+            they have, or no network is within a limit.
     """
+    if searcher.ignored is not None:
+        raise ConfigError(f"searcher: {searcher.ignored}")
+    _check_whole(searcher, trainer, config)
+    if goals is not None:
+        check_limits(goals.objectives)
+
+
+def _check_whole(searcher: Searcher, trainer: ChildTrainer, config: Mapping[str, Any]) -> None:
+    """Refuses other epochs of a whole training than it has; what steps end has unknown ones."""
     most = trainer.most_epochs(Proposal(0, {}))
     wrong = next((each for each in searcher.whole_epochs if each != most), None)
-    if most is not None and wrong is not None:
+    max_steps = config.get("trainer", {}).get("max_steps")
+    if most is not None and wrong is not None and max_steps in (None, -1):
         raise ConfigError(
             f"searcher.max_epochs={wrong} must be the epochs of a whole training, which has {most} "
             "by trainer.max_epochs: it is that by default, and changes with trainer.max_epochs"

@@ -131,7 +131,9 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     if summary is not None:
         counts, beside = (
             ", ".join(
-                f"{n} {name}" for name, n in summary.counts.items() if n and (name in BESIDE) == is_
+                f"{n} {name.replace('_', ' ')}"
+                for name, n in summary.counts.items()
+                if n and (name in BESIDE) == is_
             )
             for is_ in (False, True)
         )

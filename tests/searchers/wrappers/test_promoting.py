@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -462,14 +463,6 @@ def test_advice_names_the_keys_of_the_searcher_that_gives_it() -> None:
         ({"rungs": [1, 6]}, r"rungs must be below max_epochs=6, after which training ends anyway"),
         ({"max_epochs": None}, r"trainer.max_epochs, which it is by default, is null or not there"),
         ({"max_epochs": 1}, r"max_epochs must be at least min_epochs \* eta = 2, or no child is"),
-        (
-            {"rungs": [2, 4], "min_epochs": 3},
-            r"min_epochs=3 is of the first rung .* rungs is \[2, 4\]; legal .* min_epochs=1 or 2$",
-        ),
-        (
-            {"fidelity": {"a": [1, 2]}, "min_epochs": 2},
-            r"min_epochs=2 is of the first rung .* fidelity is .* legal with it is min_epochs=1$",
-        ),
         ({"fidelity": {}}, r"fidelity must be one key of the child's configuration with its num"),
         ({"fidelity": {"a": [1], "b": [2]}}, r"fidelity must be one key"),
         ({"fidelity": {"a": [2, 1]}}, r"fidelity.a must be numbers that increase"),
@@ -480,6 +473,29 @@ def test_advice_names_the_keys_of_the_searcher_that_gives_it() -> None:
 def test_rungs_that_cannot_be_are_refused(make: Any, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**changes)(space=chain(), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"rungs": [2, 4], "min_epochs": 3},
+            r"min_epochs=3 is of the first rung .* rungs is \[2, 4\]; legal .* min_epochs=1 or 2$",
+        ),
+        (
+            {"fidelity": {"a": [1, 2]}, "min_epochs": 2},
+            r"min_epochs=2 is of the first rung .* fidelity is .* legal with it is min_epochs=1$",
+        ),
+    ],
+)
+@pytest.mark.parametrize("make", [asha, hyperband, halving])
+def test_epochs_of_the_first_rung_are_ignored_where_it_is_given(
+    make: Any, changes: dict[str, Any], told: str
+) -> None:
+    searcher = make(**changes)(space=chain(), seed=0)
+    assert re.match(told, searcher.ignored or "")
+    legal = {**changes, "min_epochs": 1}
+    assert make(**legal)(space=chain(), seed=0).ignored is None
 
 
 def test_what_comes_to_nothing_is_refused_or_told() -> None:

@@ -1,5 +1,7 @@
 """What a searcher may not propose is refused before it stands in a ledger."""
 
+import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from nasrunner.core import ConfigError, Outcome, Proposal, Searcher, Source
 from nasrunner.core.ledger.history import History
 from nasrunner.core.order import rollout
 from nasrunner.recorded import read_ledger
+from nasrunner.searchers.sampling.random import RandomSearch
+from nasrunner.study.proposals.checking import check_beginning
 from tests.contracts.searchers import Filter, Halving
 from tests.contracts.trainers import EpochsTrainer
 from tests.study.test_loop import Run, events, with_rules
@@ -164,3 +168,49 @@ def test_a_child_that_is_known_when_a_study_goes_on_is_not_stopped_once_more(
     again.run()
     again.ledger.close()
     assert read_ledger(tmp_path, {"study": "toy"}).state.in_flight == {}
+
+
+class Lengthy(RandomSearch):
+    """Was told that a whole training has 99 epochs."""
+
+    whole_epochs = (99,)
+
+
+class Ignorant(RandomSearch):
+    """Ignores a setting."""
+
+    ignored = "pause=3 is ignored; legal is null"
+
+
+@pytest.mark.parametrize(
+    ("searcher", "told"),
+    [
+        (Lengthy, r"searcher.max_epochs=99 must be the epochs of a whole training, which has \d"),
+        (Ignorant, r"searcher: pause=3 is ignored; legal is null"),
+    ],
+)
+def test_what_no_study_begins_with_today_is_refused_unless_it_has_begun(
+    tmp_path: Path, searcher: type[Searcher], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("new", "earlier"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ConfigError, match=told):
+        run(tmp_path / "new", searcher)
+    assert not caplog.messages
+    run(tmp_path / "earlier", RandomSearch).run()
+    summary = run(tmp_path / "earlier", searcher, max_children=6).run()
+    assert summary.counts["completed"] == 6
+    (warning,) = caplog.messages
+    assert re.search(f"{told}.* this one goes on as it began", warning)
+
+
+@pytest.mark.parametrize(("max_steps", "is_refused"), [(60, False), (-1, True), (None, True)])
+def test_trainings_that_steps_end_have_no_known_epochs(
+    max_steps: int | None, is_refused: bool
+) -> None:
+    space = chain()
+    trainer = EpochsTrainer(space)
+    config = {"trainer": {"max_steps": max_steps}}
+    refused = pytest.raises(ConfigError, match=r"searcher.max_epochs=99 must be the epochs of a w")
+    with refused if is_refused else contextlib.nullcontext():
+        check_beginning(Lengthy(space=space, seed=0), trainer, None, config)
