@@ -27,6 +27,8 @@ class Reach:
     @classmethod
     def of(cls, outcome: Outcome) -> Self | None:
         """Says how far a training came; None: to its end, or it has nothing to compare."""
+        if not outcome.is_trained:
+            return None
         proposal = outcome.proposal
         fidelity = tuple(sorted(proposal.fidelity.items()))
         if outcome.status == "paused" and proposal.until is not None:

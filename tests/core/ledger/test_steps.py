@@ -53,6 +53,8 @@ def test_what_a_limit_judged_without_a_training_is_compared_with_nothing() -> No
     every = {outcome.proposal.index: outcome for outcome in [*OUTCOMES, *untrained]}
     assert steps_of(every) == steps_of(dict(list(every.items())[: len(OUTCOMES)]))
     assert fidelities_of(every.values()) == fidelities_of(OUTCOMES)
+    assert [Reach.of(each) for each in untrained] == [None] * 3
+    assert Reach.of(judged[0]) == Reach(None, (("width", 0.25),))
 
 
 def test_children_are_counted_by_their_fidelity_with_what_each_took() -> None:
