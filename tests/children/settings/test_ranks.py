@@ -1,6 +1,7 @@
 """Cheaper trainings of children on two devices, each of them a process, with gloo on CPUs."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ def trained(study: Path, **fields: Any) -> Trained:
     return Trained(outcome, curves, weights)
 
 
+STATISTIC = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
+"""Of a batch normalization: no parameter."""
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """The training without a fidelity."""
@@ -82,7 +87,13 @@ def test_two_ranks_train_at_a_fidelity_what_the_settings_written_by_hand_make(
     cheap = trained(make_study(tmp_path / "a", *TWO, space=WIDE), fidelity=fidelity)
     by_hand = trained(make_study(tmp_path / "b", *TWO, *overrides, space=space))
     assert cheap.curves == by_hand.curves
-    assert cheap.outcome.metrics == by_hand.outcome.metrics
+    metrics = dict(cheap.outcome.metrics)
+    sizes = {name: metrics.pop(name) for name in list(metrics) if name.startswith("trained_")}
+    assert metrics == by_hand.outcome.metrics
+    assert bool(sizes) == bool(fidelity.keys() & {"width", "resolution"})
+    learnt = {n: w for n, w in by_hand.weights.items() if not STATISTIC.search(n)}
+    number = sum(weight.numel() for weight in learnt.values())
+    assert sizes.get("trained_parameters", number) == number
     assert cheap.outcome.curve == by_hand.outcome.curve
     assert cheap.weights.keys() == by_hand.weights.keys()
     assert all(torch.equal(cheap.weights[name], by_hand.weights[name]) for name in cheap.weights)
