@@ -459,13 +459,33 @@ def test_children_that_are_too_large_are_not_said_to_be_trained(
     facts = dict(overview_section(study, None).parts[0].items)
     assert (facts["evaluations"], facts["too large, not trained"]) == ("3", "3")
     assert not {"continued trainings", "paused, not gone on with"} & facts.keys()
+    reason = r"was trained, as they are too large \(objectives.parameters.limit=1: parameters is "
+    with pytest.raises(ConfigError, match=rf"no child of the study {reason}\d+\); legal: the fol"):
+        find(str(all_too_large), None)
+    copied = shutil.copytree(all_too_large, tmp_path / "study")
+    arguments = ["nasrunner-retrain", f"from={copied}", "top=1", "start=child"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit):
+        retrain.main()
+    assert re.search("has no child with a reward to retrain", capsys.readouterr().err)
+
+
+def test_the_best_of_children_that_are_too_large_goes_on_with_nothing(
+    command: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limited = "objectives={val_accuracy: max, parameters: {goal: min, limit: 1}}"
+    command(*QUICK, limited, "scalarization={limit: {objective: parameters, beyond: 0}}")
+    (study,) = studies(tmp_path)
     reason = r"was not trained, as it is too large \(objectives.parameters.limit=1: parameters is "
     with pytest.raises(
         ConfigError, match=rf"its best child, \d+, {reason}\d+\); legal: the folder"
     ):
-        find(str(all_too_large), None)
-    copied = shutil.copytree(all_too_large, tmp_path / "study")
-    arguments = ["nasrunner-retrain", f"from={copied}", "top=1", "start=child"]
+        find(str(study), None)
+    arguments = ["nasrunner-retrain", f"from={study}", "top=1", "start=child"]
     monkeypatch.setattr(sys, "argv", arguments)
     GlobalHydra.instance().clear()
     with pytest.raises(SystemExit):

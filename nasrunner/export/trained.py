@@ -194,6 +194,12 @@ def read_weights(trained: Trained) -> TrainedWeights | None:
 def _best_of(study: RecordedStudy, trust: bool) -> Trained:
     best = study.best(1)
     if not best:
+        outcomes = study.state.history.outcomes
+        if (one := next((each for each in outcomes if not each.is_trained), None)) is not None:
+            raise ConfigError(
+                f"from={study.folder}: no child of the study was trained, as they are too large "
+                f"({one.error}); legal: the folder of a child that was"
+            )
         raise ConfigError(f"from={study.folder}: no child of the study has a reward")
     (child,) = best
     assert child.outcome is not None
