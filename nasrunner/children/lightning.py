@@ -19,7 +19,7 @@ from nasrunner.children.settings.searched import (
     applied,
     check_not_searched,
 )
-from nasrunner.children.supernets.shared_gradients import SYNCHRONIZED
+from nasrunner.children.settings.supernet_devices import check_shares_gradients
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -48,10 +48,6 @@ _VALIDATED = ("trainer", "trainer.check_val_every_n_epoch")
 
 _SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
 """What no supernet can have for itself: its networks are estimated as children are."""
-
-
-_OF_WRAPPER = ("ddp_comm_hook", "ddp_comm_state", "ddp_comm_wrapper", "model_averaging_period")
-"""Arguments of Lightning's strategy that say how DDP's wrapper averages gradients."""
 
 
 def takes_shared(proposal: Proposal) -> bool:
@@ -224,7 +220,7 @@ class LightningTrainer:
                 f"trainer.proxies={list(self.proxies)}: estimates with the weights of a supernet "
                 "are no scores of proxies; legal: []"
             )
-        _check_shares_gradients(trainer)
+        check_shares_gradients(trainer)
         try:
             self._check_of_supernet(proposal.fidelity)
         except ConfigError as error:
@@ -379,32 +375,6 @@ class LightningTrainer:
             policy,
             self.max_memory_gb,
             proxies=self.proxies,
-        )
-
-
-def _check_shares_gradients(trainer: Config) -> None:
-    """Refuses what a supernet on several devices could not honour.
-
-    Args:
-        trainer: the ``trainer`` part of its configuration.
-
-    Raises:
-        ConfigError: batches are to be normalized over devices, or gradients averaged in a way of
-            DDP's own.
-    """
-    numbers = [trainer.get(key) for key in ("devices", "num_nodes")]
-    is_one = all(
-        each in (None, 1, "1", "auto") or (isinstance(each, list) and len(each) == 1)
-        for each in numbers  # "auto" is looked at where the devices are
-    )
-    if trainer.get("sync_batchnorm") and not is_one:
-        raise ConfigError(SYNCHRONIZED)
-    strategy = trainer.get("strategy")
-    given = strategy if isinstance(strategy, Mapping) else {}
-    if name := next((each for each in _OF_WRAPPER if given.get(each) is not None), None):
-        raise ConfigError(
-            f"trainer.strategy.{name}: only those gradients of a supernet are averaged that a step "
-            "has, without the wrapper of DDP that this is of; legal: null"
         )
 
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -230,3 +232,12 @@ def test_what_rewards_are_made_of_is_known_whether_configured_or_not():
     trainer = make_trainer(*own, is_rehearsed=False)
     del trainer.config["task"]["reward"]["mode"]  # as ~task.reward.mode does
     assert trainer.rewarded == {"metric": "val_loss", "mode": "min"}
+
+
+def test_a_study_is_composed_without_importing_lightning():
+    code = (
+        "import sys, nasrunner.children.lightning, nasrunner.compose.launch\n"
+        "unwanted = {'pytorch_lightning', 'torchmetrics'} & set(sys.modules)\n"
+        "assert not unwanted, unwanted\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

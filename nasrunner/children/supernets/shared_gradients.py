@@ -8,12 +8,8 @@ import torch.distributed as dist
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
+from nasrunner.children.settings.supernet_devices import SYNCHRONIZED
 from nasrunner.core.errors import ConfigError
-
-SYNCHRONIZED = (
-    "trainer.sync_batchnorm=true: the networks of a supernet normalize each device's part of a "
-    "batch by itself; legal: false, or trainer.devices=1 trainer.num_nodes=1"
-)
 
 
 class SharedGradients(pl.Callback):
