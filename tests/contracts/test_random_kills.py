@@ -38,12 +38,15 @@ SEED = os.environ.get("NASRUNNER_KILLS_SEED", "0")
 
 PLAIN = {"trainer.max_epochs": 3, "max_children": 10}
 IN_PARTS = {"trainer.max_epochs": 9, "max_children": 9}
+MIXED = {"space": {"concat": [{"or": ["relu", "tanh"]}, {"affine": {"units": 10}}]}}
 TWO_GOALS = {"objectives": {"val_accuracy": "max", "parameters": "min"}}
 OWN: dict[str, dict[str, Any]] = {
     "asha": IN_PARTS,
     "asha_stopping": IN_PARTS,
+    "darts": {**MIXED, "searcher.supernet": {"trainer.max_epochs": 9}},
     "extrapolation": IN_PARTS,
     "filter": {"trainer.proxies": ["synflow"], "max_children": 6},
+    "gdas": {**MIXED, "searcher.supernet": {"trainer.max_epochs": 9}},
     "hyperband": {"trainer.max_epochs": 4},
     "median_stopping": {**IN_PARTS, "searcher.min_children": 2, "searcher.min_epochs": 2},
     "motpe": TWO_GOALS,
@@ -133,7 +136,7 @@ def configured(name: str, executor: str) -> dict[str, Any]:
     if executor == "simulated":  # one worker: who ends first among several may be another
         own |= {"executor.workers": 1, "executor.median_s": 100.0, "executor.driver_speed": 0.0}
     for key, value in own.items():
-        OmegaConf.update(config, key, value, force_add=True)
+        OmegaConf.update(config, key, value, force_add=True, merge=key != "space")
     plain = OmegaConf.to_container(config, resolve=True)
     return {**plain, "baseline": plain["baseline"] or None}
 
