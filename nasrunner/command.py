@@ -88,7 +88,7 @@ def _job(composed: DictConfig, resumed: ResumedCommand | None) -> float | None:
         else:
             if composed.trust:
                 raise ConfigError("trust=true is for resume=: a study that begins here is your own")
-            config = _plain(composed, Path(runtime.runtime.cwd))
+            config = plain(composed, Path(runtime.runtime.cwd))
             is_queued_again = is_multirun and multirun.is_job(runtime)
             folder.claim(config, may_go_on=resumed is not None or is_queued_again)
             folder.note_call(composed, runtime)
@@ -138,8 +138,8 @@ def _how_to_go_on(folder: Path, *, is_begun: bool) -> str:
     return f"stopped at once; go on with: {resume_command(folder)}"
 
 
-def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
-    """The composed configuration, resolved.
+def plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
+    """Resolves a composed configuration, as a study takes it.
 
     Where Hydra has changed to the study's folder (``hydra.job.chdir=true``), relative places stay
     where the command was started.
