@@ -148,7 +148,8 @@ def plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
         ConfigError: it lacks what networks are built for.
     """
     skeleton.check_keys(composed)
-    skeleton.check_data(composed)
+    if told := skeleton.complete_data(composed):
+        sys.stdout.write(f"{printable(told)}\n")
     plain = resolved(composed)
     find_user_modules(plain["tracker"], lambda: [started_in])  # its class knows its places
     if Path.cwd() != started_in:
@@ -161,6 +162,7 @@ def anchor(config: dict[str, Any], folder: Path) -> None:
     config["tracker"] = anchored(config["tracker"], folder)
     if (start := config.get("start_with")) is not None:
         config["start_with"] = start_with.anchored(start, folder)
-    root = config["data"].get("root")
-    if isinstance(root, str) and "://" not in root:
-        config["data"]["root"] = str(folder / root)
+    for name in ("root", "path", "test_path"):
+        place = config["data"].get(name)
+        if isinstance(place, str) and "://" not in place:
+            config["data"][name] = str(folder / place)
