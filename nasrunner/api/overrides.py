@@ -107,7 +107,8 @@ def _option(group: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigError(
             f"{group} must be the name of an option, a mapping, YAML text or a path of a YAML "
-            f"file, got {value!r}"
+            f"file{', or arrays (x, y)' if group == 'data' else ''}, got "
+            f"{value if isinstance(value, int | float | str | list) else type(value).__name__}"
         )
     return {str(name): _plain(group, each) for name, each in value.items()}
 

@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from nasrunner.api.arrays import is_arrays, saved
 from nasrunner.api.notebook import display_here
 from nasrunner.api.overrides import check_names, groups, overrides_of
 from nasrunner.api.results import StudyResult, load
@@ -57,7 +58,8 @@ def search(
 
     Args:
         space: what may be built.
-        data: what children learn.
+        data: what children learn; also arrays, ``(x, y)`` or ``((x, y), (x_test, y_test))``, with x
+            (N, ...) or a mapping of names to such arrays, which are kept in ``outputs/arrays``.
         searcher: who proposes.
         folder: where the study goes; None: ``outputs/<name>/<time>``.
         overrides: as on the command line, after all else: ``["trainer.precision=bf16-mixed"]``.
@@ -76,6 +78,8 @@ def search(
     """
     _check_thread()
     given = {"space": space, "data": data, "searcher": searcher}
+    if is_arrays(data):
+        given |= saved(data)
     settings = {**{key: each for key, each in given.items() if each is not None}, **settings}
     check_names(settings, [*groups(), *(field.name for field in fields(StudyConfig))])
     with tempfile.TemporaryDirectory(prefix="nasrunner-") as own:
