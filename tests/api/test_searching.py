@@ -205,3 +205,17 @@ def test_importing_the_package_imports_no_library() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'load'" in done.stdout
     assert json.dumps(nasrunner.__all__) == '["load", "resume", "search"]'
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_readme_run(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = [block for block in readme.split("```python\n")[1:] if "nasrunner.search" in block]
+    (tmp_path / "lines.py").write_text(
+        code.split("```")[0] + "print(len(study), len(nasrunner.load(study.folder)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "lines.py"], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    assert done.stdout.endswith("10 20\n"), done.stderr
