@@ -10,7 +10,7 @@ from typing import NoReturn
 
 def search() -> None:
     """Runs ``nasrunner``."""
-    _run("nasrunner", "nasrunner.search")
+    _run("nasrunner", "nasrunner.command")
 
 
 def space() -> None:

@@ -162,7 +162,7 @@ def composed(
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         config = compose("config", overrides=[*given, *search_path])
     skeleton.check_keys(config)
-    skeleton.check_data(config)
+    skeleton.complete_data(config)
     plain = resolved(config, groups)
     find_user_modules(plain, lambda: [Path.cwd()])
     return plain

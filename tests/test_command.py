@@ -14,14 +14,14 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from nasrunner import search
+from nasrunner import command as search_command
+from nasrunner.command import anchor, main
 from nasrunner.core import ConfigError, Summary
 from nasrunner.export.trained import find
 from nasrunner.recorded import read_study, resumable
 from nasrunner.report.study.evaluations import evaluations
 from nasrunner.report.study.overview import overview_section
 from nasrunner.retrain import command as retrain
-from nasrunner.search import anchor, main
 from nasrunner.study_folder import StudyFolder
 from tests.compose.test_shipped import DATA
 
@@ -789,7 +789,7 @@ def test_a_study_without_a_completed_child_fails(
     def run_study(config: dict[str, Any], folder: Path) -> Summary:
         return Summary("over", {"failed": 3}, [], 0.0, 1.0, failure="no child was completed")
 
-    monkeypatch.setattr(search, "run_study", run_study)
+    monkeypatch.setattr(search_command, "run_study", run_study)
     with pytest.raises(SystemExit) as exit_:
         command(*QUICK, *mode)
     assert exit_.value.code == (2 if mode else 1)

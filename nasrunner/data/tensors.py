@@ -156,7 +156,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             raise ConfigError(f"data.fold={self.fold} needs data.folds, of which it is one")
         if self.folds is not None and self.fold >= self.folds:
             raise ConfigError(f"data.fold must be below data.folds={self.folds}, got {self.fold}")
-        if self.resolution is not None:
+        if self.resolution is not None and self.in_shape is not None:
             check_resolution(self.resolution, self.in_shape)
 
     @abstractmethod
@@ -184,6 +184,26 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         if self.equal_inputs == "apart":
             return own_N
         return equal_inputs(x) if own_N is None else joined(equal_inputs(x), own_N)
+
+    def split_fit(
+        self, y: np.ndarray, groups_N: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws which examples of ``read_fit`` are trained on, and which are for validation.
+
+        Args:
+            y: their targets.
+            groups_N: as of ``groups_of``.
+
+        Returns:
+            The rows of each.
+
+        Raises:
+            ConfigError: the split is impossible.
+        """
+        count = count_of("validation_examples", self.validation_examples, len(y))
+        if self.folds is None:
+            return hold_out(strata_of(y), count, self.split_seed, groups_N)
+        return hold_out_fold(strata_of(y), self.folds, self.fold, self.split_seed, groups_N)
 
     def files(self) -> Sequence[DataFile]:
         """The files that the data set is read from."""
@@ -322,21 +342,14 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"data.num_outputs must be {num_outputs}, the number of {what} of "
                 f"{type(self).__name__}, got {self.num_outputs}"
             )
-        num_validation = count_of("validation_examples", self.validation_examples, len(y))
-        strata_N = y if y.ndim == 1 else np.zeros(len(y))
         groups_N = self.groups_of(x, own_N)
-        if self.folds is None:
-            rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed, groups_N)
-        else:
-            rows, validation_rows = hold_out_fold(
-                strata_N, self.folds, self.fold, self.split_seed, groups_N
-            )
+        rows, validation_rows = self.split_fit(y, groups_N)
         if self._is_joined:
             rows, validation_rows = np.arange(len(y)), validation_rows[:0]
         elif self.train_share < 1:
             groups_of_rows = None if groups_N is None else groups_N[rows]
             rows = rows[
-                kept_share(strata_N[rows], self.train_share, self.split_seed, groups_of_rows)
+                kept_share(strata_of(y)[rows], self.train_share, self.split_seed, groups_of_rows)
             ]
         trained = at_resolution(rows_of(x, rows), self.resolution)
         preparation = Preparation.of(trained, self.in_dtype, type(self).__name__)
@@ -389,6 +402,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 f"(N, num_outputs) of floats, got {y.shape} {y.dtype}"
             )
         return int(y.max()) + 1 if is_classes else y.shape[1]
+
+
+def strata_of(y: np.ndarray) -> np.ndarray:
+    """What splits keep the shares of: classes, of which numbers are a single one."""
+    return y if y.ndim == 1 else np.zeros(len(y))
 
 
 def _tensors(

@@ -53,6 +53,9 @@ class Task(ABC):
     metric_classes: ClassVar[Mapping[str, type[Metric]]]
     """The torchmetrics classes that fit the task, by name."""
 
+    target_kind: ClassVar[Literal["classes", "numbers"] | None] = None
+    """What own data without a class make of their targets; None: what these look like."""
+
     is_of_steps: ClassVar[bool] = False
     """Whether each step of a sequence of tokens has a target, instead of each example."""
 
@@ -223,6 +226,7 @@ class Classification(Task):
     """
 
     metric_classes = _classes_of(torchmetrics.classification, "Multiclass")
+    target_kind = "classes"
 
     def __init__(
         self,
@@ -277,6 +281,7 @@ class Regression(Task):
     """
 
     metric_classes = _classes_of(torchmetrics.regression, "")
+    target_kind = "numbers"
 
     def __init__(
         self,
