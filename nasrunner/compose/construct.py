@@ -13,7 +13,7 @@ from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.language.leaves import hint_of_decision
 from nasrunner.core.language.moved import with_present_targets
 
-_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
+_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype", "vocabulary")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
 
 

@@ -24,7 +24,7 @@ from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.supernets.learning import learner_of
 from nasrunner.children.tasks.mean_loss import MeanLoss
-from nasrunner.children.tasks.one_class import Answers
+from nasrunner.children.tasks.one_class import ChosenClasses
 from nasrunner.children.tasks.reward import diverged_loss
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core.shapes import each_input
@@ -102,7 +102,7 @@ class ChildModule(pl.LightningModule):
         self._record = record
         self._train_loss = MeanLoss()
         self._eval_loss = MeanLoss()
-        self._answers = Answers()
+        self._answers = ChosenClasses()
         self._validated: Line = {}
         self.tested: Line = {}
         self.num_tested = 0

@@ -7,7 +7,7 @@ import torch
 # P = targets of a batch, K = number of classes
 
 
-class Answers:
+class ChosenClasses:
     """The classes that a network answers in a pass over the data, on its device."""
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ class Task(ABC):
             metric is never logged or better in the other direction.
     """
 
-    metric_classes: ClassVar["Mapping[str, type[Metric]]"]
+    metric_classes: ClassVar["Mapping[str, type[Metric]]"] = {}
     """The torchmetrics classes that fit the task, by name."""
 
     is_of_steps: ClassVar[bool] = False

@@ -28,6 +28,6 @@ def about_one_class(outcomes: Iterable[Outcome]) -> str:
     )
     means = "the reward is that share and" if is_reward else "the reward"
     return (
-        f"{told}: {means} says nothing of architectures; task.class_weights=balanced, or a reward "
-        "such as task.reward.metric=val_f1_score, may"
+        f"{told}: {means} says nothing of architectures; longer trainings, or of unequal classes "
+        "task.class_weights=balanced, may tell them apart"
     )

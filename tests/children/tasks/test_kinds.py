@@ -27,7 +27,8 @@ from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError, Proposal, child_folder
 from nasrunner.data.tensors import TensorDataModule
 from tests.children.blobs import Killed, make_trainer
-from tests.children.kinds import (
+from tests.children.studies import make_study, train
+from tests.children.tasks.kinds import (
     LABELS,
     MLP,
     OF_SQUARES,
@@ -37,7 +38,6 @@ from tests.children.kinds import (
     TEXTS,
     UNEQUAL,
 )
-from tests.children.studies import make_study, train
 from tests.toys import train_one
 
 KINDS = {

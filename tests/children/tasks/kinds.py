@@ -85,7 +85,7 @@ class Unequal(Kinds):
 def kind(name: str, in_shape: list[int], num_outputs: int, **others: object) -> dict[str, object]:
     """The configuration of one of these data sets."""
     described = {"in_shape": in_shape, "num_outputs": num_outputs}
-    return {"_target_": f"tests.children.kinds.{name}", **described, **_COMMON, **others}
+    return {"_target_": f"tests.children.tasks.kinds.{name}", **described, **_COMMON, **others}
 
 
 LABELS = kind("Labels", [2], 3)
