@@ -322,10 +322,10 @@ class Classification(Task):
         *,
         num_outputs: int,
         label_smoothing: Annotated[float, Within("[0, 1)")],
+        loss: LossFunction | None = None,  # your own YAML need not say these two
+        class_weights: ClassWeights = None,
         metrics: Metrics,
         reward: Reward,
-        loss: LossFunction | None = None,
-        class_weights: ClassWeights = None,
     ) -> None:
         if num_outputs < 2:
             raise ConfigError(
