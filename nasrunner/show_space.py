@@ -21,6 +21,7 @@ from rich.tree import Tree
 from nasrunner.arguments import checked_without_job
 from nasrunner.command_line import one_sentence, version
 from nasrunner.compose import config as skeleton
+from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import build_space, in_shape_of
 from nasrunner.compose.searched import resolved
 from nasrunner.core.annotations import fits, readable
@@ -82,7 +83,7 @@ def main() -> None:
         kinds = len(space.signature())
         size = readable_count(space.size())
         console.print(f"\n[bold]{size}[/] architectures, {kinds} kinds of decisions\n")
-        print_samples(console, space, config["data"], arguments)
+        print_samples(console, space, config, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -154,7 +155,7 @@ def _check_shows_supernet(arguments: argparse.Namespace) -> None:
 
 
 def composed(
-    overrides: list[str], own_dir: Path | None, groups: Sequence[str] = ("space", "data")
+    overrides: list[str], own_dir: Path | None, groups: Sequence[str] = ("space", "data", "task")
 ) -> dict[str, Any]:
     """Groups of the configuration these overrides give, resolved."""
     search_path = [skeleton.search_path(own_dir)] if own_dir else []
@@ -256,12 +257,15 @@ def _shown(value: object) -> str:
 
 
 def print_samples(
-    console: Console, space: SearchSpace, data: dict[str, Any], arguments: argparse.Namespace
+    console: Console, space: SearchSpace, config: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
     """Builds random architectures on the meta device; prints some, and how many are valid."""
-    from nasrunner.children.inspecting import draw_up  # imports torch
+    from nasrunner.children.inspecting import draw_up  # these two import torch
+    from nasrunner.children.tasks.tasks import out_shape_of
 
-    in_shape = in_shape_of(data)
+    in_shape = in_shape_of(config["data"])
+    in_dtype = config["data"].get("in_dtype", "float32")
+    out_shape = out_shape_of(config, construct, in_shape)
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}
     rng = np.random.default_rng(arguments.seed)
@@ -274,8 +278,7 @@ def print_samples(
             break
         genotype = space.walk(draw_uniformly(rng))
         try:
-            in_dtype = data.get("in_dtype", "float32")
-            found = draw_up(space, genotype, in_shape, data["num_outputs"], lambda _: "", in_dtype)
+            found = draw_up(space, genotype, in_shape, out_shape, lambda _: "", in_dtype)
             valid += 1
             facts = f"{found.parameters:,}", f"{found.flops:,}"
         except SpaceError as error:

@@ -16,6 +16,9 @@ from nasrunner.core.space import overrides_alone
 COUNTED = "nasrunner_flops"
 """Attribute of a module whose floating-point operations were counted before, not by running it."""
 
+OutShape = Shape | int
+"""The shape that the output for one example must have; a number is so many in a row."""
+
 Cost = tuple[tuple[int, ...], int]
 """Shape of a layer's output with the batch first, and the floating-point operations it takes."""
 
@@ -36,7 +39,7 @@ class Size:
 
 
 def measure(
-    frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype = "float32"
+    frozen: SearchSpace, in_shape: InShape, out_shape: OutShape, in_dtype: InDtype = "float32"
 ) -> Size:
     """Builds a network on the meta device and counts what it would need.
 
@@ -45,22 +48,19 @@ def measure(
     Args:
         frozen: the architecture.
         in_shape: shape of one example.
-        num_outputs: classes, or numbers to predict.
-        in_dtype: ``int64``: an example is a sequence of tokens, and the network has
-            ``num_outputs`` for each of them. Of several inputs a type by name; then it has
-            ``num_outputs`` for an example, whatever they are.
+        out_shape: what must come out of it, as of ``Task.out_shape``.
+        in_dtype: ``int64``: an example is a sequence of tokens. Of several inputs a type by name.
 
     Raises:
-        SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
-            ``(*in_shape, num_outputs)``.
+        SpaceError: the network is impossible, or something else comes out.
     """
     if not isinstance(in_shape, tuple):
         in_shape = as_in_shape(in_shape)
     if in_dtype != "float32" and (is_of_tokens(in_dtype) or _holds_tokens(in_shape, in_dtype)):
         # Parts are measured on float32, each for itself.
-        return _size_of(on_meta(frozen, in_shape, num_outputs, in_dtype), in_shape, in_dtype)
-    size, out_shape = _measured(frozen.network, in_shape)
-    _check_output(out_shape, (num_outputs,))
+        return _size_of(on_meta(frozen, in_shape, out_shape), in_shape, in_dtype)
+    size, found = _measured(frozen.network, in_shape)
+    _check_output(found, out_shape)
     return size
 
 
@@ -133,30 +133,39 @@ def _size_of(network: nn.Module, in_shape: InShape, in_dtype: InDtype) -> Size:
     return Size(parameters, trained, flops)
 
 
-def on_meta(
-    frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype = "float32"
-) -> nn.Module:
+def on_meta(frozen: SearchSpace, in_shape: InShape, out_shape: OutShape) -> nn.Module:
     """A network on the meta device: its shapes, without its weights.
 
     Args:
         frozen: the architecture.
-        in_shape, num_outputs, in_dtype: as of ``measure``.
+        in_shape, out_shape: as of ``measure``.
 
     Raises:
         SpaceError: as of ``measure``.
     """
     with torch.device("meta"):
-        network, out_shape = frozen.build(in_shape)
-    _check_output(out_shape, (*in_shape, num_outputs) if is_of_tokens(in_dtype) else (num_outputs,))
+        network, found = frozen.build(in_shape)
+    _check_output(found, out_shape)
     return network
 
 
-def _check_output(out_shape: Shape, legal: Shape) -> None:
-    if out_shape != legal:
-        raise SpaceError(
-            f"the network's output has the shape {out_shape} but must have {legal}: "
-            'end the space with affine: {units: "${data.num_outputs}"}'
-        )
+_ENDS = {
+    1: 'affine: {units: "${data.num_outputs}"}',
+    2: 'language_model: {vocabulary: "${data.num_outputs}", …}',
+    3: 'conv2d: {filters: "${data.num_outputs}", kernel_size: 1} at the height and width that '
+    "came in",
+}
+"""How many dimensions must come out -> what a space ends with then."""
+
+
+def _check_output(found: Shape, wanted: OutShape) -> None:
+    legal = (wanted,) if isinstance(wanted, int) else wanted
+    if found == legal:
+        return
+    hint = f": end the space with {_ENDS[len(legal)]}" if len(legal) in _ENDS else ""
+    if len(found) == 2 and found[-1:] == legal:
+        hint += "; what answers at each step is for a task such as task=language_model"
+    raise SpaceError(f"the network's output has the shape {found} but must have {legal}{hint}")
 
 
 def count_flops(network: nn.Module, in_shape: InShape, in_dtype: InDtype = "float32") -> int:

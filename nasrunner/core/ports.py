@@ -375,6 +375,7 @@ class Summary:
             undominated, its ``hypervolume``, None where there are more than three objectives, and
             the ``reference`` point of that by objective; else None.
         unmet: a sentence for each limit of an objective that no child is within.
+        one_class: that every child answers one class alone, in words; empty where one does not.
     """
 
     reason: str
@@ -399,6 +400,7 @@ class Summary:
     began_with: str | None = None
     front: Mapping[str, Any] | None = None
     unmet: Sequence[str] = ()
+    one_class: str = ""
 
     @property
     def about_front(self) -> str:

@@ -39,13 +39,13 @@ from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 # N = number of examples, ... = the shape of one example
 
 Arrays = tuple[InputArrays, np.ndarray]
-"""Inputs (N, ...), or several by name, and targets: (N,) class indices, or (N, outputs) numbers.
-
-Tensors will do.
-"""
+"""Inputs (N, ...), or several by name, and targets: see ``TensorDataModule``. Tensors will do."""
 
 Grouped = tuple[InputArrays, np.ndarray, np.ndarray]
 """Such arrays, and a number or name (N,) for each example: those of the same stay together."""
+
+_IGNORED = -100
+"""The class of pixels that do not count."""
 
 _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
 """Arguments that the tensors of a data set do not depend on."""
@@ -76,10 +76,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             def read_test(self) -> Arrays:
                 return make_spirals(self.noise, seed=1)
 
-    Integer targets (N,) are classes, 0 to num_outputs - 1; float targets (N, num_outputs) are for
-    regression and stay as they are. A third array (N,) from ``read_fit`` names the group of each
-    example, such as the patient whose measurement it is: no group stands in both the training and
-    the validation part. ``files`` lets ``prepare_data`` check what it reads; ``augmentation``
+    Integer targets (N,) are classes, 0 to num_outputs - 1, and (N, height, width) those of pixels,
+    -100 where one does not count; targets (N, num_outputs) are numbers for regression, or 0 and 1
+    of several labels, and stay as they are. A third array (N,) from ``read_fit`` names the group of
+    each example, such as the patient whose measurement it is: no group stands in both the training
+    and the validation part. ``files`` lets ``prepare_data`` check what it reads; ``augmentation``
     changes training batches; ``hold_out`` and ``count_of`` of ``nasrunner.data.split`` make a test
     part where the data set has none, and ``groups_of`` says what must not be cut in doing so. A
     class that is no dataclass works too, if it keeps each constructor argument as an attribute of
@@ -88,7 +89,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     An example may have several inputs: ``in_shape: {image: [3, 32, 32], text: [16]}``, for which
     ``read_fit`` and ``read_test`` return a dict of as many arrays in the place of one, and batches
     have a dict of tensors. Each is normalized for itself, but for those that ``in_dtype`` says are
-    tokens: ``{text: int64}``.
+    tokens: ``{text: int64}``, or ``int64`` where there is one input alone.
 
     Inputs are normalized with the mean and standard deviation of the training part: of each
     channel for images, of each feature for vectors. The validation part is drawn from what
@@ -100,8 +101,8 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     Args:
         in_shape: shape of one example: (features,) or (channels, height, width); of several inputs
             such a shape by name.
-        in_dtype: which of several inputs are ``int64``, by name; the others, and one alone, are
-            ``float32``.
+        in_dtype: which of several inputs are ``int64``, by name; the others are ``float32``, as is
+            one alone, unless it says ``int64``.
         num_outputs: number of classes, or of numbers to predict.
         batch_size: examples a training batch: of a child on several devices, those of all its
             devices together, each of which takes its part, unless ``divide_batches`` was told
@@ -297,10 +298,17 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return self._eval_loader(self._test)
 
     @property
-    def normalization(self) -> Normalization | Mapping[str, Normalization]:
-        """What inputs are normalized with, once ``setup`` was called; of several inputs by name."""
+    def normalization(self) -> Normalization | Mapping[str, Normalization] | None:
+        """What inputs are normalized with, once ``setup`` was called; of several inputs by name.
+
+        None: they are tokens.
+        """
         assert self._fit is not None
         return self._fit.preparation.normalization
+
+    def training_targets(self) -> torch.Tensor:
+        """The targets of the training part, in order: what balanced weights of classes are from."""
+        return self.training_tensors()[1]
 
     def training_tensors(self) -> Batch:
         """The normalized training part, (N, ...) and its targets: in order, not augmented."""
@@ -337,7 +345,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         x, y, own_N = self._arrays(self.read_fit())
         num_outputs = self._num_outputs(x, y)
         if num_outputs != self.num_outputs:
-            what = "classes" if y.ndim == 1 else "targets of an example"
+            what = "targets of an example" if y.ndim == 2 else "classes"
             raise DataError(
                 f"data.num_outputs must be {num_outputs}, the number of {what} of "
                 f"{type(self).__name__}, got {self.num_outputs}"
@@ -394,14 +402,22 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         name = type(self).__name__
         check_shapes(x, self.in_shape, name)
         num_examples = count_examples(x, name)
-        is_classes = y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0
-        is_numbers = y.ndim == 2 and y.dtype.kind == "f"
+        counted = y[y != _IGNORED] if y.ndim == 3 else y
+        is_whole = y.ndim in (1, 3) and y.dtype.kind in "iu"
+        is_classes = is_whole and counted.size > 0 and counted.min() >= 0
+        is_numbers = y.ndim == 2 and y.dtype.kind in "fiub"
         if len(y) != num_examples or not (is_classes or is_numbers):
             raise DataError(
-                f"the {num_examples} examples of {name} need targets (N,) of whole numbers >= 0 or "
-                f"(N, num_outputs) of floats, got {y.shape} {y.dtype}"
+                f"the {num_examples} examples of {name} need targets (N,) of whole numbers >= 0, "
+                f"(N, num_outputs) of numbers, or (N, height, width) of whole numbers >= 0 or "
+                f"{_IGNORED}, got {y.shape} {y.dtype}"
             )
-        return int(y.max()) + 1 if is_classes else y.shape[1]
+        if y.ndim == 3 and self.resolution is not None:
+            raise DataError(
+                f"data.resolution={self.resolution} resizes images, but not the classes of their "
+                f"pixels, which {name} has; legal: null"
+            )
+        return int(counted.max()) + 1 if is_classes else y.shape[1]
 
 
 def strata_of(y: np.ndarray) -> np.ndarray:
@@ -412,5 +428,5 @@ def strata_of(y: np.ndarray) -> np.ndarray:
 def _tensors(
     preparation: Preparation, x: InputArrays, y: np.ndarray, device: torch.device
 ) -> Batch:
-    targets = y.astype(np.int64 if y.ndim == 1 else np.float32)
+    targets = y.astype(np.float32 if y.ndim == 2 else np.int64)
     return preparation.apply(x, device), torch.from_numpy(targets).to(device)

@@ -39,6 +39,7 @@ from nasrunner.spaces.recurrent.cells import RecurrentCell, TreeCell
 from nasrunner.spaces.recurrent.highway_cells import DartsRnn, EnasCell, HighwayCell
 from nasrunner.spaces.recurrent.language_model import LanguageModel
 from nasrunner.spaces.recurrent.layers import Embedding, Recurrent
+from nasrunner.spaces.recurrent.pool import SequencePool
 from nasrunner.spaces.share import Share, Shared
 from nasrunner.spaces.skip_graph import SkipGraph
 from nasrunner.spaces.skips import SkipLayers

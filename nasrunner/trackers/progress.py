@@ -134,7 +134,7 @@ class ProgressDisplay:
                 told = f"None was trained {reach.missed}: these were {reach.about}."
                 whole = " Parameters are of the whole networks." if reach.fidelity else ""
                 self._print(Text(f"{told}{whole}"))
-        for told in summary.unmet:
+        for told in filter(None, [*summary.unmet, summary.one_class]):
             self.warn(told)
         if summary.front is not None:
             self._print(Text.assemble(("Front: ", "bold"), summary.about_front))

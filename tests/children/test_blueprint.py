@@ -14,7 +14,7 @@ from nasrunner.spaces.basic import Affine
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
-from tests.spaces.test_shipped import OF_TOKENS
+from tests.spaces.test_shipped import OF_PIXELS, OF_TEXTS, OF_TOKENS, out_shape_of
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def counted_by_torch(network: nn.Module, x: torch.Tensor) -> int:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_children_of_every_shipped_space_cost_what_torch_counts(name: str) -> None:
-    is_of_tokens = name in OF_TOKENS
+    is_of_tokens = name in (*OF_TOKENS, *OF_TEXTS)
     in_shape, in_dtype = ((4,), "int64") if is_of_tokens else ((3, 16, 16), "float32")
     space, rng, num_counted = load_space(name), np.random.default_rng(1), 0
     for _ in range(4):
         frozen = space.freeze(rollout(space, rng))
         try:
-            size = measure(frozen, in_shape, 10, in_dtype)
+            size = measure(frozen, in_shape, out_shape_of(name, in_shape), in_dtype)
         except SpaceError:  # too small an input for its pooling
             continue
         network, _ = frozen.build(in_shape)
@@ -103,7 +103,8 @@ def test_recurrent_layers_cost_what_torch_counts_at_every_step(cell: object, lay
     assert measure(frozen, (7, 6), 10).flops == expected > 0
 
 
-OF_IMAGES = [name for name in SPACES if name not in (*WIDE_SPACES, *OF_TOKENS)]
+OTHERS = (*WIDE_SPACES, *OF_TOKENS, *OF_TEXTS, *OF_PIXELS)
+OF_IMAGES = [name for name in SPACES if name not in OTHERS]
 
 
 def of_the_whole(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:

@@ -15,7 +15,14 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import draw
 
 CONFIG = Path(__file__).parents[2] / "conf"
-OF_TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+OF_TOKENS = (
+    "darts_rnn",
+    "enas_cell",
+    "nasrl_cell",
+    "nasrl_cell_small",
+    "rnn_baselines",
+    "text_classifier",
+)
 """Networks that take tokens: what is written is checked with random vectors, which they refuse."""
 OF_THE_SAME = (
     "cnn_baselines",

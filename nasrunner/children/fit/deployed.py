@@ -11,6 +11,7 @@ from nasrunner.children.fit.energy import counters_of, energy
 from nasrunner.children.fit.latency import latency
 from nasrunner.children.inputs import zeros
 from nasrunner.children.settings.fidelity import keyed
+from nasrunner.children.tasks.tasks import out_shape_of
 from nasrunner.core.errors import MachineError
 from nasrunner.core.ledger.objectives import ENERGY, LATENCY
 from nasrunner.core.machine.energy import NoEnergyError
@@ -54,9 +55,9 @@ def _trained_size(plan: Plan) -> dict[str, float]:
     """The size of a network that a fidelity made narrower, or gave smaller images; else empty."""
     if not {"width", "data.resolution"} & keyed(plan.proposal.fidelity).keys():
         return {}
-    data = plan.config["data"]
-    in_dtype = data.get("in_dtype", "float32")
-    size = measure(plan.frozen, plan.in_shape, data["num_outputs"], in_dtype)
+    in_dtype = plan.config["data"].get("in_dtype", "float32")
+    out_shape = out_shape_of(plan.config, plan.child.construct, plan.in_shape)
+    size = measure(plan.frozen, plan.in_shape, out_shape, in_dtype)
     return {"trained_parameters": float(size.trained), "trained_flops": float(size.flops)}
 
 

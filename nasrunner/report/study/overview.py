@@ -20,6 +20,7 @@ from nasrunner.report.study.evaluations import (
     number,
 )
 from nasrunner.report.study.timeline import Timeline
+from nasrunner.study.proposals.one_class import about_one_class
 from nasrunner.study.proposals.taken_over import taken_over
 
 _FEWEST_RANKED = 5
@@ -57,6 +58,7 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
         began_with,
         about_rewards(study),
         _inherited(study),
+        _of_one_class(study),
         _gone(study),
         _changed(study),
         missing,
@@ -92,6 +94,12 @@ def _inherited(study: RecordedStudy) -> str:
         "rank children otherwise than those of trainings from first weights: nasrunner-calibrate "
         "what=inherited, with this space, data and trainer, measures by how much."
     )
+
+
+def _of_one_class(study: RecordedStudy) -> str:
+    """That every child answers one class alone; empty where one does not."""
+    told = about_one_class(study.state.history.outcomes)
+    return f"{told[:1].upper()}{told[1:]}." if told else ""
 
 
 def _gone(study: RecordedStudy) -> str:

@@ -16,7 +16,10 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
 
 QUICK = ("figure1", "mlp", "mlp_string", "nasbench_macro", "small_cnn")
-TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+TOKENS = (
+    *("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines"),
+    "text_classifier",
+)
 UNSHARED = ("deepconv_hyperparameters",)
 """Spaces whose settings are searched; their networks are those of deepconv."""
 

@@ -206,6 +206,8 @@ REFUSED = {
     "pnas": "block_cell/blocks' cannot be kept open: what it decides is no sum",
     "cnn_baselines": "'or/1/7/max_pool': no max_pool on an input of shape",
     "deepconv_hyperparameters": "hyperparameters/optimizer",
+    "segmentation": "'0/conv2d/filters' cannot be kept open: a mixture adds up",
+    "text_classifier": "recurrent_cell/0/combination' cannot be kept open",
 }
 
 
