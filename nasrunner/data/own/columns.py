@@ -233,18 +233,23 @@ def _is_exact(values: np.ndarray) -> bool:
 
 def _check_text(values: pd.Series, where: str) -> None:
     known = values.dropna()
-    strange = next((each for each in known if not isinstance(each, str | bool | int | float)), None)
+    objects = [] if isinstance(values.dtype, pd.StringDtype) else known
+    strange = next(
+        (each for each in objects if not isinstance(each, str | bool | int | float)), None
+    )
     if strange is not None:
         raise DataError(
             f"{where} has a {type(strange).__name__}; legal are numbers, texts and times, and "
             "data.drop leaves a column out"
         )
-    is_number = pd.to_numeric(known, errors="coerce").notna()
-    if _MOSTLY <= is_number.mean() < 1:
-        row, text = next((row, known[row]) for row in known.index[~is_number.to_numpy()])
+    counts = known.value_counts()  # each text once: a column may have millions
+    is_number = pd.to_numeric(pd.Series(counts.index), errors="coerce").notna().to_numpy()
+    if _MOSTLY * len(known) <= counts[is_number].sum() < len(known):
+        text = counts.index[~is_number][0]
+        row = int(known.index[known == text][0]) + 1
         name = where.rpartition("column ")[2]
         raise DataError(
-            f"{where} has numbers, and {text!r} in row {row + 1:,}; legal are numbers alone: "
+            f"{where} has numbers, and {text!r} in row {row:,}; legal are numbers alone: "
             f"data.missing=[{text!r}] says that it stands for none, data.categorical=[{name}] "
             "that it is one of several categories"
         )
