@@ -114,7 +114,6 @@ class OwnData(TensorDataModule):
     Args:
         in_shape: as of ``TensorDataModule``; None: as ``guess`` says.
         num_outputs: likewise.
-        path: the file, or the folder.
         test_examples: how many are held out for the test, or their share; None: the files' own
             test part, or a fifth where they have none.
         target_kind: whether targets are classes or numbers; None: what the task asks for, and
@@ -123,15 +122,24 @@ class OwnData(TensorDataModule):
 
     in_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None  # type: ignore[assignment]
     num_outputs: Count | None = None  # type: ignore[assignment]
-    path: str
     test_examples: Examples | None = None
     target_kind: TargetKind | None = None
 
     kind: ClassVar[Kind]
     """What the files are."""
 
-    guessed_from: ClassVar[tuple[str, ...]] = ("path", "test_examples", "target_kind")
+    place_key: ClassVar[str] = "path"
+    """The setting that says where they are."""
+
+    guessed_from: ClassVar[tuple[str, ...]] = (
+        *("test_examples", "target_kind", "split_seed", "equal_inputs"),
+    )
     """The settings that the guess depends on, of which none can differ from child to child."""
+
+    @property
+    def where(self) -> str:
+        """Where the files are, as it was set."""
+        return f"data.{self.place_key}={getattr(self, self.place_key)}"
 
     @abstractmethod
     def read(self) -> RawExamples:
@@ -183,7 +191,7 @@ class OwnData(TensorDataModule):
             *parts.facts,
             counted(targets),
         )
-        return Guess(settings, f"data.path={self.path}", facts)
+        return Guess(settings, self.where, facts)
 
     def prepare_data(self) -> None:
         """Checks that there is something to read.
@@ -191,8 +199,8 @@ class OwnData(TensorDataModule):
         Raises:
             DataError: there is not.
         """
-        if not Path(self.path).exists():
-            raise DataError(f"data.path={self.path} is missing, seen from {Path.cwd()}")
+        if not Path(getattr(self, self.place_key)).exists():
+            raise DataError(f"{self.where} is missing, seen from {Path.cwd()}")
 
     def read_fit(self) -> Arrays | Grouped:
         parts = self._parts(self.target_kind)
@@ -229,7 +237,7 @@ class OwnData(TensorDataModule):
         self.prepare_data()
         raw = self.read()
         if len(raw.y) == 0:
-            raise DataError(f"data.path={self.path} has no examples")
+            raise DataError(f"{self.where} has no examples")
         kind = kind or kind_of(raw.y)
         is_fit_N = self._is_fit(raw, read_targets(raw.y, kind, raw.where))
         rows, test_rows = np.flatnonzero(is_fit_N), np.flatnonzero(~is_fit_N)
@@ -258,7 +266,7 @@ class OwnData(TensorDataModule):
             if self.test_examples is not None:
                 raise ConfigError(
                     f"data.test_examples={self.test_examples} holds out examples for the test, of "
-                    f"which {self.path} has {raw.num_test:,} of its own; legal: null"
+                    f"which {self.where} has {raw.num_test:,} of its own; legal: null"
                 )
             is_fit_N[total - raw.num_test :] = False
             return is_fit_N

@@ -43,6 +43,7 @@ class TableFile(OwnData):
     from rows that are not for the test, statistics from those that are trained on alone.
 
     Args:
+        path: the file.
         target: the column to predict, or several of numbers.
         test_path: a file of the test's rows; None: they are held out.
         drop: columns that are no inputs.
@@ -59,6 +60,7 @@ class TableFile(OwnData):
         ConfigError: columns are given that do not go together.
     """
 
+    path: str
     target: str | Sequence[str]
     test_path: str | None = None
     drop: Sequence[str] = ()
@@ -69,8 +71,8 @@ class TableFile(OwnData):
 
     kind: ClassVar[Kind] = "table"
     guessed_from: ClassVar[tuple[str, ...]] = (
-        *(*OwnData.guessed_from, "target", "test_path", "drop", "categorical", "group", "time"),
-        *("max_categories", "split_seed", "equal_inputs"),
+        *(*OwnData.guessed_from, "path", "target", "test_path", "drop", "categorical", "group"),
+        *("time", "max_categories"),
     )
 
     def __post_init__(self) -> None:
@@ -117,7 +119,7 @@ class TableFile(OwnData):
         used = {name for key, names in known.items() if key != "categorical" for name in names}
         inputs = table[[name for name in table.columns if name not in used]]
         if not len(inputs.columns):
-            raise DataError(f"data.path={self.path} has no column beside {', '.join(used)}")
+            raise DataError(f"{self.where} has no column beside {', '.join(used)}")
         return RawExamples(
             x=inputs,
             y=_values(table[targets[0]])
@@ -133,13 +135,13 @@ class TableFile(OwnData):
     def encode(self, raw: RawExamples, rows_N: np.ndarray) -> EncodedInputs:
         table: pd.DataFrame = raw.x
         known = table if len(rows_N) == len(table) else table.iloc[rows_N]
-        check_columns(table, self.categorical, f"data.path={self.path}")
+        check_columns(table, self.categorical, self.where)
         columns, left_out = learn_columns(known, self.categorical, self.max_categories)
         if not columns:
             told = ", ".join(f"{name} {why}" for name, why in left_out.items())
-            raise DataError(f"data.path={self.path} has no column to learn from: {told}")
+            raise DataError(f"{self.where} has no column to learn from: {told}")
         plain = tuple(each.to_json() for each in columns)
-        x_NF = encoded(table, columns, f"data.path={self.path}")
+        x_NF = encoded(table, columns, self.where)
         return EncodedInputs(x_NF, plain, tuple(_facts(columns, left_out)))
 
     def equal_examples(self, x: Any) -> np.ndarray:
