@@ -18,6 +18,11 @@ def space() -> None:
     _run("nasrunner-space", "nasrunner.show_space")
 
 
+def data() -> None:
+    """Runs ``nasrunner-data``."""
+    _run("nasrunner-data", "nasrunner.show_data.command")
+
+
 def report() -> None:
     """Runs ``nasrunner-report``."""
     _run("nasrunner-report", "nasrunner.report.command")

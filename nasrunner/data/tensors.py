@@ -210,6 +210,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         """The files that the data set is read from."""
         return ()
 
+    def preparation_of(self, x: InputArrays) -> Preparation:
+        """What makes tensors of inputs, from those that are trained on."""
+        return Preparation.of(x, self.in_dtype, type(self).__name__)
+
     def augmentation(self) -> Augment | None:
         """What changes the inputs of every training batch."""
         return None
@@ -360,7 +364,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
                 kept_share(strata_of(y)[rows], self.train_share, self.split_seed, groups_of_rows)
             ]
         trained = at_resolution(rows_of(x, rows), self.resolution)
-        preparation = Preparation.of(trained, self.in_dtype, type(self).__name__)
+        preparation = self.preparation_of(trained)
         train = _tensors(preparation, trained, y[rows], device)
         held_out = at_resolution(rows_of(x, validation_rows), self.resolution)
         validation = _tensors(preparation, held_out, y[validation_rows], device)

@@ -28,6 +28,7 @@ class ArrayFile(OwnData):
     ``y`` are, and what is called alike.
 
     Args:
+        path: the file.
         inputs: the array of inputs, (N, ...), or the arrays of several, by whose names networks
             know them. None: the one with a usual name, or the only one beside the targets.
         targets: the array of targets: (N,) labels, or (N,) or (N, K) numbers; None: likewise.
@@ -40,6 +41,7 @@ class ArrayFile(OwnData):
         DataError: as of ``OwnData``; an array is not there, or has not as many examples.
     """
 
+    path: str
     inputs: str | Sequence[str] | None = None
     targets: str | None = None
     groups: str | None = None
@@ -48,7 +50,7 @@ class ArrayFile(OwnData):
     kind: ClassVar[Kind] = "arrays"
     guessed_from: ClassVar[tuple[str, ...]] = (
         *OwnData.guessed_from,
-        *("inputs", "targets", "groups", "channels"),
+        *("path", "inputs", "targets", "groups", "channels"),
     )
 
     def read(self) -> RawExamples:
@@ -61,15 +63,13 @@ class ArrayFile(OwnData):
         for name in names:
             values, _ = self._with_test(arrays, name)
             if values.dtype.kind not in "iufb":
-                raise DataError(
-                    f"data.path={self.path}: {name} holds {_told(values)}; legal are numbers"
-                )
+                raise DataError(f"{self.where}: {name} holds {_told(values)}; legal are numbers")
             if len(values) != len(y):
                 raise DataError(
-                    f"data.path={self.path}: {name} has {len(values):,} examples and {target} "
+                    f"{self.where}: {name} has {len(values):,} examples and {target} "
                     f"{len(y):,}; legal are as many"
                 )
-            x[name] = channels_first(values, channels[name], f"data.path={self.path}: {name}")
+            x[name] = channels_first(values, channels[name], f"{self.where}: {name}")
         is_one = not isinstance(self.inputs, Sequence) or isinstance(self.inputs, str)
         return RawExamples(
             x=x[names[0]] if is_one else x,
@@ -85,7 +85,7 @@ class ArrayFile(OwnData):
         name = named_array(arrays, self.targets, TARGETS, "targets")
         if name is None:
             raise DataError(
-                f"data.path={self.path} holds {', '.join(arrays)}: data.targets must say which are "
+                f"{self.where} holds {', '.join(arrays)}: data.targets must say which are "
                 "the targets"
             )
         return name
@@ -101,7 +101,7 @@ class ArrayFile(OwnData):
             others = [each for each in arrays if each not in known]
             if len(others) != 1:
                 raise DataError(
-                    f"data.path={self.path} holds {', '.join(arrays)}: data.inputs must say which "
+                    f"{self.where} holds {', '.join(arrays)}: data.inputs must say which "
                     "are the inputs"
                 )
             name = others[0]
@@ -111,12 +111,12 @@ class ArrayFile(OwnData):
         """An array with its part for the test at its end, and how many examples that has."""
         values, own = arrays[name], test_name(name, arrays)
         if values.ndim == 0:
-            raise DataError(f"data.path={self.path}: {name} is one number, not one an example")
+            raise DataError(f"{self.where}: {name} is one number, not one an example")
         if own is None:
             return values, None
         if arrays[own].shape[1:] != values.shape[1:]:
             raise DataError(
-                f"data.path={self.path}: examples of {own} are {arrays[own].shape[1:]}, those of "
+                f"{self.where}: examples of {own} are {arrays[own].shape[1:]}, those of "
                 f"{name} {values.shape[1:]}; legal are the same"
             )
         return np.concatenate([values, arrays[own]]), len(arrays[own])

@@ -75,12 +75,18 @@ class EncodedInputs:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of a data set beside its tensors."""
+class KnownData:
+    """What is known of a data set beside its tensors.
+
+    Attributes:
+        classes, settings, columns: as of ``Reading``.
+        times_N: of the examples that are not for the test, as of ``RawExamples``.
+    """
 
     classes: tuple[Label, ...] | None
     settings: Mapping[str, Any]
     columns: tuple[Mapping[str, Any], ...]
+    times_N: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class _Parts:
     x: InputArrays
     targets: Targets
     groups_N: np.ndarray | None
+    times_N: np.ndarray | None
     x_test: InputArrays
     y_test: np.ndarray
     facts: tuple[str, ...]
@@ -107,7 +114,6 @@ class OwnData(TensorDataModule):
     Args:
         in_shape: as of ``TensorDataModule``; None: as ``guess`` says.
         num_outputs: likewise.
-        path: the file, or the folder.
         test_examples: how many are held out for the test, or their share; None: the files' own
             test part, or a fifth where they have none.
         target_kind: whether targets are classes or numbers; None: what the task asks for, and
@@ -116,15 +122,24 @@ class OwnData(TensorDataModule):
 
     in_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None  # type: ignore[assignment]
     num_outputs: Count | None = None  # type: ignore[assignment]
-    path: str
     test_examples: Examples | None = None
     target_kind: TargetKind | None = None
 
     kind: ClassVar[Kind]
     """What the files are."""
 
-    guessed_from: ClassVar[tuple[str, ...]] = ("path", "test_examples", "target_kind")
+    place_key: ClassVar[str] = "path"
+    """The setting that says where they are."""
+
+    guessed_from: ClassVar[tuple[str, ...]] = (
+        *("test_examples", "target_kind", "split_seed", "equal_inputs"),
+    )
     """The settings that the guess depends on, of which none can differ from child to child."""
+
+    @property
+    def where(self) -> str:
+        """Where the files are, as it was set."""
+        return f"data.{self.place_key}={getattr(self, self.place_key)}"
 
     @abstractmethod
     def read(self) -> RawExamples:
@@ -176,7 +191,7 @@ class OwnData(TensorDataModule):
             *parts.facts,
             counted(targets),
         )
-        return Guess(settings, f"data.path={self.path}", facts)
+        return Guess(settings, self.where, facts)
 
     def prepare_data(self) -> None:
         """Checks that there is something to read.
@@ -184,12 +199,12 @@ class OwnData(TensorDataModule):
         Raises:
             DataError: there is not.
         """
-        if not Path(self.path).exists():
-            raise DataError(f"data.path={self.path} is missing, seen from {Path.cwd()}")
+        if not Path(getattr(self, self.place_key)).exists():
+            raise DataError(f"{self.where} is missing, seen from {Path.cwd()}")
 
     def read_fit(self) -> Arrays | Grouped:
         parts = self._parts(self.target_kind)
-        self._known(parts)
+        self.known(parts)
         if parts.groups_N is None:
             return parts.x, parts.targets.values
         return parts.x, parts.targets.values, parts.groups_N
@@ -205,24 +220,24 @@ class OwnData(TensorDataModule):
             each_input(self.normalization, functools.partial(_plain, part=part))
             for part in ("mean", "std")
         )
-        known = self._known()
+        known = self.known()
         return Reading(self.kind, known.settings, known.classes, mean, std, known.columns)
 
-    def _known(self, parts: _Parts | None = None) -> _Known:
+    def known(self, parts: _Parts | None = None) -> KnownData:
         """What was read beside tensors, kept with them; with ``parts`` it is not read again."""
 
-        def known() -> _Known:
+        def known() -> KnownData:
             read = parts or self._parts(self.target_kind)
-            return _Known(read.targets.classes, read.settings, read.columns)
+            return KnownData(read.targets.classes, read.settings, read.columns, read.times_N)
 
-        found: _Known = cached((*self._identity(), device_of(self)), "known", known)
+        found: KnownData = cached((*self._identity(), device_of(self)), "known", known)
         return found
 
     def _parts(self, kind: TargetKind | None) -> _Parts:
         self.prepare_data()
         raw = self.read()
         if len(raw.y) == 0:
-            raise DataError(f"data.path={self.path} has no examples")
+            raise DataError(f"{self.where} has no examples")
         kind = kind or kind_of(raw.y)
         is_fit_N = self._is_fit(raw, read_targets(raw.y, kind, raw.where))
         rows, test_rows = np.flatnonzero(is_fit_N), np.flatnonzero(~is_fit_N)
@@ -235,6 +250,7 @@ class OwnData(TensorDataModule):
             x=each_input(x, lambda each: each[rows]),
             targets=Targets(targets.values[rows], targets.classes),
             groups_N=None if raw.groups_N is None else raw.groups_N[rows],
+            times_N=None if raw.times_N is None else raw.times_N[rows],
             x_test=each_input(x, lambda each: each[test_rows]),
             y_test=targets.values[test_rows],
             facts=(*raw.facts, *encoded.facts),
@@ -250,11 +266,14 @@ class OwnData(TensorDataModule):
             if self.test_examples is not None:
                 raise ConfigError(
                     f"data.test_examples={self.test_examples} holds out examples for the test, of "
-                    f"which {self.path} has {raw.num_test:,} of its own; legal: null"
+                    f"which {self.where} has {raw.num_test:,} of its own; legal: null"
                 )
             is_fit_N[total - raw.num_test :] = False
             return is_fit_N
         num_test = count_of("test_examples", self.test_examples or _TEST_SHARE, total)
+        if raw.times_N is not None:
+            is_fit_N[last_in_time(raw.times_N, num_test)[1]] = False
+            return is_fit_N
         strata_N = targets.values if targets.classes is not None else np.zeros(total)
         groups_N = raw.groups_N
         if self.equal_inputs == "together":
@@ -267,10 +286,36 @@ class OwnData(TensorDataModule):
     def split_fit(
         self, y: np.ndarray, groups_N: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        rows, validation_rows = super().split_fit(y, groups_N)
-        if (classes := self._known().classes) is not None:
+        if (times_N := self.known().times_N) is None:
+            rows, validation_rows = super().split_fit(y, groups_N)
+        elif self.folds is not None:
+            raise ConfigError(
+                "evaluation.folds draws examples for validation, of which those of data.time are "
+                "the last; legal: evaluation.folds=null"
+            )
+        else:
+            count = count_of("validation_examples", self.validation_examples, len(y))
+            rows, validation_rows = last_in_time(times_N, count)
+        if (classes := self.known().classes) is not None:
             check_trained(y, rows, classes)
         return rows, validation_rows
+
+
+def last_in_time(times_N: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows before a time, and those from it on: ``count``, and what is of its first's time.
+
+    Raises:
+        ConfigError: there is none before it.
+    """
+    begins = np.sort(times_N)[len(times_N) - count]
+    is_last_N = times_N >= begins
+    if is_last_N.all():
+        raise ConfigError(
+            f"data.time: the last {count:,} of {len(times_N):,} examples begin with the first time "
+            "there is, so that none is before them; legal are fewer data.test_examples and "
+            "data.validation_examples, or finer times"
+        )
+    return np.flatnonzero(~is_last_N), np.flatnonzero(is_last_N)
 
 
 def _plain(normalization: Normalization, *, part: str) -> list[float]:

@@ -68,14 +68,14 @@ def read_targets(y: np.ndarray, kind: TargetKind, where: str) -> Targets:
     Raises:
         DataError: a target is missing, all are the same, or they are not what is asked for.
     """
+    if len(y) < 2:
+        raise DataError(f"{where} has {len(y)} example; at least 2 are needed, and hundreds help")
     is_missing = np.array([each is None or each != each for each in y.reshape(-1).tolist()])
     if is_missing.any():
         raise DataError(
             f"{where} has no value in {is_missing.sum():,} of {len(y):,} examples; legal are "
             "examples that all have one: leave the others out"
         )
-    if len(y) < 2:
-        raise DataError(f"{where} has {len(y)} examples; at least 2 are needed, and hundreds help")
     if (y == y[:1]).all():
         raise DataError(
             f"{where} is {_shown(y[0])} in all {len(y):,} examples: there is nothing to learn"

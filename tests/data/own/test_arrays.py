@@ -151,7 +151,7 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
         ({"x": X}, "classes", r"data.targets must say which are the targets"),
         ({"a": X, "b": X, "y": Y}, "classes", r"data.inputs must say which are the inputs"),
         ({"x": X, "y": Y[:5]}, "classes", r"x has 20 examples and y 5; legal are as many"),
-        ({"x": X[:1], "y": Y[:1]}, "classes", r"1 examples; at least 2"),
+        ({"x": X[:1], "y": Y[:1]}, "classes", r"has 1 example; at least 2"),
         ({"x": X, "y": Y * 0}, "classes", r"is 0 in all 20 examples: there is nothing to learn"),
         ({"x": X, "y": Y * 0.0}, "numbers", r"is 0.0 in all 20 examples"),
         ({"x": X, "y": np.arange(20)}, "classes", r"another one in each of the 20 examples"),
