@@ -25,7 +25,7 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.ledger.goal_settings import check_measured
 from nasrunner.core.ledger.objectives import REWARD, SIZES
 from nasrunner.core.machine.imports import quick_imports
-from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.shapes import as_in_shape, in_dtype_of
 
 NUM_ESTIMATES_AT_ONCE = 100
 """How many estimates one call is best given: each takes less than what is around a call."""
@@ -79,7 +79,7 @@ class ZeroCostTrainer:
 
     def inspect(self, genotype: Genotype) -> Blueprint:
         data = self.config["data"]
-        in_dtype = data.get("in_dtype", "float32")
+        in_dtype = in_dtype_of(data)
         num_outputs = data["num_outputs"]
         return draw_up(self.space, genotype, self.in_shape, num_outputs, self.draw, in_dtype)
 
@@ -156,7 +156,7 @@ class ProxyRehearsal:
             from nasrunner.children.settings.searched import check_settings
 
         data = self.config["data"]
-        in_dtype = data.get("in_dtype", "float32")
+        in_dtype = in_dtype_of(data)
         found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
         settings = self.space.hyperparameters
         check_settings(self.config, settings)

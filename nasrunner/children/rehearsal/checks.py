@@ -25,7 +25,7 @@ from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, Sear
 from nasrunner.core.annotations import takes
 from nasrunner.core.errors import suggest
 from nasrunner.core.language.values import whole_numbers
-from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.shapes import as_in_shape, in_dtype_of
 
 
 def check_child(
@@ -230,7 +230,7 @@ def _check_scheduler(config: Config, construct: Construct, rehearsal: ChildRehea
 
 def _check_task(config: Config, construct: Construct) -> None:
     task = make_task(config, construct)
-    in_dtype = config["data"].get("in_dtype", "float32")
+    in_dtype = in_dtype_of(config["data"])
     if task.is_of_steps != (in_dtype == "int64"):
         legal = "task=language_model" if in_dtype == "int64" else "data=ptb, data=ptb_char"
         what = "each token, as of language models" if task.is_of_steps else "each example"

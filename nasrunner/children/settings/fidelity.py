@@ -56,7 +56,7 @@ def effective(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]
         config: the child's configuration.
         fidelity: as of ``reduced``.
     """
-    values = {"width": 1, "data.train_share": 1, **dict(_entries(config))}
+    values = {"width": 1, **dict(_entries(config)), "data.train_share": _train_share(config)}
     if values.get("data.resolution") is None and resizes_images(config["data"]):
         sides = set(_image_sides(config["data"]))
         values["data.resolution"] = sides.pop() if len(sides) == 1 else None
@@ -105,7 +105,7 @@ def check_fidelity(
         if key not in values:
             raise ConfigError(f"fidelity: the child's configuration has no {key!r}, {told}")
         if key not in numbers:
-            raise ConfigError(f"fidelity: {key} is {values[key]!r} and no number, {told}")
+            raise ConfigError(f"fidelity: {key} is {_written(values[key])} and no number, {told}")
         if key not in legal:
             raise ConfigError(f"fidelity: {key} must be the same for all children, {told}")
         if isinstance(values[key], int) and number != int(number):
@@ -131,6 +131,11 @@ def _check_named(config: Config, name: str, number: float, space: SearchSpace) -
         raise ConfigError(
             f"fidelity: {name} is the share data.train_share of the training examples, which "
             f"{target} does not take"
+        )
+    elif name == "data" and not _is_number(share := _train_share(config)):
+        raise ConfigError(
+            f"fidelity: data is a share of data.train_share, which must be a number or null, got "
+            f"{share!r}"
         )
 
 
@@ -158,6 +163,12 @@ def _image_sides(data: Mapping[str, Any]) -> tuple[int, ...]:
     return shape[1:] if isinstance(shape, tuple) and len(shape) == 3 else ()
 
 
+def _train_share(config: Config) -> float:
+    """The share of the training examples that is trained on; all where data say nothing of it."""
+    share: float | None = config["data"].get("train_share")
+    return 1.0 if share is None else share
+
+
 def _numbers(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
     """The numbers of a fidelity by dotted keys: of shares those of what is configured."""
     values = dict(_entries(config))
@@ -165,7 +176,7 @@ def _numbers(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
     for name, number in fidelity.items():
         key = NAMES.get(name, name)
         if name == "data":
-            found[key] = values.get(key, 1.0) * number
+            found[key] = _train_share(config) * number
         elif key in ("width", "data.train_share"):
             found[key] = float(number)
         elif key == "data.resolution" or isinstance(values[key], int):
@@ -182,6 +193,10 @@ def _entries(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{name}", value
         if isinstance(value, Mapping | list):
             yield from _entries(value, f"{prefix}{name}.")
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else repr(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 
+from nasrunner.children.settings.fidelity import reduced
 from nasrunner.core import ConfigError, Proposal, child_folder
 from nasrunner.core.records import Source
 from tests.children.blobs import IMAGES, OWN, make_trainer
@@ -110,6 +111,32 @@ def test_a_share_is_of_the_examples_that_the_study_trains_on(tmp_path):
     assert outcome.curve == train_one(quarter.task(tmp_path / "b", 0), proposed(quarter)).curve
 
 
+NULL_SHARE = {**OWN, "_target_": "tests.children.blobs.SharedBlobs", "train_share": None}
+
+
+def test_a_share_that_is_null_is_that_of_all_examples():
+    trainer = make_trainer(data=NULL_SHARE, is_rehearsed=False)
+    half, whole, key = (
+        proposed(trainer, fidelity=fidelity)
+        for fidelity in ({"data": 0.5}, {"data": 1}, {"data.train_share": 1})
+    )
+    for proposal in (half, whole, key):
+        trainer.check(proposal)
+    assert reduced(trainer.config, half.fidelity)["data"]["train_share"] == 0.5
+    assert trainer.plainest(half).fidelity == {"data.train_share": 0.5}
+    assert not trainer.plainest(whole).fidelity
+    assert not trainer.plainest(key).fidelity
+
+
+@pytest.mark.parametrize("share", ["half", True, [0.5]])
+def test_a_share_of_what_is_no_number_is_refused(share):
+    trainer = make_trainer(data={**NULL_SHARE, "train_share": share}, is_rehearsed=False)
+    with pytest.raises(
+        ConfigError, match=r"data\.train_share, which must be a number or null, got"
+    ):
+        trainer.check(proposed(trainer, fidelity={"data": 0.5}))
+
+
 def test_the_rehearsal_loads_the_data_of_fidelities_that_were_asked_for():
     trainer = make_trainer()
     trainer.check(proposed(trainer, fidelity={"data": 0.5}))
@@ -167,7 +194,7 @@ SEARCHED = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, "affine"
         ({"trainer.max_epoch": 3}, "no 'trainer.max_epoch', did you mean 'trainer.max_epochs'"),
         ({"trainer.strategy": 3}, "trainer.strategy is 'auto' and no number, "),
         ({"trainer.fast_loop": 1}, "trainer.fast_loop is True and no number, "),
-        ({"trainer.min_epochs": 1}, "trainer.min_epochs is None and no number, "),
+        ({"trainer.min_epochs": 1}, "trainer.min_epochs is null and no number, "),
         ({"trainer": 1}, "trainer is {.*} and no number, "),
         ({"trainer.max_epochs": 2.5}, "trainer.max_epochs must be a whole number, got 2.5"),
         ({"trainer.max_epochs": -3}, "trainer.max_epochs must be int >= 1 or -1 or null, got -3"),
