@@ -10,7 +10,7 @@ from nasrunner.children.settings.resolution import resizes_images
 from nasrunner.children.settings.searched import Config, applied
 from nasrunner.core import ConfigError, SearchSpace
 from nasrunner.core.annotations import Within, takes
-from nasrunner.core.errors import suggest
+from nasrunner.core.errors import suggest_among
 from nasrunner.core.shapes import as_in_shape
 from nasrunner.core.space import declares_widths, narrowed
 
@@ -21,6 +21,9 @@ NAMES: Mapping[str, str] = {
     "width": "width",
 }
 """What a fidelity may name -> the key whose number that is; ``width`` is the network's."""
+
+_NAMED = ("width", "data.train_share", "data.resolution")
+"""What has rules of its own."""
 
 _SHARE = Within("(0, 1]")
 
@@ -97,21 +100,57 @@ def check_fidelity(
             raise ConfigError(f"fidelity: {name} must be a number, got {number!r}")
         key = NAMES.get(name, name)
         if _is_below(key, searched):
-            raise ConfigError(f"fidelity: {name} is searched, {suggest(key, legal)}")
-        if key in ("width", "data.train_share", "data.resolution"):
+            told = _legal(key, config, legal, searched, space)
+            raise ConfigError(f"fidelity: {name} is searched; {told}")
+        if key in _NAMED:
             _check_named(config, name, number, space)
             continue
-        told = suggest(key, legal | set(NAMES))
+        told = _legal(key, config, legal, searched, space)
         if key not in values:
-            raise ConfigError(f"fidelity: the child's configuration has no {key!r}, {told}")
+            raise ConfigError(f"fidelity: the child's configuration has no {key!r}; {told}")
         if key not in numbers:
-            raise ConfigError(f"fidelity: {key} is {_written(values[key])} and no number, {told}")
+            raise ConfigError(f"fidelity: {key} is {_written(values[key])} and no number; {told}")
         if key not in legal:
-            raise ConfigError(f"fidelity: {key} must be the same for all children, {told}")
+            raise ConfigError(f"fidelity: {key} must be the same for all children; {told}")
         if isinstance(values[key], int) and number != int(number):
             raise ConfigError(f"fidelity: {key} must be a whole number, got {number!r}")
     if fidelity:
         check_ranges(reduced(config, fidelity)["trainer"])
+
+
+def _legal(
+    key: str,
+    config: Config,
+    keys: Collection[str],
+    searched: Collection[str],
+    space: SearchSpace,
+) -> str:
+    """The end of an error message: the names whose numbers can be given here, and a further key.
+
+    Args:
+        key: what was asked for.
+        keys: those of the configuration's numbers that may change.
+        config, searched, space: as of ``check_fidelity``.
+    """
+    names = [
+        name
+        for name, named in NAMES.items()
+        if named in keys or (not _is_below(named, searched) and _can_give(config, name, space))
+    ]
+    others = [each for each in sorted(keys) if each not in NAMES.values()]
+    examples = [each for each in ("data.batch_size", "optimizer.lr") if each in others]
+    further = [f"or the key of another number, such as {(examples or others)[0]}"] if others else []
+    return suggest_among(key, {*keys, *names}, ", ".join([*names, *further]) or "none")
+
+
+def _can_give(config: Config, name: str, space: SearchSpace) -> bool:
+    if NAMES[name] not in _NAMED:
+        return False
+    try:
+        _check_named(config, name, 1, space)
+    except ConfigError:
+        return False
+    return True
 
 
 def _check_named(config: Config, name: str, number: float, space: SearchSpace) -> None:

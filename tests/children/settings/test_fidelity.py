@@ -176,7 +176,7 @@ UNDECLARED = {"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 3
             {},
             "gives the number of trainer.max_epochs twice",
         ),
-        ({"epoch": 2}, {}, "no 'epoch', did you mean 'epochs'"),
+        ({"epoch": 2}, {}, "no 'epoch'; did you mean 'epochs'"),
     ],
 )
 def test_what_data_and_space_cannot_give_is_refused(fidelity, arguments, message):
@@ -191,23 +191,42 @@ SEARCHED = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, "affine"
 @pytest.mark.parametrize(
     ("fidelity", "message"),
     [
-        ({"trainer.max_epoch": 3}, "no 'trainer.max_epoch', did you mean 'trainer.max_epochs'"),
-        ({"trainer.strategy": 3}, "trainer.strategy is 'auto' and no number, "),
-        ({"trainer.fast_loop": 1}, "trainer.fast_loop is True and no number, "),
-        ({"trainer.min_epochs": 1}, "trainer.min_epochs is null and no number, "),
-        ({"trainer": 1}, "trainer is {.*} and no number, "),
+        ({"trainer.max_epoch": 3}, "no 'trainer.max_epoch'; did you mean 'trainer.max_epochs'"),
+        ({"trainer.strategy": 3}, "trainer.strategy is 'auto' and no number; "),
+        ({"trainer.fast_loop": 1}, "trainer.fast_loop is True and no number; "),
+        ({"trainer.min_epochs": 1}, "trainer.min_epochs is null and no number; "),
+        ({"trainer": 1}, "trainer is {.*} and no number; "),
         ({"trainer.max_epochs": 2.5}, "trainer.max_epochs must be a whole number, got 2.5"),
         ({"trainer.max_epochs": -3}, "trainer.max_epochs must be int >= 1 or -1 or null, got -3"),
         ({"optimizer.eps": float("nan")}, "optimizer.eps must be a number, got nan"),
-        ({"optimizer.lr": 1.0}, "optimizer.lr is searched, "),
-        ({"trainer.devices": 2}, "trainer.devices must be the same for all children, "),
-        ({"data.in_shape.0": 2}, "data.in_shape.0 must be the same for all children, "),
+        ({"optimizer.lr": 1.0}, "optimizer.lr is searched; "),
+        ({"trainer.devices": 2}, "trainer.devices must be the same for all children; "),
+        ({"data.in_shape.0": 2}, "data.in_shape.0 must be the same for all children; "),
     ],
 )
 def test_what_cannot_be_changed_is_refused_in_a_sentence(fidelity, message):
     trainer = make_trainer(space=SEARCHED, is_rehearsed=False)
     with pytest.raises(ConfigError, match=message):
         trainer.check(proposed(trainer, fidelity=fidelity))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "legal"),
+    [
+        ({}, "epochs, data, width"),
+        ({"data": IMAGES}, "epochs, data, resolution, width"),
+        ({"data": OWN}, "epochs, width"),
+        ({"data": OWN, "space": UNDECLARED}, "epochs"),
+    ],
+)
+def test_what_is_legal_is_told_as_names_and_not_as_every_number(arguments, legal):
+    trainer = make_trainer(is_rehearsed=False, **arguments)
+    with pytest.raises(ConfigError) as refused:
+        trainer.check(proposed(trainer, fidelity={"objectives": 1}))
+    assert str(refused.value) == (
+        f"fidelity: the child's configuration has no 'objectives'; legal: {legal}, or the key of "
+        "another number, such as data.batch_size"
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def outcome(index: int = 0, reward: float | None = 0.5, **metrics: float) -> Out
         ({"objectives": ACCURACY_LATENCY, "scalarization": "prodct"}, "did you mean 'product'"),
         (
             {"objectives": {"a": "max"}, "scalarization": {"weighted_sum": {"b": 1}}},
-            r"weighted_sum: 'b' is no objective, Legal: a",
+            r"weighted_sum: 'b' is no objective, legal: a",
         ),
         (
             {"objectives": {"a": "max", "b": "min"}, "scalarization": {"weighted_sum": {"a": 1}}},
@@ -54,7 +54,7 @@ def outcome(index: int = 0, reward: float | None = 0.5, **metrics: float) -> Out
         ),
         (
             {"objectives": ACCURACY_LATENCY, "scalarization": {"product": {"w": -1}}},
-            "no key 'w', Legal: beyond, within",
+            "no key 'w', legal: beyond, within",
         ),
         (
             {"objectives": ACCURACY_LATENCY, "scalarization": {"product": {"within": "a"}}},
