@@ -157,6 +157,5 @@ def _counted_as(outcome: Outcome) -> str:
     if outcome.proposal.continues is not None:
         return "continued"
     if outcome.reused_from is None or outcome.status == "duplicate":
-        is_too_large = outcome.status in MEASURED and not outcome.is_trained
-        return "too_large" if is_too_large else outcome.status
+        return outcome.told_status
     return "reused" if outcome.is_evaluation else "repeated"

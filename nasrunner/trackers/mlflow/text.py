@@ -121,7 +121,8 @@ def child_note(
         lines = textwrap.fill(blueprint.text, 76, break_long_words=False, subsequent_indent="  ")
         parts.append(f"```\n{lines}\n```")
     if outcome is not None and outcome.error:
-        parts.append(f"**{outcome.status}**\n\n```\n{outcome.error.strip()}\n```")
+        status = "too large, not trained" if outcome.is_too_large else outcome.status
+        parts.append(f"**{status}**\n\n```\n{outcome.error.strip()}\n```")
     return clipped("\n\n".join(parts), MAX_TAG)
 
 
