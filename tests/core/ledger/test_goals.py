@@ -196,6 +196,24 @@ def test_the_reference_point_is_given_or_the_limit_or_the_worst_measured() -> No
     assert reference_point(read, [outcome(reward=None)]) == {}
 
 
+@pytest.mark.parametrize(
+    ("latencies", "reference"), [((40.0, 60.0), 80.0), ((40.0, 95.0), 95.0), ((90.0,), 90.0)]
+)
+def test_a_target_is_the_reference_unless_it_was_missed(
+    latencies: tuple[float, ...], reference: float
+) -> None:
+    read = goals(ACCURACY_LATENCY, "product")
+    outcomes = [read.judged(outcome(val_accuracy=0.5, latency_ms=ms)) for ms in latencies]
+    assert reference_point(read, outcomes) == {"val_accuracy": 0.5, "latency_ms": reference}
+
+
+def test_a_reference_of_ones_own_is_before_a_target() -> None:
+    given = {"val_accuracy": "max", "latency_ms": {"goal": "min", "limit": 80, "reference": 100}}
+    read = goals(given, "product")
+    outcomes = [read.judged(outcome(val_accuracy=0.5, latency_ms=ms)) for ms in (40.0, 120.0)]
+    assert reference_point(read, outcomes) == {"val_accuracy": 0.5, "latency_ms": 100}
+
+
 def test_a_failed_child_scores_the_worst_of_each_objective_and_is_beyond_all_limits() -> None:
     read = goals({"a": "max", "b": {"goal": "min", "limit": 4}})
     scores = ObjectiveScores(read.objectives)
