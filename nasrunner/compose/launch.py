@@ -39,7 +39,15 @@ from nasrunner.core.ports import (
 from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.shapes import IN_DTYPES, InShape, Shape, TokenShape, as_in_shape, dtypes_of
+from nasrunner.core.shapes import (
+    IN_DTYPES,
+    InShape,
+    Shape,
+    TokenShape,
+    as_in_shape,
+    dtypes_of,
+    in_dtype_of,
+)
 from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
@@ -364,7 +372,7 @@ def build_networks(
     return SpaceNetworks(
         space,
         in_shape_of(data),
-        data.get("in_dtype", "float32"),
+        in_dtype_of(data),
         identifies=trainer.trains_networks,
     )
 

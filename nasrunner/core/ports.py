@@ -345,8 +345,8 @@ class Summary:
         reason: why the study ended, in words.
         counts: as of ``History``: number of children by what became of them at last: completed,
             paused (and not gone on with), stopped, failed, invalid, reused, too_large (and not
-            trained); beside these how many trainings went on (``continued``), and of what is no
-            child.
+            trained); beside these how many trainings went on (``continued``), what became of
+            copies of other children (``copies_completed`` and so on), and of what is no child.
         best: the best children, best first: index, reward, architecture, parameters, hash, and
             the answers that make it, decision path -> value; whether the user gave it, where one
             did; ``begun_as``, the child that names its run in trackers, if another; where none

@@ -47,6 +47,12 @@ def dtypes_of(in_shape: InShape, in_dtype: str | Mapping[str, str]) -> dict[str,
     return {name: given.get(name, "float32") for name in in_shape}
 
 
+def in_dtype_of(data: Mapping[str, Any]) -> Any:
+    """The type, or types by input, of a data module's inputs: float32 where nothing is said."""
+    given = data.get("in_dtype")
+    return "float32" if given is None else given
+
+
 def shown_inputs(in_shape: Mapping[str, Shape]) -> str:
     """Several inputs in words: ``image (3, 32, 32), text (16,)``."""
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in in_shape.items())

@@ -286,7 +286,7 @@ def test_what_is_no_start_is_refused_in_one_sentence(
         (b"genotypes: [", r"^start_with=\S*mine.yaml cannot be read: while parsing"),
         (b"\xff\xfe", r"cannot be read: 'utf-8' codec"),
         (b"", r"must hold genotypes: a list of them; got"),
-        (b"just text", r"mine.yaml has a key 'just text' that nothing begins with; Legal: g"),
+        (b"just text", r"mine.yaml has a key 'just text' that nothing begins with; legal: g"),
         (
             b"- {0/conv2d/filters: 3}",
             r"mine.yaml.genotypes.0: 0/conv2d/filters must be one of 2, 4",

@@ -260,7 +260,7 @@ def test_studies_of_different_rewards_are_refused(run, tmp_path):
         (["from=a", "budgets=10,x"], "budgets must be whole numbers >= 1, as in 10,25,50; got"),
         (["from=a", "budgets=0"], "budgets must be whole numbers >= 1"),
         (["from=a", "log=yes"], "log must be true or false, got 'yes'"),
-        (["from=a", "group=seed"], "group=seed is no way to group, Legal: name, settings"),
+        (["from=a", "group=seed"], "group=seed is no way to group, legal: name, settings"),
         (["watch=a", "every_s=0"], "every_s must be seconds > 0 and below a day, got '0'"),
         (["from=a", "filter=x"], "filter is for from=mlflow, got from=a"),
         (["watch=mlflow"], "watch needs folders"),
@@ -315,7 +315,7 @@ def test_help_names_every_key(run):
     assert (code, err, out) == (0, "", help_text())
     with pytest.raises(ConfigError) as raised:
         parse(["nothing=1"])
-    keys = str(raised.value).rpartition("Legal: ")[2].split(", ")
+    keys = str(raised.value).rpartition("legal: ")[2].split(", ")
     assert len(keys) == 16
     for key in keys:
         assert f"{key}=" in out

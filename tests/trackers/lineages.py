@@ -97,3 +97,24 @@ class LineageStudy(FakeStudy):
             self.run_child(index)
         self.append(outcome)
         tracker.recorded(outcome, blueprint)
+
+
+class LimitedStudy(FakeStudy):
+    """A study of children that were to be paused, and are beyond a limit by their sizes."""
+
+    def proposal(self, index: int) -> Proposal:
+        return Proposal(index, genotype(index), until=1)
+
+    def outcome(self, index: int) -> Outcome:
+        return Outcome(
+            self.proposal(index),
+            "paused",
+            metrics={"flops": 7.0, "epochs": 0.0},
+            error="objectives.flops.limit=5: flops is 7",
+            objectives={"flops": 7.0},
+        )
+
+    def record(self, tracker: Tracker, index: int) -> None:
+        outcome = self.outcome(index)
+        self.append(outcome)
+        tracker.recorded(outcome, self.inspect(outcome.proposal.genotype))

@@ -14,7 +14,7 @@ from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import DataError, InShape, Shape
-from nasrunner.core.shapes import as_in_shape, dtypes_of
+from nasrunner.core.shapes import as_in_shape, dtypes_of, in_dtype_of
 
 _SHAPE = "(inputs, targets) or (inputs, targets, weights of examples)"
 
@@ -44,7 +44,7 @@ class BatchCheck:
         return cls(
             task,
             at_resolution(as_in_shape(settings["in_shape"]), settings),
-            settings.get("in_dtype", "float32"),
+            in_dtype_of(settings),
             str(config["trainer"].get("precision")),
             type(data).__name__,
         )

@@ -26,7 +26,7 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.ledger.goal_settings import check_measured
 from nasrunner.core.ledger.objectives import REWARD, SIZES
 from nasrunner.core.machine.imports import quick_imports
-from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.shapes import as_in_shape, in_dtype_of
 
 NUM_ESTIMATES_AT_ONCE = 100
 """How many estimates one call is best given: each takes less than what is around a call."""
@@ -79,7 +79,7 @@ class ZeroCostTrainer:
         self.draw = draw
 
     def inspect(self, genotype: Genotype) -> Blueprint:
-        in_dtype = self.config["data"].get("in_dtype", "float32")
+        in_dtype = in_dtype_of(self.config["data"])
         out_shape = out_shape_of(self.config, self.construct, self.in_shape)
         return draw_up(self.space, genotype, self.in_shape, out_shape, self.draw, in_dtype)
 
@@ -155,7 +155,7 @@ class ProxyRehearsal:
             from nasrunner.children.rehearsal.samples import sampled
             from nasrunner.children.settings.searched import check_settings
 
-        in_dtype = self.config["data"].get("in_dtype", "float32")
+        in_dtype = in_dtype_of(self.config["data"])
         out_shape = out_shape_of(self.config, self.construct, self.in_shape)
         found = sampled(self.space, self.in_shape, out_shape, in_dtype)
         settings = self.space.hyperparameters

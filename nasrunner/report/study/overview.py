@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from nasrunner.core.ledger.agreement import Predictions
+from nasrunner.core.ledger.history import COPIES
 from nasrunner.core.ledger.steps import fidelities_of, shown_fidelity, steps_of
 from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
@@ -161,6 +162,11 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
             ("stopped", "stopped"),
         )
         if (count := history.counts[status])
+    ]
+    facts += [
+        (name.replace("_", " "), f"{count:,}")
+        for name, count in history.counts.items()
+        if count and name.startswith(COPIES)
     ]
     facts += _parts(study)
     facts.append(

@@ -302,6 +302,17 @@ def test_what_was_stopped_or_trained_cheaply_is_left_out_in_words(
     assert shown == {index for index in full(study) if not study.state.proposals[index].fidelity}
 
 
+def test_what_was_too_large_is_not_said_to_be_paused(tmp_path: Path) -> None:
+    study = Recording(tmp_path / "s")
+    study.record(Outcome(study.propose(1), "completed", 0.5))
+    beyond = {"flops": 9.0, "epochs": 0.0}
+    study.record(Outcome(study.propose(2, until=1), "paused", metrics=beyond, error="too large"))
+    sections = page(read_study(study.end()))
+    assert "Left out: 1 too large, not trained." in sections["Overview"].text
+    for section in ("Overview", "Leaderboard", "Rewards"):
+        assert "paused" not in text_of(sections[section])
+
+
 @pytest.mark.slow
 def test_a_page_of_every_toy_is_written(tmp_path: Path) -> None:
     toys = {

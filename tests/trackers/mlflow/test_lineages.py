@@ -24,6 +24,7 @@ from tests.trackers.lineages import (
     SECOND,
     STOPPED,
     SUPERNET,
+    LimitedStudy,
     LineageStudy,
 )
 from tests.trackers.mlflow.test_tracker import Records, wait_until
@@ -124,6 +125,19 @@ def test_a_run_that_failed_when_it_went_on_keeps_the_reward_before(tracked: Any)
 def test_a_filter_tells_them_apart(tracked: Any, condition: str, indices: list[int]) -> None:
     found = [int(run.data.tags["nasrunner.index"]) for run in tracked.runs(condition)]
     assert sorted(found) == indices
+
+
+def test_children_that_were_too_large_are_not_said_to_be_paused(database: Path) -> None:
+    uri, study = f"sqlite:///{database}", LimitedStudy(database.parent / "fake" / "2026")
+    tracked = tracker(uri)
+    tracked.open(study.info, study.state, study.inspect)
+    study.record(tracked, 0)
+    tracked.close(study.summary())
+    (run,) = all_runs(Records(uri, study.folder)).values()
+    assert run.data.tags["nasrunner.status"] == "too_large"
+    assert "nasrunner.until" not in run.data.tags
+    assert "**too large, not trained**" in run.data.tags["mlflow.note.content"]
+    assert run.info.status == "KILLED"
 
 
 def test_a_supernet_says_what_it_found(tracked: Any) -> None:
