@@ -19,6 +19,11 @@ IN_SHAPE = (3, 32, 32)
 OF_TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
 """Spaces of networks that take a sequence of tokens, and have an output for each of them."""
 
+OF_SIGNALS = ("signals",)
+"""Spaces of networks that take (channels, time)."""
+
+SIGNAL_SHAPE = (2, 20)
+
 
 def load(name: str) -> SearchSpace:
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
@@ -37,7 +42,8 @@ def test_sampled_children_build_and_compute_what_they_promise(path: Path) -> Non
     assert space.size() > 0
     assert space.text()
     takes_tokens = path.stem in OF_TOKENS
-    in_shape, out_shape = ((5,), (5, 10)) if takes_tokens else (IN_SHAPE, (10,))
+    in_shape = SIGNAL_SHAPE if path.stem in OF_SIGNALS else IN_SHAPE
+    in_shape, out_shape = ((5,), (5, 10)) if takes_tokens else (in_shape, (10,))
     for seed in range(10):
         frozen = space.freeze(draw(space, seed))
         with torch.device("meta"):
