@@ -48,6 +48,9 @@ class Embedding(Space):
 class Recurrent(Space):
     """Recurrent layers of one cell, one on the other: (T, I) to (T, units).
 
+    They go on with the batch before, as streams of text do. Signals, (channels, time), have
+    ``recurrent_encoder``.
+
     The cell's decisions are made once for all layers; each has weights of its own.
 
     Args:

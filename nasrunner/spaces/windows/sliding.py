@@ -96,8 +96,7 @@ def signal_shape(in_shape: Shape) -> Shape:
     """The same shape; refuses one that is not (channels, time)."""
     if len(in_shape) == 1:
         raise ValueError(
-            "it takes (channels, time); legal for one signal: data.in_shape="
-            f"[1, {in_shape[0]}], whose examples are (1, {in_shape[0]})"
+            "it takes (channels, time); data of one channel have it, too: data.in_shape=[1, time]"
         )
     if len(in_shape) == 3:
         raise ValueError("it takes (channels, time); for images there is conv2d")
