@@ -35,7 +35,7 @@ from nasrunner.core.decision import (
 from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.shapes import InShape
+from nasrunner.core.shapes import InShape, in_dtype_of
 from nasrunner.core.space import Space, living
 from nasrunner.explanation import explain
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
@@ -249,7 +249,7 @@ def print_samples(
     from nasrunner.children.tasks.tasks import out_shape_of
 
     in_shape = in_shape_of(config["data"])
-    in_dtype = config["data"].get("in_dtype", "float32")
+    in_dtype = in_dtype_of(config["data"])
     out_shape = out_shape_of(config, construct, in_shape)
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}

@@ -13,7 +13,7 @@ from nasrunner.core.screen.commands import short
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
 if TYPE_CHECKING:
-    import pandas as pd  # type: ignore[import-untyped]  # its stubs are a package of their own
+    import pandas as pd
     from torch import nn
 
 _SHOWN = 5

@@ -223,21 +223,22 @@ def _of_linear(layer: nn.Linear, shape: tuple[int, ...]) -> Cost:
     return out, 2 * math.prod(out) * layer.in_features
 
 
-def _of_convolution(layer: nn.Conv2d, shape: tuple[int, ...]) -> Cost:
+def _of_convolution(layer: nn.Conv1d | nn.Conv2d, shape: tuple[int, ...]) -> Cost:
     out = (shape[0], layer.out_channels, *_slid(layer, shape))
     weights = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
     return out, 2 * math.prod(out) * weights
 
 
-def _of_pooling(layer: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> Cost:
+def _of_pooling(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
     return (*shape[:2], *_slid(layer, shape)), 0
 
 
 def _of_global_pooling(layer: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) -> Cost:
-    size = layer.output_size if isinstance(layer.output_size, tuple) else (layer.output_size,) * 2
+    given, num_sizes = layer.output_size, len(shape) - 2
+    size = given if isinstance(given, tuple) else (given,) * num_sizes
     return (
         *shape[:2],
-        *(int(wanted or given) for wanted, given in zip(size, shape[2:], strict=True)),
+        *(int(wanted or there) for wanted, there in zip(size, shape[2:], strict=True)),
     ), 0
 
 
@@ -247,9 +248,10 @@ def _of_flatten(layer: nn.Flatten, shape: tuple[int, ...]) -> Cost:
     return (*shape[: layer.start_dim], flat, *shape[last + 1 :]), 0
 
 
-def _of_padding(layer: nn.ConstantPad2d, shape: tuple[int, ...]) -> Cost:
-    left, right, top, bottom = layer.padding
-    return (*shape[:2], shape[2] + top + bottom, shape[3] + left + right), 0
+def _of_padding(layer: nn.ConstantPad1d | nn.ConstantPad2d, shape: tuple[int, ...]) -> Cost:
+    pads: tuple[int, ...] = layer.padding  # of the last dimension first
+    added = [sum(pads[2 * place : 2 * place + 2]) for place in reversed(range(len(shape) - 2))]
+    return (*shape[:2], *(n + more for n, more in zip(shape[2:], added, strict=True))), 0
 
 
 def _of_elementwise(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
@@ -257,13 +259,13 @@ def _of_elementwise(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
 
 
 def _slid(layer: Any, shape: tuple[int, ...]) -> list[int]:
-    """Rows and columns that a sliding window leaves."""
+    """Rows and columns, or time steps, that a sliding window leaves."""
 
-    def pair(value: Any) -> tuple[int, int]:
-        return value if isinstance(value, tuple) else (value, value)
+    def sizes(value: Any) -> tuple[int, ...]:
+        return value if isinstance(value, tuple) else (value,) * (len(shape) - 2)
 
     settings = map(
-        pair,
+        sizes,
         (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)),
     )
     return [
@@ -274,13 +276,12 @@ def _slid(layer: Any, shape: tuple[int, ...]) -> list[int]:
 
 _FORMULAS: dict[type[nn.Module], Formula] = {
     nn.Linear: _of_linear,
-    nn.Conv2d: _of_convolution,
-    nn.MaxPool2d: _of_pooling,
-    nn.AvgPool2d: _of_pooling,
-    nn.AdaptiveAvgPool2d: _of_global_pooling,
-    nn.AdaptiveMaxPool2d: _of_global_pooling,
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d), _of_convolution),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d), _of_pooling),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _of_global_pooling),
+    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), _of_global_pooling),
     nn.Flatten: _of_flatten,
-    nn.ConstantPad2d: _of_padding,
+    **dict.fromkeys((nn.ConstantPad1d, nn.ConstantPad2d), _of_padding),
     **dict.fromkeys(
         (
             *(nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.Dropout, nn.Identity),

@@ -39,7 +39,7 @@ from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.ports import LearningPolicy
 from nasrunner.core.relaxation import ForwardGrowth, Relaxation
-from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.shapes import as_in_shape, in_dtype_of
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
 """The keys that say how many epochs a training has."""
@@ -130,7 +130,7 @@ class LightningTrainer:
             self.in_shape,
             out_shape_of(self.config, self.construct, self.in_shape),
             self.draw,
-            self.config["data"].get("in_dtype", "float32"),
+            in_dtype_of(self.config["data"]),
         )
 
     @property
@@ -400,7 +400,7 @@ class LightningRehearsal:
             from nasrunner.children.rehearsal.fidelities import check_fidelity_data
             from nasrunner.children.rehearsal.samples import sampled
 
-        in_dtype = self.config["data"].get("in_dtype", "float32")
+        in_dtype = in_dtype_of(self.config["data"])
         out_shape = out_shape_of(self.config, self.construct, self.in_shape)
         found = sampled(self.space, self.in_shape, out_shape, in_dtype)
         settings = self.space.hyperparameters

@@ -4,7 +4,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
-"""The shape of one example, without the batch: (features,) or (channels, height, width)."""
+"""The shape of one example, without the batch.
+
+(features,), (channels, time) of a signal, or (channels, height, width) of an image.
+"""
 
 InShape = Shape | Mapping[str, Shape]
 """The shape of one example; of several inputs a shape by name: {image: (3, 32, 32), text: (16,)}.

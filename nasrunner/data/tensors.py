@@ -92,15 +92,15 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     tokens: ``{text: int64}``, or ``int64`` where there is one input alone.
 
     Inputs are normalized with the mean and standard deviation of the training part: of each
-    channel for images, of each feature for vectors. The validation part is drawn from what
-    ``read_fit`` returns, so that classes keep their shares, as near as the groups that must not be
-    cut allow (``hold_out`` says how near). ``setup("fit")`` never reads the
-    test part. Tensors are made once a process, shared by data modules that differ in batching
-    only, and moved once to the device of the trainer.
+    channel for images and signals, of each feature for vectors. The validation part is drawn from
+    what ``read_fit`` returns, so that classes keep their shares, as near as the groups that must
+    not be cut allow (``hold_out`` says how near). ``setup("fit")`` never reads the test part.
+    Tensors are made once a process, shared by data modules that differ in batching only, and moved
+    once to the device of the trainer.
 
     Args:
-        in_shape: shape of one example: (features,) or (channels, height, width); of several inputs
-            such a shape by name.
+        in_shape: shape of one example: (features,), (channels, time) or (channels, height, width);
+            of several inputs such a shape by name.
         in_dtype: which of several inputs are ``int64``, by name; the others are ``float32``, as is
             one alone, unless it says ``int64``.
         num_outputs: number of classes, or of numbers to predict.

@@ -35,7 +35,7 @@ OF_THE_SAME = (
 SPACES = sorted(
     {path.stem for path in (CONFIG / "space").glob("*.yaml")} - {*OF_TOKENS, *OF_THE_SAME}
 )
-IN_SHAPES: dict[str, Shape] = {"mlp": (20,)}
+IN_SHAPES: dict[str, Shape] = {"mlp": (20,), "signals": (2, 12)}
 """Of the spaces that are not given small images."""
 
 

@@ -33,6 +33,12 @@ def out_shape_of(name: str, in_shape: tuple[int, ...]) -> tuple[int, ...]:
     return (10, *in_shape[1:]) if name in OF_PIXELS else (10,)
 
 
+OF_SIGNALS = ("signals",)
+"""Spaces of networks that take (channels, time)."""
+
+SIGNAL_SHAPE = (2, 20)
+
+
 def load(name: str) -> SearchSpace:
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
         config = compose(overrides=[f"+space={name}", "+data={num_outputs: 10}"])
@@ -50,7 +56,8 @@ def test_sampled_children_build_and_compute_what_they_promise(path: Path) -> Non
     assert space.size() > 0
     assert space.text()
     takes_tokens = path.stem in (*OF_TOKENS, *OF_TEXTS)
-    in_shape = (5,) if takes_tokens else IN_SHAPE
+    in_shape = SIGNAL_SHAPE if path.stem in OF_SIGNALS else IN_SHAPE
+    in_shape = (5,) if takes_tokens else in_shape
     out_shape = out_shape_of(path.stem, in_shape)
     for seed in range(10):
         frozen = space.freeze(draw(space, seed))

@@ -39,19 +39,23 @@ from nasrunner.spaces.pictures.recurrent_picture import Cells, cell_parts
 from nasrunner.spaces.pictures.skip_picture import SkipColumn
 from nasrunner.spaces.share import Share
 from nasrunner.spaces.skip_graph import SkipGraph
+from nasrunner.spaces.windows import pools, signals
 
 _FAMILIES: dict[type, str] = {
     basic.Affine: "dense",
-    images.AveragePool: "pool",
+    pools.AveragePool: "pool",
     basic.BatchNorm: "norm",
+    signals.Conv1d: "conv",
     images.Conv2d: "conv",
+    signals.DilatedConv1d: "conv",
     images.DilatedConv2d: "conv",
     basic.Dropout: "dropout",
     FactorizedReduction: "conv",
-    images.GlobalPool: "pool",
+    pools.GlobalPool: "pool",
     basic.LayerNorm: "norm",
     PathDropout: "dropout",
-    images.MaxPool: "pool",
+    pools.MaxPool: "pool",
+    signals.SeparableConv1d: "conv",
     images.SeparableConv2d: "conv",
 }
 _FAMILIES.update(

@@ -15,7 +15,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.children.supernets.test_shared_weights import conv, example, shape_of, trained_step
 from tests.searchers.worlds import SPACES, load_space
 
-MIXED = ("darts_cnn", "darts_rnn", "nasbench201", "nasbench_macro")
+MIXED = ("darts_cnn", "darts_rnn", "nasbench201", "nasbench_macro", "signals")
 """The shipped spaces whose options all have one shape."""
 
 NORMED = {"concat": [conv("same", {"oneof": [1, 3, 5]}), "batch_norm"]}
