@@ -5,12 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nasrunner.compose import config as skeleton
+from nasrunner.compose.launch import run_study
 from nasrunner.compose.searched import resolved
 from nasrunner.core import ConfigError
+from nasrunner.data.own.reading import Reading
 
 
 @pytest.fixture
@@ -35,6 +38,33 @@ def test_spaces_and_the_saved_configuration_have_what_was_guessed(path: Path) ->
     assert config["space"]["concat"][-1] == {"affine": {"units": 4}}
     assert told is not None
     assert "classes 0 25%, 1 25%" in told
+
+
+def test_networks_are_kept_with_how_their_data_are_read(path: Path, tmp_path: Path) -> None:
+    overrides = [
+        f"data.path={path}",
+        *("executor=serial", "tracker=none", "searcher=random", "max_children=1"),
+        *(
+            "trainer.max_epochs=1",
+            "trainer.checkpoint=all",
+            "data.batch_size=8",
+            "data.equal_inputs=apart",
+        ),
+    ]
+    skeleton.register()
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        config = compose("config", overrides=["data=arrays", "study=x", *overrides])
+    skeleton.complete_data(config)
+    OmegaConf.update(config, "hydra", None, force_add=True)
+    plain = resolved(config, [key for key in config if key != "hydra"])
+    run_study({**plain, "baseline": None}, tmp_path / "study")
+    folder = tmp_path / "study" / "children" / "0000"
+    best = torch.load(folder / "best.ckpt", weights_only=True)
+    last = torch.load(folder / "last.ckpt", weights_only=True)
+    reading = Reading.from_json(best["reading"])
+    assert reading.classes == (0, 1, 2, 3)
+    assert reading.kind == "arrays"
+    assert last["LoadedData"]["reading"] == best["reading"]
 
 
 def test_the_task_says_what_targets_are(path: Path) -> None:

@@ -223,6 +223,10 @@ class OwnData(TensorDataModule):
         known = self.known()
         return Reading(self.kind, known.settings, known.classes, mean, std, known.columns)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Puts the reading into Lightning's checkpoints, beside the network it is for."""
+        return {} if self._fit is None else {"reading": self.reading.to_json()}
+
     def known(self, parts: _Parts | None = None) -> KnownData:
         """What was read beside tensors, kept with them; with ``parts`` it is not read again."""
 

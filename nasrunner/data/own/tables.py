@@ -5,7 +5,7 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -198,12 +198,12 @@ class CsvFile(TableFile):
     Args:
         missing: texts that stand for a missing value, beside empty ones, NA, NaN, null and None.
         separator: of columns; None: the one of comma, semicolon, tab and bar that fits.
-        decimal: of numbers: a point or a comma.
+        decimal: what stands before the decimals of numbers.
     """
 
     missing: Sequence[str | int | float] = ()
     separator: str | None = None
-    decimal: str = "."
+    decimal: Literal["point", "comma"] = "point"
 
     guessed_from: ClassVar[tuple[str, ...]] = (
         *(*TableFile.guessed_from, "missing", "separator", "decimal"),
@@ -214,7 +214,7 @@ class CsvFile(TableFile):
             return pd.read_csv(
                 path,
                 sep=self.separator or _separator(path),
-                decimal=self.decimal,
+                decimal="." if self.decimal == "point" else ",",
                 na_values=list(map(str, self.missing)),
                 low_memory=False,  # one type for all of a column
                 skipinitialspace=True,

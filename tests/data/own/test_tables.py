@@ -264,7 +264,7 @@ def test_missing_values_may_have_a_text_of_their_own(tmp_path: Path) -> None:
         path=str(tmp_path / "a.csv"),
         target="b",
         missing=["?"],
-        decimal=",",
+        decimal="comma",
         equal_inputs="apart",
     )
     module.setup("fit")
