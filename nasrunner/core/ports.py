@@ -138,6 +138,13 @@ class LearningPolicy(Policy, Protocol):
     def measured(self) -> Mapping[str, float]:
         """Returns what it says of itself after an epoch, metrics by name, and forgets it."""
 
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns how likely it is to draw each option now; changes nothing.
+
+        Returns:
+            Decision path -> name of an option -> its probability where the decision is asked.
+        """
+
     def likeliest(self) -> Genotype:
         """Returns the architecture that it takes for the best one."""
 

@@ -43,6 +43,12 @@ PROPOSALS = {
     CUT: Proposal(CUT, genotype(25), sources=training(HEIR), parent=HEIR),
 }
 
+DERIVED = '{"epoch": 0, "genotype": {}, "text": "affine"}\n'
+PROBABILITIES = "".join(
+    f'{{"epoch": {epoch}, "decisions": {{"0/or": {{"relu": 0.{5 + epoch}, "conv 3×3": 0.25}}}}}}\n'
+    for epoch in range(EPOCHS)
+)
+
 EPOCHS_OF = {ROOT: 1, 5: 1, STOPPED: 2, NEXT: 2, CHEAP: 2, HEIR: 1, CUT: 2}
 """After how many epochs the curves end; those of all others have all."""
 
@@ -62,6 +68,9 @@ class LineageStudy(FakeStudy):
         curves = self.folder / "children" / f"{index:04d}" / "curves.jsonl"
         lines = curves.read_text().splitlines(keepends=True)[: EPOCHS_OF.get(index, EPOCHS)]
         curves.write_text("".join(lines[2:] if index == LAST else lines))  # a trainer may do both
+        if index == SUPERNET:
+            (curves.parent / "derived.jsonl").write_text(DERIVED)
+            (curves.parent / "probabilities.jsonl").write_text(PROBABILITIES)
 
     def outcome(self, index: int) -> Outcome:
         proposal = self.proposal(index)

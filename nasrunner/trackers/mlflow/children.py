@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasrunner.core.ledger.known import is_given
-from nasrunner.core.machine.child_folder import CONFIG, ChildFolder
+from nasrunner.core.machine.child_folder import CONFIG, DERIVED, PROBABILITIES, ChildFolder
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow import text
@@ -204,15 +204,19 @@ class ChildRuns:
         return run
 
     def write_artifacts(self, run: ChildRun, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        """The architecture as text, picture and genotype, and the child's configuration."""
+        """The architecture as text, picture and genotype, the child's configuration, and more.
+
+        That is its error, and what a supernet has found and learnt by epoch.
+        """
         proposal = outcome.proposal
         files = {"genotype.json": json.dumps(proposal.genotype, indent=2, ensure_ascii=False)}
         if blueprint is not None:
             files["architecture.txt"] = blueprint.text
         if blueprint is not None and blueprint.drawing:
             files["architecture.svg"] = blueprint.drawing
-        with contextlib.suppress(FileNotFoundError):  # it was not trained
-            files[CONFIG] = ChildFolder.of(self._folder, proposal.index).text(CONFIG)
+        for name in (CONFIG, DERIVED, PROBABILITIES):
+            with contextlib.suppress(FileNotFoundError):  # it was not trained, or is no supernet
+                files[name] = ChildFolder.of(self._folder, proposal.index).text(name)
         if outcome.error:
             files["error.txt"] = outcome.error
         if outcome.found:
