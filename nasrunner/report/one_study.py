@@ -1,10 +1,10 @@
 """One study on a page: how it went, what it found, and what its searcher learnt."""
 
 from nasrunner.recorded import RecordedStudy
+from nasrunner.report.decisions.ancestry import ancestry_section
 from nasrunner.report.decisions.learnt import learnt_section
 from nasrunner.report.decisions.section import decisions_section
 from nasrunner.report.page.parts import Section
-from nasrunner.report.study.ancestry import ancestry_section
 from nasrunner.report.study.children import children_section
 from nasrunner.report.study.configuration import configuration_section
 from nasrunner.report.study.curves import curves_section

@@ -19,7 +19,7 @@ from nasrunner.report.page.style import FULL_IN, HALF_IN, colour_of, figure
 from nasrunner.report.study.evaluations import clipped, counted, number, reward_label
 
 MOST_AXES, _MOST_BARS, _NUM_BEST = 7, 12, 5
-_MOST_VECTOR = 300
+_MOST_LINES = 300
 _COLOURS = LinearSegmentedColormap.from_list("rewards", [colour_of("context"), colour_of("blue")])
 _FEWEST_LINES = 5
 
@@ -115,22 +115,16 @@ def _parallel(study: RecordedStudy, table: AnswerTable) -> Plot:
     span = float(high - low) or 1.0
     scaled_N = np.clip((few.rewards_N - low) / span, 0.0, 1.0)
     heights = np.stack([*(_heights(few, d) for d in range(num_axes)), scaled_N], axis=1)
-    lines = [list(enumerate(heights[n].tolist())) for n in order]
-    num_best = min(_NUM_BEST, len(lines))
-    colours = _COLOURS(scaled_N[order])
-    is_many = len(lines) > _MOST_VECTOR
-    axes.add_collection(
-        LineCollection(
-            lines[:-num_best],
-            colors=colours[:-num_best],
-            linewidths=0.9,
-            alpha=0.3 if is_many else 0.6,
-            rasterized=is_many,
-        )
-    )
-    axes.add_collection(
-        LineCollection(lines[-num_best:], colors=colour_of("vermillion"), linewidths=1.8)
-    )
+    num_best = min(_NUM_BEST, len(order))
+    others, best = order[:-num_best], order[-num_best:]
+    if len(others) > _MOST_LINES:
+        others = others[[n * len(others) // _MOST_LINES for n in range(_MOST_LINES)]]
+    for those, look in (
+        (others, {"colors": _COLOURS(scaled_N[others]), "linewidths": 0.9, "alpha": 0.5}),
+        (best, {"colors": colour_of("vermillion"), "linewidths": 1.8}),
+    ):
+        lines = [np.round(list(enumerate(heights[n])), 4) for n in those]
+        axes.add_collection(LineCollection(lines, **look))
     for place in range(num_axes + 1):
         axes.axvline(place, color=colour_of("context"), linewidth=0.8, zorder=0)
     for place in range(num_axes):
@@ -154,6 +148,8 @@ def _parallel(study: RecordedStudy, table: AnswerTable) -> Plot:
         f"by their rewards. In vermillion the best {num_best}; the others the bluer the "
         "higher their rewards."
     )
+    if len(others) + num_best < len(order):
+        caption += f" Of the others {len(others):,} are drawn, evenly chosen by their rewards."
     if is_below:
         caption += f" The lowest twentieth of the rewards ends at {number(float(low))}."
     hovers = {n: p for n, p in zip(few.names, few.paths, strict=True) if "\n" not in _in_lines(n)}

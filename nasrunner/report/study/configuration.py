@@ -28,7 +28,8 @@ def configuration_section(study: RecordedStudy) -> Section:
         chosen = config.get(group)
         if not isinstance(chosen, Mapping) or "_target_" not in chosen:
             continue
-        name = searcher_name(chosen) if group == "searcher" else option_name(group, chosen)
+        is_searcher = group in ("searcher", "baseline")
+        name = searcher_name(chosen) if is_searcher else option_name(group, chosen)
         told = "; ".join(f"{key}: {_shown(value)}" for key, value in _own(group, name, chosen))
         rows.append([group, Cell(name or chosen["_target_"], hover=chosen["_target_"]), told])
     caption = (

@@ -17,6 +17,7 @@ from nasrunner.report.study.evaluations import counted, duration
 MAX_VECTOR = 2000
 """More intervals than this are drawn as a picture, or the page would grow with them."""
 
+_MOST_TICKS = 10  # a lane each
 _SLACK_S = 0.05  # between the end of a child in its worker and its record in the ledger
 _CLOCK_ERROR_S = 1.0
 
@@ -169,7 +170,10 @@ def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
         axes.axvline(place, color=colour_of("ink"), linewidth=1.0, linestyle=":")
     axes.set_xlim(0, times.length_s)
     axes.set_ylim(times.num_lanes + 0.6, 0.4)
-    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if times.num_lanes <= _MOST_TICKS:
+        axes.set_yticks(range(1, times.num_lanes + 1))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MultipleLocator(unit_s * _step(times.length_s / unit_s)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit_s:g}"))

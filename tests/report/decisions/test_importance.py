@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from nasrunner.report.decisions.importance import MIN_CHILDREN, importance, most_telling_first
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable, answer_table
@@ -101,3 +102,15 @@ def test_the_section_shows_importance_from_twenty_children_on(tmp_path):
         "reward",
     ]
     assert sum(len(lines.get_segments()) for lines in axes.collections) == 40
+
+
+def test_of_very_many_children_three_hundred_lines_are_drawn_and_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr("nasrunner.report.decisions.section.importance", lambda table: None)
+    children = [(two(n % 2, n % 3), n / 400) for n in range(400)]
+    (plot,) = decisions_section(study_of(tmp_path, TWO, children)).parts
+    others, best = plot.figure.axes[0].collections
+    assert (len(others.get_segments()), len(best.get_segments())) == (300, 5)
+    assert [line[-1][1] for line in best.get_segments()] == pytest.approx(
+        [(n / 400 - 0.049875) / (399 / 400 - 0.049875) for n in range(395, 400)], abs=1e-3
+    )
+    assert "300 are drawn" in plot.caption

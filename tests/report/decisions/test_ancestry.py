@@ -2,7 +2,7 @@
 
 from nasrunner.core import Outcome
 from nasrunner.recorded import read_study
-from nasrunner.report.study.ancestry import ancestry_section
+from nasrunner.report.decisions.ancestry import ancestry_section
 from tests.report.recordings import Recording, recorded
 
 
