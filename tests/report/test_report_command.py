@@ -155,7 +155,7 @@ def test_a_study_with_a_baseline_has_a_page_of_its_own_with_the_differences(run,
     assert (code, err, out) == (0, "", f"{folder}/report/report.html\n")
     page = (folder / "report" / "report.html").read_text()
     assert "<h1>toy</h1>" in page
-    assert "evolution, seed 0" in page
+    assert "evolution on digits, seed 0" in page
     assert "Against random with 20 children: best reward +0.05, mean of the best 5" in page
     assert "in one run of each; what of it is chance shows over seeds" in page
     assert "95 % over children" not in page

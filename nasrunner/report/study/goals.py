@@ -13,6 +13,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
 from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend, whole_numbers
+from nasrunner.report.study.children import link_to
 from nasrunner.report.study.evaluations import counted, evaluations, number
 from nasrunner.report.study.reward_axes import MAX_VECTOR
 
@@ -166,7 +167,7 @@ def hypervolumes(
 def _table(goals: Goals, front: Sequence[Outcome]) -> Table:
     rows = [
         [
-            f"{outcome.proposal.index:04d}",
+            link_to(outcome.proposal.index),
             *(outcome.objectives[each.name] for each in goals.objectives),
             outcome.reward,
         ]

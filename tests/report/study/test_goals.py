@@ -51,7 +51,7 @@ def test_the_front_is_a_table_and_a_figure_and_its_hypervolume_is_named(tmp_path
     pair, volume, table = found.parts
     assert isinstance(table, Table)
     assert table.columns == ("child", "val_accuracy (max)", "flops (min)", "reward")
-    assert list(table.rows) == [
+    assert list(table.values) == [
         ["0001", 0.7, 300.0, 0.7],
         ["0000", 0.5, 100.0, 0.5],
         ["0005", 0.4, 50.0, 0.4],
