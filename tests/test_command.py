@@ -243,7 +243,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
             "space.concat.0._target_: cannot import 'no_such_package.Module'",
         ),
         (["searcher._target_=nasrunner.searchers.nope.Nope"], "searcher._target_: cannot import"),
-        (["+searcher.populaton_size=3"], "searcher.*takes no 'populaton_size'.*Legal: "),
+        (["+searcher.populaton_size=3"], "searcher.*takes no 'populaton_size'.*legal: "),
         (
             ["searcher=evolution", "searcher.population_size=3"],
             "tournament_size must be at most population_size",

@@ -10,7 +10,7 @@ from nasrunner.core.decision import shown
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.decisions.answers import Answers, answers, floor_of, mean_and_error, parts_of
 from nasrunner.report.decisions.option_colours import Band, bands_of
-from nasrunner.report.page.parts import Cell, Part, Plot, Section, Table
+from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell
 from nasrunner.report.page.scales import plain_numbers
 from nasrunner.report.page.style import colour_of, paired_panels, title
 from nasrunner.report.study.evaluations import clipped, counted, evaluations, number
@@ -177,7 +177,7 @@ def _table(found: Sequence[Answers], num_children: int) -> Table:
             mean, error = mean_and_error(each.rewards[option])
             rows.append(
                 [
-                    Cell(each.name, hover=each.kind),
+                    TableCell(each.name, hover=each.kind),
                     shown(value),
                     each.explained,
                     each.num_rewarded,

@@ -14,7 +14,7 @@ from nasrunner.report.decisions.importance import (
     most_telling_first,
 )
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable, answer_table
-from nasrunner.report.page.parts import Cell, Part, Plot, Section, Table
+from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell
 from nasrunner.report.page.style import FULL_IN, HALF_IN, colour_of, figure
 from nasrunner.report.study.evaluations import clipped, counted, number, reward_label
 
@@ -95,7 +95,7 @@ def _shares(found: Importance, order: list[int]) -> Table:
     table = found.table
     rows = [
         [
-            Cell(table.names[place], hover=table.paths[place]),
+            TableCell(table.names[place], hover=table.paths[place]),
             float(found.shares_D[place]),
             table.num_with(place),
         ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nasrunner.report.page.briefs import briefs
-from nasrunner.report.page.parts import Cell, Drawing, Facts, Listing, Plot, Section, Table
+from nasrunner.report.page.parts import Drawing, Facts, FoldedText, Plot, Section, Table, TableCell
 from nasrunner.report.page.style import drawing_colours, themed_colours
 from nasrunner.report.page.svg import themed_drawing
 
@@ -33,7 +33,7 @@ class ShownCell:
     text: str
     brief: str | None
     sorts: float | None
-    cell: Cell
+    cell: TableCell
 
 
 def page_html(
@@ -77,7 +77,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    kinds = {"plot": Plot, "table": Table, "facts": Facts, "drawing": Drawing, "listing": Listing}
+    kinds = {
+        "plot": Plot,
+        "table": Table,
+        "facts": Facts,
+        "drawing": Drawing,
+        "listing": FoldedText,
+    }
     made.tests |= {
         name: lambda part, kind=kind: isinstance(part, kind) for name, kind in kinds.items()
     }
@@ -122,7 +128,9 @@ def _laid_out(table: Table) -> tuple[list[tuple[str, str]], list[list[ShownCell]
     """A table's columns as (side, name), the cells of its rows, and how many rows are left out."""
     rows = table.rows[: table.most_rows]
     given = list(zip(*rows, strict=True)) or [()] * len(table.columns)
-    columns = [[each if isinstance(each, Cell) else Cell(each) for each in c] for c in given]
+    columns = [
+        [each if isinstance(each, TableCell) else TableCell(each) for each in c] for c in given
+    ]
     sides = ["number" if _are_numbers([c.value for c in each]) else "words" for each in columns]
     cells = [_cells(side, column) for side, column in zip(sides, columns, strict=True)]
     named = list(zip(sides, table.columns, strict=True))
@@ -136,7 +144,7 @@ def _are_numbers(values: Sequence[object]) -> bool:
     )
 
 
-def _cells(side: str, column: Sequence[Cell]) -> list[ShownCell]:
+def _cells(side: str, column: Sequence[TableCell]) -> list[ShownCell]:
     """A column's cells; long texts fold."""
     texts = shown([cell.value for cell in column])
     return [

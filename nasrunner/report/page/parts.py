@@ -26,7 +26,7 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A table's value that leads somewhere, or has more to say.
 
     Attributes:
@@ -43,7 +43,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Listing:
+class FoldedText:
     """A text of many lines, folded until a reader opens it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Table:
         title: what it lists, in a few words.
         caption: how to read it, and how it was computed.
         columns: names, with units.
-        rows: a value for each column: a number, text, a ``Cell`` of these, or None where there is
+        rows: a value for each column: a number, text, a ``TableCell`` of these, or None where there is
             none.
         most_rows: that the page shows; its CSV has all.
     """
@@ -79,7 +79,7 @@ class Table:
     @property
     def values(self) -> list[list[object]]:
         """The rows without what their cells have beside their values."""
-        return [[c.value if isinstance(c, Cell) else c for c in row] for row in self.rows]
+        return [[c.value if isinstance(c, TableCell) else c for c in row] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Facts:
     items: Sequence[tuple[str, str]]
 
 
-Part = Plot | Table | Drawing | Facts | Listing
+Part = Plot | Table | Drawing | Facts | FoldedText
 
 
 @dataclass(frozen=True)

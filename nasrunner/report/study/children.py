@@ -4,14 +4,14 @@ import os
 
 from nasrunner.core.space import living
 from nasrunner.recorded import RecordedChild, RecordedStudy
-from nasrunner.report.page.parts import Cell, Section, Table
+from nasrunner.report.page.parts import Section, Table, TableCell
 
 _MOST_SHOWN = 1000
 
 
-def link_to(index: int) -> Cell:
+def link_to(index: int) -> TableCell:
     """A child's number, which leads to its row."""
-    return Cell(f"{index:04d}", link=f"#child-{index:04d}")
+    return TableCell(f"{index:04d}", link=f"#child-{index:04d}")
 
 
 def children_section(study: RecordedStudy) -> Section | None:
@@ -47,7 +47,7 @@ def _row(study: RecordedStudy, child: RecordedChild) -> list[object]:
     if child.proposal.kind != "supernet":
         text = living(study.space.freeze(child.proposal.genotype)).text()
     return [
-        Cell(f"{index:04d}", link=_folder(study, child), anchor=f"child-{index:04d}"),
+        TableCell(f"{index:04d}", link=_folder(study, child), anchor=f"child-{index:04d}"),
         _status(child),
         None if outcome is None else outcome.reward,
         None if parameters is None else round(parameters),

@@ -10,7 +10,7 @@ from nasrunner.compose.config import shipped_option
 from nasrunner.core.ledger.goal_settings import reward_of_trainer
 from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.page.parts import Cell, Listing, Part, Section, Table
+from nasrunner.report.page.parts import FoldedText, Part, Section, Table, TableCell
 from nasrunner.report.searcher_names import flat, option_name, searcher_name
 from nasrunner.report.study.evaluations import counted, duration
 
@@ -31,14 +31,14 @@ def configuration_section(study: RecordedStudy) -> Section:
         is_searcher = group in ("searcher", "baseline")
         name = searcher_name(chosen) if is_searcher else option_name(group, chosen)
         told = "; ".join(f"{key}: {_shown(value)}" for key, value in _own(group, name, chosen))
-        rows.append([group, Cell(name or chosen["_target_"], hover=chosen["_target_"]), told])
+        rows.append([group, TableCell(name or chosen["_target_"], hover=chosen["_target_"]), told])
     caption = (
         "Of data what it was given; of the others what is not as in their file of conf/. The "
         "configuration has the rest."
     )
     parts: list[Part] = [
         Table("configuration", "Settings", caption, ("what", "is", "with"), rows),
-        Listing("The whole configuration, as YAML", OmegaConf.to_yaml(OmegaConf.create(config))),
+        FoldedText("The whole configuration, as YAML", OmegaConf.to_yaml(OmegaConf.create(config))),
     ]
     return Section("Configuration", "", parts)
 

@@ -13,7 +13,7 @@ import pytest
 from nasrunner.compose.launch import build_space
 from nasrunner.report.page.files import Drawing, Facts, Plot, Section, Table, write_page
 from nasrunner.report.page.html import shown
-from nasrunner.report.page.parts import Cell, Listing
+from nasrunner.report.page.parts import FoldedText, TableCell
 from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend, looks, themed_colours
 from nasrunner.spaces.pictures.drawing import draw
 from tests.report.recordings import SPACE
@@ -195,7 +195,7 @@ def test_a_long_table_ends_on_the_page_and_not_in_its_file(tmp_path):
 
 
 def test_a_cell_leads_somewhere_and_is_its_value_in_the_csv(tmp_path):
-    row = [Cell("0001", link="#child-0001", anchor="row"), Cell(0.5, hover="a<b"), None]
+    row = [TableCell("0001", link="#child-0001", anchor="row"), TableCell(0.5, hover="a<b"), None]
     text = write(tmp_path, [table(rows=[row])])
     assert '<td class="words" id="row"><a href="#child-0001">0001</a></td>' in text
     assert '<td class="number" title="a&lt;b" data-sorts="0.5">0.5000</td>' in text
@@ -203,7 +203,7 @@ def test_a_cell_leads_somewhere_and_is_its_value_in_the_csv(tmp_path):
 
 
 def test_a_listing_is_folded(tmp_path):
-    text = write(tmp_path, [Listing("All of it", "a: <b>\n  c: 1")])
+    text = write(tmp_path, [FoldedText("All of it", "a: <b>\n  c: 1")])
     assert "<summary>All of it</summary><pre>a: &lt;b&gt;\n  c: 1</pre>" in text
 
 
