@@ -64,8 +64,8 @@ class Table:
         title: what it lists, in a few words.
         caption: how to read it, and how it was computed.
         columns: names, with units.
-        rows: a value for each column: a number, text, a ``TableCell`` of these, or None where there is
-            none.
+        rows: a value for each column: a number, text, a ``TableCell`` of these, or None where there
+            is none.
         most_rows: that the page shows; its CSV has all.
     """
 
