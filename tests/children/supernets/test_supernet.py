@@ -217,6 +217,14 @@ def test_a_supernet_of_a_similar_space_is_told_from_the_studys_own(tmp_path, spa
     assert train_one(task, own).error is None
 
 
+def test_a_supernet_beyond_the_memory_is_refused_before_its_study(tmp_path):
+    trainer = make_trainer(space=NORMED, data=IMAGES, is_rehearsed=False)
+    trainer.max_memory_gb = 1e-6
+    trainer.task(tmp_path, 0, one_shot(space=trainer.space, seed=0).policy())
+    with pytest.raises(SpaceError, match=r"takes at least .* more than limits\.memory_gb=1e-06 "):
+        trainer.rehearsal()()
+
+
 OTHERS = {
     "another searcher": ([], {"is_fair": False}, r"searcher: UniformPaths there, FairPaths here"),
     "other settings": (["optimizer.lr=0.013"], {}, r"optimizer.lr: 0.013 there, 0.\d+ here"),
@@ -523,7 +531,7 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     assert outcome.error.endswith(
         f"a supernet's training takes at least {numbers * 16 / 1e9:.4g} GB, more than the 1e-07 GB "
         f"that this machine has: {numbers} parameters, each 4 times (as weight, as gradient, in "
-        "the optimizer's state)"
+        "the optimizer's state); legal: a smaller space, or more memory"
     )
 
 
