@@ -1,4 +1,7 @@
-"""nasrunner: declarative, config-driven neural architecture search."""
+"""nasrunner: declarative, config-driven neural architecture search.
+
+``search`` runs a study, ``resume`` goes on with one, and ``load`` reads one.
+"""
 
 import importlib
 import sys
@@ -6,6 +9,34 @@ from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasrunner.api.results import load
+    from nasrunner.api.searching import resume, search
+
+__all__ = ["load", "resume", "search"]
+
+_PLACES = {
+    "load": "nasrunner.api.results",
+    "resume": "nasrunner.api.searching",
+    "search": "nasrunner.api.searching",
+}
+"""Where what users import from here lies; it is imported when it is asked for, as a command is."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nasrunner")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'nasrunner' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
 
 
 class _FormerPaths(MetaPathFinder):

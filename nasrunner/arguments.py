@@ -2,18 +2,24 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep
 
+from nasrunner.compose import config as skeleton
 from nasrunner.compose.config import config_dir
+from nasrunner.compose.searched import resolved
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.language.leaves import LEAVES
+from nasrunner.core.machine.user_modules import find_user_modules
+from nasrunner.core.screen.text import printable
 
 _ASK_FOR_OTHERS = ("run", "multirun", "cfg", "info", "shell_completion")
 """Hydra's flags of which each asks for something else."""
@@ -98,6 +104,28 @@ def checked_without_job(
                 "of these is hydra.searchpath"
             )
     return checked(overrides, own_dir)
+
+
+def composed(
+    overrides: Sequence[str], own_dir: Path | None, program: str, groups: Sequence[str]
+) -> dict[str, Any]:
+    """Groups of the configuration that overrides give, resolved, for a command that is no job.
+
+    What own data say of themselves is printed.
+
+    Raises:
+        ConfigError: as of ``checked_without_job``, or of what the configuration says of its data.
+    """
+    search_path = [skeleton.search_path(own_dir)] if own_dir else []
+    given = checked_without_job(overrides, own_dir, program)
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose("config", overrides=[*given, *search_path])
+    skeleton.check_keys(config)
+    if told := skeleton.complete_data(config):
+        sys.stdout.write(f"{printable(told)}\n")
+    plain = resolved(config, groups)
+    find_user_modules(plain, lambda: [Path.cwd()])
+    return plain
 
 
 def options_of(group: str, own_dir: Path | None) -> list[str]:

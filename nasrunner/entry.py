@@ -10,12 +10,17 @@ from typing import NoReturn
 
 def search() -> None:
     """Runs ``nasrunner``."""
-    _run("nasrunner", "nasrunner.search")
+    _run("nasrunner", "nasrunner.command")
 
 
 def space() -> None:
     """Runs ``nasrunner-space``."""
     _run("nasrunner-space", "nasrunner.show_space")
+
+
+def data() -> None:
+    """Runs ``nasrunner-data``."""
+    _run("nasrunner-data", "nasrunner.show_data.command")
 
 
 def report() -> None:

@@ -4,25 +4,24 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from rich.tree import Tree
 
-from nasrunner.arguments import checked_without_job
+from nasrunner.arguments import composed
 from nasrunner.command_line import one_sentence, version
 from nasrunner.compose import config as skeleton
+from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import build_space, in_shape_of
-from nasrunner.compose.searched import resolved
 from nasrunner.core.annotations import fits, readable
 from nasrunner.core.decision import (
     Decision,
@@ -34,14 +33,14 @@ from nasrunner.core.decision import (
     shown,
 )
 from nasrunner.core.errors import ConfigError, SpaceError
-from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.shapes import InShape
+from nasrunner.core.shapes import InShape, in_dtype_of
 from nasrunner.core.space import Space, living
 from nasrunner.explanation import explain
 from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
 
+_PROGRAM = "nasrunner-space"
 _SAMPLES, _CHECKED = 5, 200
 _MOST_DECISIONS = 40
 """So many decisions of a mixture are listed."""
@@ -72,17 +71,19 @@ def main() -> None:
         overrides, is_one_shot = _without_one_shot(arguments.overrides)
         if is_one_shot:
             _check_shows_supernet(arguments)
-            config = composed(overrides, arguments.config_dir, ("space", "data", "trainer"))
+            config = composed(
+                overrides, arguments.config_dir, _PROGRAM, ("space", "data", "trainer")
+            )
             widths = config["trainer"].get("shared_widths", "slices")
             print_supernet(console, build_space(config), in_shape_of(config["data"]), widths)
             return
-        config = composed(overrides, arguments.config_dir)
+        config = composed(overrides, arguments.config_dir, _PROGRAM, ("space", "data", "task"))
         space = build_space(config)
         console.print(tree(space))
         kinds = len(space.signature())
         size = readable_count(space.size())
         console.print(f"\n[bold]{size}[/] architectures, {kinds} kinds of decisions\n")
-        print_samples(console, space, config["data"], arguments)
+        print_samples(console, space, config, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,21 +152,6 @@ def _check_shows_supernet(arguments: argparse.Namespace) -> None:
                 f"--{name} is of random architectures, and one_shot=true shows none; legal is one "
                 "of these"
             )
-
-
-def composed(
-    overrides: list[str], own_dir: Path | None, groups: Sequence[str] = ("space", "data")
-) -> dict[str, Any]:
-    """Groups of the configuration these overrides give, resolved."""
-    search_path = [skeleton.search_path(own_dir)] if own_dir else []
-    given = checked_without_job(overrides, own_dir, "nasrunner-space")
-    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        config = compose("config", overrides=[*given, *search_path])
-    skeleton.check_keys(config)
-    skeleton.check_data(config)
-    plain = resolved(config, groups)
-    find_user_modules(plain, lambda: [Path.cwd()])
-    return plain
 
 
 def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
@@ -256,12 +242,15 @@ def _shown(value: object) -> str:
 
 
 def print_samples(
-    console: Console, space: SearchSpace, data: dict[str, Any], arguments: argparse.Namespace
+    console: Console, space: SearchSpace, config: dict[str, Any], arguments: argparse.Namespace
 ) -> None:
     """Builds random architectures on the meta device; prints some, and how many are valid."""
-    from nasrunner.children.inspecting import draw_up  # imports torch
+    from nasrunner.children.inspecting import draw_up  # these two import torch
+    from nasrunner.children.tasks.tasks import out_shape_of
 
-    in_shape = in_shape_of(data)
+    in_shape = in_shape_of(config["data"])
+    in_dtype = in_dtype_of(config["data"])
+    out_shape = out_shape_of(config, construct, in_shape)
     table = Table("parameters", "FLOPs", "architecture, with the shape after each step")
     reasons: dict[str, int] = {}
     rng = np.random.default_rng(arguments.seed)
@@ -274,8 +263,7 @@ def print_samples(
             break
         genotype = space.walk(draw_uniformly(rng))
         try:
-            in_dtype = data.get("in_dtype", "float32")
-            found = draw_up(space, genotype, in_shape, data["num_outputs"], lambda _: "", in_dtype)
+            found = draw_up(space, genotype, in_shape, out_shape, lambda _: "", in_dtype)
             valid += 1
             facts = f"{found.parameters:,}", f"{found.flops:,}"
         except SpaceError as error:

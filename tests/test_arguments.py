@@ -22,10 +22,10 @@ def test_flags_may_stand_between_overrides() -> None:
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("searcher=null", "searcher=null is no option of the group searcher, Legal: .*tpe"),
+        ("searcher=null", "searcher=null is no option of the group searcher, legal: .*tpe"),
         ("space=null", "space=null is no option"),
         ("data=null,digits", "data=null is no option of the group data"),
-        ("searcher=1", "searcher=1 is no option of the group searcher, Legal: .*tpe"),
+        ("searcher=1", "searcher=1 is no option of the group searcher, legal: .*tpe"),
         ("searcher=random,1.5", "searcher=1.5 is no option"),
         ("space={concat:[relu]},mlp", "is no option of the group space"),
         ("optimizer.lr=", "optimizer.lr= has no value; optimizer.lr=null is none"),
@@ -42,7 +42,7 @@ def test_flags_may_stand_between_overrides() -> None:
         ("searcher=[random,mcts]", "takes one option, .* --multirun searcher=random,mcts$"),
         ("-m searcher=[random,mcts],tpe", "takes one option, .* --multirun searcher=random,mcts$"),
         ("=3", "=3 has no key; overrides are written key=value"),
-        ("hydra/launcher=1", "hydra/launcher=1 is no option of the group hydra/launcher, Legal"),
+        ("hydra/launcher=1", "hydra/launcher=1 is no option of the group hydra/launcher, legal"),
         ("--resolve seed=1", "--resolve is for --cfg"),
         ("--cfg job seed=1 --info config", "--cfg and --info cannot be given together"),
     ],
@@ -84,7 +84,7 @@ def test_every_group_refuses_a_number() -> None:
 def test_a_group_of_the_users_own_options_names_them(tmp_path: Path) -> None:
     (tmp_path / "searcher").mkdir()
     (tmp_path / "searcher" / "mine.yaml").touch()
-    with pytest.raises(ConfigError, match=r"Legal: .*mcts.*mine.*tpe"):
+    with pytest.raises(ConfigError, match=r"legal: .*mcts.*mine.*tpe"):
         read_arguments(["--config-dir", str(tmp_path), "searcher=1"])
 
 

@@ -14,14 +14,14 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from nasrunner import search
+from nasrunner import command as search_command
+from nasrunner.command import anchor, main
 from nasrunner.core import ConfigError, Summary
 from nasrunner.export.trained import find
 from nasrunner.recorded import read_study, resumable
 from nasrunner.report.study.evaluations import evaluations
 from nasrunner.report.study.overview import overview_section
 from nasrunner.retrain import command as retrain
-from nasrunner.search import anchor, main
 from nasrunner.study_folder import StudyFolder
 from tests.compose.test_shipped import DATA
 
@@ -215,7 +215,7 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["+max_childern=3"], r"no key 'max_childern', .*did you mean 'max_children'\?"),
         (
             ["searcher.num_random=3", "searcher=evolution"],
-            "no key 'searcher.num_random', Legal: _target_, ageing, crossover, learns, popula",
+            "no key 'searcher.num_random', legal: _target_, ageing, crossover, learns, popula",
         ),
         (["study=a=b"], r"study=a=b cannot be read: a value .* in quotes .*: 'study=\"a=b\"'"),
         (["hydra.run.dir=ü/s"], r"hydra.run.dir=ü/s cannot be read: .*: 'hydra.run.dir=\"ü/s\"'"),
@@ -553,7 +553,7 @@ def test_a_multirun_takes_what_only_the_searchers_that_it_sweeps_have(
         ),
         (
             ["searcher=nsga2,tpe,random", "searcher.learns=reward"],
-            "no key 'searcher.learns' with searcher=random, Legal: _target_$",
+            "no key 'searcher.learns' with searcher=random, legal: _target_$",
         ),
         (
             ["searcher=tpe,cmaes", "searcher.learns=reward"],
@@ -561,7 +561,7 @@ def test_a_multirun_takes_what_only_the_searchers_that_it_sweeps_have(
         ),
         (
             ["searcher=random,evolution,nsga2", "searcher.population_size=7"],
-            "no key 'searcher.population_size' with searcher=random or searcher=nsga2, Legal: _tar",
+            "no key 'searcher.population_size' with searcher=random or searcher=nsga2, legal: _tar",
         ),
         (
             ["searcher=asha,random", "searcher@searcher.searcher=evolution"],
@@ -569,7 +569,7 @@ def test_a_multirun_takes_what_only_the_searchers_that_it_sweeps_have(
         ),
         (
             ["experiment=mlpnas,nasbench_macro", "searcher.temperature=2"],
-            "no key 'searcher.temperature' with experiment=nasbench_macro, Legal: ",
+            "no key 'searcher.temperature' with experiment=nasbench_macro, legal: ",
         ),
         (
             ["--config-dir=sweeps", "--config-name=searchers", "searcher.tournament_size=7"],
@@ -602,7 +602,7 @@ def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     with pytest.raises(SystemExit):
         command("--multirun", *QUICK, f"searcher={searchers}", *keys)
     error = capsys.readouterr().err
-    told = "nasrunner: there is no key 'searcher.population_size' with searcher=random, Legal: _"
+    told = "nasrunner: there is no key 'searcher.population_size' with searcher=random, legal: _"
     assert error.splitlines()[-1].startswith(told)
     assert "Traceback" not in error
 
@@ -789,7 +789,7 @@ def test_a_study_without_a_completed_child_fails(
     def run_study(config: dict[str, Any], folder: Path) -> Summary:
         return Summary("over", {"failed": 3}, [], 0.0, 1.0, failure="no child was completed")
 
-    monkeypatch.setattr(search, "run_study", run_study)
+    monkeypatch.setattr(search_command, "run_study", run_study)
     with pytest.raises(SystemExit) as exit_:
         command(*QUICK, *mode)
     assert exit_.value.code == (2 if mode else 1)

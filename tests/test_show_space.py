@@ -119,10 +119,14 @@ def test_as_many_are_built_as_are_asked_for_or_patience_lasts(
     space = parse_space(
         {"concat": [{"dropout": {"p": {"oneof": [0.1, 0.2]}}}, {"affine": {"units": 3}}]}
     )
+    config = {
+        "data": {"in_shape": [4], "num_outputs": 3},
+        "task": {"_target_": "nasrunner.children.tasks.tasks.Classification"},
+    }
     console = Console(width=120, no_color=True)
     arguments = argparse.Namespace(samples=samples, checked=checked, seed=0)
     with console.capture() as capture:
-        print_samples(console, space, {"in_shape": [4], "num_outputs": 3}, arguments)
+        print_samples(console, space, config, arguments)
     assert line in capture.get()
     assert ("were over" in capture.get()) == (checked is None)
 

@@ -160,7 +160,7 @@ def _trained(arguments: CalibrateArguments, studies: Studies) -> tuple[Path, Che
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
         composed = compose("config", overrides=given)
     skeleton.check_keys(composed)
-    skeleton.check_data(composed)
+    skeleton.complete_data(composed)
     config = {**resolved(composed), "baseline": None}
     find_user_modules(config, lambda: [Path.cwd()])
     _check_trained(config)

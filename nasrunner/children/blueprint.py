@@ -16,6 +16,9 @@ from nasrunner.core.space import overrides_alone
 COUNTED = "nasrunner_flops"
 """Attribute of a module whose floating-point operations were counted before, not by running it."""
 
+OutShape = Shape | int
+"""The shape that the output for one example must have; a number is so many in a row."""
+
 Cost = tuple[tuple[int, ...], int]
 """Shape of a layer's output with the batch first, and the floating-point operations it takes."""
 
@@ -36,7 +39,7 @@ class Size:
 
 
 def measure(
-    frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype = "float32"
+    frozen: SearchSpace, in_shape: InShape, out_shape: OutShape, in_dtype: InDtype = "float32"
 ) -> Size:
     """Builds a network on the meta device and counts what it would need.
 
@@ -45,22 +48,19 @@ def measure(
     Args:
         frozen: the architecture.
         in_shape: shape of one example.
-        num_outputs: classes, or numbers to predict.
-        in_dtype: ``int64``: an example is a sequence of tokens, and the network has
-            ``num_outputs`` for each of them. Of several inputs a type by name; then it has
-            ``num_outputs`` for an example, whatever they are.
+        out_shape: what must come out of it, as of ``Task.out_shape``.
+        in_dtype: ``int64``: an example is a sequence of tokens. Of several inputs a type by name.
 
     Raises:
-        SpaceError: the network is impossible, or its output is not ``(num_outputs,)``; for tokens
-            ``(*in_shape, num_outputs)``.
+        SpaceError: the network is impossible, or something else comes out.
     """
     if not isinstance(in_shape, tuple):
         in_shape = as_in_shape(in_shape)
     if in_dtype != "float32" and (is_of_tokens(in_dtype) or _holds_tokens(in_shape, in_dtype)):
         # Parts are measured on float32, each for itself.
-        return _size_of(on_meta(frozen, in_shape, num_outputs, in_dtype), in_shape, in_dtype)
-    size, out_shape = _measured(frozen.network, in_shape)
-    _check_output(out_shape, (num_outputs,))
+        return _size_of(on_meta(frozen, in_shape, out_shape), in_shape, in_dtype)
+    size, found = _measured(frozen.network, in_shape)
+    _check_output(found, out_shape)
     return size
 
 
@@ -133,30 +133,39 @@ def _size_of(network: nn.Module, in_shape: InShape, in_dtype: InDtype) -> Size:
     return Size(parameters, trained, flops)
 
 
-def on_meta(
-    frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype = "float32"
-) -> nn.Module:
+def on_meta(frozen: SearchSpace, in_shape: InShape, out_shape: OutShape) -> nn.Module:
     """A network on the meta device: its shapes, without its weights.
 
     Args:
         frozen: the architecture.
-        in_shape, num_outputs, in_dtype: as of ``measure``.
+        in_shape, out_shape: as of ``measure``.
 
     Raises:
         SpaceError: as of ``measure``.
     """
     with torch.device("meta"):
-        network, out_shape = frozen.build(in_shape)
-    _check_output(out_shape, (*in_shape, num_outputs) if is_of_tokens(in_dtype) else (num_outputs,))
+        network, found = frozen.build(in_shape)
+    _check_output(found, out_shape)
     return network
 
 
-def _check_output(out_shape: Shape, legal: Shape) -> None:
-    if out_shape != legal:
-        raise SpaceError(
-            f"the network's output has the shape {out_shape} but must have {legal}: "
-            'end the space with affine: {units: "${data.num_outputs}"}'
-        )
+_ENDS = {
+    1: 'affine: {units: "${data.num_outputs}"}',
+    2: 'language_model: {vocabulary: "${data.num_outputs}", …}',
+    3: 'conv2d: {filters: "${data.num_outputs}", kernel_size: 1} at the height and width that '
+    "came in",
+}
+"""How many dimensions must come out -> what a space ends with then."""
+
+
+def _check_output(found: Shape, wanted: OutShape) -> None:
+    legal = (wanted,) if isinstance(wanted, int) else wanted
+    if found == legal:
+        return
+    hint = f": end the space with {_ENDS[len(legal)]}" if len(legal) in _ENDS else ""
+    if len(found) == 2 and found[-1:] == legal:
+        hint += "; what answers at each step is for a task such as task=language_model"
+    raise SpaceError(f"the network's output has the shape {found} but must have {legal}{hint}")
 
 
 def count_flops(network: nn.Module, in_shape: InShape, in_dtype: InDtype = "float32") -> int:
@@ -214,21 +223,22 @@ def _of_linear(layer: nn.Linear, shape: tuple[int, ...]) -> Cost:
     return out, 2 * math.prod(out) * layer.in_features
 
 
-def _of_convolution(layer: nn.Conv2d, shape: tuple[int, ...]) -> Cost:
+def _of_convolution(layer: nn.Conv1d | nn.Conv2d, shape: tuple[int, ...]) -> Cost:
     out = (shape[0], layer.out_channels, *_slid(layer, shape))
     weights = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
     return out, 2 * math.prod(out) * weights
 
 
-def _of_pooling(layer: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> Cost:
+def _of_pooling(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
     return (*shape[:2], *_slid(layer, shape)), 0
 
 
 def _of_global_pooling(layer: nn.AdaptiveAvgPool2d, shape: tuple[int, ...]) -> Cost:
-    size = layer.output_size if isinstance(layer.output_size, tuple) else (layer.output_size,) * 2
+    given, num_sizes = layer.output_size, len(shape) - 2
+    size = given if isinstance(given, tuple) else (given,) * num_sizes
     return (
         *shape[:2],
-        *(int(wanted or given) for wanted, given in zip(size, shape[2:], strict=True)),
+        *(int(wanted or there) for wanted, there in zip(size, shape[2:], strict=True)),
     ), 0
 
 
@@ -238,9 +248,10 @@ def _of_flatten(layer: nn.Flatten, shape: tuple[int, ...]) -> Cost:
     return (*shape[: layer.start_dim], flat, *shape[last + 1 :]), 0
 
 
-def _of_padding(layer: nn.ConstantPad2d, shape: tuple[int, ...]) -> Cost:
-    left, right, top, bottom = layer.padding
-    return (*shape[:2], shape[2] + top + bottom, shape[3] + left + right), 0
+def _of_padding(layer: nn.ConstantPad1d | nn.ConstantPad2d, shape: tuple[int, ...]) -> Cost:
+    pads: tuple[int, ...] = layer.padding  # of the last dimension first
+    added = [sum(pads[2 * place : 2 * place + 2]) for place in reversed(range(len(shape) - 2))]
+    return (*shape[:2], *(n + more for n, more in zip(shape[2:], added, strict=True))), 0
 
 
 def _of_elementwise(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
@@ -248,13 +259,13 @@ def _of_elementwise(layer: nn.Module, shape: tuple[int, ...]) -> Cost:
 
 
 def _slid(layer: Any, shape: tuple[int, ...]) -> list[int]:
-    """Rows and columns that a sliding window leaves."""
+    """Rows and columns, or time steps, that a sliding window leaves."""
 
-    def pair(value: Any) -> tuple[int, int]:
-        return value if isinstance(value, tuple) else (value, value)
+    def sizes(value: Any) -> tuple[int, ...]:
+        return value if isinstance(value, tuple) else (value,) * (len(shape) - 2)
 
     settings = map(
-        pair,
+        sizes,
         (layer.kernel_size, layer.stride, layer.padding, getattr(layer, "dilation", 1)),
     )
     return [
@@ -265,13 +276,12 @@ def _slid(layer: Any, shape: tuple[int, ...]) -> list[int]:
 
 _FORMULAS: dict[type[nn.Module], Formula] = {
     nn.Linear: _of_linear,
-    nn.Conv2d: _of_convolution,
-    nn.MaxPool2d: _of_pooling,
-    nn.AvgPool2d: _of_pooling,
-    nn.AdaptiveAvgPool2d: _of_global_pooling,
-    nn.AdaptiveMaxPool2d: _of_global_pooling,
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d), _of_convolution),
+    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d), _of_pooling),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d), _of_global_pooling),
+    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d), _of_global_pooling),
     nn.Flatten: _of_flatten,
-    nn.ConstantPad2d: _of_padding,
+    **dict.fromkeys((nn.ConstantPad1d, nn.ConstantPad2d), _of_padding),
     **dict.fromkeys(
         (
             *(nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.Dropout, nn.Identity),

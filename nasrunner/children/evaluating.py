@@ -11,6 +11,9 @@ from nasrunner.core import Outcome
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.randomness.seeds import derived_seed
 
+ONE_CLASS = "val_one_class"
+"""The metric of a child whose answers were all one class: the share of the targets of it."""
+
 DIVERGED = "diverged"
 """The metric that a child with a reward has if it diverged: 1, or the share of its trainings."""
 
@@ -60,7 +63,8 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
     Returns:
         The mean reward; the mean of each metric, and beside them ``trainings``, how many there
         were, ``reward_std``, the standard deviation of their rewards, with n - 1, and where some
-        diverged, their share. There is a ``reward_epoch`` only where it is the same of all.
+        diverged, their share. There is a ``reward_epoch`` only where it is the same of all, and
+        ``val_one_class`` only where all have one.
     """
     rewards = [outcome.reward for outcome in outcomes if outcome.reward is not None]
     names = dict.fromkeys(name for outcome in outcomes for name in outcome.metrics)
@@ -72,6 +76,8 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
         metrics[DIVERGED] *= sum(DIVERGED in o.metrics for o in outcomes) / len(outcomes)
     if len({outcome.metrics.get("reward_epoch") for outcome in outcomes}) > 1:
         metrics.pop("reward_epoch")
+    if any(ONE_CLASS not in outcome.metrics for outcome in outcomes):
+        metrics.pop(ONE_CLASS, None)
     metrics |= {"trainings": float(len(rewards)), "reward_std": statistics.stdev(rewards)}
     return statistics.fmean(rewards), metrics
 

@@ -17,17 +17,19 @@ from nasrunner.core import Outcome, Proposal
 from nasrunner.core.machine.child_folder import (
     CONFIG,
     CURVES,
+    DERIVED,
     ENDED,
     LAST,
     LOG,
     OUTCOME,
+    PROBABILITIES,
     PROPOSAL,
     ChildFolder,
 )
 from nasrunner.core.machine.files import keep_file, replace_file, sync, sync_way_to, unfinished
 from nasrunner.core.machine.forks import end_copy
 
-_KEPT = (PROPOSAL, CONFIG, CURVES, LAST, ENDED)
+_KEPT = (PROPOSAL, CONFIG, CURVES, DERIVED, PROBABILITIES, LAST, ENDED)
 """What lasts once the outcome does, besides what is synced as it is written."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
-from nasrunner.children.blueprint import Size, measure, measure_operation
+from nasrunner.children.blueprint import OutShape, Size, measure, measure_operation
 from nasrunner.children.inputs import InDtype
 from nasrunner.core import Blueprint, Genotype, InShape, SearchSpace, Shape, Space, SpaceError
 from nasrunner.core.machine.stopping import how_it_ended
@@ -25,7 +25,9 @@ _KNOWN = ("nasrunner", "torch")
 _POLL_S = 0.05
 
 
-def measured(frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype) -> Size:
+def measured(
+    frozen: SearchSpace, in_shape: InShape, out_shape: OutShape, in_dtype: InDtype
+) -> Size:
     """Counts what a network would need, as ``measure`` does.
 
     Where it has modules of a user's own, another process builds it: one that ends, by ``os._exit``
@@ -35,7 +37,7 @@ def measured(frozen: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype:
     Raises:
         SpaceError: as of ``measure``; or the process has ended.
     """
-    size: Size = _safely(measure, frozen, in_shape, num_outputs, in_dtype)
+    size: Size = _safely(measure, frozen, in_shape, out_shape, in_dtype)
     return size
 
 
@@ -64,7 +66,7 @@ def draw_up(
     space: SearchSpace,
     genotype: Genotype,
     in_shape: InShape,
-    num_outputs: int,
+    out_shape: OutShape,
     draw: Callable[[Space], str],
     in_dtype: InDtype = "float32",
 ) -> Blueprint:
@@ -73,14 +75,14 @@ def draw_up(
     Args:
         space: what is searched.
         genotype: the child's architecture.
-        in_shape, num_outputs, in_dtype: as of ``measure``.
+        in_shape, out_shape, in_dtype: as of ``measure``.
         draw: draws a frozen space as SVG.
 
     Raises:
         SpaceError: as of ``measured``.
     """
     frozen = space.freeze(genotype)
-    size = measured(frozen, in_shape, num_outputs, in_dtype)
+    size = measured(frozen, in_shape, out_shape, in_dtype)
     shown = living(frozen)
     drawn = functools.partial(draw, shown)
     return Blueprint(shown.text(), space.values(genotype), size.trained, size.flops, drawn)

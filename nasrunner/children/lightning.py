@@ -20,6 +20,7 @@ from nasrunner.children.settings.searched import (
     check_not_searched,
 )
 from nasrunner.children.settings.supernet_devices import check_shares_gradients
+from nasrunner.children.tasks.tasks import make_task, out_shape_of
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -38,7 +39,7 @@ from nasrunner.core.errors import suggest
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.ports import LearningPolicy
 from nasrunner.core.relaxation import ForwardGrowth, Relaxation
-from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.shapes import as_in_shape, in_dtype_of
 
 _EPOCHS = ("trainer", "trainer.max_epochs")
 """The keys that say how many epochs a training has."""
@@ -124,14 +125,13 @@ class LightningTrainer:
         return lightning_defaults()
 
     def inspect(self, genotype: Genotype) -> Blueprint:
-        data = self.config["data"]
         return draw_up(
             self.space,
             genotype,
             self.in_shape,
-            data["num_outputs"],
+            out_shape_of(self.config, self.construct, self.in_shape),
             self.draw,
-            data.get("in_dtype", "float32"),
+            in_dtype_of(self.config["data"]),
         )
 
     @property
@@ -299,8 +299,6 @@ class LightningTrainer:
         if isinstance(given, Mapping) and "_target_" in given:
             reward = self.construct(given, "task.reward")
         else:  # a user's task makes its own
-            from nasrunner.children.tasks.tasks import make_task  # imports torchmetrics
-
             reward = make_task(self.config, self.construct).reward
         return {"metric": reward.metric, "mode": reward.mode}
 
@@ -412,9 +410,9 @@ class LightningRehearsal:
             from nasrunner.children.rehearsal.memory import check_memory
 
             check_memory(self.supernet)
-        data = self.config["data"]
-        in_dtype = data.get("in_dtype", "float32")
-        found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
+        in_dtype = in_dtype_of(self.config["data"])
+        out_shape = out_shape_of(self.config, self.construct, self.in_shape)
+        found = sampled(self.space, self.in_shape, out_shape, in_dtype)
         settings = self.space.hyperparameters
         check_fidelity_data(  # first: the last data set that is loaded stays in memory
             self.config, settings, self.fidelities, self.in_shape, self.construct

@@ -1,23 +1,34 @@
 """The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.utils import get_object
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from nasrunner.compose import overrides
+from nasrunner.compose.construct import construct
+from nasrunner.compose.searched import resolved
 from nasrunner.core.annotations import AtLeast, check_values, fits, readable
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.machine.child_folder import KEEPS_LAST
+from nasrunner.core.machine.user_modules import find_user_modules
 from nasrunner.study.keeping import Keeping
 from nasrunner.study.packing import Packing
 from nasrunner.study.rules import Rules
 
+if TYPE_CHECKING:
+    from nasrunner.data.own.reading import Guess
+
 _ABOVE = Annotated[int, AtLeast(0)] | None
+
+_DESCRIBING = ("in_shape", "num_outputs")
+"""What is known of every data set before networks are built."""
 
 GRID = "grid_of_retraining"
 """The primary configuration of the group ``grid``, which no study has."""
@@ -197,12 +208,20 @@ def check_keys(config: DictConfig) -> None:
             )
 
 
-def check_data(config: DictConfig) -> None:
-    """Refuses a data set that does not say what networks are built for.
+def complete_data(config: DictConfig) -> str | None:
+    """Fills in what a data set says of itself where the configuration says nothing.
+
+    A data set that can say so has a method ``guess``, as ``OwnData`` has.
+
+    Returns:
+        What was found, as a sentence; None: nothing was looked for.
 
     Raises:
-        ConfigError: names what is missing.
+        ConfigError: it does not say what networks are built for, or the configuration contradicts
+            what it says.
+        DataError: its files are missing or damaged, or nothing can be learnt from them.
     """
+    told = _guess(config) if "guess" in dir(_class_of_data(config)) else None
     for name, meaning in (
         (
             "in_shape",
@@ -215,6 +234,53 @@ def check_data(config: DictConfig) -> None:
                 f"data.{name} is missing: {meaning}; write it in the data set's YAML, or give "
                 f"+data.{name}=…"
             )
+    return told
+
+
+def _class_of_data(config: DictConfig) -> Any:
+    """The class of a data set that lacks what networks are built for; None: no other is needed."""
+    data = config.get("data")
+    if not isinstance(data, DictConfig) or "_target_" not in data:
+        return None
+    # Whether anything is null, not what it is: importing the class takes seconds.
+    if not any(OmegaConf.is_missing(data, n) or _is_null(data, n) for n in _DESCRIBING):
+        return None
+    with contextlib.suppress(Exception):  # told where it is built
+        find_user_modules({"_target_": data["_target_"]}, lambda: [Path.cwd()])
+        return get_object(data["_target_"])
+
+
+def _is_null(data: DictConfig, name: str) -> bool:
+    node: Any = data._get_node(name)
+    return node is None or bool(node._is_none())
+
+
+def _guess(config: DictConfig) -> str:
+    if missing := [str(name) for name in config.data if OmegaConf.is_missing(config.data, name)]:
+        raise ConfigError(f"data.{missing[0]} must be given: data.{missing[0]}=…")
+    plain = resolved(config, ("data", "task", "space"))
+    data = construct(plain["data"], "data")
+    space = plain["space"]
+    searched = (isinstance(space, Mapping) and space.get("hyperparameters")) or {}
+    for name in data.guessed_from:
+        if f"data.{name}" in searched:
+            raise ConfigError(
+                f"data.{name} is the same for all children, since networks are built for the "
+                f"examples; a study for each is --multirun data.{name}=value1,value2"
+            )
+    try:
+        task = get_object(plain["task"]["_target_"])
+    except Exception:  # told where it is built
+        task = None
+    found: Guess = data.guess(getattr(task, "target_kind", None))
+    for name, value in found.settings.items():
+        given = plain["data"].get(name)
+        if given is not None and given != value:
+            raise ConfigError(
+                f"data.{name} is {given}, but {found.told()}; legal: data.{name}=null"
+            )
+        OmegaConf.update(config, f"data.{name}", value, merge=False, force_add=True)
+    return found.told()
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

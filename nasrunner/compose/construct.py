@@ -8,12 +8,12 @@ from typing import Any
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from nasrunner.core.annotations import annotations_of, check_values
+from nasrunner.core.annotations import annotations_of, check_values, fits
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.language.leaves import hint_of_decision
 from nasrunner.core.language.moved import with_present_targets
 
-_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype")}
+_DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype", "vocabulary")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
 
 
@@ -57,16 +57,33 @@ def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     except Exception as error:
         reason = _why_no_import(error, target)
         raise ConfigError(f"{key}._target_: cannot import {target!r}: {reason}") from error
-    config = _without_described(found, config, key)
+    config = _with_tensors(found, _without_described(found, config, key))
     given = {name: value for name, value in config.items() if not name.startswith("_")}
     _check_names(found, given, key)
     if wrong := check_values(found, given):
         name, text = wrong
         raise ConfigError(f"{key}.{name} {text}{_hint(found, f'{key}.{name}', given[name])}")
-    if config.get("_recursive_", True):
-        for name, value in given.items():
-            _check_within(value, f"{key}.{name}")
-    return config
+    if not config.get("_recursive_", True):
+        return config
+    return {**config, **{name: _within(value, f"{key}.{name}") for name, value in given.items()}}
+
+
+def _with_tensors(target: Any, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Describes a tensor in the place of each list of numbers where a class takes one.
+
+    So weights of a loss can be written as they are: ``weight: [1, 5]``.
+    """
+    annotated = annotations_of(target)
+
+    def tensor(name: str, value: Any) -> Any:
+        annotation = annotated.get(name, (Any, None))[0]
+        kinds = (annotation, *typing.get_args(annotation))
+        takes_tensor = any(f"{each}" == "<class 'torch.Tensor'>" for each in kinds)
+        if not (takes_tensor and isinstance(value, list) and fits(value, Sequence[float])):
+            return value
+        return {"_target_": "torch.tensor", "data": list(map(float, value))}
+
+    return {name: tensor(name, value) for name, value in config.items()}
 
 
 def _why_no_import(error: Exception, target: str) -> str:
@@ -96,13 +113,15 @@ def _hint(target: Any, key: str, value: Any) -> str:
     return f"; it has keys of its own: {', '.join(names)}" if names else ""
 
 
-def _check_within(value: Any, key: str) -> None:
-    if isinstance(value, Mapping) and "_target_" in value:
-        _checked(value, key)
-    elif isinstance(value, Mapping | list):
-        parts = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for name, part in parts:
-            _check_within(part, f"{key}.{name}")
+def _within(value: Any, key: str) -> Any:
+    """What objects among the arguments are built from, likewise checked."""
+    if isinstance(value, Mapping):
+        if "_target_" in value:
+            return _checked(value, key)
+        return {name: _within(part, f"{key}.{name}") for name, part in value.items()}
+    if isinstance(value, list):
+        return [_within(part, f"{key}.{place}") for place, part in enumerate(value)]
+    return value
 
 
 def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapping[str, Any]:

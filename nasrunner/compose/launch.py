@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,7 +39,15 @@ from nasrunner.core.ports import (
 from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.core.search_space import CHILD_GROUPS, SearchSpace
 from nasrunner.core.searcher import Searcher
-from nasrunner.core.shapes import IN_DTYPES, InShape, Shape, TokenShape, as_in_shape, dtypes_of
+from nasrunner.core.shapes import (
+    IN_DTYPES,
+    InShape,
+    Shape,
+    TokenShape,
+    as_in_shape,
+    dtypes_of,
+    in_dtype_of,
+)
 from nasrunner.core.tracking import PublicTracker
 from nasrunner.study.baseline import SideBySide
 from nasrunner.study.ledger import Ledger, read_events
@@ -54,27 +62,34 @@ if TYPE_CHECKING:
 _ONE_TRAINING = {"repeats": 1, "folds": None}
 
 
-def run_study(config: dict[str, Any], folder: Path) -> Summary:
+Display = Callable[[Callable[[], str | None]], ProgressDisplay]
+"""Makes what shows a study, given what tells how a person looks at what was tracked."""
+
+
+def run_study(config: dict[str, Any], folder: Path, display: Display = ProgressDisplay) -> Summary:
     """Runs a study in its folder, or continues the one whose ledger lies there.
 
     Args:
         config: the whole resolved configuration.
         folder: the study's output folder; created if need be.
+        display: what shows it while it runs.
 
     Raises:
         NasRunnerError: the configuration is not usable; raised before any training starts.
     """
     with contextlib.ExitStack() as stack:
         with quick_imports():
-            study = _build(config, folder, stack)
+            study = _build(config, folder, stack, display)
         with graceful_stop(study):
             return study.run()
 
 
-def _build(config: dict[str, Any], folder: Path, stack: contextlib.ExitStack) -> Study | SideBySide:
+def _build(
+    config: dict[str, Any], folder: Path, stack: contextlib.ExitStack, display: Display
+) -> Study | SideBySide:
     rules = rules_from(config)
     find_user_modules(config, lambda: [Path.cwd(), *started_in(folder)])
-    progress = ProgressDisplay(lambda: tracker.ui_command)
+    progress = display(lambda: tracker.ui_command)
     progress.prepare(config["study"])
     # Workers import for seconds: they start before the driver's own imports.
     executor: Executor = construct(config["executor"], "executor")
@@ -357,7 +372,7 @@ def build_networks(
     return SpaceNetworks(
         space,
         in_shape_of(data),
-        data.get("in_dtype", "float32"),
+        in_dtype_of(data),
         identifies=trainer.trains_networks,
     )
 

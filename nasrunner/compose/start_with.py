@@ -218,7 +218,8 @@ def _unit_of_trainer(config: Mapping[str, Any]) -> dict[str, Any]:
     unit = {f"task.reward.{name}": value for name, value in parts.items() if name != "diverged"}
     unit.setdefault("task.reward.scale", 1.0)  # which earlier versions lacked
     if str(parts.get("metric")).endswith("loss"):
-        unit |= {f"task.{name}": task[name] for name in ("loss", "label_smoothing") if name in task}
+        names = ("loss", "label_smoothing", "class_weights")
+        unit |= {f"task.{name}": task[name] for name in names if task.get(name) is not None}
     return {"task._target_": task.get("_target_"), **unit}
 
 

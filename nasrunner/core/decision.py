@@ -17,6 +17,9 @@ Genotype = dict[str, int]
 
 Made = TypeVar("Made")
 
+_LONGEST_NAME = 40
+"""Letters of an option's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -245,6 +248,20 @@ def shown(value: Any) -> str:
         return f"{{{', '.join(f'{name}: {shown(part)}' for name, part in value.items())}}}"
     given = [f"{name}={shown(v)}" for name, v in value.items() if not str(name).startswith("_")]
     return f"{str(value['_target_']).rpartition('.')[2]}({', '.join(given)})"
+
+
+def option_names(decision: Decision) -> tuple[str, ...]:
+    """Returns a short name for each option of a decision, no two of them the same."""
+    if decision.selection is not None:
+        return ("left out", "taken")
+    names: dict[str, None] = {}
+    for index, option in enumerate(decision.options):
+        text = shown(option)
+        name = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 1]}…"
+        while name in names:
+            name += f" #{index}"
+        names[name] = None
+    return tuple(names)
 
 
 def options_of(value: Any) -> tuple[Any, ...]:

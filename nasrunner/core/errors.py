@@ -49,9 +49,15 @@ class LostFileError(MachineError):
 def suggest(name: str, legal: Iterable[str]) -> str:
     """Returns the end of an error message: the nearest legal names, then all of them, sorted."""
     names = sorted(legal)
-    near = nearest(name, names)
-    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    return f"{hint}Legal: {', '.join(names) or 'none'}"
+    return suggest_among(name, names, ", ".join(names) or "none")
+
+
+def suggest_among(name: str, legal: Iterable[str], told: str) -> str:
+    """Returns the end of an error message: the nearest legal names, then what is legal in words."""
+    near = nearest(name, legal)
+    return (
+        f"did you mean {' or '.join(map(repr, near))}? Legal: {told}" if near else f"legal: {told}"
+    )
 
 
 def nearest(name: str, legal: Iterable[str]) -> list[str]:

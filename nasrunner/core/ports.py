@@ -138,6 +138,13 @@ class LearningPolicy(Policy, Protocol):
     def measured(self) -> Mapping[str, float]:
         """Returns what it says of itself after an epoch, metrics by name, and forgets it."""
 
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns how likely it is to draw each option now; changes nothing.
+
+        Returns:
+            Decision path -> name of an option -> its probability where the decision is asked.
+        """
+
     def likeliest(self) -> Genotype:
         """Returns the architecture that it takes for the best one."""
 
@@ -345,8 +352,8 @@ class Summary:
         reason: why the study ended, in words.
         counts: as of ``History``: number of children by what became of them at last: completed,
             paused (and not gone on with), stopped, failed, invalid, reused, too_large (and not
-            trained); beside these how many trainings went on (``continued``), and of what is no
-            child.
+            trained); beside these how many trainings went on (``continued``), what became of
+            copies of other children (``copies_completed`` and so on), and of what is no child.
         best: the best children, best first: index, reward, architecture, parameters, hash, and
             the answers that make it, decision path -> value; whether the user gave it, where one
             did; ``begun_as``, the child that names its run in trackers, if another; where none
@@ -375,6 +382,7 @@ class Summary:
             undominated, its ``hypervolume``, None where there are more than three objectives, and
             the ``reference`` point of that by objective; else None.
         unmet: a sentence for each limit of an objective that no child is within.
+        one_class: that every child answers one class alone, in words; empty where one does not.
     """
 
     reason: str
@@ -399,6 +407,7 @@ class Summary:
     began_with: str | None = None
     front: Mapping[str, Any] | None = None
     unmet: Sequence[str] = ()
+    one_class: str = ""
 
     @property
     def about_front(self) -> str:

@@ -308,6 +308,16 @@ class Outcome:
         return is_begun or self.metrics.get("epochs") != 0
 
     @property
+    def is_too_large(self) -> bool:
+        """Whether a size that is beyond a limit of an objective kept it from being trained."""
+        return self.status in MEASURED and not self.is_trained
+
+    @property
+    def told_status(self) -> str:
+        """The status as users are told it: ``too_large`` of a training that was not made."""
+        return "too_large" if self.is_too_large else self.status
+
+    @property
     def is_full(self) -> bool:
         """Whether its reward is that of a child trained to its end, at full fidelity."""
         if self.status != "completed" or self.proposal.kind != "train":

@@ -4,7 +4,10 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 Shape = tuple[int, ...]
-"""The shape of one example, without the batch: (features,) or (channels, height, width)."""
+"""The shape of one example, without the batch.
+
+(features,), (channels, time) of a signal, or (channels, height, width) of an image.
+"""
 
 InShape = Shape | Mapping[str, Shape]
 """The shape of one example; of several inputs a shape by name: {image: (3, 32, 32), text: (16,)}.
@@ -45,6 +48,12 @@ def dtypes_of(in_shape: InShape, in_dtype: str | Mapping[str, str]) -> dict[str,
     assert isinstance(in_shape, Mapping)
     given = in_dtype if isinstance(in_dtype, Mapping) else {}
     return {name: given.get(name, "float32") for name in in_shape}
+
+
+def in_dtype_of(data: Mapping[str, Any]) -> Any:
+    """The type, or types by input, of a data module's inputs: float32 where nothing is said."""
+    given = data.get("in_dtype")
+    return "float32" if given is None else given
 
 
 def shown_inputs(in_shape: Mapping[str, Shape]) -> str:

@@ -120,10 +120,10 @@ class Preparation:
 
     Attributes:
         normalization: of the inputs; of several a normalization by name, where they are numbers:
-            tokens (``int64`` in ``data.in_dtype``) stay as they are.
+            tokens (``int64`` in ``data.in_dtype``) stay as they are. None: they are tokens.
     """
 
-    normalization: Normalization | Mapping[str, Normalization]
+    normalization: Normalization | Mapping[str, Normalization] | None
 
     @classmethod
     def of(cls, x: InputArrays, in_dtype: Any, name: str) -> "Preparation":
@@ -138,31 +138,37 @@ class Preparation:
             DataError: numbers are not finite, or tokens no whole numbers.
         """
         if not isinstance(x, Mapping):
-            return cls(Normalization.of(x))
+            if in_dtype != "int64":
+                return cls(Normalization.of(x))
+            _check_tokens(x, "data.in_dtype", name)
+            return cls(None)
         found = {}
         for label, each in x.items():
             if not _are_tokens(label, in_dtype):
                 found[label] = Normalization.of(each)
-            elif each.dtype.kind not in "iu":
-                raise DataError(
-                    f"data.in_dtype.{label}=int64 needs whole numbers, which {name} does not read: "
-                    f"{each.dtype}"
-                )
+            else:
+                _check_tokens(each, f"data.in_dtype.{label}", name)
         return cls(found)
 
     def apply(self, x: InputArrays, device: torch.device) -> Inputs:
         """Tensors on a device, normalized as float32 or as they are."""
-        if isinstance(self.normalization, Normalization):
-            assert not isinstance(x, Mapping)
-            return self.normalization.apply(x).to(device)
-        assert isinstance(x, Mapping)
-        return {label: self._applied(label, each).to(device) for label, each in x.items()}
-
-    def _applied(self, label: str, x: np.ndarray) -> torch.Tensor:
+        if not isinstance(x, Mapping):
+            assert not isinstance(self.normalization, Mapping)
+            return _applied(self.normalization, x).to(device)
         assert isinstance(self.normalization, Mapping)
-        if (normalization := self.normalization.get(label)) is not None:
-            return normalization.apply(x)
-        return torch.from_numpy(x.astype(np.int64))
+        of_each = self.normalization
+        return {name: _applied(of_each.get(name), each).to(device) for name, each in x.items()}
+
+
+def _applied(normalization: Normalization | None, x: np.ndarray) -> torch.Tensor:
+    if normalization is not None:
+        return normalization.apply(x)
+    return torch.from_numpy(x.astype(np.int64))
+
+
+def _check_tokens(x: np.ndarray, key: str, name: str) -> None:
+    if x.dtype.kind not in "iu":
+        raise DataError(f"{key}=int64 needs whole numbers, which {name} does not read: {x.dtype}")
 
 
 def _are_tokens(label: str, in_dtype: Any) -> bool:

@@ -39,13 +39,13 @@ from nasrunner.data.tensor_cache import Identity, cached, device_of, identity_of
 # N = number of examples, ... = the shape of one example
 
 Arrays = tuple[InputArrays, np.ndarray]
-"""Inputs (N, ...), or several by name, and targets: (N,) class indices, or (N, outputs) numbers.
-
-Tensors will do.
-"""
+"""Inputs (N, ...), or several by name, and targets: see ``TensorDataModule``. Tensors will do."""
 
 Grouped = tuple[InputArrays, np.ndarray, np.ndarray]
 """Such arrays, and a number or name (N,) for each example: those of the same stay together."""
+
+_IGNORED = -100
+"""The class of pixels that do not count."""
 
 _BATCHING = ("batch_size", "eval_batch_size", "drop_last")
 """Arguments that the tensors of a data set do not depend on."""
@@ -76,10 +76,11 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             def read_test(self) -> Arrays:
                 return make_spirals(self.noise, seed=1)
 
-    Integer targets (N,) are classes, 0 to num_outputs - 1; float targets (N, num_outputs) are for
-    regression and stay as they are. A third array (N,) from ``read_fit`` names the group of each
-    example, such as the patient whose measurement it is: no group stands in both the training and
-    the validation part. ``files`` lets ``prepare_data`` check what it reads; ``augmentation``
+    Integer targets (N,) are classes, 0 to num_outputs - 1, and (N, height, width) those of pixels,
+    -100 where one does not count; targets (N, num_outputs) are numbers for regression, or 0 and 1
+    of several labels, and stay as they are. A third array (N,) from ``read_fit`` names the group of
+    each example, such as the patient whose measurement it is: no group stands in both the training
+    and the validation part. ``files`` lets ``prepare_data`` check what it reads; ``augmentation``
     changes training batches; ``hold_out`` and ``count_of`` of ``nasrunner.data.split`` make a test
     part where the data set has none, and ``groups_of`` says what must not be cut in doing so. A
     class that is no dataclass works too, if it keeps each constructor argument as an attribute of
@@ -88,20 +89,20 @@ class TensorDataModule(pl.LightningDataModule, ABC):
     An example may have several inputs: ``in_shape: {image: [3, 32, 32], text: [16]}``, for which
     ``read_fit`` and ``read_test`` return a dict of as many arrays in the place of one, and batches
     have a dict of tensors. Each is normalized for itself, but for those that ``in_dtype`` says are
-    tokens: ``{text: int64}``.
+    tokens: ``{text: int64}``, or ``int64`` where there is one input alone.
 
     Inputs are normalized with the mean and standard deviation of the training part: of each
-    channel for images, of each feature for vectors. The validation part is drawn from what
-    ``read_fit`` returns, so that classes keep their shares, as near as the groups that must not be
-    cut allow (``hold_out`` says how near). ``setup("fit")`` never reads the
-    test part. Tensors are made once a process, shared by data modules that differ in batching
-    only, and moved once to the device of the trainer.
+    channel for images and signals, of each feature for vectors. The validation part is drawn from
+    what ``read_fit`` returns, so that classes keep their shares, as near as the groups that must
+    not be cut allow (``hold_out`` says how near). ``setup("fit")`` never reads the test part.
+    Tensors are made once a process, shared by data modules that differ in batching only, and moved
+    once to the device of the trainer.
 
     Args:
-        in_shape: shape of one example: (features,) or (channels, height, width); of several inputs
-            such a shape by name.
-        in_dtype: which of several inputs are ``int64``, by name; the others, and one alone, are
-            ``float32``.
+        in_shape: shape of one example: (features,), (channels, time) or (channels, height, width);
+            of several inputs such a shape by name.
+        in_dtype: which of several inputs are ``int64``, by name; the others are ``float32``, as is
+            one alone, unless it says ``int64``.
         num_outputs: number of classes, or of numbers to predict.
         batch_size: examples a training batch: of a child on several devices, those of all its
             devices together, each of which takes its part, unless ``divide_batches`` was told
@@ -156,7 +157,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             raise ConfigError(f"data.fold={self.fold} needs data.folds, of which it is one")
         if self.folds is not None and self.fold >= self.folds:
             raise ConfigError(f"data.fold must be below data.folds={self.folds}, got {self.fold}")
-        if self.resolution is not None:
+        if self.resolution is not None and self.in_shape is not None:
             check_resolution(self.resolution, self.in_shape)
 
     @abstractmethod
@@ -185,9 +186,33 @@ class TensorDataModule(pl.LightningDataModule, ABC):
             return own_N
         return equal_inputs(x) if own_N is None else joined(equal_inputs(x), own_N)
 
+    def split_fit(
+        self, y: np.ndarray, groups_N: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draws which examples of ``read_fit`` are trained on, and which are for validation.
+
+        Args:
+            y: their targets.
+            groups_N: as of ``groups_of``.
+
+        Returns:
+            The rows of each.
+
+        Raises:
+            ConfigError: the split is impossible.
+        """
+        count = count_of("validation_examples", self.validation_examples, len(y))
+        if self.folds is None:
+            return hold_out(strata_of(y), count, self.split_seed, groups_N)
+        return hold_out_fold(strata_of(y), self.folds, self.fold, self.split_seed, groups_N)
+
     def files(self) -> Sequence[DataFile]:
         """The files that the data set is read from."""
         return ()
+
+    def preparation_of(self, x: InputArrays) -> Preparation:
+        """What makes tensors of inputs, from those that are trained on."""
+        return Preparation.of(x, self.in_dtype, type(self).__name__)
 
     def augmentation(self) -> Augment | None:
         """What changes the inputs of every training batch."""
@@ -277,10 +302,17 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return self._eval_loader(self._test)
 
     @property
-    def normalization(self) -> Normalization | Mapping[str, Normalization]:
-        """What inputs are normalized with, once ``setup`` was called; of several inputs by name."""
+    def normalization(self) -> Normalization | Mapping[str, Normalization] | None:
+        """What inputs are normalized with, once ``setup`` was called; of several inputs by name.
+
+        None: they are tokens.
+        """
         assert self._fit is not None
         return self._fit.preparation.normalization
+
+    def training_targets(self) -> torch.Tensor:
+        """The targets of the training part, in order: what balanced weights of classes are from."""
+        return self.training_tensors()[1]
 
     def training_tensors(self) -> Batch:
         """The normalized training part, (N, ...) and its targets: in order, not augmented."""
@@ -317,29 +349,22 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         x, y, own_N = self._arrays(self.read_fit())
         num_outputs = self._num_outputs(x, y)
         if num_outputs != self.num_outputs:
-            what = "classes" if y.ndim == 1 else "targets of an example"
+            what = "targets of an example" if y.ndim == 2 else "classes"
             raise DataError(
                 f"data.num_outputs must be {num_outputs}, the number of {what} of "
                 f"{type(self).__name__}, got {self.num_outputs}"
             )
-        num_validation = count_of("validation_examples", self.validation_examples, len(y))
-        strata_N = y if y.ndim == 1 else np.zeros(len(y))
         groups_N = self.groups_of(x, own_N)
-        if self.folds is None:
-            rows, validation_rows = hold_out(strata_N, num_validation, self.split_seed, groups_N)
-        else:
-            rows, validation_rows = hold_out_fold(
-                strata_N, self.folds, self.fold, self.split_seed, groups_N
-            )
+        rows, validation_rows = self.split_fit(y, groups_N)
         if self._is_joined:
             rows, validation_rows = np.arange(len(y)), validation_rows[:0]
         elif self.train_share < 1:
             groups_of_rows = None if groups_N is None else groups_N[rows]
             rows = rows[
-                kept_share(strata_N[rows], self.train_share, self.split_seed, groups_of_rows)
+                kept_share(strata_of(y)[rows], self.train_share, self.split_seed, groups_of_rows)
             ]
         trained = at_resolution(rows_of(x, rows), self.resolution)
-        preparation = Preparation.of(trained, self.in_dtype, type(self).__name__)
+        preparation = self.preparation_of(trained)
         train = _tensors(preparation, trained, y[rows], device)
         held_out = at_resolution(rows_of(x, validation_rows), self.resolution)
         validation = _tensors(preparation, held_out, y[validation_rows], device)
@@ -381,18 +406,31 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         name = type(self).__name__
         check_shapes(x, self.in_shape, name)
         num_examples = count_examples(x, name)
-        is_classes = y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0
-        is_numbers = y.ndim == 2 and y.dtype.kind == "f"
+        counted = y[y != _IGNORED] if y.ndim == 3 else y
+        is_whole = y.ndim in (1, 3) and y.dtype.kind in "iu"
+        is_classes = is_whole and counted.size > 0 and counted.min() >= 0
+        is_numbers = y.ndim == 2 and y.dtype.kind in "fiub"
         if len(y) != num_examples or not (is_classes or is_numbers):
             raise DataError(
-                f"the {num_examples} examples of {name} need targets (N,) of whole numbers >= 0 or "
-                f"(N, num_outputs) of floats, got {y.shape} {y.dtype}"
+                f"the {num_examples} examples of {name} need targets (N,) of whole numbers >= 0, "
+                f"(N, num_outputs) of numbers, or (N, height, width) of whole numbers >= 0 or "
+                f"{_IGNORED}, got {y.shape} {y.dtype}"
             )
-        return int(y.max()) + 1 if is_classes else y.shape[1]
+        if y.ndim == 3 and self.resolution is not None:
+            raise DataError(
+                f"data.resolution={self.resolution} resizes images, but not the classes of their "
+                f"pixels, which {name} has; legal: null"
+            )
+        return int(counted.max()) + 1 if is_classes else y.shape[1]
+
+
+def strata_of(y: np.ndarray) -> np.ndarray:
+    """What splits keep the shares of: classes, of which numbers are a single one."""
+    return y if y.ndim == 1 else np.zeros(len(y))
 
 
 def _tensors(
     preparation: Preparation, x: InputArrays, y: np.ndarray, device: torch.device
 ) -> Batch:
-    targets = y.astype(np.int64 if y.ndim == 1 else np.float32)
+    targets = y.astype(np.float32 if y.ndim == 2 else np.int64)
     return preparation.apply(x, device), torch.from_numpy(targets).to(device)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nasrunner.children.inspecting import draw_up
+from nasrunner.children.tasks.tasks import class_of
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
@@ -154,9 +155,8 @@ class Export:
     def blueprint(self) -> Blueprint:
         """The network's size and cost."""
         trained = self.trained
-        genotype, num_outputs = trained.proposal.genotype, trained.config["data"]["num_outputs"]
-        size = draw_up(trained.frozen, {}, trained.in_shape, num_outputs, lambda _: "")
-        return replace(size, values=trained.study.space.values(genotype))
+        size = draw_up(trained.frozen, {}, trained.in_shape, trained.out_shape, lambda _: "")
+        return replace(size, values=trained.study.space.values(trained.proposal.genotype))
 
     def sizes(self) -> dict[str, int]:
         """The files that were written, in bytes."""
@@ -229,8 +229,7 @@ class Export:
     def _metadata(self, normalization: InputNormalization | None) -> dict[str, str]:
         """What the ONNX file says of itself, in JSON where it is more than a word."""
         config, blueprint = self.trained.config, self.blueprint()
-        task = str(config["task"]["_target_"]).rpartition(".")[2]
-        outputs = "logits of classes" if task == "Classification" else "numbers"
+        task = class_of(config["task"])
         if normalization is None:
             inputs = "as in the batches of its data"
         elif self.normalizes:
@@ -240,15 +239,15 @@ class Export:
         facts = {
             "architecture": blueprint.text,
             "data": str(config["data"]["_target_"]),
-            "task": task,
+            "task": str(config["task"]["_target_"]).rpartition(".")[2],
             "inputs": f"x: {inputs}",
-            "outputs": f"y: {outputs}",
+            "outputs": f"y: {'numbers' if task is None else task.outputs}",
             "in_shape": json.dumps(list(self.trained.in_shape)),
             "num_outputs": json.dumps(config["data"]["num_outputs"]),
             "mean": json.dumps(normalization and list(normalization.mean)),
             "std": json.dumps(normalization and list(normalization.std)),
         }
-        if task == "Classification":
+        if task is not None and task.chooses_class:
             facts["classes"] = json.dumps(self._classes())
         return facts
 

@@ -1,8 +1,8 @@
 """The text at the top of the file that is written: where the network comes from."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
+from nasrunner.children.tasks.tasks import class_of
 from nasrunner.core.ledger.goal_settings import reward_of_task
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
@@ -26,7 +26,7 @@ def title_of(
         normalization: of its inputs; None where it is not known.
     """
     facts = [(name, text) for name, text in _facts(trained, weights, blueprint) if text]
-    facts += [("input", _input(trained, normalization)), ("output", _output(trained.config))]
+    facts += [("input", _input(trained, normalization)), ("output", _output(trained))]
     width = max(len(name) for name, _ in facts) + 2
     lines = [
         f"Network {trained.name} of the study {trained.study.name}, as plain PyTorch code.",
@@ -69,13 +69,17 @@ def _input(trained: Trained, normalization: InputNormalization | None) -> str:
     return f"(B, {shape}) float32 {known}; B = batch, examples of {data}"
 
 
-def _output(config: Mapping[str, Any]) -> str:
-    count = config["data"]["num_outputs"]
-    if str(config["task"]["_target_"]).endswith(".Classification"):
+def _output(trained: Trained) -> str:
+    task, count = class_of(trained.config["task"]), trained.config["data"]["num_outputs"]
+    shape = ", ".join(map(str, trained.out_shape))
+    if task is None:
+        return f"(B, {shape})"
+    if task.chooses_class:
         return (
-            f"(B, {count}): a score for each class, 0 to {count - 1}; softmax makes shares of them"
+            f"(B, {shape}): {task.outputs}, 0 to {count - 1}; softmax over dimension 1 makes "
+            "shares of them"
         )
-    return f"(B, {count})"
+    return f"(B, {shape}): {task.outputs}"
 
 
 def _example(normalization: InputNormalization | None) -> Iterator[str]:

@@ -25,8 +25,9 @@ from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
 from nasrunner.tracker_addresses import OUTPUTS, folder_at
 
-_BUILT = ("space", "data")
-"""The groups of a configuration that an export builds: the network, and what normalizes for it."""
+_BUILT = ("space", "data", "task")
+"""The groups of a configuration that an export builds, or asks: the network, what normalizes for
+it, and what its outputs are."""
 
 _CHECKPOINTS = (BEST, LAST)
 
@@ -65,6 +66,13 @@ class Trained:
         served = at_resolution(tuple(self.config["data"]["in_shape"]), self.config["data"])
         assert isinstance(served, tuple), "inputs by name are not exported"
         return served
+
+    @property
+    def out_shape(self) -> Shape:
+        """Of its output for one example."""
+        with torch.device("meta"):
+            _, out_shape = self.frozen.build(self.in_shape)
+        return out_shape
 
     @property
     def name(self) -> str:

@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nasrunner.command_line import is_answered, one_sentence
@@ -66,6 +67,24 @@ def _watch(arguments: ReportArguments) -> None:
         tell,
         arguments.every_s,
     )
+
+
+def write_report(studies: Sequence[RecordedStudy], to: Path | None) -> Path:
+    """Writes the page about studies, as the command does where nothing else is asked for.
+
+    Args:
+        studies: one, or several that are compared.
+        to: the page's folder; None: the usual one.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: the studies cannot be compared, or files of others lie in the folder.
+    """
+    arguments = parse([f"from={studies[0].folder}"])
+    files, _ = _write(studies, replace(arguments, to=to), refresh_s=None)
+    return files[0]
 
 
 def _write(

@@ -9,10 +9,11 @@ from pathlib import Path
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.against_baseline import beside_section
 from nasrunner.report.comparison.baselines import Baselines
-from nasrunner.report.comparison.groups import Group, place_of, study_and_baseline
+from nasrunner.report.comparison.groups import Group, is_beside, place_of, study_and_baseline
 from nasrunner.report.comparison.sections import compare_sections, progress_section
 from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.parts import Plot, Section, Table
+from nasrunner.report.study.configuration import data_name
 from nasrunner.report.study.evaluations import counted
 from nasrunner.tracker_addresses import addresses_of
 
@@ -66,7 +67,8 @@ def contents(
             return _about_one(mine, baselines[mine.label], budgets)
     sections = compare_sections(groups, baselines, budgets)
     if best := _best(studies):
-        sections += [_of_the_best(section) for section in study_sections(best)]
+        shared = (s for s in studies if is_beside(s, [best]) or is_beside(best, [s]))
+        sections += [_of_the_best(each) for each in study_sections(best, next(shared, None))]
     places = [place_of(study) for study in studies]
     tracked = next((records for records, _ in addresses_of(studies[0])), None)
     where = os.path.commonpath(places) if tracked is None else tracked.name
@@ -83,14 +85,16 @@ def contents(
 
 def _about_one(group: Group, beside: Group | None, budgets: Sequence[int] | None) -> Contents:
     study = group.studies[0]
-    sections = study_sections(study)
+    theirs = [] if beside is None else [s for s in beside.studies if is_beside(s, [study])]
+    sections = study_sections(study, theirs[0] if theirs else None)
     if progress := progress_section(group, budgets):
         places = [n for n, section in enumerate(sections) if section.title == "Rewards"]
         sections.insert(places[0] + 1 if places else len(sections), progress)
     if beside is not None:
         sections.insert(1, beside_section(group, beside, budgets))  # below the overview
     subtitle = (
-        f"{group.label}, seed {study.seed} · {place_of(study)}{_scored(study)} · written {_now()}"
+        f"{group.label} on {data_name(study)}, seed {study.seed} · {place_of(study)}"
+        f"{_scored(study)} · written {_now()}"
     )
     return Contents(study.name, subtitle, sections, study)
 

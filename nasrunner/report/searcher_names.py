@@ -20,16 +20,23 @@ def searcher_name(searcher: Mapping[str, Any]) -> str:
     if isinstance(inner, Mapping) and "_target_" in inner:
         outer = {key: value for key, value in searcher.items() if key != "searcher"}
         return f"{searcher_name(outer)} around {searcher_name(inner)}"
-    mine = flat(searcher)
+    if (name := option_name("searcher", searcher)) is not None:
+        return name
+    first, *inside = _targets(flat(searcher)).values() or ("unknown",)
+    return " ".join([_snake(first), *(f"({_class(target)})" for target in inside)])
+
+
+def option_name(group: str, config: Mapping[str, Any]) -> str | None:
+    """Returns the shipped option of a group that a configuration has most of; None: it is none."""
+    mine = flat(config)
     shipped = {
-        path.stem: flat(shipped_option("searcher", path.stem))
-        for path in sorted((config_dir() / "searcher").glob("*.yaml"))
+        path.stem: flat(shipped_option(group, path.stem))
+        for path in sorted((config_dir() / group).glob("*.yaml"))
     }
     alike = {n: theirs for n, theirs in shipped.items() if _targets(theirs) == _targets(mine)}
-    if alike:
-        return max(alike, key=lambda name: sum(mine.get(k) == v for k, v in alike[name].items()))
-    first, *inside = _targets(mine).values() or ("unknown",)
-    return " ".join([_snake(first), *(f"({_class(target)})" for target in inside)])
+    if not alike or not _targets(mine):
+        return None
+    return max(alike, key=lambda name: sum(mine.get(k) == v for k, v in alike[name].items()))
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:

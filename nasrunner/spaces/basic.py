@@ -37,7 +37,7 @@ Differs from DeepArchitect's code: its ``kaiming2015delving_initializer_conv`` h
 
 
 @torch.no_grad()
-def initialize(layer: nn.Linear | nn.Conv2d, init: Init, gates: int = 1) -> None:
+def initialize(layer: nn.Linear | nn.Conv1d | nn.Conv2d, init: Init, gates: int = 1) -> None:
     """Gives a new layer the weights it begins with.
 
     On the meta device, where networks are counted, nothing is done: torch would import a thousand
@@ -136,7 +136,7 @@ class Zeros(nn.Module):
 
 @dataclass(frozen=True)
 class Flatten(Space):
-    """(C, H, W) to (C*H*W,)."""
+    """(C, H, W) to (C*H*W,), and (C, T) to (C*T,)."""
 
     is_function = True
 
@@ -146,7 +146,7 @@ class Flatten(Space):
 
 @dataclass(frozen=True)
 class Affine(Space):
-    """Dense affine transformation; an image is flattened first.
+    """Dense affine transformation; an image or a signal is flattened first.
 
     Args:
         units: number of outputs.
@@ -203,15 +203,16 @@ class Dropout(Space):
 
 @dataclass(frozen=True)
 class BatchNorm(Space):
-    """Batch normalization of each channel (of each feature, for vectors)."""
+    """Batch normalization of each channel of an image or a signal; for vectors, of each feature."""
 
     momentum: Annotated[float, Within("[0, 1]")] = 0.1
     eps: Annotated[float, Above(0)] = 1e-5
 
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
-        norm = {1: nn.BatchNorm1d, 3: nn.BatchNorm2d}.get(len(in_shape))
+        norms = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm2d}
+        norm = norms.get(len(in_shape))
         if norm is None:
-            raise ValueError("it takes (features,) or (channels, height, width)")
+            raise ValueError("it takes (features,), (channels, time) or (channels, height, width)")
         return norm(in_shape[0], momentum=self.momentum, eps=self.eps), in_shape
 
 

@@ -6,18 +6,20 @@ of its appendix D.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.shapes import InShape
-from nasrunner.core.space import Pruning, Shape, Space
+from nasrunner.core.space import Pruning, Shape, Space, argument_names
 from nasrunner.core.tracing import Tracer, V
 from nasrunner.spaces.basic import Dead
+from nasrunner.spaces.windows.pools import AveragePool, MaxPool
+from nasrunner.spaces.windows.signals import Conv1d, DilatedConv1d, SeparableConv1d
 
 # B = batch
 
@@ -29,9 +31,10 @@ class Residual(Space):
     Args:
         body: the submodule.
         shortcut: how the input is added where the two shapes differ. ``project``: W_s x of He et
-            al. 2016, arXiv:1512.03385, eq. 2: a 1x1 convolution with the body's stride, or a
-            matrix for vectors, without a bias. ``pad``: DeepArchitect's, the smaller of the two
-            is padded with zeros in every dimension. ``error``: such an architecture is invalid.
+            al. 2016, arXiv:1512.03385, eq. 2: a 1x1 convolution with the body's stride (of a
+            signal one of kernel size 1), or a matrix for vectors, without a bias. ``pad``:
+            DeepArchitect's, the smaller of the two is padded with zeros in every dimension.
+            ``error``: such an architecture is invalid.
     """
 
     body: Space
@@ -41,7 +44,7 @@ class Residual(Space):
         y = tracer.run(self.body, x)
         before, after = tracer.shape_of(x), tracer.shape_of(y)
         if before != after and self.shortcut == "project" and isinstance(after, tuple):
-            x = tracer.apply(Projection(after, path=self.path), x)
+            x = tracer.apply(self._projection(after), x)
         return tracer.add([x, y])
 
     def pruned(self, prune: Pruning) -> Space:
@@ -60,7 +63,7 @@ class Residual(Space):
             return Merge([nn.Identity(), body], "add", padded), padded
         if self.shortcut == "error":
             raise ValueError(f"its body makes {out_shape} of it, which shortcut=error refuses")
-        shortcut, _ = Projection(out_shape, path=self.path).build(in_shape)
+        shortcut, _ = self._projection(out_shape).build(in_shape)
         return Merge([shortcut, body], "add", out_shape), out_shape
 
     def text(self) -> str:
@@ -68,6 +71,15 @@ class Residual(Space):
             return "empty"
         how = "" if self.shortcut == "project" else f"[{self.shortcut}]"
         return f"residual{how}({self.body.text()})"
+
+    def _projection(self, out_shape: Shape) -> Space:
+        """The shortcut; two dimensions are (channels, time) where the body slides along the time.
+
+        Else they are (time, units), as around recurrent layers.
+        """
+        is_of_signals = len(out_shape) == 2 and any(map(_slides, modules_in(self.body)))
+        kind = SignalProjection if is_of_signals else Projection
+        return kind(out_shape, path=self.path)
 
 
 @dataclass(frozen=True)
@@ -85,13 +97,27 @@ class Projection(Space):
 
 
 @dataclass(frozen=True)
+class SignalProjection(Space):
+    """The shortcut of a ``residual`` whose body changes the channels or the time of a signal.
+
+    Args:
+        out_shape: the shape that the body makes.
+    """
+
+    out_shape: tuple[int, ...]
+
+    def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
+        return projection_of_signals(in_shape, self.out_shape), self.out_shape
+
+
+@dataclass(frozen=True)
 class Fork(Space):
     """Gives its input, or its inputs by name, to every branch and merges what comes out.
 
     Args:
         branches: at least two modules.
         merge: ``add`` pads smaller outputs with zeros; ``multiply`` pads them with ones;
-            ``concat`` stacks in depth, zero-padding height and width.
+            ``concat`` stacks in depth, zero-padding height and width, or the time of signals.
     """
 
     branches: tuple[Space, ...]
@@ -160,16 +186,53 @@ def projection(in_shape: Shape, out_shape: Shape) -> nn.Module:
         ValueError: the images' sizes are no stride apart, or the sequences differ in length.
     """
     if len(in_shape) == 3:
-        strides = [math.ceil(n / m) for n, m in zip(in_shape[1:], out_shape[1:], strict=True)]
-        reached = [math.ceil(n / s) for n, s in zip(in_shape[1:], strides, strict=True)]
-        if reached == list(out_shape[1:]):
-            return nn.Conv2d(in_shape[0], out_shape[0], 1, (strides[0], strides[1]), bias=False)
-    elif in_shape[:-1] == out_shape[:-1]:
-        return nn.Linear(in_shape[-1], out_shape[-1], bias=False)
-    raise ValueError(
+        rows, columns = _strides(in_shape, out_shape)
+        return nn.Conv2d(in_shape[0], out_shape[0], 1, (rows, columns), bias=False)
+    if in_shape[:-1] != out_shape[:-1]:
+        raise _no_projection(in_shape, out_shape)
+    return nn.Linear(in_shape[-1], out_shape[-1], bias=False)
+
+
+def projection_of_signals(in_shape: Shape, out_shape: Shape) -> nn.Module:
+    """The linear map from one shape of signals to another: a matrix for every few time steps.
+
+    Raises:
+        ValueError: the lengths are no stride apart.
+    """
+    (stride,) = _strides(in_shape, out_shape)
+    return nn.Conv1d(in_shape[0], out_shape[0], 1, stride, bias=False)
+
+
+def _strides(in_shape: Shape, out_shape: Shape) -> list[int]:
+    """The strides that lead from one shape to another; refuses shapes without any."""
+    if len(in_shape) != len(out_shape):
+        raise _no_projection(in_shape, out_shape)
+    strides = [math.ceil(n / m) for n, m in zip(in_shape[1:], out_shape[1:], strict=True)]
+    reached = [math.ceil(n / s) for n, s in zip(in_shape[1:], strides, strict=True)]
+    if reached != list(out_shape[1:]):
+        raise _no_projection(in_shape, out_shape)
+    return strides
+
+
+def _no_projection(in_shape: Shape, out_shape: Shape) -> ValueError:
+    return ValueError(
         f"no stride leads from {in_shape} to {out_shape}, so that shortcut=project is impossible; "
         "legal: shortcut=pad"
     )
+
+
+def _slides(module: Space) -> bool:
+    return isinstance(module, Conv1d | SeparableConv1d | DilatedConv1d | AveragePool | MaxPool)
+
+
+def modules_in(value: Any) -> Iterator[Space]:
+    """Every module in a frozen one, itself first."""
+    if isinstance(value, Space):
+        yield value
+        value = tuple(getattr(value, name) for name in argument_names(type(value)))
+    if isinstance(value, tuple):
+        for part in value:
+            yield from modules_in(part)
 
 
 def largest(shapes: list[Shape]) -> Shape:

@@ -9,6 +9,7 @@ from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ledger.steps import Reach, fidelities_of, steps_of
 from nasrunner.core.ports import BaselineComparison, Inspect, Summary
+from nasrunner.study.proposals.one_class import about_one_class
 from nasrunner.study.proposals.taken_over import taken_over
 
 
@@ -77,6 +78,7 @@ def summary_of(
         predicted_levels=history.predictions.levels,
         front=None if goals is None else _front(history, goals),
         unmet=[] if goals is None else unmet_limits(goals, history.compared()),
+        one_class=about_one_class(history.outcomes),
     )
 
 

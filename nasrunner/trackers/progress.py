@@ -22,7 +22,7 @@ from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
-from nasrunner.core.records import MEASURED, Outcome, Proposal, last_line
+from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
 from nasrunner.trackers.wording import (
@@ -134,7 +134,7 @@ class ProgressDisplay:
                 told = f"None was trained {reach.missed}: these were {reach.about}."
                 whole = " Parameters are of the whole networks." if reach.fidelity else ""
                 self._print(Text(f"{told}{whole}"))
-        for told in summary.unmet:
+        for told in filter(None, [*summary.unmet, summary.one_class]):
             self.warn(told)
         if summary.front is not None:
             self._print(Text.assemble(("Front: ", "bold"), summary.about_front))
@@ -229,7 +229,7 @@ class ProgressDisplay:
         proposal, parts = outcome.proposal, []
         if is_given(proposal):
             parts.append("given")
-        if outcome.status in MEASURED and not outcome.is_trained:
+        if outcome.is_too_large:
             return ", ".join([*parts, "too large, not trained"])
         if (source := proposal.continues) is not None:
             parts.append(f"goes on with child {source}")

@@ -5,6 +5,7 @@ import io
 import logging
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -150,7 +151,7 @@ class CsvTracker:
 def _of_outcome(outcome: Outcome) -> dict[str, str]:
     fixed = {
         "index": outcome.proposal.index,
-        "status": outcome.status,
+        "status": outcome.told_status,
         "reward": outcome.reward,
         "cost_s": round(outcome.cost_s, 4),
         "hash": outcome.proposal.hash,
@@ -159,7 +160,8 @@ def _of_outcome(outcome: Outcome) -> dict[str, str]:
     }
     metrics = {f"{_METRICS}{name}": value for name, value in outcome.metrics.items()}
     objectives = {f"{_OBJECTIVES}{name}": value for name, value in outcome.objectives.items()}
-    known = fixed | _of_proposal(outcome.proposal) | metrics | objectives
+    proposal = replace(outcome.proposal, until=None) if outcome.is_too_large else outcome.proposal
+    known = fixed | _of_proposal(proposal) | metrics | objectives
     return {name: _cell(value) for name, value in known.items()}
 
 

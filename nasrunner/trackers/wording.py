@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from nasrunner.core.ledger.history import History
+from nasrunner.core.ledger.history import COPIES, History
 from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.machine.child_folder import OUTCOME, ChildFolder
 from nasrunner.core.ports import Summary
@@ -66,15 +66,26 @@ def counted(name: str, count: int) -> str:
         "continued": " (trainings of these that went on)",
         "too_large": ", not trained",
     }
+    return f"{many(count, *words_of(name))}{saved.get(name, '')}"
+
+
+def words_of(name: str) -> tuple[str, str]:
+    """Returns what a count is called, of one and of several."""
+    if name.startswith(COPIES):
+        return f"copy {name.removeprefix(COPIES)}", name.replace("_", " ")
     words = name.replace("_", " ")
-    return f"{many(count, words.removesuffix('s'), words)}{saved.get(name, '')}"
+    return words.removesuffix("s"), words
 
 
 def recorded_before(history: History) -> str:
     """What a study that is resumed has already."""
     counts = history.counts
     others = [many(counts[n], *STYLES[n][:2]) for n in ("continued", *BESIDE) if counts[n]]
-    num_children = sum(n for name, n in counts.items() if name not in ("continued", *BESIDE))
+    num_children = sum(
+        n
+        for name, n in counts.items()
+        if name not in ("continued", *BESIDE) and not name.startswith(COPIES)
+    )
     parts = [many(num_children, "child", "children")] if num_children else []
     told = ", ".join([*parts, *others])
     return f", {told} recorded before" if told else ""

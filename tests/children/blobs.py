@@ -112,6 +112,18 @@ class OwnBlobs(pl.LightningDataModule):
         return Batches(*self.validation, 30, is_shuffled=False)
 
 
+class SharedBlobs(OwnBlobs):
+    """The same, of which a share is trained on; all where it is null."""
+
+    def __init__(self, train_share=None, **arguments):
+        super().__init__(**arguments)
+        self.train_share = train_share
+
+    def train_dataloader(self):
+        kept = round(90 * (1.0 if self.train_share is None else self.train_share))
+        return Batches(*(part[:kept] for part in self.train), self.batch_size, is_shuffled=True)
+
+
 class LoaderBlobs(OwnBlobs):
     """The same, as a user would write it who knows DataLoader and the hooks of Lightning."""
 

@@ -14,7 +14,14 @@ from nasrunner.spaces.basic import Affine
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
-from tests.spaces.test_shipped import OF_TOKENS
+from tests.spaces.test_shipped import (
+    OF_PIXELS,
+    OF_SIGNALS,
+    OF_TEXTS,
+    OF_TOKENS,
+    SIGNAL_SHAPE,
+    out_shape_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,30 @@ def test_what_follows_a_layer_costs_what_torch_counts(first: nn.Module) -> None:
         assert count_flops(network, (2, 7, 9)) == counter.get_total_flops()
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        nn.Conv1d(2, 4, 5, stride=2, padding=1, dilation=2, groups=2),
+        nn.MaxPool1d(3, stride=2, padding=1),
+        nn.MaxPool1d(2, ceil_mode=True),
+        nn.AvgPool1d(3, stride=2),
+        nn.AdaptiveAvgPool1d(3),
+        nn.AdaptiveMaxPool1d(1),
+        nn.ConstantPad1d((1, 2), 0.0),
+        nn.BatchNorm1d(2),
+    ],
+    ids=str,
+)
+def test_what_follows_a_layer_of_signals_costs_what_torch_counts(first: nn.Module) -> None:
+    with torch.no_grad():
+        shape = first.eval()(torch.zeros(1, 2, 11)).shape
+    layers = [first, nn.Conv1d(shape[1], 3, 1), nn.Flatten(), nn.Linear(3 * shape[2], 2)]
+    network = nn.Sequential(*layers).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.empty(1, 2, 11, device="meta"))
+    assert count_flops(network, (2, 11)) == counter.get_total_flops()
+
+
 def counted_by_torch(network: nn.Module, x: torch.Tensor) -> int:
     """What torch counts while a network with weights computes: products and convolutions only.
 
@@ -65,15 +96,19 @@ def counted_by_torch(network: nn.Module, x: torch.Tensor) -> int:
     return int(counter.get_total_flops())
 
 
+IMAGE = (3, 16, 16)
+SHAPES: dict[str, Shape] = dict.fromkeys(OF_SIGNALS, SIGNAL_SHAPE)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_children_of_every_shipped_space_cost_what_torch_counts(name: str) -> None:
-    is_of_tokens = name in OF_TOKENS
-    in_shape, in_dtype = ((4,), "int64") if is_of_tokens else ((3, 16, 16), "float32")
+    is_of_tokens = name in (*OF_TOKENS, *OF_TEXTS)
+    in_shape, in_dtype = ((4,), "int64") if is_of_tokens else (SHAPES.get(name, IMAGE), "float32")
     space, rng, num_counted = load_space(name), np.random.default_rng(1), 0
     for _ in range(4):
         frozen = space.freeze(rollout(space, rng))
         try:
-            size = measure(frozen, in_shape, 10, in_dtype)
+            size = measure(frozen, in_shape, out_shape_of(name, in_shape), in_dtype)
         except SpaceError:  # too small an input for its pooling
             continue
         network, _ = frozen.build(in_shape)
@@ -103,7 +138,8 @@ def test_recurrent_layers_cost_what_torch_counts_at_every_step(cell: object, lay
     assert measure(frozen, (7, 6), 10).flops == expected > 0
 
 
-OF_IMAGES = [name for name in SPACES if name not in (*WIDE_SPACES, *OF_TOKENS)]
+OTHERS = (*WIDE_SPACES, *OF_TOKENS, *OF_TEXTS, *OF_PIXELS)
+OF_NUMBERS = [name for name in SPACES if name not in OTHERS]
 
 
 def of_the_whole(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:
@@ -123,14 +159,15 @@ def of_the_parts(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:
     return size.parameters, size.flops
 
 
-@pytest.mark.parametrize("name", OF_IMAGES)
+@pytest.mark.parametrize("name", OF_NUMBERS)
 def test_a_network_has_the_size_of_its_parts(name: str) -> None:
     space, rng = load_space(name), np.random.default_rng(0)
     networks = [space.freeze(rollout(space, rng)) for _ in range(12)]
-    wholes = [of_the_whole(frozen, (3, 16, 16)) for frozen in networks]
+    in_shape = SHAPES.get(name, IMAGE)
+    wholes = [of_the_whole(frozen, in_shape) for frozen in networks]
     assert sum(isinstance(each, tuple) for each in wholes) > 2
     for _ in range(2):  # the second time from what the first has found out
-        assert [of_the_parts(frozen, (3, 16, 16)) for frozen in networks] == wholes
+        assert [of_the_parts(frozen, in_shape) for frozen in networks] == wholes
 
 
 def test_parts_that_many_architectures_have_are_built_once(

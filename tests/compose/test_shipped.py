@@ -270,7 +270,7 @@ def test_help_names_every_top_level_key_and_group(
 ) -> None:
     from hydra.core.global_hydra import GlobalHydra
 
-    from nasrunner.search import main
+    from nasrunner.command import main
 
     GlobalHydra.instance().clear()
     monkeypatch.setattr(sys, "argv", ["nasrunner", "--help"])

@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from nasrunner import show_space
+from nasrunner.command import main
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.config import rules_from
 from nasrunner.compose.launch import build_space
@@ -21,7 +22,6 @@ from nasrunner.core import ConfigError, LedgerError, Outcome, Proposal, Searcher
 from nasrunner.core.ledger.known import Known
 from nasrunner.recorded import read_study
 from nasrunner.report.study.overview import overview_section
-from nasrunner.search import main
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.study.ledger import read_events
 from tests.compose.test_trust import of_a_stranger
@@ -286,7 +286,7 @@ def test_what_is_no_start_is_refused_in_one_sentence(
         (b"genotypes: [", r"^start_with=\S*mine.yaml cannot be read: while parsing"),
         (b"\xff\xfe", r"cannot be read: 'utf-8' codec"),
         (b"", r"must hold genotypes: a list of them; got"),
-        (b"just text", r"mine.yaml has a key 'just text' that nothing begins with; Legal: g"),
+        (b"just text", r"mine.yaml has a key 'just text' that nothing begins with; legal: g"),
         (
             b"- {0/conv2d/filters: 3}",
             r"mine.yaml.genotypes.0: 0/conv2d/filters must be one of 2, 4",

@@ -220,7 +220,7 @@ def resume(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
-    run("nasrunner.search", monkeypatch, f"resume={study}")
+    run("nasrunner.command", monkeypatch, f"resume={study}")
 
 
 def child(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:

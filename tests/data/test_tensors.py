@@ -232,7 +232,7 @@ class Broken(TensorDataModule):
 
 
 @pytest.mark.parametrize(
-    "y", [np.zeros(9, int), np.zeros(8), np.zeros((8, 2), int), -np.ones(8, int)]
+    "y", [np.zeros(9, int), np.zeros(8), np.zeros((8, 2), str), -np.ones(8, int)]
 )
 def test_targets_of_no_known_form_are_refused(y: np.ndarray) -> None:
     module = Broken(**COMMON, x=np.zeros((8, 2)), y=y)

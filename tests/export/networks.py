@@ -15,7 +15,14 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.spaces.enumeration import draw
 
 CONFIG = Path(__file__).parents[2] / "conf"
-OF_TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+OF_TOKENS = (
+    "darts_rnn",
+    "enas_cell",
+    "nasrl_cell",
+    "nasrl_cell_small",
+    "rnn_baselines",
+    "text_classifier",
+)
 """Networks that take tokens: what is written is checked with random vectors, which they refuse."""
 OF_THE_SAME = (
     "cnn_baselines",
@@ -28,7 +35,7 @@ OF_THE_SAME = (
 SPACES = sorted(
     {path.stem for path in (CONFIG / "space").glob("*.yaml")} - {*OF_TOKENS, *OF_THE_SAME}
 )
-IN_SHAPES: dict[str, Shape] = {"mlp": (20,)}
+IN_SHAPES: dict[str, Shape] = {"mlp": (20,), "signals": (2, 12)}
 """Of the spaces that are not given small images."""
 
 

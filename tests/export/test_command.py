@@ -15,10 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from nasrunner.children.files import ChildFiles
+from nasrunner.command import main as search
 from nasrunner.core.records import Kind, Proposal
 from nasrunner.data.digits import Digits
 from nasrunner.export.command import main
-from nasrunner.search import main as search
 from tests.paused import pause_all
 
 Command = Callable[..., None]

@@ -43,6 +43,24 @@ def test_a_module_of_torch_computes_the_same_in_onnxruntime(tmp_path: Path) -> N
     max_difference("network.onnx", network.eval(), reader, (3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    "cell", ["lstm_cell", {"darts_rnn": {"nodes": 2, "activations": ["tanh", "relu"]}}], ids=str
+)
+def test_a_recurrent_network_of_signals_computes_the_same_in_onnxruntime(
+    cell: object, tmp_path: Path
+) -> None:
+    conv = {"conv1d": {"filters": 4, "kernel_size": 4, "stride": 2}}
+    residual = {"residual": {"separable_conv1d": {"filters": 6, "kernel_size": 3, "stride": 2}}}
+    pools = [{"max_pool": {"kernel_size": 2, "stride": 1, "padding": "same"}}, {"batch_norm": {}}]
+    encoder = {"recurrent_encoder": {"cell": cell, "units": 4}}
+    space = parse_space({"concat": [conv, *pools, residual, encoder, {"affine": {"units": 3}}]})
+    network, calls = build(space.freeze(space.walk(lambda decision: 1)), (2, 17))
+    code = written(network, calls, (2, 17))
+    write_onnx(code.load(code.state(network)).eval(), (2, 17), tmp_path / "network.onnx")
+    reader = OnnxNetwork(tmp_path / "network.onnx")
+    max_difference("network.onnx", network.eval(), reader, (2, 17))
+
+
 @pytest.mark.slow  # a process of its own
 def test_onnxruntime_collects_nothing_to_send(tmp_path: Path) -> None:
     path, home = tmp_path / "network.onnx", tmp_path / "home"

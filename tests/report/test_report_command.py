@@ -155,7 +155,7 @@ def test_a_study_with_a_baseline_has_a_page_of_its_own_with_the_differences(run,
     assert (code, err, out) == (0, "", f"{folder}/report/report.html\n")
     page = (folder / "report" / "report.html").read_text()
     assert "<h1>toy</h1>" in page
-    assert "evolution, seed 0" in page
+    assert "evolution on digits, seed 0" in page
     assert "Against random with 20 children: best reward +0.05, mean of the best 5" in page
     assert "in one run of each; what of it is chance shows over seeds" in page
     assert "95 % over children" not in page
@@ -260,7 +260,7 @@ def test_studies_of_different_rewards_are_refused(run, tmp_path):
         (["from=a", "budgets=10,x"], "budgets must be whole numbers >= 1, as in 10,25,50; got"),
         (["from=a", "budgets=0"], "budgets must be whole numbers >= 1"),
         (["from=a", "log=yes"], "log must be true or false, got 'yes'"),
-        (["from=a", "group=seed"], "group=seed is no way to group, Legal: name, settings"),
+        (["from=a", "group=seed"], "group=seed is no way to group, legal: name, settings"),
         (["watch=a", "every_s=0"], "every_s must be seconds > 0 and below a day, got '0'"),
         (["from=a", "filter=x"], "filter is for from=mlflow, got from=a"),
         (["watch=mlflow"], "watch needs folders"),
@@ -315,7 +315,7 @@ def test_help_names_every_key(run):
     assert (code, err, out) == (0, "", help_text())
     with pytest.raises(ConfigError) as raised:
         parse(["nothing=1"])
-    keys = str(raised.value).rpartition("Legal: ")[2].split(", ")
+    keys = str(raised.value).rpartition("legal: ")[2].split(", ")
     assert len(keys) == 16
     for key in keys:
         assert f"{key}=" in out
@@ -331,7 +331,7 @@ def test_folders_are_a_list_unless_one_has_a_comma_in_its_name(tmp_path):
 def test_neither_help_nor_the_other_commands_import_matplotlib_or_mlflow():
     code = (
         "import sys; sys.argv = ['nasrunner-report', '--help']; "
-        "import nasrunner.search, nasrunner.show_space, nasrunner.report.command as command; "
+        "import nasrunner.command, nasrunner.show_space, nasrunner.report.command as command; "
         "command.main(); "
         "assert not {'matplotlib', 'mlflow'} & set(sys.modules), 'imported'"
     )

@@ -40,10 +40,10 @@ def test_own_keys_and_changes_of_the_configuration_are_told_apart() -> None:
     [
         ("top=0", "top must be a whole number >= 1, got '0'"),
         ("seeds=1.5", "seeds must be a whole number >= 1, got '1.5'"),
-        ("on=test", "on=test is no choice, Legal: train, train_and_validation"),
-        ("mlp_classifier=yes", "mlp_classifier=yes is no choice, Legal: false, true"),
+        ("on=test", "on=test is no choice, legal: train, train_and_validation"),
+        ("mlp_classifier=yes", "mlp_classifier=yes is no choice, legal: false, true"),
         ("top", "arguments are written key=value, got 'top'"),
-        ("optimizer=1", "optimizer=1 is no option of the group optimizer, Legal: adam"),
+        ("optimizer=1", "optimizer=1 is no option of the group optimizer, legal: adam"),
         ("trainer.max_epochs=", "trainer.max_epochs= has no value"),
         ("from=", "from= is missing: a study's folder, or runs:/<id>"),
     ],

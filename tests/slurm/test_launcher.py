@@ -13,8 +13,8 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 from omegaconf import OmegaConf
 
 from nasrunner import multirun
+from nasrunner.command import main
 from nasrunner.core import ConfigError
-from nasrunner.search import main
 from nasrunner.trackers.mlflow.stores import sqlite as mlflow_sqlite
 
 LAUNCHER = Path(__file__).parents[2] / "conf" / "hydra" / "launcher" / "submitit_slurm.yaml"

@@ -18,7 +18,7 @@ from nasrunner.spaces import (
     MaxPool,
     SeparableConv2d,
 )
-from nasrunner.spaces.images import Pair
+from nasrunner.spaces.windows.sliding import Pair
 
 
 def parameters(network: nn.Module) -> int:
@@ -146,8 +146,8 @@ def test_flatten_and_norms_keep_or_multiply_the_shape() -> None:
         (Conv2d(4, 3, 1, "valid", 2), (1, 4, 4), r"window of \(5, 5\) does not fit into \(4, 4\)"),
         (Conv2d(4, 3, groups=2), (3, 4, 4), "in_channels must be divisible by groups"),
         (MaxPool(3), (1, 2, 2), r"window of \(3, 3\) does not fit into \(2, 2\)"),
-        (GlobalPool(), (3,), r"it takes \(channels, height, width\)"),
-        (BatchNorm(), (3, 4), r"it takes \(features,\) or \(channels, height, width\)"),
+        (GlobalPool(), (3,), r"it takes \(channels, time\) or \(channels, height, width\)"),
+        (BatchNorm(), (3, 4, 5, 6), r"it takes \(features,\), \(channels, time\) or \(channels, h"),
         (Affine(OneOf((1, 2))), (3,), "'units' of 'affine' is still open: freeze it first"),  # type: ignore[arg-type]
     ],
 )

@@ -11,32 +11,43 @@ from nasrunner.children.blueprint import on_meta
 from nasrunner.core import Shape, Space, SpaceError
 from nasrunner.spaces import (
     Affine,
+    Conv1d,
     Conv2d,
+    DilatedConv1d,
     DilatedConv2d,
     InvertedResidual,
     LstmCell,
     Recurrent,
+    RecurrentEncoder,
     RnnCell,
+    SeparableConv1d,
     SeparableConv2d,
 )
 from nasrunner.spaces.basic import Init
 from nasrunner.spaces.language.parsing import parse_space
 
 IMAGE = (24, 8, 8)
+SIGNAL = (24, 20)
 WITH_WEIGHTS = [
     (Affine, {"units": 200}, (300,)),
     (Conv2d, {"filters": 64, "kernel_size": (3, 5)}, IMAGE),
     (SeparableConv2d, {"filters": 64, "kernel_size": 3}, IMAGE),
     (DilatedConv2d, {"filters": 64}, IMAGE),
     (InvertedResidual, {"filters": 32, "expansion": 2, "kernel_size": 3}, IMAGE),
+    (Conv1d, {"filters": 64, "kernel_size": 15}, SIGNAL),
+    (SeparableConv1d, {"filters": 64, "kernel_size": 9}, SIGNAL),
+    (DilatedConv1d, {"filters": 64, "kernel_size": 9}, SIGNAL),
     (Recurrent, {"cell": LstmCell(), "units": 40, "layers": 2}, (5, 30)),
+    (RecurrentEncoder, {"cell": LstmCell(), "units": 40, "layers": 2}, (30, 5)),
 ]
 
 
-def layers_of(module: Space, in_shape: Shape) -> list[nn.Linear | nn.Conv2d]:
+def layers_of(module: Space, in_shape: Shape) -> list[nn.Linear | nn.Conv1d | nn.Conv2d]:
     torch.manual_seed(0)
     network, _ = module.build(in_shape)
-    return [each for each in network.modules() if isinstance(each, nn.Linear | nn.Conv2d)]
+    return [
+        each for each in network.modules() if isinstance(each, nn.Linear | nn.Conv1d | nn.Conv2d)
+    ]
 
 
 def spread(weight: torch.Tensor, std: float, *, is_normal: bool) -> None:
@@ -58,6 +69,7 @@ def spread(weight: torch.Tensor, std: float, *, is_normal: bool) -> None:
         (Affine(200), (300,), [(300, 200)]),
         (Affine(200), (3, 10, 10), [(300, 200)]),
         (Conv2d(64, (3, 5)), IMAGE, [(24 * 15, 64 * 15)]),
+        (Conv1d(64, 15), SIGNAL, [(24 * 15, 64 * 15)]),
         (Conv2d(64, 3, groups=4), IMAGE, [(6 * 9, 64 * 9)]),
         (SeparableConv2d(64, 3), (400, 8, 8), [(9, 400 * 9), (400, 64)]),
         (DilatedConv2d(64), IMAGE, [(24 * 9, 64 * 9)]),
@@ -130,6 +142,13 @@ def plain(kind: type[Space]) -> Iterator[nn.Module]:
         yield nn.Conv2d(24, 64, 1)
     elif kind is DilatedConv2d:
         yield nn.Conv2d(24, 64, 3, dilation=2)
+    elif kind is Conv1d:
+        yield nn.Conv1d(24, 64, 15)
+    elif kind is SeparableConv1d:
+        yield nn.Conv1d(24, 24, 9, groups=24, bias=False)
+        yield nn.Conv1d(24, 64, 1)
+    elif kind is DilatedConv1d:
+        yield nn.Conv1d(24, 64, 9, dilation=2)
     elif kind is InvertedResidual:
         yield nn.Conv2d(24, 48, 1, bias=False)
         yield nn.Conv2d(48, 48, 3, groups=48, bias=False)

@@ -19,6 +19,25 @@ IN_SHAPE = (3, 32, 32)
 OF_TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
 """Spaces of networks that take a sequence of tokens, and have an output for each of them."""
 
+OF_TEXTS = ("text_classifier",)
+"""Spaces of networks that take a sequence of tokens, and have an output for all of it."""
+
+OF_PIXELS = ("segmentation",)
+"""Spaces of networks that have an output for each pixel."""
+
+
+def out_shape_of(name: str, in_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What comes out of a space's networks with ten outputs."""
+    if name in OF_TOKENS:
+        return (*in_shape, 10)
+    return (10, *in_shape[1:]) if name in OF_PIXELS else (10,)
+
+
+OF_SIGNALS = ("signals",)
+"""Spaces of networks that take (channels, time)."""
+
+SIGNAL_SHAPE = (2, 20)
+
 
 def load(name: str) -> SearchSpace:
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
@@ -36,8 +55,10 @@ def test_sampled_children_build_and_compute_what_they_promise(path: Path) -> Non
     space = load(path.stem)
     assert space.size() > 0
     assert space.text()
-    takes_tokens = path.stem in OF_TOKENS
-    in_shape, out_shape = ((5,), (5, 10)) if takes_tokens else (IN_SHAPE, (10,))
+    takes_tokens = path.stem in (*OF_TOKENS, *OF_TEXTS)
+    in_shape = SIGNAL_SHAPE if path.stem in OF_SIGNALS else IN_SHAPE
+    in_shape = (5,) if takes_tokens else in_shape
+    out_shape = out_shape_of(path.stem, in_shape)
     for seed in range(10):
         frozen = space.freeze(draw(space, seed))
         with torch.device("meta"):

@@ -43,6 +43,12 @@ PROPOSALS = {
     CUT: Proposal(CUT, genotype(25), sources=training(HEIR), parent=HEIR),
 }
 
+DERIVED = '{"epoch": 0, "genotype": {}, "text": "affine"}\n'
+PROBABILITIES = "".join(
+    f'{{"epoch": {epoch}, "decisions": {{"0/or": {{"relu": 0.{5 + epoch}, "conv 3×3": 0.25}}}}}}\n'
+    for epoch in range(EPOCHS)
+)
+
 EPOCHS_OF = {ROOT: 1, 5: 1, STOPPED: 2, NEXT: 2, CHEAP: 2, HEIR: 1, CUT: 2}
 """After how many epochs the curves end; those of all others have all."""
 
@@ -62,6 +68,9 @@ class LineageStudy(FakeStudy):
         curves = self.folder / "children" / f"{index:04d}" / "curves.jsonl"
         lines = curves.read_text().splitlines(keepends=True)[: EPOCHS_OF.get(index, EPOCHS)]
         curves.write_text("".join(lines[2:] if index == LAST else lines))  # a trainer may do both
+        if index == SUPERNET:
+            (curves.parent / "derived.jsonl").write_text(DERIVED)
+            (curves.parent / "probabilities.jsonl").write_text(PROBABILITIES)
 
     def outcome(self, index: int) -> Outcome:
         proposal = self.proposal(index)
@@ -97,3 +106,24 @@ class LineageStudy(FakeStudy):
             self.run_child(index)
         self.append(outcome)
         tracker.recorded(outcome, blueprint)
+
+
+class LimitedStudy(FakeStudy):
+    """A study of children that were to be paused, and are beyond a limit by their sizes."""
+
+    def proposal(self, index: int) -> Proposal:
+        return Proposal(index, genotype(index), until=1)
+
+    def outcome(self, index: int) -> Outcome:
+        return Outcome(
+            self.proposal(index),
+            "paused",
+            metrics={"flops": 7.0, "epochs": 0.0},
+            error="objectives.flops.limit=5: flops is 7",
+            objectives={"flops": 7.0},
+        )
+
+    def record(self, tracker: Tracker, index: int) -> None:
+        outcome = self.outcome(index)
+        self.append(outcome)
+        tracker.recorded(outcome, self.inspect(outcome.proposal.genotype))

@@ -16,6 +16,7 @@ from nasrunner.core import Outcome, Proposal, Source
 from nasrunner.core.records import child_folder
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.trackers.wording import counted
 from tests.trackers import lineages
 from tests.trackers.fakes import FAILED, FakeStudy
 
@@ -286,8 +287,8 @@ def test_what_is_no_training_from_first_weights_to_its_end_is_shown_as_such(tmp_
     (told,) = [line for line in lines if line.startswith("Children: ")]
     assert told == (
         "Children: 1 paused (and not gone on with), 1 stopped, 5 continued (trainings of these "
-        "that went on), 2 completed, 1 failed; 3 trained to the end; beside them 1 supernet, "
-        "3 estimates (1 failed)"
+        "that went on), 2 completed, 2 copies completed, 1 failed; 3 trained to the end; beside "
+        "them 1 supernet, 3 estimates (1 failed)"
     )
 
 
@@ -318,6 +319,11 @@ def test_a_study_of_lineages_that_goes_on_says_what_it_has(tmp_path):
     first = show(study, console(is_terminal=False, width=200), 0).splitlines()[0]
     told = "4 children, 1 continued, 3 estimates, 1 supernet recorded before"
     assert first.endswith(f", {told}")
+
+
+def test_one_copy_is_a_copy():
+    assert counted("copies_completed", 1) == "1 copy completed"
+    assert counted("copies_paused", 2) == "2 copies paused"
 
 
 def test_the_live_display_counts_what_is_paused_and_what_is_beside_the_children(tmp_path):

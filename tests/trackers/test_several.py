@@ -11,6 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from nasrunner.command import main
 from nasrunner.compose.construct import construct
 from nasrunner.core import (
     Blueprint,
@@ -22,7 +23,6 @@ from nasrunner.core import (
     Tracker,
 )
 from nasrunner.core.errors import TrackingError
-from nasrunner.search import main
 from nasrunner.study.loop import Study
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.several import SeveralTrackers

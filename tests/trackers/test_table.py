@@ -168,6 +168,14 @@ def test_what_is_no_plain_training_says_so_in_columns_of_its_own(tmp_path: Path)
     assert (study.folder / "children.csv").read_bytes() == whole
 
 
+def test_children_that_were_too_large_are_not_said_to_be_paused(tmp_path: Path) -> None:
+    study = lineages.LimitedStudy(tmp_path / "study")
+    study.record(opened(study), 0)
+    (row,) = rows(study)
+    assert row["status"] == "too_large"
+    assert "until" not in row
+
+
 def test_a_plain_study_has_no_such_columns(study: FakeStudy) -> None:
     tracker = opened(study)
     tracker.recorded(Outcome(Proposal(0, {}), "completed", 0.5), None)

@@ -9,12 +9,12 @@ import torch
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 from torch.utils.data import BatchSampler, DataLoader
 
-from nasrunner.children.inputs import InDtype, is_of_tokens
+from nasrunner.children.inputs import InDtype
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import DataError, InShape, Shape
-from nasrunner.core.shapes import as_in_shape, dtypes_of
+from nasrunner.core.shapes import as_in_shape, dtypes_of, in_dtype_of
 
 _SHAPE = "(inputs, targets) or (inputs, targets, weights of examples)"
 
@@ -44,7 +44,7 @@ class BatchCheck:
         return cls(
             task,
             at_resolution(as_in_shape(settings["in_shape"]), settings),
-            settings.get("in_dtype", "float32"),
+            in_dtype_of(settings),
             str(config["trainer"].get("precision")),
             type(data).__name__,
         )
@@ -94,7 +94,8 @@ class BatchCheck:
                 self._is_input(x[name], shape, dtypes[name], num_examples)
                 for name, shape in self.in_shape.items()
             )
-        shape = None if is_of_tokens(self.in_dtype) else self.in_shape  # texts end with fewer steps
+        # Streams end with fewer steps.
+        shape = None if self.task.is_of_steps else self.in_shape
         return self._is_input(x, shape, str(self.in_dtype), num_examples)
 
     def _is_input(

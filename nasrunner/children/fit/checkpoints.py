@@ -26,7 +26,8 @@ class KeepWeights(pl.Callback):
     with ``max_last`` that of the last epochs, with ``last`` and ``mean_last`` the last. They are
     those that were validated, averages of weights too, copied in memory, on their device, and
     written once: a write for every improvement would cost tiny children as much as an epoch. A
-    child that counts with the reward of chance keeps none.
+    child that counts with the reward of chance keeps none. Beside them stands ``reading``, the text
+    of a ``Reading``, where the data say how more of the same are read.
     ``last.ckpt`` is Lightning's own checkpoint, with the optimizer's state, so that training can go
     on from it. It is called ``ended.ckpt`` until the child has its outcome: one that is killed
     before goes on from the ``last.ckpt`` that was written last while it trained.
@@ -129,5 +130,7 @@ class KeepWeights(pl.Callback):
             self._kept, self._epochs = self._before
         is_chance = self.reward.diverged == "chance" and module.diverged is not None
         if self._kept and not is_chance and trainer.is_global_zero:
-            write = functools.partial(torch.save, self._kept[0])
+            reading = getattr(trainer.datamodule, "reading", None)  # type: ignore[attr-defined]
+            known = {} if reading is None else {"reading": reading.to_json()}
+            write = functools.partial(torch.save, {**self._kept[0], **known})
             replace_file(self.folder / BEST, write)  # torch's own writer hides a full disk

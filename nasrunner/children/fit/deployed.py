@@ -11,9 +11,11 @@ from nasrunner.children.fit.energy import counters_of, energy
 from nasrunner.children.fit.latency import latency
 from nasrunner.children.inputs import zeros
 from nasrunner.children.settings.fidelity import keyed
+from nasrunner.children.tasks.tasks import out_shape_of
 from nasrunner.core.errors import MachineError
 from nasrunner.core.ledger.objectives import ENERGY, LATENCY
 from nasrunner.core.machine.energy import NoEnergyError
+from nasrunner.core.shapes import in_dtype_of
 
 Call = Callable[[], object]
 
@@ -54,9 +56,9 @@ def _trained_size(plan: Plan) -> dict[str, float]:
     """The size of a network that a fidelity made narrower, or gave smaller images; else empty."""
     if not {"width", "data.resolution"} & keyed(plan.proposal.fidelity).keys():
         return {}
-    data = plan.config["data"]
-    in_dtype = data.get("in_dtype", "float32")
-    size = measure(plan.frozen, plan.in_shape, data["num_outputs"], in_dtype)
+    in_dtype = in_dtype_of(plan.config["data"])
+    out_shape = out_shape_of(plan.config, plan.child.construct, plan.in_shape)
+    size = measure(plan.frozen, plan.in_shape, out_shape, in_dtype)
     return {"trained_parameters": float(size.trained), "trained_flops": float(size.flops)}
 
 
@@ -65,7 +67,7 @@ def _forward_pass(plan: Plan, trained: Assembled) -> Iterator[tuple[Call, Call]]
     """A pass of one example, and what returns once the device has done it."""
     module, strategy = trained.module, trained.trainer.strategy
     device, was_on, was_training = strategy.root_device, module.device, module.training
-    in_dtype = plan.config["data"].get("in_dtype", "float32")
+    in_dtype = in_dtype_of(plan.config["data"])
     example = zeros(1, plan.child.in_shape, in_dtype, str(device))
     module.to(device).eval()
     try:

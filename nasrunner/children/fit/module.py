@@ -14,6 +14,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 from torch.optim import Optimizer
 
+from nasrunner.children.evaluating import ONE_CLASS
 from nasrunner.children.fit.memory_format import laid_out
 from nasrunner.children.inputs import Inputs
 from nasrunner.children.progress.attempts import Line
@@ -23,6 +24,7 @@ from nasrunner.children.settings.schedulers import Plateau
 from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.supernets.learning import learner_of
 from nasrunner.children.tasks.mean_loss import MeanLoss
+from nasrunner.children.tasks.one_class import ChosenClasses
 from nasrunner.children.tasks.reward import diverged_loss
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core.shapes import each_input
@@ -87,6 +89,10 @@ class ChildModule(pl.LightningModule):
         self.is_channels_last = is_channels_last
         self._penalized: list[Any] = [m for m in network.modules() if hasattr(m, "take_penalty")]
         self.task = task
+        # Of streams the next batch goes on where this one ends; of examples none knows another.
+        self._forgetting: list[Any] = (
+            [] if task.is_of_steps else [m for m in network.modules() if hasattr(m, "reset_state")]
+        )
         self.metrics = nn.ModuleDict(task.metrics)
         self.automatic_optimization = not is_fast
         self._make_optimizer = make_optimizer
@@ -96,6 +102,7 @@ class ChildModule(pl.LightningModule):
         self._record = record
         self._train_loss = MeanLoss()
         self._eval_loss = MeanLoss()
+        self._answers = ChosenClasses()
         self._validated: Line = {}
         self.tested: Line = {}
         self.num_tested = 0
@@ -122,7 +129,12 @@ class ChildModule(pl.LightningModule):
             settings |= {"monitor": scheduler.monitor, "strict": False}
         return {"optimizer": optimizer, "lr_scheduler": settings}
 
+    def setup(self, stage: str) -> None:
+        self.task.learn_from(self.trainer.datamodule)  # type: ignore[attr-defined]
+
     def forward(self, x: Inputs) -> torch.Tensor:
+        for layer in self._forgetting:
+            layer.reset_state()
         predicted_BK: torch.Tensor = self.network(laid_out(x) if self.is_channels_last else x)
         return _in_full(predicted_BK)
 
@@ -170,7 +182,7 @@ class ChildModule(pl.LightningModule):
             made_up = x if self._syncs_batch_norm else two
             return 0.0 * _whole(self.forward(made_up).sum(), step, torch.sum)
         loss = self.task.loss(self.forward(x), target)
-        self._train_loss.add(loss.detach(), len(target))
+        self._train_loss.add(loss.detach(), self.task.num_targets(target))
         whole = _whole(loss, step, lambda predicted: self.task.loss(predicted, target))
         share = len(target) * self.trainer.world_size / num_examples
         return self._with_penalties(whole) * share
@@ -311,8 +323,10 @@ class ChildModule(pl.LightningModule):
         weights_B = [each for each in third if not isinstance(each, int)]
         self._eval_loss.add(*self._loss(predicted_BK, target, *weights_B))
         measured = self.task.measured(predicted_BK, target)
+        if self.task.chooses_class:
+            self._answers.add(*measured)
         for metric in self.metrics.values():
-            metric.update(*measured)  # type: ignore[operator]
+            self.task.add_to(metric, *measured)  # type: ignore[arg-type]  # a ModuleDict
 
     def _reset_states(self) -> None:
         """Makes recurrent layers forget the batches before: a pass starts at its streams' starts.
@@ -329,8 +343,12 @@ class ChildModule(pl.LightningModule):
         values = {f"{part}_loss": loss}
         values |= {f"{part}_{name}": value for name, value in self.task.following(loss).items()}
         for name, metric in self.metrics.items():
-            values[f"{part}_{name}"] = metric.compute()  # type: ignore[operator]
+            values[f"{part}_{name}"] = self.task.value_of(metric)  # type: ignore[arg-type]
             metric.reset()  # type: ignore[operator]
+        self.trainer.callback_metrics.pop(ONE_CLASS, None)
+        share = self._answers.share_of_one(self.trainer.strategy)
+        if share is not None and part == "val":
+            values[ONE_CLASS] = loss.new_tensor(share)
         return values
 
     def on_train_epoch_end(self) -> None:

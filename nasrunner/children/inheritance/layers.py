@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import nn
@@ -29,14 +29,22 @@ def leaves(prefix: str, layer: nn.Module) -> Iterator[Leaf]:
         yield Leaf(prefix, layer)
 
 
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+POOLS = (
+    *(nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+)
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+
+LINEAR_MAPS = (nn.Linear, *CONVOLUTIONS)
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 _KEEP_CHANNELS = (
     *POOLS,
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh),
-    *(nn.Identity, nn.ConstantPad2d, nn.Dropout, nn.Dropout2d),
+    *(nn.Identity, nn.ConstantPad1d, nn.ConstantPad2d),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d),
 )
 
 _KEEP_WHAT_IS_POSITIVE = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.Identity)
@@ -49,14 +57,19 @@ def keeps_channels(layer: nn.Module) -> bool:
     return type(layer) in _KEEP_CHANNELS
 
 
+def is_convolution(layer: nn.Module) -> TypeGuard[nn.Conv1d | nn.Conv2d]:
+    """Whether a layer is a convolution of torch's own, and of no class below it."""
+    return type(layer) in CONVOLUTIONS
+
+
 def mixes_channels(layer: nn.Module) -> bool:
     """Whether a layer is a linear map from all channels to all."""
-    return type(layer) is nn.Linear or (type(layer) is nn.Conv2d and layer.groups == 1)
+    return type(layer) is nn.Linear or (is_convolution(layer) and layer.groups == 1)
 
 
 def is_depthwise(layer: nn.Module) -> bool:
     """Whether a layer is a convolution of each channel for itself."""
-    return type(layer) is nn.Conv2d and layer.groups == layer.in_channels == layer.out_channels
+    return is_convolution(layer) and layer.groups == layer.in_channels == layer.out_channels
 
 
 def has_settings_of(layer: nn.Module, other: nn.Module) -> bool:
@@ -68,7 +81,7 @@ def has_settings_of(layer: nn.Module, other: nn.Module) -> bool:
 
 def makes_zero_of_zero(layer: nn.Module) -> bool:
     """Whether zeros come out of a layer without weights if zeros come in."""
-    if isinstance(layer, nn.ConstantPad2d):
+    if isinstance(layer, nn.ConstantPad1d | nn.ConstantPad2d):
         return layer.value == 0
     return type(layer) in _KEEP_CHANNELS and type(layer) is not nn.Sigmoid
 
@@ -92,12 +105,12 @@ def can_be_identity(layer: nn.Module, is_positive_before: bool) -> bool:
         return layer.affine and layer.track_running_stats
     if type(layer) is nn.Linear:
         return layer.in_features == layer.out_features
-    if type(layer) is nn.Conv2d:
+    if is_convolution(layer):
         kernel, padding = layer.kernel_size, layer.padding
         return (
             layer.in_channels == layer.out_channels
             and layer.groups == 1
-            and layer.stride == (1, 1)
+            and set(layer.stride) == {1}
             and all(size % 2 for size in kernel)
             and padding
             == tuple(d * (k - 1) // 2 for d, k in zip(layer.dilation, kernel, strict=True))
@@ -114,7 +127,7 @@ def make_identity(layer: nn.Module) -> None:
             # Its statistics are the first ones: mean 0, variance 1.
             layer.weight.fill_(math.sqrt(1.0 + layer.eps))
             layer.bias.zero_()
-        elif isinstance(layer, nn.Linear | nn.Conv2d):
+        elif isinstance(layer, LINEAR_MAPS):
             init = nn.init.eye_ if isinstance(layer, nn.Linear) else nn.init.dirac_
             init(layer.weight)
             if layer.bias is not None:
@@ -124,12 +137,12 @@ def make_identity(layer: nn.Module) -> None:
 def can_be_zero(layer: nn.Module) -> bool:
     """Whether a layer has weights that make it zero, whatever comes in."""
     is_norm = isinstance(layer, BATCH_NORMS) and layer.affine
-    return is_norm or isinstance(layer, nn.Linear | nn.Conv2d)
+    return is_norm or isinstance(layer, LINEAR_MAPS)
 
 
 def make_zero(layer: nn.Module) -> None:
     """Sets a layer's weights so that zeros come out of it."""
-    assert isinstance(layer, nn.Linear | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d)
+    assert isinstance(layer, (*LINEAR_MAPS, *BATCH_NORMS))
     with torch.no_grad():
         layer.weight.zero_()
         if layer.bias is not None:

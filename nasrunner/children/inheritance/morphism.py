@@ -23,6 +23,8 @@ from nasrunner.children.inheritance.channels import (
 from nasrunner.children.inheritance.graph import OPERATION, LayerNode, NoLayerError, graph_of
 from nasrunner.children.inheritance.keys import Anatomy
 from nasrunner.children.inheritance.layers import (
+    BATCH_NORMS,
+    LINEAR_MAPS,
     Leaf,
     can_be_identity,
     can_be_zero,
@@ -66,11 +68,11 @@ def morphism(
 
     Operations are the same where they stand at the same place of the space. Then the child may
 
-    * be wider (Net2WiderNet, section 2.3): units of an ``affine`` or filters of a ``conv2d`` are
+    * be wider (Net2WiderNet, section 2.3): units of an ``affine`` or filters of a convolution are
       copies of some drawn ones, and what takes them divides its weights among the copies;
-    * be deeper (Net2DeeperNet, section 2.4): a new ``affine`` or ``conv2d`` is the identity, as its
-      batch normalization is, and what stands behind it changes nothing that is not negative: ReLU,
-      leaky ReLU or ELU behind an operation out of which nothing negative came;
+    * be deeper (Net2DeeperNet, section 2.4): a new ``affine`` or convolution is the identity, as
+      its batch normalization is, and what stands behind it changes nothing that is not negative:
+      ReLU, leaky ReLU or ELU behind an operation out of which nothing negative came;
     * have new connections: of a new branch of a sum the last weights are zero; what a layer
       takes in addition has weights of zero.
 
@@ -160,7 +162,7 @@ class _Search:
         for leaf in leaves(node.prefix, node.layer):
             if not can_be_identity(leaf.layer, positive):
                 channels_C = None
-            if not isinstance(leaf.layer, nn.Linear | nn.Conv2d | nn.BatchNorm1d | nn.BatchNorm2d):
+            if not isinstance(leaf.layer, (*LINEAR_MAPS, *BATCH_NORMS)):
                 positive = is_positive(leaf.layer, positive)
             elif channels_C is None:
                 positive = False

@@ -11,6 +11,7 @@ from torch import nn
 from nasrunner.children.inheritance.channels import NotMorphismError
 from nasrunner.children.inheritance.layers import (
     BATCH_NORMS,
+    LINEAR_MAPS,
     Leaf,
     has_settings_of,
     is_depthwise,
@@ -109,8 +110,8 @@ class Transfer:
     ) -> tuple[np.ndarray, int]:
         """A linear map: its inputs' weights are divided among copies, its outputs are copied."""
         layer, other = own.layer, theirs.layer
-        assert isinstance(layer, nn.Linear | nn.Conv2d)
-        assert isinstance(other, nn.Linear | nn.Conv2d)
+        assert isinstance(layer, LINEAR_MAPS)
+        assert isinstance(other, LINEAR_MAPS)
         num_made, num_before = layer.weight.shape[0], other.weight.shape[0]
         if not has_settings_of(layer, other) or num_made < num_before:
             raise NotMorphismError(f"{where} is another, or has fewer units")

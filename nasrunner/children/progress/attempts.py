@@ -11,6 +11,7 @@ from statistics import fmean
 import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from nasrunner.children.evaluating import ONE_CLASS
 from nasrunner.children.files import ChildFiles
 from nasrunner.children.ranks import RankProcesses
 from nasrunner.core import Genotype, MachineError, Outcome, Proposal
@@ -181,10 +182,14 @@ def rewarded_metrics(curves: Sequence[Line], places: Collection[int]) -> dict[st
     known: dict[str, float] = {}
     measured: dict[str, list[float]] = {}
     for place, line in enumerate(curves):
+        if "val_loss" in line:
+            known.pop(ONE_CLASS, None)  # of a validation before
         known |= {name: value for name, value in line.items() if name not in NO_METRICS}
         if place in places:
             for name, value in known.items():
                 measured.setdefault(name, []).append(value)
+    if len(measured.get(ONE_CLASS, places)) < len(places):
+        del measured[ONE_CLASS]
     metrics = {name: fmean(values) for name, values in measured.items()}
     metrics["epochs"] = float(num_epochs(curves))
     if len(places) == 1:

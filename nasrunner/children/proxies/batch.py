@@ -73,6 +73,7 @@ def first_batch(
             raise
         text = f"trainer.batch_size={batch_size} takes the place of data.batch_size: {error}"
         raise ConfigError(text) from error
+    task.learn_from(data)
     try:
         with batches_of(data.train_dataloader()) as batches:
             batch: Any = next(batches, None)

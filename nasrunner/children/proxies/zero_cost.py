@@ -8,6 +8,7 @@ from nasrunner.children.inspecting import draw_up
 from nasrunner.children.proxies.scores import Proxy
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.searched import Config, Construct
+from nasrunner.children.tasks.tasks import out_shape_of
 from nasrunner.core import (
     Blueprint,
     ConfigError,
@@ -25,7 +26,7 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.ledger.goal_settings import check_measured
 from nasrunner.core.ledger.objectives import REWARD, SIZES
 from nasrunner.core.machine.imports import quick_imports
-from nasrunner.core.shapes import as_in_shape
+from nasrunner.core.shapes import as_in_shape, in_dtype_of
 
 NUM_ESTIMATES_AT_ONCE = 100
 """How many estimates one call is best given: each takes less than what is around a call."""
@@ -78,10 +79,9 @@ class ZeroCostTrainer:
         self.draw = draw
 
     def inspect(self, genotype: Genotype) -> Blueprint:
-        data = self.config["data"]
-        in_dtype = data.get("in_dtype", "float32")
-        num_outputs = data["num_outputs"]
-        return draw_up(self.space, genotype, self.in_shape, num_outputs, self.draw, in_dtype)
+        in_dtype = in_dtype_of(self.config["data"])
+        out_shape = out_shape_of(self.config, self.construct, self.in_shape)
+        return draw_up(self.space, genotype, self.in_shape, out_shape, self.draw, in_dtype)
 
     @property
     def reports(self) -> bool:
@@ -155,9 +155,9 @@ class ProxyRehearsal:
             from nasrunner.children.rehearsal.samples import sampled
             from nasrunner.children.settings.searched import check_settings
 
-        data = self.config["data"]
-        in_dtype = data.get("in_dtype", "float32")
-        found = sampled(self.space, self.in_shape, data["num_outputs"], in_dtype)
+        in_dtype = in_dtype_of(self.config["data"])
+        out_shape = out_shape_of(self.config, self.construct, self.in_shape)
+        found = sampled(self.space, self.in_shape, out_shape, in_dtype)
         settings = self.space.hyperparameters
         check_settings(self.config, settings)
         check_scores(

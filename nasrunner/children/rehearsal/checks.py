@@ -230,14 +230,6 @@ def _check_scheduler(config: Config, construct: Construct, rehearsal: ChildRehea
 
 def _check_task(config: Config, construct: Construct) -> None:
     task = make_task(config, construct)
-    in_dtype = config["data"].get("in_dtype", "float32")
-    if task.is_of_steps != (in_dtype == "int64"):
-        legal = "task=language_model" if in_dtype == "int64" else "data=ptb, data=ptb_char"
-        what = "each token, as of language models" if task.is_of_steps else "each example"
-        raise ConfigError(
-            f"task: {type(task).__name__} has a target for {what}, which data of "
-            f"data.in_dtype={in_dtype} has not; legal with it: {legal}"
-        )
     task.rehearse()
 
 

@@ -36,6 +36,7 @@ from nasrunner.children.settings.length import (
 from nasrunner.children.settings.searched import Config, Construct
 from nasrunner.children.tasks.tasks import Task, make_task
 from nasrunner.core import ConfigError, DataError, InShape, SearchSpace
+from nasrunner.core.shapes import in_dtype_of
 
 _LOOKING_S = 0.5
 """How long the targets of further batches are looked at."""
@@ -265,7 +266,7 @@ class ChildRehearsal:
             network, _ = frozen.build(self.in_shape)
             if next(batch_norms(network), None) is None:
                 continue
-            in_dtype = self.config["data"].get("in_dtype", "float32")
+            in_dtype = in_dtype_of(self.config["data"])
             try:
                 with torch.no_grad():
                     network.train()(zeros(1, self.in_shape, in_dtype))

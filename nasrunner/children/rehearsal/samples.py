@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nasrunner.children.blueprint import OutShape
 from nasrunner.children.inputs import InDtype
 from nasrunner.children.inspecting import measured
 from nasrunner.core import ConfigError, Genotype, InShape, SearchSpace, Space, SpaceError
@@ -40,12 +41,14 @@ class Samples:
     remark: str | None
 
 
-def sampled(space: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: InDtype) -> Samples:
+def sampled(
+    space: SearchSpace, in_shape: InShape, out_shape: OutShape, in_dtype: InDtype
+) -> Samples:
     """Draws some networks of a space that are possible.
 
     Args:
         space: what is searched.
-        in_shape, num_outputs, in_dtype: as of ``measure``.
+        in_shape, out_shape, in_dtype: as of ``measure``.
 
     Raises:
         ConfigError: the space has none, and why; or some are possible, but this machine's memory
@@ -71,7 +74,7 @@ def sampled(space: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: I
             continue
         tried.add(text)
         try:
-            parameters = measured(frozen, in_shape, num_outputs, in_dtype).parameters
+            parameters = measured(frozen, in_shape, out_shape, in_dtype).parameters
         except SpaceError as error:
             reasons[" ".join(str(error).split())] += 1
             continue
@@ -91,7 +94,9 @@ def sampled(space: SearchSpace, in_shape: InShape, num_outputs: int, in_dtype: I
             f"space: of the networks that were tried, the smallest takes {least_gb:,.6g} GB for "
             f"parameters and gradients, and this machine has {there_gb:,.4g} GB"
         )
-    what = f"data.in_shape={each_input(in_shape, list)} and data.num_outputs={num_outputs}"
+    sizes = (out_shape,) if isinstance(out_shape, int) else out_shape
+    outputs = f"data.num_outputs={sizes[0]}" if len(sizes) == 1 else f"outputs {sizes}"
+    what = f"data.in_shape={each_input(in_shape, list)} and {outputs}"
     reason, _ = reasons.most_common(1)[0]
     if is_complete:
         count = len(tried)

@@ -10,7 +10,7 @@ from nasrunner.children.settings.resolution import resizes_images
 from nasrunner.children.settings.searched import Config, applied
 from nasrunner.core import ConfigError, SearchSpace
 from nasrunner.core.annotations import Within, takes
-from nasrunner.core.errors import suggest
+from nasrunner.core.errors import suggest_among
 from nasrunner.core.shapes import as_in_shape
 from nasrunner.core.space import declares_widths, narrowed
 
@@ -21,6 +21,9 @@ NAMES: Mapping[str, str] = {
     "width": "width",
 }
 """What a fidelity may name -> the key whose number that is; ``width`` is the network's."""
+
+_NAMED = ("width", "data.train_share", "data.resolution")
+"""What has rules of its own."""
 
 _SHARE = Within("(0, 1]")
 
@@ -56,7 +59,7 @@ def effective(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]
         config: the child's configuration.
         fidelity: as of ``reduced``.
     """
-    values = {"width": 1, "data.train_share": 1, **dict(_entries(config))}
+    values = {"width": 1, **dict(_entries(config)), "data.train_share": _train_share(config)}
     if values.get("data.resolution") is None and resizes_images(config["data"]):
         sides = set(_image_sides(config["data"]))
         values["data.resolution"] = sides.pop() if len(sides) == 1 else None
@@ -97,21 +100,57 @@ def check_fidelity(
             raise ConfigError(f"fidelity: {name} must be a number, got {number!r}")
         key = NAMES.get(name, name)
         if _is_below(key, searched):
-            raise ConfigError(f"fidelity: {name} is searched, {suggest(key, legal)}")
-        if key in ("width", "data.train_share", "data.resolution"):
+            told = _legal(key, config, legal, searched, space)
+            raise ConfigError(f"fidelity: {name} is searched; {told}")
+        if key in _NAMED:
             _check_named(config, name, number, space)
             continue
-        told = suggest(key, legal | set(NAMES))
+        told = _legal(key, config, legal, searched, space)
         if key not in values:
-            raise ConfigError(f"fidelity: the child's configuration has no {key!r}, {told}")
+            raise ConfigError(f"fidelity: the child's configuration has no {key!r}; {told}")
         if key not in numbers:
-            raise ConfigError(f"fidelity: {key} is {values[key]!r} and no number, {told}")
+            raise ConfigError(f"fidelity: {key} is {_written(values[key])} and no number; {told}")
         if key not in legal:
-            raise ConfigError(f"fidelity: {key} must be the same for all children, {told}")
+            raise ConfigError(f"fidelity: {key} must be the same for all children; {told}")
         if isinstance(values[key], int) and number != int(number):
             raise ConfigError(f"fidelity: {key} must be a whole number, got {number!r}")
     if fidelity:
         check_ranges(reduced(config, fidelity)["trainer"])
+
+
+def _legal(
+    key: str,
+    config: Config,
+    keys: Collection[str],
+    searched: Collection[str],
+    space: SearchSpace,
+) -> str:
+    """The end of an error message: the names whose numbers can be given here, and a further key.
+
+    Args:
+        key: what was asked for.
+        keys: those of the configuration's numbers that may change.
+        config, searched, space: as of ``check_fidelity``.
+    """
+    names = [
+        name
+        for name, named in NAMES.items()
+        if named in keys or (not _is_below(named, searched) and _can_give(config, name, space))
+    ]
+    others = [each for each in sorted(keys) if each not in NAMES.values()]
+    examples = [each for each in ("data.batch_size", "optimizer.lr") if each in others]
+    further = [f"or the key of another number, such as {(examples or others)[0]}"] if others else []
+    return suggest_among(key, {*keys, *names}, ", ".join([*names, *further]) or "none")
+
+
+def _can_give(config: Config, name: str, space: SearchSpace) -> bool:
+    if NAMES[name] not in _NAMED:
+        return False
+    try:
+        _check_named(config, name, 1, space)
+    except ConfigError:
+        return False
+    return True
 
 
 def _check_named(config: Config, name: str, number: float, space: SearchSpace) -> None:
@@ -131,6 +170,11 @@ def _check_named(config: Config, name: str, number: float, space: SearchSpace) -
         raise ConfigError(
             f"fidelity: {name} is the share data.train_share of the training examples, which "
             f"{target} does not take"
+        )
+    elif name == "data" and not _is_number(share := _train_share(config)):
+        raise ConfigError(
+            f"fidelity: data is a share of data.train_share, which must be a number or null, got "
+            f"{share!r}"
         )
 
 
@@ -158,6 +202,12 @@ def _image_sides(data: Mapping[str, Any]) -> tuple[int, ...]:
     return shape[1:] if isinstance(shape, tuple) and len(shape) == 3 else ()
 
 
+def _train_share(config: Config) -> float:
+    """The share of the training examples that is trained on; all where data say nothing of it."""
+    share: float | None = config["data"].get("train_share")
+    return 1.0 if share is None else share
+
+
 def _numbers(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
     """The numbers of a fidelity by dotted keys: of shares those of what is configured."""
     values = dict(_entries(config))
@@ -165,7 +215,7 @@ def _numbers(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
     for name, number in fidelity.items():
         key = NAMES.get(name, name)
         if name == "data":
-            found[key] = values.get(key, 1.0) * number
+            found[key] = _train_share(config) * number
         elif key in ("width", "data.train_share"):
             found[key] = float(number)
         elif key == "data.resolution" or isinstance(values[key], int):
@@ -182,6 +232,10 @@ def _entries(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         yield f"{prefix}{name}", value
         if isinstance(value, Mapping | list):
             yield from _entries(value, f"{prefix}{name}.")
+
+
+def _written(value: Any) -> str:
+    return "null" if value is None else repr(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -13,8 +13,13 @@ from nasrunner.children.supernets.trials import Trials
 from nasrunner.children.supernets.validation_batches import Batch, ValidationBatches
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core import ConfigError, Genotype
-from nasrunner.core.machine.child_folder import DERIVED
+from nasrunner.core.machine.child_folder import DERIVED, PROBABILITIES
 from nasrunner.core.machine.files import replace_file
+
+_MOST_RECORDED = 1_000
+"""So many options have their probabilities recorded, those of the first decisions."""
+
+_DECIMALS = 6
 
 
 class _Module(Protocol):
@@ -32,10 +37,12 @@ class Alternation(pl.Callback):
     Its turn before a step comes once where several batches make one step. Its turn after an epoch
     comes when the epoch was validated and before its line is recorded, which has the metrics that
     it returns. The architecture that it takes for the best one after each epoch stands in
-    ``derived.jsonl``: ``epoch``, ``genotype`` and ``text``. A learner that is done ends training.
+    ``derived.jsonl``: ``epoch``, ``genotype`` and ``text``; how likely it takes options to be
+    stands in ``probabilities.jsonl``, as ``ChildFolder.probabilities`` reads it. A learner that is
+    done ends training.
 
     Where it is in the validation batches, each rank in its own, stands in the checkpoint, as what
-    was derived does.
+    the files hold does.
 
     Args:
         learner: the supernet's.
@@ -59,6 +66,7 @@ class Alternation(pl.Callback):
         self.folder = folder
         self.text_of = text_of
         self._derived: list[dict[str, Any]] = []
+        self._probabilities: list[str] = []  # lines
         self._trials: Trials | None = None
         self._rank, self._num_ranks = 0, 1
 
@@ -88,6 +96,9 @@ class Alternation(pl.Callback):
         if self._rank == 0:
             lines = [json.dumps(each) + "\n" for each in self._derived]
             replace_file(self.folder / DERIVED, "".join(lines))
+            path = self.folder / PROBABILITIES
+            if self._probabilities or path.exists():
+                replace_file(path, "".join(self._probabilities))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -104,20 +115,33 @@ class Alternation(pl.Callback):
         genotype, epoch = self.learner.likeliest(), trainer.current_epoch
         record = {"epoch": epoch, "genotype": genotype, "text": self.text_of(genotype)}
         self._derived.append(record)
-        if self._rank == 0:
-            with (self.folder / DERIVED).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+        self._add(DERIVED, json.dumps(record) + "\n")
+        if probabilities := self.learner.probabilities():
+            line = json.dumps({"epoch": epoch, **_recorded(probabilities)})
+            self._probabilities.append(line + "\n")
+            self._add(PROBABILITIES, line + "\n")
         if self.learner.is_done():
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
         own = self.batches.state_dict()
-        return {"batches": self._of_all_ranks(own), "derived": self._derived}
+        return {
+            "batches": self._of_all_ranks(own),
+            "derived": self._derived,
+            "probabilities": self._probabilities,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         batches = state_dict["batches"]
         self.batches.load_state_dict(batches if self._num_ranks == 1 else batches[self._rank])
         self._derived = list(state_dict["derived"])
+        self._probabilities = list(state_dict.get("probabilities", ()))  # older ones have none
+
+    def _add(self, name: str, line: str) -> None:
+        """Adds a line to a file of the folder, which one rank writes."""
+        if self._rank == 0:
+            with (self.folder / name).open("a", encoding="utf-8") as file:
+                file.write(line)
 
     def _of_all_ranks(self, own: dict[str, int]) -> dict[str, int] | list[dict[str, int]]:
         """What each rank has, by rank; all of them save a checkpoint together."""
@@ -126,3 +150,16 @@ class Alternation(pl.Callback):
         ranks: list[Any] = [None] * self._num_ranks
         dist.all_gather_object(ranks, own)
         return ranks
+
+
+def _recorded(probabilities: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    """What a line of the file holds: ``decisions``, and how many more are ``left_out``."""
+    kept: dict[str, dict[str, float]] = {}
+    count = 0
+    for path, options in probabilities.items():
+        count += len(options)
+        if count > _MOST_RECORDED:
+            break
+        kept[path] = {name: round(each, _DECIMALS) for name, each in options.items()}
+    left_out = len(probabilities) - len(kept)
+    return {"decisions": kept, **({"left_out": left_out} if left_out else {})}

@@ -40,6 +40,14 @@ class ArchitectureLearner(Protocol):
             What it has learnt in the epoch: metrics of the epoch by name.
         """
 
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns how likely it takes each option to be now; changes nothing.
+
+        Returns:
+            Decision path -> name of an option -> its probability, which sum to 1; in the same order
+            after each epoch. Empty: it learns no probabilities.
+        """
+
     def is_done(self) -> bool:
         """Returns whether training ends after this epoch, before its architecture gets worse."""
 

@@ -86,6 +86,10 @@ class PolicyLearner:
             found_out["unrewarded_share"] = 1 - len(rewards) / len(drawn)
         return {**found_out, **self.skips.shares(drawn), **self.policy.measured()}
 
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns how likely the policy is to draw each option, also for what cannot be built."""
+        return self.policy.probabilities()
+
     def is_done(self) -> bool:
         """Returns False: it learns until training ends."""
         return False

@@ -140,8 +140,8 @@ class Trials:
             return following[name]
         metric: Any = self.module.metrics[name]  # type: ignore[index]  # a ModuleDict
         if predicted_BK is not None:
-            metric.update(*self.task.measured(predicted_BK, target))
-        value: torch.Tensor = metric.compute()  # of all ranks
+            self.task.add_to(metric, *self.task.measured(predicted_BK, target))
+        value = self.task.value_of(metric)  # of all ranks
         metric.reset()
         return value
 

@@ -6,8 +6,10 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+from nasrunner.children.tasks.metrics import Metrics
 from nasrunner.children.tasks.reward import Mode, Reward
-from nasrunner.children.tasks.tasks import Classification, Metrics, Task, are_within
+from nasrunner.children.tasks.tasks import Classification, Task, are_within
+from nasrunner.core import InShape, Shape
 
 # B = streams, T = steps of a batch, V = size of the vocabulary
 
@@ -26,6 +28,12 @@ class LanguageModel(Task):
 
     metric_classes = Classification.metric_classes
     is_of_steps = True
+    outputs = "logits of the token that follows, at every step"
+
+    @classmethod
+    def out_shape(cls, num_outputs: int, in_shape: InShape) -> Shape:
+        assert isinstance(in_shape, tuple), "tokens are the one input"
+        return (*in_shape, num_outputs)
 
     def __init__(
         self,
@@ -50,6 +58,9 @@ class LanguageModel(Task):
         self, predicted_BTV: torch.Tensor, target_BT: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return predicted_BTV.flatten(0, 1), target_BT.flatten()
+
+    def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
+        return measured.softmax(dim=1)
 
     def needs(self) -> str:
         return f"tokens int64 (batch, steps) from 0 to {self.num_outputs - 1}"

@@ -1,38 +1,33 @@
 """Tasks: what a child's outputs mean, its loss, its metrics, and how its reward comes from them."""
 
-import inspect
+import functools
 import math
-import re
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
-import torchmetrics.classification
-import torchmetrics.regression
 from torch.nn import functional
-from torchmetrics import Metric
 
+from nasrunner.children.inputs import is_of_tokens
 from nasrunner.children.settings.searched import Config, Construct
+from nasrunner.children.tasks.losses import ClassWeights, GivenLoss, LossFunction, WeightedLoss
+from nasrunner.children.tasks.metrics import (
+    MetricClasses,
+    Metrics,
+    make_metric,
+    takes_probabilities,
+)
 from nasrunner.children.tasks.reward import Mode, Reward
-from nasrunner.core import ConfigError
+from nasrunner.core import ConfigError, InShape, Shape
 from nasrunner.core.annotations import Above, Within
-from nasrunner.core.errors import suggest
+from nasrunner.core.language.moved import with_present_targets
+
+if TYPE_CHECKING:  # it takes seconds to import, which asking for a task's shapes saves
+    from torchmetrics import Metric
 
 # B = batch, K = number of outputs
-
-Metrics = Mapping[str, Mapping[str, Any] | Metric | None]
-"""Metrics by name: the arguments of a torchmetrics class, or a metric."""
-
-
-def _classes_of(module: Any, prefix: str) -> dict[str, type[Metric]]:
-    """The metric classes of a torchmetrics module by their names in snake case, less a prefix."""
-    found = {name: getattr(module, name) for name in module.__all__ if name.startswith(prefix)}
-    return {_snake_case(name.removeprefix(prefix)): value for name, value in found.items()}
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Task(ABC):
@@ -42,7 +37,8 @@ class Task(ABC):
         num_outputs: outputs of the network: classes, or numbers to predict.
         metrics: what is measured on the validation examples, logged as ``val_<name>``: the name of
             a torchmetrics class in snake case (``f1_score``) with its arguments, or any
-            torchmetrics ``Metric``.
+            torchmetrics ``Metric``. That of the reward is measured with its defaults where it is
+            not named.
         reward: how the reward comes from the metrics.
 
     Raises:
@@ -50,11 +46,36 @@ class Task(ABC):
             metric is never logged or better in the other direction.
     """
 
-    metric_classes: ClassVar[Mapping[str, type[Metric]]]
+    metric_classes: ClassVar["Mapping[str, type[Metric]]"] = {}
     """The torchmetrics classes that fit the task, by name."""
 
+    target_kind: ClassVar[Literal["classes", "numbers"] | None] = None
+    """What own data without a class make of their targets; None: what these look like."""
+
     is_of_steps: ClassVar[bool] = False
-    """Whether each step of a sequence of tokens has a target, instead of each example."""
+    """Whether each step of a stream of tokens has a target, instead of each example.
+
+    Recurrent layers then go on where the batch before has ended.
+    """
+
+    outputs: ClassVar[str] = "numbers"
+    """What comes out of a network, in words."""
+
+    chooses_class: ClassVar[bool] = False
+    """Whether the highest of the scores (B, K, ...) of K classes is a network's answer."""
+
+    @classmethod
+    def out_shape(cls, num_outputs: int, in_shape: InShape) -> Shape:
+        """The shape that the network's output for one example must have.
+
+        Args:
+            num_outputs: of the data.
+            in_shape: of one example.
+
+        Raises:
+            ConfigError: the task has no outputs for such an example.
+        """
+        return (num_outputs,)
 
     def __init__(
         self,
@@ -65,7 +86,10 @@ class Task(ABC):
     ) -> None:
         self.num_outputs = num_outputs
         self.reward = reward
-        self.metrics = {name: self._metric(name, given) for name, given in metrics.items()}
+        self.metrics = {
+            name: make_metric(name, given, self.metric_classes, num_outputs)
+            for name, given in self._with_rewarded(metrics).items()
+        }
         """The metrics by the name they are logged under, without ``val_``."""
         reward.check_logged(self.logged_names())
         self.check_mode("task.reward.mode", reward.metric, reward.mode)
@@ -74,6 +98,24 @@ class Task(ABC):
                 f"task.reward.diverged=chance: what {reward.metric} a guess has is not known; "
                 "legal: failed, keep"
             )
+
+    def _with_rewarded(self, metrics: Metrics) -> Metrics:
+        """The metrics and, where it is the name of a class that fits, that of the reward."""
+        name = self.reward.metric.removeprefix("val_")
+        is_logged = name in metrics or name in ("loss", *self.following(torch.zeros(())))
+        if is_logged or not self.reward.is_of_validation or name not in self.metric_classes:
+            return metrics
+        return {**metrics, name: {}}
+
+    def learn_from(self, data: Any) -> None:  # noqa: B027  # most losses depend on nothing
+        """Takes from the training examples what the loss depends on; called once they are loaded.
+
+        Args:
+            data: the data module.
+
+        Raises:
+            ConfigError: it does not have what is asked for.
+        """
 
     def by_chance(self, name: str) -> float | None:
         """The value of a logged metric of a network that guesses; None: it is not known."""
@@ -163,21 +205,26 @@ class Task(ABC):
         """Metrics by name that follow from the mean loss of a whole pass."""
         return {}
 
-    def _metric(self, name: str, given: Mapping[str, Any] | Metric | None) -> Metric:
-        if isinstance(given, Metric):
-            return given
-        key = f"task.metrics.{name}"
-        if name not in self.metric_classes:
-            raise ConfigError(
-                f"{key}: there is no such metric, {suggest(name, self.metric_classes)}"
-            )
-        metric_class = self.metric_classes[name]
-        takes_classes = "num_classes" in inspect.signature(metric_class).parameters
-        fixed = {"num_classes": self.num_outputs} if takes_classes else {}
-        try:
-            return metric_class(**fixed, **(given or {}))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"{key}: {error}") from error
+    def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
+        """What metrics are given that tell logits from probabilities by looking at a batch."""
+        return measured
+
+    def add_to(self, metric: "Metric", predicted: torch.Tensor, target: torch.Tensor) -> None:
+        """Adds a batch to a metric.
+
+        Args:
+            metric: one of the task's.
+            predicted: as ``measured`` returns it.
+            target: likewise.
+        """
+        if takes_probabilities(metric):
+            predicted = self.probabilities(predicted)
+        metric.update(predicted, target)
+
+    def value_of(self, metric: "Metric") -> torch.Tensor:
+        """What a metric has found of all batches that were added to it."""
+        value: torch.Tensor = metric.compute()
+        return value
 
     def rehearse(self) -> None:
         """Computes the loss and every metric on made-up outputs, to find what cannot work early.
@@ -185,14 +232,28 @@ class Task(ABC):
         Raises:
             ConfigError: a metric fails, or gives something else than one number.
         """
-        predicted_BK, target = self.example(size=4)
-        self.loss(predicted_BK, target)
+        # As many examples as outputs could be taken for each other.
+        predicted, target = self.example(size=5 if self.num_outputs == 4 else 4)
+        try:
+            loss = self.loss(predicted, target)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"task.loss: it fails for {self.outputs} {tuple(predicted.shape)} and targets "
+                f"{tuple(target.shape)}: {' '.join(str(error).split())}"
+            ) from error
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+            raise ConfigError(f"task.loss must give one number, got {loss}")
         for name, metric in self.metrics.items():
             try:
-                metric.update(*self.measured(predicted_BK, target))
-                value = metric.compute()
+                self.add_to(metric, *self.measured(predicted, target))
+                value = self.value_of(metric)
             except Exception as error:
-                raise ConfigError(f"task.metrics.{name}: {error}") from error
+                raise ConfigError(
+                    f"task.metrics.{name}: {type(metric).__name__} does not suit "
+                    f"{type(self).__name__}: {' '.join(str(error).split())}"
+                ) from error
             metric.reset()
             if not isinstance(value, torch.Tensor) or value.numel() != 1:
                 raise ConfigError(f"task.metrics.{name} must give one number, got {value}")
@@ -210,6 +271,37 @@ def make_task(config: Config, construct: Construct) -> Task:
     return task
 
 
+def out_shape_of(config: Config, construct: Construct, in_shape: InShape) -> Shape:
+    """The shape that the output of a child's network must have for one example.
+
+    Args:
+        config: the child's configuration.
+        construct: builds the task where its ``_target_`` is no class.
+        in_shape: of one example.
+
+    Raises:
+        ConfigError: the task cannot be built, or has no outputs for such data.
+    """
+    data = config["data"]
+    task = class_of(config["task"]) or type(make_task(config, construct))
+    in_dtype = data.get("in_dtype", "float32")
+    if task.is_of_steps and not is_of_tokens(in_dtype):
+        raise ConfigError(
+            f"task: {task.__name__} has a target for each token, as of language models, which data "
+            f"of data.in_dtype={in_dtype} has not; legal with it: data=ptb, data=ptb_char"
+        )
+    return task.out_shape(data["num_outputs"], in_shape)
+
+
+def class_of(config: Any) -> type[Task] | None:
+    """The class that a task's configuration names; None where it names something else."""
+    try:
+        found = pkgutil.resolve_name(str(with_present_targets(config)["_target_"]))
+    except Exception:  # told where it is built
+        return None
+    return found if isinstance(found, type) and issubclass(found, Task) else None
+
+
 def are_within(target: torch.Tensor, num_classes: int) -> bool:
     """Whether all of some class indices are those of ``num_classes`` classes."""
     return target.numel() == 0 or bool(0 <= int(target.min()) <= int(target.max()) < num_classes)
@@ -220,15 +312,22 @@ class Classification(Task):
 
     Args:
         label_smoothing: share of the target spread over all classes, in [0, 1).
+        loss: takes logits (B, K) and classes (B,) in the place of the cross entropy; None: that.
+        class_weights: as of ``WeightedLoss``.
     """
 
-    metric_classes = _classes_of(torchmetrics.classification, "Multiclass")
+    metric_classes = MetricClasses("torchmetrics.classification", "Multiclass")
+    outputs = "logits of classes"
+    chooses_class = True
+    target_kind = "classes"
 
     def __init__(
         self,
         *,
         num_outputs: int,
         label_smoothing: Annotated[float, Within("[0, 1)")],
+        loss: LossFunction | None = None,  # your own YAML need not say these two
+        class_weights: ClassWeights = None,
         metrics: Metrics,
         reward: Reward,
     ) -> None:
@@ -237,24 +336,37 @@ class Classification(Task):
                 f"task: classification needs data.num_outputs >= 2, got {num_outputs}; what "
                 "predicts numbers is task=regression"
             )
-        self.label_smoothing = label_smoothing
+        if loss is not None and label_smoothing:
+            raise ConfigError(
+                f"task.label_smoothing={label_smoothing} is of the cross entropy, which task.loss "
+                "replaces; legal with it: 0"
+            )
+        given = functools.partial(functional.cross_entropy, label_smoothing=label_smoothing)
+        self._loss = WeightedLoss(GivenLoss(loss or given), class_weights, num_outputs)
+        self._is_plain = loss is None and class_weights is None
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
 
+    def learn_from(self, data: Any) -> None:
+        self._loss.learn_from(data)
+
     def by_chance(self, name: str) -> float | None:
+        from torchmetrics.classification import MulticlassAccuracy
+
         metric = self.metrics.get(name.removeprefix("val_"))
         if name == "val_loss":
-            return math.log(self.num_outputs)
-        if isinstance(metric, torchmetrics.classification.MulticlassAccuracy) and metric.top_k == 1:
+            return math.log(self.num_outputs) if self._is_plain else None
+        if isinstance(metric, MulticlassAccuracy) and metric.top_k == 1:
             return 1 / self.num_outputs
         return None
 
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(predicted_BK, target, label_smoothing=self.label_smoothing)
+        return self._loss(predicted_BK, target)
 
     def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(
-            predicted_BK, target, label_smoothing=self.label_smoothing, reduction="none"
-        )
+        return self._loss.of_each_example(predicted_BK, target)
+
+    def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
+        return measured.softmax(dim=1)
 
     def needs(self) -> str:
         return f"class indices int64 (batch,) from 0 to {self.num_outputs - 1}"
@@ -271,24 +383,32 @@ class Classification(Task):
 class Regression(Task):
     """K numbers: the mean squared error, or Huber's loss, of K outputs.
 
+    Of several targets a metric is the mean of what it is of each, as scikit-learn's
+    ``multioutput="uniform_average"``.
+
     Args:
-        loss: ``mse``; ``huber``: linear above an error of ``huber_delta``.
+        loss: ``mse``; ``huber``: linear above an error of ``huber_delta``; or one that takes
+            outputs and targets, both (B, K).
         huber_delta: > 0, in units of the target.
     """
 
-    metric_classes = _classes_of(torchmetrics.regression, "")
+    metric_classes = MetricClasses("torchmetrics.regression", "")
+    target_kind = "numbers"
 
     def __init__(
         self,
         *,
         num_outputs: int,
-        loss: Literal["mse", "huber"],
+        loss: Literal["mse", "huber"] | LossFunction,
         huber_delta: Annotated[float, Above(0)],
         metrics: Metrics,
         reward: Reward,
     ) -> None:
-        self.is_huber = loss == "huber"
-        self.huber_delta = huber_delta
+        own: dict[str, LossFunction] = {
+            "mse": functional.mse_loss,
+            "huber": functools.partial(functional.huber_loss, delta=huber_delta),
+        }
+        self._loss = GivenLoss(own[loss] if isinstance(loss, str) else loss)
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
 
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -297,22 +417,16 @@ class Regression(Task):
                 f"the network's outputs are {tuple(predicted_BK.shape)} but the targets are "
                 f"{tuple(target.shape)}; both must be (batch, data.num_outputs)"
             )
-        if self.is_huber:
-            return functional.huber_loss(predicted_BK, target, delta=self.huber_delta)
-        return functional.mse_loss(predicted_BK, target)
+        return self._loss(predicted_BK, target)
 
     def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        if self.is_huber:
-            losses_BK = functional.huber_loss(
-                predicted_BK, target, delta=self.huber_delta, reduction="none"
-            )
-        else:
-            losses_BK = functional.mse_loss(predicted_BK, target, reduction="none")
-        return losses_BK.mean(dim=1)
+        return self._loss.of_each(predicted_BK, target).flatten(1).mean(dim=1)
 
     def by_chance(self, name: str) -> float | None:
+        from torchmetrics.regression import R2Score
+
         metric = self.metrics.get(name.removeprefix("val_"))
-        return 0.0 if isinstance(metric, torchmetrics.regression.R2Score) else None  # the mean's
+        return 0.0 if isinstance(metric, R2Score) else None  # the mean's
 
     def needs(self) -> str:
         return f"numbers float32 (batch, {self.num_outputs})"
@@ -326,6 +440,11 @@ class Regression(Task):
         if self.num_outputs > 1:
             return predicted_BK, target
         return predicted_BK[:, 0], target[:, 0]  # some metrics take (B,) only
+
+    def value_of(self, metric: "Metric") -> torch.Tensor:
+        value = super().value_of(metric)
+        is_of_each = isinstance(value, torch.Tensor) and value.shape == (self.num_outputs,)
+        return value.mean() if is_of_each else value
 
     def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         target_BK = torch.arange(size * self.num_outputs, dtype=torch.float32)

@@ -213,10 +213,14 @@ class Goals:
     @property
     def limited(self) -> list[Objective]:
         """The objectives that have a limit, or a target that may be missed."""
-        made = self.scalarization
-        targets = made.targets if isinstance(made, Product) else {}
+        targets = self.targets
         aimed = [replace(e, limit=targets.get(e.name, e.limit)) for e in self.objectives]
         return [each for each in aimed if each.limit is not None]
+
+    @property
+    def targets(self) -> Mapping[str, float]:
+        """The targets of a product by objective, which may be missed, unlike limits."""
+        return self.scalarization.targets if isinstance(self.scalarization, Product) else {}
 
     def is_within(self, outcome: Outcome) -> bool:
         """Whether an outcome has all objectives, within their limits."""
@@ -248,7 +252,8 @@ def unmet_limits(goals: Goals, outcomes: Sequence[Outcome]) -> list[str]:
 def reference_point(goals: Goals, outcomes: Iterable[Outcome]) -> dict[str, float]:
     """Returns the reference point of hypervolumes: each objective's own, by name.
 
-    Of one without ``reference`` it is the limit, and without a limit the worst value measured.
+    Of one without ``reference`` it is the limit, and without a limit the worst value measured: or
+    the target of a product, where that is worse, as children beyond a target are on the front, too.
     Empty where one of them was not measured of any.
     """
     measured = [outcome.objectives for outcome in outcomes if outcome.objectives]
@@ -258,7 +263,10 @@ def reference_point(goals: Goals, outcomes: Iterable[Outcome]) -> dict[str, floa
         if not values:
             return {}
         given = each.limit if each.reference is None else each.reference
-        found[each.name] = min(values, key=each.signed) if given is None else given
+        if given is None:
+            aimed = [goals.targets[each.name]] if each.name in goals.targets else []
+            given = min([*values, *aimed], key=each.signed)
+        found[each.name] = given
     return found
 
 

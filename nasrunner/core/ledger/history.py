@@ -21,7 +21,8 @@ class History:
         counts: how many children by what became of them at last, in a word: one that was paused
             and has gone on to its end is ``completed``, and no longer ``paused``. One that is
             beyond a limit by its size is ``too_large``, and nothing went on with it. The trainings
-            that went on (``continued``), estimates and supernets are counted for themselves.
+            that went on (``continued``), estimates and supernets are counted for themselves. So are
+            copies, which go on with another child's training: ``copies_completed`` and so on.
         statuses: how many by status, whatever they are of.
         cost_s: seconds spent training.
         worst_reward: of the children that were trained to their ends; infinite without one.
@@ -85,10 +86,15 @@ class History:
         self.counts[counted_as] += 1
         if counted_as in _SPENT:
             self._stands[index] = counted_as
-        elif is_same_child and source in self._stands and outcome.status in (*MEASURED, "failed"):
-            self.counts[self._stands.pop(source)] -= 1
-            self.counts[outcome.status] += 1
-            self._stands[index] = outcome.status
+        elif counted_as == "continued" and outcome.status in (*MEASURED, "failed"):
+            assert source is not None, "it has gone on with a training"
+            before = self._stands.pop(source, None) if is_same_child else COPIES
+            if before is None:
+                return
+            if is_same_child:
+                self.counts[before] -= 1
+            self._stands[index] = f"{COPIES * before.startswith(COPIES)}{outcome.status}"
+            self.counts[self._stands[index]] += 1
 
     def shown(self) -> tuple[Ranking, Reach | None]:
         """Returns the ranking of full trainings, or that of those that came furthest without one.
@@ -143,6 +149,9 @@ class History:
         return f"no child was completed: {named}, {why}: {most[0]}"
 
 
+COPIES = "copies_"
+"""What counts of copies begin with."""
+
 _SPENT = ("completed", "paused", "stopped", "failed", "reused", "too_large")
 """What spends budget."""
 
@@ -157,6 +166,5 @@ def _counted_as(outcome: Outcome) -> str:
     if outcome.proposal.continues is not None:
         return "continued"
     if outcome.reused_from is None or outcome.status == "duplicate":
-        is_too_large = outcome.status in MEASURED and not outcome.is_trained
-        return "too_large" if is_too_large else outcome.status
+        return outcome.told_status
     return "reused" if outcome.is_evaluation else "repeated"

@@ -45,6 +45,9 @@ KEEPS_LAST = ("last", "all")
 DERIVED = "derived.jsonl"
 """The architecture that a supernet's learner took for the best one after each epoch."""
 
+PROBABILITIES = "probabilities.jsonl"
+"""How likely a supernet's learner took each option of its decisions to be after each epoch."""
+
 TRAININGS = "trainings"
 """Where a child whose reward is a mean keeps its trainings, in folders 0, 1, …"""
 
@@ -243,18 +246,35 @@ class ChildFolder:
             OSError: the file cannot be read.
             ValueError: it is damaged; names the line.
         """
+        return self._epochs_of_supernet(DERIVED, "genotype", "text")
+
+    def probabilities(self) -> list[dict[str, Any]]:
+        """Reads how likely a supernet's options were after each epoch; empty: nothing told.
+
+        Returns:
+            ``epoch`` and ``decisions`` of each: path -> name of an option -> its probability; and
+            ``left_out``, where there is any: how many more decisions there are. A last line that
+            is being written is left out.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is damaged; names the line.
+        """
+        return self._epochs_of_supernet(PROBABILITIES, "decisions")
+
+    def _epochs_of_supernet(self, name: str, *keys: str) -> list[dict[str, Any]]:
         try:
-            whole, _, _ = self.read(DERIVED).rpartition(b"\n")
+            whole, _, _ = self.read(name).rpartition(b"\n")
         except FileNotFoundError:
             return []
         found = []
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 record = _epoch(line)
-                if not {"genotype", "text"} <= set(record):
-                    raise ValueError("it lacks genotype or text")
+                if not set(keys) <= set(record):
+                    raise ValueError(f"it lacks {' or '.join(keys)}")
             except ValueError as error:
-                place = f"{self.file(DERIVED)} is damaged in line {number}"
+                place = f"{self.file(name)} is damaged in line {number}"
                 raise ValueError(f"{place}: {error}") from error
             found.append(record)
         return found
@@ -284,15 +304,17 @@ class GrowingCurves:
 
     Args:
         folder: the child's.
+        name: of the file, whose lines have an ``epoch`` each.
     """
 
-    def __init__(self, folder: ChildFolder) -> None:
+    def __init__(self, folder: ChildFolder, name: str = CURVES) -> None:
         self.folder = folder
+        self.name = name
         self._offset = 0
         self._seen = 0
         self._inode: int | None = None
 
-    def read(self) -> list[dict[str, float]]:
+    def read(self) -> list[dict[str, Any]]:
         """Reads the lines that were added since the last ``take``; one being written waits.
 
         A file that was replaced or begun anew is read from its beginning, also where it has grown
@@ -312,7 +334,7 @@ class GrowingCurves:
 
     def _added(self) -> bytes:
         try:
-            with self.folder.file(CURVES).open("rb") as file:
+            with self.folder.file(self.name).open("rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 if inode != self._inode or not self._ends_line(file):
                     self._offset = 0
@@ -320,7 +342,7 @@ class GrowingCurves:
                 file.seek(self._offset)
                 return file.read()
         except FileNotFoundError:
-            data = self.folder.read(CURVES)  # the child has ended, and is packed
+            data = self.folder.read(self.name)  # the child has ended, and is packed
             if len(data) < self._offset:
                 self._offset = 0
             return data[self._offset :]
@@ -346,7 +368,7 @@ def report_of(index: int, line: Mapping[str, object]) -> Report | None:
     return Report(index, epoch + 1, measured)
 
 
-def _legible(lines: list[bytes]) -> Iterator[dict[str, float]]:
+def _legible(lines: list[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             yield _epoch(line)
@@ -355,7 +377,7 @@ def _legible(lines: list[bytes]) -> Iterator[dict[str, float]]:
 
 
 def _epoch(line: bytes) -> dict[str, Any]:
-    """Reads a line of the curves, or of what was derived.
+    """Reads a line of the curves, or of what a supernet's learner told.
 
     Raises:
         ValueError: it is none.

@@ -9,7 +9,7 @@ from nasrunner.export.source.layout import INDENT, Call, Expression, Repeated, l
 from nasrunner.export.source.parts import CellPaths, ForkedPaths, Layer, Part, Path, Repetition
 
 _CELL = "Every node is the sum of what its edges make of the nodes before it."
-_SIZED = ("nn.Conv2d", "nn.BatchNorm2d")
+_SIZED = ("nn.Conv1d", "nn.Conv2d", "nn.BatchNorm1d", "nn.BatchNorm2d")
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,22 @@ _FUNCTIONS: dict[type[nn.Module], str] = {
     nn.SiLU: "F.silu",
     nn.Sigmoid: "torch.sigmoid",
     nn.Tanh: "torch.tanh",
+    nn.MaxPool1d: "F.max_pool1d",
     nn.MaxPool2d: "F.max_pool2d",
+    nn.AvgPool1d: "F.avg_pool1d",
     nn.AvgPool2d: "F.avg_pool2d",
+    nn.AdaptiveAvgPool1d: "F.adaptive_avg_pool1d",
     nn.AdaptiveAvgPool2d: "F.adaptive_avg_pool2d",
+    nn.AdaptiveMaxPool1d: "F.adaptive_max_pool1d",
     nn.AdaptiveMaxPool2d: "F.adaptive_max_pool2d",
+    nn.ConstantPad1d: "F.pad",
     nn.ConstantPad2d: "F.pad",
     Zeros: "torch.zeros_like",  # it multiplies by 0.0, which is the same for finite numbers
 }
 """Layers without state, and the functions that do the same with the same arguments."""
 
 _KINDS = {
+    nn.Conv1d: "conv",
     nn.Conv2d: "conv",
     nn.BatchNorm1d: "norm",
     nn.BatchNorm2d: "norm",
@@ -130,15 +136,16 @@ class LayerWriter:
             "numbers, texts, lists, dictionaries, layers and what torch has a name for"
         )
 
-    def _collection(self, value: Any, where: str) -> str:
+    def _collection(self, value: Any, where: str) -> Expression:
         if isinstance(value, dict):
             pairs = (
                 f"{self._literal(key, where)}: {self._literal(item, where)}"
                 for key, item in value.items()
             )
             return f"{{{', '.join(pairs)}}}"
-        inside = ", ".join(str(self._literal(item, where)) for item in value)
-        return f"({inside},)" if len(value) == 1 else f"({inside})"
+        made = Listing(tuple(self._literal(item, where) for item in value), is_tuple=True)
+        # A flat one, such as a size, stays on its line.
+        return made if any(isinstance(item, tuple) for item in value) else str(made)
 
 
 def _torch_arguments(call: Arguments) -> list[tuple[str, Any]]:
@@ -197,7 +204,7 @@ def _function(layer: nn.Module, construction: Call) -> str | None:
     if isinstance(layer, nn.GELU) and construction.arguments:
         return None  # the function takes it by name only
     given = [f"{name}={value}" if name else str(value) for name, value in construction.arguments]
-    if isinstance(layer, nn.ConstantPad2d):
+    if isinstance(layer, nn.ConstantPad1d | nn.ConstantPad2d):
         given = [given[0], *([] if layer.value == 0 else [f'value=float("{layer.value}")'])]
     return f"{function}({', '.join(['{x}', *given])})"
 

@@ -27,12 +27,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Listing:
-    """A list of expressions."""
+    """A list of expressions, or a tuple of them."""
 
     items: tuple["Expression", ...]
+    is_tuple: bool = False
 
     def __str__(self) -> str:
-        return f"[{', '.join(map(str, self.items))}]"
+        inside = ", ".join(map(str, self.items))
+        if self.is_tuple:
+            return f"({inside},)" if len(self.items) == 1 else f"({inside})"
+        return f"[{inside}]"
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ def _parts(expression: Expression) -> tuple[tuple[str, Expression], ...]:
 def _brackets(expression: Expression) -> tuple[str, str]:
     if isinstance(expression, Call):
         return f"{expression.callee}(", ")"
-    return ("[", "]") if isinstance(expression, Listing) else ("*(", ")")
+    if isinstance(expression, Listing):
+        return ("(", ")") if expression.is_tuple else ("[", "]")
+    return "*(", ")"
 
 
 def _named(name: str, value: Expression) -> str:

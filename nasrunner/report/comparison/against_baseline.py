@@ -24,8 +24,7 @@ def beside_section(mine: Group, theirs: Group, budgets: Sequence[int] | None) ->
     told = re.sub(r"-(?=[0-9])", "−", compare(theirs.label, one, other).text())
     text = (
         f"{told[:1].upper()}{told[1:]}.\n\n"
-        "Both share the workers: where the timeline of this study calls one idle, it may have "
-        "worked for the other."
+        "Both share the workers: the timeline has the children of both."
     )
     pair = [mine, theirs]
     plots = [*best_plots(pair, ("evaluations",)), *top_plots(pair, {mine.label: theirs})]

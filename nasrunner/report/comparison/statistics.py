@@ -61,7 +61,8 @@ class Estimate:
 
     Attributes:
         mean: NaN where there is nothing to average.
-        low: lower end; None where fewer than two values allow no interval.
+        low: lower end; None where there is no interval: of fewer than two values, or of equal
+            ones, which do not show how much others would vary.
         high: upper end, likewise.
     """
 
@@ -76,8 +77,8 @@ class Difference:
 
     Attributes:
         estimate: mean reward of the one minus that of the other.
-        p: of the test whose interval this is: its level at which the interval just holds 0; None
-            where there is no interval.
+        p: of the test whose interval this is: its level at which the interval just holds 0; where
+            nothing varies, of Fisher's randomization test; None of fewer than two values.
         is_paired: it is the mean of the differences at seeds that both have.
         counts: seeds compared: (pairs, pairs), or the seeds of the one and of the other.
         num_ahead: pairs in which the one is ahead; None where there are no pairs.
@@ -109,6 +110,7 @@ class Verdict:
 def estimate(values_S: Sequence[float] | Array) -> Estimate:
     """The mean of independent values with its 95 % interval: Student's t.
 
+    Equal values have none: it would have no width, as if other seeds could give nothing else.
     Of values that are about normal 95 % of the intervals hold the true mean, however few there
     are. Skewed ones make it fewer: of five values from an exponential distribution 88 %.
     Differences of two searchers at the same seeds are hardly skewed where the searchers are
@@ -146,7 +148,9 @@ def difference(one: Mapping[Seed, float], other: Mapping[Seed, float]) -> Differ
     errors = [_squared_error(each) for each in (left, right)]
     degrees = _welch_degrees(errors, counts)
     found = _estimate(mean, sum(errors), degrees)
-    return Difference(found, _p(mean, sum(errors), degrees), False, counts, None, None)
+    num_splits = math.comb(sum(counts), counts[0])
+    p = _p(mean, sum(errors), degrees, num_splits)
+    return Difference(found, p, False, counts, None, None)
 
 
 def verdicts(found: Sequence[Difference]) -> list[Verdict]:
@@ -186,7 +190,7 @@ def _paired(one_S: Array, other_S: Array) -> Difference:
     # Means of the same rewards, added up in another order, are equal.
     gaps_S = np.where(np.isclose(one_S, other_S, rtol=1e-12, atol=0), 0.0, one_S - other_S)
     found, size = estimate(gaps_S), len(gaps_S)
-    p = _p(found.mean, _squared_error(gaps_S), size - 1) if size > 1 else None
+    p = _p(found.mean, _squared_error(gaps_S), size - 1, 2**size) if size > 1 else None
     is_varying = size > 2 and np.ptp(one_S) > 0 and np.ptp(other_S) > 0
     correlation = float(np.corrcoef(one_S, other_S)[0, 1]) if is_varying else None
     return Difference(found, p, True, (size, size), int((gaps_S > 0).sum()), correlation)
@@ -206,6 +210,8 @@ def _welch_degrees(errors: Sequence[float], counts: Sequence[int]) -> float:
 
 
 def _estimate(mean: float, squared_error: float, degrees: float) -> Estimate:
+    if squared_error == 0:
+        return Estimate(mean, None, None)
     # Imported here: a quarter of a second that --help saves. It ships no types.
     from scipy.special import stdtrit  # type: ignore[import-untyped]
 
@@ -213,9 +219,19 @@ def _estimate(mean: float, squared_error: float, degrees: float) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
-def _p(mean: float, squared_error: float, degrees: float) -> float:
+def _p(mean: float, squared_error: float, degrees: float, num_equals: int) -> float:
+    """The two-sided p of a difference.
+
+    Args:
+        mean: of the differences, or the difference of the means.
+        squared_error: of it; 0 where nothing varies, so that there is no t.
+        degrees: of freedom.
+        num_equals: in how many ways chance could have dealt the values if the searches were alike:
+            the signs of the pairs, or who has which values. Two of these are as far apart as what
+            was seen, where nothing varies (Fisher's randomization test).
+    """
     from scipy.special import stdtr  # as above
 
     if squared_error == 0:
-        return float(mean == 0)
+        return 1.0 if mean == 0 else 2 / num_equals
     return 2 * float(stdtr(degrees, -abs(mean) / math.sqrt(squared_error)))

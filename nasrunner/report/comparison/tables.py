@@ -18,7 +18,10 @@ from nasrunner.report.comparison.statistics import (
 )
 from nasrunner.report.page.parts import Table
 
-_INTERVAL = "The 95 % interval is Student's, over seeds."
+_INTERVAL = (
+    "The 95 % interval is Student's, over seeds; there is none where all seeds have one value, "
+    "which does not show how much others would vary."
+)
 
 
 def usual_budgets(groups: Sequence[Group]) -> tuple[int, ...]:

@@ -82,6 +82,8 @@ def _num_examples(study: RecordedStudy) -> int | None:
 
 def _is_accuracy(task: Mapping[str, Any], reward: Mapping[str, Any]) -> bool:
     """Whether the reward is a power of the share of the validation examples that are right."""
+    if str(task.get("_target_")).rpartition(".")[2] in ("MultiLabel", "Segmentation"):
+        return False  # it is of labels, or of pixels
     metric = (task.get("metrics") or {}).get("accuracy") or {}
     is_micro = metric.get("average", "micro") == "micro" and "_target_" not in metric
     name, mode = reward.get("metric"), reward.get("mode")

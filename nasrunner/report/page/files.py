@@ -63,7 +63,7 @@ def write_page(
                     text.set_parse_math(False)  # the names in it are the user's, "$" and all
                 svg = svg_of(part.figure)
                 part.figure.set_layout_engine("none")  # it is laid out; again would take as long
-                svgs[part.name] = inline(svg, part.name)
+                svgs[part.name] = inline(svg, part.name, part.hovers)
                 written[f"{part.name}.svg"] = svg.encode()
                 written[f"{part.name}.png"] = _png(part.figure)
             case Table():
@@ -84,5 +84,5 @@ def _csv(table: Table) -> str:
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
     writer.writerow(map(csv_cell, table.columns))
-    writer.writerows(map(csv_cell, row) for row in table.rows)
+    writer.writerows(map(csv_cell, row) for row in table.values)
     return written.getvalue()

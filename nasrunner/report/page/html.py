@@ -1,25 +1,39 @@
 """The page's HTML: what its template, ``page.html``, shows."""
 
 import functools
-import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from nasrunner.report.page.parts import Facts, Plot, Section, Table
-from nasrunner.report.page.style import themed_colours
+from nasrunner.report.page.briefs import briefs
+from nasrunner.report.page.parts import Cell, Drawing, Facts, Listing, Plot, Section, Table
+from nasrunner.report.page.style import drawing_colours, themed_colours
+from nasrunner.report.page.svg import themed_drawing
 
-MAX_ROWS = 200
-"""A longer table ends here on the page; its CSV file has all rows."""
-
-_LONG_TEXT = 110
 _MAX_FACTS = 6  # in a row
 
-_Cell = tuple[str, str, str | None]
-"""Side, text, and what is shown of it until it is unfolded."""
+
+@dataclass(frozen=True)
+class ShownCell:
+    """A table's cell as the template writes it.
+
+    Attributes:
+        side: ``number`` or ``words``.
+        text: all of it.
+        brief: what is shown until it is unfolded; None: all.
+        sorts: by what rows are sorted; None: by the text.
+        cell: where it leads, and what is shown over it.
+    """
+
+    side: str
+    text: str
+    brief: str | None
+    sorts: float | None
+    cell: Cell
 
 
 def page_html(
@@ -47,7 +61,7 @@ def page_html(
             sections=sections,
             svgs=svgs,
             refresh_s=refresh_s,
-            themes=themed_colours().values(),
+            themes=[*themed_colours().values(), *drawing_colours().values()],
             laid_out=_laid_out,
         )
     )
@@ -63,11 +77,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    kinds = {"plot": Plot, "table": Table, "facts": Facts}
+    kinds = {"plot": Plot, "table": Table, "facts": Facts, "drawing": Drawing, "listing": Listing}
     made.tests |= {
         name: lambda part, kind=kind: isinstance(part, kind) for name, kind in kinds.items()
     }
-    made.filters |= {"slug": _slug, "num_columns": _num_columns}
+    made.filters |= {"slug": _slug, "num_columns": _num_columns, "themed": themed_drawing}
     return made
 
 
@@ -104,13 +118,15 @@ def _num_columns(facts: Sequence[object]) -> int:
     return -(-len(facts) // max(1, -(-len(facts) // _MAX_FACTS)))
 
 
-def _laid_out(table: Table) -> tuple[list[tuple[str, str]], list[list[_Cell]], int]:
+def _laid_out(table: Table) -> tuple[list[tuple[str, str]], list[list[ShownCell]], int]:
     """A table's columns as (side, name), the cells of its rows, and how many rows are left out."""
-    values = list(zip(*table.rows[:MAX_ROWS], strict=True)) or [()] * len(table.columns)
-    sides = ["number" if _are_numbers(column) else "words" for column in values]
-    cells = [_cells(side, shown(column)) for side, column in zip(sides, values, strict=True)]
-    columns = list(zip(sides, table.columns, strict=True))
-    return columns, list(map(list, zip(*cells, strict=True))), len(table.rows) - MAX_ROWS
+    rows = table.rows[: table.most_rows]
+    given = list(zip(*rows, strict=True)) or [()] * len(table.columns)
+    columns = [[each if isinstance(each, Cell) else Cell(each) for each in c] for c in given]
+    sides = ["number" if _are_numbers([c.value for c in each]) else "words" for each in columns]
+    cells = [_cells(side, column) for side, column in zip(sides, columns, strict=True)]
+    named = list(zip(sides, table.columns, strict=True))
+    return named, list(map(list, zip(*cells, strict=True))), len(table.rows) - len(rows)
 
 
 def _are_numbers(values: Sequence[object]) -> bool:
@@ -120,24 +136,15 @@ def _are_numbers(values: Sequence[object]) -> bool:
     )
 
 
-def _cells(side: str, texts: Sequence[str]) -> list[_Cell]:
-    """A column's cells; long texts fold, and their heads begin where they differ."""
-    if max(map(len, texts), default=0) <= _LONG_TEXT:
-        return [(side, text, None) for text in texts]
-    words = [text.split(" ") for text in texts]
-    num_common = sum(1 for _ in itertools.takewhile(_are_equal, zip(*words, strict=False)))
-    if len(set(texts)) == 1 or len(" ".join(words[0][:num_common])) < _LONG_TEXT // 2:
-        num_common = 0
-    heads = [" ".join(each[num_common:]) for each in words]
-    return [(side, text, _brief(text, head)) for text, head in zip(texts, heads, strict=True)]
+def _cells(side: str, column: Sequence[Cell]) -> list[ShownCell]:
+    """A column's cells; long texts fold."""
+    texts = shown([cell.value for cell in column])
+    return [
+        ShownCell(side, text, brief, _number(cell.value), cell)
+        for text, brief, cell in zip(texts, briefs(texts), column, strict=True)
+    ]
 
 
-def _are_equal(words: Sequence[str]) -> bool:
-    return len(set(words)) == 1
-
-
-def _brief(text: str, head: str) -> str | None:
-    if len(text) <= _LONG_TEXT and head == text:
-        return None
-    brief = head if len(head) <= _LONG_TEXT else f"{head[:_LONG_TEXT].rsplit(' ', 1)[0]} …"
-    return brief if head == text else f"… {brief}"
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if is_number and isinstance(value, int | float) else None

@@ -1,7 +1,7 @@
-"""What a page is made of: sections of figures, tables, drawings and facts."""
+"""What a page is made of: sections of figures, tables, drawings, listings and facts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
@@ -15,12 +15,44 @@ class Plot:
         title: what it shows, in a few words.
         caption: how to read it, and how it was computed.
         figure: in the house style.
+        hovers: a text of the figure -> what is shown over it.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
+    hovers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's value that leads somewhere, or has more to say.
+
+    Attributes:
+        value: as in a cell without these, and in the CSV.
+        link: where it leads; the rows that have ``anchor`` are ``#child-0007``.
+        hover: what is shown over it.
+        anchor: the name of the row, unique on the page.
+    """
+
+    value: object
+    link: str | None = None
+    hover: str | None = None
+    anchor: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A text of many lines, folded until a reader opens it.
+
+    Attributes:
+        title: what it is.
+        text: shown letter by letter.
+    """
+
+    title: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -32,7 +64,9 @@ class Table:
         title: what it lists, in a few words.
         caption: how to read it, and how it was computed.
         columns: names, with units.
-        rows: a value for each column: a number, text, or None where there is none.
+        rows: a value for each column: a number, text, a ``Cell`` of these, or None where there is
+            none.
+        most_rows: that the page shows; its CSV has all.
     """
 
     name: str
@@ -40,6 +74,12 @@ class Table:
     caption: str
     columns: tuple[str, ...]
     rows: Sequence[Sequence[object]]
+    most_rows: int = 200
+
+    @property
+    def values(self) -> list[list[object]]:
+        """The rows without what their cells have beside their values."""
+        return [[c.value if isinstance(c, Cell) else c for c in row] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -50,11 +90,13 @@ class Drawing:
         title: whose picture it is.
         caption: how it did.
         svg: as ``nasrunner.spaces.pictures.drawing.draw`` makes it.
+        anchor: its name, unique on the page; None: nothing leads to it.
     """
 
     title: str
     caption: str
     svg: str
+    anchor: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +110,7 @@ class Facts:
     items: Sequence[tuple[str, str]]
 
 
-Part = Plot | Table | Drawing | Facts
+Part = Plot | Table | Drawing | Facts | Listing
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,31 @@ _INKS = {
     "paper": (PAPER, "#14181d"),
     "context": (CONTEXT, "#59626c"),
 }
+# What ``nasrunner.spaces.pictures`` draws with -> the same on a dark page.
+_DRAWN = {
+    "#0072b2": "#4fa8ea",
+    "#dcebf5": "#16334a",
+    "#d55e00": "#f0803c",
+    "#fbe6d8": "#43281a",
+    "#009e73": "#27c295",
+    "#daf1ea": "#123a30",
+    "#a8528a": "#d68bb5",
+    "#f6e4ef": "#3d2436",
+    "#2f8fc4": "#62b8e8",
+    "#e6f4fc": "#17364a",
+    "#a68a00": "#d0b22e",
+    "#fbf7d2": "#3a3413",
+    "#666666": "#8f98a3",
+    "#f0f0f0": "#2b3138",
+    "#555555": "#9da5ae",
+    "#888888": "#7a838d",
+    "#ffffff": "#1c2127",
+    "#fafafa": "#20262d",
+    "#444444": "#b9c0c8",
+    "#333333": "#c9cfd6",
+    "#222222": "#e8ebef",
+    "#222": "#e8ebef",
+}
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES = ("-", "--", "-.", ":")
 
@@ -122,6 +147,11 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
 def themed_colours() -> dict[str, tuple[str, str, str]]:
     """Light hex colour -> (name, light, dark), for the page's two colour schemes."""
     return {light: (name, light, dark) for name, (light, dark) in (_PALETTE | _INKS).items()}
+
+
+def drawing_colours() -> dict[str, tuple[str, str, str]]:
+    """The same of the colours that pictures of architectures are drawn with."""
+    return {light: (f"drawn-{light[1:]}", light, dark) for light, dark in _DRAWN.items()}
 
 
 @contextmanager

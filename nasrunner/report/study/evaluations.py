@@ -97,9 +97,14 @@ def about_rewards(study: RecordedStudy) -> str:
     if not cut:
         return study.about_reach
     told = study.about_reach or "Rewards are of children that were trained to their ends."
-    names = ("paused", "stopped", "trained at a lower fidelity")
-    words = [each.status if each.status in names else names[-1] for each in cut]
-    listed = ", ".join(f"{words.count(name):,} {name}" for name in names if name in words)
+    names = {
+        "paused": "paused",
+        "stopped": "stopped",
+        "completed": "trained at a lower fidelity",
+        "too_large": "too large, not trained",
+    }
+    words = [each.told_status for each in cut]
+    listed = ", ".join(f"{words.count(n):,} {told}" for n, told in names.items() if n in words)
     return f"{told} Left out: {listed}."
 
 

@@ -5,6 +5,7 @@ import re
 from nasrunner.core.records import Outcome, last_line
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Section, Table
+from nasrunner.report.study.children import link_to
 
 _NUMBER = re.compile(r"\b\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?")
 
@@ -21,7 +22,7 @@ def failures_section(study: RecordedStudy) -> Section | None:
     if not groups:
         return None
     rows = [
-        [len(outcomes), status, why, f"{outcomes[0].proposal.index:04d}", outcomes[0].error]
+        [len(outcomes), status, why, link_to(outcomes[0].proposal.index), outcomes[0].error]
         for (status, why), outcomes in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
     caption = (

@@ -13,6 +13,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
 from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend, whole_numbers
+from nasrunner.report.study.children import link_to
 from nasrunner.report.study.evaluations import counted, evaluations, number
 from nasrunner.report.study.reward_axes import MAX_VECTOR
 
@@ -47,14 +48,17 @@ def _text(
     limits = {each.name: each.limit for each in goals.limited}
     named = [
         f"{each.name} ({each.direction}"
-        + (f", limit {number(limits[each.name])})" if each.name in limits else ")")
+        + (f", {_bound(goals, each)} {number(limits[each.name])})" if each.name in limits else ")")
         for each in goals.objectives
     ]
     children = counted(len(front), "child", "children")
+    within = "within the limits, and " if _has_limits(goals) else ""
+    missed = " Targets may be missed." if goals.targets else ""
     told = [
         f"Children are compared by {', '.join(named)}.",
-        f"{children} of {len(outcomes):,} are on the front: within the limits, and none is at "
-        "least as good in all objectives and better in one; of equal ones it is the first.",
+        f"{children} of {len(outcomes):,} {'is' if len(front) == 1 else 'are'} on the front: "
+        f"{within}no other is at least as good in all objectives and better in one; of equal ones "
+        f"it is the first.{missed}",
     ]
     if goals.scalarization is not None:
         told.insert(1, f"The reward is {goals.scalarization.text}.")
@@ -64,6 +68,15 @@ def _text(
         told.append(f"Its hypervolume is {number(volume)}, from the reference point {point}.")
     told += [f"{each[:1].upper()}{each[1:]}." for each in unmet_limits(goals, outcomes)]
     return " ".join(told)
+
+
+def _bound(goals: Goals, objective: Objective) -> str:
+    return "target" if objective.name in goals.targets else "limit"
+
+
+def _has_limits(goals: Goals) -> bool:
+    """Whether children may be beyond a limit; a target is none."""
+    return any(each.limit is not None for each in goals.objectives)
 
 
 def _pair(
@@ -77,7 +90,11 @@ def _pair(
     made, axes = figure(xlabel=other.name, ylabel=one.name, width_in=HALF_IN, height_in=3.9)
     groups = (
         ("beyond a limit", "context", [o for o in outcomes if not goals.is_within(o)]),
-        ("within", "sky", [o for o in outcomes if goals.is_within(o)]),
+        (
+            "within" if _has_limits(goals) else "dominated",
+            "sky",
+            [o for o in outcomes if goals.is_within(o)],
+        ),
         ("front", "vermillion", front),
     )
     for label, colour, which in groups:
@@ -150,7 +167,7 @@ def hypervolumes(
 def _table(goals: Goals, front: Sequence[Outcome]) -> Table:
     rows = [
         [
-            f"{outcome.proposal.index:04d}",
+            link_to(outcome.proposal.index),
             *(outcome.objectives[each.name] for each in goals.objectives),
             outcome.reward,
         ]

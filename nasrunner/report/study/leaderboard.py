@@ -4,6 +4,7 @@ from nasrunner.core.ledger.known import is_given
 from nasrunner.core.space import living
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Drawing, Section, Table
+from nasrunner.report.study.children import link_to
 from nasrunner.report.study.evaluations import about_rewards, number
 from nasrunner.spaces.pictures.drawing import draw
 
@@ -22,7 +23,7 @@ def leaderboard_section(study: RecordedStudy) -> Section:
         rows.append(
             {
                 "rank": rank,
-                "child": name,
+                "child": link_to(child.proposal.index),
                 "reward": child.outcome.reward,
                 "trainings": child.num_trainings if child.num_trainings > 1 else None,
                 "sd of their rewards": child.spread,

@@ -1,17 +1,20 @@
 """How a study stands, at a glance."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
 from nasrunner.core.ledger.agreement import Predictions
+from nasrunner.core.ledger.history import COPIES
 from nasrunner.core.ledger.steps import fidelities_of, shown_fidelity, steps_of
 from nasrunner.core.ports import about_predictions
 from nasrunner.core.records import Outcome
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Facts, Section
 from nasrunner.report.searcher_names import searcher_name
+from nasrunner.report.study.configuration import about_data
 from nasrunner.report.study.evaluations import (
     about_rewards,
     counted,
@@ -19,7 +22,8 @@ from nasrunner.report.study.evaluations import (
     evaluations,
     number,
 )
-from nasrunner.report.study.timeline import Timeline
+from nasrunner.report.study.timeline import Timeline, why_no_timeline
+from nasrunner.study.proposals.one_class import about_one_class
 from nasrunner.study.proposals.taken_over import taken_over
 
 _FEWEST_RANKED = 5
@@ -47,16 +51,15 @@ def _text(study: RecordedStudy, times: Timeline | None) -> str:
         f"Searched by {searcher} with seed {study.seed}: "
         f"{counted(study.space.size(), 'architecture')}, {counted(kinds, 'kind')} of decisions."
     )
-    missing = (
-        "" if times is not None else "There is no timeline of workers: no child ran in real time."
-    )
+    missing = "" if times is not None else why_no_timeline(study)
     began_with = _began_with(study)
     parts = (
         study.about_rescored,
-        f"{ended} {searched}",
+        f"{ended} {searched} {about_data(study)}",
         began_with,
         about_rewards(study),
         _inherited(study),
+        _of_one_class(study),
         _gone(study),
         _changed(study),
         missing,
@@ -92,6 +95,12 @@ def _inherited(study: RecordedStudy) -> str:
         "rank children otherwise than those of trainings from first weights: nasrunner-calibrate "
         "what=inherited, with this space, data and trainer, measures by how much."
     )
+
+
+def _of_one_class(study: RecordedStudy) -> str:
+    """That every child answers one class alone; empty where one does not."""
+    told = about_one_class(study.state.history.outcomes)
+    return f"{told[:1].upper()}{told[1:]}." if told else ""
 
 
 def _gone(study: RecordedStudy) -> str:
@@ -154,13 +163,13 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
         )
         if (count := history.counts[status])
     ]
+    facts += [
+        (name.replace("_", " "), f"{count:,}")
+        for name, count in history.counts.items()
+        if count and name.startswith(COPIES)
+    ]
     facts += _parts(study)
-    facts.append(
-        (
-            "wall time from the first child on",
-            duration(sum(last - first for first, last in study.sessions)),
-        )
-    )
+    facts += _times(study)
     training_s = sum(outcome.cost_s for outcome in outcomes)
     if training_s:
         facts.append(("training time", duration(training_s)))
@@ -176,9 +185,33 @@ def _facts(study: RecordedStudy, times: Timeline | None) -> list[tuple[str, str]
     facts += [("supernets", told)] if (told := _beside(study.outcomes_of("supernet"))) else []
     if saved := _saved(study, counts["duplicate"]):
         facts.append(("duplicates saved", saved))
-    if times is not None:
+    if times is not None and times.idle_share is not None:
         facts.append(("workers idle", f"{times.idle_share:.0%}"))
     return facts
+
+
+def _times(study: RecordedStudy) -> list[tuple[str, str]]:
+    """How long it took: as the terminal gave it, and without what was before the first child."""
+    from_first = duration(sum(last - first for first, last in study.sessions))
+    facts = [("wall time from the first child on", from_first)]
+    if (wall_s := _wall_s(study)) is None:
+        return facts
+    whole = duration(wall_s)
+    return [("wall time", whole), *(facts if from_first != whole else [])]
+
+
+def _wall_s(study: RecordedStudy) -> float | None:
+    """What the terminal gave as the study's time, which has the start in it; None while it runs.
+
+    A summary of a session before the last is not of the whole study.
+    """
+    try:
+        summary = json.loads((study.folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of an older study, or one fetched without it
+        return None
+    is_of_now = isinstance(summary, dict) and summary.get("reason") == study.reason
+    wall_s = summary.get("wall_s") if is_of_now and study.reason is not None else None
+    return wall_s if isinstance(wall_s, int | float) else None
 
 
 def _parts(study: RecordedStudy) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.scales import log_axis, si_numbers
 from nasrunner.report.page.style import HALF_IN, colour_of, figure
+from nasrunner.report.study.children import link_to
 from nasrunner.report.study.evaluations import NumberedEvaluation, evaluations, reward_label
 from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_rewards
 
@@ -139,7 +140,7 @@ def _table(fronts: dict[str, list[NumberedEvaluation]]) -> Table:
     children = {e.index: e for each in fronts.values() for e in each}
     rows = [
         [
-            f"{e.index:04d}",
+            link_to(e.index),
             e.outcome.reward,
             *(_whole(e.outcome.metrics.get(metric)) for metric in SIZES),
             ", ".join(_SHORT[metric] for metric, of in fronts.items() if e in of),

@@ -17,6 +17,7 @@ from nasrunner.report.study.evaluations import counted, duration
 MAX_VECTOR = 2000
 """More intervals than this are drawn as a picture, or the page would grow with them."""
 
+_MOST_TICKS = 10  # a lane each
 _SLACK_S = 0.05  # between the end of a child in its worker and its record in the ledger
 _CLOCK_ERROR_S = 1.0
 
@@ -26,57 +27,93 @@ class Timeline:
     """Who ran when, in seconds since the study began, with the gaps between sessions cut out.
 
     Attributes:
-        children: those that were trained, and supernets, in the order they started.
+        children: those that were trained, and supernets, in the order they started, with those of
+            the search that shares the workers.
+        are_beside: which of them are of that search.
         starts_s: when each started.
         ends_s: when each ended.
         lanes: the lane of each: 0, 1, 2, …; children in one lane do not overlap.
         breaks_s: where one session ended and the next began.
         length_s: of all sessions together.
+        is_whole: whether all that ran in the workers is here; else another search shared them.
     """
 
     children: Sequence[RecordedChild]
+    are_beside: Sequence[bool]
     starts_s: Sequence[float]
     ends_s: Sequence[float]
     lanes: Sequence[int]
     breaks_s: Sequence[float]
     length_s: float
+    is_whole: bool
 
     @property
     def num_lanes(self) -> int:
         return max(self.lanes) + 1
 
     @property
-    def idle_share(self) -> float:
-        """Share of the lanes' time, from the first event to the last, in which no child ran."""
+    def idle_share(self) -> float | None:
+        """Share of the lanes' time, from the first event to the last, in which no child ran.
+
+        None where a search that is not here may have run some.
+        """
+        if not self.is_whole:
+            return None
         busy_s = sum(end - start for start, end in zip(self.starts_s, self.ends_s, strict=True))
         return max(0.0, 1.0 - busy_s / (self.num_lanes * self.length_s))
 
 
-def timeline(study: RecordedStudy) -> Timeline | None:
-    """The study's timeline; None where no child ran in real time.
+def timeline(study: RecordedStudy, beside: RecordedStudy | None = None) -> Timeline | None:
+    """Computes the study's timeline; None where no child has run in real time.
 
     A child is taken to have run for ``cost_s`` seconds until its outcome was recorded, but not
     before it was proposed. A tabular trainer has no such times: it charges nothing, or the
     seconds that its table says. Estimates are left out: many are made in one go, and recorded
     together.
+
+    Args:
+        study: the one.
+        beside: the search that shared its workers, if it is known.
     """
-    trained = [child for child in study.recorded if _has_run(child)]
-    length_s = sum(last - first for first, last in study.sessions)
-    if not trained or length_s <= 0 or any(map(_is_simulated, trained)):
+    trained = [(child, False) for child in study.recorded if _has_run(child)]
+    if beside is not None:
+        trained += [(child, True) for child in beside.recorded if _has_run(child)]
+    lengths = [last - first for first, last in study.sessions]
+    length_s = sum(lengths)
+    is_here = any(not is_beside for _, is_beside in trained)
+    if not is_here or length_s <= 0 or any(_is_simulated(child) for child, _ in trained):
         return None
     spans = sorted(
-        ((*_span_s(study, child), child) for child in trained),
+        ((*_span_s(study, child), child, is_beside) for child, is_beside in trained),
         key=lambda span: (span[0], span[1]),
     )
-    lengths = [last - first for first, last in study.sessions]
     return Timeline(
-        children=[child for _, _, child in spans],
-        starts_s=[start for start, _, _ in spans],
-        ends_s=[end for _, end, _ in spans],
-        lanes=lanes_of([(start, end) for start, end, _ in spans]),
+        children=[child for _, _, child, _ in spans],
+        are_beside=[is_beside for *_, is_beside in spans],
+        starts_s=[start for start, *_ in spans],
+        ends_s=[end for _, end, *_ in spans],
+        lanes=lanes_of([(start, end) for start, end, *_ in spans]),
         breaks_s=np.cumsum(lengths)[:-1].tolist(),
         length_s=length_s,
+        is_whole=beside is not None or not _shares_workers(study),
     )
+
+
+def why_no_timeline(study: RecordedStudy) -> str:
+    """Says why a study has no timeline, in a sentence."""
+    ended = [child.outcome for child in study.trainings if child.outcome is not None]
+    if any(each.status in (*MEASURED, "failed") for each in ended):
+        return "There is no timeline of workers: no child ran in real time."
+    if study.reason is None:
+        return "There is no timeline of workers yet: no child has ended."
+    return "There is no timeline of workers: no child was trained."
+
+
+def _shares_workers(study: RecordedStudy) -> bool:
+    """Whether a search ran beside it: its baseline, or the study whose baseline it is."""
+    above = study.folder.parent / "ledger.jsonl"
+    is_baseline = study.folder.name == "baseline" and above.is_file()
+    return study.config.get("baseline") is not None or is_baseline
 
 
 def lanes_of(spans: Sequence[tuple[float, float]]) -> list[int]:
@@ -106,7 +143,10 @@ def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
         for child in study.best(1)
         for each in study.course(child.proposal.index)
     }
-    kinds = [_kind(child, best) for child in times.children]
+    kinds = [
+        "of the other search" if is_beside else _kind(child, best)
+        for child, is_beside in zip(times.children, times.are_beside, strict=True)
+    ]
     for kind, colour in _COLOURS.items():
         spans = [
             (start, end - start, lane)
@@ -130,7 +170,10 @@ def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
         axes.axvline(place, color=colour_of("ink"), linewidth=1.0, linestyle=":")
     axes.set_xlim(0, times.length_s)
     axes.set_ylim(times.num_lanes + 0.6, 0.4)
-    axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    if times.num_lanes <= _MOST_TICKS:
+        axes.set_yticks(range(1, times.num_lanes + 1))
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(visible=False, axis="y")
     axes.xaxis.set_major_locator(MultipleLocator(unit_s * _step(times.length_s / unit_s)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit_s:g}"))
@@ -159,6 +202,7 @@ _COLOURS = {
     "failed": "vermillion",
     "supernet": "purple",
     "best": "blue",
+    "of the other search": "context",
 }
 
 
@@ -181,11 +225,11 @@ def _caption(study: RecordedStudy, times: Timeline) -> str:
     bars, them = f"Each bar is a child, from {ran} that ran.", "children"
     if any(not child.proposal.is_root for child in times.children):
         bars, them = f"Each of the {len(times.children):,} bars is a training.", "trainings"
+    if num_beside := sum(times.are_beside):
+        bars += f" {num_beside:,} of them, in grey, are of the search that shares the workers."
     text = (
         f"{bars} A lane is what one worker could have done: {them} are put into the first lane "
-        f"that is free, which takes {counted(times.num_lanes, 'lane')}. They were idle for "
-        f"{times.idle_share:.0%} of {duration(times.length_s)}: 1 − time of all bars ÷ (lanes × "
-        f"time from the first event to the last)."
+        f"that is free, which takes {counted(times.num_lanes, 'lane')}. {_idle(times)}"
     )
     if study.outcomes_of("estimate"):
         text += " Estimates are left out; a worker that makes some is called idle here."
@@ -193,6 +237,18 @@ def _caption(study: RecordedStudy, times: Timeline) -> str:
         sessions = counted(len(study.sessions), "session")
         text += f" Dotted lines: the study ran in {sessions}; the time between them is left out."
     return text
+
+
+def _idle(times: Timeline) -> str:
+    if times.idle_share is None:
+        return (
+            "Another search shared the workers, which is not on this page: how long they were idle "
+            "cannot be told."
+        )
+    return (
+        f"They were idle for {times.idle_share:.0%} of {duration(times.length_s)}: 1 − time of all "
+        "bars ÷ (lanes × time from the first event to the last)."
+    )
 
 
 def _is_simulated(child: RecordedChild) -> bool:

@@ -4,6 +4,7 @@ from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Part, Section
 from nasrunner.report.supernets.derived import derived_parts
 from nasrunner.report.supernets.estimated import estimated_plot
+from nasrunner.report.supernets.probabilities import probability_parts
 from nasrunner.report.supernets.training import training_plot
 
 _MOST_SHOWN = 6
@@ -18,7 +19,7 @@ def supernets_section(study: RecordedStudy) -> Section | None:
     every = [child for child in study.children if child.proposal.kind == "supernet"]
     shown = every[-_MOST_SHOWN:]
     found: list[Part | None] = [training_plot(shown)]
-    found += [*derived_parts(study, shown), estimated_plot(study)]
+    found += [*probability_parts(shown), *derived_parts(study, shown), estimated_plot(study)]
     parts = [part for part in found if part is not None]
     if not parts:
         return None

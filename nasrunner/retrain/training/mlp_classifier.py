@@ -60,6 +60,7 @@ def _train(given: RetrainRecipe, proposal: Proposal, files: ChildFiles, attempt:
             child.construct,
             joins_validation=given.on == "train_and_validation",
         )
+        task.learn_from(data)
         x_NF, y_N = _vectors(_training_batches(data))
         with threadpool_limits(torch.get_num_threads(), "blas"):  # as many as networks have
             classifier = MLPClassifier(**settings).fit(x_NF, y_N)
@@ -111,6 +112,6 @@ def _measured(
     predicted_NK, target_N = torch.from_numpy(logits_NK).float(), torch.from_numpy(y_N)
     values = {"test_loss": float(task.loss(predicted_NK, target_N))}
     for name, metric in task.metrics.items():
-        metric.update(*task.measured(predicted_NK, target_N))
-        values[f"test_{name}"] = float(metric.compute())
+        task.add_to(metric, *task.measured(predicted_NK, target_N))
+        values[f"test_{name}"] = float(task.value_of(metric))
     return values, len(y_N)

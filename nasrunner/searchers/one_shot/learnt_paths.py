@@ -1,12 +1,13 @@
 """A policy that learns, while a supernet is trained, which of its architectures are good."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from nasrunner.core.decision import Decision, Genotype
+from nasrunner.core.decision import Decision, Genotype, option_names
 from nasrunner.core.ports import Lessons
 from nasrunner.core.space import Space
 from nasrunner.searchers.policy.controller import Controller
@@ -14,6 +15,9 @@ from nasrunner.searchers.policy.rollout import NumpyController, Rollout
 from nasrunner.searchers.policy.transcript import Transcript
 
 # B = architectures of a step
+
+_NUM_AVERAGED = 100
+"""Architectures that probabilities are means over."""
 
 
 class LearntPaths:
@@ -97,6 +101,32 @@ class LearntPaths:
         found = {} if self.baseline is None else {"policy_baseline": self.baseline}
         return {"policy_entropy": float(np.mean(entropies)), **found} if entropies else found
 
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns how likely the options are of each decision that has several.
+
+        An answer depends on those before it: this is the mean, over architectures that are drawn
+        as ``draw`` does, always by the same random numbers, of the probabilities that their answers
+        were drawn by, where the decision was asked.
+        """
+        policy, rng = self._numpy(), np.random.default_rng(0)
+        asked: dict[str, Decision] = {}
+        found: dict[str, list[np.ndarray]] = {}
+        for _ in range(_NUM_AVERAGED):
+            rollout = Rollout(policy, rng)
+
+            def choose(decision: Decision, rollout: Rollout = rollout) -> int:
+                index = rollout.choose(decision)
+                asked[decision.path] = decision
+                found.setdefault(decision.path, []).append(rollout.likelihoods(decision))
+                return index
+
+            self.space.walk(choose)
+        several = (path for path, each in asked.items() if len(each.options) > 1)
+        return {
+            path: dict(zip(option_names(asked[path]), _mean(found[path]), strict=True))
+            for path in sorted(several, key=_place)  # whichever is drawn first
+        }
+
     def likeliest(self) -> Genotype:
         """Returns the architecture of the likeliest answer to each decision, one after the other.
 
@@ -143,3 +173,13 @@ class LearntPaths:
         if self._drawing is None:
             self._drawing = NumpyController(self.controller)
         return self._drawing
+
+
+def _mean(probabilities: Sequence[np.ndarray]) -> list[float]:
+    return [float(each) for each in np.mean(probabilities, axis=0)]
+
+
+def _place(path: str) -> list[tuple[int, str]]:
+    """Sorts paths the same way after each epoch, the numbers in them by their size."""
+    parts = re.findall(r"\d+|\D+", path)
+    return [(int(each), "") if each.isdecimal() else (-1, each) for each in parts]

@@ -104,6 +104,13 @@ class Rollout:
         probabilities: np.ndarray = weights / weights.sum()
         return probabilities
 
+    def likelihoods(self, decision: Decision) -> np.ndarray:
+        """The probability of each option of the decision that was advanced to, whatever it is."""
+        if decision.selection is None:
+            return self.probabilities(decision)
+        chance = self.chance(decision)
+        return np.array([1.0 - chance, chance])
+
     def chance(self, decision: Decision) -> float:
         """The probability that the selection that was advanced to takes its candidate."""
         taker, candidate = self.transcript.pair(decision)

@@ -11,7 +11,8 @@ from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.activations import Relu
 from nasrunner.spaces.basic import BatchNorm, Init, initialize
 from nasrunner.spaces.composite import Concat
-from nasrunner.spaces.images import Conv2d, Filters, image_shape
+from nasrunner.spaces.images import Conv2d
+from nasrunner.spaces.windows.sliding import Filters, image_shape
 
 # B = batch, C, D = input and output channels, H, W = height and width
 

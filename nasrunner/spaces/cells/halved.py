@@ -10,8 +10,8 @@ from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cells.factorized import convolved
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.external import External
-from nasrunner.spaces.images import AveragePool
 from nasrunner.spaces.named import Named
+from nasrunner.spaces.windows.pools import AveragePool
 
 _STRIDE = "stride"
 _ONE = (1, (1, 1))

@@ -1,9 +1,10 @@
-"""Writes a frozen architecture in the space language: a found network is a YAML file again."""
+"""Writes a space in the space language: a found network, or one made in Python, is YAML."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
+from nasrunner.core.decision import OneOf, SearchSchedule
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space, content_field
@@ -22,11 +23,11 @@ _SIDE = ("cell_stack", "auxiliary")
 """What ends in outputs like the network's own, wherever it stands."""
 
 
-def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, Any]:
-    """What ``parse_space`` reads as this architecture, in plain dicts, lists and values.
+def written(space: Space, num_outputs: int | None = None) -> dict[str, Any]:
+    """Writes a space, or an architecture, as ``parse_space`` reads it.
 
     Args:
-        frozen: an architecture with its training hyperparameters.
+        space: a module, or a whole space with its training hyperparameters.
         num_outputs: what is written as ``${data.num_outputs}`` where the last layer or a vocabulary
             has as many, or that of an auxiliary tower, so that the network fits other data; None:
             every number stays.
@@ -34,10 +35,11 @@ def written(frozen: SearchSpace, num_outputs: int | None = None) -> dict[str, An
     Raises:
         SpaceError: an argument of a user's own class is no plain value.
     """
-    network = _written(frozen.network, num_outputs, is_end=True)
+    root = space if isinstance(space, SearchSpace) else SearchSpace((), space)
+    network = _written(root.network, num_outputs, is_end=True)
     found = {network: None} if isinstance(network, str) else network
-    if frozen.hyperparameters:
-        settings = {key: _plain(value, key) for key, value in frozen.hyperparameters}
+    if root.hyperparameters:
+        settings = {key: _plain(value, key) for key, value in root.hyperparameters}
         found = {"hyperparameters": settings, **found}
     return found
 
@@ -77,12 +79,25 @@ def _value(value: Any, where: str, num_outputs: int | None, *, is_end: bool) -> 
             _value(item, where, num_outputs, is_end=is_end and place == last)
             for place, item in enumerate(value)
         ]
+    if isinstance(value, OneOf):
+        return _decision(value, lambda each: _value(each, where, num_outputs, is_end=is_end))
     return _plain(value, where)
+
+
+def _decision(value: OneOf, write: Callable[[Any], Any]) -> dict[str, Any]:
+    """A decision as the leaf that gives it; each list of numbers as ``oneof``."""
+    if not isinstance(value, SearchSchedule):
+        return {"oneof": [write(option) for option in value.options]}
+    start, end = value.options[0], value.options[-1]
+    step = value.options[1] - start if len(value.options) > 1 else 1
+    return {"schedule": {"start": start, "step": step, "end": end, "every": value.every}}
 
 
 def _plain(value: Any, where: str) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, OneOf):
+        return _decision(value, lambda each: _plain(each, where))
     if isinstance(value, tuple | list):
         return [_plain(item, where) for item in value]
     if isinstance(value, Mapping):

@@ -37,21 +37,25 @@ from nasrunner.spaces.pictures.picture import (
 )
 from nasrunner.spaces.pictures.recurrent_picture import Cells, cell_parts
 from nasrunner.spaces.pictures.skip_picture import SkipColumn
-from nasrunner.spaces.share import Share
+from nasrunner.spaces.share import Share, Shared
 from nasrunner.spaces.skip_graph import SkipGraph
+from nasrunner.spaces.windows import pools, signals
 
 _FAMILIES: dict[type, str] = {
     basic.Affine: "dense",
-    images.AveragePool: "pool",
+    pools.AveragePool: "pool",
     basic.BatchNorm: "norm",
+    signals.Conv1d: "conv",
     images.Conv2d: "conv",
+    signals.DilatedConv1d: "conv",
     images.DilatedConv2d: "conv",
     basic.Dropout: "dropout",
     FactorizedReduction: "conv",
-    images.GlobalPool: "pool",
+    pools.GlobalPool: "pool",
     basic.LayerNorm: "norm",
     PathDropout: "dropout",
-    images.MaxPool: "pool",
+    pools.MaxPool: "pool",
+    signals.SeparableConv1d: "conv",
     images.SeparableConv2d: "conv",
 }
 _FAMILIES.update(
@@ -70,6 +74,9 @@ _TORCH_FAMILIES = {
 }
 _COLOURED_FIRST = ("conv", "dense", "pool", "norm", "activation", "dropout")
 """A block under one name has the colour of the first of these that is in it."""
+_MOST_LOOSE = 10
+"""Parts in series, of which each has a box of its own."""
+
 _MERGE_SIGNS = {"add": "+", "multiply": "×", "concat": "concat"}
 
 _FONT = "font-family=\"'Segoe UI', Inter, Roboto, 'Helvetica Neue', Arial, sans-serif\""
@@ -79,14 +86,19 @@ def draw(space: Space) -> str:
     """The architecture as SVG text: boxes from top to bottom, branches side by side.
 
     A pure function of ``space``. Blocks that are repeated in series are drawn once, in a frame
-    marked with how often. Decisions that are still open show all their options.
+    marked with how often; what is shared between places is drawn in the first. In a long series
+    what has no arguments stands in the box before it. Decisions that are still open show all
+    their options.
     """
     settings: tuple[tuple[str, Any], ...] = ()
     title = space.text()
     if isinstance(space, SearchSpace):
         settings, space = space.hyperparameters, space.network
     begin = Pill("inputs" if any(inputs_in(space)) else "input")
-    body = Series((begin, *_items(space), Pill("output")))
+    parts = _items(space)
+    if len(parts) > _MOST_LOOSE:
+        parts = _compact(parts)
+    body = Series((begin, *parts, Pill("output")))
     notes = [f"{key} = {_shown(value)}" for key, value in settings]
     side = max([body.left, body.right, *(text_width(note, DETAIL_SIZE) / 2 for note in notes)])
     width = 2 * (side + MARGIN)
@@ -139,7 +151,9 @@ def _items(space: Space) -> list[PicturePart]:
     if isinstance(space, Named):
         return _named(space)
     if isinstance(space, Share):
-        return _items(space.placed())
+        return _items(_whole_once(space))
+    if isinstance(space, Shared):
+        return [Box(space.label, ["as above"], "other")]
     if isinstance(space, Repeat | RepeatTied):  # still open
         return [Frame(Series(_items(space.body)), f"×{_shown(space.times)}")]
     if isinstance(space, External):
@@ -148,6 +162,37 @@ def _items(space: Space) -> list[PicturePart]:
         arguments = [f"{name}={_shown(value)}" for name, value in space.arguments]
         return [Box(space.module.__name__, arguments, family)]
     return _generic(space)
+
+
+def _whole_once(share: Share) -> Space:
+    """The body with the shared module in its first place, and neighbours that are equal to it."""
+    if isinstance(share.module, basic.Empty) or share.module.is_zero:
+        return share.placed()
+    is_found = False
+
+    def placed(value: Any) -> Any:
+        nonlocal is_found
+        if is_found:
+            return value
+        if isinstance(value, Shared) and value.label == share.label:
+            is_found = True
+            return Named(share.label, share.module)
+        if isinstance(value, tuple):
+            found = [placed(each) for each in value]
+            for place in range(1, len(found)):
+                if value[place] == value[place - 1]:
+                    found[place] = found[place - 1]
+            return tuple(found)
+        if not isinstance(value, Space):
+            return value
+        given = {name: getattr(value, name) for name in argument_names(type(value))}
+        changed = {name: placed(each) for name, each in given.items()}
+        is_same = all(changed[name] is each for name, each in given.items())
+        return value if is_same else dataclasses.replace(value, **changed)
+
+    body = placed(share.body)
+    assert isinstance(body, Space)
+    return body
 
 
 def _graph(cell: Graph) -> GraphPicture:

@@ -123,12 +123,19 @@ def run_group(
         product_BP: s_i U of all of them, then s_i V; is overwritten.
     """
     num_nodes = len(group.targets)
-    halves = product_BP.view(len(product_BP), 2, *_of_nodes(num_nodes), -1)
+    halves = product_BP.view(product_BP.shape[0], 2, *_of_nodes(num_nodes), -1)
     gates_BKH, found_BKH = halves[:, 0], halves[:, 1]
     by_activation = _cut(group, found_BKH, 1)
-    gates_BKH.sigmoid_()
-    for (name, _), part in zip(group.activations, by_activation, strict=True):
-        _IN_PLACE[name](part)
+    if torch.compiler.is_compiling():  # no part of a split may be overwritten there
+        gates_BKH = gates_BKH.sigmoid()
+        names = [name for name, _ in group.activations]
+        parts = zip(names, by_activation, strict=True)
+        by_activation = [_IN_PLACE[name](part.clone()) for name, part in parts]
+        found_BKH = torch.cat(by_activation, 1) if len(by_activation) > 1 else by_activation[0]
+    else:
+        gates_BKH.sigmoid_()
+        for (name, _), part in zip(group.activations, by_activation, strict=True):
+            _IN_PLACE[name](part)
     made = Made(gates_BKH, found_BKH, by_activation)
     if num_nodes == 1:
         return (torch.lerp(source_BH, found_BKH, gates_BKH),), made

@@ -3,6 +3,7 @@
 Tokens have the shape (T,), sequences of vectors (T, units).
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -47,6 +48,9 @@ class Embedding(Space):
 class Recurrent(Space):
     """Recurrent layers of one cell, one on the other: (T, I) to (T, units).
 
+    They go on with the batch before, as streams of text do. Signals, (channels, time), have
+    ``recurrent_encoder``.
+
     The cell's decisions are made once for all layers; each has weights of its own.
 
     Args:
@@ -75,28 +79,36 @@ class Recurrent(Space):
     def make(self, in_shape: Shape) -> tuple[nn.Module, Shape]:
         if len(in_shape) != 2:
             raise ValueError("it takes sequences of vectors, (time steps, units): use an embedding")
+        layers, units = self.layers_on(in_shape[1])
+        return layers, (in_shape[0], units)
+
+    def layers_on(self, size: int) -> tuple[nn.Module, int]:
+        """Makes the layers, (B, T, size) to (B, T, units); returns them and ``units``.
+
+        Raises:
+            ValueError: ``cell`` is no recurrent cell.
+        """
         cell = self.cell.module if isinstance(self.cell, Named) else self.cell
         if not isinstance(cell, StepCell):
             raise ValueError(f"cell must be a recurrent cell, got {self.cell.name()}")
-        units = in_shape[1] if self.units == "same" else self.units
+        units = size if self.units == "same" else self.units
         layers: list[nn.Module] = []
         for position in range(self.layers):
             if position and self.dropout:
                 layers.append(SequenceDropout(self.dropout))
-            in_units = units if position else in_shape[1]
-            layer = cell.layer(in_units, units, self.state_dropout)
+            layer = cell.layer(units if position else size, units, self.state_dropout)
             for product, num_parts in layer.products():
                 initialize(product, self.init, num_parts)
             layers.append(layer)
-        return (layers[0] if len(layers) == 1 else nn.Sequential(*layers)), (in_shape[0], units)
+        return (layers[0] if len(layers) == 1 else nn.Sequential(*layers)), units
 
     def text(self) -> str:
         shown = [self.cell.text(), f"layers={self.layers}"]
-        defaults = {"units": "same", "dropout": 0.0, "state_dropout": 0.0, "init": "default"}
-        for name, default in defaults.items():
-            if getattr(self, name) != default:
-                shown.append(f"{name}={getattr(self, name)}")
-        return f"recurrent({', '.join(shown)})"
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("path", "cell", "layers") and value != field.default:
+                shown.append(f"{field.name}={value}")
+        return f"{self.name()}({', '.join(shown)})"
 
 
 class WordVectors(nn.Module):

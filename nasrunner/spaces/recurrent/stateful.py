@@ -20,12 +20,17 @@ class StatefulLayer(nn.Module, ABC):
         units: H.
         state_dropout: how often an element of h_{t-1} is zero, in all products of a call and
             example alike. Gal & Ghahramani 2016, arXiv:1512.05287, eq. 7.
+
+    Attributes:
+        goes_on: whether the examples of a call go on with those of the call before it, as streams
+            of text do; where they do not, each call begins with zeros.
     """
 
     def __init__(self, units: int, state_dropout: float) -> None:
         super().__init__()
         self.units = units
         self.state_dropout = state_dropout
+        self.goes_on = True
         self.keeps_state = False
         self.state: tuple[torch.Tensor, ...] | None = None
 
@@ -34,8 +39,11 @@ class StatefulLayer(nn.Module, ABC):
         """Yields its matrices, and how many of equal size each is made of."""
 
     def reset_state(self) -> None:
-        """Begins new streams: the next call starts with zeros, later ones where it ended."""
-        self.keeps_state, self.state = True, None
+        """Begins new streams: the next call starts with zeros, later ones where it ended.
+
+        All start with zeros where a call does not go on with the one before it.
+        """
+        self.keeps_state, self.state = self.goes_on, None
 
     def begin(self, x_TBG: torch.Tensor, num_values: int) -> tuple[torch.Tensor, ...]:
         """Returns the state that a call begins with, each of its values (B, H)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nasrunner.core.ledger.known import is_given
-from nasrunner.core.machine.child_folder import CONFIG, ChildFolder
+from nasrunner.core.machine.child_folder import CONFIG, DERIVED, PROBABILITIES, ChildFolder
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.trackers.mlflow import text
@@ -161,10 +161,11 @@ class ChildRuns:
         What is said of the child before it in its line is what is said of both from now on.
         """
         known = {
-            "nasrunner.status": outcome.status,
+            "nasrunner.status": outcome.told_status,
             "mlflow.note.content": text.child_note(outcome, blueprint, line.children),
         }
-        if outcome.proposal.until is not None or line.place:
+        is_part = outcome.proposal.until is not None and not outcome.is_too_large
+        if is_part or line.place:
             known["nasrunner.until"] = str(outcome.proposal.until or "end")
         if outcome.lacks:
             known["nasrunner.lacks"] = " ".join(map(str, outcome.lacks))
@@ -176,7 +177,9 @@ class ChildRuns:
             known["nasrunner.error"] = text.clipped(outcome.error, text.MAX_TAG)
         if run is None:
             is_supernet = outcome.proposal.kind == "supernet"
-            shown = blueprint.text if blueprint else "supernet" if is_supernet else outcome.status
+            shown = (
+                blueprint.text if blueprint else "supernet" if is_supernet else outcome.told_status
+            )
             run = self._make(outcome.proposal, shown, known, end_s - outcome.cost_s, line)
             known = {}
         if not run.is_latest(line):
@@ -201,15 +204,19 @@ class ChildRuns:
         return run
 
     def write_artifacts(self, run: ChildRun, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        """The architecture as text, picture and genotype, and the child's configuration."""
+        """The architecture as text, picture and genotype, the child's configuration, and more.
+
+        That is its error, and what a supernet has found and learnt by epoch.
+        """
         proposal = outcome.proposal
         files = {"genotype.json": json.dumps(proposal.genotype, indent=2, ensure_ascii=False)}
         if blueprint is not None:
             files["architecture.txt"] = blueprint.text
         if blueprint is not None and blueprint.drawing:
             files["architecture.svg"] = blueprint.drawing
-        with contextlib.suppress(FileNotFoundError):  # it was not trained
-            files[CONFIG] = ChildFolder.of(self._folder, proposal.index).text(CONFIG)
+        for name in (CONFIG, DERIVED, PROBABILITIES):
+            with contextlib.suppress(FileNotFoundError):  # it was not trained, or is no supernet
+                files[name] = ChildFolder.of(self._folder, proposal.index).text(name)
         if outcome.error:
             files["error.txt"] = outcome.error
         if outcome.found:
@@ -228,7 +235,7 @@ class ChildRuns:
     def end(self, run: ChildRun, outcome: Outcome, end_s: float, line: Line) -> None:
         """Marks a child as complete: from now on only the next of its line changes its run."""
         if run.is_latest(line):
-            status = _RUN_STATUS.get(outcome.status, "KILLED")
+            status = _RUN_STATUS.get(outcome.told_status, "KILLED")
             self._client.set_terminated(run.run_id, status, ms(end_s))
         if line.place or run.written:  # last: until then the child is written again
             known = _children(run.written | {line.index})

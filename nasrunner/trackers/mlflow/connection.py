@@ -255,7 +255,10 @@ def let_go(client: "MlflowClient") -> None:
 def curve_metrics(points: Iterable[CurvePoint]) -> list["Metric"]:
     """MLflow metrics of a curve, with the epoch as step."""
     return [
-        metric for point in points for metric in metrics_at(point.epoch, point.time_s, point.values)
+        metric
+        for point in points
+        # What is sent in parts has the curves last: an epoch whose curves are there is whole.
+        for metric in metrics_at(point.epoch, point.time_s, {**point.learnt, **point.values})
     ]
 
 

@@ -1,14 +1,22 @@
 """Reads what a study leaves in its folder: learning curves, while they are written, and times."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from nasrunner.core.ledger.ranking import Ranking
-from nasrunner.core.machine.child_folder import NO_METRICS, ChildFolder, GrowingCurves
+from nasrunner.core.machine.child_folder import (
+    NO_METRICS,
+    PROBABILITIES,
+    ChildFolder,
+    GrowingCurves,
+)
 from nasrunner.core.records import Outcome, Proposal
+
+MOST_DECISIONS = 24
+"""So many of a supernet's decisions have metrics; its artifact has all."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +26,22 @@ class CurvePoint:
     Attributes:
         epoch: the point's; several validations in one epoch have the same.
         step: of the optimizer; grows from point to point of a training.
+        learnt: of a supernet, how likely its options were: ``probability/decision/option``.
     """
 
     epoch: int
     step: int
     time_s: float
     values: Mapping[str, float]
+    learnt: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class CurveReader:
     """Gives each point of ``curves.jsonl`` once, also where the file is begun anew.
+
+    The last point of a supernet's epoch has what ``probabilities.jsonl`` tells of it, too, of the
+    first ``MOST_DECISIONS`` decisions of the first epoch.
 
     Attributes:
         folder: the child's; the file may not exist yet.
@@ -42,6 +55,9 @@ class CurveReader:
 
     def __post_init__(self) -> None:
         self._curves = GrowingCurves(self.folder)
+        self._probabilities = GrowingCurves(self.folder, PROBABILITIES)
+        self._learnt: dict[int, Mapping[str, float]] = {}  # by epoch, until they are written
+        self._shown: Sequence[str] | None = None  # decisions
 
     def read(self) -> list[CurvePoint]:
         """The points that were added since the last ``take``; a line being written waits."""
@@ -51,7 +67,7 @@ class CurveReader:
             if point is not None and (place := (point.epoch, point.step)) > last:
                 points.append(point)
                 last = place
-        return points
+        return self._with_probabilities(points) if points else points
 
     def take(self, points: list[CurvePoint]) -> None:
         """Marks what ``read`` gave as safely written."""
@@ -59,6 +75,31 @@ class CurveReader:
         for point in points:
             self.last = (point.epoch, point.step)
             self.latest.update(point.values)
+            if point.learnt:
+                self._learnt.pop(point.epoch, None)
+
+    def _with_probabilities(self, points: Sequence[CurvePoint]) -> list[CurvePoint]:
+        """The points, the last of an epoch with what was learnt in it, which is there before."""
+        for line in self._probabilities.read():
+            if isinstance(decisions := line.get("decisions"), dict):
+                self._shown = self._shown or list(decisions)[:MOST_DECISIONS]
+                self._learnt[line["epoch"]] = _named(decisions, self._shown)
+        self._probabilities.take()
+        last = {point.epoch: place for place, point in enumerate(points)}
+        return [
+            replace(point, learnt=self._learnt.get(point.epoch, {}))
+            if last[point.epoch] == place
+            else point
+            for place, point in enumerate(points)
+        ]
+
+
+def _named(decisions: Mapping[str, Mapping[str, float]], shown: Sequence[str]) -> dict[str, float]:
+    return {
+        f"probability/{path}/{option}": float(value)
+        for path in shown
+        for option, value in decisions.get(path, {}).items()
+    }
 
 
 def _point(record: Mapping[str, Any]) -> CurvePoint | None:

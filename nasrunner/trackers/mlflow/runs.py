@@ -18,6 +18,7 @@ from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.children import ChildRun, ChildRuns
 from nasrunner.trackers.mlflow.connection import Connection, metrics_at, ms, params, tags
 from nasrunner.trackers.mlflow.stores.file import recall, remember
+from nasrunner.trackers.wording import BESIDE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -148,7 +149,7 @@ class StudyRuns:
     def write_summary(self, summary: Summary) -> None:
         """How the study stands."""
         counts = {
-            name if name in text.BESIDE else f"children/{name}": float(count)
+            name if name in BESIDE else f"children/{name}": float(count)
             for name, count in summary.counts.items()
         }
         counts |= {"cost_s": summary.cost_s, "wall_s": summary.wall_s}

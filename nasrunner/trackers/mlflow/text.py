@@ -11,15 +11,12 @@ from typing import Any
 from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ports import Blueprint, Summary
 from nasrunner.core.records import Outcome
+from nasrunner.trackers.wording import BESIDE, many, words_of
 
 # MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000
 # for a tag's; servers before 2.x take 500 and 5000.
 MAX_NAME, MAX_PARAM, MAX_TAG, MAX_RUN_NAME = 250, 6000, 5000, 80
 MAX_RUN_NAME_IN_SQL, MAX_EXPERIMENT = 250, 500
-
-
-BESIDE = ("estimates", "supernets")
-"""What a study counts and is no child."""
 
 
 def legal_names(names: Iterable[str]) -> dict[str, str]:
@@ -121,7 +118,8 @@ def child_note(
         lines = textwrap.fill(blueprint.text, 76, break_long_words=False, subsequent_indent="  ")
         parts.append(f"```\n{lines}\n```")
     if outcome is not None and outcome.error:
-        parts.append(f"**{outcome.status}**\n\n```\n{outcome.error.strip()}\n```")
+        status = "too large, not trained" if outcome.is_too_large else outcome.status
+        parts.append(f"**{status}**\n\n```\n{outcome.error.strip()}\n```")
     return clipped("\n\n".join(parts), MAX_TAG)
 
 
@@ -131,7 +129,7 @@ def study_note(study_id: str, summary: Summary | None) -> str:
     if summary is not None:
         counts, beside = (
             ", ".join(
-                f"{n} {name.replace('_', ' ')}"
+                many(n, *words_of(name))
                 for name, n in summary.counts.items()
                 if n and (name in BESIDE) == is_
             )

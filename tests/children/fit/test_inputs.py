@@ -13,11 +13,11 @@ from torch import nn
 
 from nasrunner.children.blueprint import measure
 from nasrunner.children.fit.memory_format import is_channels_last, laid_out
+from nasrunner.command import main as search
 from nasrunner.compose.launch import in_shape_of
 from nasrunner.core import ConfigError, DataError, SpaceError, child_folder
 from nasrunner.export.command import main as export
 from nasrunner.retrain.command import main as retrain
-from nasrunner.search import main as search
 from nasrunner.show_space import main as show_space
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import make_trainer, train

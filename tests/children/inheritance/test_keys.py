@@ -14,7 +14,11 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, load_space
 
 SHAPES = dict.fromkeys(
-    ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines"), (8,)
+    (
+        *("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines"),
+        "text_classifier",
+    ),
+    (8,),
 )
 IMAGES = (3, 32, 32)
 

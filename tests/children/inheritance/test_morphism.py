@@ -48,6 +48,22 @@ CNN = {
         {"affine": {"units": 3}},
     ]
 }
+CONV1D = {"conv1d": {"filters": "same", "kernel_size": 5}}
+SIGNALS = {
+    "concat": [
+        {"conv1d": {"filters": {"oneof": [2, 4, 6]}, "kernel_size": 4}},
+        "batch_norm",
+        "relu",
+        {"optional": {"concat": [CONV1D, "batch_norm", "relu"]}},
+        {"optional": {"residual": {"body": {"concat": [CONV1D, "relu", CONV1D]}}}},
+        {"max_pool": {"kernel_size": 2, "padding": "same"}},
+        {"separable_conv1d": {"filters": 4, "kernel_size": 3}},
+        {"recurrent_encoder": {"cell": "gru_cell", "output": "mean"}},
+        UNITS,
+        "relu",
+        {"affine": {"units": 3}},
+    ]
+}
 SKIPS = {
     "concat": [
         {"skip_layers": {"times": 3, "layer": {"concat": [conv(4), "batch_norm", "relu"]}}},
@@ -120,6 +136,11 @@ TANH = {"1/or": 1}
         (CNN, (3, 6, 6), {}, {"3/optional": 1}, {"deeper"}),
         (CNN, (3, 6, 6), {}, {"4/optional": 1}, {"skip"}),
         (CNN, (3, 6, 6), {}, {"3/optional": 1, "4/optional": 1}, {"deeper", "skip"}),
+        (SIGNALS, (3, 9), {}, {"0/conv1d/filters": 1}, {"wider"}),
+        (SIGNALS, (3, 9), {"3/optional": 1}, {"0/conv1d/filters": 2}, {"wider"}),
+        (SIGNALS, (3, 9), {}, {"8/affine/units": 2}, {"wider"}),
+        (SIGNALS, (3, 9), {}, {"3/optional": 1}, {"deeper"}),
+        (SIGNALS, (3, 9), {}, {"4/optional": 1}, {"skip"}),
         (
             SKIPS,
             (3, 6, 6),

@@ -158,7 +158,7 @@ ON_EPOCH_END = callback("EarlyStopping", monitor="val_loss", check_on_train_epoc
         (
             ["scheduler.interval=batch"],
             {},
-            r"scheduler.interval='batch' is no choice, Legal: epoch, step",
+            r"scheduler.interval='batch' is no choice, legal: epoch, step",
         ),
         (["scheduler.interval=step"], {"scheduler": "plateau"}, r"a plateau is looked for after"),
         (

@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 
+from nasrunner.children.settings.fidelity import reduced
 from nasrunner.core import ConfigError, Proposal, child_folder
 from nasrunner.core.records import Source
 from tests.children.blobs import IMAGES, OWN, make_trainer
@@ -110,6 +111,32 @@ def test_a_share_is_of_the_examples_that_the_study_trains_on(tmp_path):
     assert outcome.curve == train_one(quarter.task(tmp_path / "b", 0), proposed(quarter)).curve
 
 
+NULL_SHARE = {**OWN, "_target_": "tests.children.blobs.SharedBlobs", "train_share": None}
+
+
+def test_a_share_that_is_null_is_that_of_all_examples():
+    trainer = make_trainer(data=NULL_SHARE, is_rehearsed=False)
+    half, whole, key = (
+        proposed(trainer, fidelity=fidelity)
+        for fidelity in ({"data": 0.5}, {"data": 1}, {"data.train_share": 1})
+    )
+    for proposal in (half, whole, key):
+        trainer.check(proposal)
+    assert reduced(trainer.config, half.fidelity)["data"]["train_share"] == 0.5
+    assert trainer.plainest(half).fidelity == {"data.train_share": 0.5}
+    assert not trainer.plainest(whole).fidelity
+    assert not trainer.plainest(key).fidelity
+
+
+@pytest.mark.parametrize("share", ["half", True, [0.5]])
+def test_a_share_of_what_is_no_number_is_refused(share):
+    trainer = make_trainer(data={**NULL_SHARE, "train_share": share}, is_rehearsed=False)
+    with pytest.raises(
+        ConfigError, match=r"data\.train_share, which must be a number or null, got"
+    ):
+        trainer.check(proposed(trainer, fidelity={"data": 0.5}))
+
+
 def test_the_rehearsal_loads_the_data_of_fidelities_that_were_asked_for():
     trainer = make_trainer()
     trainer.check(proposed(trainer, fidelity={"data": 0.5}))
@@ -149,7 +176,7 @@ UNDECLARED = {"_target_": "torch.nn.Linear", "in_features": 4, "out_features": 3
             {},
             "gives the number of trainer.max_epochs twice",
         ),
-        ({"epoch": 2}, {}, "no 'epoch', did you mean 'epochs'"),
+        ({"epoch": 2}, {}, "no 'epoch'; did you mean 'epochs'"),
     ],
 )
 def test_what_data_and_space_cannot_give_is_refused(fidelity, arguments, message):
@@ -164,23 +191,42 @@ SEARCHED = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.2]}}, "affine"
 @pytest.mark.parametrize(
     ("fidelity", "message"),
     [
-        ({"trainer.max_epoch": 3}, "no 'trainer.max_epoch', did you mean 'trainer.max_epochs'"),
-        ({"trainer.strategy": 3}, "trainer.strategy is 'auto' and no number, "),
-        ({"trainer.fast_loop": 1}, "trainer.fast_loop is True and no number, "),
-        ({"trainer.min_epochs": 1}, "trainer.min_epochs is None and no number, "),
-        ({"trainer": 1}, "trainer is {.*} and no number, "),
+        ({"trainer.max_epoch": 3}, "no 'trainer.max_epoch'; did you mean 'trainer.max_epochs'"),
+        ({"trainer.strategy": 3}, "trainer.strategy is 'auto' and no number; "),
+        ({"trainer.fast_loop": 1}, "trainer.fast_loop is True and no number; "),
+        ({"trainer.min_epochs": 1}, "trainer.min_epochs is null and no number; "),
+        ({"trainer": 1}, "trainer is {.*} and no number; "),
         ({"trainer.max_epochs": 2.5}, "trainer.max_epochs must be a whole number, got 2.5"),
         ({"trainer.max_epochs": -3}, "trainer.max_epochs must be int >= 1 or -1 or null, got -3"),
         ({"optimizer.eps": float("nan")}, "optimizer.eps must be a number, got nan"),
-        ({"optimizer.lr": 1.0}, "optimizer.lr is searched, "),
-        ({"trainer.devices": 2}, "trainer.devices must be the same for all children, "),
-        ({"data.in_shape.0": 2}, "data.in_shape.0 must be the same for all children, "),
+        ({"optimizer.lr": 1.0}, "optimizer.lr is searched; "),
+        ({"trainer.devices": 2}, "trainer.devices must be the same for all children; "),
+        ({"data.in_shape.0": 2}, "data.in_shape.0 must be the same for all children; "),
     ],
 )
 def test_what_cannot_be_changed_is_refused_in_a_sentence(fidelity, message):
     trainer = make_trainer(space=SEARCHED, is_rehearsed=False)
     with pytest.raises(ConfigError, match=message):
         trainer.check(proposed(trainer, fidelity=fidelity))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "legal"),
+    [
+        ({}, "epochs, data, width"),
+        ({"data": IMAGES}, "epochs, data, resolution, width"),
+        ({"data": OWN}, "epochs, width"),
+        ({"data": OWN, "space": UNDECLARED}, "epochs"),
+    ],
+)
+def test_what_is_legal_is_told_as_names_and_not_as_every_number(arguments, legal):
+    trainer = make_trainer(is_rehearsed=False, **arguments)
+    with pytest.raises(ConfigError) as refused:
+        trainer.check(proposed(trainer, fidelity={"objectives": 1}))
+    assert str(refused.value) == (
+        f"fidelity: the child's configuration has no 'objectives'; legal: {legal}, or the key of "
+        "another number, such as data.batch_size"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch.nn import functional
 from nasrunner.children.fit.loading import LoadedData
 from nasrunner.children.supernets.validation_batches import ValidationBatches, shuffled_validation
 from nasrunner.core import DataError
-from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.core.machine.child_folder import DERIVED, PROBABILITIES, ChildFolder
 from nasrunner.data.tokens import StreamLoader
 from tests.children.blobs import BLOBS, OWN, Blobs, LoaderBlobs, train
 from tests.children.supernets.relaxed.test_supernet import task_of as relaxed_task
@@ -46,6 +46,10 @@ class AlphasLearner:
     def after_epoch(self, trials):
         largest = float(self.mixture.alphas.softmax(0).max())
         return {"largest_alpha": largest, "alphas_reward": trials.reward(next(trials.validation))}
+
+    def probabilities(self):
+        first, second = self.mixture.alphas.softmax(0).tolist()
+        return {"layer": {"first": first, "second": second}}
 
     def is_done(self):
         return False
@@ -118,6 +122,31 @@ def test_the_line_of_an_epoch_and_a_file_say_what_was_learnt(tmp_path):
     lines = [json.loads(line) for line in folder.text(DERIVED).splitlines()]
     assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
     assert {line["text"] for line in lines} == {"Mixture"}
+    told = folder.probabilities()
+    assert [line["epoch"] for line in told] == [0, 1, 2, 3]
+    largest = [max(line["decisions"]["layer"].values()) for line in told]
+    assert largest == pytest.approx(shares, abs=1e-6)
+
+
+@pytest.mark.parametrize(("num_decisions", "num_kept"), [(333, 333), (1000, 333)])
+def test_of_very_many_decisions_the_first_are_recorded(
+    tmp_path, monkeypatch, num_decisions, num_kept
+):
+    options = {"a": 0.123456789, "b": 0.2, "c": 0.676543211}
+    many = {f"{place}/or": options for place in range(num_decisions)}
+    monkeypatch.setattr(AlphasLearner, "probabilities", lambda self: many)
+    trained(tmp_path, "trainer.max_epochs=1")
+    (line,) = ChildFolder.of(tmp_path, 0).probabilities()
+    assert list(line["decisions"]) == [f"{place}/or" for place in range(num_kept)]
+    assert line["decisions"]["0/or"] == {"a": 0.123457, "b": 0.2, "c": 0.676543}
+    assert line.get("left_out", 0) == num_decisions - num_kept
+
+
+def test_a_learner_without_probabilities_has_no_file_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(AlphasLearner, "probabilities", lambda self: {})
+    trained(tmp_path, "trainer.max_epochs=1")
+    assert not ChildFolder.of(tmp_path, 0).holds(PROBABILITIES)
+    assert ChildFolder.of(tmp_path, 0).probabilities() == []
 
 
 def test_the_optimizer_of_the_weights_leaves_the_architecture_alone(tmp_path, monkeypatch):
@@ -163,7 +192,8 @@ def test_what_is_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, data, is_
     assert len(folders[1].text(DERIVED).splitlines()) == 3
     _, parts = trained(tmp_path / "parts", *arguments, data=data)
     assert_equal(whole["state_dict"], parts["state_dict"])
-    assert folders[0].text(DERIVED) == folders[1].text(DERIVED)
+    for name in (DERIVED, PROBABILITIES):
+        assert folders[0].text(name) == folders[1].text(name)
     assert whole["callbacks"]["Alternation"] == parts["callbacks"]["Alternation"]
     assert whole["callbacks"]["Alternation"]["batches"]["passes"] > 10
 

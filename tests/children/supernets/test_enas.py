@@ -10,7 +10,7 @@ import torch
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.trials import Trials
 from nasrunner.core import Genotype, Proposal
-from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
+from nasrunner.core.machine.child_folder import DERIVED, PROBABILITIES, ChildFolder
 from nasrunner.executors.local import LocalExecutor
 from nasrunner.searchers.one_shot.enas import Enas
 from nasrunner.searchers.one_shot.learnt_paths import LearntPaths
@@ -127,7 +127,8 @@ def test_an_interrupted_supernet_becomes_what_it_would_have_been(
     weights = [weights_in(tmp_path / each) for each in ("whole", "parts")]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    assert folders[0].text(DERIVED) == folders[1].text(DERIVED)
+    for name in (DERIVED, PROBABILITIES):
+        assert folders[0].text(name) == folders[1].text(name)
     clocks = ("time",)
     curves = [
         [{k: v for k, v in line.items() if k not in clocks} for line in each.curves()]
@@ -157,6 +158,12 @@ def test_the_controller_learns_to_avoid_what_is_bad(tmp_path):
     assert entropies[-1] < 0.9
     assert [line["epoch"] for line in derived] == list(range(12))
     assert not is_deaf(derived[-1]["genotype"])
+    told = [line["decisions"]["0/or"] for line in ChildFolder.of(tmp_path, 0).probabilities()]
+    assert [list(each) for each in told] == [["empty", "deaf", "affine"]] * 12
+    assert [sum(each.values()) for each in told] == pytest.approx([1.0] * 12, abs=1e-5)
+    assert told[-1]["deaf"] < told[0]["deaf"] < 1 / 3
+    derived_options = [list(told[0])[line["genotype"]["0/or"]] for line in derived]
+    assert derived_options == [max(each, key=each.get) for each in told]
     assert derived[-1]["text"].startswith(("empty", "affine"))
     assert curves[-1]["drawn_reward"] > curves[0]["drawn_reward"]
     assert all(0 <= line["skip_share"] <= 1 for line in curves)

@@ -135,6 +135,10 @@ def test_two_ranks_train_what_one_process_does(tmp_path, searcher, overrides):
         assert [each["genotype"] for each in derived(two)] == [
             each["genotype"] for each in derived(one)
         ]
+        told = [ChildFolder.of(study, 0).probabilities() for study in (one, two)]
+        assert [line["epoch"] for line in told[1]] == [0, 1]
+        assert told[0][1]["decisions"].keys() == told[1][1]["decisions"].keys()
+        assert numbers_in(told[1]) == pytest.approx(numbers_in(told[0]), abs=1e-4)
     momenta = [each["optimizer_states"][0]["state"] for each in (first, second)]
     assert momenta[0].keys() == momenta[1].keys()
 

@@ -15,8 +15,11 @@ from nasrunner.core.order import rollout
 from nasrunner.spaces.language.parsing import parse_space
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
 
-QUICK = ("figure1", "mlp", "mlp_string", "nasbench_macro", "small_cnn")
-TOKENS = ("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines")
+QUICK = ("figure1", "mlp", "mlp_string", "nasbench_macro", "signals", "small_cnn")
+TOKENS = (
+    *("darts_rnn", "enas_cell", "nasrl_cell", "nasrl_cell_small", "rnn_baselines"),
+    "text_classifier",
+)
 UNSHARED = ("deepconv_hyperparameters",)
 """Spaces whose settings are searched; their networks are those of deepconv."""
 
@@ -26,6 +29,8 @@ def conv(filters, kernel=3):
 
 
 def shape_of(name):
+    if name == "signals":
+        return (2, 12)
     return (5,) if name in TOKENS else (1, 8, 8)
 
 
@@ -99,6 +104,17 @@ def test_smaller_layers_have_the_first_channels_and_the_centre_of_the_kernel():
     assert changed[:2, :, 2, 2].all()
     changed[:2, :, 2, 2] = False
     assert not changed.any()
+
+
+def test_smaller_layers_of_signals_have_the_first_channels_and_the_centre_of_the_kernel():
+    layer = {"conv1d": {"filters": {"oneof": [2, 4]}, "kernel_size": {"oneof": [1, 3, 5]}}}
+    space = parse_space({"concat": [layer, "flatten", {"affine": {"units": 3}}]})
+    shared = SharedWeights(space, (1, 8))
+    large, small = (
+        shared.values(space.walk(choose)) for choose in (lambda d: len(d.options) - 1, lambda d: 0)
+    )
+    assert torch.equal(small["0.weight"], large["0.weight"][:2, :, 2:3])
+    assert torch.equal(small["0.bias"], large["0.bias"][:2])
 
 
 def test_what_grows_keeps_what_was_there():

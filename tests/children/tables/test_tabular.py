@@ -144,7 +144,7 @@ def test_an_estimated_cost_counts_the_symbols_of_every_epoch(table: Path, tmp_pa
             "trainer.cost_s.per_symbol: there is no symbol 'tan', did you mean 'tanh'",
         ),
         ({"per_symbol": {8: 1.0}}, "trainer.cost_s.per_symbol needs the seconds .* of '16'"),
-        ({"per_symbol": {32: 1.0}}, "there is no symbol '32', .*Legal: 16, 8, relu, tanh"),
+        ({"per_symbol": {32: 1.0}}, "there is no symbol '32', .*legal: 16, 8, relu, tanh"),
         ({"per_symbol": {**COST["per_symbol"], 8: "x"}}, "'8' must be float, got 'x'"),
         (
             {"epoch": 3},
@@ -217,7 +217,7 @@ def test_a_missing_table_is_one_error_that_says_where_to_get_it(tmp_path: Path) 
     ("name", "content", "message"),
     [
         ("t.csv", b"", "is damaged: it has no column 'arch'"),
-        ("t.csv", b"arch,acc,seconds,size\n", "no column 'ops', .*Legal: acc, arch, seconds, size"),
+        ("t.csv", b"arch,acc,seconds,size\n", "no column 'ops', .*legal: acc, arch, seconds, size"),
         ("t.csv", b"arch,acc,seconds,size,ops\n", "is damaged: it has no rows"),
         ("t.csv", b"arch,acc,seconds,size,ops\na,0.5,1\n", "is damaged: row 'a' has no 'size'"),
         ("t.csv", b"arch,acc,seconds,size,ops\na,x,1,1,1\n", "could not convert string to float"),

@@ -135,7 +135,10 @@ def test_which_values_are_better_is_known_of_the_metric(name, better):
             lambda: regression(diverged="chance"),
             "what val_loss a guess has is not",
         ),
-        (lambda: regression("mae"), "task.loss must be one of mse, huber, got 'mae'"),
+        (
+            lambda: regression("mae"),
+            "task.loss must be one of mse, huber or a mapping with _target_, got 'mae'",
+        ),
         (lambda: regression(huber_delta=0.0), "huber_delta must be float > 0, got 0.0"),
         (lambda: classification({"roc": {}}).rehearse(), r"metrics\.roc must give one number"),
     ],

@@ -38,7 +38,7 @@ def outcome(index: int = 0, reward: float | None = 0.5, **metrics: float) -> Out
         ({"objectives": ACCURACY_LATENCY, "scalarization": "prodct"}, "did you mean 'product'"),
         (
             {"objectives": {"a": "max"}, "scalarization": {"weighted_sum": {"b": 1}}},
-            r"weighted_sum: 'b' is no objective, Legal: a",
+            r"weighted_sum: 'b' is no objective, legal: a",
         ),
         (
             {"objectives": {"a": "max", "b": "min"}, "scalarization": {"weighted_sum": {"a": 1}}},
@@ -54,7 +54,7 @@ def outcome(index: int = 0, reward: float | None = 0.5, **metrics: float) -> Out
         ),
         (
             {"objectives": ACCURACY_LATENCY, "scalarization": {"product": {"w": -1}}},
-            "no key 'w', Legal: beyond, within",
+            "no key 'w', legal: beyond, within",
         ),
         (
             {"objectives": ACCURACY_LATENCY, "scalarization": {"product": {"within": "a"}}},
@@ -194,6 +194,24 @@ def test_the_reference_point_is_given_or_the_limit_or_the_worst_measured() -> No
     outcomes = [read.judged(outcome(a=a, b=1.0, c=2.0)) for a in (3.0, 1.0, 2.0)]
     assert reference_point(read, outcomes) == {"a": 1.0, "b": 5, "c": 9}
     assert reference_point(read, [outcome(reward=None)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("latencies", "reference"), [((40.0, 60.0), 80.0), ((40.0, 95.0), 95.0), ((90.0,), 90.0)]
+)
+def test_a_target_is_the_reference_unless_it_was_missed(
+    latencies: tuple[float, ...], reference: float
+) -> None:
+    read = goals(ACCURACY_LATENCY, "product")
+    outcomes = [read.judged(outcome(val_accuracy=0.5, latency_ms=ms)) for ms in latencies]
+    assert reference_point(read, outcomes) == {"val_accuracy": 0.5, "latency_ms": reference}
+
+
+def test_a_reference_of_ones_own_is_before_a_target() -> None:
+    given = {"val_accuracy": "max", "latency_ms": {"goal": "min", "limit": 80, "reference": 100}}
+    read = goals(given, "product")
+    outcomes = [read.judged(outcome(val_accuracy=0.5, latency_ms=ms)) for ms in (40.0, 120.0)]
+    assert reference_point(read, outcomes) == {"val_accuracy": 0.5, "latency_ms": 100}
 
 
 def test_a_failed_child_scores_the_worst_of_each_objective_and_is_beyond_all_limits() -> None:

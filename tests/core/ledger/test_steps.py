@@ -90,6 +90,18 @@ def test_a_child_is_counted_by_what_became_of_it_at_last() -> None:
     last = Proposal(4, {"0": 1}, sources=(Source(3, "training"),))
     history.add(Outcome(last, "completed", 0.3), is_same_child=True)
     history.add(Outcome(Proposal(5, {"0": 9}, sources=source), "completed", 0.4))  # a copy
-    counts = [history.counts[name] for name in ("paused", "completed", "continued")]
-    assert counts == [2, 1, 3]
+    named = ("paused", "completed", "continued", "copies_completed")
+    assert [history.counts[name] for name in named] == [2, 1, 3, 1]
     assert history.num_spent == 3
+
+
+def test_a_copy_is_counted_by_what_became_of_it_at_last() -> None:
+    history = History()
+    history.add(Outcome(Proposal(0, {"0": 0}, until=1), "paused", 0.1))
+    copy = Proposal(1, {"0": 1}, until=2, sources=(Source(0, "training"),))
+    history.add(Outcome(copy, "paused", 0.2))
+    assert history.counts == {"paused": 1, "continued": 1, "copies_paused": 1}
+    last = Proposal(2, {"0": 1}, sources=(Source(1, "training"),))
+    history.add(Outcome(last, "completed", 0.3), is_same_child=True)
+    assert +history.counts == {"paused": 1, "continued": 2, "copies_completed": 1}
+    assert history.num_full == 1

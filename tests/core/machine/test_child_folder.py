@@ -5,7 +5,13 @@ import pytest
 
 from nasrunner.children.files import ChildFiles
 from nasrunner.core import Outcome, Proposal
-from nasrunner.core.machine.child_folder import CURVES, OUTCOME, ChildFolder, GrowingCurves
+from nasrunner.core.machine.child_folder import (
+    CURVES,
+    OUTCOME,
+    PROBABILITIES,
+    ChildFolder,
+    GrowingCurves,
+)
 from nasrunner.core.machine.files import replace_file
 
 CHILD = Proposal(0, {"units": 1})
@@ -59,6 +65,18 @@ def test_damaged_curves_are_told_with_their_line(tmp_path: Path, line: str) -> N
     (tmp_path / CURVES).write_text('{"epoch": 0}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"curves.jsonl is damaged in line 2: "):
         ChildFolder(tmp_path).curves()
+
+
+def test_probabilities_are_read_whole_and_a_damaged_line_is_named(tmp_path: Path) -> None:
+    folder = ChildFolder(tmp_path)
+    assert folder.probabilities() == []
+    line = '{"epoch": 0, "decisions": {"0/or": {"relu": 1.0}}}\n'
+    folder.file(PROBABILITIES).write_text(line + '{"epoch": 1, "deci')
+    assert folder.probabilities() == [{"epoch": 0, "decisions": {"0/or": {"relu": 1.0}}}]
+    folder.file(PROBABILITIES).write_text(line + '{"epoch": 1}\n')
+    expected = r"probabilities.jsonl is damaged in line 2: it lacks decisions"
+    with pytest.raises(ValueError, match=expected):
+        folder.probabilities()
 
 
 def test_growing_curves_give_each_line_once_and_leave_an_incomplete_one(tmp_path: Path) -> None:

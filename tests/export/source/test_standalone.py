@@ -157,6 +157,51 @@ class Network(nn.Module):
 ''' in source_of(config, (3, 32, 32))
 
 
+def test_a_chain_of_signals_reads_like_hand_written_code() -> None:
+    config = {
+        "concat": [
+            {"conv1d": {"filters": 16, "kernel_size": 3, "stride": 2}},
+            "batch_norm",
+            "relu",
+            {"max_pool": {"kernel_size": 3, "padding": "same"}},
+            {"conv1d": {"filters": 8, "kernel_size": 3}},
+            "global_pool",
+            {"affine": {"units": 4}},
+        ]
+    }
+    assert '''
+class Network(nn.Module):
+    """(B, 6, 100) to (B, 4); B = batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv1d(6, 16, kernel_size=3, stride=2)
+        self.norm = nn.BatchNorm1d(16)
+        self.conv2 = nn.Conv1d(16, 8, kernel_size=3, padding=1)
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.pad(F.relu(self.norm(self.conv1(F.pad(x, (0, 1))))), (0, 1), value=float("-inf"))
+        x = F.adaptive_avg_pool1d(self.conv2(F.max_pool1d(x, 3, stride=2)), 1).flatten(1)  # 8
+        return self.linear(x)  # 4
+''' in source_of(config, (6, 100))
+
+
+@pytest.mark.parametrize(
+    "cell", ["gru_cell", {"darts_rnn": {"nodes": 2, "activations": ["tanh", "relu"]}}], ids=str
+)
+def test_a_recurrent_encoder_is_in_the_file_with_all_it_needs(cell: object) -> None:
+    encoder = {"recurrent_encoder": {"cell": cell, "units": 4, "layers": 2, "output": "mean"}}
+    pool = {"average_pool": {"kernel_size": 2, "padding": "same", "count_padding": False}}
+    space = parse_space({"concat": [pool, encoder, {"affine": {"units": 3}}]})
+    network, calls = build(space.freeze(space.walk(lambda decision: 1)), (2, 7))
+    code = written(network, calls, (2, 7))
+    other = code.load(code.state(network))
+    assert "nasrunner" not in code.source
+    assert difference(network, other, (2, 7), trains=False) <= 1e-6
+    assert difference(network, other, (2, 7), trains=True) <= 1e-6
+
+
 def test_a_residual_block_is_padded_with_the_numbers_it_needs() -> None:
     body = {"conv2d": {"filters": 5, "kernel_size": 3}}
     residual = {"residual": {"body": body, "shortcut": "pad"}}

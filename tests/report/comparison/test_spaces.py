@@ -9,8 +9,8 @@ from nasrunner.report.comparison.groups import check_comparable, groups
 from nasrunner.report.comparison.sections import compare_sections
 from nasrunner.report.comparison.spaces import difference_of_spaces
 from nasrunner.study.beginning import beginning
+from tests.report.decisions.test_answers import study_of
 from tests.report.recordings import EVOLUTION, SPACE, recorded
-from tests.report.study.test_decisions import study_of
 
 AFFINE = SPACE["concat"][0]
 

@@ -110,9 +110,30 @@ def test_too_few_values_have_no_interval():
     assert math.isnan(estimate([]).mean)
 
 
-def test_equal_values_have_an_interval_of_no_width():
-    found = estimate([0.7, 0.7, 0.7])
-    assert (found.low, found.high) == pytest.approx((0.7, 0.7))
+def test_equal_values_have_no_interval():
+    assert estimate([0.7, 0.7, 0.7]) == Estimate(pytest.approx(0.7), None, None)
+
+
+@pytest.mark.parametrize(("num_seeds", "expected"), [(2, 0.5), (5, 1 / 16), (6, 1 / 32)])
+def test_equal_gaps_are_tested_by_their_signs(num_seeds, expected):
+    one, other = [1.5] * num_seeds, [1.0] * num_seeds
+    found = difference(by_seed(one), by_seed(other))
+    theirs = stats.binomtest(num_seeds, num_seeds, 0.5)
+    assert found.p == pytest.approx(expected) == pytest.approx(theirs.pvalue)
+    assert ends(found) == (None, None)
+    (verdict,) = verdicts([found])
+    assert verdict.text == {2: "too few seeds", 5: "undecided", 6: "ahead"}[num_seeds]
+
+
+def test_two_sides_that_never_vary_are_tested_by_who_has_which_values():
+    one, other = [1.5] * 5, [1.0] * 5
+    found = difference(by_seed(one), by_seed(other, 50))
+
+    def gap(a, b, axis):
+        return a.mean(axis=axis) - b.mean(axis=axis)
+
+    theirs = stats.permutation_test((one, other), gap, n_resamples=np.inf, vectorized=True)
+    assert found.p == pytest.approx(2 / 252) == pytest.approx(theirs.pvalue)
 
 
 def test_an_estimate_is_the_same_every_time():

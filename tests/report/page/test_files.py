@@ -3,15 +3,20 @@
 import csv
 import os
 import re
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from nasrunner.compose.launch import build_space
 from nasrunner.report.page.files import Drawing, Facts, Plot, Section, Table, write_page
-from nasrunner.report.page.html import MAX_ROWS, shown
+from nasrunner.report.page.html import shown
+from nasrunner.report.page.parts import Cell, Listing
 from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend, looks, themed_colours
+from nasrunner.spaces.pictures.drawing import draw
+from tests.report.recordings import SPACE
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -124,8 +129,8 @@ def test_what_is_shown_is_escaped(tmp_path):
         Drawing(nasty, nasty, ""),
     ]
     text = write(tmp_path, parts, title=nasty, text=nasty)
-    assert "<script" not in text
-    assert text.count("&lt;script&gt;") == 13  # the title twice, the folded text twice
+    assert text.count("<script") == 1  # the page's own
+    assert text.count("&lt;script&gt;") == 14  # titles of page and table, and a folded text, twice
 
 
 def test_ids_of_two_figures_differ_and_every_reference_resolves(tmp_path):
@@ -183,17 +188,46 @@ def test_a_page_without_parts_is_a_page(tmp_path):
 
 
 def test_a_long_table_ends_on_the_page_and_not_in_its_file(tmp_path):
-    text = write(tmp_path, [table(rows=[(n, 0.5, "x") for n in range(MAX_ROWS + 7)])])
-    assert text.count("<tr>") == MAX_ROWS + 1
+    text = write(tmp_path, [table(rows=[(n, 0.5, "x") for n in range(200 + 7)])])
+    assert text.count("<tr>") == 200 + 1
     assert "7 more rows in numbers.csv" in text
-    assert len((tmp_path / "numbers.csv").read_text().splitlines()) == MAX_ROWS + 8
+    assert len((tmp_path / "numbers.csv").read_text().splitlines()) == 200 + 8
+
+
+def test_a_cell_leads_somewhere_and_is_its_value_in_the_csv(tmp_path):
+    row = [Cell("0001", link="#child-0001", anchor="row"), Cell(0.5, hover="a<b"), None]
+    text = write(tmp_path, [table(rows=[row])])
+    assert '<td class="words" id="row"><a href="#child-0001">0001</a></td>' in text
+    assert '<td class="number" title="a&lt;b" data-sorts="0.5">0.5000</td>' in text
+    assert (tmp_path / "numbers.csv").read_text().splitlines()[1] == "0001,0.5,"
+
+
+def test_a_listing_is_folded(tmp_path):
+    text = write(tmp_path, [Listing("All of it", "a: <b>\n  c: 1")])
+    assert "<summary>All of it</summary><pre>a: &lt;b&gt;\n  c: 1</pre>" in text
+
+
+def test_a_text_of_a_figure_has_its_hover(tmp_path):
+    made = plot("a")
+    made.figure.axes[0].set_title("layer 2 units")
+    made = replace(made, hovers={"layer 2 units": "1/repeat/1/units"})
+    assert "><title>1/repeat/1/units</title>layer 2 units</text>" in write(tmp_path, [made])
+
+
+def test_an_architecture_has_the_colours_of_the_page(tmp_path):
+    network = build_space({"space": SPACE, "data": {}}).freeze({"0/affine/units": 1})
+    text = write(tmp_path, [Drawing("a", "", draw(network))])
+    drawing = text[text.index('<figure class="drawing"') : text.index("</figure>")]
+    assert "var(--drawn-d55e00)" in drawing
+    assert not re.findall(r'"#[0-9A-Fa-f]{3,6}"', drawing)
+    assert text.count("--drawn-d55e00: ") == 2  # light and dark
 
 
 def test_long_texts_fold_and_begin_where_they_differ(tmp_path):
     common = "conv2d(filters=32) → relu → " * 5
     rows = [(n, 0.5, f"{common}affine(units={n})") for n in (1, 2)]
     text = write(tmp_path, [table(rows=rows)])
-    assert "<summary>… affine(units=1)</summary>" in text
+    assert "<summary>… → affine(units=1)</summary>" in text
     assert f"</summary>{common}affine(units=2)</details>" in text
 
 

@@ -43,6 +43,9 @@ return found;
 """
 
 
+NUM_PLOTS = {"page": 8, "comparison": 6}
+
+
 @pytest.fixture(scope="module")
 def browser():
     chromium, program = chromium_programs()
@@ -104,8 +107,63 @@ def test_no_two_texts_of_a_figure_overlap(browser, shown, request):
     size = {"width": 1300, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.get(request.getfixturevalue(shown).as_uri())
-    assert browser.execute_script("return document.querySelectorAll('figure.plot').length") == 6
+    assert (
+        browser.execute_script("return document.querySelectorAll('figure.plot').length")
+        == NUM_PLOTS[shown]
+    )
     assert browser.execute_script(OVERLAPS) == []
+
+
+def test_a_click_sorts_rows(browser, page):
+    browser.get(page.as_uri())
+    rewards = """
+        const table = [...document.querySelectorAll('figure.table')]
+          .find(each => each.querySelector('h3').textContent === 'All children');
+        const place = [...table.querySelectorAll('th')].findIndex(h => h.textContent === 'reward');
+        table.querySelectorAll('th')[place].click();
+        return [...table.querySelectorAll('tbody tr')].map(row => row.cells[place].dataset.sorts);
+    """
+    down, up = browser.execute_script(rewards), browser.execute_script(rewards)
+    known = [float(each) for each in down if each is not None]
+    assert known == sorted(known, reverse=True)
+    assert [float(each) for each in up if each is not None] == sorted(known)
+    assert down[-1] is None  # the child that failed, either way
+    assert up[-1] is None
+
+
+def test_every_link_within_the_page_leads_somewhere(browser, page):
+    browser.get(page.as_uri())
+    script = """
+        return [...document.querySelectorAll('a[href^="#"]')]
+          .map(a => a.getAttribute('href').slice(1)).filter(id => !document.getElementById(id));
+    """
+    assert browser.execute_script(script) == []
+
+
+def test_a_picture_is_enlarged_and_closed(browser, page):
+    browser.get(page.as_uri())
+    browser.execute_script("document.querySelector('figure.drawing button').click()")
+    assert browser.execute_script("return document.getElementById('large').open")
+    width = "return document.querySelector('#large svg').getBoundingClientRect().width"
+    before = browser.execute_script(width)
+    browser.execute_script("document.querySelector('[data-zoom=\"1.25\"]').click()")
+    assert browser.execute_script(width) == pytest.approx(1.25 * before, rel=0.01)
+    browser.execute_script("document.querySelector('#large button:not([type])').click()")
+    assert not browser.execute_script("return document.getElementById('large').open")
+
+
+def test_what_scrolls_says_so(browser, page):
+    size = {"width": 400, "height": 900, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    script = """
+        return [...document.querySelectorAll('.scroll, .picture')].filter(box => {
+          const scrolls = box.scrollWidth > box.clientWidth + 1
+            || box.scrollHeight > box.clientHeight + 1;
+          return scrolls === box.previousElementSibling.hidden;
+        }).length;
+    """
+    assert browser.execute_script(script) == 0
 
 
 def test_the_browser_has_nothing_to_complain_of(browser, page):

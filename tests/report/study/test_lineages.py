@@ -13,9 +13,9 @@ from nasrunner.recorded import RecordedStudy, find_studies, read_ledger, read_st
 from nasrunner.report.comparison.groups import groups
 from nasrunner.report.comparison.progress import progress
 from nasrunner.report.contents import contents
+from nasrunner.report.decisions.answers import answers
 from nasrunner.report.page.files import write_page
 from nasrunner.report.page.parts import Facts, Plot, Section, Table
-from nasrunner.report.study.decisions import answers
 from nasrunner.report.study.evaluations import evaluations
 from nasrunner.report.study.failures import failures_section
 from nasrunner.report.study.timeline import timeline, timeline_section
@@ -79,7 +79,7 @@ def facts(section: Section) -> dict[str, str]:
 
 def table(section: Section) -> list[dict[str, Any]]:
     (found,) = [part for part in section.parts if isinstance(part, Table)]
-    return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+    return [dict(zip(found.columns, row, strict=True)) for row in found.values]
 
 
 def text_of(section: Section) -> str:
@@ -302,6 +302,17 @@ def test_what_was_stopped_or_trained_cheaply_is_left_out_in_words(
     assert shown == {index for index in full(study) if not study.state.proposals[index].fidelity}
 
 
+def test_what_was_too_large_is_not_said_to_be_paused(tmp_path: Path) -> None:
+    study = Recording(tmp_path / "s")
+    study.record(Outcome(study.propose(1), "completed", 0.5))
+    beyond = {"flops": 9.0, "epochs": 0.0}
+    study.record(Outcome(study.propose(2, until=1), "paused", metrics=beyond, error="too large"))
+    sections = page(read_study(study.end()))
+    assert "Left out: 1 too large, not trained." in sections["Overview"].text
+    for section in ("Overview", "Leaderboard", "Rewards"):
+        assert "paused" not in text_of(sections[section])
+
+
 @pytest.mark.slow
 def test_a_page_of_every_toy_is_written(tmp_path: Path) -> None:
     toys = {
@@ -361,7 +372,7 @@ def test_searches_with_and_without_lineages_are_compared(tmp_path: Path) -> None
         dict(zip(part.columns, row, strict=True))
         for part in sections["Searchers and studies"].parts
         if isinstance(part, Table) and part.name == "searchers"
-        for row in part.rows
+        for row in part.values
     ]
     known = [row for row in rows if row["best reward"] is not None]
     assert sorted((row["evaluations"], row["best reward"]) for row in known) == [

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.recorded import read_study
 from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.files import write_page
-from nasrunner.report.page.parts import Drawing
+from nasrunner.report.page.parts import Drawing, Table
+from nasrunner.report.study.children import children_section
+from nasrunner.report.study.configuration import configuration_section
 from nasrunner.report.study.curves import curves_section
 from nasrunner.report.study.evaluations import clipped, duration, evaluations, reward_label
 from nasrunner.report.study.failures import failures_section, reason
@@ -27,6 +30,7 @@ from nasrunner.rescoring.measured import read_curve
 from tests.report.recordings import Recording, config, recorded
 
 RNG = np.random.default_rng(0)
+LAST = ["Children", "Configuration"]
 USUAL = ["Overview", "Leaderboard", "Rewards", "Pareto front", "What the searcher learnt"]
 
 
@@ -104,16 +108,17 @@ def trained(folder):
             all_failed,
             ["Overview", "What the searcher learnt", "Failed and invalid children", "Timeline"],
         ),
-        (tabular, USUAL),
+        (tabular, [*USUAL, "Decisions"]),
         (equal_rewards, USUAL),
-        (huge_losses, [*USUAL, "Failed and invalid children", "Timeline"]),
-        (trained, [*USUAL, "Learning curves", "Timeline"]),
-        pytest.param(two_thousand, [*USUAL, "Timeline"], marks=pytest.mark.slow),
+        (huge_losses, [*USUAL, "Decisions", "Failed and invalid children", "Timeline"]),
+        (trained, [*USUAL, "Decisions", "Learning curves", "Timeline"]),
+        pytest.param(two_thousand, [*USUAL, "Decisions", "Timeline"], marks=pytest.mark.slow),
     ],
 )
 def test_a_study_in_any_state_makes_a_page(tmp_path, state, titles):
     sections = study_sections(read_study(state(tmp_path / "study")))
-    assert [section.title for section in sections] == titles
+    last = LAST if state is not nothing_yet else LAST[1:]
+    assert [section.title for section in sections] == [*titles, *last]
     page = write_page("A study", "", sections, tmp_path / "report", refresh_s=None)
     text = page.read_text()
     assert all(f"<h2>{title}</h2>" in text for title in titles)
@@ -158,6 +163,60 @@ def test_the_overview_counts_what_duplicates_saved(tmp_path):
     }
 
 
+def test_the_wall_time_is_that_of_the_terminal(tmp_path):
+    folder = recorded(tmp_path / "s", [0.5, 0.6])
+    summary = {"reason": "max_children=100 is spent", "wall_s": 112.4}
+    (folder / "summary.json").write_text(json.dumps(summary))
+    facts = dict(overview_section(read_study(folder), None).parts[0].items)
+    assert facts["wall time"] == "1 min 52 s"
+    assert facts["wall time from the first child on"] == "2.0 s"
+    (folder / "summary.json").write_text(json.dumps({**summary, "reason": "interrupted"}))
+    assert "wall time" not in dict(overview_section(read_study(folder), None).parts[0].items)
+
+
+def test_data_and_configuration_are_on_the_page(tmp_path):
+    study = read_study(recorded(tmp_path / "s", [0.5], optimizer__lr=0.02))
+    text = overview_section(study, None).text
+    assert "Data: digits, inputs of 64, 10 outputs." in text
+    table, whole = configuration_section(study).parts
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["data"][0].value == "digits"
+    assert "batch_size: 32" in rows["data"][1]
+    assert rows["searcher"][0].value == "random"
+    assert rows["optimizer"][1] == "lr: 0.02"
+    assert "units:" in whole.text
+
+
+def test_a_password_in_the_configuration_is_not_on_the_page(tmp_path):
+    study = read_study(recorded(tmp_path / "s", [0.5]))
+    tracker = {"_target_": "x.Y", "uri": "postgresql://me:secret@host/db"}
+    study = replace(study, config={**study.config, "tracker": tracker})
+    shown = [
+        str(each)
+        for part in configuration_section(study).parts
+        for each in (part.rows if isinstance(part, Table) else [part.text])
+    ]
+    assert "//me@host/db" in "".join(shown)
+    assert "secret" not in "".join(shown)
+
+
+def test_every_child_has_a_row_that_others_lead_to(tmp_path):
+    study = Recording(tmp_path / "s")
+    study.child(0.7, units=5)
+    study.record(Outcome(study.propose(5), "completed", 0.7, reused_from=0))
+    study.propose(6, parent=0)
+    table = children_section(read_study(study.folder)).parts[0]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [row["child"].anchor for row in rows] == ["child-0000", "child-0001", "child-0002"]
+    assert [row["status"] for row in rows] == ["completed", "repeated", "in flight"]
+    assert [row["from"] and row["from"].link for row in rows] == [
+        None,
+        "#child-0000",
+        "#child-0000",
+    ]
+    assert rows[0]["architecture"] == "affine(units=6) → relu"
+
+
 def test_the_overview_says_why_a_study_ended_or_that_it_has_not(tmp_path):
     ended = read_study(recorded(tmp_path / "a", [0.5]))
     assert "max_children=100 is spent" in overview_section(ended, None).text
@@ -182,7 +241,7 @@ def test_the_overview_says_which_children_were_trained_after_a_change(tmp_path):
 def test_the_leaderboard_lists_ten_and_draws_three(tmp_path):
     study = read_study(recorded(tmp_path / "s", [n / 20 for n in range(15)]))
     table, *drawings = leaderboard_section(study).parts
-    assert [row[1] for row in table.rows] == [f"{n:04d}" for n in range(14, 4, -1)]
+    assert [row[1] for row in table.values] == [f"{n:04d}" for n in range(14, 4, -1)]
     assert "training (s)" not in table.columns  # no child says what it cost
     assert table.rows[0][-1] == "affine(units=15) → relu"
     assert [type(drawing) for drawing in drawings] == [Drawing] * 3
@@ -196,7 +255,7 @@ def test_an_architecture_that_was_trained_again_stands_with_its_mean(tmp_path):
         study.child(reward, units=units)
     found = read_study(study.end())
     table = leaderboard_section(found).parts[0]
-    rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    rows = [dict(zip(table.columns, row, strict=True)) for row in table.values]
     assert [(row["child"], row["reward"], row["trainings"]) for row in rows] == [
         ("0001", 0.8, None),
         ("0000", pytest.approx(0.7), 2),
@@ -207,7 +266,7 @@ def test_an_architecture_that_was_trained_again_stands_with_its_mean(tmp_path):
     assert line.get_ydata().tolist() == pytest.approx([0.9, 0.9, 0.8, 0.8])
     assert [text.get_text() for text in axes.texts] == ["child 0001: 0.8"]
     on_front = pareto_section(found).parts[-1]
-    assert [row[on_front.columns.index("child")] for row in on_front.rows] == ["0001"]
+    assert [row[on_front.columns.index("child")] for row in on_front.values] == ["0001"]
 
 
 # Rewards.
@@ -259,7 +318,7 @@ def test_the_pareto_table_says_which_front_a_child_is_on(tmp_path):
     study = sized(tmp_path / "s", [(0.5, 10, 30), (0.6, 20, 20), (0.7, 30, 10)])
     *plots, table = pareto_section(study).parts
     assert [plot.name for plot in plots] == ["pareto_parameters", "pareto_flops"]
-    assert [[row[0], row[-1]] for row in table.rows] == [
+    assert [[row[0], row[-1]] for row in table.values] == [
         ["0002", "parameters, FLOPs"],
         ["0001", "parameters"],
         ["0000", "parameters"],
@@ -348,7 +407,7 @@ def test_failures_that_differ_in_numbers_are_one_reason(tmp_path):
         study.record(Outcome(study.propose(index), "failed", error=error))
     study.record(Outcome(study.propose(9), "invalid", error="200 parameters are too many"))
     table = failures_section(read_study(study.end())).parts[0]
-    assert [row[:4] for row in table.rows] == [
+    assert [row[:4] for row in table.values] == [
         [2, "failed", "MemoryError: … GB", "0000"],
         [1, "failed", "ValueError: no", "0002"],
         [1, "failed", "no reason given", "0003"],

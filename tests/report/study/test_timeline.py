@@ -4,7 +4,14 @@ import pytest
 
 from nasrunner.core import Outcome
 from nasrunner.recorded import read_study
-from nasrunner.report.study.timeline import clock_unit, lanes_of, timeline, timeline_section
+from nasrunner.report.study.overview import overview_section
+from nasrunner.report.study.timeline import (
+    clock_unit,
+    lanes_of,
+    timeline,
+    timeline_section,
+    why_no_timeline,
+)
 from tests.report.recordings import Recording, recorded
 
 
@@ -76,6 +83,47 @@ def test_repeated_outcomes_took_no_worker(tmp_path):
 
 def test_a_child_that_starts_as_another_ends_takes_its_lane():
     assert lanes_of([(0, 2), (0, 3), (1, 4), (2, 5), (3, 6), (3.99, 7)]) == [0, 1, 2, 0, 1, 2]
+
+
+def beside(folder):
+    """The baseline of ``two_workers``: 1 s to 3 s in a third worker, 8 s to 10 s in any."""
+    study = Recording(folder, start_s=1001.0)
+    first = study.propose(1)
+    study.record(ended(first, 2.0), at_s=1003.0)
+    second = study.propose(2, at_s=1008.0)
+    study.record(ended(second, 2.0), at_s=1010.0)
+    return read_study(study.end())
+
+
+def test_workers_that_trained_for_the_baseline_were_not_idle(tmp_path):
+    study = read_study(two_workers(tmp_path / "s").end())
+    times = timeline(study, beside(tmp_path / "s" / "baseline"))
+    assert times.num_lanes == 3
+    assert times.idle_share == pytest.approx(1 - (4 + 6 + 4 + 2 + 2) / (3 * 10))
+    assert sum(times.are_beside) == 2
+    caption = timeline_section(study, times).parts[0].caption
+    assert "2 of them, in grey, are of the search that shares the workers" in caption
+
+
+def test_how_idle_workers_were_is_not_told_where_a_baseline_is_not_known(tmp_path):
+    random = {"_target_": "nasrunner.searchers.sampling.random.RandomSearch"}
+    study = Recording(tmp_path / "s", start_s=1000.0, baseline=random)
+    study.record(ended(study.propose(1), 4.0), at_s=1004.0)
+    found = read_study(study.end())
+    times = timeline(found)
+    assert times.idle_share is None
+    assert "cannot be told" in timeline_section(found, times).parts[0].caption
+    assert "workers idle" not in dict(overview_section(found, times).parts[0].items)
+
+
+def test_a_running_study_has_no_timeline_yet(tmp_path):
+    study = Recording(tmp_path / "s")
+    study.propose(1)
+    running = read_study(study.folder)
+    assert timeline(running) is None
+    assert why_no_timeline(running) == "There is no timeline of workers yet: no child has ended."
+    of_a_table = read_study(recorded(tmp_path / "t", [0.5]))
+    assert "no child ran in real time" in why_no_timeline(of_a_table)
 
 
 def test_the_section_says_how_idle_workers_were_and_names_the_best(tmp_path):

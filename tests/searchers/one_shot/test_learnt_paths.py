@@ -110,6 +110,44 @@ def test_it_says_its_entropy_a_decision_and_forgets_it() -> None:
     assert policy.measured() == {"policy_baseline": 0.5}
 
 
+def test_the_probabilities_of_one_decision_are_the_controllers_own() -> None:
+    space = parse_space(ONE)
+    policy = learnt(space)
+    vocabulary = policy.controller.vocabulary
+    transcripts = [Transcript.of(vocabulary, space, {"0/or": option}) for option in range(3)]
+    log_p_B, _ = policy.controller.forward(transcripts)
+    told = policy.probabilities()["0/or"]
+    assert list(told) == ["relu", "tanh", "elu"]
+    assert list(told.values()) == pytest.approx(log_p_B.exp().tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        SKIPS,
+        {"concat": [{"optional": WIDTH}, {"affine": {"units": 3}}]},
+        {"concat": [{"repeat": {"times": {"oneof": [1, 2, 12]}, "body": WIDTH}}]},
+    ],
+    ids=["selections", "asked in some", "one kind"],
+)
+def test_probabilities_are_how_often_options_are_drawn(given: Any) -> None:
+    space = parse_space(given)
+    policy = learnt(space, controller_of(space, init_range=0.8))
+    state = json.dumps(policy.state_dict(), default=lambda each: each.tolist())
+    told = policy.probabilities()
+    assert told == policy.probabilities()
+    assert json.dumps(policy.state_dict(), default=lambda each: each.tolist()) == state
+    drawn = policy.draw(2_000, np.random.default_rng(3))
+    assert set(told) == {path for each in drawn for path in each}
+    numbers = [int(path.split("/")[2]) for path in told if path.count("/") == 4]
+    assert numbers == sorted(numbers)
+    for path, options in told.items():
+        asked = [each[path] for each in drawn if path in each]
+        shares = np.bincount(asked, minlength=len(options)) / len(asked)
+        assert list(options.values()) == pytest.approx(shares.tolist(), abs=0.09), path
+        assert sum(options.values()) == pytest.approx(1.0)
+
+
 def test_only_what_learns_is_taught() -> None:
     space = parse_space(ONE)
     assert isinstance(learnt(space), LearningPolicy)

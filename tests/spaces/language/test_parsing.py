@@ -157,7 +157,7 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
         ({"affine": None}, "space.affine: affine needs 'units'"),
         ("affine", "space.affine: affine needs 'units'"),
         ({"affine": 10}, "space.affine takes arguments by name, got 10. Legal: units, bias"),
-        ({"relu": {"slope": 1}}, "space.relu: relu takes no 'slope', Legal: "),
+        ({"relu": {"slope": 1}}, "space.relu: relu takes no 'slope', legal: "),
         ({"affine": {"units": "ten"}}, "space.affine.units must be int >= 1, got 'ten'"),
         (
             {"affine": {"units": {"oneof": [8, -8]}}},
@@ -231,7 +231,7 @@ def test_paths_say_where_a_decision_stands_and_kinds_what_it_asks() -> None:
         ({}, "space must be one module"),
         (None, "space must be one module"),
         ({"torch.nn.ReLU": None}, "space: a class .* is written _target_: torch.nn.ReLU"),
-        ({"relu": {"inplace": True}}, "relu takes no 'inplace', Legal: none$"),
+        ({"relu": {"inplace": True}}, "relu takes no 'inplace', legal: none$"),
         ({"hyperparameters": [1], "relu": None}, "space.hyperparameters maps configuration keys"),
         ({"_target_": "nowhere.Net"}, "space._target_: cannot import 'nowhere.Net': No module"),
         ({"_target_": "torch.nn.Net"}, "space._target_: cannot import 'torch.nn.Net': .* no attri"),

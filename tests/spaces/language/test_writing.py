@@ -1,4 +1,4 @@
-"""A found architecture is written in the space language, and read as the same one."""
+"""A space, or a found architecture, is written in the space language, and read as the same one."""
 
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,19 @@ def check(space: SearchSpace, seed: int) -> None:
     assert again == frozen
     assert again.text() == frozen.text()
     assert again.size() == 1
+
+
+@relaxed
+@given(modules)
+def test_any_space_is_read_again(config: Config) -> None:
+    space = parse_space(config)
+    assert parse_space(through_yaml(space)) == space
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_shipped_spaces_are_read_again(path: Path) -> None:
+    space = load(path.stem)
+    assert parse_space(through_yaml(space)) == space
 
 
 @relaxed

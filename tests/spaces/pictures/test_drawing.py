@@ -18,13 +18,18 @@ from nasrunner.spaces import (
     Affine,
     BatchNorm,
     Concat,
+    Conv1d,
     Conv2d,
+    DilatedConv1d,
     Dropout,
     Empty,
     Fork,
+    GruCell,
+    RecurrentEncoder,
     Relu,
     RepeatTied,
     Residual,
+    SeparableConv1d,
 )
 from nasrunner.spaces.external import External
 from nasrunner.spaces.language.parsing import parse_space
@@ -92,6 +97,20 @@ def test_colours_tell_families_apart_and_subclasses_keep_theirs():
     assert edge(Relu()) == edge(External(torch.nn.PReLU)) == "#009E73"
     assert len({edge(s) for s in (Conv2d(1, 1), Relu(), Affine(1), BatchNorm(), Dropout(0.1))}) == 5
     assert edge(External(torch.nn.Transformer)) == edge(Cell(1, Empty(), ())) == "#666666"
+
+
+def test_modules_of_signals_look_like_those_of_images():
+    def edge(space):
+        boxes = ElementTree.fromstring(draw(space)).findall(f".//{SVG}rect[@stroke]")
+        return boxes[1].get("stroke")
+
+    of_signals = Conv1d(1, 1), SeparableConv1d(1, 1), DilatedConv1d(1)
+    assert {edge(space) for space in of_signals} == {edge(Conv2d(1, 1))}
+    encoder = Concat((Conv1d(8, 3), RecurrentEncoder(GruCell(), units=4, output="mean")))
+    shown = ["conv1d", "filters=8, kernel_size=3"]
+    assert texts(encoder)[1:3] == shown
+    assert "recurrent_encoder, units=4, output=mean" in texts(encoder)
+    assert "gru_cell" in texts(encoder)
 
 
 def test_thirty_two_tied_repetitions_are_one_frame():

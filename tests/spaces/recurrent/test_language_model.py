@@ -120,7 +120,7 @@ def test_networks_that_cannot_be_are_refused(
 def test_a_blueprint_counts_the_products_of_all_steps() -> None:
     body = {"recurrent": {"cell": "gru_cell", "layers": 2}}
     space = parse_space(model(body, tied=False))
-    blueprint = draw_up(space, {}, (7,), 50, lambda frozen: "", "int64")
+    blueprint = draw_up(space, {}, (7,), (7, 50), lambda frozen: "", "int64")
     assert blueprint.parameters == count(built(model(body, tied=False)))
     assert blueprint.flops == 2 * 7 * (2 * 3 * 2 * 8 * 8 + 8 * 50)
     assert blueprint.text == "language_model(units=8): recurrent(gru_cell, layers=2)"

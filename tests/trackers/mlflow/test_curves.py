@@ -3,7 +3,12 @@ import json
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder
-from nasrunner.trackers.mlflow.curves import BestSoFar, CurveReader, ledger_times
+from nasrunner.trackers.mlflow.curves import (
+    MOST_DECISIONS,
+    BestSoFar,
+    CurveReader,
+    ledger_times,
+)
 
 
 def line(epoch, **values):
@@ -65,6 +70,47 @@ def test_a_damaged_line_is_left_out(tmp_path):
     reader = CurveReader(ChildFolder(tmp_path))
     assert epochs(reader) == [0, 2]
     assert reader.latest["loss"] != reader.latest["loss"]
+
+
+def probabilities(epoch, *paths):
+    decisions = {path: {"relu": 0.25, "tanh": 0.75} for path in paths}
+    return json.dumps({"epoch": epoch, "decisions": decisions}) + "\n"
+
+
+def test_the_last_point_of_an_epoch_has_what_was_learnt_in_it_once(tmp_path):
+    path, beside = tmp_path / "curves.jsonl", tmp_path / "probabilities.jsonl"
+    reader = CurveReader(ChildFolder(tmp_path))
+    middle = json.dumps({"epoch": 0, "step": 4, "time": 5.0, "loss": 1.0}) + "\n"
+    path.write_text(middle)
+    points = reader.read()
+    assert [point.learnt for point in points] == [{}]
+    reader.take(points)
+    beside.write_text(probabilities(0, "a", "b") + probabilities(1, "b", "new"))
+    path.write_text(middle + line(0, loss=1.0) + line(1, loss=0.5))
+    points = reader.read()
+    assert points == reader.read()  # it was not taken
+    first, second = (point.learnt for point in points)
+    assert first == {
+        "probability/a/relu": 0.25,
+        "probability/a/tanh": 0.75,
+        "probability/b/relu": 0.25,
+        "probability/b/tanh": 0.75,
+    }
+    assert list(second) == ["probability/b/relu", "probability/b/tanh"]
+    reader.take(points)
+    assert reader.latest == {"loss": 0.5}
+    path.write_text(middle + line(0, loss=1.0) + line(1, loss=0.5) + line(2, loss=0.2))
+    (point,) = reader.read()
+    assert point.learnt == {}  # it stands nowhere
+
+
+def test_of_many_decisions_some_become_metrics(tmp_path):
+    paths = [f"{place}/or" for place in range(100)]
+    (tmp_path / "probabilities.jsonl").write_text(probabilities(0, *paths))
+    (tmp_path / "curves.jsonl").write_text(line(0, loss=1.0))
+    (point,) = CurveReader(ChildFolder(tmp_path)).read()
+    assert len(point.learnt) == 2 * MOST_DECISIONS
+    assert list(point.learnt)[-1] == f"probability/{MOST_DECISIONS - 1}/or/tanh"
 
 
 def test_times_of_outcomes_come_from_the_ledger(tmp_path):

@@ -14,16 +14,19 @@ from tests.trackers.lineages import (
     CHEAP,
     COPY,
     CUT,
+    DERIVED,
     ESTIMATE,
     HEIR,
     LAST,
     LINES,
     NEXT,
     NUM,
+    PROBABILITIES,
     ROOT,
     SECOND,
     STOPPED,
     SUPERNET,
+    LimitedStudy,
     LineageStudy,
 )
 from tests.trackers.mlflow.test_tracker import Records, wait_until
@@ -71,6 +74,8 @@ def assert_whole(records: Any) -> None:
         assert run.info.status == ("FAILED" if CUT in line else "FINISHED"), line
         costs = records.curve(run, "cost_s")
         assert [step for step, _ in costs] == list(range(len(line))), line
+    learnt = records.curve(runs[SUPERNET], "probability/0/or/relu")
+    assert learnt == [(0, 0.5), (1, 0.6), (2, 0.7)]
     curve = records.curve(runs[ROOT], "val_loss")
     assert curve == [(0, 1.0), (1, 0.5), (2, 1 / 3)]
     assert records.curve(records.parent, "estimate") == [(1, 0.01), (2, 0.02)]
@@ -126,6 +131,19 @@ def test_a_filter_tells_them_apart(tracked: Any, condition: str, indices: list[i
     assert sorted(found) == indices
 
 
+def test_children_that_were_too_large_are_not_said_to_be_paused(database: Path) -> None:
+    uri, study = f"sqlite:///{database}", LimitedStudy(database.parent / "fake" / "2026")
+    tracked = tracker(uri)
+    tracked.open(study.info, study.state, study.inspect)
+    study.record(tracked, 0)
+    tracked.close(study.summary())
+    (run,) = all_runs(Records(uri, study.folder)).values()
+    assert run.data.tags["nasrunner.status"] == "too_large"
+    assert "nasrunner.until" not in run.data.tags
+    assert "**too large, not trained**" in run.data.tags["mlflow.note.content"]
+    assert run.info.status == "KILLED"
+
+
 def test_a_supernet_says_what_it_found(tracked: Any) -> None:
     run = all_runs(tracked)[SUPERNET]
     assert run.info.run_name == "0000 supernet"
@@ -133,6 +151,17 @@ def test_a_supernet_says_what_it_found(tracked: Any) -> None:
     assert "reward" not in run.data.metrics
     assert len(json.loads(tracked.artifact(run, "found.json"))) == 2
     assert len(tracked.curve(run, "val_loss")) == 3
+
+
+def test_a_supernet_says_what_it_learnt_by_epoch(tracked: Any) -> None:
+    run = all_runs(tracked)[SUPERNET]
+    assert tracked.artifact(run, "derived.jsonl") == DERIVED
+    assert tracked.artifact(run, "probabilities.jsonl") == PROBABILITIES
+    learnt = {name: value for name, value in run.data.metrics.items() if "probability/" in name}
+    assert len(learnt) == 2
+    assert learnt.pop("probability/0/or/relu") == 0.7
+    (name,) = learnt
+    assert name.startswith("probability/0/or/conv 3_3-")  # MLflow takes no other sign
 
 
 def test_the_best_so_far_is_of_trainings_to_the_end(tracked: Any) -> None:

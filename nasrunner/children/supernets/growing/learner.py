@@ -85,6 +85,10 @@ class PartsLearner:
             "num_useful": float(torch.count_nonzero(alpha_P)),
         }
 
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns nothing: α are coefficients, of any sign and sum."""
+        return {}
+
     def is_done(self) -> bool:
         """Returns whether there is no part to train."""
         return not self.supernet.parts

@@ -51,6 +51,9 @@ class WeighedOptions(Protocol):
     @property
     def followed(self) -> Mapping[str, tuple[str, tuple[str, ...]]]: ...
 
+    @property
+    def options(self) -> Mapping[str, tuple[str, ...]]: ...
+
     def parameters_of_options(self) -> Sequence[nn.Parameter]: ...
 
     def probabilities(self) -> Mapping[str, np.ndarray]: ...
@@ -129,6 +132,15 @@ class GradientLearner:
         if self.supernet.relaxation.max_skips is not None:
             found["found_skips"] = float(self.skips.number_in(self._last))
         return found
+
+    def probabilities(self) -> Mapping[str, Mapping[str, float]]:
+        """Returns softmax(α) of each decision that has several options."""
+        options = self.supernet.options
+        return {
+            path: dict(zip(options[path], each.tolist(), strict=True))
+            for path, each in self.supernet.probabilities().items()
+            if len(each) > 1
+        }
 
     def is_done(self) -> bool:
         """Returns whether training ends before its last epoch, since too many options are skips."""

@@ -17,6 +17,7 @@ from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWe
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.children.supernets.whole_network import WholeNetwork
 from nasrunner.core import ConfigError, InShape, SearchSpace, Shape, SpaceError
+from nasrunner.core.decision import option_names
 from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.relaxation import Relaxation
 from nasrunner.core.space import Relaxed, Space, relaxed
@@ -97,6 +98,11 @@ class RelaxedSupernet(WholeNetwork):
     def followed(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
         """See ``Relaxed``."""
         return self._network.followed
+
+    @property
+    def options(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of the options of each decision, by path."""
+        return {each.path: option_names(each) for each in self._network.decisions}
 
     def parameters_of_options(self) -> list[nn.Parameter]:
         """Returns the α of all decisions, in the order asked."""

@@ -15,7 +15,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.children.supernets.test_shared_weights import conv, example, shape_of, trained_step
 from tests.searchers.worlds import SPACES, load_space
 
-MIXED = ("darts_cnn", "darts_rnn", "nasbench201", "nasbench_macro")
+MIXED = ("darts_cnn", "darts_rnn", "nasbench201", "nasbench_macro", "signals")
 """The shipped spaces whose options all have one shape."""
 
 NORMED = {"concat": [conv("same", {"oneof": [1, 3, 5]}), "batch_norm"]}
@@ -206,6 +206,8 @@ REFUSED = {
     "pnas": "block_cell/blocks' cannot be kept open: what it decides is no sum",
     "cnn_baselines": "'or/1/7/max_pool': no max_pool on an input of shape",
     "deepconv_hyperparameters": "hyperparameters/optimizer",
+    "segmentation": "'0/conv2d/filters' cannot be kept open: a mixture adds up",
+    "text_classifier": "recurrent_cell/0/combination' cannot be kept open",
 }
 
 

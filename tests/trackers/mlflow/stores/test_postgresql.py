@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from nasrunner.command import main
 from nasrunner.core import ConfigError
-from nasrunner.search import main
 from nasrunner.trackers.mlflow.stores.database import with_driver
 from tests.trackers.databases import PASSWORD
 from tests.trackers.fakes import track, tracker

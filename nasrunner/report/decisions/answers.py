@@ -8,6 +8,8 @@ import numpy as np
 
 from nasrunner.core.decision import Decision
 from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.report.decisions.names import readable
+from nasrunner.report.decisions.places import place_of, varying_places
 from nasrunner.report.study.evaluations import evaluations
 from nasrunner.report.study.reward_axes import fence
 
@@ -16,16 +18,20 @@ MAX_PARTS, MIN_PER_PART = 10, 5
 
 @dataclass
 class Answers:
-    """All answers to one kind of decision.
+    """All answers to one decision, or to one kind of decisions.
 
     Attributes:
-        kind: the kind; decisions in the repetitions of a block are one kind.
+        kind: its path; decisions in the repetitions of a block whose number varies are one kind,
+            with ``*`` in the place of the repetition.
         options: what may be answered.
         is_ordered: the options are numbers in order.
         asked: (position of the child among the proposed, option index) pairs.
         rewards: for each option, those of the trained children that have it; a child that
             answers several decisions of the kind in one way counts once, and a reward that is
             far out counts as ``floor_of``.
+        num_rewarded: the trained children with a reward that have this decision.
+        num_of: those of the study.
+        name: what people call it.
     """
 
     kind: str
@@ -33,6 +39,9 @@ class Answers:
     is_ordered: bool
     asked: list[tuple[int, int]] = field(default_factory=list)
     rewards: list[list[float]] = field(default_factory=list)
+    num_rewarded: int = 0
+    num_of: int = 0
+    name: str = ""
 
     def shares(self, num_children: int) -> np.ndarray[Any, Any]:
         """How often each option was proposed in equal parts of the study.
@@ -68,6 +77,11 @@ class Answers:
         within = sum(float(((each - each.mean()) ** 2).sum()) for each in groups)
         return max(0.0, 1.0 - within / (num - num_groups) / (total / (num - 1)))
 
+    @property
+    def weight(self) -> float:
+        """How telling it is: ``explained``, the less the fewer of the children have it."""
+        return (self.explained or 0.0) * self.num_rewarded / max(1, self.num_of)
+
 
 def parts_of(num_children: int) -> int:
     """Into how many equal parts a study is cut: ten, if none has too few children."""
@@ -83,38 +97,49 @@ def mean_and_error(rewards: Sequence[float]) -> tuple[float | None, float | None
 
 
 def answers(study: RecordedStudy) -> list[Answers]:
-    """The answers to each kind with more than one option that was asked, most telling first."""
-    rewards, floor = _rewards_of_trained(study), floor_of(study)
+    """The answers to each decision with more than one option that was asked, most telling first.
+
+    The edges of a cell, and repetitions of which there is one number, are decisions of their own;
+    where the number of repetitions varies, these are of one kind.
+    """
+    rewards, floor = rewards_of_trained(study), floor_of(study)
     decisions: dict[str, Decision] = {}
+    asked = {child.proposal.index: answered(study, child, decisions) for child in study.begun}
+    varying = varying_places([[decision for decision, _ in each] for each in asked.values()])
     found: dict[str, Answers] = {}
     for position, child in enumerate(study.begun):
         options_of: dict[str, set[int]] = {}
-        for decision, option in _answered(study, child, decisions):
+        for decision, option in asked[child.proposal.index]:
             if len(decision.options) < 2:
                 continue
-            if decision.kind not in found:
-                found[decision.kind] = _empty(decision)
-            found[decision.kind].asked.append((position, option))
-            options_of.setdefault(decision.kind, set()).add(option)
+            place = place_of(decision, varying)
+            if place not in found:
+                found[place] = _empty(decision, place, len(rewards))
+            found[place].asked.append((position, option))
+            options_of.setdefault(place, set()).add(option)
         if (reward := rewards.get(child.proposal.index)) is not None:
-            for kind, options in options_of.items():
+            for place, options in options_of.items():
+                found[place].num_rewarded += 1
                 for option in options:
-                    found[kind].rewards[option].append(max(reward, floor))
-    explained = {kind: each.explained or 0.0 for kind, each in found.items()}
-    return sorted(found.values(), key=lambda each: -explained[each.kind])
+                    found[place].rewards[option].append(max(reward, floor))
+    names = readable({place: each.options for place, each in found.items()})
+    for place, each in found.items():
+        each.name = names[place]
+    return sorted(found.values(), key=lambda each: -each.weight)
 
 
 def floor_of(study: RecordedStudy) -> float:
     """What lower rewards count as: one loss without bounds would make every mean its own."""
-    return fence(list(_rewards_of_trained(study).values()), 10.0)
+    return fence(list(rewards_of_trained(study).values()), 10.0)
 
 
-def _empty(decision: Decision) -> Answers:
+def _empty(decision: Decision, place: str, num_of: int) -> Answers:
     rewards: list[list[float]] = [[] for _ in decision.options]
-    return Answers(decision.kind, decision.options, decision.is_ordered, rewards=rewards)
+    ordered = decision.is_ordered
+    return Answers(place, decision.options, ordered, rewards=rewards, num_of=num_of)
 
 
-def _answered(
+def answered(
     study: RecordedStudy, child: RecordedChild, decisions: dict[str, Decision]
 ) -> list[tuple[Decision, int]]:
     """A child's decisions and its answers; ``decisions`` remembers those met before, by path."""
@@ -129,7 +154,7 @@ def _answered(
     return [(decisions[path], option) for path, option in genotype.items()]
 
 
-def _rewards_of_trained(study: RecordedStudy) -> dict[int, float]:
+def rewards_of_trained(study: RecordedStudy) -> dict[int, float]:
     """The rewards of those that were trained, by the child with which the training began."""
     trained = [e for e in evaluations(study) if e.is_trained and e.has_reward]
     return {e.begun.proposal.index: e.reward for e in trained}

@@ -6,13 +6,13 @@ import pytest
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.decision import Genotype
-from nasrunner.core.ledger.events import Proposed, Recorded
+from nasrunner.core.ledger.events import Began, Proposed, Recorded
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.recorded import RecordedStudy
+from nasrunner.report.decisions.answers import Answers, answers, floor_of, mean_and_error, parts_of
+from nasrunner.report.decisions.learnt import MAX_SHOWN, learnt_section
+from nasrunner.report.decisions.option_colours import MAX_OPTIONS, bands_of
 from nasrunner.report.page.parts import Table
-from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
-from nasrunner.report.study.learnt import MAX_SHOWN, learnt_section
-from nasrunner.report.study.option_colours import MAX_OPTIONS, bands_of
 from tests.report.recordings import config
 
 TWO = {
@@ -26,6 +26,7 @@ TWO = {
 def study_of(tmp_path, space, children: list[tuple[Genotype, float | None]]) -> RecordedStudy:
     """A study whose children have these genotypes and rewards; None: it failed."""
     study = RecordedStudy(tmp_path, config(space=space), StudyState())
+    study.state.apply(Began(1, 0, {}), 0.0)
     for index, (genotype, reward) in enumerate(children):
         proposal = Proposal(index, genotype)
         status = "failed" if reward is None else "completed"
@@ -151,8 +152,8 @@ def test_dozens_of_decisions_show_the_most_telling_and_list_all(tmp_path):
     ]
     plot, table = learnt_section(study_of(tmp_path, space, children)).parts
     assert len(plot.figure.axes) == 2 * MAX_SHOWN
-    assert plot.figure.axes[0].get_title(loc="left").startswith("3/affine/units")
-    assert "20 more kinds of decisions are in the table only" in plot.caption
+    assert plot.figure.axes[0].get_title(loc="left").startswith("affine units #4")
+    assert "20 more decisions in the table only" in plot.caption
     assert len({row[0] for row in table.rows}) == num_kinds
 
 
@@ -168,3 +169,36 @@ def test_an_object_among_the_options_is_shown_as_its_call(tmp_path):
     (table,) = (part for part in section.parts if isinstance(part, Table))
     shown = [row[1] for row in table.rows]
     assert shown == ["SGD(lr={0.0, 0.5, 1.0})", "Adam(lr=1)", "0.0", "0.5", "1.0"]
+
+
+CELL = {"cell": {"nodes": 3, "edge": {"or": ["relu", "tanh"]}}}
+
+
+def test_each_edge_of_a_cell_has_its_own_answers(tmp_path):
+    def cell(*edges):
+        return dict(zip(("cell/0-1/or", "cell/0-2/or", "cell/1-2/or"), edges, strict=True))
+
+    children = [(cell(a, b, c), 0.1 * a + 0.7 * c) for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+    first, second, third = answers(study_of(tmp_path, CELL, children))
+    assert [first.name, second.name] == ["edge 1→2 activation", "edge 0→1 activation"]
+    assert first.rewards == [[0.0, 0.0, 0.1, 0.1], pytest.approx([0.7, 0.7, 0.8, 0.8])]
+    # of variances 0.7² / 4 and 0.1² / 4: 1 − (0.01 / 6) / (0.5 / 7), with the degrees of freedom
+    assert first.explained == pytest.approx(1 - (0.01 / 6) / (0.5 / 7))
+    assert third.explained == 0.0
+
+
+def test_a_decision_that_few_children_have_is_less_telling(tmp_path):
+    space = {"concat": [{"or": ["relu", {"affine": {"units": {"oneof": [8, 16]}}}]}]}
+    few = [({"0/or": 1, "0/or/1/affine/units": n % 2}, 0.5 + 0.1 * (n % 2)) for n in range(4)]
+    many = [({"0/or": 0}, 0.7 + 0.001 * n) for n in range(16)]
+    first, second = answers(study_of(tmp_path, space, few + many))
+    assert (first.name, second.name) == ("operation", "affine units")
+    assert second.explained == pytest.approx(1.0)
+    assert second.explained > first.explained
+    assert (second.num_rewarded, second.num_of) == (4, 20)
+    assert second.weight == pytest.approx(4 / 20)
+    plot, table = learnt_section(study_of(tmp_path, space, few + many)).parts
+    titles = [axes.get_title(loc="left") for axes in plot.figure.axes]
+    assert "affine units  ·  100% of 4 children" in titles
+    assert plot.hovers["affine units  ·  100% of 4 children"] == "0/or/1/affine/units"
+    assert table.values[-1][3] == 4

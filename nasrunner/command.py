@@ -88,7 +88,7 @@ def _job(composed: DictConfig, resumed: ResumedCommand | None) -> float | None:
         else:
             if composed.trust:
                 raise ConfigError("trust=true is for resume=: a study that begins here is your own")
-            config = _plain(composed, Path(runtime.runtime.cwd))
+            config = plain(composed, Path(runtime.runtime.cwd))
             is_queued_again = is_multirun and multirun.is_job(runtime)
             folder.claim(config, may_go_on=resumed is not None or is_queued_again)
             folder.note_call(composed, runtime)
@@ -138,8 +138,8 @@ def _how_to_go_on(folder: Path, *, is_begun: bool) -> str:
     return f"stopped at once; go on with: {resume_command(folder)}"
 
 
-def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
-    """The composed configuration, resolved.
+def plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
+    """Resolves a composed configuration, as a study takes it.
 
     Where Hydra has changed to the study's folder (``hydra.job.chdir=true``), relative places stay
     where the command was started.
@@ -148,7 +148,8 @@ def _plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
         ConfigError: it lacks what networks are built for.
     """
     skeleton.check_keys(composed)
-    skeleton.check_data(composed)
+    if told := skeleton.complete_data(composed):
+        sys.stdout.write(f"{printable(told)}\n")
     plain = resolved(composed)
     find_user_modules(plain["tracker"], lambda: [started_in])  # its class knows its places
     if Path.cwd() != started_in:
@@ -161,6 +162,7 @@ def anchor(config: dict[str, Any], folder: Path) -> None:
     config["tracker"] = anchored(config["tracker"], folder)
     if (start := config.get("start_with")) is not None:
         config["start_with"] = start_with.anchored(start, folder)
-    root = config["data"].get("root")
-    if isinstance(root, str) and "://" not in root:
-        config["data"]["root"] = str(folder / root)
+    for name in ("root", "path", "test_path"):
+        place = config["data"].get(name)
+        if isinstance(place, str) and "://" not in place:
+            config["data"][name] = str(folder / place)

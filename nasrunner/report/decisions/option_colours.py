@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.colors import to_hex
 
 from nasrunner.core.decision import shown
+from nasrunner.report.decisions.answers import Answers
 from nasrunner.report.page.style import colour_of
-from nasrunner.report.study.decisions import Answers
 from nasrunner.report.study.evaluations import clipped
 
 MAX_OPTIONS = 10

@@ -8,15 +8,15 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from nasrunner.core.decision import shown
 from nasrunner.recorded import RecordedStudy
-from nasrunner.report.page.parts import Part, Plot, Section, Table
+from nasrunner.report.decisions.answers import Answers, answers, floor_of, mean_and_error, parts_of
+from nasrunner.report.decisions.option_colours import Band, bands_of
+from nasrunner.report.page.parts import Cell, Part, Plot, Section, Table
 from nasrunner.report.page.scales import plain_numbers
 from nasrunner.report.page.style import colour_of, paired_panels, title
-from nasrunner.report.study.decisions import Answers, answers, floor_of, mean_and_error, parts_of
 from nasrunner.report.study.evaluations import clipped, counted, evaluations, number
-from nasrunner.report.study.option_colours import Band, bands_of
 
 MAX_SHOWN = 10
-"""Kinds of decisions with a panel of their own; the table has all."""
+"""Decisions with a panel of their own; the table has all."""
 
 
 def learnt_section(study: RecordedStudy) -> Section | None:
@@ -32,16 +32,29 @@ def learnt_section(study: RecordedStudy) -> Section | None:
         bands = bands_of(each)
         _draw_shares(left, each, bands, num_children)
         _draw_rewards(right, each, bands)
-        explained = each.explained
-        share = "" if explained is None else f"  ·  {explained:.0%}"
-        title(left, clipped(each.kind, 44) + share)
+        title(left, _title(each))
     _share_scale([right for _, right in pairs], shown)
     _label(pairs, has_rewards)
     parts: list[Part] = [
-        Plot("decisions", "Options over time, and their rewards", _caption(study, found), made),
+        Plot(
+            "decisions",
+            "Options over time, and their rewards",
+            _caption(study, found),
+            made,
+            hovers={_title(each): each.kind for each in shown},
+        ),
         _table(found, num_children),
     ]
     return Section("What the searcher learnt", "", parts)
+
+
+def _title(each: Answers) -> str:
+    """A decision's name, what it explains, and of how many children that is known."""
+    explained = each.explained
+    if explained is None:
+        return clipped(each.name, 44)
+    of = "" if each.num_rewarded == each.num_of else f" of {each.num_rewarded:,} children"
+    return f"{clipped(each.name, 36)}  ·  {explained:.0%}{of}"
 
 
 def _draw_shares(axes: Axes, each: Answers, bands: Sequence[Band], num_children: int) -> None:
@@ -139,9 +152,11 @@ def _caption(study: RecordedStudy, found: Sequence[Answers]) -> str:
         f"Left: how often each option was proposed, of the children with this decision, in "
         f"{parts}. Right: mean reward of the trained children with the option ± "
         f"standard error (hollow: one child), all on one scale. The percentage is the share of the "
-        f"reward's variance between the options of this decision alone (ε², corrected for chance); "
-        f"the most telling decisions come first. A searcher does not draw evenly, so options of "
-        f"different decisions go together: these are associations."
+        f"reward's variance between the options of this decision alone (ε², corrected for chance), "
+        f"of the trained children that have it: all, or as many as it says. The most telling "
+        f"decisions come first, one that half of the children have at half of its percentage. A "
+        f"searcher does not draw evenly, so options of different decisions go together: these are "
+        f"associations."
     )
     floor = floor_of(study)
     rewards = [e.reward for e in evaluations(study) if e.has_reward]
@@ -149,7 +164,7 @@ def _caption(study: RecordedStudy, found: Sequence[Answers]) -> str:
         far = "One reward is" if num_far == 1 else f"{num_far:,} rewards are"
         text += f" {far} far out, and counted as {number(floor)} here and in the table."
     if left_out > 0:
-        text += f" {counted(left_out, 'more kind')} of decisions are in the table only."
+        text += f" {counted(left_out, 'more decision')} in the table only."
     return text
 
 
@@ -162,9 +177,10 @@ def _table(found: Sequence[Answers], num_children: int) -> Table:
             mean, error = mean_and_error(each.rewards[option])
             rows.append(
                 [
-                    each.kind,
+                    Cell(each.name, hover=each.kind),
                     shown(value),
                     each.explained,
+                    each.num_rewarded,
                     int(asked[option]),
                     float(shares[0, option]),
                     float(shares[-1, option]),
@@ -177,15 +193,17 @@ def _table(found: Sequence[Answers], num_children: int) -> Table:
         "decision",
         "option",
         "ε² of the reward",
+        "children with it",
         "times proposed",
         "share, first part",
         "share, last part",
-        "children trained",
+        "children with the option",
         "mean reward",
         "standard error",
     )
     caption = (
         "ε²: share of the reward's variance between the options of a decision, corrected for "
-        "chance. Shares are of the first and the last part of the study."
+        "chance, of the trained children that have this decision. Shares are of the first and the "
+        "last part of the study. The path of a decision in the space shows over its name."
     )
     return Table("options", "Every option", caption, columns, rows)

@@ -1,0 +1,1 @@
+"""Searches and their results in Python and notebooks: ``nasrunner.search`` and ``load``."""

@@ -1,0 +1,172 @@
+"""Own data as arrays in a file."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from nasrunner.core.errors import DataError
+from nasrunner.data.own.array_file import INPUTS, TARGETS, named_array, read_arrays, test_name
+from nasrunner.data.own.own_data import OwnData, RawExamples
+from nasrunner.data.own.reading import Kind
+
+# N = number of examples, C = channels, H, W = height and width
+
+Channels = Literal["first", "last", "none"]
+
+_COLOURS = (1, 3, 4)
+"""Channels of what is likely to be an image: grey, colour, colour with transparency."""
+
+
+@dataclass(kw_only=True, eq=False)
+class ArrayFile(OwnData):
+    """Examples in a file of arrays: npz, pt or safetensors.
+
+    ``x_train``, ``y_train``, ``x_test`` and ``y_test`` are known for what they are, as ``x`` and
+    ``y`` are, and what is called alike.
+
+    Args:
+        path: the file.
+        inputs: the array of inputs, (N, ...), or the arrays of several, by whose names networks
+            know them. None: the one with a usual name, or the only one beside the targets.
+        targets: the array of targets: (N,) labels, or (N,) or (N, K) numbers; None: likewise.
+        groups: an array (N,): examples of the same group stay in one part; None: there is none.
+        channels: which axis of an example they are: the ``first``, the ``last``, which is moved to
+            the front, or ``none``, where one is put there. None: ``last`` of (H, W, 3) or the
+            like, ``none`` of bytes (H, W), and ``first`` of all others.
+
+    Raises:
+        DataError: as of ``OwnData``; an array is not there, or has not as many examples.
+    """
+
+    path: str
+    inputs: str | Sequence[str] | None = None
+    targets: str | None = None
+    groups: str | None = None
+    channels: Channels | None = None
+
+    kind: ClassVar[Kind] = "arrays"
+    guessed_from: ClassVar[tuple[str, ...]] = (
+        *OwnData.guessed_from,
+        *("path", "inputs", "targets", "groups", "channels"),
+    )
+
+    def read(self) -> RawExamples:
+        arrays = read_arrays(Path(self.path))
+        target = self._name_of_targets(arrays)
+        names = self._names_of_inputs(arrays, target)
+        y, num_test = self._with_test(arrays, target)
+        channels = {name: self.channels or _channels(arrays[name]) for name in names}
+        x = {}
+        for name in names:
+            values, _ = self._with_test(arrays, name)
+            if values.dtype.kind not in "iufb":
+                raise DataError(f"{self.where}: {name} holds {_told(values)}; legal are numbers")
+            if len(values) != len(y):
+                raise DataError(
+                    f"{self.where}: {name} has {len(values):,} examples and {target} "
+                    f"{len(y):,}; legal are as many"
+                )
+            x[name] = channels_first(values, channels[name], f"{self.where}: {name}")
+        is_one = not isinstance(self.inputs, Sequence) or isinstance(self.inputs, str)
+        return RawExamples(
+            x=x[names[0]] if is_one else x,
+            y=y,
+            where=f"{target} of {self.path}",
+            groups_N=self._groups(arrays, len(y), num_test),
+            num_test=num_test,
+            settings={"inputs": names, "is_one": is_one, "channels": channels},
+            facts=(f"inputs {' '.join(names)}, targets {target}",),
+        )
+
+    def _name_of_targets(self, arrays: dict[str, np.ndarray]) -> str:
+        name = named_array(arrays, self.targets, TARGETS, "targets")
+        if name is None:
+            raise DataError(
+                f"{self.where} holds {', '.join(arrays)}: data.targets must say which are "
+                "the targets"
+            )
+        return name
+
+    def _names_of_inputs(self, arrays: dict[str, np.ndarray], target: str) -> list[str]:
+        if self.inputs is not None and not isinstance(self.inputs, str):
+            for each in self.inputs:
+                named_array(arrays, each, (), "inputs")
+            return list(self.inputs)
+        name = named_array(arrays, self.inputs, INPUTS, "inputs")
+        if name is None:
+            known = {target, test_name(target, arrays), self.groups}
+            others = [each for each in arrays if each not in known]
+            if len(others) != 1:
+                raise DataError(
+                    f"{self.where} holds {', '.join(arrays)}: data.inputs must say which "
+                    "are the inputs"
+                )
+            name = others[0]
+        return [name]
+
+    def _with_test(self, arrays: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, int | None]:
+        """An array with its part for the test at its end, and how many examples that has."""
+        values, own = arrays[name], test_name(name, arrays)
+        if values.ndim == 0:
+            raise DataError(f"{self.where}: {name} is one number, not one an example")
+        if own is None:
+            return values, None
+        if arrays[own].shape[1:] != values.shape[1:]:
+            raise DataError(
+                f"{self.where}: examples of {own} are {arrays[own].shape[1:]}, those of "
+                f"{name} {values.shape[1:]}; legal are the same"
+            )
+        return np.concatenate([values, arrays[own]]), len(arrays[own])
+
+    def _groups(
+        self, arrays: dict[str, np.ndarray], total: int, num_test: int | None
+    ) -> np.ndarray | None:
+        if self.groups is None:
+            return None
+        named_array(arrays, self.groups, (), "groups")
+        groups_N = arrays[self.groups]
+        wanted = total - (num_test or 0)
+        if groups_N.shape != (wanted,):
+            raise DataError(
+                f"data.groups={self.groups} must be one of each of the {wanted:,} examples, got "
+                f"{groups_N.shape}"
+            )
+        return np.concatenate([groups_N, groups_N[:1].repeat(num_test or 0)])
+
+
+def _channels(values: np.ndarray) -> Channels:
+    """Which axis of an example is likely to be that of the channels."""
+    shape = values.shape[1:]
+    if len(shape) == 2 and values.dtype == np.uint8:
+        return "none"
+    is_last = len(shape) == 3 and shape[-1] in _COLOURS and shape[0] not in _COLOURS
+    return "last" if is_last else "first"
+
+
+def channels_first(values: np.ndarray, channels: Channels, where: str) -> np.ndarray:
+    """Examples (N, C, ...).
+
+    Args:
+        values: (N, ...).
+        channels: which axis they are.
+        where: what is read, for error messages.
+
+    Raises:
+        DataError: an example is a single number.
+    """
+    if channels == "none":
+        return values[:, None]
+    if values.ndim < 2:
+        raise DataError(
+            f"{where} has one number an example, (N,); legal are (N, features), or "
+            "data.channels=none"
+        )
+    return np.moveaxis(values, -1, 1) if channels == "last" else values
+
+
+def _told(values: np.ndarray) -> str:
+    example = values.reshape(-1)[:1].tolist()
+    return f"{values.dtype}" + (f" such as {example[0]!r}" if example else "")

@@ -1,0 +1,195 @@
+"""Own data as images in folders, each folder a class."""
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nasrunner.core.annotations import Count
+from nasrunner.core.errors import DataError
+from nasrunner.data.own.own_data import OwnData, RawExamples
+from nasrunner.data.own.reading import Kind
+
+# N = number of images, C = channels, H, W = height and width
+
+Colours = Literal["grey", "rgb"]
+
+Size = tuple[int, int]
+"""Rows and columns."""
+
+_TRAIN, _TEST = ("train", "training"), ("test", "testing")
+_VALIDATION = ("val", "valid", "validation")
+_GREY = {"1", "L", "LA"}
+"""Pillow's modes without colours."""
+_KNOWN = {*_GREY, "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"}
+_USUAL_SIZE = 64
+"""What is proposed where images must be resized."""
+
+
+@dataclass(kw_only=True, eq=False)
+class ImageFolder(OwnData):
+    """Images in folders that are named as their classes are.
+
+    ``root/<class>/…``, or ``root/train/<class>/…`` with ``root/test/<class>/…`` beside it;
+    images in ``root/val`` are among those that validation is drawn from. They are turned as
+    cameras say they must be, and decoded and resized once a process.
+
+    Args:
+        root: the folder.
+        size: rows and columns, or one number for both, that images are resized to; what does not
+            fit is cut off at two sides. None: as they are, where all are alike.
+        colours: ``grey`` or ``rgb``, to which all are converted; None: ``grey`` where none has
+            colours.
+    """
+
+    root: str
+    size: Count | Sequence[Count] | None = None
+    colours: Colours | None = None
+
+    kind: ClassVar[Kind] = "images"
+    place_key: ClassVar[str] = "root"
+    guessed_from: ClassVar[tuple[str, ...]] = (*OwnData.guessed_from, "root", "size", "colours")
+
+    def read(self) -> RawExamples:
+        root = Path(self.root)
+        if not root.is_dir():
+            raise DataError(f"data.root={root} is a file; legal is a folder of folders of images")
+        parts, others = self._parts_of_root(root)
+        files = [path for part in parts for path in part]
+        stamps = tuple((path, path.stat().st_mtime_ns) for path, _ in files)
+        size = self.size if self.size is None or isinstance(self.size, int) else tuple(self.size)
+        if isinstance(size, int):
+            size = (size, size)
+        if size is not None and len(size) != 2:
+            raise DataError(f"data.size must be [rows, columns], got {list(size)}")
+        x_NCHW, facts = _decoded(f"data.root={root}", stamps, size, self.colours)
+        left_out = (f"{others:,} files that are no images are left out",) if others else ()
+        channels = "grey" if x_NCHW.shape[1] == 1 else "rgb"
+        return RawExamples(
+            x=x_NCHW,
+            y=np.array([label for _, label in files]),
+            where=f"data.root={root}",
+            num_test=len(parts[1]) if len(parts) > 1 else None,
+            settings={"size": list(x_NCHW.shape[2:]), "colours": channels},
+            facts=(*facts, *left_out),
+        )
+
+    def _parts_of_root(self, root: Path) -> tuple[list[list[tuple[Path, str]]], int]:
+        """The images that are not for the test, and those that are where they lie apart."""
+        inside = {each.name.lower(): each for each in root.iterdir() if each.is_dir()}
+        train = next((inside[name] for name in _TRAIN if name in inside), None)
+        if train is None:
+            files, others = self._labelled(root)
+            return [files], others
+        files, others = self._labelled(train)
+        for name in (each for each in _VALIDATION if each in inside):
+            more, strange = self._labelled(inside[name])
+            files, others = files + more, others + strange
+        test = next((inside[name] for name in _TEST if name in inside), None)
+        if test is None:
+            return [files], others
+        held_out, strange = self._labelled(test)
+        return [files, held_out], others + strange
+
+    def _labelled(self, folder: Path) -> tuple[list[tuple[Path, str]], int]:
+        """The images in a folder of classes with their classes, and the number of other files."""
+        is_image = Image.registered_extensions()
+        classes = sorted(each for each in folder.iterdir() if each.is_dir())
+        classes = [each for each in classes if not each.name.startswith(".")]
+        if not classes:
+            raise DataError(
+                f"data.root={self.root}: {folder} has no folders; legal is one for each class, "
+                "with its images"
+            )
+        found, others = [], 0
+        for each in classes:
+            files = sorted(path for path in each.rglob("*") if path.is_file())
+            images = [path for path in files if path.suffix.lower() in is_image]
+            if not images:
+                raise DataError(
+                    f"data.root={self.root}: the folder {each} has no images; legal are some of "
+                    "each class"
+                )
+            found += [(path, each.name) for path in images]
+            others += len(files) - len(images)
+        return found, others
+
+
+@functools.lru_cache(maxsize=1)
+def _decoded(
+    where: str,
+    stamps: tuple[tuple[Path, int], ...],
+    size: Size | None,
+    colours: Colours | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Images (N, C, H, W) of bytes, and what is worth knowing of them.
+
+    Raises:
+        DataError: a file is broken, sizes differ and none is wanted, or there are more than 8 bits
+            of a channel.
+    """
+    modes, sizes = _look(where, [path for path, _ in stamps])
+    if size is None and len(sizes) > 1:
+        (least, _), (most, _) = min(sizes.items()), max(sizes.items())
+        proposed = min(_USUAL_SIZE, *(side for each in sizes for side in each))
+        raise DataError(
+            f"{where} has images of {len(sizes):,} sizes, {_shown(least)} to {_shown(most)}; legal "
+            f"are those of one size, or data.size={proposed}, to which all are resized"
+        )
+    rows, columns = size or next(iter(sizes))
+    mode = {"grey": "L", "rgb": "RGB", None: "L" if set(modes) <= _GREY else "RGB"}[colours]
+    shape = (rows, columns) if mode == "L" else (rows, columns, 3)
+    x = np.empty((len(stamps), *shape), np.uint8)
+    for number, (path, _) in enumerate(stamps):
+        try:
+            with Image.open(path) as image:
+                turned = ImageOps.exif_transpose(image).convert(mode)
+                if turned.size != (columns, rows):
+                    turned = ImageOps.fit(turned, (columns, rows), Image.Resampling.BILINEAR)
+                x[number] = np.asarray(turned)
+        except Exception as error:  # a damaged file raises nearly anything
+            raise _broken(where, path, error) from error
+    facts = [f"images of {_shown((rows, columns))}, {'grey' if mode == 'L' else 'RGB'}"]
+    if len(sizes) > 1 or (rows, columns) not in sizes:
+        facts.append(f"resized from {len(sizes):,} size{'s' if len(sizes) > 1 else ''}")
+    if other := {name: count for name, count in modes.items() if name != mode}:
+        told = ", ".join(f"{count:,} {name}" for name, count in sorted(other.items()))
+        facts.append(f"converted: {told}")
+    x_NCHW = x[:, None] if mode == "L" else np.ascontiguousarray(np.moveaxis(x, -1, 1))
+    return x_NCHW, tuple(facts)
+
+
+def _look(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[Size]]:
+    """The modes and sizes of images, without decoding them."""
+    modes: Counter[str] = Counter()
+    sizes: Counter[Size] = Counter()
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                mode = image.mode
+                width, height = image.size
+                is_turned = image.getexif().get(0x0112, 1) >= 5
+        except Exception as error:  # a damaged file raises nearly anything
+            raise _broken(where, path, error) from error
+        if mode not in _KNOWN:
+            raise DataError(
+                f"{where}: {path} is an image of mode {mode}; legal are those with 8 bits for each "
+                "channel, and data=arrays takes any numbers"
+            )
+        modes[mode] += 1
+        sizes[(width, height) if is_turned else (height, width)] += 1
+    return modes, sizes
+
+
+def _broken(where: str, path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
+    return DataError(f"{where}: {path} is broken: {reason}; put a whole file there, or none")
+
+
+def _shown(size: Size) -> str:
+    return f"{size[0]}×{size[1]}"

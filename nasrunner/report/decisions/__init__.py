@@ -1,0 +1,1 @@
+"""What a study decided: which options were proposed, how they did, and which decisions matter."""

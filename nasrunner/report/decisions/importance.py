@@ -1,0 +1,138 @@
+"""How much each decision matters for the reward: a functional analysis of variance."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.trial import create_trial
+
+from nasrunner.report.decisions.answers import Answers
+from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable
+
+MIN_CHILDREN = 20
+"""Fewer say next to nothing of several decisions at once."""
+
+MOST_CHILDREN, MOST_DECISIONS = 400, 20
+"""More would take minutes; of more children so many are taken, evenly chosen."""
+
+_NUM_TREES, _DEPTH = 32, 6
+_NUM_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Which share of the reward's variance each decision alone explains. D = decisions.
+
+    Attributes:
+        table: the decisions and children that were looked at.
+        shares_D: of the variance that a forest predicts over all answers, each being as likely.
+        predicted: R² of such forests on children that they were not fitted to: how far the
+            shares are to be believed.
+        num_children: of the study; those looked at may be fewer.
+        num_decisions: of the study; likewise.
+    """
+
+    table: AnswerTable
+    shares_D: NDArray[np.float64]
+    predicted: float
+    num_children: int
+    num_decisions: int
+
+
+def importance(table: AnswerTable) -> Importance | None:
+    """Computes the importance of decisions; None where there are too few children, or none differ.
+
+    Hutter, Hoos & Leyton-Brown 2014, "An efficient approach for assessing hyperparameter
+    importance", by Optuna's evaluator. A child without a decision has an answer of its own to it.
+
+    Args:
+        table: the most telling decisions first: no more than ``MOST_DECISIONS`` are looked at.
+    """
+    num_children, num_decisions = table.answers_ND.shape
+    if num_children < MIN_CHILDREN or not num_decisions or np.ptp(table.rewards_N) == 0:
+        return None
+    few = _evenly(table.of(range(min(num_decisions, MOST_DECISIONS))))
+    names = [f"{place:03d}" for place in range(len(few.paths))]
+    codes_ND, counts_D = _codes(few)
+    distributions: dict[str, BaseDistribution] = {
+        # Trees split between two codes, so that each has the same room: of whole numbers, or of
+        # categories as columns of 0 and 1, Optuna's evaluator counts some answers for more.
+        name: FloatDistribution(-0.5, count - 0.5)
+        for name, count in zip(names, counts_D, strict=True)
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(direction="maximize")
+        study.add_trials(
+            [
+                create_trial(
+                    params=dict(zip(names, codes_D.tolist(), strict=True)),
+                    distributions=distributions,
+                    value=float(reward),
+                )
+                for codes_D, reward in zip(codes_ND, few.rewards_N, strict=True)
+            ]
+        )
+        evaluator = FanovaImportanceEvaluator(n_trees=_NUM_TREES, max_depth=_DEPTH, seed=0)
+        found = evaluator.evaluate(study)
+    shares_D = np.array([float(found.get(name, 0.0)) for name in names])
+    return Importance(few, shares_D, _predicted(few), num_children, num_decisions)
+
+
+def _codes(table: AnswerTable) -> tuple[NDArray[np.float64], list[int]]:
+    """The answers that were given to each decision as 0, 1, 2, …, and how many there are."""
+    columns = [np.unique(answers_N, return_inverse=True) for answers_N in table.answers_ND.T]
+    codes_ND = np.stack([codes_N for _, codes_N in columns], axis=1)
+    return codes_ND.astype(np.float64), [len(given) for given, _ in columns]
+
+
+def _evenly(table: AnswerTable) -> AnswerTable:
+    num = len(table.indices)
+    if num <= MOST_CHILDREN:
+        return table
+    chosen = [place * num // MOST_CHILDREN for place in range(MOST_CHILDREN)]
+    return AnswerTable(
+        table.paths,
+        table.names,
+        table.options,
+        table.are_ordered,
+        [table.indices[place] for place in chosen],
+        table.answers_ND[chosen],
+        table.rewards_N[chosen],
+    )
+
+
+def _predicted(table: AnswerTable) -> float:
+    """R² of a forest like the evaluator's, each child being predicted by one without it."""
+    from sklearn.ensemble import RandomForestRegressor  # here: half a second that --help saves
+
+    inputs_ND, _ = _codes(table)
+    fold_N = np.random.default_rng(0).permutation(len(table.indices)) % _NUM_FOLDS
+    predicted_N = np.empty(len(table.indices))
+    for fold in range(_NUM_FOLDS):
+        forest = RandomForestRegressor(n_estimators=_NUM_TREES, max_depth=_DEPTH, random_state=0)
+        forest.fit(inputs_ND[fold_N != fold], table.rewards_N[fold_N != fold])
+        predicted_N[fold_N == fold] = forest.predict(inputs_ND[fold_N == fold])
+    residual = float(((table.rewards_N - predicted_N) ** 2).sum())
+    total = float(((table.rewards_N - table.rewards_N.mean()) ** 2).sum())
+    return 1.0 - residual / total
+
+
+def most_telling_first(table: AnswerTable) -> AnswerTable:
+    """Sorts decisions by the share of the variance that each explains by itself."""
+
+    def weight(place: int) -> float:
+        rewards: list[list[float]] = [[] for _ in table.options[place]]
+        for answer, reward in zip(table.answers_ND[:, place], table.rewards_N, strict=True):
+            if answer != NOT_ASKED:
+                rewards[answer].append(reward)
+        each = Answers(table.paths[place], tuple(table.options[place]), False, rewards=rewards)
+        return (each.explained or 0.0) * table.num_with(place) / len(table.indices)
+
+    return table.of(sorted(range(len(table.paths)), key=lambda place: -weight(place)))

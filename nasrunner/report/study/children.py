@@ -1,0 +1,84 @@
+"""Every child of a study, in a table that rows of others lead to."""
+
+import os
+
+from nasrunner.core.space import living
+from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.report.page.parts import Cell, Section, Table
+
+_MOST_SHOWN = 1000
+
+
+def link_to(index: int) -> Cell:
+    """A child's number, which leads to its row."""
+    return Cell(f"{index:04d}", link=f"#child-{index:04d}")
+
+
+def children_section(study: RecordedStudy) -> Section | None:
+    """Lists all children in the order they were proposed; None where there are none."""
+    if not study.children:
+        return None
+    rows = [_row(study, child) for child in study.children]
+    columns = (
+        *("child", "status", "reward", "parameters", "training (s)", "from"),
+        "architecture",
+    )
+    known = [place for place, _ in enumerate(columns) if any(_is_known(row[place]) for row in rows)]
+    caption = (
+        "In the order they were proposed; a number leads to the child's folder, where it has one. "
+        "From: the child that it was mutated from, goes on with or repeats."
+    )
+    table = Table(
+        "children",
+        "All children",
+        caption,
+        tuple(columns[place] for place in known),
+        [[row[place] for place in known] for row in rows],
+        most_rows=_MOST_SHOWN,
+    )
+    return Section("Children", "", [table])
+
+
+def _row(study: RecordedStudy, child: RecordedChild) -> list[object]:
+    outcome, index = child.outcome, child.proposal.index
+    metrics = {} if outcome is None else outcome.metrics
+    parameters = metrics.get("parameters")
+    text = ""
+    if child.proposal.kind != "supernet":
+        text = living(study.space.freeze(child.proposal.genotype)).text()
+    return [
+        Cell(f"{index:04d}", link=_folder(study, child), anchor=f"child-{index:04d}"),
+        _status(child),
+        None if outcome is None else outcome.reward,
+        None if parameters is None else round(parameters),
+        None if outcome is None else outcome.cost_s or None,
+        None if (source := _source(child)) is None else link_to(source),
+        text,
+    ]
+
+
+def _folder(study: RecordedStudy, child: RecordedChild) -> str | None:
+    """The child's folder, from that in which a study's page lies by itself."""
+    if not child.folder.is_dir():
+        return None
+    return f"{os.path.relpath(child.folder, study.folder / 'report')}/"
+
+
+def _status(child: RecordedChild) -> str:
+    outcome = child.outcome
+    if outcome is None:
+        return "in flight"
+    told = outcome.status if outcome.reused_from is None else "repeated"
+    return told if child.proposal.kind == "train" else f"{child.proposal.kind}, {told}"
+
+
+def _source(child: RecordedChild) -> int | None:
+    """The child that it comes from, if any."""
+    outcome, proposal = child.outcome, child.proposal
+    if outcome is not None and outcome.reused_from is not None:
+        return outcome.reused_from
+    return proposal.parent if proposal.continues is None else proposal.continues
+
+
+def _is_known(value: object) -> bool:
+    return value is not None and value != ""

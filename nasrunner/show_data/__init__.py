@@ -1,0 +1,1 @@
+"""The command ``nasrunner-data``: what children will see of a data set."""

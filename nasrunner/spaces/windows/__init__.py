@@ -1,0 +1,1 @@
+"""What slides over images and signals: windows, pools, and convolutions over time."""

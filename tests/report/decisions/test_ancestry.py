@@ -1,0 +1,48 @@
+"""Who was made from whom, and how the best came about, followed by hand."""
+
+from nasrunner.core import Outcome
+from nasrunner.recorded import read_study
+from nasrunner.report.decisions.ancestry import ancestry_section
+from tests.report.recordings import Recording, recorded
+
+
+def bred(folder):
+    """0 (0.5) has 1 (0.6) and 2 (0.4); 1 has 3 (0.9), which failed 4 comes from."""
+    study = Recording(folder)
+    for units, reward, parent in [(9, 0.5, None), (19, 0.6, 0), (9, 0.4, 0), (29, 0.9, 1)]:
+        proposal = study.propose(units, parent=parent)
+        study.record(Outcome(proposal, "completed", reward))
+    study.record(Outcome(study.propose(39, parent=3), "failed", error="no"))
+    return read_study(study.folder)
+
+
+def test_the_best_is_followed_to_the_first_of_its_line(tmp_path):
+    section = ancestry_section(bred(tmp_path / "s"))
+    _, table = section.parts
+    assert table.values == [
+        [1, "0000", 0.5, "the first of its line"],
+        [2, "0001", 0.6, "affine units: 10 → 20"],
+        [3, "0003", 0.9, "affine units: 20 → 30"],
+    ]
+    assert [row[1].link for row in table.rows] == ["#child-0000", "#child-0001", "#child-0003"]
+
+
+def test_parents_and_those_better_than_theirs_are_counted(tmp_path):
+    text = ancestry_section(bred(tmp_path / "s")).text
+    assert "4 of 5 children were made from another one" in text
+    assert "Of the 3 of these" in text
+    assert "2 (67%) are better" in text
+
+
+def test_a_line_leads_from_parent_to_child(tmp_path):
+    plot, _ = ancestry_section(bred(tmp_path / "s")).parts
+    lines = plot.figure.axes[0].collections[0].get_segments()
+    assert [line.tolist() for line in lines] == [
+        [[1, 0.5], [2, 0.6]],
+        [[1, 0.5], [3, 0.4]],
+        [[2, 0.6], [4, 0.9]],
+    ]
+
+
+def test_a_search_without_parents_has_no_lineage(tmp_path):
+    assert ancestry_section(read_study(recorded(tmp_path / "s", [0.5, 0.6]))) is None
