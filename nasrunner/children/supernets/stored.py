@@ -26,6 +26,9 @@ _SHARED = "shared.weights."
 _STATE = "_extra_state"
 """The name of what a supernet remembers beside them."""
 
+_OF_TRAINER = ("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val")
+"""What of the trainer trained weights depend on; other settings say how and when files are kept."""
+
 _NUM_LOOKED_AT = 5
 """So many architectures of a space are looked at to tell it from another."""
 
@@ -72,8 +75,8 @@ def space_known_by(weights: SharedWeights) -> str:
 def training_known_by(recipe: Recipe, config: Config, seed: int) -> Facts:
     """Returns what tells the training of a supernet from others of the same space.
 
-    That is who draws its architectures, how, and the numbers and classes of its settings; names of
-    files and folders, which may change between machines, are none of it.
+    That is who draws its architectures, how, and the numbers and classes of its settings that its
+    weights depend on; names of files and folders, which may change between machines, are none.
 
     Args:
         recipe: how the study's children are made.
@@ -84,6 +87,7 @@ def training_known_by(recipe: Recipe, config: Config, seed: int) -> Facts:
     given = inspect.signature(type(policy)).parameters
     own = {name: getattr(policy, name, None) for name in given}
     groups = {name: config[name] for name in CHILD_GROUPS if name in config}
+    groups["trainer"] = {n: v for n, v in config["trainer"].items() if n in _OF_TRAINER}
     found = {"searcher": type(policy).__name__, "seed": seed, **_plain(own), **_plain(groups)}
     return tuple(found.items())
 
@@ -114,12 +118,16 @@ def why_foreign(
 
 
 def _plain(node: Any, prefix: str = "") -> dict[str, Any]:
-    """The numbers, truth values and classes of a configuration, by dotted keys."""
+    """The numbers and classes of a configuration, by dotted keys."""
     found: dict[str, Any] = {}
     parts = node.items() if isinstance(node, Mapping) else enumerate(node)
     for name, value in parts:
         if isinstance(value, Mapping | list | tuple):
             found |= _plain(value, f"{prefix}{name}.")
-        elif isinstance(value, bool | int | float) or name == "_target_":
+        elif _is_number(value) or name == "_target_":
             found[f"{prefix}{name}"] = value
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
