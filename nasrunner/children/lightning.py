@@ -115,6 +115,7 @@ class LightningTrainer:
         self._pause: int | None = None  # the fewest epochs after which one pauses, likewise
         self._heard: tuple[str, ...] = ()  # what children must report, likewise
         self._policy: Policy | Relaxation | ForwardGrowth | None = None  # of a supernet, likewise
+        self._supernet: Recipe | None = None  # how it is made, likewise
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
@@ -224,7 +225,8 @@ class LightningTrainer:
         try:
             self._check_of_supernet(proposal.fidelity)
         except ConfigError as error:
-            raise ConfigError(f"{error} (of the supernet, as by searcher.supernet)") from error
+            about = str(error).removeprefix("fidelity: ")
+            raise ConfigError(f"searcher.supernet: {about}") from error
 
     def _check_of_estimates(self) -> None:
         """Refuses what estimates with the weights of a supernet cannot be made with, or lack."""
@@ -339,6 +341,7 @@ class LightningTrainer:
                 pause=self._pause,
             ),
             tuple(self._fidelities),
+            self._supernet,
         )
 
     def task(
@@ -353,7 +356,7 @@ class LightningTrainer:
                 "legal: 0, or trainer.limit_train_batches"
             )
         if isinstance(policy, Relaxation):
-            from nasrunner.children.supernets.relaxed.supernet import check_relaxes  # imports torch
+            from nasrunner.children.supernets.relaxed.checks import check_relaxes  # imports torch
 
             check_relaxes(self.space, self.in_shape, policy, self.config)
         if isinstance(policy, ForwardGrowth):
@@ -361,7 +364,7 @@ class LightningTrainer:
 
             widths = self.config["trainer"]["shared_widths"]
             check_grows(self.space, self.in_shape, policy, widths)
-        return LightningTask(
+        task = LightningTask(
             self.space,
             self.config,
             self.in_shape,
@@ -374,6 +377,8 @@ class LightningTrainer:
             self.max_memory_gb,
             proxies=self.proxies,
         )
+        self._supernet = None if policy is None else task
+        return task
 
 
 @dataclass(frozen=True)
@@ -388,6 +393,7 @@ class LightningRehearsal:
     proxies: Sequence[str]
     needs: Needs
     fidelities: Sequence[Mapping[str, float]] = ()
+    supernet: Recipe | None = None
 
     def __call__(self) -> list[str]:
         with quick_imports():
@@ -400,6 +406,10 @@ class LightningRehearsal:
             from nasrunner.children.rehearsal.fidelities import check_fidelity_data
             from nasrunner.children.rehearsal.samples import sampled
 
+        if self.supernet is not None:
+            from nasrunner.children.rehearsal.memory import check_memory
+
+            check_memory(self.supernet)
         in_dtype = in_dtype_of(self.config["data"])
         out_shape = out_shape_of(self.config, self.construct, self.in_shape)
         found = sampled(self.space, self.in_shape, out_shape, in_dtype)

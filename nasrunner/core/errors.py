@@ -39,6 +39,13 @@ class MachineError(NasRunnerError):
     """
 
 
+class LostFileError(MachineError):
+    """A file that a study has written, and needs, is gone or another one stands in its place.
+
+    A study ends with it, and goes on once the file is back.
+    """
+
+
 def suggest(name: str, legal: Iterable[str]) -> str:
     """Returns the end of an error message: the nearest legal names, then all of them, sorted."""
     names = sorted(legal)

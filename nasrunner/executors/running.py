@@ -7,11 +7,11 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cloudpickle  # type: ignore[import-untyped]  # ships no types
 
-from nasrunner.core import Hear, MachineError, Outcome, Proposal, Report, Train
+from nasrunner.core import Hear, LostFileError, MachineError, Outcome, Proposal, Report, Train
 from nasrunner.core.machine.faults import machine_fault
 from nasrunner.core.machine.forks import end_copy
 from nasrunner.core.machine.threads import torch_threads
@@ -40,7 +40,8 @@ def run_children(
         hear: see ``Train``; what it raises passes through, too, whatever the child makes of it.
 
     Raises:
-        MachineError: a full disk or the like; the children that are left have no outcomes.
+        MachineError: a full disk or the like, or a file that is gone; the children that are left
+            have no outcomes.
     """
     start_s, pid = time.perf_counter(), os.getpid()
     left = {proposal.index: proposal for proposal in proposals}
@@ -59,7 +60,8 @@ def run_children(
             if isinstance(error, KeyboardInterrupt) or type(error).__name__ == _TERMINATED:
                 raise
             if fault := machine_fault(error):
-                raise MachineError(_of_children(left, fault)) from error
+                kind = LostFileError if isinstance(fault, LostFileError) else MachineError
+                raise kind(_of_children(left, fault)) from error
             reason = last_lines(error)
             break
         end_copy(pid)
@@ -95,13 +97,19 @@ class _Ear:
             raise KeyboardInterrupt from error  # which fails no child, as Ctrl-C does not
 
 
-def _named(left: Collection[int]) -> str:
+def _named(left: Mapping[int, Proposal]) -> str:
     indices = ", ".join(map(str, left))
-    return f"child {indices}" if len(left) == 1 else f"children {indices}"
+    kinds = {each.kind for each in left.values()}
+    kind = "child" if len(kinds) > 1 or kinds == {"train"} else kinds.pop()
+    if len(left) == 1:
+        return f"{kind} {indices}"
+    return f"{'children' if kind == 'child' else f'{kind}s'} {indices}"
 
 
-def _of_children(left: Collection[int], fault: MachineError) -> str:
+def _of_children(left: Mapping[int, Proposal], fault: MachineError) -> str:
     whose = _named(left) if min(left) >= 0 else "the rehearsal"
+    if isinstance(fault, LostFileError):
+        return f"{whose} cannot be made: {fault}"
     was = "was" if len(left) == 1 else "were"
     return f"{whose} {was} interrupted by a fault of the machine, {socket.gethostname()}: {fault}"
 

@@ -174,6 +174,14 @@ def check_may_change(key: str, space: SearchSpace) -> None:
         ConfigError: names the key, and those that may change.
     """
     top, _, rest = key.partition(".")
+    if key == "data":
+        raise ConfigError(
+            "data cannot change when a network is retrained: its test is of the examples that the "
+            "search left out. On other data, what was found is a space of its own: "
+            "`nasrunner-space --found <study> > my_conf/space/found.yaml`, then `nasrunner "
+            "--config-dir my_conf space=found data=mnist`, with space.…=… for another depth and "
+            "width, and `nasrunner-retrain` of that study for its test"
+        )
     if top not in GROUPS and not (top == "data" and rest in DATA_KEYS):
         own = [*(name for name in _OWN if name != "from"), *REWARD_KEYS]
         legal = suggest(key, [*own, *GROUPS, *(f"data.{name}" for name in DATA_KEYS), "space.…"])

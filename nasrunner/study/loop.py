@@ -340,7 +340,7 @@ class Study:
         for duplicate in waited:
             self._record_repeated(outcome, duplicate)
         if proposal.kind == "supernet" and outcome.status == "failed":
-            self._failure = f"the supernet failed: {last_line(outcome.error)}"
+            self._failure = f"the supernet failed: {last_line(outcome.error, None)}"
             self.stop(self._failure)
 
     def close(self, baseline: BaselineComparison | None = None) -> Summary:

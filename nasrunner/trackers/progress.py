@@ -246,7 +246,11 @@ class ProgressDisplay:
         """Why a child has no reward; empty where another had none for the same reason before."""
         mine = f"{noun(outcome.proposal)} {outcome.proposal.index}"
         first = self._first_with.setdefault(why(outcome), mine)
-        return last_line(outcome.error) if first == mine else ""
+        if first != mine:
+            return ""
+        # That of a supernet ends the study, and says what is legal.
+        is_whole = outcome.proposal.kind == "supernet"
+        return last_line(outcome.error, None) if is_whole else last_line(outcome.error)
 
     def _status(self) -> RenderableType:
         """The live display: a bar, and a line of figures."""

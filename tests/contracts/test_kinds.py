@@ -157,18 +157,20 @@ def test_a_supernet_finds_children_which_are_trained_as_any_others(tmp_path: Pat
 
 
 def test_a_study_ends_with_its_supernet_where_that_fails(tmp_path: Path) -> None:
+    told = f"no such layer{', nor another' * 20}; legal: one"  # what is legal stands at the end
+
     class Breaks(EpochsTrainer):
         def task(self, folder: Path, seed: int, policy: Any = None) -> Train:
             class Broken(Epochs):
                 def _train(self, proposal: Proposal, hear: Hear | None) -> Outcome:
-                    return Outcome(proposal, "failed", error="ValueError: no such layer")
+                    return Outcome(proposal, "failed", error=f"Traceback:\nValueError: {told}")
 
             return Broken(folder, self.space, policy=policy)
 
     space = chain()
     study = Run(tmp_path, space, with_rules(max_children=20), OneShot, trainer=Breaks(space))
     summary = study.run()
-    assert summary.failure == "the supernet failed: ValueError: no such layer"
+    assert summary.failure == f"the supernet failed: ValueError: {told}"
     assert summary.reason == summary.failure
     assert len(events(tmp_path, "proposed")) == 1
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nasrunner.core import Hear, LedgerError, Outcome, Proposal, Report
+from nasrunner.core import Hear, LedgerError, LostFileError, Outcome, Proposal, Report
 from nasrunner.executors.serial import SerialExecutor
 from tests.executors import trains
 from tests.executors.trains import Epochs, submit
@@ -121,3 +121,13 @@ def test_a_copy_of_the_process_that_a_child_made_ends_with_it(raises: bool) -> N
     assert len(executor.wait()) == 1
     _, status = os.waitpid(copies[0], 0)
     assert os.waitstatus_to_exitcode(status) == 1
+
+
+def test_a_file_that_is_gone_is_told_of_whom_needs_it_and_is_no_fault_of_the_machine() -> None:
+    def train(proposal: Proposal) -> Outcome:
+        raise LostFileError("0000 lacks its weights")
+
+    executor = SerialExecutor(threads=1)
+    submit(executor, train, Proposal(2, {}, kind="estimate"), trains.FOLDER)
+    with pytest.raises(LostFileError, match=r"estimate 2 cannot be made: 0000 lacks its we"):
+        executor.wait()

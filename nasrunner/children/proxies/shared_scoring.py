@@ -20,8 +20,9 @@ from nasrunner.children.recipe import Recipe
 from nasrunner.children.rehearsal.shortened import on_one_device
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.shared_weights import MissingWeightError, SharedWeights
-from nasrunner.children.supernets.stored import is_of_another_space, stored_weights
-from nasrunner.core import MachineError, Outcome, Proposal, SpaceError
+from nasrunner.children.supernets.stored import Facts, stored_weights, why_foreign
+from nasrunner.children.supernets.supernet import OneShot
+from nasrunner.core import LostFileError, Outcome, Proposal, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.order import rollout
 
@@ -93,18 +94,30 @@ class SharedScoring:
     def _read_weights(self, child: int, config: dict[str, Any]) -> SharedWeights:
         folder = ChildFolder.of(self.recipe.folder, child)
         stored = trained_weights(folder, config)
+        name = folder.last.name if config["trainer"]["checkpoint"] == "last" else folder.best.name
         if stored is None:
-            raise MachineError(
+            raise LostFileError(
                 f"{folder.path} lacks the weights of the supernet, or they cannot be read: nothing "
-                "can be estimated until its best.ckpt is back"
+                f"can be estimated until its {name} is back"
             )
         weights = stored_weights(stored, self.recipe, config)
-        if is_of_another_space(stored, weights) or _all_lack(weights, self.recipe.seed):
-            raise MachineError(
-                f"{folder.path} holds the weights of a supernet of another space: nothing can be "
-                "estimated until its own best.ckpt is back"
+        foreign = why_foreign(stored, weights, self._whose(folder))
+        if foreign is None and _all_lack(weights, self.recipe.seed):
+            foreign = "a supernet of another space"
+        if foreign is not None:
+            raise LostFileError(
+                f"{folder.path} holds the weights of {foreign}: nothing can be estimated until its "
+                f"own {name} is back"
             )
         return weights
+
+    def _whose(self, folder: ChildFolder) -> Facts:
+        """What the weights in a supernet's folder must be of; empty where that is not known."""
+        try:
+            network = lineage(self.recipe, folder.proposal())[-1].frozen.network
+        except (OSError, ValueError):
+            return ()
+        return network.whose if isinstance(network, OneShot) else ()
 
 
 def _all_lack(weights: SharedWeights, seed: int) -> bool:

@@ -44,7 +44,9 @@ class Cover:
     needed: tuple[Genotype, ...]
 
 
-def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
+def cover(
+    weights: SharedWeights, seed: int, most_s: float, memory: "MemoryLimit | None" = None
+) -> Cover:
     """Makes the shared weights that the networks of a space need, as large as these need them.
 
     Each option of each decision is tried beside the largest numbers; then random architectures
@@ -54,6 +56,10 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
         weights: grow.
         seed: of what is drawn.
         most_s: seconds of processor time after which no further architecture is visited.
+        memory: how much of it their training may take; None: nobody asks.
+
+    Raises:
+        SpaceError: they are too large for the memory, as soon as that is known.
     """
     ends = time.process_time() + most_s
     rng = np.random.default_rng(seed)
@@ -64,6 +70,8 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
         if quiet >= _QUIET or time.process_time() > ends:
             break
         before = weights.num_changes
+        if memory is not None and visited.bit_count() == 1:  # 1, 2, 4, …: counting takes time
+            memory.check(weights.num_parameters)
         visited += 1
         try:
             largest = max(largest, weights.size_of(genotype))
@@ -75,6 +83,8 @@ def cover(weights: SharedWeights, seed: int, most_s: float) -> Cover:
             needed.append(genotype)
         elif is_random:
             quiet += 1
+    if memory is not None:
+        memory.check(weights.num_parameters)
     is_settled = quiet >= _QUIET
     return Cover(visited, impossible, news, is_settled, largest, possible, tuple(needed))
 
@@ -110,7 +120,7 @@ class MemoryLimit:
         raise SpaceError(
             f"a supernet's training takes at least {needed_gb:.4g} GB, more than {most}: "
             f"{parameters:,} parameters, each {2 + self.remembered} times (as weight, as gradient, "
-            "in the optimizer's state)"
+            "in the optimizer's state); legal: a smaller space, or more memory"
         )
 
 
@@ -147,14 +157,19 @@ def numbers_remembered(config: Config, construct: Construct) -> int:
 
 def _visits(space: SearchSpace, rng: np.random.Generator) -> Iterator[tuple[Genotype, bool]]:
     """Architectures, and whether they are random ones."""
-    for genotype in _with_every_option(space, rng):
+    for genotype in with_every_option(space, rng):
         yield genotype, False
     while True:
         yield rollout(space, rng), True
 
 
-def _with_every_option(space: SearchSpace, rng: np.random.Generator) -> Iterator[Genotype]:
-    """Architectures in which each option of each decision occurs, beside the largest numbers."""
+def with_every_option(space: SearchSpace, rng: np.random.Generator) -> Iterator[Genotype]:
+    """Yields architectures with each option of each decision, beside the largest numbers.
+
+    Args:
+        space: whose they are.
+        rng: draws the answers that are no numbers.
+    """
     tried: set[tuple[str, int]] = set()
     waiting: deque[Genotype] = deque([{}])
     while waiting:

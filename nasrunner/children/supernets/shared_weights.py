@@ -143,6 +143,11 @@ class SharedWeights(nn.Module):
         self._are_training = True  # the layers
         self._lent: WeakKeyDictionary[nn.Module, dict[str, _Lent]] = WeakKeyDictionary()
 
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers all of them are."""
+        return sum(each.numel() for each in self.weights.values())
+
     def close(self) -> None:
         """Refuses architectures that need further or larger weights, from now on."""
         self._is_closed = True
@@ -247,9 +252,10 @@ class SharedWeights(nn.Module):
         """A new layer, its shape, and what it was built from.
 
         Once no weight can come any more, those of the layer are not drawn: shared ones take their
-        places. A user's modules may draw what is no weight beside them, and are made as ever.
+        places. Nor are those that are only counted. A user's modules may draw what is no weight
+        beside them, and are made as ever.
         """
-        undrawn = self._is_closed and self._is_of_known
+        undrawn = (self._is_closed or self._device.type == "meta") and self._is_of_known
         drawing = Undrawn() if undrawn else nullcontext()
         with self._first_weights(place), recorded() as built, drawing:
             layer, out_shape = make()

@@ -1,8 +1,10 @@
-"""Reads the weights that a supernet has left in its folder, and says which space they are of."""
+"""Reads the weights that a supernet has left in its folder, and says whose they are."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,12 +15,19 @@ from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import SpaceError
 from nasrunner.core.order import rollout
+from nasrunner.core.search_space import CHILD_GROUPS
+
+Facts = tuple[tuple[str, Any], ...]
+"""(name, what JSON has as it is) pairs."""
 
 _SHARED = "shared.weights."
 """What the names of the shared weights begin with in a supernet."""
 
 _STATE = "_extra_state"
 """The name of what a supernet remembers beside them."""
+
+_OF_TRAINER = ("max_epochs", "max_steps", "accumulate_grad_batches", "gradient_clip_val")
+"""What of the trainer trained weights depend on; other settings say how and when files are kept."""
 
 _NUM_LOOKED_AT = 5
 """So many architectures of a space are looked at to tell it from another."""
@@ -63,13 +72,62 @@ def space_known_by(weights: SharedWeights) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def is_of_another_space(stored: Mapping[str, torch.Tensor], weights: SharedWeights) -> bool:
-    """Whether a supernet was trained for another space than its weights are now taken for.
+def training_known_by(recipe: Recipe, config: Config, seed: int) -> Facts:
+    """Returns what tells the training of a supernet from others of the same space.
+
+    That is who draws its architectures, how, and the numbers and classes of its settings that its
+    weights depend on; names of files and folders, which may change between machines, are none.
 
     Args:
-        stored: by their names in the supernet; one of an earlier version does not say.
-        weights: made of these for the space of the study.
+        recipe: how the study's children are made.
+        config: the supernet's.
+        seed: of its first weights.
     """
+    policy = recipe.policy
+    given = inspect.signature(type(policy)).parameters
+    own = {name: getattr(policy, name, None) for name in given}
+    groups = {name: config[name] for name in CHILD_GROUPS if name in config}
+    groups["trainer"] = {n: v for n, v in config["trainer"].items() if n in _OF_TRAINER}
+    found = {"searcher": type(policy).__name__, "seed": seed, **_plain(own), **_plain(groups)}
+    return tuple(found.items())
+
+
+def why_foreign(
+    stored: Mapping[str, torch.Tensor], weights: SharedWeights, whose: Facts
+) -> str | None:
+    """Says whose the weights in a supernet's folder are, if not its own; None: they are.
+
+    What a checkpoint of an earlier version does not tell is not looked at.
+
+    Args:
+        stored: by their names in the supernet.
+        weights: made of these for the space of the study.
+        whose: as of ``training_known_by``, of the study's supernet.
+    """
+    if any(not name.startswith(_SHARED) and name != _STATE for name in stored):
+        return "a network that no architectures are drawn in"
     state = stored.get(_STATE)
-    space = None if state is None else json.loads(state.cpu().numpy().tobytes()).get("space")
-    return space is not None and space != space_known_by(weights)
+    told = {} if state is None else json.loads(state.cpu().numpy().tobytes())
+    space, there = told.get("space"), told.get("whose", {})
+    if space is not None and space != space_known_by(weights):
+        return "a supernet of another space"
+    for name, here in whose:
+        if name in there and there[name] != here:
+            return f"another supernet of this space ({name}: {there[name]} there, {here} here)"
+    return None
+
+
+def _plain(node: Any, prefix: str = "") -> dict[str, Any]:
+    """The numbers and classes of a configuration, by dotted keys."""
+    found: dict[str, Any] = {}
+    parts = node.items() if isinstance(node, Mapping) else enumerate(node)
+    for name, value in parts:
+        if isinstance(value, Mapping | list | tuple):
+            found |= _plain(value, f"{prefix}{name}.")
+        elif _is_number(value) or name == "_target_":
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -26,7 +26,7 @@ from nasrunner.children.supernets.growing.supernet import ChildWithParts
 from nasrunner.children.supernets.policy_learner import PolicyLearner
 from nasrunner.children.supernets.relaxed.supernet import AllOptions, num_epochs_of
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
-from nasrunner.children.supernets.stored import space_known_by
+from nasrunner.children.supernets.stored import Facts, space_known_by, training_known_by
 from nasrunner.children.supernets.whole_network import penalty_of
 from nasrunner.core import Genotype, InShape, Policy, SearchSpace, Shape, SpaceError
 from nasrunner.core.ports import LearningPolicy
@@ -51,17 +51,20 @@ class Supernet(nn.Module):
 
     Recurrent layers begin each batch with zeros: the one before went through another architecture.
 
-    What the policy and the random generator remember, and which space it is of, stands in its state
-    beside the weights. All ranks of a training draw the same architectures, as they have the same
+    What the policy and the random generator remember, and whose it is, stands in its state beside
+    the weights. All ranks of a training draw the same architectures, as they have the same
     of both.
 
     Args:
         weights: what the networks share; grown to what they need.
         policy: draws the architectures.
         seed: of what is drawn.
+        whose: what tells its training from others, see ``training_known_by``.
     """
 
-    def __init__(self, weights: SharedWeights, policy: Policy, seed: int) -> None:
+    def __init__(
+        self, weights: SharedWeights, policy: Policy, seed: int, whose: Facts = ()
+    ) -> None:
         super().__init__()
         self.shared = weights
         self.policy = policy
@@ -75,6 +78,7 @@ class Supernet(nn.Module):
         self.learner = learning and PolicyLearner(self, learning, self._rng)
         self._penalized: list[Any] = []
         self._space_known_by = space_known_by(weights)
+        self._whose = dict(whose)
 
     @property
     def space(self) -> SearchSpace:
@@ -108,11 +112,12 @@ class Supernet(nn.Module):
         return super().train(mode)
 
     def get_extra_state(self) -> torch.Tensor:
-        """Returns what the policy and the generator remember, and the space, as bytes of JSON."""
+        """Returns what the policy and the generator remember, and whose it is, as bytes of JSON."""
         state = {
             "rng": self._rng.bit_generator.state,
             "policy": dict(self.policy.state_dict()),
             "space": self._space_known_by,
+            "whose": self._whose,
         }
         text = bytearray(json.dumps(state, default=_packed).encode())
         return torch.frombuffer(text, dtype=torch.uint8)
@@ -182,6 +187,7 @@ class OneShot(Space):
         seed: of first weights and of what is drawn.
         epsilon: of batch normalization, as of ``SharedWeights``.
         memory: how much of it training may take.
+        whose: as of ``Supernet``.
     """
 
     space: SearchSpace
@@ -190,6 +196,7 @@ class OneShot(Space):
     seed: int
     epsilon: float | None = None
     memory: MemoryLimit = WHOLE_MACHINE
+    whose: Facts = ()
 
     @property
     def takes_inputs(self) -> bool:
@@ -199,7 +206,7 @@ class OneShot(Space):
         weights, out_shape = covered(
             self.space, in_shape, self.sizes, self.seed, self.epsilon, self.memory
         )
-        return Supernet(weights, self.policy, self.seed), out_shape
+        return Supernet(weights, self.policy, self.seed, self.whose), out_shape
 
     def text(self) -> str:
         return "supernet"
@@ -228,7 +235,8 @@ def supernet_of(
         child = tuple((genotype or {}).items())
         network = ChildWithParts(recipe.space, child, recipe.policy, widths, seed, epsilon, memory)
     else:
-        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon, memory)
+        whose = training_known_by(recipe, config, seed)
+        network = OneShot(recipe.space, recipe.policy, widths, seed, epsilon, memory, whose)
     return SearchSpace(recipe.space.hyperparameters, network)
 
 
@@ -257,9 +265,8 @@ def covered(
             was allocated then.
     """
     counted = SharedWeights(space, in_shape, widths=widths, device="meta")
-    found = cover(counted, seed, _MOST_COVER_S)
+    found = cover(counted, seed, _MOST_COVER_S, memory)
     _check(found)
-    memory.check(sum(each.numel() for each in counted.parameters()))
     weights = SharedWeights(space, in_shape, widths=widths, seed=seed, epsilon=epsilon)
     for genotype in found.needed:
         with contextlib.suppress(SpaceError):  # an impossible one, as when it was counted

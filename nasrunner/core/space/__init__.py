@@ -21,6 +21,7 @@ from nasrunner.core.space.growing import additions, grown, smallest
 from nasrunner.core.space.keeping import KeepsAll, Kept, opened
 from nasrunner.core.space.listing import decisions_of_value, most_modules_of_value, size_of_value
 from nasrunner.core.space.living import Pruning, living
+from nasrunner.core.space.options import are_numbers, is_zero, modules_of, passes_on
 from nasrunner.core.space.part import enter
 from nasrunner.core.space.scheduled import schedules_of_value, value_at_proposal
 from nasrunner.core.space.space import Space, resolve_module, resolve_value
@@ -38,6 +39,7 @@ __all__ = [
     "Shape",
     "Space",
     "additions",
+    "are_numbers",
     "argument_names",
     "argument_types",
     "beside",
@@ -49,13 +51,16 @@ __all__ = [
     "grown",
     "is_module_type",
     "is_modules_type",
+    "is_zero",
     "living",
     "made_by",
     "mixes_in",
+    "modules_of",
     "most_modules_of_value",
     "narrowed",
     "opened",
     "overrides_alone",
+    "passes_on",
     "place_within",
     "questions_of",
     "questions_of_value",

@@ -5,19 +5,17 @@ Hu et al. 2019, arXiv:1905.13360 (Petridish), for spaces whose decisions say wha
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from nasrunner.core.decision import Decision, Genotype, parts_of
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.space.arguments import argument_names
-from nasrunner.core.space.beside import Addition, with_others
-from nasrunner.core.space.keeping import Answers, Case
+from nasrunner.core.space.beside import Addition
 from nasrunner.core.space.living import living
-from nasrunner.core.space.part import Part
+from nasrunner.core.space.options import are_numbers, is_zero, modules_of, passes_on, places_of
 from nasrunner.core.space.space import Space
-from nasrunner.core.tracing import Traceable, Tracer
 
 _MOST_COMPLETIONS = 64
 """Ways of answering what one part asks itself that are looked at; of more, so many are drawn."""
@@ -90,7 +88,7 @@ def smallest(space: Space, rng: np.random.Generator) -> Genotype:
     """
 
     def least(decision: Decision) -> int:
-        if _are_numbers(decision.options):
+        if are_numbers(decision.options):
             return decision.options.index(min(decision.options))
         if decision.selection is not None:
             return 0
@@ -168,39 +166,11 @@ def _asked(space: Space, genotype: Genotype) -> list[Decision]:
     return [each for each in asked if len(each.options) > 1]
 
 
-def _places(
-    space: Space, parent: Genotype, decision: Decision, parts: Sequence[Answers]
-) -> list[list[Space]]:
-    """What each place of a decision has in an architecture, and would have with each of its parts.
-
-    Empty: the decision stands for no module, or must not be changed.
-    """
-    if decision.forced is not None or decision.selection is not None:
-        return []
-    found: list[list[Space]] = []
-
-    def note(cases: Sequence[Case]) -> Part:
-        found.append([case.value for case in cases])
-        module: Part = cases[0].value
-        return module
-
-    try:
-        with_others(space, parent, {decision.path: parts}, note)
-    except SpaceError:
-        return []
-    is_whole = all(len(each) == 1 + len(parts) for each in found)
-    return found if is_whole else []
-
-
 def _nothing(space: Space, genotype: Genotype, decision: Decision) -> int | None:
     """The option of a decision that is no part: one that passes its input on before zeros."""
-    now = genotype[decision.path]
-    others = [index for index in range(len(decision.options)) if index != now]
-    places = _places(space, genotype, decision, [((decision.path, index),) for index in others])
-    by_index = zip([now, *others], zip(*places, strict=True), strict=False)
-    options = sorted(by_index, key=lambda each: each[0])
-    for is_nothing in (_passes_on, _is_zero):
-        for index, modules in options:
+    options = modules_of(space, genotype, decision)
+    for is_nothing in (passes_on, is_zero):
+        for index, modules in enumerate(options):
             if all(map(is_nothing, modules)):
                 return index
     return None
@@ -212,27 +182,23 @@ def _of_decision(
     """The parts that another answer to a decision adds, whether something needs them or not."""
     now = parent[decision.path]
     indices = [index for index in range(len(decision.options)) if index != now]
-    is_number = _are_numbers(decision.options)
+    is_number = are_numbers(decision.options)
     if is_number:
         before = decision.options[now]
         indices = [index for index in indices if decision.options[index] > before]
         indices.sort(key=lambda index: decision.options[index])
-    if not _places(space, parent, decision, [((decision.path, index),) for index in indices]):
+    if not places_of(space, parent, decision, [((decision.path, index),) for index in indices]):
         return []
     found: list[Addition] = []
     for index in indices:
         completed = _completed(space, parent, (decision.path, index), rng)
-        places = _places(space, parent, decision, [each.answers for each in completed])
+        places = places_of(space, parent, decision, [each.answers for each in completed])
         each_place = zip(*(_additions_at(place) for place in places), strict=True)
         adds = [all(each) for each in each_place]
         found += [part for part, is_one in zip(completed, adds, strict=False) if is_one]
         if found and is_number:
             break
     return found
-
-
-def _are_numbers(options: Sequence[Any]) -> bool:
-    return all(isinstance(each, int | float) and not isinstance(each, bool) for each in options)
 
 
 def _additions_at(place: Sequence[Space]) -> list[bool]:
@@ -249,44 +215,8 @@ def _adds(module: Space, now: Space) -> bool:
         return True
     beyond = module.beyond(now)
     if beyond is not None:
-        return not _passes_on(beyond)
-    return _passes_on(now) and not _passes_on(module)
-
-
-def _is_zero(module: Space) -> bool:
-    return module.is_zero
-
-
-def _passes_on(module: Space) -> bool:
-    """Whether what comes out of a module is what comes in, but for chance in training."""
-    if module.is_zero:
-        return False
-    given = object()
-    try:
-        return _Followed().run(module, given) is given
-    except KeyError:  # it has what a module outside of it shares
-        return False
-
-
-class _Followed(Tracer[object]):
-    """Follows a value for as long as it is the same one."""
-
-    def apply(self, part: Traceable, x: object) -> object:
-        return x if getattr(part, "is_chance", False) else object()
-
-    def zero(self, x: object) -> object:
-        return object()
-
-    def pick(self, x: object, label: str) -> object:
-        return object()
-
-    def _merged(self, values: Sequence[object]) -> object:
-        return object()
-
-    add = multiply = concatenate = _merged
-
-    def shape_of(self, value: object) -> NoReturn:
-        raise KeyError("shapes are not followed")
+        return not passes_on(beyond)
+    return passes_on(now) and not passes_on(module)
 
 
 def _completed(

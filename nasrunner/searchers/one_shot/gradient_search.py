@@ -34,6 +34,7 @@ class GradientSearch(Searcher):
         self._found: list[Genotype] | None = None  # to be trained, the derived one first
         self._taken: set[Key | str] = set()  # what was trained, and its network
         self._num_found = 0
+        self._num_lacking = 0  # of those that were to be drawn
         self._skips: float | None = None  # of the derived one, where there is a most of them
 
     @abstractmethod
@@ -61,6 +62,7 @@ class GradientSearch(Searcher):
         if outcome.proposal.kind == "supernet":
             self._found = self._left(outcome.found)
             self._num_found = len(self._found)
+            self._num_lacking = 1 + self.policy().num_sampled - len(outcome.found)
             self._skips = outcome.metrics.get("found_skips")
 
     def forget(self, proposal: Proposal) -> None:
@@ -84,7 +86,7 @@ class GradientSearch(Searcher):
     @property
     def why_done(self) -> str:
         found = "1 architecture" if self._num_found == 1 else f"{self._num_found} architectures"
-        return f"what the supernet has found is trained, {found}{self._beyond_skips}"
+        return f"what the supernet has found is trained, {found}{self._fewer}{self._beyond_skips}"
 
     def advice(self, max_children: int | None) -> str | None:
         num_found = 1 + self.policy().num_sampled
@@ -93,6 +95,16 @@ class GradientSearch(Searcher):
         return (
             f"max_children={max_children} ends the search before the derived architecture "
             f"and searcher.num_sampled={num_found - 1} others are trained."
+        )
+
+    @property
+    def _fewer(self) -> str:
+        """Says so where fewer architectures were found than were asked for."""
+        if self._num_lacking <= 0:
+            return ""
+        return (
+            f"; for searcher.num_sampled={self.policy().num_sampled} no further network was drawn "
+            "that differs from these and has a path from its input to its output"
         )
 
     @property

@@ -39,7 +39,8 @@ class GrowingChild(NamedTuple):
 class Petridish(Searcher):
     """Trains parts beside a trained child, and lets the best of them join a child of its own.
 
-    The smallest architecture is trained first, see ``smallest``. Then a child becomes a parent: it
+    An architecture with as little in it as possible is trained first, see ``smallest``: what is
+    neither a number nor can be left out is drawn. Then a child becomes a parent: it
     is trained further in a supernet, with all the parts that it could grow by beside it (weak
     learners, see ``additions``), which learn from its gradients and do not change what it computes.
     Each part has a coefficient α with an L1 penalty. The parts of the highest |α| join the parent,

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from nasrunner.children.supernets.covering import numbers_remembered
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.children.supernets.supernet import Supernet, covered, supernet_of
 from nasrunner.compose.construct import construct
-from nasrunner.core import ConfigError, MachineError, Proposal, Source, SpaceError
+from nasrunner.core import ConfigError, LostFileError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
@@ -175,7 +176,7 @@ ESTIMATE = Proposal(1, {}, kind="estimate", sources=(Source(0, "weights"),), see
 def test_nothing_is_estimated_without_the_weights_of_the_supernet(tmp_path):
     task = task_of(tmp_path)
     estimate = dataclasses.replace(ESTIMATE, genotype=task.space.walk(lambda decision: 0))
-    with pytest.raises(MachineError, match=r"0000 lacks the weights of the supernet, or they can"):
+    with pytest.raises(LostFileError, match=r"0000 lacks the weights of the supernet, or they can"):
         train_one(task, estimate)
 
 
@@ -185,7 +186,7 @@ def test_nothing_is_estimated_with_the_weights_of_another_spaces_supernet(tmp_pa
     assert train_one(task, SUPERNET).error is None
     changed = task_of(tmp_path, space={"concat": [wider, *NORMED["concat"][1:]]})
     estimate = dataclasses.replace(ESTIMATE, genotype=changed.space.walk(lambda decision: 0))
-    with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
+    with pytest.raises(LostFileError, match=r"0000 holds the weights of a supernet of another spa"):
         train_one(changed, estimate)
     assert train_one(task, estimate).error is None
 
@@ -211,9 +212,55 @@ def test_a_supernet_of_a_similar_space_is_told_from_the_studys_own(tmp_path, spa
         dataclasses.replace(ESTIMATE, genotype=each.space.walk(lambda decision: 0))
         for each in (changed, task)
     )
-    with pytest.raises(MachineError, match=r"0000 holds the weights of a supernet of another spa"):
+    with pytest.raises(LostFileError, match=r"0000 holds the weights of a supernet of another spa"):
         train_one(changed, other)
     assert train_one(task, own).error is None
+
+
+def test_a_supernet_beyond_the_memory_is_refused_before_its_study(tmp_path):
+    trainer = make_trainer(space=NORMED, data=IMAGES, is_rehearsed=False)
+    trainer.max_memory_gb = 1e-6
+    trainer.task(tmp_path, 0, one_shot(space=trainer.space, seed=0).policy())
+    with pytest.raises(SpaceError, match=r"takes at least .* more than limits\.memory_gb=1e-06 "):
+        trainer.rehearsal()()
+
+
+OTHERS = {
+    "another searcher": ([], {"is_fair": False}, r"searcher: UniformPaths there, FairPaths here"),
+    "other settings": (["optimizer.lr=0.013"], {}, r"optimizer.lr: 0.013 there, 0.\d+ here"),
+    "another length": (["trainer.max_epochs=2"], {}, r"trainer.max_epochs: 2 there, 1 here"),
+}
+
+
+@pytest.mark.parametrize(("overrides", "arguments", "told"), OTHERS.values(), ids=OTHERS)
+def test_another_supernet_of_the_same_space_is_told_from_the_studys_own(
+    tmp_path, overrides, arguments, told
+):
+    task = task_of(tmp_path / "own", "trainer.max_epochs=1")
+    other = task_of(tmp_path / "other", "trainer.max_epochs=1", *overrides, **arguments)
+    assert [train_one(each, SUPERNET).error for each in (task, other)] == [None, None]
+    own, theirs = (ChildFolder.of(tmp_path / each, 0).best for each in ("own", "other"))
+    kept = own.read_bytes()
+    shutil.copy(theirs, own)
+    estimate = dataclasses.replace(ESTIMATE, genotype=task.space.walk(lambda decision: 0))
+    with pytest.raises(
+        LostFileError, match=rf"another supernet of this space \({told}.*until its own best.ckpt is"
+    ):
+        train_one(task, estimate)
+    own.write_bytes(kept)
+    assert train_one(task, estimate).error is None
+
+
+def test_a_network_of_mixtures_is_no_supernet_that_estimates_are_made_with(tmp_path):
+    task = task_of(tmp_path, "trainer.max_epochs=1")
+    assert train_one(task, SUPERNET).error is None
+    best = ChildFolder.of(tmp_path, 0).best
+    stored = torch.load(best, weights_only=True)
+    stored["state_dict"] = {**stored["state_dict"], "alphas.0/or": torch.zeros(2)}
+    torch.save(stored, best)
+    estimate = dataclasses.replace(ESTIMATE, genotype=task.space.walk(lambda decision: 0))
+    with pytest.raises(LostFileError, match="weights of a network that no architectures are drawn"):
+        train_one(task, estimate)
 
 
 @pytest.mark.parametrize(
@@ -311,11 +358,14 @@ def test_impossible_architectures_do_not_fail_a_supernet():
 @pytest.mark.parametrize(
     ("fidelity", "reason"),
     [
-        ({"width": 0.5}, "fidelity: width must be the same for a supernet and for the networks"),
+        (
+            {"width": 0.5},
+            "^searcher.supernet: width must be the same for a supernet and for the networks",
+        ),
         ({"trainer.shared_batch_norm": 3}, "got 3 for it alone; legal are numbers of its training"),
         (
             {"nonsense": 3},
-            "configuration has no 'nonsense'.*of the supernet, as by searcher.supern",
+            "^searcher.supernet: the child's configuration has no 'nonsense'",
         ),
     ],
 )
@@ -481,7 +531,7 @@ def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, mo
     assert outcome.error.endswith(
         f"a supernet's training takes at least {numbers * 16 / 1e9:.4g} GB, more than the 1e-07 GB "
         f"that this machine has: {numbers} parameters, each 4 times (as weight, as gradient, in "
-        "the optimizer's state)"
+        "the optimizer's state); legal: a smaller space, or more memory"
     )
 
 

@@ -8,8 +8,20 @@ from nasrunner.searchers.one_shot.gdas import Gdas
 from tests.searchers.worlds import load_space, make_searcher, reward_of
 
 
-def darts():
-    return make_searcher("darts", "nasbench_macro")
+def darts(num_sampled=0):
+    return Darts(
+        order="first",
+        learning_rate=3e-4,
+        betas=(0.5, 0.999),
+        weight_decay=1e-3,
+        affine=False,
+        takes_zero=False,
+        max_skips=None,
+        num_sampled=num_sampled,
+        supernet=None,
+        space=load_space("nasbench_macro"),
+        seed=0,
+    )
 
 
 def genotype(*options):
@@ -40,6 +52,12 @@ def test_one_architecture_is_told_as_one():
     searcher = darts()
     searcher.observe(Outcome(searcher.propose(), "completed", found=FOUND[:1]))
     assert searcher.why_done == "what the supernet has found is trained, 1 architecture"
+
+
+def test_fewer_architectures_than_were_asked_for_are_told():
+    searcher = darts(num_sampled=3)
+    searcher.observe(Outcome(searcher.propose(), "completed", found=FOUND))
+    assert "3 architectures; for searcher.num_sampled=3 no further netw" in searcher.why_done
 
 
 def test_a_budget_that_is_too_small_is_told_by_its_key():

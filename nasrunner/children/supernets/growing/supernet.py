@@ -130,9 +130,7 @@ class ChildWithParts(Space):
         genotype = dict(self.genotype)
         counted = SharedWeights(self.space, in_shape, widths=self.sizes, device="meta")
         parts = fitting(counted, genotype, self.growth.max_parts, self.seed)
-        counted = SharedWeights(self.space, in_shape, widths=self.sizes, device="meta")
-        with_parts(counted, genotype, parts, Coefficients())
-        self.memory.check(sum(each.numel() for each in counted.parameters()))
+        self.memory.check(_size_with(parts, self.space, in_shape, genotype, self.sizes))
         shared = SharedWeights(
             self.space, in_shape, widths=self.sizes, seed=self.seed, epsilon=self.epsilon
         )
@@ -164,7 +162,11 @@ def fitting(
 
 
 def check_grows(
-    space: SearchSpace, in_shape: InShape, growth: ForwardGrowth, widths: Widths
+    space: SearchSpace,
+    in_shape: InShape,
+    growth: ForwardGrowth,
+    widths: Widths,
+    memory: MemoryLimit | None = None,
 ) -> None:
     """Refuses a space whose smallest architecture has no part to grow by.
 
@@ -173,26 +175,51 @@ def check_grows(
         in_shape: of one example.
         growth: how it is grown.
         widths: see ``Widths``.
+        memory: how much of it the training of the first supernet may take; None: nobody asks.
 
     Raises:
         ConfigError: hyperparameters are searched.
-        SpaceError: there is no such part.
+        SpaceError: there is no such part, or the smallest architectures take too much memory with
+            theirs.
     """
     check_not_searched(space.hyperparameters)
     rng = seeded(0, _DRAWS)
+    beyond: SpaceError | None = None
     for _ in range(_MOST_STARTS):
         genotype = smallest(space, rng)
         counted = SharedWeights(space, in_shape, widths=widths, device="meta")
         try:
-            if fitting(counted, genotype, growth.max_parts, 0):
-                return
+            parts = fitting(counted, genotype, growth.max_parts, 0)
         except SpaceError:  # this one is impossible
             continue
+        if parts and memory is not None:
+            try:
+                memory.check(_size_with(parts, space, in_shape, genotype, widths))
+            except SpaceError as error:
+                beyond = error
+                continue
+        if parts:
+            return
+    if beyond is not None:
+        raise beyond
     raise SpaceError(
         "the space has no decision that adds a part to a network; legal are optional modules and "
         "options beside zero or empty that keep the shape of what comes in, and repetitions; "
         "dropout, another order and larger numbers of a module are no parts"
     )
+
+
+def _size_with(
+    parts: tuple[Addition, ...],
+    space: SearchSpace,
+    in_shape: InShape,
+    genotype: Genotype,
+    widths: Widths,
+) -> int:
+    """How many numbers the weights of a child and its parts are."""
+    counted = SharedWeights(space, in_shape, widths=widths, device="meta")
+    with_parts(counted, genotype, parts, Coefficients())
+    return counted.num_parameters
 
 
 _MOST_STARTS = 20

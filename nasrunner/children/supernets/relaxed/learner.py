@@ -16,11 +16,14 @@ from nasrunner.children.supernets.relaxed.second_order import first_order, secon
 from nasrunner.children.supernets.skips import SkipCount
 from nasrunner.children.supernets.trials import Trials
 from nasrunner.children.supernets.validation_batches import Batch
-from nasrunner.core import Genotype, SearchSpace, SpaceError
+from nasrunner.core import Genotype, InShape, SearchSpace, SpaceError
 from nasrunner.core.decision import Decision
+from nasrunner.core.network.canonical import Identities
+from nasrunner.core.network.statistics import Measured
 from nasrunner.core.randomness.draws import seeded
 from nasrunner.core.relaxation import Relaxation
-from nasrunner.core.space import living
+from nasrunner.core.space import Space, living
+from nasrunner.core.tracing import Traceable
 
 _SAMPLED = 5
 """The stream of random numbers that architectures are drawn from."""
@@ -38,6 +41,9 @@ class WeighedOptions(Protocol):
 
     @property
     def space(self) -> SearchSpace: ...
+
+    @property
+    def in_shape(self) -> InShape: ...
 
     @property
     def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]: ...
@@ -159,19 +165,25 @@ class GradientLearner:
         """Returns the derived architecture, and others that are drawn by softmax(α).
 
         Of the derived ones it is the last that had no more skips than are allowed, or the first
-        where each had.
+        where each had. The others are networks that differ from it and from one another, with a
+        path from input to output; there are fewer where no more are drawn.
 
         Raises:
             SpaceError: no path leads through the derived one.
         """
         derived = self._last if self._last is not None else self.likeliest()
-        if living(self.supernet.space.freeze(derived)).network.is_zero:
+        if self._is_dead(derived):
+            how = (
+                "" if not self.supernet.relaxation.takes_zero else "searcher.takes_zero=false, or "
+            )
             raise SpaceError(
                 "nothing of its input reaches the output of the derived architecture, whose "
-                "strongest options are zeros; legal: searcher.takes_zero=false, or other settings "
-                "of the supernet's training"
+                f"strongest options are zeros; legal, in a new study: {how}other settings of the "
+                "supernet's training (searcher.supernet)"
             )
-        found = {tuple(derived.items()): derived}
+        networks = Identities(_shape_of, self.supernet.in_shape)
+        tried = {tuple(derived.items())}
+        found = {self._known_by(networks, derived): derived}
         rng = seeded(self.supernet.seed, _SAMPLED)
 
         def draw(_: Decision, probabilities: np.ndarray) -> int:
@@ -181,8 +193,18 @@ class GradientLearner:
             if len(found) > self.supernet.relaxation.num_sampled:
                 break
             genotype = self._answered(draw)
-            found.setdefault(tuple(genotype.items()), genotype)
+            answers = tuple(genotype.items())
+            if answers not in tried and not self._is_dead(genotype):
+                found.setdefault(self._known_by(networks, genotype), genotype)
+            tried.add(answers)
         return list(found.values())
+
+    def _is_dead(self, genotype: Genotype) -> bool:
+        """Whether no path leads from the input of an architecture to its output."""
+        return living(self.supernet.space.freeze(genotype)).network.is_zero
+
+    def _known_by(self, networks: Identities, genotype: Genotype) -> str:
+        return networks.of(self.supernet.space.freeze(genotype).network)
 
     def _answered(self, answer: Callable[[Decision, np.ndarray], int]) -> Genotype:
         """An architecture whose decisions are answered by how strong their options are.
@@ -262,3 +284,11 @@ def _entropy(probabilities_K: np.ndarray) -> float:
     """That of an option, in units of the highest one."""
     logs = np.log(np.maximum(probabilities_K, 1e-300))
     return float(-(probabilities_K * logs).sum() / np.log(len(probabilities_K)))
+
+
+def _shape_of(part: Traceable, in_shape: InShape) -> Measured:
+    """The shape that comes out of an operation, without its size."""
+    assert isinstance(part, Space)
+    with torch.device("meta"):
+        _, out_shape = part.build(in_shape)
+    return Measured(0, 0, out_shape)

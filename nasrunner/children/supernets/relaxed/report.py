@@ -69,5 +69,5 @@ def mixture_size(space: SearchSpace, in_shape: InShape, widths: Widths) -> Mixtu
     decisions = (
         MixedDecision(each.path, len(each.options), places[each.path]) for each in found.decisions
     )
-    total = sum(each.numel() for each in weights.parameters())
+    total = weights.num_parameters
     return MixtureSize(tuple(decisions), len(mixtures) + len(layers), total)

@@ -10,11 +10,10 @@ import torch
 from torch import nn
 
 from nasrunner.children.inputs import Inputs
-from nasrunner.children.settings.searched import Config, check_not_searched
+from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.covering import WHOLE_MACHINE, MemoryLimit
 from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
-from nasrunner.children.supernets.relaxed.second_order import check_steps_ahead
 from nasrunner.children.supernets.shared_weights import SharedWeights, Widths
 from nasrunner.children.supernets.whole_network import WholeNetwork
 from nasrunner.core import ConfigError, InShape, SearchSpace, Shape, SpaceError
@@ -27,9 +26,6 @@ from nasrunner.core.space import Relaxed, Space, relaxed
 
 _ALPHAS, _NOISE = 3, 4
 """The streams of random numbers that first α and the noise of draws are from."""
-
-_SCALED = ("16", "16-mixed")
-"""Values of ``trainer.precision`` with which Lightning scales the loss."""
 
 _FIRST_SPREAD = 1e-3
 """Standard deviation that α begins with, as in the code of arXiv:1806.09055's authors."""
@@ -87,6 +83,11 @@ class RelaxedSupernet(WholeNetwork):
         self._paths = tuple(decision.path for decision in network.decisions)
         self._weighed: list[Any] = []
         self.learner = GradientLearner(self)
+
+    @property
+    def in_shape(self) -> InShape:
+        """Of one example."""
+        return self.shared.in_shape
 
     @property
     def selections(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
@@ -243,7 +244,7 @@ class AllOptions(Space):
         affine = self.relaxation.affine
         counted = SharedWeights(self.space, in_shape, widths=self.sizes, device="meta")
         out_shape = grown(counted, network, affine=affine)
-        self.memory.check(sum(each.numel() for each in counted.parameters()))
+        self.memory.check(counted.num_parameters)
         shared = SharedWeights(
             self.space, in_shape, widths=self.sizes, seed=self.seed, epsilon=self.epsilon
         )
@@ -290,34 +291,3 @@ def num_epochs_of(relaxation: Relaxation, config: Config) -> int | None:
             f"last epoch, got {epochs}; legal: >= 1, also in searcher.supernet"
         )
     return None
-
-
-def check_relaxes(
-    space: SearchSpace, in_shape: InShape, relaxation: Relaxation, config: Config
-) -> None:
-    """Refuses what cannot be searched by gradients, before anything is trained.
-
-    Args:
-        space: what is searched.
-        in_shape: of one example.
-        relaxation: how.
-        config: the supernet's.
-
-    Raises:
-        ConfigError: its optimizer, its precision, or hyperparameters that are searched, cannot be
-            honoured.
-        SpaceError: the space has no mixture.
-    """
-    check_not_searched(space.hyperparameters)
-    precision = str(config["trainer"].get("precision"))
-    if precision in _SCALED:
-        raise ConfigError(
-            f"trainer.precision={precision} scales the loss of the weights, and the gradients of "
-            "the options' weights, which have none of it, would be lost in half precision; legal: "
-            "bf16-mixed or 32-true"
-        )
-    if relaxation.order == "second":
-        check_steps_ahead(config["optimizer"].get("_target_"))
-    widths: Widths = config["trainer"]["shared_widths"]
-    weights = SharedWeights(space, in_shape, widths=widths, device="meta")
-    grown(weights, relaxed(space), affine=relaxation.affine)

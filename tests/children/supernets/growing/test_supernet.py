@@ -1,5 +1,6 @@
 """Children that grow in supernets: what α learns, whole studies, weights handed on, and kills."""
 
+import contextlib
 import dataclasses
 import functools
 from types import SimpleNamespace
@@ -266,3 +267,14 @@ def test_searched_hyperparameters_are_refused():
     rates = {"hyperparameters": {"optimizer.lr": {"oneof": [0.1, 0.01]}}, **SPACE}
     with pytest.raises(ConfigError, match=r"optimizer\.lr"):
         trainer_of(space=rates).task("nowhere", 0, ForwardGrowth(**GROWTH, is_random=False))
+
+
+def test_a_child_with_its_parts_beyond_the_memory_is_refused_before_any_is_trained(tmp_path):
+    trainer = trainer_of(is_rehearsed=False)
+    policy = petridish(space=trainer.space, seed=0).policy()
+    for limit_gb, is_refused in ((1e-6, True), (1.0, False)):
+        trainer.max_memory_gb = limit_gb
+        trainer.task(tmp_path, 0, policy)
+        told = pytest.raises(SpaceError, match=r"more than limits\.memory_gb=1e-06 \(null: wh")
+        with told if is_refused else contextlib.nullcontext():
+            trainer.rehearsal()()

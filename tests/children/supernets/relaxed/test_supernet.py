@@ -15,9 +15,10 @@ from nasrunner.children.supernets.relaxed.learner import GradientLearner
 from nasrunner.children.supernets.relaxed.mixtures import Mixture
 from nasrunner.children.supernets.relaxed.supernet import AllOptions
 from nasrunner.children.supernets.supernet import supernet_of
-from nasrunner.core import ConfigError, Proposal, SpaceError
+from nasrunner.core import ConfigError, Outcome, Proposal, SpaceError
 from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.core.randomness.draws import seeded
+from nasrunner.core.space import living
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
 from nasrunner.spaces.cells.path_dropout import DropsPaths
@@ -216,7 +217,7 @@ def test_a_derived_architecture_of_zeros_alone_is_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(GradientLearner, "likeliest", lambda _: genotype_of(0, 0, 0))
     outcome = train_one(task_of(tmp_path, takes_zero=True), SUPERNET)
     assert outcome.status == "failed"
-    assert "legal: searcher.takes_zero=false, or other settings" in outcome.error
+    assert "in a new study: searcher.takes_zero=false, or other settings" in outcome.error
 
 
 def test_what_is_drawn_is_found_beside_the_derived_one():
@@ -341,6 +342,49 @@ def test_what_cannot_be_searched_by_gradients_is_refused_before_training(tmp_pat
     endless = task_of(tmp_path, gdas, "trainer.max_epochs=-1", "trainer.max_time=00:00:00:01")
     outcome = train_one(endless, SUPERNET)
     assert "trainer.max_epochs: the temperature that options are drawn with goes" in outcome.error
+
+
+DEAD = {
+    "on the only path": (["zero", "zero"], "of the space: all options of '0/or' are zeros; legal"),
+    "inside of options": ([{"concat": ["relu", "zero"]}, "zero"], "all options of '0/or' are zer"),
+}
+
+
+@pytest.mark.parametrize(("options", "told"), DEAD.values(), ids=DEAD)
+def test_a_space_of_zeros_alone_is_refused_before_training(tmp_path, options, told):
+    space = {"concat": [{"or": options}, "flatten", {"affine": {"units": 3}}]}
+    with pytest.raises(SpaceError, match=told):
+        task_of(tmp_path, space=space)
+
+
+def test_a_most_of_skips_is_refused_where_nothing_is_a_skip(tmp_path):
+    space = {"concat": [{"or": ["relu", "tanh"]}, "flatten", {"affine": {"units": 3}}]}
+    with pytest.raises(ConfigError, match=r"searcher.max_skips=0 ends .* no decision .*legal: nul"):
+        task_of(tmp_path, space=space, max_skips=0)
+    task_of(tmp_path, space=space)
+
+
+def test_different_networks_that_are_alive_are_drawn_beside_the_derived_one():
+    network = built(num_sampled=60)
+    found = network.learner.found()
+    space = network.space
+    assert len({networks_of(space).identity(each) for each in found}) == len(found) > 20
+    assert not any(living(space.freeze(each)).network.is_zero for each in found)
+    searcher = darts(space=trainer_of().space, seed=0, num_sampled=60)
+    searcher.register(SUPERNET)
+    searcher.learn(Outcome(SUPERNET, "completed", found=found))
+    assert (
+        f"{len(found)} architectures; for searcher.num_sampled=60 no further" in searcher.why_done
+    )
+
+
+@pytest.mark.parametrize("searcher", [darts, gdas])
+def test_weights_beyond_the_memory_are_refused_before_the_study(tmp_path, searcher):
+    trainer = trainer_of()
+    trainer.max_memory_gb = 1e-6
+    trainer.task(tmp_path, 0, searcher(space=trainer.space, seed=0).policy())
+    with pytest.raises(SpaceError, match=r"takes at least .* more than limits\.memory_gb=1e-06 "):
+        trainer.rehearsal()()
 
 
 def test_weights_beyond_the_memory_are_refused_before_they_are_made(tmp_path, monkeypatch):
