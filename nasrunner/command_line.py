@@ -34,14 +34,20 @@ _KINDS = {
 """What OmegaConf calls a type, in words."""
 
 
-def sentence(error: Exception) -> str:
-    """An error on one line; Hydra says what is wrong in its cause."""
+def sentence(error: Exception, overrides: Sequence[str] | None = None) -> str:
+    """Puts an error on one line; Hydra says what is wrong in its cause.
+
+    Args:
+        error: what a user caused.
+        overrides: that were given; None: those of the command line.
+    """
+    given = sys.argv[1:] if overrides is None else overrides
     causes = [error, error.__cause__] if isinstance(error, HydraException) else [error]
     text = " ".join(" ".join(str(each) for each in causes if each is not None).split())
     called = re.search(r"Error parsing override '(\S+?)=.* Unknown function '(\w+)'", text)
     if called is not None and (form := written(called[2])):
         return f"{called[1]}: a decision {called[2]!r} is written {form}"
-    if isinstance(error, HydraException) and (unread := _unread(sys.argv[1:])):
+    if isinstance(error, HydraException) and (unread := _unread(given)):
         key, _, value = unread.partition("=")
         if value.startswith(("[", "{")):
             return f"{unread} cannot be read: legal are [value, …] and {{key: value, …}}"

@@ -28,13 +28,13 @@ def explain(
         overrides: that were given; None: those of ``nasrunner``'s command line.
         own_dir: the user's own configuration folder, where overrides are given.
     """
+    text = sentence(error, overrides)
     if overrides is None:
         with contextlib.suppress(ConfigError, HydraException):  # it is what is told
             called = read_arguments(sys.argv[1:])
             overrides = (*_swept_by_file(called), *called.overrides)
             own_dir = called.own_dir
     given = overrides or ()
-    text = sentence(error)
     text = re.sub(r" (reference_type|object_type)=\S+| Config search path:.*", "", text)
     unknown = re.search(r"not in \S+ full_key: (\S+)|Could not override '(\S+)'\.", text)
     if isinstance(error, ConfigCompositionException) and unknown:

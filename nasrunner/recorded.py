@@ -268,6 +268,21 @@ class RecordedStudy:
         ]
 
 
+def latest_of(folder: Path) -> Path:
+    """Returns a study's folder, or the latest in a folder of studies that have one name.
+
+    Raises:
+        ConfigError: several studies are there that are not called by when they began.
+    """
+    if (folder / "ledger.jsonl").is_file():
+        return folder
+    found = sorted(path.parent for path in folder.glob("*/ledger.jsonl"))
+    if len(found) > 1 and not all(_BEGUN.fullmatch(each.name) for each in found):
+        listed = ", ".join(map(short, found[:5])) + (", …" if len(found) > 5 else "")
+        raise ConfigError(f"{folder} holds {len(found)} studies, choose one: {listed}")
+    return found[-1] if found else folder
+
+
 def resumable(typed: str, tell: Callable[[str], object]) -> Path:
     """The folder of the study, or of the multirun, that a user wants to go on with.
 

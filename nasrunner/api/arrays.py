@@ -57,9 +57,11 @@ def _array(name: str, values: Any) -> np.ndarray:
         values = values.detach().cpu()
     try:
         array = np.asarray(values)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:  # of unequal lengths, or a type that numpy lacks
         raise ConfigError(f"data: {name} is no array: {error}; legal is {_LEGAL}") from None
-    if array.dtype == object or array.ndim == 0:
+    if array.dtype == object and all(isinstance(each, str) for each in array.flat):
+        array = array.astype(str)  # a column of pandas
+    if array.dtype.kind not in "biufSU" or array.ndim == 0:
         raise ConfigError(
             f"data: {name} is {type(values).__name__} of {array.dtype}, and no array of numbers or "
             f"text; legal is {_LEGAL}"
@@ -77,6 +79,10 @@ def _written(arrays: Mapping[str, np.ndarray]) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes them for allow_pickle
+            try:
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # for allow_pickle, says its stub
+            except BaseException:
+                os.unlink(file.name)
+                raise
         os.replace(file.name, path)
     return path

@@ -14,6 +14,7 @@ from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
 from nasrunner.core.screen.text import printable
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.trackers.wording import noun
 
 _NUM_BEST = 5
 _WIDTH = 100
@@ -56,7 +57,7 @@ class NotebookDisplay(ProgressDisplay):
         if blueprint is not None:
             self._texts[outcome.proposal.index] = blueprint.text
         if outcome.status == "failed" and (reason := self._reason(outcome)):
-            self.warn(f"child {outcome.proposal.index} failed: {reason}")
+            self.warn(f"{noun(outcome.proposal)} {outcome.proposal.index} failed: {reason}")
         self._show()
 
     def close(self, summary: Summary) -> None:

@@ -176,7 +176,7 @@ def _inner(key: str, value: Any) -> str:
             return "nan"
         case int() | float():
             return str(value)
-    return quoted(value) if "${" not in value else f"'{value}'"
+    return quoted(value).replace("\\${", "${")
 
 
 def _name(key: str, name: str) -> str:

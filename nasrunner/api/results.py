@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.records import Outcome
 from nasrunner.core.screen.commands import short
-from nasrunner.recorded import RecordedChild, RecordedStudy, read_study
+from nasrunner.recorded import RecordedChild, RecordedStudy, latest_of, read_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,7 +146,7 @@ class StudyResult:
 
     @property
     def best(self) -> ChildResult:
-        """The child with the best reward among those that were trained to their ends.
+        """The best child of those that were trained to their ends, or else came furthest.
 
         Raises:
             ConfigError: no child has a reward.
@@ -223,14 +223,11 @@ def load(folder: str | Path, *, trust: bool = False) -> StudyResult:
         trust: whether a stranger's study is taken with all that its configuration names.
 
     Raises:
-        ConfigError: there is no study, or it may be a stranger's and could run code.
+        ConfigError: there is no study, or several that are not called by when they began; or it may
+            be a stranger's and could run code.
         LedgerError: its ledger is empty or damaged.
     """
-    place = Path(folder)
-    if not (place / "ledger.jsonl").is_file():
-        inside = sorted(path.parent for path in place.glob("*/ledger.jsonl"))
-        place = inside[-1] if inside else place
-    return StudyResult(read_study(place, trust=trust))
+    return StudyResult(read_study(latest_of(Path(folder)), trust=trust))
 
 
 def _row(child: ChildResult) -> dict[str, Any]:

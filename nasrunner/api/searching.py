@@ -6,12 +6,13 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -77,28 +78,23 @@ def search(
         >>> study.best.reward, study.best.network()  # doctest: +SKIP
     """
     _check_thread()
-    given = {"space": space, "data": data, "searcher": searcher}
+    chosen = {"space": space, "data": data, "searcher": searcher}
     if is_arrays(data):
-        given |= saved(data)
-    settings = {**{key: each for key, each in given.items() if each is not None}, **settings}
+        chosen |= saved(data)
+    settings = {**{key: each for key, each in chosen.items() if each is not None}, **settings}
     check_names(settings, [*groups(), *(field.name for field in fields(StudyConfig))])
-    with tempfile.TemporaryDirectory(prefix="nasrunner-") as own:
-        try:
-            with _no_main():
-                return _search(settings, Path(own), folder, overrides)
-        except NasRunnerError:
-            raise
-        except OUR_ERRORS as error:  # Hydra's
-            own_dir = Path(own)
-            told = explain(error, list(overrides_of(settings, own_dir)) + list(overrides), own_dir)
-            raise ConfigError(told) from None
+    with tempfile.TemporaryDirectory(prefix="nasrunner-") as folder_of_own, _no_main():
+        own = Path(folder_of_own)
+        given = _with_one_search_path([*overrides_of(settings, own), *_checked(overrides, own)])
+        with _hydra_as_it_was(), _told(given, own):
+            return _search(given, folder)
 
 
 def resume(folder: str | Path, overrides: Sequence[str] = ()) -> StudyResult:
     """Goes on with a study, as ``nasrunner resume=<folder>`` does.
 
     Args:
-        folder: the study's.
+        folder: the study's, or of several of one name, of which the latest is taken.
         overrides: of what may change, as ``["max_children=80"]``.
 
     Raises:
@@ -107,9 +103,16 @@ def resume(folder: str | Path, overrides: Sequence[str] = ()) -> StudyResult:
     """
     _check_thread()
     skeleton.register()
-    found = resumable(str(folder), lambda told: warnings.warn(told, stacklevel=3))
-    called = read_arguments([f"resume={skeleton.quoted(str(found))}", *overrides])
-    config = resumed(called).config
+    found = resumable(str(folder), lambda told: warnings.warn(told, stacklevel=4))
+    for each in overrides:
+        if each.startswith(("-", "hydra", "resume=")):
+            raise ConfigError(
+                f"{each} is no override of a study that goes on; legal are keys that may change, "
+                "such as max_children=80"
+            )
+    with _hydra_as_it_was(), _told(overrides, None):
+        called = read_arguments([f"resume={skeleton.quoted(str(found))}", *overrides])
+        config = resumed(called).config
     if config is None:
         raise ConfigError(f"{found} is a multirun: nasrunner resume={found} goes on with all of it")
     with _no_main(), _logged(found):
@@ -117,11 +120,58 @@ def resume(folder: str | Path, overrides: Sequence[str] = ()) -> StudyResult:
     return _result(found, summary.failure)
 
 
-def _search(
-    settings: Mapping[str, Any], own: Path, folder: str | Path | None, overrides: Sequence[str]
-) -> StudyResult:
-    given = [*overrides_of(settings, own), *checked_without_job(overrides, own, "nasrunner.search")]
-    composed, runtime = _composed(given, folder)
+def _checked(overrides: Sequence[str], own: Path) -> tuple[str, ...]:
+    """The caller's overrides, as ``checked_without_job``.
+
+    Raises:
+        ConfigError: likewise, or one goes on with another study.
+    """
+    for each in overrides:
+        if (key := each.lstrip("+~").partition("=")[0]) in ("resume", "trust"):
+            raise ConfigError(
+                f"{each}: nasrunner.search begins a study, of which {key} says nothing; "
+                "nasrunner.resume(folder) goes on with one"
+            )
+    return checked_without_job(overrides, own, "nasrunner.search")
+
+
+def _with_one_search_path(overrides: Sequence[str]) -> list[str]:
+    """The overrides with one search path of all that are given: Hydra would take the first."""
+    key = "hydra.searchpath="
+    paths = [each.removeprefix(key).strip() for each in overrides if each.startswith(key)]
+    if len(paths) < 2:
+        return list(overrides)
+    if wrong := [each for each in paths if not (each.startswith("[") and each.endswith("]"))]:
+        raise ConfigError(f"{key}{wrong[0]} is no list; legal is {key}[file://my_conf]")
+    others = [each for each in overrides if not each.startswith(key)]
+    return [*others, f"{key}[{','.join(each[1:-1] for each in paths)}]"]
+
+
+@contextlib.contextmanager
+def _told(overrides: Sequence[str], own: Path | None) -> Iterator[None]:
+    """Makes what Hydra and OmegaConf raise one sentence."""
+    try:
+        yield
+    except NasRunnerError:
+        raise
+    except OUR_ERRORS as error:
+        raise ConfigError(explain(error, overrides, own)) from None
+
+
+@contextlib.contextmanager
+def _hydra_as_it_was() -> Iterator[None]:
+    """Gives a caller that is a Hydra application itself its own configuration back."""
+    config, application = HydraConfig.instance(), GlobalHydra.instance()
+    before = config.cfg, application.hydra
+    try:
+        yield
+    finally:
+        config.cfg = before[0]
+        GlobalHydra.instance().hydra = before[1]
+
+
+def _search(overrides: Sequence[str], folder: str | Path | None) -> StudyResult:
+    composed, runtime = _composed(overrides, folder)
     place = StudyFolder(Path(runtime.runtime.output_dir), f"{runtime.job.name}.log")
     FoldersBefore().look(place.path)
     try:
@@ -168,12 +218,15 @@ def _logged(folder: Path) -> Iterator[None]:
     """Writes what is logged into the study's log, as the command does."""
     handler = logging.FileHandler(folder / "nasrunner.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter(_LOG_FORMAT))
-    logger = logging.getLogger()
-    logger.addHandler(handler)
+    root, ours = logging.getLogger(), logging.getLogger("nasrunner")
+    level = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.INFO)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        ours.setLevel(level)
+        root.removeHandler(handler)
         handler.close()
 
 
@@ -194,6 +247,6 @@ def _no_main() -> Iterator[None]:
 def _check_thread() -> None:
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError(
-            "nasrunner.search runs in the main thread, where Ctrl-C is heard; start a process of "
-            "its own for each search that is to run beside others"
+            "a study runs in the main thread, where Ctrl-C is heard; start a process for each study "
+            "that is to run beside others"
         )

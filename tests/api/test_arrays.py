@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -35,6 +36,11 @@ def test_they_are_read_as_they_were() -> None:
     assert settings["data.inputs"] == ["a", "b"]
 
 
+def test_a_column_of_text_is_text() -> None:
+    labels = pd.Series(["a", "b", "c"] * 20, dtype=object)
+    assert read((X, labels))["y"].tolist() == labels.tolist()
+
+
 def test_a_file_is_called_by_what_is_in_it() -> None:
     first = saved((X, Y))["data.path"]
     assert saved((X.copy(), Y.copy()))["data.path"] == first
@@ -52,8 +58,10 @@ def test_a_file_is_called_by_what_is_in_it() -> None:
         (([[1], [1, 2]], Y), "data: x is no array"),
         ((object(), Y), "data: x is object of object"),
         ((X, None), "data: y is NoneType"),
+        ((X, np.array(["2020"] * 60, "datetime64[Y]")), "data: y is ndarray of datetime64"),
+        ((torch.zeros(60, 2, dtype=torch.bfloat16), Y), "data: x is no array"),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_what_are_no_arrays_is_refused(data: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

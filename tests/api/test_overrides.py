@@ -26,6 +26,7 @@ VALUES: list[Any] = [
     "3",
     "with spaces, commas: and {brackets} [too]",
     'it\'s "quoted" \\ and a back\\slash\\',
+    "${oc.env:HOME} it's",
     [1, [2, "x"], {"a": None}],
     {"val_accuracy": "max", "flops": {"goal": "min", "limit": 1e6}},
     {},

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +15,8 @@ import pytest
 import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 import nasrunner
 from nasrunner.api.results import StudyResult
@@ -134,6 +138,10 @@ def test_a_study_goes_on(tmp_path: Path) -> None:
         ({"limits": {"flop": 3}}, "there is no key 'limits.flop'"),
         ({"overrides": ["trainer.max_epoch=3"]}, "max_epoch"),
         ({"overrides": ["hydra.sweep.dir=x"]}, "nasrunner.search is no job of Hydra's"),
+        ({"overrides": ["resume=outputs/x"]}, r"nasrunner.resume\(folder\) goes on with one"),
+        ({"overrides": ["trust=true"]}, "of which trust says nothing"),
+        ({"overrides": ["max_children=[1"]}, r"max_children=\[1 cannot be read"),
+        ({"overrides": ["hydra.searchpath=conf"]}, "hydra.searchpath=conf is no list"),
     ],
     ids=str,
 )
@@ -145,6 +153,57 @@ def test_what_is_not_legal_is_one_sentence_and_leaves_nothing(
         nasrunner.search(**{"space": SPACE, **SETTINGS, **changes})
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hydra.run.dir=x", "hydra.run.dir=x is no override of a study that goes on"),
+        ("--cfg", "--cfg is no override"),
+        ("max_children=[1", r"max_children=\[1 cannot be read"),
+        ("max_children=abc", "max_children must be a whole number"),
+        ("seed=2", "seed cannot change when a study is resumed"),
+    ],
+)
+def test_a_study_does_not_go_on_with_what_is_not_legal(
+    found: StudyResult, override: str, message: str
+) -> None:
+    before = (found.folder / "ledger.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=message):
+        nasrunner.resume(found.folder, [override])
+    assert (found.folder / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_hydra_application_keeps_its_configuration(tmp_path: Path) -> None:
+    own = OmegaConf.create({"hydra": {"job": {"name": "mine"}}})
+    config = HydraConfig.instance()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "cfg", own)
+        nasrunner.search(SPACE, **{**SETTINGS, "max_children": 1}, folder=tmp_path / "study")
+        assert config.cfg is own
+    assert logging.getLogger("nasrunner").level == logging.NOTSET
+
+
+def test_options_of_ones_own_are_found_beside_an_own_space(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "optimizer").mkdir(parents=True)
+    (tmp_path / "mine" / "optimizer" / "slow.yaml").write_text(
+        "_target_: torch.optim.SGD\nlr: 0.01"
+    )
+    path = f"hydra.searchpath=[file://{tmp_path / 'mine'}]"
+    study = nasrunner.search(
+        SPACE,
+        **{**SETTINGS, "max_children": 1},
+        folder=tmp_path / "study",
+        overrides=[path, "optimizer=slow"],
+    )
+    assert study.config["optimizer"] == {"_target_": "torch.optim.SGD", "lr": 0.01}
+
+
+def test_one_of_several_studies_has_to_be_chosen(found: StudyResult, tmp_path: Path) -> None:
+    for name in ("2", "10"):
+        shutil.copytree(found.folder, tmp_path / name)
+    with pytest.raises(ConfigError, match="holds 2 studies, choose one: "):
+        nasrunner.load(tmp_path)
 
 
 def test_the_folder_of_another_study_is_not_taken(found: StudyResult) -> None:
