@@ -247,6 +247,6 @@ def _no_main() -> Iterator[None]:
 def _check_thread() -> None:
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError(
-            "a study runs in the main thread, where Ctrl-C is heard; start a process for each study "
-            "that is to run beside others"
+            "a study runs in the main thread, where Ctrl-C is heard; start a process for each of "
+            "several that are to run at once"
         )
