@@ -5,7 +5,8 @@
 The supernet is trained on half of CIFAR-10's training images and its architecture learns on the
 other half, as in Liu et al. 2019 (arXiv:1806.09055), with its optimizer: SGD from 0.025 to 0.001 by
 a cosine, momentum 0.9, weight decay 3e-4, gradients clipped at 5. To fit two cores, there are fewer
-channels, smaller images and fewer epochs than in the benchmark, and by default fewer images.
+channels, smaller images and fewer epochs than in the benchmark, by default fewer images, and with
+--depth 1 fewer cells.
 
 A row is an epoch: the derived cell, how many of its six edges skip, the share of skips among what
 the searcher would draw where it says so, and what the table says of the cell: test accuracy after
@@ -24,7 +25,7 @@ from typing import Any
 
 from proxies import TABLE, TEST
 from searcher_curves import composed, world
-from supernet_ranking import channels, searched
+from supernet_ranking import channels, searched, stacked
 
 from nasrunner.children.tables.table import BenchmarkTable
 
@@ -41,6 +42,7 @@ def command(given: argparse.Namespace, overrides: list[str]) -> list[str]:
     """The study: a supernet, and one short training, with which it ends."""
     found = [sys.executable, "-m", "nasrunner", "space=nasbench201", "data=cifar10"]
     found += [f"data.resolution={given.resolution}", *channels(given.channels)]
+    found += stacked(given.depth)
     found += ["data.validation_examples=25000", f"data.train_share={given.share}"]
     found += ["data.batch_size=64", "data.eval_batch_size=64", "trainer.limit_val_batches=32"]
     found += ["optimizer=sgd", "optimizer.lr=0.025", "optimizer.weight_decay=3e-4"]
@@ -84,6 +86,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="of the study")
     parser.add_argument("--epochs", type=int, default=50, help="of the supernet")
     parser.add_argument("--channels", type=int, default=4, help="of the first stage; theirs: 16")
+    parser.add_argument("--depth", type=int, default=5, help="cells in each of three stages")
     parser.add_argument("--resolution", type=int, default=16, help="rows and columns; theirs: 32")
     parser.add_argument("--share", type=float, default=0.5, help="of the 25,000 training images")
     parser.add_argument("--seed", type=int, default=0)
