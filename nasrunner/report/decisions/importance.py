@@ -57,6 +57,8 @@ def importance(table: AnswerTable) -> Importance | None:
     if num_children < MIN_CHILDREN or not num_decisions or np.ptp(table.rewards_N) == 0:
         return None
     few = _evenly(table.of(range(min(num_decisions, MOST_DECISIONS))))
+    if np.ptp(few.rewards_N) == 0:
+        return None
     names = [f"{place:03d}" for place in range(len(few.paths))]
     codes_ND, counts_D = _codes(few)
     distributions: dict[str, BaseDistribution] = {

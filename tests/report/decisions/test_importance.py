@@ -66,6 +66,18 @@ def test_too_few_children_or_equal_rewards_have_no_importance():
     assert importance(table_of(answers, [0.5] * 40)) is None
 
 
+def test_children_that_were_chosen_with_equal_rewards_have_no_importance(tmp_path):
+    rewards = [0.5] * 2000
+    rewards[3] = 0.9  # of five in a row the first is chosen
+    children = [(two(n % 2, n % 3), reward) for n, reward in enumerate(rewards)]
+    study = study_of(tmp_path, TWO, children)
+    assert importance(answer_table(study)) is None
+    section = decisions_section(study)
+    assert [part.name for part in section.parts] == ["parallel"]
+    assert "the 400 that were evenly chosen of 2,000 have equal rewards" in section.text
+    assert "those that explain most alone first" in section.parts[0].caption
+
+
 def test_the_most_telling_decision_is_looked_at_first():
     answers = full_factorial(2, 3) * 4
     found = most_telling_first(table_of(answers, [float(b) for _, b in answers], ["a", "b"]))
