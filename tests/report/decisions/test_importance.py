@@ -60,6 +60,24 @@ def test_rewards_that_are_chance_are_not_predicted():
     assert found.predicted < 0.1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_is_not_predicted_by_the_most_telling_of_very_many_decisions(seed):
+    rng = np.random.default_rng(seed)
+    table = table_of(rng.integers(0, 3, size=(100, 200)), rng.normal(size=100))
+    found = importance(most_telling_first(table))
+    assert len(found.table.paths) == 20
+    assert found.predicted < 0.0
+
+
+def test_one_of_very_many_decisions_that_matters_is_found_and_predicts():
+    rng = np.random.default_rng(0)
+    answers = rng.integers(0, 3, size=(100, 60))
+    table = table_of(answers, answers[:, 41] + 0.1 * rng.normal(size=100))
+    found = importance(most_telling_first(table))
+    assert found.table.names[int(found.shares_D.argmax())] == "d41"
+    assert found.predicted > 0.9
+
+
 def test_too_few_children_or_equal_rewards_have_no_importance():
     answers = full_factorial(2, 2) * 10
     assert importance(table_of(answers[: MIN_CHILDREN - 1], range(MIN_CHILDREN - 1))) is None
