@@ -1,6 +1,7 @@
 """How much each decision matters for the reward: a functional analysis of variance."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import create_trial
+from optuna.trial import FrozenTrial, create_trial
 
 from nasrunner.report.decisions.answers import Answers
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable
@@ -68,24 +69,33 @@ def importance(table: AnswerTable) -> Importance | None:
         name: FloatDistribution(-0.5, count - 0.5)
         for name, count in zip(names, counts_D, strict=True)
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(direction="maximize")
-        study.add_trials(
-            [
-                create_trial(
-                    params=dict(zip(names, codes_D.tolist(), strict=True)),
-                    distributions=distributions,
-                    value=float(reward),
-                )
-                for codes_D, reward in zip(codes_ND, few.rewards_N, strict=True)
-            ]
-        )
-        evaluator = FanovaImportanceEvaluator(n_trees=_NUM_TREES, max_depth=_DEPTH, seed=0)
-        found = evaluator.evaluate(study)
-    shares_D = np.array([float(found.get(name, 0.0)) for name in names])
+    shares = _shares(
+        [
+            create_trial(
+                params=dict(zip(names, codes_D.tolist(), strict=True)),
+                distributions=distributions,
+                value=float(reward),
+            )
+            for codes_D, reward in zip(codes_ND, few.rewards_N, strict=True)
+        ]
+    )
+    shares_D = np.array([shares.get(name, 0.0) for name in names])
     return Importance(few, shares_D, _predicted(chosen), num_children, num_decisions)
+
+
+def _shares(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Optuna's importance of each parameter; its level of logging is the process's own."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study = optuna.create_study(direction="maximize")
+            study.add_trials(trials)
+            evaluator = FanovaImportanceEvaluator(n_trees=_NUM_TREES, max_depth=_DEPTH, seed=0)
+            return evaluator.evaluate(study)
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 def _codes(table: AnswerTable) -> tuple[NDArray[np.float64], list[int]]:

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import optuna
 import pytest
 
 from nasrunner.report.decisions.importance import MIN_CHILDREN, importance, most_telling_first
@@ -82,6 +83,16 @@ def test_too_few_children_or_equal_rewards_have_no_importance():
     answers = full_factorial(2, 2) * 10
     assert importance(table_of(answers[: MIN_CHILDREN - 1], range(MIN_CHILDREN - 1))) is None
     assert importance(table_of(answers, [0.5] * 40)) is None
+
+
+def test_what_optuna_logs_is_left_as_it_was():
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    try:
+        importance(table_of(full_factorial(2, 2) * 10, range(40)))
+        assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def test_children_that_were_chosen_with_equal_rewards_have_no_importance(tmp_path):
