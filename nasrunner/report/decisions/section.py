@@ -15,7 +15,7 @@ from nasrunner.report.decisions.importance import (
     most_telling_first,
 )
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable, answer_table
-from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell
+from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell, hovers_of
 from nasrunner.report.page.style import FULL_IN, HALF_IN, colour_of, figure
 from nasrunner.report.study.evaluations import clipped, counted, number, reward_label
 
@@ -67,7 +67,7 @@ def _bars(found: Importance, order: list[int]) -> Plot:
     axes.set_ylim(len(best) - 0.4, -0.6)
     axes.set_xlim(0, max(0.01, 1.1 * float(found.shares_D.max())))
     axes.grid(visible=False, axis="y")
-    hovers = {n: found.table.paths[place] for n, place in zip(names, best, strict=True)}
+    hovers = hovers_of(zip(names, (found.table.paths[place] for place in best), strict=True))
     return Plot("importance", "Importance of each decision", _about(found), made, hovers)
 
 
@@ -159,7 +159,8 @@ def _parallel(study: RecordedStudy, table: AnswerTable, *, is_important: bool) -
         caption += f" Of the others {len(others):,} are drawn, evenly chosen by their rewards."
     if is_below:
         caption += f" The lowest twentieth of the rewards ends at {number(float(low))}."
-    hovers = {n: p for n, p in zip(few.names, few.paths, strict=True) if "\n" not in _in_lines(n)}
+    named = zip(map(_in_lines, few.names), few.paths, strict=True)
+    hovers = hovers_of((name, path) for name, path in named if "\n" not in name)
     return Plot("parallel", "Answers and rewards", caption, made, hovers)
 
 

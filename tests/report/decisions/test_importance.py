@@ -6,9 +6,12 @@ import numpy as np
 import optuna
 import pytest
 
+from nasrunner.report.decisions.answers import Answers
 from nasrunner.report.decisions.importance import MIN_CHILDREN, importance, most_telling_first
+from nasrunner.report.decisions.learnt import learnt_section
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable, answer_table
 from nasrunner.report.decisions.section import decisions_section
+from nasrunner.report.page.parts import hovers_of
 from tests.report.decisions.test_answers import TWO, study_of, two
 
 
@@ -143,6 +146,22 @@ def test_the_section_shows_importance_from_twenty_children_on(tmp_path):
         "reward",
     ]
     assert sum(len(lines.get_segments()) for lines in axes.collections) == 40
+
+
+def test_a_clipped_name_that_stands_for_several_decisions_has_no_hover(tmp_path, monkeypatch):
+    children = [(two(n % 2, n % 3), 0.5 * (n % 2) + 0.1 * (n % 3)) for n in range(24)]
+    study = study_of(tmp_path, TWO, children)
+    for module in ("section", "learnt"):
+        monkeypatch.setattr(f"nasrunner.report.decisions.{module}.clipped", lambda *_: "alike")
+    monkeypatch.setattr(Answers, "explained", None)
+    bars, *_ = decisions_section(study).parts
+    learnt = learnt_section(study).parts[0]
+    assert [bars.hovers, learnt.hovers] == [{}, {}]
+
+
+def test_texts_that_stand_for_one_thing_keep_their_hovers():
+    shown = [("a…", "a/1"), ("b", "b/1"), ("a…", "a/2")]
+    assert hovers_of(shown) == {"b": "b/1"}
 
 
 def test_of_very_many_children_three_hundred_lines_are_drawn_and_the_best(tmp_path, monkeypatch):
