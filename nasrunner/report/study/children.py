@@ -68,7 +68,7 @@ def _status(child: RecordedChild) -> str:
     outcome = child.outcome
     if outcome is None:
         return "in flight"
-    told = outcome.status if outcome.reused_from is None else "repeated"
+    told = "repeated" if outcome.reused_from is not None else outcome.told_status.replace("_", " ")
     return told if child.proposal.kind == "train" else f"{child.proposal.kind}, {told}"
 
 

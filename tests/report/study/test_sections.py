@@ -217,6 +217,15 @@ def test_every_child_has_a_row_that_others_lead_to(tmp_path):
     assert rows[0]["architecture"] == "affine(units=6) → relu"
 
 
+@pytest.mark.parametrize("status", ["completed", "paused"])
+def test_a_child_that_was_not_trained_for_its_size_is_listed_as_too_large(tmp_path, status):
+    study = Recording(tmp_path / "s")
+    beyond = {"flops": 9.0, "epochs": 0.0}
+    study.record(Outcome(study.propose(5), status, metrics=beyond, error="too large"))
+    table = children_section(read_study(study.folder)).parts[0]
+    assert table.values[0][table.columns.index("status")] == "too large"
+
+
 def test_the_overview_says_why_a_study_ended_or_that_it_has_not(tmp_path):
     ended = read_study(recorded(tmp_path / "a", [0.5]))
     assert "max_children=100 is spent" in overview_section(ended, None).text
