@@ -162,7 +162,7 @@ def _table(study: RecordedStudy, line: Sequence[RecordedChild]) -> Table:
             changes = "nothing: it was trained further"
         else:
             changes = _changes(before, child.proposal.genotype, decisions, names)
-        rows.append([generation, link_to(child.proposal.index), reward, changes])
+        rows.append([generation, link_to(study, child.proposal.index), reward, changes])
     caption = (
         "The best child and those it was made from, the first one first, each with its own reward "
         "and what was changed."

@@ -5,20 +5,24 @@ import os
 from nasrunner.core.space import living
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Section, Table, TableCell
+from nasrunner.report.study.rungs import went_on_from
 
 _MOST_SHOWN = 1000
 
 
-def link_to(index: int) -> TableCell:
-    """A child's number, which leads to its row."""
-    return TableCell(f"{index:04d}", link=f"#child-{index:04d}")
+def link_to(study: RecordedStudy, index: int) -> TableCell:
+    """A child's number, which leads to its row if the page shows it."""
+    proposal, shown = study.state.proposals.get(index), study.listed[:_MOST_SHOWN]
+    is_child = proposal is not None and proposal.kind != "estimate"
+    is_shown = is_child and index <= shown[-1].proposal.index
+    return TableCell(f"{index:04d}", link=f"#child-{index:04d}" if is_shown else None)
 
 
 def children_section(study: RecordedStudy) -> Section | None:
-    """Lists all children in the order they were proposed; None where there are none."""
-    if not study.children:
+    """Lists all but estimates in the order they were proposed; None where there are none."""
+    if not study.listed:
         return None
-    rows = [_row(study, child) for child in study.children]
+    rows = [_row(study, child) for child in study.listed]
     columns = (
         *("child", "status", "reward", "parameters", "training (s)", "from"),
         "architecture",
@@ -28,6 +32,8 @@ def children_section(study: RecordedStudy) -> Section | None:
         "In the order they were proposed; a number leads to the child's folder, where it has one. "
         "From: the child that it was mutated from, goes on with or repeats."
     )
+    if len(study.listed) < len(study.children):
+        caption += " Estimates are left out."
     table = Table(
         "children",
         "All children",
@@ -52,7 +58,7 @@ def _row(study: RecordedStudy, child: RecordedChild) -> list[object]:
         None if outcome is None else outcome.reward,
         None if parameters is None else round(parameters),
         None if outcome is None else outcome.cost_s or None,
-        None if (source := _source(child)) is None else link_to(source),
+        None if (source := _source(child)) is None else link_to(study, source),
         text,
     ]
 
@@ -77,7 +83,8 @@ def _source(child: RecordedChild) -> int | None:
     outcome, proposal = child.outcome, child.proposal
     if outcome is not None and outcome.reused_from is not None:
         return outcome.reused_from
-    return proposal.parent if proposal.continues is None else proposal.continues
+    before = went_on_from(proposal)
+    return proposal.parent if before is None else before
 
 
 def _is_known(value: object) -> bool:
