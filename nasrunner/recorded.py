@@ -215,6 +215,11 @@ class RecordedStudy:
         return tuple(child for child in self.children if child.proposal.is_root)
 
     @cached_property
+    def listed(self) -> tuple[RecordedChild, ...]:
+        """The children, what goes on with one and the supernets: all but the estimates."""
+        return tuple(child for child in self.children if child.proposal.kind != "estimate")
+
+    @cached_property
     def trainings(self) -> tuple[RecordedChild, ...]:
         """What children were trained for: those with an outcome, also of what goes on with one."""
         return tuple(child for child in self.recorded if child.proposal.kind == "train")

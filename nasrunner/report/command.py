@@ -107,8 +107,10 @@ def _write(
         if refresh_s is None:
             raise
         baselines = {}  # it may still begin
-    page = contents(found, baselines, arguments.budgets)
     folder = arguments.to or _usual_folder(studies, arguments)
+    # What was fetched is gone when the command ends; beside a page in a tracker no folders lie.
+    is_beside_files = arguments.tracker is None and not arguments.log
+    page = contents(found, baselines, arguments.budgets, folder if is_beside_files else None)
     write_page(
         page.title,
         page.subtitle,

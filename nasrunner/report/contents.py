@@ -49,7 +49,10 @@ class Contents:
 
 
 def contents(
-    groups: Sequence[Group], baselines: Baselines, budgets: Sequence[int] | None
+    groups: Sequence[Group],
+    baselines: Baselines,
+    budgets: Sequence[int] | None,
+    page: Path | None = None,
 ) -> Contents:
     """The page about these studies.
 
@@ -57,18 +60,20 @@ def contents(
         groups: of comparable studies; at least one.
         baselines: what each of them is compared with, if anything.
         budgets: numbers of evaluations to compare at; None: the usual ones.
+        page: its folder, if the studies' files can be reached from it.
     """
     studies = [study for group in groups for study in group.studies]
     if len(studies) == 1:
-        return _about_one(groups[0], None, budgets)
+        return _about_one(groups[0], None, budgets, page)
     if pair := study_and_baseline(studies):
         mine = next(group for group in groups if group.studies[0] is pair[0])
         if mine.label in baselines:  # else the user wants it the other way round
-            return _about_one(mine, baselines[mine.label], budgets)
+            return _about_one(mine, baselines[mine.label], budgets, page)
     sections = compare_sections(groups, baselines, budgets)
     if best := _best(studies):
         shared = (s for s in studies if is_beside(s, [best]) or is_beside(best, [s]))
-        sections += [_of_the_best(each) for each in study_sections(best, next(shared, None))]
+        about = study_sections(best, next(shared, None), page)
+        sections += [_of_the_best(each) for each in about]
     places = [place_of(study) for study in studies]
     tracked = next((records for records, _ in addresses_of(studies[0])), None)
     where = os.path.commonpath(places) if tracked is None else tracked.name
@@ -83,10 +88,12 @@ def contents(
     )
 
 
-def _about_one(group: Group, beside: Group | None, budgets: Sequence[int] | None) -> Contents:
+def _about_one(
+    group: Group, beside: Group | None, budgets: Sequence[int] | None, page: Path | None
+) -> Contents:
     study = group.studies[0]
     theirs = [] if beside is None else [s for s in beside.studies if is_beside(s, [study])]
-    sections = study_sections(study, theirs[0] if theirs else None)
+    sections = study_sections(study, theirs[0] if theirs else None, page)
     if progress := progress_section(group, budgets):
         places = [n for n, section in enumerate(sections) if section.title == "Rewards"]
         sections.insert(places[0] + 1 if places else len(sections), progress)

@@ -1,5 +1,7 @@
 """One study on a page: how it went, what it found, and what its searcher learnt."""
 
+from pathlib import Path
+
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.decisions.ancestry import ancestry_section
 from nasrunner.report.decisions.learnt import learnt_section
@@ -19,12 +21,15 @@ from nasrunner.report.study.timeline import timeline, timeline_section
 from nasrunner.report.supernets.section import supernets_section
 
 
-def study_sections(study: RecordedStudy, beside: RecordedStudy | None = None) -> list[Section]:
+def study_sections(
+    study: RecordedStudy, beside: RecordedStudy | None = None, page: Path | None = None
+) -> list[Section]:
     """Makes the sections of one study, whatever state it is in; those without content are left out.
 
     Args:
         study: the one.
         beside: the search that shared its workers, if it is known.
+        page: the page's folder, if the study's files can be reached from it.
     """
     times = timeline(study, beside)
     sections: list[Section | None] = [overview_section(study, times)]
@@ -42,7 +47,7 @@ def study_sections(study: RecordedStudy, beside: RecordedStudy | None = None) ->
         curves_section(study),
         failures_section(study),
         timeline_section(study, times) if times is not None else None,
-        children_section(study),
+        children_section(study, page),
         configuration_section(study),
     ]
     return [section for section in sections if section is not None]

@@ -1,11 +1,13 @@
 import csv
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
@@ -84,6 +86,35 @@ def test_a_comparison_is_a_page_with_figures_and_tables_beside_it(run, tmp_path)
     assert (folder / "report" / "difference_of_top_children.png").stat().st_size > 5000
     assert (folder / "report" / "top_children.csv").is_file()
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
+
+
+def folders_from(page: Path) -> set[Path]:
+    """Where the page's links to folders lead."""
+    links = re.findall(r'href="([^"#]+/)"', page.read_text())
+    return {(page.parent / unquote(link)).resolve() for link in links}
+
+
+def test_numbers_lead_to_folders_of_children_wherever_the_page_lies(run, tmp_path):
+    sweep(tmp_path / "a sweep #1", num_seeds=1, length=3)
+    study, other = tmp_path / "a sweep #1" / "evolution0", tmp_path / "a sweep #1" / "random0"
+    children = {study / "children" / name for name in ("0001", "0002")}
+    for folder in (*children, other / "children" / "0002"):
+        folder.mkdir(parents=True)
+    assert run(f"from={study}")[0] == 0
+    assert folders_from(study / "report" / "report.html") == children
+    assert run(f"from={study}", f"to={tmp_path}/else where/page")[0] == 0
+    assert folders_from(tmp_path / "else where" / "page" / "report.html") == children
+    assert run(f"from={study.parent}")[0] == 0  # a comparison, of which this one is the best
+    assert folders_from(study.parent / "report" / "report.html") == children
+
+
+def test_a_page_that_goes_to_a_tracker_leads_to_no_folders(run, tmp_path):
+    folder = recorded(tmp_path / "study", [0.5])
+    (folder / "children" / "0000").mkdir(parents=True)
+    assert run(f"from={folder}", "log=true")[0] == 0
+    page = folder / "report" / "report.html"
+    assert folders_from(page) == set()
+    assert "leads to the child" not in page.read_text()
 
 
 def test_one_study_has_its_page_in_its_own_folder(run, tmp_path):

@@ -18,6 +18,9 @@ CONFIDENCE = 0.95
 MIN_SEEDS = 5
 """For a verdict: fewer do not show whether rewards are anything like normally distributed."""
 
+_ROUNDING = 1e-12
+"""By how much of themselves numbers may differ that are equal but for rounding."""
+
 
 def stepped(places_E: Array, values_E: Array, at_X: Array) -> Array:
     """A curve that keeps each value until the next; NaN before its first place.
@@ -116,7 +119,7 @@ def estimate(values_S: Sequence[float] | Array) -> Estimate:
     Differences of two searchers at the same seeds are hardly skewed where the searchers are
     alike (``benchmarks/null_experiment.py``).
     """
-    values = np.asarray(values_S, dtype=np.float64)
+    values = _levelled(np.asarray(values_S, dtype=np.float64))
     mean = float(values.mean()) if len(values) else math.nan
     if len(values) < 2:
         return Estimate(mean, None, None)
@@ -140,9 +143,9 @@ def difference(one: Mapping[Seed, float], other: Mapping[Seed, float]) -> Differ
     seeds = sorted(one.keys() & other.keys())
     if seeds and 2 * len(seeds) >= min(len(one), len(other)):
         return _paired(*(np.array([each[seed] for seed in seeds]) for each in (one, other)))
-    left, right = (np.array(list(values.values())) for values in (one, other))
+    left, right = (_levelled(np.array(list(values.values()))) for values in (one, other))
     counts = (len(left), len(right))
-    mean = float(left.mean() - right.mean()) if all(counts) else math.nan
+    mean = float(_gaps(left.mean(), right.mean())) if all(counts) else math.nan
     if min(counts) < 2:
         return Difference(Estimate(mean, None, None), None, False, counts, None, None)
     errors = [_squared_error(each) for each in (left, right)]
@@ -187,17 +190,38 @@ def _verdict(found: Difference, p: float | None) -> Verdict:
 
 
 def _paired(one_S: Array, other_S: Array) -> Difference:
-    # Means of the same rewards, added up in another order, are equal.
-    gaps_S = np.where(np.isclose(one_S, other_S, rtol=1e-12, atol=0), 0.0, one_S - other_S)
+    # Of accuracies such as 330/360 − 327/360 and 297/360 − 294/360 rounding makes two gaps.
+    largest = max(float(np.abs(one_S).max()), float(np.abs(other_S).max()))
+    gaps_S = _levelled(_gaps(one_S, other_S), largest)
     found, size = estimate(gaps_S), len(gaps_S)
     p = _p(found.mean, _squared_error(gaps_S), size - 1, 2**size) if size > 1 else None
-    is_varying = size > 2 and np.ptp(one_S) > 0 and np.ptp(other_S) > 0
+    is_varying = size > 2 and all(np.ptp(_levelled(each)) > 0 for each in (one_S, other_S))
     correlation = float(np.corrcoef(one_S, other_S)[0, 1]) if is_varying else None
     return Difference(found, p, True, (size, size), int((gaps_S > 0).sum()), correlation)
 
 
+def _gaps(one_S: Array, other_S: Array) -> Array:
+    """The differences; 0 where rounding made one: by adding up the same in another order."""
+    gaps_S = one_S - other_S
+    return np.where(np.isclose(one_S, other_S, rtol=_ROUNDING, atol=0), 0.0, gaps_S)
+
+
+def _levelled(values_S: Array, largest: float | None = None) -> Array:
+    """Makes values equal that differ by rounding alone.
+
+    Args:
+        values_S: what may differ so.
+        largest: of the numbers that they were computed from; None: they are such themselves.
+    """
+    if not len(values_S):
+        return values_S
+    largest = float(np.abs(values_S).max()) if largest is None else largest
+    is_level = np.ptp(values_S) <= _ROUNDING * largest
+    return np.full_like(values_S, values_S.mean()) if is_level else values_S
+
+
 def _squared_error(values_S: Array) -> float:
-    """The square of the mean's standard error; 0 where all are equal, which rounding may hide."""
+    """The square of the mean's standard error; 0 where all are equal, which its sum may hide."""
     return 0.0 if np.ptp(values_S) == 0 else float(values_S.var(ddof=1)) / len(values_S)
 
 
@@ -227,8 +251,10 @@ def _p(mean: float, squared_error: float, degrees: float, num_equals: int) -> fl
         squared_error: of it; 0 where nothing varies, so that there is no t.
         degrees: of freedom.
         num_equals: in how many ways chance could have dealt the values if the searches were alike:
-            the signs of the pairs, or who has which values. Two of these are as far apart as what
-            was seen, where nothing varies (Fisher's randomization test).
+            the signs of the pairs, or who has which values. Where nothing varies, one of these is
+            as far apart as what was seen in its direction, and p is twice its share: the smaller
+            tail doubled (Fisher's randomization test). Of pairs, and of as many seeds on both
+            sides, it is the share of the two that are as far apart in either direction.
     """
     from scipy.special import stdtr  # as above
 

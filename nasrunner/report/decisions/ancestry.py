@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.collections import LineCollection
 
 from nasrunner.core.decision import Decision, shown
+from nasrunner.core.ledger.steps import Reach
+from nasrunner.core.records import Proposal
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.decisions.names import readable
 from nasrunner.report.page.parts import Part, Plot, Section, Table
@@ -12,14 +14,16 @@ from nasrunner.report.page.style import colour_of, figure, legend, whole_numbers
 from nasrunner.report.study.children import link_to
 from nasrunner.report.study.evaluations import counted, reward_label
 from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_rewards
+from nasrunner.report.study.rungs import went_on_from
 
 
 def ancestry_section(study: RecordedStudy) -> Section | None:
     """Shows parents and their children, and how the best came about; None without any parents."""
     by_index = {child.proposal.index: child for child in study.children}
+    made = [child for child in study.begun if went_on_from(child.proposal) is None]
     pairs = [
         (by_index[child.proposal.parent], child)
-        for child in study.begun
+        for child in made
         if child.proposal.parent is not None and child.proposal.parent in by_index
     ]
     if not pairs:
@@ -28,43 +32,59 @@ def ancestry_section(study: RecordedStudy) -> Section | None:
     line = ancestors(by_index, best[0].proposal.index) if best else []
     parts: list[Part] = []
     if best:
-        parts = [_tree(study, pairs, line), _table(study, line)]
+        parts = [_tree(study, made, pairs, line), _table(study, line)]
     better = [
         child.outcome.reward > parent.outcome.reward
         for parent, child in pairs
         if (parent.outcome and child.outcome)
+        and Reach.of(parent.outcome) == Reach.of(child.outcome)
         and (parent.outcome.reward is not None and child.outcome.reward is not None)
     ]
     text = (
-        f"{len(pairs):,} of {counted(len(study.begun), 'child', 'children')} were made from another"
-        " one."
+        f"{len(pairs):,} of {counted(len(made), 'child', 'children')} were made from another one."
     )
     if better:
         text += (
-            f" Of the {len(better):,} of these whose rewards are known, and their parents' too, "
-            f"{sum(better):,} ({sum(better) / len(better):.0%}) are better than the parent."
+            f" Of the {len(better):,} of these whose rewards are known, and their parents' "
+            f"after as much training, {sum(better):,} ({sum(better) / len(better):.0%}) are better "
+            "than the parent."
         )
     return Section("Lineage", text, parts)
 
 
 def ancestors(children: Mapping[int, RecordedChild], index: int) -> list[RecordedChild]:
-    """Returns a child and those that it was made from, one after another, the first one first."""
+    """Returns a child and those that it was made from, one after another, the first one first.
+
+    One that was trained further, or promoted, stands behind what it was trained to before.
+    """
     found = [children[index]]
-    while (parent := found[-1].proposal.parent) in children and parent is not None:
-        found.append(children[parent])
+    while (source := _source(found[-1].proposal)) in children and source is not None:
+        found.append(children[source])
     return found[::-1]
+
+
+def _source(proposal: Proposal) -> int | None:
+    before = went_on_from(proposal)
+    return proposal.parent if before is None else before
 
 
 def _tree(
     study: RecordedStudy,
+    begun: Sequence[RecordedChild],
     pairs: Sequence[tuple[RecordedChild, RecordedChild]],
     line: Sequence[RecordedChild],
 ) -> Plot:
     made, axes = figure(xlabel="children proposed", ylabel=reward_label(study), height_in=4.2)
+    positions = {child.proposal.index: n for n, child in enumerate(begun, start=1)}
+    for child in study.children:  # each is listed behind what it went on with
+        if (before := went_on_from(child.proposal)) in positions and before is not None:
+            positions[child.proposal.index] = positions[before]
     places = {
-        child.proposal.index: (position + 1, child.outcome.reward)
-        for position, child in enumerate(study.begun)
-        if child.outcome is not None and child.outcome.reward is not None
+        child.proposal.index: (positions[child.proposal.index], child.outcome.reward)
+        for child in study.trainings
+        if child.proposal.index in positions
+        and child.outcome is not None
+        and child.outcome.reward is not None
     }
     known = [
         (places[parent.proposal.index], places[child.proposal.index])
@@ -104,10 +124,14 @@ def _tree(
     num_below = limit_rewards(
         axes, [x for x, _ in places.values()], [y for _, y in places.values()]
     )
-    axes.set_xlim(0, len(study.begun) + 1)
+    axes.set_xlim(0, len(begun) + 1)
     whole_numbers(axes)
     legend(axes)
     caption = "Each point is a child with a reward; a line leads from the one it was made from."
+    if len({x for x, _ in places.values()}) < len(places):
+        caption += (
+            " A child that was trained further has a point for each training, one above another."
+        )
     if num_below:
         caption += f" {below_caption(num_below)}"
     return Plot("lineage", "Parents and children", caption, made)
@@ -125,16 +149,20 @@ def _table(study: RecordedStudy, line: Sequence[RecordedChild]) -> Table:
 
         study.space.walk(answer)
     names = readable({path: each.options for path, each in decisions.items()})
-    rows = []
+    rows: list[list[object]] = []
+    generation = 0
     for place, child in enumerate(line):
         before = line[place - 1].proposal.genotype if place else None
         reward = None if child.outcome is None else child.outcome.reward
-        changes = (
-            "the first of its line"
-            if before is None
-            else _changes(before, child.proposal.genotype, decisions, names)
-        )
-        rows.append([place + 1, link_to(child.proposal.index), reward, changes])
+        is_further = before is not None and went_on_from(child.proposal) is not None
+        generation += not is_further
+        if before is None:
+            changes = "the first of its line"
+        elif is_further and before == child.proposal.genotype:
+            changes = "nothing: it was trained further"
+        else:
+            changes = _changes(before, child.proposal.genotype, decisions, names)
+        rows.append([generation, link_to(study, child.proposal.index), reward, changes])
     caption = (
         "The best child and those it was made from, the first one first, each with its own reward "
         "and what was changed."

@@ -10,7 +10,7 @@ from nasrunner.core.decision import shown
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.decisions.answers import Answers, answers, floor_of, mean_and_error, parts_of
 from nasrunner.report.decisions.option_colours import Band, bands_of
-from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell
+from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell, hovers_of
 from nasrunner.report.page.scales import plain_numbers
 from nasrunner.report.page.style import colour_of, paired_panels, title
 from nasrunner.report.study.evaluations import clipped, counted, evaluations, number
@@ -41,7 +41,7 @@ def learnt_section(study: RecordedStudy) -> Section | None:
             "Options over time, and their rewards",
             _caption(study, found),
             made,
-            hovers={_title(each): each.kind for each in shown},
+            hovers=hovers_of((_title(each), each.kind) for each in shown),
         ),
         _table(found, num_children),
     ]

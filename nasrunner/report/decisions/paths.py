@@ -52,6 +52,18 @@ class AnswerTable:
             self.rewards_N,
         )
 
+    def among(self, children: Sequence[int]) -> "AnswerTable":
+        """Returns the table of these children alone, by their places in it."""
+        return AnswerTable(
+            self.paths,
+            self.names,
+            self.options,
+            self.are_ordered,
+            [self.indices[n] for n in children],
+            self.answers_ND[list(children)],
+            self.rewards_N[list(children)],
+        )
+
     def num_with(self, place: int) -> int:
         """Counts the children that have a decision."""
         return int((self.answers_ND[:, place] != NOT_ASKED).sum())

@@ -9,12 +9,13 @@ from nasrunner.core.decision import shown
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.decisions.importance import (
     MIN_CHILDREN,
+    MOST_CHILDREN,
     Importance,
     importance,
     most_telling_first,
 )
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable, answer_table
-from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell
+from nasrunner.report.page.parts import Part, Plot, Section, Table, TableCell, hovers_of
 from nasrunner.report.page.style import FULL_IN, HALF_IN, colour_of, figure
 from nasrunner.report.study.evaluations import clipped, counted, number, reward_label
 
@@ -34,16 +35,22 @@ def decisions_section(study: RecordedStudy) -> Section | None:
     found = importance(table)
     text = ""
     if found is None:
-        text = (
-            f"How much each decision matters is not told of {len(table.indices):,} trained "
-            f"children: it takes {MIN_CHILDREN}."
-        )
+        text = _why_none(table)
     else:
         order = np.argsort(-found.shares_D, kind="stable").tolist()
         table = table.of(order)
         parts += [_bars(found, order), _shares(found, order)]
-    parts.append(_parallel(study, table))
+    parts.append(_parallel(study, table, is_important=found is not None))
     return Section("Decisions", text, parts)
+
+
+def _why_none(table: AnswerTable) -> str:
+    """Says why there is no importance of decisions."""
+    if (num := len(table.indices)) < MIN_CHILDREN:
+        why = f"of {num:,} trained children: it takes {MIN_CHILDREN}"
+    else:
+        why = f"since the {MOST_CHILDREN} that were evenly chosen of {num:,} have equal rewards"
+    return f"How much each decision matters is not told {why}."
 
 
 def _bars(found: Importance, order: list[int]) -> Plot:
@@ -60,7 +67,7 @@ def _bars(found: Importance, order: list[int]) -> Plot:
     axes.set_ylim(len(best) - 0.4, -0.6)
     axes.set_xlim(0, max(0.01, 1.1 * float(found.shares_D.max())))
     axes.grid(visible=False, axis="y")
-    hovers = {n: found.table.paths[place] for n, place in zip(names, best, strict=True)}
+    hovers = hovers_of(zip(names, (found.table.paths[place] for place in best), strict=True))
     return Plot("importance", "Importance of each decision", _about(found), made, hovers)
 
 
@@ -105,7 +112,7 @@ def _shares(found: Importance, order: list[int]) -> Table:
     return Table("importances", "Shares", "The path in the space shows over a name.", columns, rows)
 
 
-def _parallel(study: RecordedStudy, table: AnswerTable) -> Plot:
+def _parallel(study: RecordedStudy, table: AnswerTable, *, is_important: bool) -> Plot:
     """A line for each child, through its answers to the decisions that matter most."""
     few = table.of(range(min(MOST_AXES, len(table.paths))))
     num_axes = len(few.paths)
@@ -144,7 +151,7 @@ def _parallel(study: RecordedStudy, table: AnswerTable) -> Plot:
     is_below = bool((few.rewards_N < low).any())
     caption = (
         f"A line for each trained child, through its answers to {counted(num_axes, 'decision')}, "
-        f"{_order_of(study, table)}, to its {reward_label(study)}; lines of one answer are spread "
+        f"{_order(is_important)}, to its {reward_label(study)}; lines of one answer are spread "
         f"by their rewards. In vermillion the best {num_best}; the others the bluer the "
         "higher their rewards."
     )
@@ -152,12 +159,12 @@ def _parallel(study: RecordedStudy, table: AnswerTable) -> Plot:
         caption += f" Of the others {len(others):,} are drawn, evenly chosen by their rewards."
     if is_below:
         caption += f" The lowest twentieth of the rewards ends at {number(float(low))}."
-    hovers = {n: p for n, p in zip(few.names, few.paths, strict=True) if "\n" not in _in_lines(n)}
+    named = zip(map(_in_lines, few.names), few.paths, strict=True)
+    hovers = hovers_of((name, path) for name, path in named if "\n" not in name)
     return Plot("parallel", "Answers and rewards", caption, made, hovers)
 
 
-def _order_of(study: RecordedStudy, table: AnswerTable) -> str:
-    is_important = len(table.indices) >= MIN_CHILDREN
+def _order(is_important: bool) -> str:
     return "the most important first" if is_important else "those that explain most alone first"
 
 

@@ -1,6 +1,7 @@
 """What a page is made of: sections of figures, tables, drawings, listings and facts."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
@@ -23,6 +24,17 @@ class Plot:
     caption: str
     figure: Figure
     hovers: Mapping[str, str] = field(default_factory=dict)
+
+
+def hovers_of(shown: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Returns a figure's texts with what is shown over each, without those that stand for several.
+
+    Args:
+        shown: (text, what is shown over it) pairs; texts that were clipped may be alike.
+    """
+    pairs = list(shown)
+    counts = Counter(text for text, _ in pairs)
+    return {text: told for text, told in pairs if counts[text] == 1}
 
 
 @dataclass(frozen=True)

@@ -1,33 +1,48 @@
 """Every child of a study, in a table that rows of others lead to."""
 
 import os
+from pathlib import Path
+from urllib.parse import quote
 
 from nasrunner.core.space import living
 from nasrunner.recorded import RecordedChild, RecordedStudy
 from nasrunner.report.page.parts import Section, Table, TableCell
+from nasrunner.report.study.rungs import went_on_from
 
 _MOST_SHOWN = 1000
 
 
-def link_to(index: int) -> TableCell:
-    """A child's number, which leads to its row."""
-    return TableCell(f"{index:04d}", link=f"#child-{index:04d}")
+def link_to(study: RecordedStudy, index: int) -> TableCell:
+    """A child's number, which leads to its row if the page shows it."""
+    proposal, shown = study.state.proposals.get(index), study.listed[:_MOST_SHOWN]
+    is_child = proposal is not None and proposal.kind != "estimate"
+    is_shown = is_child and index <= shown[-1].proposal.index
+    return TableCell(f"{index:04d}", link=f"#child-{index:04d}" if is_shown else None)
 
 
-def children_section(study: RecordedStudy) -> Section | None:
-    """Lists all children in the order they were proposed; None where there are none."""
-    if not study.children:
+def children_section(study: RecordedStudy, page: Path | None = None) -> Section | None:
+    """Lists all but estimates in the order they were proposed; None where there are none.
+
+    Args:
+        study: whose they are.
+        page: the folder of the page, from which numbers lead to children's folders; None: they
+            do not.
+    """
+    if not study.listed:
         return None
-    rows = [_row(study, child) for child in study.children]
+    rows = [_row(study, child, page) for child in study.listed]
     columns = (
         *("child", "status", "reward", "parameters", "training (s)", "from"),
         "architecture",
     )
     known = [place for place, _ in enumerate(columns) if any(_is_known(row[place]) for row in rows)]
+    leads = "" if page is None else "; a number leads to the child's folder, where it has one"
     caption = (
-        "In the order they were proposed; a number leads to the child's folder, where it has one. "
-        "From: the child that it was mutated from, goes on with or repeats."
+        f"In the order they were proposed{leads}. From: the child that it was mutated from, goes "
+        "on with or repeats."
     )
+    if len(study.listed) < len(study.children):
+        caption += " Estimates are left out."
     table = Table(
         "children",
         "All children",
@@ -39,7 +54,7 @@ def children_section(study: RecordedStudy) -> Section | None:
     return Section("Children", "", [table])
 
 
-def _row(study: RecordedStudy, child: RecordedChild) -> list[object]:
+def _row(study: RecordedStudy, child: RecordedChild, page: Path | None) -> list[object]:
     outcome, index = child.outcome, child.proposal.index
     metrics = {} if outcome is None else outcome.metrics
     parameters = metrics.get("parameters")
@@ -47,28 +62,28 @@ def _row(study: RecordedStudy, child: RecordedChild) -> list[object]:
     if child.proposal.kind != "supernet":
         text = living(study.space.freeze(child.proposal.genotype)).text()
     return [
-        TableCell(f"{index:04d}", link=_folder(study, child), anchor=f"child-{index:04d}"),
+        TableCell(f"{index:04d}", link=_folder(child, page), anchor=f"child-{index:04d}"),
         _status(child),
         None if outcome is None else outcome.reward,
         None if parameters is None else round(parameters),
         None if outcome is None else outcome.cost_s or None,
-        None if (source := _source(child)) is None else link_to(source),
+        None if (source := _source(child)) is None else link_to(study, source),
         text,
     ]
 
 
-def _folder(study: RecordedStudy, child: RecordedChild) -> str | None:
-    """The child's folder, from that in which a study's page lies by itself."""
-    if not child.folder.is_dir():
+def _folder(child: RecordedChild, page: Path | None) -> str | None:
+    """The address of the child's folder, from that of the page."""
+    if page is None or not child.folder.is_dir():
         return None
-    return f"{os.path.relpath(child.folder, study.folder / 'report')}/"
+    return f"{quote(os.path.relpath(child.folder.resolve(), page.resolve()))}/"
 
 
 def _status(child: RecordedChild) -> str:
     outcome = child.outcome
     if outcome is None:
         return "in flight"
-    told = outcome.status if outcome.reused_from is None else "repeated"
+    told = "repeated" if outcome.reused_from is not None else outcome.told_status.replace("_", " ")
     return told if child.proposal.kind == "train" else f"{child.proposal.kind}, {told}"
 
 
@@ -77,7 +92,8 @@ def _source(child: RecordedChild) -> int | None:
     outcome, proposal = child.outcome, child.proposal
     if outcome is not None and outcome.reused_from is not None:
         return outcome.reused_from
-    return proposal.parent if proposal.continues is None else proposal.continues
+    before = went_on_from(proposal)
+    return proposal.parent if before is None else before
 
 
 def _is_known(value: object) -> bool:

@@ -22,7 +22,13 @@ def failures_section(study: RecordedStudy) -> Section | None:
     if not groups:
         return None
     rows = [
-        [len(outcomes), status, why, link_to(outcomes[0].proposal.index), outcomes[0].error]
+        [
+            len(outcomes),
+            status,
+            why,
+            link_to(study, outcomes[0].proposal.index),
+            outcomes[0].error,
+        ]
         for (status, why), outcomes in sorted(groups.items(), key=lambda item: -len(item[1]))
     ]
     caption = (

@@ -35,7 +35,7 @@ def objectives_section(study: RecordedStudy, goals: Goals) -> Section | None:
     parts: list[Plot | Table] = [_pair(one, other, goals, outcomes, front) for one, other in pairs]
     if len(goals.objectives) <= MOST_OBJECTIVES:
         parts.append(_hypervolume(study, goals, reference))
-    parts.append(_table(goals, front))
+    parts.append(_table(study, goals, front))
     return Section("Objectives", _text(goals, outcomes, front, reference), parts)
 
 
@@ -164,10 +164,10 @@ def hypervolumes(
     return [*numbers, len(spent)], [*volumes, volumes[-1]]
 
 
-def _table(goals: Goals, front: Sequence[Outcome]) -> Table:
+def _table(study: RecordedStudy, goals: Goals, front: Sequence[Outcome]) -> Table:
     rows = [
         [
-            link_to(outcome.proposal.index),
+            link_to(study, outcome.proposal.index),
             *(outcome.objectives[each.name] for each in goals.objectives),
             outcome.reward,
         ]

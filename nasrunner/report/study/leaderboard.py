@@ -23,7 +23,7 @@ def leaderboard_section(study: RecordedStudy) -> Section:
         rows.append(
             {
                 "rank": rank,
-                "child": link_to(child.proposal.index),
+                "child": link_to(study, child.proposal.index),
                 "reward": child.outcome.reward,
                 "trainings": child.num_trainings if child.num_trainings > 1 else None,
                 "sd of their rewards": child.spread,

@@ -38,7 +38,7 @@ def pareto_section(study: RecordedStudy) -> Section | None:
         "A child is on the front where no other child has at least its reward at no more "
         "than its size, and more of one or less of the other."
     )
-    return Section("Pareto front", text, [*plots, _table(fronts)])
+    return Section("Pareto front", text, [*plots, _table(study, fronts)])
 
 
 def front(known: Sequence[NumberedEvaluation], metric: str) -> list[NumberedEvaluation]:
@@ -136,11 +136,11 @@ def _name(
             )
 
 
-def _table(fronts: dict[str, list[NumberedEvaluation]]) -> Table:
+def _table(study: RecordedStudy, fronts: dict[str, list[NumberedEvaluation]]) -> Table:
     children = {e.index: e for each in fronts.values() for e in each}
     rows = [
         [
-            link_to(e.index),
+            link_to(study, e.index),
             e.outcome.reward,
             *(_whole(e.outcome.metrics.get(metric)) for metric in SIZES),
             ", ".join(_SHORT[metric] for metric, of in fronts.items() if e in of),

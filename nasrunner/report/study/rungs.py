@@ -6,7 +6,7 @@ from statistics import median
 from matplotlib.collections import LineCollection
 
 from nasrunner.core.ledger.steps import PROMOTES, Reach
-from nasrunner.core.records import Outcome
+from nasrunner.core.records import Outcome, Proposal
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.page.parts import Plot, Section, Table
 from nasrunner.report.page.style import HALF_IN, colour_of, figure, legend
@@ -46,15 +46,16 @@ def _ladder(study: RecordedStudy, by_rung: dict[Reach | None, list[Outcome]]) ->
         for place, outcomes in enumerate(by_rung.values())
         for outcome in outcomes
     }
+    befores = {index: went_on_from(study.state.proposals[index]) for index in places}
     lines = [
         (places[before], place)
         for index, place in places.items()
-        if (before := _before(study, index)) in places
+        if (before := befores[index]) in places
     ]
     axes.add_collection(
         LineCollection(lines, colors=colour_of("context"), linewidths=0.9, label="went on")
     )
-    went_on = {before for index in places if (before := _before(study, index)) is not None}
+    went_on = set(befores.values())
     for label, colour, those in (
         ("ended here", "sky", [p for index, p in places.items() if index not in went_on]),
         ("went on", "blue", [p for index, p in places.items() if index in went_on]),
@@ -100,9 +101,8 @@ def _name(rung: Reach | None) -> str:
     return _TO_THE_END if rung is None else rung.short
 
 
-def _before(study: RecordedStudy, index: int) -> int | None:
-    """The training that a child went on with, or was promoted from."""
-    proposal = study.state.proposals[index]
+def went_on_from(proposal: Proposal) -> int | None:
+    """Returns the training that a child goes on with, or was promoted from, if any."""
     if proposal.continues is not None:
         return proposal.continues
     promoted = proposal.notes.get(PROMOTES)

@@ -125,6 +125,42 @@ def test_equal_gaps_are_tested_by_their_signs(num_seeds, expected):
     assert verdict.text == {2: "too few seeds", 5: "undecided", 6: "ahead"}[num_seeds]
 
 
+ACCURATE = [330, 297, 311, 288, 303]  # of 360: less 3 of 360 these make gaps that are ulps apart
+
+
+def test_gaps_that_differ_by_rounding_alone_are_equal():
+    one, other = ([(n - less) / 360 for n in ACCURATE] for less in (0, 3))
+    assert np.ptp(np.subtract(one, other)) > 0
+    found = difference(by_seed(one), by_seed(other))
+    assert (found.p, found.num_ahead, ends(found)) == (pytest.approx(1 / 16), 5, (None, None))
+    assert found.estimate.mean == pytest.approx(3 / 360)
+    assert alone(found) == "undecided"
+    assert estimate(np.subtract(one, other) + 1).low is None
+
+
+def test_a_side_that_varies_by_rounding_alone_is_constant():
+    level = [330 / 360 + n * 1.2e-16 for n in range(5)]
+    assert np.ptp(level) > 0
+    lower = difference(by_seed(level), by_seed([327 / 360] * 5, 50))
+    assert (lower.p, ends(lower)) == (pytest.approx(2 / 252), (None, None))
+    same = difference(by_seed(level), by_seed([330 / 360] * 5, 50))
+    assert (same.estimate.mean, same.p) == (0.0, 1.0)
+    paired = difference(by_seed(level), by_seed(np.array(ACCURATE) / 360))
+    assert paired.is_paired
+    assert paired.correlation is None
+
+
+def test_of_unequal_numbers_of_seeds_that_never_vary_the_smaller_tail_is_doubled():
+    one, other = [1.5] * 4, [1.0] * 6
+
+    def gap(a, b, axis):
+        return a.mean(axis=axis) - b.mean(axis=axis)
+
+    theirs = stats.permutation_test((one, other), gap, n_resamples=np.inf, vectorized=True)
+    found = difference(by_seed(one), by_seed(other, 50))
+    assert found.p == pytest.approx(2 / 210) == pytest.approx(theirs.pvalue)
+
+
 def test_two_sides_that_never_vary_are_tested_by_who_has_which_values():
     one, other = [1.5] * 5, [1.0] * 5
     found = difference(by_seed(one), by_seed(other, 50))

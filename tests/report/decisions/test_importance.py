@@ -3,11 +3,15 @@
 import itertools
 
 import numpy as np
+import optuna
 import pytest
 
+from nasrunner.report.decisions.answers import Answers
 from nasrunner.report.decisions.importance import MIN_CHILDREN, importance, most_telling_first
+from nasrunner.report.decisions.learnt import learnt_section
 from nasrunner.report.decisions.paths import NOT_ASKED, AnswerTable, answer_table
 from nasrunner.report.decisions.section import decisions_section
+from nasrunner.report.page.parts import hovers_of
 from tests.report.decisions.test_answers import TWO, study_of, two
 
 
@@ -60,10 +64,50 @@ def test_rewards_that_are_chance_are_not_predicted():
     assert found.predicted < 0.1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_chance_is_not_predicted_by_the_most_telling_of_very_many_decisions(seed):
+    rng = np.random.default_rng(seed)
+    table = table_of(rng.integers(0, 3, size=(100, 200)), rng.normal(size=100))
+    found = importance(most_telling_first(table))
+    assert len(found.table.paths) == 20
+    assert found.predicted < 0.0
+
+
+def test_one_of_very_many_decisions_that_matters_is_found_and_predicts():
+    rng = np.random.default_rng(0)
+    answers = rng.integers(0, 3, size=(100, 60))
+    table = table_of(answers, answers[:, 41] + 0.1 * rng.normal(size=100))
+    found = importance(most_telling_first(table))
+    assert found.table.names[int(found.shares_D.argmax())] == "d41"
+    assert found.predicted > 0.9
+
+
 def test_too_few_children_or_equal_rewards_have_no_importance():
     answers = full_factorial(2, 2) * 10
     assert importance(table_of(answers[: MIN_CHILDREN - 1], range(MIN_CHILDREN - 1))) is None
     assert importance(table_of(answers, [0.5] * 40)) is None
+
+
+def test_what_optuna_logs_is_left_as_it_was():
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    try:
+        importance(table_of(full_factorial(2, 2) * 10, range(40)))
+        assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def test_children_that_were_chosen_with_equal_rewards_have_no_importance(tmp_path):
+    rewards = [0.5] * 2000
+    rewards[3] = 0.9  # of five in a row the first is chosen
+    children = [(two(n % 2, n % 3), reward) for n, reward in enumerate(rewards)]
+    study = study_of(tmp_path, TWO, children)
+    assert importance(answer_table(study)) is None
+    section = decisions_section(study)
+    assert [part.name for part in section.parts] == ["parallel"]
+    assert "the 400 that were evenly chosen of 2,000 have equal rewards" in section.text
+    assert "those that explain most alone first" in section.parts[0].caption
 
 
 def test_the_most_telling_decision_is_looked_at_first():
@@ -102,6 +146,22 @@ def test_the_section_shows_importance_from_twenty_children_on(tmp_path):
         "reward",
     ]
     assert sum(len(lines.get_segments()) for lines in axes.collections) == 40
+
+
+def test_a_clipped_name_that_stands_for_several_decisions_has_no_hover(tmp_path, monkeypatch):
+    children = [(two(n % 2, n % 3), 0.5 * (n % 2) + 0.1 * (n % 3)) for n in range(24)]
+    study = study_of(tmp_path, TWO, children)
+    for module in ("section", "learnt"):
+        monkeypatch.setattr(f"nasrunner.report.decisions.{module}.clipped", lambda *_: "alike")
+    monkeypatch.setattr(Answers, "explained", None)
+    bars, *_ = decisions_section(study).parts
+    learnt = learnt_section(study).parts[0]
+    assert [bars.hovers, learnt.hovers] == [{}, {}]
+
+
+def test_texts_that_stand_for_one_thing_keep_their_hovers():
+    shown = [("a…", "a/1"), ("b", "b/1"), ("a…", "a/2")]
+    assert hovers_of(shown) == {"b": "b/1"}
 
 
 def test_of_very_many_children_three_hundred_lines_are_drawn_and_the_best(tmp_path, monkeypatch):

@@ -11,11 +11,12 @@ import pytest
 
 from nasrunner.core import Outcome
 from nasrunner.core.errors import ConfigError
+from nasrunner.core.ledger.steps import PROMOTES
 from nasrunner.recorded import read_study
 from nasrunner.report.one_study import study_sections
 from nasrunner.report.page.files import write_page
 from nasrunner.report.page.parts import Drawing, Table
-from nasrunner.report.study.children import children_section
+from nasrunner.report.study.children import children_section, link_to
 from nasrunner.report.study.configuration import configuration_section
 from nasrunner.report.study.curves import curves_section
 from nasrunner.report.study.evaluations import clipped, duration, evaluations, reward_label
@@ -215,6 +216,44 @@ def test_every_child_has_a_row_that_others_lead_to(tmp_path):
         "#child-0000",
     ]
     assert rows[0]["architecture"] == "affine(units=6) → relu"
+
+
+def test_estimates_have_no_rows_and_nothing_leads_to_rows_that_are_not_shown(tmp_path):
+    study = Recording(tmp_path / "s")
+    with study.together():
+        for units in range(3):
+            study.record(Outcome(study.propose(units, kind="estimate"), "failed", error="no"))
+        for _ in range(1000):
+            study.child(0.5, units=1)
+        study.child(None, units=2)
+        study.propose(3, parent=1003)
+    found = read_study(study.folder)
+    table = children_section(found).parts[0]
+    assert (len(table.rows), table.most_rows) == (1002, 1000)
+    assert table.values[0][0] == "0003"
+    assert "Estimates are left out." in table.caption
+    places = [1, 3, 1002, 1003]
+    links = [None, "#child-0003", "#child-1002", None]
+    assert [link_to(found, index).link for index in places] == links
+    told = failures_section(found).parts[0]
+    assert [row[3].link for row in told.rows] == [None, None]
+
+
+def test_a_promoted_child_says_from_whom(tmp_path):
+    study = Recording(tmp_path / "s")
+    study.record(Outcome(study.propose(2, fidelity={"width": 0.5}), "completed", 0.5))
+    study.record(Outcome(study.propose(2, notes={PROMOTES: 0}), "completed", 0.6))
+    table = children_section(read_study(study.folder)).parts[0]
+    assert [row[table.columns.index("from")] for row in table.values] == [None, "0000"]
+
+
+@pytest.mark.parametrize("status", ["completed", "paused"])
+def test_a_child_that_was_not_trained_for_its_size_is_listed_as_too_large(tmp_path, status):
+    study = Recording(tmp_path / "s")
+    beyond = {"flops": 9.0, "epochs": 0.0}
+    study.record(Outcome(study.propose(5), status, metrics=beyond, error="too large"))
+    table = children_section(read_study(study.folder)).parts[0]
+    assert table.values[0][table.columns.index("status")] == "too large"
 
 
 def test_the_overview_says_why_a_study_ended_or_that_it_has_not(tmp_path):
