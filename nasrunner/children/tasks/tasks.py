@@ -23,6 +23,7 @@ from nasrunner.children.tasks.reward import Mode, Reward
 from nasrunner.core import ConfigError, InShape, Shape
 from nasrunner.core.annotations import Above, Within
 from nasrunner.core.language.moved import with_present_targets
+from nasrunner.core.shapes import in_dtype_of
 
 if TYPE_CHECKING:  # it takes seconds to import, which asking for a task's shapes saves
     from torchmetrics import Metric
@@ -284,7 +285,7 @@ def out_shape_of(config: Config, construct: Construct, in_shape: InShape) -> Sha
     """
     data = config["data"]
     task = class_of(config["task"]) or type(make_task(config, construct))
-    in_dtype = data.get("in_dtype", "float32")
+    in_dtype = in_dtype_of(data)
     if task.is_of_steps and not is_of_tokens(in_dtype):
         raise ConfigError(
             f"task: {task.__name__} has a target for each token, as of language models, which data "
