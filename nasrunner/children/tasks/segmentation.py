@@ -81,8 +81,8 @@ class Segmentation(Task):
     def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
         return measured.softmax(dim=1)
 
-    def num_targets(self, target_BHW: torch.Tensor) -> int:
-        return int((target_BHW != IGNORED).sum())
+    def num_targets(self, target_BHW: torch.Tensor) -> torch.Tensor:
+        return (target_BHW != IGNORED).sum()
 
     def needs(self) -> str:
         return (

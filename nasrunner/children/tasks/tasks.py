@@ -4,7 +4,7 @@ import functools
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
@@ -198,8 +198,11 @@ class Task(ABC):
         """What metrics are given of a batch."""
         return predicted_BK, target
 
-    def num_targets(self, target: torch.Tensor) -> int:
-        """How many targets the loss of a batch is the mean of."""
+    def num_targets(self, target: torch.Tensor) -> int | torch.Tensor:
+        """How many targets the loss of a batch is the mean of.
+
+        What depends on the targets is a tensor on their device, so that no step waits for it.
+        """
         return len(target)
 
     def following(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -210,17 +213,24 @@ class Task(ABC):
         """What metrics are given that tell logits from probabilities by looking at a batch."""
         return measured
 
-    def add_to(self, metric: "Metric", predicted: torch.Tensor, target: torch.Tensor) -> None:
-        """Adds a batch to a metric.
+    def add_to(
+        self, metrics: Iterable["Metric"], predicted: torch.Tensor, target: torch.Tensor
+    ) -> None:
+        """Adds a batch to metrics.
 
         Args:
-            metric: one of the task's.
+            metrics: some of the task's.
             predicted: as ``measured`` returns it.
             target: likewise.
         """
-        if takes_probabilities(metric):
-            predicted = self.probabilities(predicted)
-        metric.update(predicted, target)
+        probabilities = None
+        for metric in metrics:
+            if not takes_probabilities(metric):
+                metric.update(predicted, target)
+                continue
+            if probabilities is None:
+                probabilities = self.probabilities(predicted)
+            metric.update(probabilities, target)
 
     def value_of(self, metric: "Metric") -> torch.Tensor:
         """What a metric has found of all batches that were added to it."""
@@ -248,7 +258,7 @@ class Task(ABC):
             raise ConfigError(f"task.loss must give one number, got {loss}")
         for name, metric in self.metrics.items():
             try:
-                self.add_to(metric, *self.measured(predicted, target))
+                self.add_to([metric], *self.measured(predicted, target))
                 value = self.value_of(metric)
             except Exception as error:
                 raise ConfigError(

@@ -231,6 +231,7 @@ def test_pixels_that_do_not_count_have_no_weight_and_no_loss() -> None:
     assert given.loss(IMAGES, PIXELS).item() == pytest.approx((losses_P * weights_P).mean().item())
     assert given.losses(IMAGES, PIXELS).mean() == pytest.approx((losses_P * weights_P).mean())
     assert plain.num_targets(PIXELS) == 6
+    assert isinstance(plain.num_targets(PIXELS.to("meta")), torch.Tensor)  # no step waits for it
     assert plain.loss(IMAGES, torch.full_like(PIXELS, -100)).item() == 0
     balanced = task("Segmentation", class_weights="balanced")
     balanced.learn_from(Data(PIXELS))  # of six pixels two are of class 0, three of 1, one of 2
@@ -348,9 +349,20 @@ def test_a_metric_that_does_not_suit_is_refused(metrics: dict[str, Any], message
 def test_logits_between_zero_and_one_are_no_probabilities() -> None:
     found = task("MultiLabel", metrics={"f1_score": {}})
     logits, target = torch.tensor([[0.3, 0.4, -0.1]]), torch.tensor([[1.0, 1.0, 0.0]])
-    found.add_to(found.metrics["f1_score"], *found.measured(logits.clamp(min=0.1), target))
+    found.add_to(found.metrics.values(), *found.measured(logits.clamp(min=0.1), target))
     # All three are above 0, and so above a half of what a sigmoid makes of them.
     assert found.value_of(found.metrics["f1_score"]).item() == pytest.approx(2 / 3)
+
+
+def test_probabilities_are_computed_once_for_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = task("Classification", metrics={"f1_score": {}, "auroc": {}, "accuracy": {}})
+    given = []
+    softmax = found.probabilities
+    monkeypatch.setattr(found, "probabilities", lambda x: softmax(given.append(x) or x))
+    found.add_to(found.metrics.values(), *found.measured(LOGITS, CLASSES))
+    assert len(given) == 1
+    # Of class 0 one of two is right, of the others all: the mean over classes.
+    assert found.value_of(found.metrics["accuracy"]).item() == pytest.approx(2.5 / 3)
 
 
 def test_losses_of_torch_are_trusted_in_a_strangers_study() -> None:
