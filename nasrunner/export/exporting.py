@@ -1,5 +1,6 @@
 """Writes a trained network's files, and checks each against the network itself."""
 
+import functools
 import importlib.metadata
 import json
 import tempfile
@@ -140,6 +141,11 @@ class Export:
 
     def _write_files(self, network: nn.Module, alive: nn.Module, calls: Constructions) -> None:
         normalization = self._normalization()
+        if close := normalization.too_close if normalization else ():
+            self.notes.append(
+                f"{', '.join(close)}: float32 cannot tell these numbers apart as they are in the "
+                "table; normalize them in float64 and export with normalize=false"
+            )
         code = self._attempt(CODE, lambda: self._write_code(network, alive, calls, normalization))
         if self.weights is not None:
             state = code.state(alive) if code is not None else dict(alive.state_dict())
@@ -219,9 +225,15 @@ class Export:
             write_onnx(named, in_shape, path, metadata)
             self.differences[ONNX] = max_difference(ONNX, network, OnnxNetwork(path), in_shape)
             return
-        mean, std = normalization.mean, normalization.std
-        write_onnx(Normalized(named, mean, std, in_shape).eval(), in_shape, path, metadata)
-        whole, other = Normalized(network, mean, std, in_shape).eval(), OnnxNetwork(path)
+        normalized = functools.partial(
+            Normalized,
+            mean=normalization.mean,
+            std=normalization.std,
+            in_shape=in_shape,
+            has_missing=bool(normalization.features),
+        )
+        write_onnx(normalized(named).eval(), in_shape, path, metadata)
+        whole, other = normalized(network).eval(), OnnxNetwork(path)
         self.differences[ONNX] = max_difference(
             ONNX, lambda z: whole(whole.raw(z)), lambda z: other(whole.raw(z)), in_shape
         )
@@ -229,6 +241,7 @@ class Export:
     def _metadata(self, normalization: InputNormalization | None) -> dict[str, str]:
         """What the ONNX file says of itself, in JSON where it is more than a word."""
         config, blueprint = self.trained.config, self.blueprint()
+        features = normalization.features if normalization else ()
         task = class_of(config["task"])
         if normalization is None:
             inputs = "as in the batches of its data"
@@ -236,6 +249,9 @@ class Export:
             inputs = "as in the data set; the graph normalizes them"
         else:
             inputs = "normalized: (raw - mean) / std"
+        if features:
+            inputs = f"encoded features of a table, in the order of features, {inputs}"
+            inputs += "; a number that is missing is " + ("NaN" if self.normalizes else "0")
         facts = {
             "architecture": blueprint.text,
             "data": str(config["data"]["_target_"]),
@@ -247,6 +263,8 @@ class Export:
             "mean": json.dumps(normalization and list(normalization.mean)),
             "std": json.dumps(normalization and list(normalization.std)),
         }
+        if features:
+            facts["features"] = json.dumps(features, ensure_ascii=False)
         if task is not None and task.chooses_class:
             facts["classes"] = json.dumps(self._classes())
         return facts
@@ -290,6 +308,7 @@ class Export:
             and {
                 "mean": list(normalization.mean),
                 "std": list(normalization.std),
+                **({"features": list(normalization.features)} if normalization.features else {}),
             },
             "files": self.sizes(),
             "max_absolute_difference": self.differences,

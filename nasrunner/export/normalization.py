@@ -1,5 +1,6 @@
 """Finds out what the inputs of a network were normalized with."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from nasrunner.children.fit.loading import load_data
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import NasRunnerError
+from nasrunner.data.own.columns import Column
 from nasrunner.export.source.standalone import InputNormalization
 from nasrunner.export.trained import Trained
 
@@ -19,7 +21,8 @@ def normalization_of(trained: Trained) -> InputNormalization:
     """The mean and standard deviation of the examples that a network was trained on.
 
     The data set is loaded as it was in training. Its module says them with ``normalization``, an
-    object with ``mean`` and ``std`` of each channel or feature.
+    object with ``mean`` and ``std`` of each channel or feature. Tables say what their features
+    are, too.
 
     Raises:
         UnknownNormalizationError: its files are missing or damaged, or the module does not say.
@@ -37,7 +40,10 @@ def normalization_of(trained: Trained) -> InputNormalization:
     found = getattr(data, "normalization", None)
     if found is None:
         raise UnknownNormalizationError(f"{type(data).__name__} has no attribute normalization")
-    return _read(found, type(data).__name__, trained.in_shape[0])
+    known = _read(found, type(data).__name__, trained.in_shape[0])
+    columns = getattr(getattr(data, "reading", None), "columns", ())
+    features = [name for each in columns for name in Column.from_json(each).features]
+    return replace(known, features=tuple(features))
 
 
 def _read(found: Any, owner: str, num_channels: int) -> InputNormalization:

@@ -22,13 +22,21 @@ class Normalized(nn.Module):
         network: of normalized inputs.
         mean, std: of each channel or feature, by which the inputs are normalized.
         in_shape: of one example.
+        has_missing: whether NaN stands for a number that is missing, which is 0 once normalized.
     """
 
     def __init__(
-        self, network: nn.Module, mean: Sequence[float], std: Sequence[float], in_shape: Shape
+        self,
+        network: nn.Module,
+        mean: Sequence[float],
+        std: Sequence[float],
+        in_shape: Shape,
+        *,
+        has_missing: bool = False,
     ) -> None:
         super().__init__()
         self.network = network
+        self.has_missing = has_missing
         self.mean: torch.Tensor
         self.std: torch.Tensor
         shape = (-1, *[1] * (len(in_shape) - 1))
@@ -36,7 +44,10 @@ class Normalized(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(shape))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.network((x - self.mean) / self.std)
+        normalized = (x - self.mean) / self.std
+        if self.has_missing:
+            normalized = torch.where(normalized.isnan(), 0.0, normalized)
+        y: torch.Tensor = self.network(normalized)
         return y
 
     def raw(self, normalized: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,11 @@ def title_of(
         normalization: of its inputs; None where it is not known.
     """
     facts = [(name, text) for name, text in _facts(trained, weights, blueprint) if text]
-    facts += [("input", _input(trained, normalization)), ("output", _output(trained))]
+    facts += [("input", _input(trained, normalization))]
+    if normalization and normalization.features:
+        features = ", ".join(normalization.features)
+        facts += [("features", f"{features}; NaN is a number that is missing")]
+    facts += [("output", _output(trained))]
     width = max(len(name) for name, _ in facts) + 2
     lines = [
         f"Network {trained.name} of the study {trained.study.name}, as plain PyTorch code.",

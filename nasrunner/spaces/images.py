@@ -8,6 +8,11 @@ from torch import nn
 from nasrunner.core.annotations import Count
 from nasrunner.core.space import Shape, Space
 from nasrunner.spaces.basic import Init, initialize
+from nasrunner.spaces.windows.pools import (  # noqa: F401  # users import them from here
+    AveragePool,
+    GlobalPool,
+    MaxPool,
+)
 from nasrunner.spaces.windows.sliding import (
     Filters,
     Padding,

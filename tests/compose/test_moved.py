@@ -4,6 +4,7 @@ import importlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.utils import get_object
@@ -65,6 +66,20 @@ def test_a_class_is_found_by_its_former_path(target: str) -> None:
     assert found.__name__ == target.rpartition(".")[2]
     assert present(target) != target
     assert present(present(target)) == present(target)
+
+
+RELEASED = (Path(__file__).parent / "golden" / "former_paths.txt").read_text().split()
+"""The public spaces, searchers, tasks, data modules, trackers and executors of a8cdab8, by module,
+and what its configurations name as ``_target_``."""
+
+
+@pytest.mark.parametrize("target", RELEASED)
+def test_what_users_could_name_is_found_by_the_same_path(target: str) -> None:
+    found = []
+    for path in (target, present(target)):
+        module, _, name = path.rpartition(".")
+        found.append(getattr(importlib.import_module(module), name))
+    assert found[0] is found[1]
 
 
 def test_other_paths_stay_as_they_are() -> None:
@@ -132,6 +147,8 @@ def test_a_ledger_may_have_options_that_name_a_class_by_its_former_path() -> Non
 
 
 def test_a_users_space_may_name_a_former_path() -> None:
+    node: dict[str, Any] = {"_target_": "nasrunner.spaces.images.MaxPool", "kernel_size": 2}
+    assert build_space({"space": node}) == build_space({"space": {"max_pool": {"kernel_size": 2}}})
     node = {"_target_": "nasrunner.spaces.recurrent.Embedding", "vocabulary": 5, "units": 3}
     assert build_space({"space": node}).size() == 1
 

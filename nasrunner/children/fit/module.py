@@ -105,9 +105,9 @@ class ChildModule(pl.LightningModule):
         self._answers = ChosenClasses()
         self._validated: Line = {}
         self.tested: Line = {}
-        self.num_tested = 0
+        self.num_tested: int | torch.Tensor = 0
         self.num_validated = 0
-        self._num_measured = 0
+        self._num_measured: int | torch.Tensor = 0
         self.diverged: str | None = None
         self.before_step: Callable[[Batch], None] | None = None
         self._added: Line = {}
@@ -160,11 +160,11 @@ class ChildModule(pl.LightningModule):
 
     def _loss(
         self, predicted: torch.Tensor, target: torch.Tensor, *weights_B: torch.Tensor
-    ) -> tuple[torch.Tensor, float]:
+    ) -> tuple[torch.Tensor, float | torch.Tensor]:
         """The mean loss of a batch, and what it counts in the mean of a pass."""
         if not weights_B:
             return self.task.loss(predicted, target), self.task.num_targets(target)
-        return self.task.weighted_loss(predicted, target, weights_B[0]), float(weights_B[0].sum())
+        return self.task.weighted_loss(predicted, target, weights_B[0]), weights_B[0].sum()
 
     def _train_part(
         self, x: Inputs, target: torch.Tensor, num_examples: int, step: TrainingStep
@@ -282,11 +282,11 @@ class ChildModule(pl.LightningModule):
             self._validated = self._publish(values)
             self._note_measured({"epoch": self.current_epoch, **self._validated})
 
-    def _of_all_ranks(self, count: int) -> int:
+    def _of_all_ranks(self, count: int | torch.Tensor) -> int:
         """The sum of what each of the child's processes has counted."""
         strategy = self.trainer.strategy
-        total = strategy.reduce(torch.tensor(count, device=strategy.root_device), reduce_op="sum")
-        return int(total)
+        counted = torch.as_tensor(count, device=strategy.root_device)
+        return int(strategy.reduce(counted, reduce_op="sum"))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.record_validation()  # it was in the middle of the epoch
@@ -312,6 +312,7 @@ class ChildModule(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         self.tested = self._publish(self._measured("test"))
+        self.num_tested = int(self.num_tested)
 
     def _measure(self, batch: Batch) -> None:
         """Adds a batch, or this rank's part of one, to the loss and to every metric."""
@@ -325,8 +326,7 @@ class ChildModule(pl.LightningModule):
         measured = self.task.measured(predicted_BK, target)
         if self.task.chooses_class:
             self._answers.add(*measured)
-        for metric in self.metrics.values():
-            self.task.add_to(metric, *measured)  # type: ignore[arg-type]  # a ModuleDict
+        self.task.add_to(self.metrics.values(), *measured)  # type: ignore[arg-type]  # a ModuleDict
 
     def _reset_states(self) -> None:
         """Makes recurrent layers forget the batches before: a pass starts at its streams' starts.

@@ -140,7 +140,7 @@ class Trials:
             return following[name]
         metric: Any = self.module.metrics[name]  # type: ignore[index]  # a ModuleDict
         if predicted_BK is not None:
-            self.task.add_to(metric, *self.task.measured(predicted_BK, target))
+            self.task.add_to([metric], *self.task.measured(predicted_BK, target))
         value = self.task.value_of(metric)  # of all ranks
         metric.reset()
         return value
@@ -149,7 +149,7 @@ class Trials:
         """The mean loss of the parts of all ranks."""
         _, target, *third = batch
         weights_B = _weights_in(third)
-        size = float(weights_B[0].sum()) if weights_B else self.task.num_targets(target)
+        size = weights_B[0].sum() if weights_B else self.task.num_targets(target)
         mean = MeanLoss()
         mean.add(own, size)
         return mean.compute(self.trainer.strategy)

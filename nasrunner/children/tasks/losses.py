@@ -56,6 +56,24 @@ class GivenLoss:
         value = self._called(self._function, predicted, target)
         return value.mean() if value.ndim else value
 
+    def of_counted(
+        self, predicted: torch.Tensor, target: torch.Tensor, ignored: int
+    ) -> torch.Tensor:
+        """The mean loss of the targets that are not ``ignored``; 0 where there are none.
+
+        A loss that leaves such targets out itself, as torch's with ``ignore_index``, or gives
+        one number for a batch alone, keeps its own mean.
+        """
+        counts = target != ignored
+        is_any = counts.any()
+        # A mean of none is NaN, and so is its gradient, whatever it is multiplied by.
+        target = torch.where(is_any, target, torch.zeros_like(target))
+        leaves_out = _ignore_index_of(self._function) == ignored
+        value = self._called(self._function if leaves_out else self._of_each, predicted, target)
+        if value.shape == target.shape:
+            return _mean_of(value, counts)
+        return torch.where(is_any, value.mean(), torch.zeros_like(value.mean()))
+
     def of_each(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The loss of each target, or of each example.
 
@@ -156,7 +174,9 @@ class WeightedLoss:
     def __call__(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The mean loss of a batch."""
         if self._weights_K is None:
-            return self._function(predicted, target)
+            if self._ignored is None:
+                return self._function(predicted, target)
+            return self._function.of_counted(predicted, target, self._ignored)
         losses = self._weighted(self._function.of_each(predicted, target), target)
         return self._mean(losses, target, range(losses.ndim))
 
@@ -166,10 +186,9 @@ class WeightedLoss:
         return losses if losses.ndim == 1 else self._mean(losses, target, range(1, losses.ndim))
 
     def _mean(self, losses: torch.Tensor, target: torch.Tensor, over: Any) -> torch.Tensor:
-        if self._ignored is None:
+        if self._ignored is None or losses.shape != target.shape:
             return losses.mean(dim=tuple(over))
-        counted = (target != self._ignored).sum(dim=tuple(over)).clamp(min=1)
-        return losses.sum(dim=tuple(over)) / counted
+        return _mean_of(losses, target != self._ignored, tuple(over))
 
     def _weighted(self, losses: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if self._weights_K is None:
@@ -197,6 +216,25 @@ def _balanced_labels(targets_NK: torch.Tensor) -> torch.Tensor:
     zeros_K = len(targets_NK) - ones_K
     is_balanceable_K = (ones_K > 0) & (zeros_K > 0)  # else no weight would do it
     return torch.where(is_balanceable_K, zeros_K / ones_K.clamp(min=1), torch.ones_like(ones_K))
+
+
+def _mean_of(
+    losses: torch.Tensor, counts: torch.Tensor, over: tuple[int, ...] | None = None
+) -> torch.Tensor:
+    """The mean of the losses that count; 0 where none does."""
+    total = losses.masked_fill(~counts, 0).sum(dim=over)
+    return total / counts.sum(dim=over).clamp(min=1)
+
+
+def _ignore_index_of(function: Any) -> Any:
+    """The class of the targets that a loss leaves out itself; None: it does not say."""
+    if isinstance(function, nn.Module):
+        return getattr(function, "ignore_index", None)
+    try:
+        parameter = inspect.signature(function).parameters.get("ignore_index")
+    except (TypeError, ValueError):
+        return None
+    return None if parameter is None else parameter.default
 
 
 def _unreduced(function: Any) -> Any:

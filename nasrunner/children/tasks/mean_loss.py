@@ -13,12 +13,15 @@ class MeanLoss:
 
     def __init__(self) -> None:
         self._losses: list[torch.Tensor] = []
-        self._sizes: list[float] = []
+        self._sizes: list[float | torch.Tensor] = []
         self._total: torch.Tensor | float = 0.0
-        self._count = 0.0
+        self._count: torch.Tensor | float = 0.0
 
-    def add(self, loss: torch.Tensor, size: float) -> None:
-        """Counts the mean loss of ``size`` targets, or of targets whose weights sum to it."""
+    def add(self, loss: torch.Tensor, size: float | torch.Tensor) -> None:
+        """Counts the mean loss of ``size`` targets, or of targets whose weights sum to it.
+
+        A size that only the device knows is a tensor of it.
+        """
         self._losses.append(loss)
         self._sizes.append(size)
         if len(self._losses) == self._MAX_KEPT:
@@ -28,7 +31,7 @@ class MeanLoss:
         """The mean over all devices; starts anew."""
         self._fold()
         total = torch.as_tensor(self._total).to(strategy.root_device)
-        count = torch.tensor(self._count).to(total.device)
+        count = torch.as_tensor(self._count).to(total)
         self._total, self._count = 0.0, 0.0
         mean: torch.Tensor = strategy.reduce(total, reduce_op="sum") / strategy.reduce(
             count, reduce_op="sum"
@@ -39,7 +42,12 @@ class MeanLoss:
         if not self._losses:
             return
         losses = torch.stack(self._losses).float()
-        sizes = torch.tensor(self._sizes, dtype=losses.dtype).to(losses.device)
+        if any(isinstance(each, torch.Tensor) for each in self._sizes):
+            sizes = torch.stack([torch.as_tensor(each).to(losses) for each in self._sizes])
+            count: torch.Tensor | float = sizes.sum()
+        else:
+            sizes = torch.tensor(self._sizes, dtype=losses.dtype).to(losses.device)
+            count = sum(self._sizes)
         self._total = self._total + (losses * sizes).sum()
-        self._count += sum(self._sizes)
+        self._count = self._count + count
         self._losses, self._sizes = [], []

@@ -16,7 +16,12 @@ class ChosenClasses:
         self._count = 0
 
     def add(self, scores_PK: torch.Tensor, target_P: torch.Tensor) -> None:
-        """Looks at the answers of a batch."""
+        """Looks at the answers of a batch, if its metrics are given scores and classes.
+
+        A user's task may give them something else.
+        """
+        if scores_PK.ndim != 2 or target_P.shape != scores_PK.shape[:1]:
+            return
         answers_P = scores_PK.argmax(dim=1)
         if len(answers_P) == 0:
             return

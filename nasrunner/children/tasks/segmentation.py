@@ -26,7 +26,8 @@ class Segmentation(Task):
 
     Args:
         loss: takes logits (B, K, H, W) and classes (B, H, W) in the place of the cross entropy;
-            None: that.
+            None: that. Of a loss for each pixel the mean is over those that count; one number for
+            a batch is taken as it is, and as 0 if no pixel counts.
         class_weights: as of ``WeightedLoss``, of pixels.
     """
 
@@ -48,7 +49,7 @@ class Segmentation(Task):
                 f"task: segmentation needs data.num_outputs >= 2, got {num_outputs}: what is "
                 "around an object is a class, too"
             )
-        given = GivenLoss(loss or _cross_entropy)
+        given = GivenLoss(loss or functional.cross_entropy)
         self._loss = WeightedLoss(given, class_weights, num_outputs, ignored=IGNORED)
         super().__init__(num_outputs=num_outputs, metrics=metrics, reward=reward)
 
@@ -80,8 +81,8 @@ class Segmentation(Task):
     def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
         return measured.softmax(dim=1)
 
-    def num_targets(self, target_BHW: torch.Tensor) -> int:
-        return int((target_BHW != IGNORED).sum())
+    def num_targets(self, target_BHW: torch.Tensor) -> torch.Tensor:
+        return (target_BHW != IGNORED).sum()
 
     def needs(self) -> str:
         return (
@@ -97,13 +98,3 @@ class Segmentation(Task):
         target_BHW = torch.arange(size * 64).view(size, 8, 8) % self.num_outputs
         scores_BHWK = functional.one_hot(target_BHW, self.num_outputs).float()
         return scores_BHWK.movedim(-1, 1), target_BHW
-
-
-def _cross_entropy(
-    predicted_BKHW: torch.Tensor, target_BHW: torch.Tensor, reduction: str = "mean"
-) -> torch.Tensor:
-    """The cross entropy of the pixels that count; 0 where none does, which is NaN in torch."""
-    if reduction == "none":
-        return functional.cross_entropy(predicted_BKHW, target_BHW, reduction="none")
-    total = functional.cross_entropy(predicted_BKHW, target_BHW, reduction="sum")
-    return total / (target_BHW != IGNORED).sum().clamp(min=1)

@@ -4,7 +4,7 @@ import functools
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import torch
@@ -23,6 +23,7 @@ from nasrunner.children.tasks.reward import Mode, Reward
 from nasrunner.core import ConfigError, InShape, Shape
 from nasrunner.core.annotations import Above, Within
 from nasrunner.core.language.moved import with_present_targets
+from nasrunner.core.shapes import in_dtype_of
 
 if TYPE_CHECKING:  # it takes seconds to import, which asking for a task's shapes saves
     from torchmetrics import Metric
@@ -197,8 +198,11 @@ class Task(ABC):
         """What metrics are given of a batch."""
         return predicted_BK, target
 
-    def num_targets(self, target: torch.Tensor) -> int:
-        """How many targets the loss of a batch is the mean of."""
+    def num_targets(self, target: torch.Tensor) -> int | torch.Tensor:
+        """How many targets the loss of a batch is the mean of.
+
+        What depends on the targets is a tensor on their device, so that no step waits for it.
+        """
         return len(target)
 
     def following(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -209,17 +213,24 @@ class Task(ABC):
         """What metrics are given that tell logits from probabilities by looking at a batch."""
         return measured
 
-    def add_to(self, metric: "Metric", predicted: torch.Tensor, target: torch.Tensor) -> None:
-        """Adds a batch to a metric.
+    def add_to(
+        self, metrics: Iterable["Metric"], predicted: torch.Tensor, target: torch.Tensor
+    ) -> None:
+        """Adds a batch to metrics.
 
         Args:
-            metric: one of the task's.
+            metrics: some of the task's.
             predicted: as ``measured`` returns it.
             target: likewise.
         """
-        if takes_probabilities(metric):
-            predicted = self.probabilities(predicted)
-        metric.update(predicted, target)
+        probabilities = None
+        for metric in metrics:
+            if not takes_probabilities(metric):
+                metric.update(predicted, target)
+                continue
+            if probabilities is None:
+                probabilities = self.probabilities(predicted)
+            metric.update(probabilities, target)
 
     def value_of(self, metric: "Metric") -> torch.Tensor:
         """What a metric has found of all batches that were added to it."""
@@ -247,7 +258,7 @@ class Task(ABC):
             raise ConfigError(f"task.loss must give one number, got {loss}")
         for name, metric in self.metrics.items():
             try:
-                self.add_to(metric, *self.measured(predicted, target))
+                self.add_to([metric], *self.measured(predicted, target))
                 value = self.value_of(metric)
             except Exception as error:
                 raise ConfigError(
@@ -284,7 +295,7 @@ def out_shape_of(config: Config, construct: Construct, in_shape: InShape) -> Sha
     """
     data = config["data"]
     task = class_of(config["task"]) or type(make_task(config, construct))
-    in_dtype = data.get("in_dtype", "float32")
+    in_dtype = in_dtype_of(data)
     if task.is_of_steps and not is_of_tokens(in_dtype):
         raise ConfigError(
             f"task: {task.__name__} has a target for each token, as of language models, which data "

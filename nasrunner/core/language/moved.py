@@ -45,6 +45,12 @@ _MOVED: Mapping[str, str] = {
     "nasrunner.spaces.recurrent_cell": "nasrunner.spaces.recurrent.cells",
 }
 
+_MOVED_CLASSES: Mapping[str, str] = {
+    f"nasrunner.spaces.images.{name}": f"nasrunner.spaces.windows.pools.{name}"
+    for name in ("MaxPool", "AveragePool", "GlobalPool")
+}
+"""Classes that left a module which still is: it imports them, as users import them from it."""
+
 
 def present_module(name: str) -> str:
     """Returns the present dotted path of a module of ours; any other path as it is."""
@@ -64,6 +70,8 @@ def class_in(package: str, name: str) -> Any:
 
 def present(target: str) -> str:
     """Returns the present dotted path of a class of ours; any other path as it is."""
+    if target in _MOVED_CLASSES:
+        return _MOVED_CLASSES[target]
     module, _, name = target.rpartition(".")
     return f"{_MOVED[module]}.{name}" if module in _MOVED else target
 

@@ -47,8 +47,16 @@ class Column:
     @property
     def num_features(self) -> int:
         """Features it becomes."""
-        own = 1 if self.kind == "number" else len(self.levels) + self.has_others
-        return own + (self.num_missing > 0)
+        return len(self.features)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """What each of its features is called."""
+        others = [f"{self.name} is another"] if self.has_others else []
+        missing = [f"{self.name} is missing"] if self.num_missing else []
+        if self.kind == "number":
+            return (self.name, *missing)
+        return (*[f"{self.name}={level}" for level in self.levels], *others, *missing)
 
     def to_json(self) -> dict[str, Any]:
         """Returns it as plain values that ``from_json`` reads."""

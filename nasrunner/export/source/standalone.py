@@ -23,10 +23,19 @@ class InputNormalization:
     Attributes:
         mean: of each channel or feature.
         std: the same.
+        features: what they are called, of a table: a number that is missing, NaN, is 0 once it is
+            normalized. Of other data there are none.
     """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    features: tuple[str, ...] = ()
+
+    @property
+    def too_close(self) -> tuple[str, ...]:
+        """Features whose values differ by less than float32 resolves."""
+        each = zip(self.features, self.mean, self.std, strict=bool(self.features))
+        return tuple(name for name, mean, std in each if abs(mean) * 1e-7 > 1e-4 * std)
 
 
 @dataclass(frozen=True)
@@ -151,7 +160,7 @@ def _constants(normalization: InputNormalization | None) -> Iterator[str]:
 
 def _functions(normalization: InputNormalization | None) -> Iterator[str]:
     if normalization is not None:
-        yield _NORMALIZE
+        yield _NORMALIZE_TABLE if normalization.features else _NORMALIZE
     yield _LOAD
 
 
@@ -159,6 +168,11 @@ _NORMALIZE = '''def normalize(x: torch.Tensor) -> torch.Tensor:
     """What the network was trained on: each channel or feature less MEAN, divided by STD."""
     shape = (-1, *[1] * (x.dim() - 2))
     return (x - x.new_tensor(MEAN).view(shape)) / x.new_tensor(STD).view(shape)
+'''
+
+_NORMALIZE_TABLE = '''def normalize(x: torch.Tensor) -> torch.Tensor:
+    """What the network was trained on: features less MEAN, divided by STD, 0 where they are NaN."""
+    return ((x - x.new_tensor(MEAN)) / x.new_tensor(STD)).nan_to_num(0.0)
 '''
 
 _LOAD = '''def load(path: str) -> Network:

@@ -111,7 +111,7 @@ def _measured(
     logits_NK[:, classifier.classes_] = np.log(np.maximum(classifier.predict_proba(x_NF), smallest))
     predicted_NK, target_N = torch.from_numpy(logits_NK).float(), torch.from_numpy(y_N)
     values = {"test_loss": float(task.loss(predicted_NK, target_N))}
+    task.add_to(task.metrics.values(), *task.measured(predicted_NK, target_N))
     for name, metric in task.metrics.items():
-        task.add_to(metric, *task.measured(predicted_NK, target_N))
         values[f"test_{name}"] = float(task.value_of(metric))
     return values, len(y_N)

@@ -7,6 +7,8 @@ import torch
 
 from nasrunner.children.tasks.language_model import LanguageModel
 from nasrunner.children.tasks.reward import Reward
+from nasrunner.children.tasks.tasks import out_shape_of
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, Proposal, SpaceError, child_folder
 from nasrunner.retrain.training.network import TrainNetwork
 from nasrunner.retrain.training.recipe import network_folder
@@ -278,3 +280,10 @@ def test_a_task_that_does_not_fit_the_data_is_refused(make, message):
 
 def test_the_text_says_what_a_token_is():
     assert text_trainer().config["task"]["unit"] == TEXT["unit"] == "character"
+
+
+def test_a_type_that_is_null_is_that_of_numbers() -> None:
+    target = "nasrunner.children.tasks.language_model.LanguageModel"
+    config = {"task": {"_target_": target}, "data": {"num_outputs": 3, "in_dtype": None}}
+    with pytest.raises(ConfigError, match=r"data of data\.in_dtype=float32 has not"):
+        out_shape_of(config, construct, (5,))

@@ -57,6 +57,33 @@ class EachFocal(Focal):
         return (1 - (-losses_B).exp()) ** self.gamma * losses_B
 
 
+class PixelFocal(Focal):
+    """The same of each pixel, by probabilities: it has a loss for pixels that do not count, too."""
+
+    def forward(self, logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
+        shares_BKHW = logits_BKHW.softmax(dim=1)
+        share_BHW = shares_BKHW.gather(1, target_BHW.clamp(min=0)[:, None])[:, 0]
+        return -((1 - share_BHW) ** self.gamma) * share_BHW.log()
+
+
+class CountedFocal(Focal):
+    """The same of the pixels that count, one number for a batch: NaN where none does."""
+
+    def forward(self, logits_BKHW: torch.Tensor, target_BHW: torch.Tensor) -> torch.Tensor:
+        counts_BHW = target_BHW != -100
+        return super().forward(logits_BKHW.movedim(1, -1)[counts_BHW], target_BHW[counts_BHW])
+
+
+def smoothed(
+    logits_BKHW: torch.Tensor, target_BHW: torch.Tensor, reduction: str = "mean"
+) -> torch.Tensor:
+    """A user's function whose own mean is over all pixels."""
+    losses_BHW = functional.cross_entropy(
+        logits_BKHW, target_BHW, reduction="none", label_smoothing=0.1
+    )
+    return losses_BHW.mean() if reduction == "mean" else losses_BHW
+
+
 class Data:
     """A data module that says what its training targets are."""
 
@@ -204,12 +231,53 @@ def test_pixels_that_do_not_count_have_no_weight_and_no_loss() -> None:
     assert given.loss(IMAGES, PIXELS).item() == pytest.approx((losses_P * weights_P).mean().item())
     assert given.losses(IMAGES, PIXELS).mean() == pytest.approx((losses_P * weights_P).mean())
     assert plain.num_targets(PIXELS) == 6
+    assert isinstance(plain.num_targets(PIXELS.to("meta")), torch.Tensor)  # no step waits for it
     assert plain.loss(IMAGES, torch.full_like(PIXELS, -100)).item() == 0
     balanced = task("Segmentation", class_weights="balanced")
     balanced.learn_from(Data(PIXELS))  # of six pixels two are of class 0, three of 1, one of 2
     weights_P = torch.tensor([1.0, 2 / 3, 2.0])[PIXELS[PIXELS != -100]]
     expected = (losses_P * weights_P).mean().item()
     assert balanced.loss(IMAGES, PIXELS).item() == pytest.approx(expected)
+
+
+COUNTED = functional.cross_entropy(IMAGES, PIXELS, reduction="none")[PIXELS != -100]
+FOCAL = ((1 - (-COUNTED).exp()) ** 2 * COUNTED).mean()
+HERE = "tests.children.tasks.test_losses"
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (named("torch.nn.CrossEntropyLoss"), COUNTED.mean()),
+        (named("torch.nn.CrossEntropyLoss", reduction="none"), COUNTED.mean()),
+        (
+            named("torch.nn.CrossEntropyLoss", weight=[1, 2, 5]),
+            nn.CrossEntropyLoss(torch.tensor([1.0, 2, 5]))(IMAGES, PIXELS),
+        ),
+        (named(f"{HERE}.EachFocal", gamma=2), FOCAL),
+        (named(f"{HERE}.PixelFocal", gamma=2), FOCAL),
+        (named(f"{HERE}.CountedFocal", gamma=2), FOCAL),
+        (
+            named(f"{HERE}.smoothed", _partial_=True),
+            nn.CrossEntropyLoss(label_smoothing=0.1)(IMAGES, PIXELS),
+        ),
+    ],
+)
+def test_pixels_that_do_not_count_are_not_in_the_mean_of_any_loss(
+    loss: Mapping[str, Any], expected: torch.Tensor
+) -> None:
+    plain = task("Segmentation", loss=loss)
+    assert plain.loss(IMAGES, PIXELS).item() == pytest.approx(expected.item())
+    if "Counted" not in loss["_target_"] and "weight" not in loss:
+        weighted = task("Segmentation", loss=loss, class_weights=[1, 1, 1])
+        assert weighted.loss(IMAGES, PIXELS).item() == pytest.approx(expected.item())
+        assert weighted.losses(IMAGES, PIXELS).mean() == pytest.approx(expected.item())
+    images = IMAGES.clone().requires_grad_()
+    nothing = plain.loss(images, torch.full_like(PIXELS, -100))
+    nothing.backward()  # type: ignore[no-untyped-call]
+    assert nothing.item() == 0
+    assert images.grad is not None
+    assert not images.grad.any()
 
 
 @pytest.mark.parametrize(
@@ -281,9 +349,20 @@ def test_a_metric_that_does_not_suit_is_refused(metrics: dict[str, Any], message
 def test_logits_between_zero_and_one_are_no_probabilities() -> None:
     found = task("MultiLabel", metrics={"f1_score": {}})
     logits, target = torch.tensor([[0.3, 0.4, -0.1]]), torch.tensor([[1.0, 1.0, 0.0]])
-    found.add_to(found.metrics["f1_score"], *found.measured(logits.clamp(min=0.1), target))
+    found.add_to(found.metrics.values(), *found.measured(logits.clamp(min=0.1), target))
     # All three are above 0, and so above a half of what a sigmoid makes of them.
     assert found.value_of(found.metrics["f1_score"]).item() == pytest.approx(2 / 3)
+
+
+def test_probabilities_are_computed_once_for_all_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = task("Classification", metrics={"f1_score": {}, "auroc": {}, "accuracy": {}})
+    given = []
+    softmax = found.probabilities
+    monkeypatch.setattr(found, "probabilities", lambda x: softmax(given.append(x) or x))
+    found.add_to(found.metrics.values(), *found.measured(LOGITS, CLASSES))
+    assert len(given) == 1
+    # Of class 0 one of two is right, of the others all: the mean over classes.
+    assert found.value_of(found.metrics["accuracy"]).item() == pytest.approx(2.5 / 3)
 
 
 def test_losses_of_torch_are_trusted_in_a_strangers_study() -> None:

@@ -1,5 +1,6 @@
 """Children that answer one class whatever they are asked are known for it, and so is a study."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from nasrunner.children.evaluating import mean_outcome
 from nasrunner.children.progress.attempts import rewarded_metrics
 from nasrunner.children.tasks.one_class import ChosenClasses
+from nasrunner.children.tasks.tasks import Classification
 from nasrunner.core import Outcome, Proposal
 from nasrunner.study.proposals.one_class import about_one_class
+from tests.children.blobs import train
 
 ALONE = SimpleNamespace(root_device=torch.device("cpu"), reduce=lambda value, reduce_op: value)
 
@@ -39,6 +42,25 @@ def test_the_share_is_that_of_the_one_class_answered(batches: Any, share: float 
     found = chosen(*batches)
     assert found.share_of_one(ALONE) == (None if share is None else pytest.approx(share))
     assert found.share_of_one(ALONE) is None  # it has begun anew
+
+
+class OfAnswers(Classification):
+    """A user's task whose metrics are given answers."""
+
+    def measured(
+        self, predicted_BK: torch.Tensor, target_B: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return predicted_BK.argmax(dim=1), target_B
+
+    def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
+        return measured
+
+
+def test_a_task_that_measures_something_else_is_trained(tmp_path: Path) -> None:
+    target = f"task._target_={__name__}.OfAnswers"
+    found = train(tmp_path, target, "trainer.max_epochs=1", space={"affine": {"units": 3}})
+    assert found.status == "completed"
+    assert "val_one_class" not in found.metrics
 
 
 def test_ranks_look_at_all_answers() -> None:

@@ -205,7 +205,7 @@ def test_a_reading_survives_json(people: str) -> None:
 @pytest.mark.parametrize(
     ("text", "settings", "told"),
     [
-        ("a,b\n1,2\n3,4\n", {"target": "c"}, r"data.target=c is no column of .*Legal: a, b"),
+        ("a,b\n1,2\n3,4\n", {"target": "c"}, r"data.target=c is no column of .*legal: a, b"),
         ("a,b\n1,2\n3,2\n4,2\n", {"target": "b"}, r"is 2 in all 3 examples"),
         ("a,b\n1,x\n3,y\n4,z\n", {"target": "b"}, r"another one in each of the 3 examples"),
         ("a,b\n1,2\n", {"target": "b"}, r"has 1 example; at least 2 are needed"),
