@@ -40,9 +40,15 @@ def test_spaces_and_the_saved_configuration_have_what_was_guessed(path: Path) ->
     assert "classes 0 25%, 1 25%" in told
 
 
-def test_networks_are_kept_with_how_their_data_are_read(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tokens", [[], ["data.in_dtype=int64", "space=text_classifier"]])
+def test_networks_are_kept_with_how_their_data_are_read(
+    path: Path, tmp_path: Path, tokens: list[str]
+) -> None:
+    if tokens:
+        np.savez(path, x=np.arange(80).reshape(40, 2), y=np.arange(40) % 4)
     overrides = [
         f"data.path={path}",
+        *tokens,
         *("executor=serial", "tracker=none", "searcher=random", "max_children=1"),
         *(
             "trainer.max_epochs=1",

@@ -1,6 +1,5 @@
 """The base of data sets that are read from a user's own files, and say what they are."""
 
-import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.core.shapes import each_input
 from nasrunner.data.inputs import InputArrays
-from nasrunner.data.normalize import Normalization
 from nasrunner.data.own.reading import Guess, Kind, Label, Reading
 from nasrunner.data.own.targets import (
     TargetKind,
@@ -216,10 +214,10 @@ class OwnData(TensorDataModule):
     @property
     def reading(self) -> Reading:
         """How more of the same data are read; known once ``setup`` was called."""
-        mean, std = (
-            each_input(self.normalization, functools.partial(_plain, part=part))
-            for part in ("mean", "std")
-        )
+        mean = std = None
+        if (normalization := self.normalization) is not None:
+            mean = each_input(normalization, lambda each: _plain(each.mean))
+            std = each_input(normalization, lambda each: _plain(each.std))
         known = self.known()
         return Reading(self.kind, known.settings, known.classes, mean, std, known.columns)
 
@@ -322,6 +320,6 @@ def last_in_time(times_N: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     return np.flatnonzero(~is_last_N), np.flatnonzero(is_last_N)
 
 
-def _plain(normalization: Normalization, *, part: str) -> list[float]:
-    values: list[float] = getattr(normalization, part).reshape(-1).tolist()
+def _plain(statistics: np.ndarray) -> list[float]:
+    values: list[float] = statistics.reshape(-1).tolist()
     return values

@@ -20,6 +20,7 @@ class Reading:
         settings: how they are read, by the names of the data set's settings.
         classes: in the order of the outputs; None: the outputs are numbers.
         mean: what is subtracted from each channel or feature; of several inputs lists by name.
+            None: the only input is of tokens.
         std: what they are divided by then, likewise.
         columns: of a table, in the order of its features: what ``Column.to_json`` returns.
     """

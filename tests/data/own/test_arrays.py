@@ -127,6 +127,15 @@ def test_several_inputs_are_known_by_their_names(tmp_path: Path) -> None:
     assert set(module.reading.mean) == {"image", "table"}
 
 
+def test_a_reading_of_tokens_has_no_statistics(tmp_path: Path) -> None:
+    x, y = np.arange(120).reshape(40, 3) % 7, np.arange(40) % 2
+    module = guessed(path=write(tmp_path / "a.npz", x=x, y=y), in_dtype="int64")
+    module.setup("fit")
+    reading = Reading.from_json(module.state_dict()["reading"])
+    assert reading == module.reading
+    assert (reading.mean, reading.std) == (None, None)
+
+
 def test_a_group_is_not_cut(tmp_path: Path) -> None:
     groups = np.arange(60) // 3
     path = write(
