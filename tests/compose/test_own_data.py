@@ -73,6 +73,21 @@ def test_networks_are_kept_with_how_their_data_are_read(
     assert last["LoadedData"]["reading"] == best["reading"]
 
 
+def test_a_study_does_not_go_on_with_a_file_that_changed(path: Path, tmp_path: Path) -> None:
+    fast = ["executor=serial", "tracker=none", "searcher=random", "trainer.max_epochs=1"]
+    skeleton.register()
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        config = compose("config", overrides=["data=arrays", "study=x", f"data.path={path}", *fast])
+    skeleton.complete_data(config)
+    plain = {**resolved(config), "baseline": None, "max_children": 1}
+    plain["data"]["batch_size"] = 8
+    run_study(plain, tmp_path / "study")
+    np.savez(path, x=np.arange(80.0).reshape(40, 2) + 1, y=np.arange(40) % 4)
+    with pytest.raises(ConfigError, match=r"mine.npz has changed: its digest is .* legal are"):
+        run_study({**plain, "max_children": 2}, tmp_path / "study")
+    assert not (tmp_path / "study" / "children" / "0001").exists()
+
+
 def test_the_task_says_what_targets_are(path: Path) -> None:
     config, _ = composed(f"data.path={path}", "task=regression")
     assert config["data"]["num_outputs"] == 1

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.errors import DataError
+from nasrunner.data.own.digests import digest_of_listing
 from nasrunner.data.own.own_data import OwnData, RawExamples
 from nasrunner.data.own.reading import Kind
 
@@ -55,10 +56,13 @@ class ImageFolder(OwnData):
     place_key: ClassVar[str] = "root"
     guessed_from: ClassVar[tuple[str, ...]] = (*OwnData.guessed_from, "root", "size", "colours")
 
+    def files_digest(self) -> str:
+        root = Path(self.root)
+        parts, _ = self._parts_of_root(root)
+        return digest_of_listing(root, (path for part in parts for path, _ in part))
+
     def read(self) -> RawExamples:
         root = Path(self.root)
-        if not root.is_dir():
-            raise DataError(f"data.root={root} is a file; legal is a folder of folders of images")
         parts, others = self._parts_of_root(root)
         files = [path for part in parts for path in part]
         stamps = tuple((path, path.stat().st_mtime_ns) for path, _ in files)
@@ -81,6 +85,8 @@ class ImageFolder(OwnData):
 
     def _parts_of_root(self, root: Path) -> tuple[list[list[tuple[Path, str]]], int]:
         """The images that are not for the test, and those that are where they lie apart."""
+        if not root.is_dir():
+            raise DataError(f"data.root={root} is a file; legal is a folder of folders of images")
         inside = {each.name.lower(): each for each in root.iterdir() if each.is_dir()}
         train = next((inside[name] for name in _TRAIN if name in inside), None)
         if train is None:

@@ -60,6 +60,7 @@ class Guess:
     facts: tuple[str, ...]
 
     def told(self) -> str:
-        """Returns all of it as one sentence."""
-        found = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        """Returns it as one sentence, but for the digest, which says nothing to a reader."""
+        known = {name: value for name, value in self.settings.items() if name != "digest"}
+        found = ", ".join(f"{name}={value}" for name, value in known.items())
         return f"{self.source}: {'; '.join([*self.facts, found])}"

@@ -22,6 +22,7 @@ from nasrunner.data.own.columns import (
     is_numeric,
     learn_columns,
 )
+from nasrunner.data.own.digests import digest_of_contents
 from nasrunner.data.own.own_data import EncodedInputs, OwnData, RawExamples
 from nasrunner.data.own.reading import Kind
 
@@ -90,6 +91,10 @@ class TableFile(OwnData):
             DataError: it is damaged, or of another form.
         """
         raise NotImplementedError
+
+    def files_digest(self) -> str:
+        places = (self.path, self.test_path)
+        return digest_of_contents([Path(each) for each in places if each is not None])
 
     def read(self) -> RawExamples:
         table, num_test = self._table(Path(self.path)), None

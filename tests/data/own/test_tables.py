@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ def test_several_numbers_are_predicted_from_parquet(tmp_path: Path) -> None:
         "path": str(tmp_path / "a.parquet"),
         "target": ["Weight", "Waist", "Pulse"],
     }
-    found = ParquetFile(**settings).guess("numbers").settings
+    found = dict(ParquetFile(**settings).guess("numbers").settings)
+    del found["digest"]
     assert found == {"in_shape": [3], "num_outputs": 3, "target_kind": "numbers"}
     module = ParquetFile(**settings, **found)
     module.setup("fit")
@@ -205,7 +207,7 @@ def test_a_reading_survives_json(people: str) -> None:
 @pytest.mark.parametrize(
     ("text", "settings", "told"),
     [
-        ("a,b\n1,2\n3,4\n", {"target": "c"}, r"data.target=c is no column of .*Legal: a, b"),
+        ("a,b\n1,2\n3,4\n", {"target": "c"}, r"data.target=c is no column of .*legal: a, b"),
         ("a,b\n1,2\n3,2\n4,2\n", {"target": "b"}, r"is 2 in all 3 examples"),
         ("a,b\n1,x\n3,y\n4,z\n", {"target": "b"}, r"another one in each of the 3 examples"),
         ("a,b\n1,2\n", {"target": "b"}, r"has 1 example; at least 2 are needed"),
@@ -249,6 +251,21 @@ def test_what_cannot_be_learnt_is_one_sentence(
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DataError, match=told):
         CsvFile(**COMMON, path=str(tmp_path / "a.csv"), **settings).guess("classes")
+
+
+@pytest.mark.parametrize("changed", ["a.csv", "b.csv"])
+def test_files_that_changed_are_refused(tmp_path: Path, changed: str) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("x,y\n" + "1,cat\n2,dog\n3,cat\n" * 5)
+    settings = {"path": f"{tmp_path}/a.csv", "test_path": f"{tmp_path}/b.csv", "target": "y"}
+    module = guessed("classes", **settings)
+    module.prepare_data()
+    os.utime(tmp_path / changed, (1, 1))  # what is in it is the same
+    module.prepare_data()
+    (tmp_path / changed).write_text("x,y\n" + "1,cat\n2,dog\n4,cat\n" * 5)
+    with pytest.raises(DataError, match=r"a.csv has changed: its digest is .* or a new study"):
+        module.prepare_data()
+    CsvFile(**COMMON, **settings).prepare_data()
 
 
 def test_labels_of_the_test_that_training_never_saw_are_named(tmp_path: Path) -> None:
