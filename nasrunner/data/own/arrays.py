@@ -61,13 +61,13 @@ class ArrayFile(OwnData):
         channels = {name: self.channels or _channels(arrays[name]) for name in names}
         x = {}
         for name in names:
-            values, _ = self._with_test(arrays, name)
+            values, own_test = self._with_test(arrays, name)
             if values.dtype.kind not in "iufb":
                 raise DataError(f"{self.where}: {name} holds {_told(values)}; legal are numbers")
-            if len(values) != len(y):
+            if (len(values), own_test) != (len(y), num_test):
                 raise DataError(
-                    f"{self.where}: {name} has {len(values):,} examples and {target} "
-                    f"{len(y):,}; legal are as many"
+                    f"{self.where}: {name} has {_counted(len(values), own_test)} and {target} "
+                    f"{_counted(len(y), num_test)}; legal are as many"
                 )
             x[name] = channels_first(values, channels[name], f"{self.where}: {name}")
         is_one = not isinstance(self.inputs, Sequence) or isinstance(self.inputs, str)
@@ -165,6 +165,12 @@ def channels_first(values: np.ndarray, channels: Channels, where: str) -> np.nda
             "data.channels=none"
         )
     return np.moveaxis(values, -1, 1) if channels == "last" else values
+
+
+def _counted(total: int, num_test: int | None) -> str:
+    if num_test is None:
+        return f"{total:,} examples"
+    return f"{total - num_test:,} examples, and {num_test:,} for the test"
 
 
 def _told(values: np.ndarray) -> str:

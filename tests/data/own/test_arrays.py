@@ -160,7 +160,17 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     [
         ({"x": X}, "classes", r"data.targets must say which are the targets"),
         ({"a": X, "b": X, "y": Y}, "classes", r"data.inputs must say which are the inputs"),
-        ({"x": X, "y": Y[:5]}, "classes", r"x has 20 examples and y 5; legal are as many"),
+        ({"x": X, "y": Y[:5]}, "classes", r"x has 20 examples and y 5 examples; legal are as many"),
+        (
+            {"x_train": X, "x_test": X[:9], "y_train": Y[:15], "y_test": Y[:14]},
+            "classes",
+            r"x_train has 20 examples, and 9 for the test and y_train 15 examples, and 14 for the",
+        ),
+        (
+            {"x_train": X, "y_train": Y[:15], "y_test": Y[:5]},
+            "classes",
+            r"x_train has 20 examples and y_train 15 examples, and 5 for the test; legal",
+        ),
         ({"x": X[:1], "y": Y[:1]}, "classes", r"has 1 example; at least 2"),
         ({"x": X, "y": Y * 0}, "classes", r"is 0 in all 20 examples: there is nothing to learn"),
         ({"x": X, "y": Y * 0.0}, "numbers", r"is 0.0 in all 20 examples"),
