@@ -11,7 +11,7 @@ import torch
 from nasrunner.core.errors import DataError
 from nasrunner.data.inputs import InputArrays, Preparation
 from nasrunner.data.normalize import Normalization
-from nasrunner.data.own.reading import Label
+from nasrunner.data.own.reading import Label, as_label
 
 # N = number of rows, F = number of features
 
@@ -210,9 +210,10 @@ def _starts(columns: Sequence[Column]) -> list[int]:
 
 
 def _labels(values: pd.Series) -> np.ndarray:
-    """Values of a category as plain objects; what is missing is NaN."""
-    found = values.astype(object).to_numpy()
-    return np.asarray(np.where(values.isna().to_numpy(), np.nan, found), dtype=object)
+    """Values of a category as JSON has them, others as texts; what is missing is NaN."""
+    found = [as_label(each) for each in values.astype(object).to_numpy()]
+    is_missing = values.isna().to_numpy()
+    return np.where(is_missing, np.nan, np.array([*found, None], dtype=object)[:-1])
 
 
 def _numbers_rows(values: pd.Series) -> bool:

@@ -11,6 +11,11 @@ Label = str | bool | int | float
 """A class, as it stands in the data."""
 
 
+def as_label(value: Any) -> Label:
+    """Returns a value as JSON has it: dates, decimals and other objects become texts."""
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
 @dataclass(frozen=True)
 class Reading:
     """Says how examples of own data become inputs of a network, and its outputs become answers.

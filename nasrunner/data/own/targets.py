@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nasrunner.core.errors import DataError
-from nasrunner.data.own.reading import Label
+from nasrunner.data.own.reading import Label, as_label
 
 # N = number of examples, K = numbers to predict
 
@@ -209,9 +209,10 @@ def _are_many(y: np.ndarray) -> bool:
 
 
 def _of_one_type(y: np.ndarray) -> np.ndarray:
-    """Labels that can be sorted: as they are, or as text if they are of several types."""
-    types = {type(each) for each in y.tolist()}
-    return np.array(y.tolist()) if len(types) == 1 else np.array([str(each) for each in y.tolist()])
+    """Labels that can be sorted: as JSON has them, or as text if they are of several types."""
+    labels = list(map(as_label, y.tolist()))
+    is_one = len(set(map(type, labels))) == 1
+    return np.array(labels if is_one else list(map(str, labels)))
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,6 @@
+import datetime
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +289,29 @@ def test_missing_values_may_have_a_text_of_their_own(tmp_path: Path) -> None:
     module.setup("fit")
     assert module.in_shape == [2]
     assert len(module.train_dataloader().x.unique(dim=0)) == 3
+
+
+def test_categories_and_classes_may_be_of_any_type(tmp_path: Path) -> None:
+    day, price = datetime.date(2024, 1, 1), Decimal("1.50")
+    table = pd.DataFrame(
+        {
+            "when": pd.to_datetime(["2024-01-01", "2024-01-02"] * 20),
+            "price": [price, Decimal("2.25"), None, price] * 10,
+            "day": [day, day + datetime.timedelta(days=1)] * 20,
+        }
+    )
+    table.to_parquet(tmp_path / "a.parquet")
+    settings = {**COMMON, "path": f"{tmp_path}/a.parquet", "target": "day"}
+    settings |= {"categorical": ["when", "price"], "equal_inputs": "apart"}
+    module = ParquetFile(**settings, **ParquetFile(**settings).guess("classes").settings)
+    module.setup("fit")
+    reading = Reading.from_json(module.reading.to_json())
+    assert reading.classes == ("2024-01-01", "2024-01-02")
+    assert [set(each["levels"]) for each in reading.columns] == [
+        {"2024-01-01 00:00:00", "2024-01-02 00:00:00"},
+        {"1.50", "2.25"},
+    ]
+    assert module.in_shape == [5]
 
 
 def test_group_and_time_do_not_go_together(people: str) -> None:
