@@ -268,11 +268,11 @@ class OwnData(TensorDataModule):
         if len(raw.y) == 0:
             raise DataError(f"{self.where} has no examples")
         kind = kind or kind_of(raw.y)
-        is_fit_N = self._is_fit(raw, read_targets(raw.y, kind, raw.where))
+        targets = read_targets(raw.y, kind, raw.where, is_sure=self.target_kind == "classes")
+        is_fit_N = self._is_fit(raw, targets)
         rows, test_rows = np.flatnonzero(is_fit_N), np.flatnonzero(~is_fit_N)
         if kind == "classes":
             check_known(raw.y, is_fit_N, raw.where)
-        targets = read_targets(raw.y, kind, raw.where)
         encoded = self.encode(raw, rows)
         x = encoded.x
         return _Parts(

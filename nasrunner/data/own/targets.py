@@ -20,6 +20,8 @@ _MANY = 50
 _REPEATS = 10
 """As many examples a class has on the average where there are many."""
 
+_LEGAL_NUMBERS = "task=regression, or data.target_kind=classes if they are some all the same"
+
 _SHOWN = 10
 """So many classes are named with their counts."""
 
@@ -57,13 +59,14 @@ def kind_of(y: np.ndarray) -> TargetKind:
     return "classes" if is_whole and not _are_many(y) else "numbers"
 
 
-def read_targets(y: np.ndarray, kind: TargetKind, where: str) -> Targets:
+def read_targets(y: np.ndarray, kind: TargetKind, where: str, *, is_sure: bool = False) -> Targets:
     """Makes classes or numbers of what stands in the data.
 
     Args:
         y: (N,) or (N, K), as it stands there; None or NaN where nothing does.
         kind: what the task asks for.
         where: what they are called, for error messages.
+        is_sure: whether numbers that do not look like classes are some all the same.
 
     Raises:
         DataError: a target is missing, all are the same, or they are not what is asked for.
@@ -80,10 +83,10 @@ def read_targets(y: np.ndarray, kind: TargetKind, where: str) -> Targets:
         raise DataError(
             f"{where} is {_shown(y[0])} in all {len(y):,} examples: there is nothing to learn"
         )
-    return _classes(y, where) if kind == "classes" else _numbers(y, where)
+    return _classes(y, where, is_sure) if kind == "classes" else _numbers(y, where)
 
 
-def _classes(y: np.ndarray, where: str) -> Targets:
+def _classes(y: np.ndarray, where: str, is_sure: bool) -> Targets:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -91,11 +94,12 @@ def _classes(y: np.ndarray, where: str) -> Targets:
             f"{where} has {y.shape[1:]} numbers for each example: one class of several is (N,); "
             "several numbers are for task=regression"
         )
-    if y.dtype.kind == "f" and (np.floor(y) != y).any() and len(np.unique(y)) > 2:
+    is_whole = y.dtype.kind != "f" or bool((np.floor(y) == y).all())
+    if not is_sure and not is_whole and len(np.unique(y)) > 2:
         raise DataError(
             f"{where} has {len(np.unique(y)):,} different numbers, {_shown(y.min())} to "
             f"{_shown(y.max())}, not all of them whole: these are no classes; legal: "
-            "task=regression"
+            f"{_LEGAL_NUMBERS}"
         )
     if y.dtype.kind == "O":
         y = _of_one_type(y)
@@ -106,13 +110,13 @@ def _classes(y: np.ndarray, where: str) -> Targets:
             f"{where} is another one in each of the {len(y):,} examples: classes repeat; legal: "
             f"another target{other}"
         )
-    if y.dtype.kind in "iuf" and _are_many(y):
+    if not is_sure and y.dtype.kind in "iuf" and _are_many(y):
         raise DataError(
             f"{where} has {len(values):,} different numbers in {len(y):,} examples: these are no "
-            "classes; legal: task=regression"
+            f"classes; legal: {_LEGAL_NUMBERS}"
         )
     if y.dtype.kind == "f":
-        values = values.astype(np.int64) if (np.floor(values) == values).all() else values
+        values = values.astype(np.int64) if is_whole else values
     return Targets(indices.reshape(-1).astype(np.int64), tuple(values.tolist()))
 
 

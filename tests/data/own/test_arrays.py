@@ -194,6 +194,19 @@ def test_what_cannot_be_learnt_is_one_sentence(
         ArrayFile(**COMMON, path=write(tmp_path / "a.npz", **arrays)).guess(kind)
 
 
+@pytest.mark.parametrize("y", [np.arange(300) % 60, np.arange(300) % 60 / 7])
+def test_numbers_are_classes_if_the_user_says_so(tmp_path: Path, y: np.ndarray) -> None:
+    path = write(tmp_path / "a.npz", x=np.arange(300.0)[:, None], y=y)
+    with pytest.raises(
+        DataError, match=r"60 different numbers.*legal: .* data.target_kind=classes"
+    ):
+        ArrayFile(**COMMON, path=path).guess("classes")
+    module = guessed(path=path, task="classes", target_kind="classes")
+    module.setup("fit")
+    assert module.num_outputs == 60
+    assert module.reading.classes == tuple(np.unique(y).tolist())
+
+
 def test_a_file_that_is_damaged_or_of_another_form_is_one_sentence(tmp_path: Path) -> None:
     for name, text in (("a.npz", "no archive"), ("a.pt", "no"), ("a.mat", "")):
         (tmp_path / name).write_text(text)
