@@ -94,6 +94,14 @@ def test_the_task_says_what_targets_are(path: Path) -> None:
     assert config["data"]["target_kind"] == "numbers"
 
 
+@pytest.mark.parametrize("given", [[], ["data.in_shape=[2]", "data.num_outputs=4"]])
+def test_a_space_of_texts_knows_the_tokens_of_the_file(path: Path, given: list[str]) -> None:
+    np.savez(path, x=np.arange(80).reshape(40, 2), y=np.arange(40) % 4)
+    tokens = ["data.in_dtype=int64", "space=text_classifier"]
+    config, _ = composed(f"data.path={path}", *tokens, *given)
+    assert config["space"]["concat"][0]["embedding"]["vocabulary"] == 80
+
+
 def test_a_guess_that_is_contradicted_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data.num_outputs is 5, but .* 40 examples, .*=4"):
         composed(f"data.path={path}", "data.num_outputs=5")

@@ -196,6 +196,8 @@ class OwnData(TensorDataModule):
             "target_kind": targets.kind,
             "digest": self.files_digest(),
         }
+        if "vocabulary" in parts.settings:
+            settings["vocabulary"] = parts.settings["vocabulary"]
         num_test = len(parts.y_test)
         facts = (
             f"{len(targets.values) + num_test:,} examples, {num_test:,} of them for the test",

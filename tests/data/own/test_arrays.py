@@ -137,6 +137,23 @@ def test_a_reading_of_tokens_has_no_statistics(tmp_path: Path) -> None:
     assert (reading.mean, reading.std) == (None, None)
 
 
+def test_a_vocabulary_is_all_tokens_there_are(tmp_path: Path) -> None:
+    x, y = np.arange(120).reshape(40, 3) % 7, np.arange(40) % 2
+    settings = {**COMMON, "path": write(tmp_path / "a.npz", x=x, y=y), "in_dtype": "int64"}
+    assert ArrayFile(**settings).guess(None).settings["vocabulary"] == 7
+    assert ArrayFile(**settings, vocabulary=9).guess(None).settings["vocabulary"] == 9
+    with pytest.raises(DataError, match=r"data.vocabulary=6 needs tokens .* has 6; legal are 7"):
+        ArrayFile(**settings, vocabulary=6).guess(None)
+    write(tmp_path / "a.npz", x=x - 1, y=y)
+    with pytest.raises(DataError, match=r"data.in_dtype=int64 needs tokens from 0 on, .* has -1"):
+        ArrayFile(**settings).guess(None)
+
+
+def test_numbers_have_no_vocabulary(iris: str) -> None:
+    with pytest.raises(ConfigError, match=r"data.vocabulary=9 is of tokens, .* data.in_dtype="):
+        ArrayFile(**COMMON, path=iris, vocabulary=9)
+
+
 def test_a_group_is_not_cut(tmp_path: Path) -> None:
     groups = np.arange(60) // 3
     path = write(
