@@ -1,6 +1,6 @@
 """Columns of a table as features: numbers as they are, categories as one feature each."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -157,6 +157,25 @@ def check_columns(table: pd.DataFrame, categorical: Collection[str], where: str)
     for name in map(str, table.columns):
         if name not in categorical and not is_numeric(table[name]):
             _check_text(table[name], f"{where}: column {name}")
+
+
+def check_plain(table: pd.DataFrame, where: str) -> None:
+    """Refuses columns of lists and other values that are several.
+
+    Args:
+        table: all rows, without columns that are left out.
+        where: what is read, for error messages.
+
+    Raises:
+        DataError: names one.
+    """
+    for name, values in table.select_dtypes(exclude=["number", "bool", "datetime"]).items():
+        strange = next((each for each in values.dropna() if not isinstance(each, Hashable)), None)
+        if strange is not None:
+            raise DataError(
+                f"{where}: column {name} has a {type(strange).__name__}; legal are numbers, texts "
+                f"and times, and data.drop=[{name}] leaves a column out"
+            )
 
 
 def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarray:

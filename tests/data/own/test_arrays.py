@@ -233,6 +233,15 @@ def test_a_file_that_is_damaged_or_of_another_form_is_one_sentence(tmp_path: Pat
         ArrayFile(**COMMON, path=str(tmp_path / "gone.npz")).guess(None)
 
 
+def test_an_archive_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.random.default_rng(0).random((500, 9)))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[100:400] = bytes(300)
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as arrays"):
+        ArrayFile(**COMMON, path=str(tmp_path / "a.npz")).guess(None)
+
+
 def test_pickled_objects_are_not_run(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.array([{}, {}], dtype=object), y=np.arange(2))
     with pytest.raises(DataError, match=r"cannot be read as arrays"):

@@ -1,4 +1,5 @@
 import datetime
+import gzip
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -268,6 +269,28 @@ def test_files_that_changed_are_refused(tmp_path: Path, changed: str) -> None:
     with pytest.raises(DataError, match=r"a.csv has changed: its digest is .* or a new study"):
         module.prepare_data()
     CsvFile(**COMMON, **settings).prepare_data()
+
+
+@pytest.mark.parametrize("settings", [{}, {"categorical": ["tags"]}, {"target": "tags"}])
+def test_a_column_of_lists_is_one_sentence(tmp_path: Path, settings: dict[str, Any]) -> None:
+    table = pd.DataFrame({"tags": [[1], [2, 3]] * 9, "y": [0, 1] * 9, "x": np.arange(18) / 7})
+    table.to_parquet(tmp_path / "a.parquet")
+    settings = {**COMMON, "path": f"{tmp_path}/a.parquet", "target": "y", **settings}
+    with pytest.raises(DataError, match=r"column tags has a ndarray; .* data.drop=\[tags\] leaves"):
+        ParquetFile(**settings).guess("classes")
+
+
+def test_an_archive_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
+    text = "a,b\n" + "".join(f"{n / 7},{n % 2}\n" for n in range(9000))
+    whole = gzip.compress(text.encode())
+    broken = bytearray(whole)
+    broken[len(broken) // 2 :] = bytes(len(broken) - len(broken) // 2)
+    for content in (whole[: len(whole) // 2], whole[:15], bytes(broken)):
+        (tmp_path / "a.csv.gz").write_bytes(content)
+        for separator in (None, ","):
+            module = CsvFile(**COMMON, path=f"{tmp_path}/a.csv.gz", target="b", separator=separator)
+            with pytest.raises(DataError, match=r"a.csv.gz cannot be read as CSV: "):
+                module.guess(None)
 
 
 def test_labels_of_the_test_that_training_never_saw_are_named(tmp_path: Path) -> None:
