@@ -99,6 +99,16 @@ def test_images_that_changed_are_refused(root: Path) -> None:
         module.prepare_data()
 
 
+def test_only_files_of_pixels_are_opened(root: Path) -> None:
+    for name in ("drawing.eps", "paper.pdf", "arrays.h5"):
+        (root / "cat" / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 7 9\n")
+    told = ImageFolder(**COMMON, root=str(root)).guess("classes").told()
+    assert "3 files that are no images are left out" in told
+    (root / "cat" / "drawing.eps").rename(root / "cat" / "drawing.png")
+    with pytest.raises(DataError, match=r"cat/drawing.png is broken: cannot identify image file"):
+        guessed(root)
+
+
 def test_images_without_colours_have_one_channel(tmp_path: Path) -> None:
     for number in range(20):
         draw(tmp_path / "ab"[number % 2] / f"{number}.png", number, mode="L")
