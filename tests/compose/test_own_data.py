@@ -102,6 +102,13 @@ def test_a_space_of_texts_knows_the_tokens_of_the_file(path: Path, given: list[s
     assert config["space"]["concat"][0]["embedding"]["vocabulary"] == 80
 
 
+def test_one_label_is_enough_for_several(path: Path) -> None:
+    np.savez(path, x=np.arange(80.0).reshape(40, 2), y=np.arange(40)[:, None] % 2)
+    config, _ = composed(f"data.path={path}", "task=multi_label")
+    assert config["data"]["num_outputs"] == 1
+    assert config["data"]["target_kind"] == "numbers"
+
+
 def test_a_guess_that_is_contradicted_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data.num_outputs is 5, but .* 40 examples, .*=4"):
         composed(f"data.path={path}", "data.num_outputs=5")

@@ -73,6 +73,11 @@ def read_targets(y: np.ndarray, kind: TargetKind, where: str, *, is_sure: bool =
     """
     if len(y) < 2:
         raise DataError(f"{where} has {len(y)} example; at least 2 are needed, and hundreds help")
+    if y.ndim > 2:
+        raise DataError(
+            f"{where} has {y.shape[1:]} values for each example: own files have no masks; legal "
+            "are (N,) or (N, K), and for task=segmentation a data set of a class of your own"
+        )
     is_missing = np.array([each is None or each != each for each in y.reshape(-1).tolist()])
     if is_missing.any():
         raise DataError(
@@ -132,8 +137,6 @@ def _numbers(y: np.ndarray, where: str) -> Targets:
             ) from None
     if y.ndim == 1:
         y = y[:, None]
-    if y.ndim != 2:
-        raise DataError(f"{where} must be (N,) or (N, K) numbers, got {y.shape}")
     if not np.isfinite(y).all():
         raise DataError(f"{where} has numbers that are not finite; legal are finite ones")
     constant = np.flatnonzero((y == y[:1]).all(axis=0))

@@ -196,6 +196,11 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
         ({"x": X, "y": X[:, 0] / 7}, "classes", r"20 different numbers, .* legal: task=regression"),
         ({"x": X, "y": np.array(["a", "b"])[Y]}, "numbers", r"'a', which is no number"),
         ({"x": np.array(["a", "b"])[Y], "y": Y}, "classes", r"x holds <U1 such as 'a'; legal are"),
+        (
+            {"x": X, "y": np.zeros((20, 4, 4), int)},
+            None,
+            r"own files have no masks; legal are",
+        ),
         ({"x": X, "y": np.where(Y, np.nan, 1.0)}, "classes", r"no value in 10 of 20 examples"),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
