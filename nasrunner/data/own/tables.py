@@ -123,8 +123,13 @@ class TableFile(OwnData):
                 if name not in table.columns:
                     legal = suggest(name, map(str, table.columns))
                     raise DataError(f"data.{key}={name} is no column of {self.path}, {legal}")
+        used = {name: key for key in known if key != "categorical" for name in known[key]}
+        if vain := [name for name in self.categorical if name in used]:
+            raise ConfigError(
+                f"data.categorical has {vain[0]}, which is no input: data.{used[vain[0]]} has it, "
+                "too; legal are columns of inputs"
+            )
         check_plain(table.drop(columns=list(self.drop)), self.where)
-        used = {name for key, names in known.items() if key != "categorical" for name in names}
         inputs = table[[name for name in table.columns if name not in used]]
         if not len(inputs.columns):
             raise DataError(f"{self.where} has no column beside {', '.join(used)}")

@@ -342,6 +342,15 @@ def test_group_and_time_do_not_go_together(people: str) -> None:
         CsvFile(**COMMON, path=people, target="class", group="city", time="age")
 
 
+@pytest.mark.parametrize("key", ["target", "drop", "group", "time"])
+def test_what_is_no_input_is_no_category(people: str, key: str) -> None:
+    settings: dict[str, Any] = {"target": "class", key: ["city"] if key == "drop" else "city"}
+    with pytest.raises(
+        ConfigError, match=rf"data.categorical has city, .*: data.{key} has it, too"
+    ):
+        CsvFile(**COMMON, path=people, categorical=["city"], **settings).guess(None)
+
+
 def test_folds_do_not_go_with_time(people: str) -> None:
     module = guessed(path=people, target="class", time="id", folds=3)
     with pytest.raises(ConfigError, match=r"legal: evaluation.folds=null"):
