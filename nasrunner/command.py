@@ -1,5 +1,6 @@
 """The command ``nasrunner``: composes a configuration with Hydra and runs the study."""
 
+import contextlib
 import os
 import sys
 import traceback
@@ -148,7 +149,9 @@ def plain(composed: DictConfig, started_in: Path) -> dict[str, Any]:
         ConfigError: it lacks what networks are built for.
     """
     skeleton.check_keys(composed)
-    if told := skeleton.complete_data(composed):
+    with contextlib.chdir(started_in):
+        told = skeleton.complete_data(composed)
+    if told:
         sys.stdout.write(f"{printable(told)}\n")
     plain = resolved(composed)
     find_user_modules(plain["tracker"], lambda: [started_in])  # its class knows its places

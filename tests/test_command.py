@@ -845,6 +845,16 @@ def test_a_module_beside_the_user_is_found_and_remembered_wherever_the_study_goe
     assert [outcome["status"] for outcome in outcomes(study)] == ["completed"] * 4
 
 
+def test_own_files_are_found_from_where_the_command_was_started(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.csv").write_text("a,b\n" + "".join(f"{n / 7},{n % 2}\n" for n in range(40)))
+    own = ["data=csv", "data.path=mine.csv", "data.target=b", "data.batch_size=8"]
+    command(*QUICK[:4], *own, "max_children=1", "hydra.job.chdir=true")
+    (study,) = studies(tmp_path)
+    assert [outcome["status"] for outcome in outcomes(study)] == ["completed"]
+
+
 def test_a_key_that_a_users_own_class_takes_is_offered_with_a_plus(
     command: Command,
     tmp_path: Path,

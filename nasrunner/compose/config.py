@@ -243,7 +243,9 @@ def _class_of_data(config: DictConfig) -> Any:
     if not isinstance(data, DictConfig) or "_target_" not in data:
         return None
     # Whether anything is null, not what it is: importing the class takes seconds.
-    if not any(OmegaConf.is_missing(data, n) or _is_null(data, n) for n in _DESCRIBING):
+    is_of_tokens = {"in_dtype", "vocabulary"} <= set(data) and data.in_dtype == "int64"
+    needed = (*_DESCRIBING, "vocabulary") if is_of_tokens else _DESCRIBING
+    if not any(OmegaConf.is_missing(data, n) or _is_null(data, n) for n in needed):
         return None
     with contextlib.suppress(Exception):  # told where it is built
         find_user_modules({"_target_": data["_target_"]}, lambda: [Path.cwd()])
@@ -251,7 +253,7 @@ def _class_of_data(config: DictConfig) -> Any:
 
 
 def _is_null(data: DictConfig, name: str) -> bool:
-    node: Any = data._get_node(name)
+    node: Any = data._get_node(name) if name in list(data) else None
     return node is None or bool(node._is_none())
 
 

@@ -140,14 +140,14 @@ class Preparation:
         if not isinstance(x, Mapping):
             if in_dtype != "int64":
                 return cls(Normalization.of(x))
-            _check_tokens(x, "data.in_dtype", name)
+            check_tokens(x, "data.in_dtype", name)
             return cls(None)
         found = {}
         for label, each in x.items():
             if not _are_tokens(label, in_dtype):
                 found[label] = Normalization.of(each)
             else:
-                _check_tokens(each, f"data.in_dtype.{label}", name)
+                check_tokens(each, f"data.in_dtype.{label}", name)
         return cls(found)
 
     def apply(self, x: InputArrays, device: torch.device) -> Inputs:
@@ -166,9 +166,21 @@ def _applied(normalization: Normalization | None, x: np.ndarray) -> torch.Tensor
     return torch.from_numpy(x.astype(np.int64))
 
 
-def _check_tokens(x: np.ndarray, key: str, name: str) -> None:
+def check_tokens(x: np.ndarray, key: str, name: str) -> None:
+    """Refuses what cannot be tokens.
+
+    Args:
+        x: (N, ...).
+        key: the setting that says that they are, for error messages.
+        name: of what was read, likewise.
+
+    Raises:
+        DataError: they are no whole numbers, or some are negative.
+    """
     if x.dtype.kind not in "iu":
         raise DataError(f"{key}=int64 needs whole numbers, which {name} does not read: {x.dtype}")
+    if x.size and x.min() < 0:
+        raise DataError(f"{key}=int64 needs tokens from 0 on, but {name} has {x.min()}")
 
 
 def _are_tokens(label: str, in_dtype: Any) -> bool:

@@ -40,9 +40,15 @@ def test_spaces_and_the_saved_configuration_have_what_was_guessed(path: Path) ->
     assert "classes 0 25%, 1 25%" in told
 
 
-def test_networks_are_kept_with_how_their_data_are_read(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tokens", [[], ["data.in_dtype=int64", "space=text_classifier"]])
+def test_networks_are_kept_with_how_their_data_are_read(
+    path: Path, tmp_path: Path, tokens: list[str]
+) -> None:
+    if tokens:
+        np.savez(path, x=np.arange(80).reshape(40, 2), y=np.arange(40) % 4)
     overrides = [
         f"data.path={path}",
+        *tokens,
         *("executor=serial", "tracker=none", "searcher=random", "max_children=1"),
         *(
             "trainer.max_epochs=1",
@@ -67,8 +73,38 @@ def test_networks_are_kept_with_how_their_data_are_read(path: Path, tmp_path: Pa
     assert last["LoadedData"]["reading"] == best["reading"]
 
 
+def test_a_study_does_not_go_on_with_a_file_that_changed(path: Path, tmp_path: Path) -> None:
+    fast = ["executor=serial", "tracker=none", "searcher=random", "trainer.max_epochs=1"]
+    skeleton.register()
+    with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
+        config = compose("config", overrides=["data=arrays", "study=x", f"data.path={path}", *fast])
+    skeleton.complete_data(config)
+    plain = {**resolved(config), "baseline": None, "max_children": 1}
+    plain["data"]["batch_size"] = 8
+    run_study(plain, tmp_path / "study")
+    np.savez(path, x=np.arange(80.0).reshape(40, 2) + 1, y=np.arange(40) % 4)
+    with pytest.raises(ConfigError, match=r"mine.npz has changed: its digest is .* legal are"):
+        run_study({**plain, "max_children": 2}, tmp_path / "study")
+    assert not (tmp_path / "study" / "children" / "0001").exists()
+
+
 def test_the_task_says_what_targets_are(path: Path) -> None:
     config, _ = composed(f"data.path={path}", "task=regression")
+    assert config["data"]["num_outputs"] == 1
+    assert config["data"]["target_kind"] == "numbers"
+
+
+@pytest.mark.parametrize("given", [[], ["data.in_shape=[2]", "data.num_outputs=4"]])
+def test_a_space_of_texts_knows_the_tokens_of_the_file(path: Path, given: list[str]) -> None:
+    np.savez(path, x=np.arange(80).reshape(40, 2), y=np.arange(40) % 4)
+    tokens = ["data.in_dtype=int64", "space=text_classifier"]
+    config, _ = composed(f"data.path={path}", *tokens, *given)
+    assert config["space"]["concat"][0]["embedding"]["vocabulary"] == 80
+
+
+def test_one_label_is_enough_for_several(path: Path) -> None:
+    np.savez(path, x=np.arange(80.0).reshape(40, 2), y=np.arange(40)[:, None] % 2)
+    config, _ = composed(f"data.path={path}", "task=multi_label")
     assert config["data"]["num_outputs"] == 1
     assert config["data"]["target_kind"] == "numbers"
 

@@ -130,7 +130,7 @@ class KeepWeights(pl.Callback):
             self._kept, self._epochs = self._before
         is_chance = self.reward.diverged == "chance" and module.diverged is not None
         if self._kept and not is_chance and trainer.is_global_zero:
-            reading = getattr(trainer.datamodule, "reading", None)  # type: ignore[attr-defined]
-            known = {} if reading is None else {"reading": reading.to_json()}
+            reading = trainer.datamodule.state_dict().get("reading")  # type: ignore[attr-defined]
+            known = {"reading": reading} if isinstance(reading, str) else {}
             write = functools.partial(torch.save, {**self._kept[0], **known})
             replace_file(self.folder / BEST, write)  # torch's own writer hides a full disk

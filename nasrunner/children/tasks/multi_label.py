@@ -23,6 +23,7 @@ class MultiLabel(Task):
 
     metric_classes = MetricClasses("torchmetrics.classification", "Multilabel")
     outputs = "logits of labels"
+    target_kind = "numbers"
 
     def __init__(
         self,

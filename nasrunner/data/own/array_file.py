@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         arrays = read(path)
     except (
         *(EOFError, OSError, RuntimeError, TypeError, ValueError),
-        *(pickle.UnpicklingError, zipfile.BadZipFile),
+        *(NotImplementedError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error),
     ) as error:
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise DataError(

@@ -1,13 +1,15 @@
 """Own data as arrays in a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from nasrunner.core.errors import DataError
+from nasrunner.core.annotations import Count
+from nasrunner.core.errors import ConfigError, DataError
+from nasrunner.data.inputs import check_tokens
 from nasrunner.data.own.array_file import INPUTS, TARGETS, named_array, read_arrays, test_name
 from nasrunner.data.own.own_data import OwnData, RawExamples
 from nasrunner.data.own.reading import Kind
@@ -36,8 +38,11 @@ class ArrayFile(OwnData):
         channels: which axis of an example they are: the ``first``, the ``last``, which is moved to
             the front, or ``none``, where one is put there. None: ``last`` of (H, W, 3) or the
             like, ``none`` of bytes (H, W), and ``first`` of all others.
+        vocabulary: different tokens that networks know, where ``in_dtype=int64``: each is below.
+            None: one more than the highest in the file.
 
     Raises:
+        ConfigError: there is a vocabulary of what are no tokens.
         DataError: as of ``OwnData``; an array is not there, or has not as many examples.
     """
 
@@ -46,12 +51,21 @@ class ArrayFile(OwnData):
     targets: str | None = None
     groups: str | None = None
     channels: Channels | None = None
+    vocabulary: Count | None = None
 
     kind: ClassVar[Kind] = "arrays"
     guessed_from: ClassVar[tuple[str, ...]] = (
         *OwnData.guessed_from,
-        *("path", "inputs", "targets", "groups", "channels"),
+        *("path", "inputs", "targets", "groups", "channels", "vocabulary"),
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.vocabulary is not None and self.in_dtype in (None, "float32"):
+            raise ConfigError(
+                f"data.vocabulary={self.vocabulary} is of tokens, but the inputs are numbers; "
+                "legal: null, or data.in_dtype=int64"
+            )
 
     def read(self) -> RawExamples:
         arrays = read_arrays(Path(self.path))
@@ -59,27 +73,43 @@ class ArrayFile(OwnData):
         names = self._names_of_inputs(arrays, target)
         y, num_test = self._with_test(arrays, target)
         channels = {name: self.channels or _channels(arrays[name]) for name in names}
+        is_one = not isinstance(self.inputs, Sequence) or isinstance(self.inputs, str)
+        settings: dict[str, Any] = {"inputs": names, "is_one": is_one, "channels": channels}
         x = {}
         for name in names:
-            values, _ = self._with_test(arrays, name)
+            values, own_test = self._with_test(arrays, name)
             if values.dtype.kind not in "iufb":
                 raise DataError(f"{self.where}: {name} holds {_told(values)}; legal are numbers")
-            if len(values) != len(y):
+            if (len(values), own_test) != (len(y), num_test):
                 raise DataError(
-                    f"{self.where}: {name} has {len(values):,} examples and {target} "
-                    f"{len(y):,}; legal are as many"
+                    f"{self.where}: {name} has {_counted(len(values), own_test)} and {target} "
+                    f"{_counted(len(y), num_test)}; legal are as many"
                 )
+            if self.in_dtype == "int64":
+                settings["vocabulary"] = self._vocabulary(values, name)
+            elif isinstance(self.in_dtype, Mapping) and self.in_dtype.get(name) == "int64":
+                check_tokens(values, f"data.in_dtype.{name}", self.where)
             x[name] = channels_first(values, channels[name], f"{self.where}: {name}")
-        is_one = not isinstance(self.inputs, Sequence) or isinstance(self.inputs, str)
         return RawExamples(
             x=x[names[0]] if is_one else x,
             y=y,
             where=f"{target} of {self.path}",
             groups_N=self._groups(arrays, len(y), num_test),
             num_test=num_test,
-            settings={"inputs": names, "is_one": is_one, "channels": channels},
+            settings=settings,
             facts=(f"inputs {' '.join(names)}, targets {target}",),
         )
+
+    def _vocabulary(self, tokens: np.ndarray, name: str) -> int:
+        """How many different tokens networks know."""
+        check_tokens(tokens, "data.in_dtype", f"{self.where}: {name}")
+        needed = int(tokens.max()) + 1 if tokens.size else 1
+        if self.vocabulary is not None and self.vocabulary < needed:
+            raise DataError(
+                f"data.vocabulary={self.vocabulary} needs tokens below it, but {self.where} has "
+                f"{needed - 1}; legal are {needed} and more, or null"
+            )
+        return self.vocabulary or needed
 
     def _name_of_targets(self, arrays: dict[str, np.ndarray]) -> str:
         name = named_array(arrays, self.targets, TARGETS, "targets")
@@ -165,6 +195,12 @@ def channels_first(values: np.ndarray, channels: Channels, where: str) -> np.nda
             "data.channels=none"
         )
     return np.moveaxis(values, -1, 1) if channels == "last" else values
+
+
+def _counted(total: int, num_test: int | None) -> str:
+    if num_test is None:
+        return f"{total:,} examples"
+    return f"{total - num_test:,} examples, and {num_test:,} for the test"
 
 
 def _told(values: np.ndarray) -> str:

@@ -1,6 +1,6 @@
 """Columns of a table as features: numbers as they are, categories as one feature each."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ import torch
 from nasrunner.core.errors import DataError
 from nasrunner.data.inputs import InputArrays, Preparation
 from nasrunner.data.normalize import Normalization
-from nasrunner.data.own.reading import Label
+from nasrunner.data.own.reading import Label, as_label
 
 # N = number of rows, F = number of features
 
@@ -167,6 +167,25 @@ def check_columns(table: pd.DataFrame, categorical: Collection[str], where: str)
             _check_text(table[name], f"{where}: column {name}")
 
 
+def check_plain(table: pd.DataFrame, where: str) -> None:
+    """Refuses columns of lists and other values that are several.
+
+    Args:
+        table: all rows, without columns that are left out.
+        where: what is read, for error messages.
+
+    Raises:
+        DataError: names one.
+    """
+    for name, values in table.select_dtypes(exclude=["number", "bool", "datetime"]).items():
+        strange = next((each for each in values.dropna() if not isinstance(each, Hashable)), None)
+        if strange is not None:
+            raise DataError(
+                f"{where}: column {name} has a {type(strange).__name__}; legal are numbers, texts "
+                f"and times, and data.drop=[{name}] leaves a column out"
+            )
+
+
 def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarray:
     """The features of a table's rows, (N, F); float32 where that is exact enough.
 
@@ -218,9 +237,10 @@ def _starts(columns: Sequence[Column]) -> list[int]:
 
 
 def _labels(values: pd.Series) -> np.ndarray:
-    """Values of a category as plain objects; what is missing is NaN."""
-    found = values.astype(object).to_numpy()
-    return np.asarray(np.where(values.isna().to_numpy(), np.nan, found), dtype=object)
+    """Values of a category as JSON has them, others as texts; what is missing is NaN."""
+    found = [as_label(each) for each in values.astype(object).to_numpy()]
+    is_missing = values.isna().to_numpy()
+    return np.where(is_missing, np.nan, np.array([*found, None], dtype=object)[:-1])
 
 
 def _numbers_rows(values: pd.Series) -> bool:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.errors import DataError
+from nasrunner.data.own.digests import digest_of_listing
 from nasrunner.data.own.own_data import OwnData, RawExamples
 from nasrunner.data.own.reading import Kind
 
@@ -27,6 +28,12 @@ _VALIDATION = ("val", "valid", "validation")
 _GREY = {"1", "L", "LA"}
 """Pillow's modes without colours."""
 _KNOWN = {*_GREY, "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"}
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Those of pixels alone, by Pillow's names: it hands others, such as EPS, to other programs."""
+_ENDINGS = {
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif"),
+    *(".tiff", ".webp"),
+}
 _USUAL_SIZE = 64
 """What is proposed where images must be resized."""
 
@@ -55,10 +62,13 @@ class ImageFolder(OwnData):
     place_key: ClassVar[str] = "root"
     guessed_from: ClassVar[tuple[str, ...]] = (*OwnData.guessed_from, "root", "size", "colours")
 
+    def files_digest(self) -> str:
+        root = Path(self.root)
+        parts, _ = self._parts_of_root(root)
+        return digest_of_listing(root, (path for part in parts for path, _ in part))
+
     def read(self) -> RawExamples:
         root = Path(self.root)
-        if not root.is_dir():
-            raise DataError(f"data.root={root} is a file; legal is a folder of folders of images")
         parts, others = self._parts_of_root(root)
         files = [path for part in parts for path in part]
         stamps = tuple((path, path.stat().st_mtime_ns) for path, _ in files)
@@ -81,6 +91,8 @@ class ImageFolder(OwnData):
 
     def _parts_of_root(self, root: Path) -> tuple[list[list[tuple[Path, str]]], int]:
         """The images that are not for the test, and those that are where they lie apart."""
+        if not root.is_dir():
+            raise DataError(f"data.root={root} is a file; legal is a folder of folders of images")
         inside = {each.name.lower(): each for each in root.iterdir() if each.is_dir()}
         train = next((inside[name] for name in _TRAIN if name in inside), None)
         if train is None:
@@ -98,7 +110,6 @@ class ImageFolder(OwnData):
 
     def _labelled(self, folder: Path) -> tuple[list[tuple[Path, str]], int]:
         """The images in a folder of classes with their classes, and the number of other files."""
-        is_image = Image.registered_extensions()
         classes = sorted(each for each in folder.iterdir() if each.is_dir())
         classes = [each for each in classes if not each.name.startswith(".")]
         if not classes:
@@ -109,11 +120,11 @@ class ImageFolder(OwnData):
         found, others = [], 0
         for each in classes:
             files = sorted(path for path in each.rglob("*") if path.is_file())
-            images = [path for path in files if path.suffix.lower() in is_image]
+            images = [path for path in files if path.suffix.lower() in _ENDINGS]
             if not images:
                 raise DataError(
                     f"data.root={self.root}: the folder {each} has no images; legal are some of "
-                    "each class"
+                    f"each class, which end in {', '.join(sorted(_ENDINGS))}"
                 )
             found += [(path, each.name) for path in images]
             others += len(files) - len(images)
@@ -147,7 +158,7 @@ def _decoded(
     x = np.empty((len(stamps), *shape), np.uint8)
     for number, (path, _) in enumerate(stamps):
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 turned = ImageOps.exif_transpose(image).convert(mode)
                 if turned.size != (columns, rows):
                     turned = ImageOps.fit(turned, (columns, rows), Image.Resampling.BILINEAR)
@@ -170,7 +181,7 @@ def _look(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[Size
     sizes: Counter[Size] = Counter()
     for path in paths:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=_FORMATS) as image:
                 mode = image.mode
                 width, height = image.size
                 is_turned = image.getexif().get(0x0112, 1) >= 5

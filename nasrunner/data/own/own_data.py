@@ -1,6 +1,5 @@
 """The base of data sets that are read from a user's own files, and say what they are."""
 
-import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from nasrunner.core.annotations import Count
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.core.shapes import each_input
 from nasrunner.data.inputs import InputArrays
-from nasrunner.data.normalize import Normalization
+from nasrunner.data.own.digests import digest_of_contents
 from nasrunner.data.own.reading import Guess, Kind, Label, Reading
 from nasrunner.data.own.targets import (
     TargetKind,
@@ -108,8 +107,8 @@ class _Parts:
 class OwnData(TensorDataModule):
     """Reads a user's own files, and says what their examples are before networks are built.
 
-    ``guess`` says what ``in_shape``, ``num_outputs`` and ``target_kind`` are; a study's saved
-    configuration has them, and files that changed in these meanwhile are refused.
+    ``guess`` says what ``in_shape``, ``num_outputs``, ``target_kind`` and ``digest`` are; a study's
+    saved configuration has them, and files that changed meanwhile are refused.
 
     Args:
         in_shape: as of ``TensorDataModule``; None: as ``guess`` says.
@@ -118,12 +117,15 @@ class OwnData(TensorDataModule):
             test part, or a fifth where they have none.
         target_kind: whether targets are classes or numbers; None: what the task asks for, and
             where it does not say, classes if they look like some.
+        digest: of the files, which must have it; None: it is not known. Of images it is of their
+            paths and sizes.
     """
 
     in_shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None  # type: ignore[assignment]
     num_outputs: Count | None = None  # type: ignore[assignment]
     test_examples: Examples | None = None
     target_kind: TargetKind | None = None
+    digest: str | None = None
 
     kind: ClassVar[Kind]
     """What the files are."""
@@ -132,7 +134,7 @@ class OwnData(TensorDataModule):
     """The setting that says where they are."""
 
     guessed_from: ClassVar[tuple[str, ...]] = (
-        *("test_examples", "target_kind", "split_seed", "equal_inputs"),
+        *("test_examples", "target_kind", "digest", "split_seed", "equal_inputs"),
     )
     """The settings that the guess depends on, of which none can differ from child to child."""
 
@@ -148,6 +150,14 @@ class OwnData(TensorDataModule):
         Raises:
             DataError: a file is missing, damaged, or not of its form.
         """
+
+    def files_digest(self) -> str:
+        """Returns a text that changes if the files do.
+
+        Raises:
+            OSError: a file is missing or cannot be read.
+        """
+        return digest_of_contents([Path(getattr(self, self.place_key))])
 
     def encode(self, raw: RawExamples, rows_N: np.ndarray) -> EncodedInputs:
         """Makes arrays of inputs.
@@ -184,7 +194,10 @@ class OwnData(TensorDataModule):
             "in_shape": each_input(x, lambda each: list(each.shape[1:])),
             "num_outputs": targets.num_outputs,
             "target_kind": targets.kind,
+            "digest": self.files_digest(),
         }
+        if "vocabulary" in parts.settings:
+            settings["vocabulary"] = parts.settings["vocabulary"]
         num_test = len(parts.y_test)
         facts = (
             f"{len(targets.values) + num_test:,} examples, {num_test:,} of them for the test",
@@ -194,13 +207,27 @@ class OwnData(TensorDataModule):
         return Guess(settings, self.where, facts)
 
     def prepare_data(self) -> None:
-        """Checks that there is something to read.
+        """Checks that there is something to read, and that it has not changed.
+
+        Files are read whole for that once a process; then only their sizes and times are looked at.
 
         Raises:
-            DataError: there is not.
+            DataError: there is nothing, or its digest is another one.
         """
         if not Path(getattr(self, self.place_key)).exists():
             raise DataError(f"{self.where} is missing, seen from {Path.cwd()}")
+        if self.digest is None:
+            return
+        try:
+            found = self.files_digest()
+        except OSError as error:
+            raise DataError(f"{self.where} cannot be read: {error}") from error
+        if found != self.digest:
+            raise DataError(
+                f"{self.where} has changed: its digest is {found[:12]}…, that of the files before "
+                f"is data.digest={self.digest[:12]}…; legal are the files as they were, or a new "
+                "study of those there are now"
+            )
 
     def read_fit(self) -> Arrays | Grouped:
         parts = self._parts(self.target_kind)
@@ -216,10 +243,10 @@ class OwnData(TensorDataModule):
     @property
     def reading(self) -> Reading:
         """How more of the same data are read; known once ``setup`` was called."""
-        mean, std = (
-            each_input(self.normalization, functools.partial(_plain, part=part))
-            for part in ("mean", "std")
-        )
+        mean = std = None
+        if (normalization := self.normalization) is not None:
+            mean = each_input(normalization, lambda each: _plain(each.mean))
+            std = each_input(normalization, lambda each: _plain(each.std))
         known = self.known()
         return Reading(self.kind, known.settings, known.classes, mean, std, known.columns)
 
@@ -243,11 +270,11 @@ class OwnData(TensorDataModule):
         if len(raw.y) == 0:
             raise DataError(f"{self.where} has no examples")
         kind = kind or kind_of(raw.y)
-        is_fit_N = self._is_fit(raw, read_targets(raw.y, kind, raw.where))
+        targets = read_targets(raw.y, kind, raw.where, is_sure=self.target_kind == "classes")
+        is_fit_N = self._is_fit(raw, targets)
         rows, test_rows = np.flatnonzero(is_fit_N), np.flatnonzero(~is_fit_N)
         if kind == "classes":
             check_known(raw.y, is_fit_N, raw.where)
-        targets = read_targets(raw.y, kind, raw.where)
         encoded = self.encode(raw, rows)
         x = encoded.x
         return _Parts(
@@ -322,6 +349,6 @@ def last_in_time(times_N: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
     return np.flatnonzero(~is_last_N), np.flatnonzero(is_last_N)
 
 
-def _plain(normalization: Normalization, *, part: str) -> list[float]:
-    values: list[float] = getattr(normalization, part).reshape(-1).tolist()
+def _plain(statistics: np.ndarray) -> list[float]:
+    values: list[float] = statistics.reshape(-1).tolist()
     return values

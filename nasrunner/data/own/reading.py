@@ -11,6 +11,11 @@ Label = str | bool | int | float
 """A class, as it stands in the data."""
 
 
+def as_label(value: Any) -> Label:
+    """Returns a value as JSON has it: dates, decimals and other objects become texts."""
+    return value if isinstance(value, str | bool | int | float) else str(value)
+
+
 @dataclass(frozen=True)
 class Reading:
     """Says how examples of own data become inputs of a network, and its outputs become answers.
@@ -20,6 +25,7 @@ class Reading:
         settings: how they are read, by the names of the data set's settings.
         classes: in the order of the outputs; None: the outputs are numbers.
         mean: what is subtracted from each channel or feature; of several inputs lists by name.
+            None: the only input is of tokens.
         std: what they are divided by then, likewise.
         columns: of a table, in the order of its features: what ``Column.to_json`` returns.
     """
@@ -59,6 +65,7 @@ class Guess:
     facts: tuple[str, ...]
 
     def told(self) -> str:
-        """Returns all of it as one sentence."""
-        found = ", ".join(f"{name}={value}" for name, value in self.settings.items())
+        """Returns it as one sentence, but for the digest, which says nothing to a reader."""
+        known = {name: value for name, value in self.settings.items() if name != "digest"}
+        found = ", ".join(f"{name}={value}" for name, value in known.items())
         return f"{self.source}: {'; '.join([*self.facts, found])}"

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ from nasrunner.data.own.columns import (
     TablePreparation,
     as_numbers,
     check_columns,
+    check_plain,
     encoded,
     is_numeric,
     learn_columns,
 )
+from nasrunner.data.own.digests import digest_of_contents
 from nasrunner.data.own.own_data import EncodedInputs, OwnData, RawExamples
 from nasrunner.data.own.reading import Kind
 
@@ -91,6 +94,10 @@ class TableFile(OwnData):
         """
         raise NotImplementedError
 
+    def files_digest(self) -> str:
+        places = (self.path, self.test_path)
+        return digest_of_contents([Path(each) for each in places if each is not None])
+
     def read(self) -> RawExamples:
         table, num_test = self._table(Path(self.path)), None
         if self.test_path is not None:
@@ -116,10 +123,17 @@ class TableFile(OwnData):
                 if name not in table.columns:
                     legal = suggest(name, map(str, table.columns))
                     raise DataError(f"data.{key}={name} is no column of {self.path}, {legal}")
-        used = {name for key, names in known.items() if key != "categorical" for name in names}
+        used = {name: key for key in known if key != "categorical" for name in known[key]}
+        if vain := [name for name in self.categorical if name in used]:
+            raise ConfigError(
+                f"data.categorical has {vain[0]}, which is no input: data.{used[vain[0]]} has it, "
+                "too; legal are columns of inputs"
+            )
+        check_plain(table.drop(columns=list(self.drop)), self.where)
         inputs = table[[name for name in table.columns if name not in used]]
         if not len(inputs.columns):
             raise DataError(f"{self.where} has no column beside {', '.join(used)}")
+        check_columns(inputs, self.categorical, self.where)
         return RawExamples(
             x=inputs,
             y=_values(table[targets[0]])
@@ -135,7 +149,6 @@ class TableFile(OwnData):
     def encode(self, raw: RawExamples, rows_N: np.ndarray) -> EncodedInputs:
         table: pd.DataFrame = raw.x
         known = table if len(rows_N) == len(table) else table.iloc[rows_N]
-        check_columns(table, self.categorical, self.where)
         columns, left_out = learn_columns(known, self.categorical, self.max_categories)
         if not columns:
             told = ", ".join(f"{name} {why}" for name, why in left_out.items())
@@ -219,7 +232,7 @@ class CsvFile(TableFile):
                 low_memory=False,  # one type for all of a column
                 skipinitialspace=True,
             )
-        except (OSError, ValueError, csv.Error) as error:  # pandas' own are of these
+        except (EOFError, OSError, ValueError, csv.Error, zlib.error) as error:  # and pandas' own
             reason = " ".join(str(error).split())
             raise DataError(f"{path} cannot be read as CSV: {reason}") from error
 
@@ -233,7 +246,7 @@ class ParquetFile(TableFile):
             return pd.read_parquet(path).reset_index(drop=True)
         except ImportError as error:
             raise DataError(f"{path} needs pyarrow: pip install pyarrow") from error
-        except (OSError, ValueError) as error:
+        except (NotImplementedError, OSError, ValueError) as error:  # and Arrow's own
             reason = " ".join(str(error).split()).partition(". ")[0]
             raise DataError(f"{path} cannot be read as Parquet: {reason}") from error
 

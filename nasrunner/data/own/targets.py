@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from nasrunner.core.errors import DataError
-from nasrunner.data.own.reading import Label
+from nasrunner.data.own.reading import Label, as_label
 
 # N = number of examples, K = numbers to predict
 
@@ -19,6 +19,8 @@ _MANY = 50
 
 _REPEATS = 10
 """As many examples a class has on the average where there are many."""
+
+_LEGAL_NUMBERS = "task=regression, or data.target_kind=classes if they are some all the same"
 
 _SHOWN = 10
 """So many classes are named with their counts."""
@@ -57,19 +59,25 @@ def kind_of(y: np.ndarray) -> TargetKind:
     return "classes" if is_whole and not _are_many(y) else "numbers"
 
 
-def read_targets(y: np.ndarray, kind: TargetKind, where: str) -> Targets:
+def read_targets(y: np.ndarray, kind: TargetKind, where: str, *, is_sure: bool = False) -> Targets:
     """Makes classes or numbers of what stands in the data.
 
     Args:
         y: (N,) or (N, K), as it stands there; None or NaN where nothing does.
         kind: what the task asks for.
         where: what they are called, for error messages.
+        is_sure: whether numbers that do not look like classes are some all the same.
 
     Raises:
         DataError: a target is missing, all are the same, or they are not what is asked for.
     """
     if len(y) < 2:
         raise DataError(f"{where} has {len(y)} example; at least 2 are needed, and hundreds help")
+    if y.ndim > 2:
+        raise DataError(
+            f"{where} has {y.shape[1:]} values for each example: own files have no masks; legal "
+            "are (N,) or (N, K), and for task=segmentation a data set of a class of your own"
+        )
     is_missing = np.array([each is None or each != each for each in y.reshape(-1).tolist()])
     if is_missing.any():
         raise DataError(
@@ -80,10 +88,10 @@ def read_targets(y: np.ndarray, kind: TargetKind, where: str) -> Targets:
         raise DataError(
             f"{where} is {_shown(y[0])} in all {len(y):,} examples: there is nothing to learn"
         )
-    return _classes(y, where) if kind == "classes" else _numbers(y, where)
+    return _classes(y, where, is_sure) if kind == "classes" else _numbers(y, where)
 
 
-def _classes(y: np.ndarray, where: str) -> Targets:
+def _classes(y: np.ndarray, where: str, is_sure: bool) -> Targets:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:
@@ -91,11 +99,12 @@ def _classes(y: np.ndarray, where: str) -> Targets:
             f"{where} has {y.shape[1:]} numbers for each example: one class of several is (N,); "
             "several numbers are for task=regression"
         )
-    if y.dtype.kind == "f" and (np.floor(y) != y).any() and len(np.unique(y)) > 2:
+    is_whole = y.dtype.kind != "f" or bool((np.floor(y) == y).all())
+    if not is_sure and not is_whole and len(np.unique(y)) > 2:
         raise DataError(
             f"{where} has {len(np.unique(y)):,} different numbers, {_shown(y.min())} to "
             f"{_shown(y.max())}, not all of them whole: these are no classes; legal: "
-            "task=regression"
+            f"{_LEGAL_NUMBERS}"
         )
     if y.dtype.kind == "O":
         y = _of_one_type(y)
@@ -106,13 +115,13 @@ def _classes(y: np.ndarray, where: str) -> Targets:
             f"{where} is another one in each of the {len(y):,} examples: classes repeat; legal: "
             f"another target{other}"
         )
-    if y.dtype.kind in "iuf" and _are_many(y):
+    if not is_sure and y.dtype.kind in "iuf" and _are_many(y):
         raise DataError(
             f"{where} has {len(values):,} different numbers in {len(y):,} examples: these are no "
-            "classes; legal: task=regression"
+            f"classes; legal: {_LEGAL_NUMBERS}"
         )
     if y.dtype.kind == "f":
-        values = values.astype(np.int64) if (np.floor(values) == values).all() else values
+        values = values.astype(np.int64) if is_whole else values
     return Targets(indices.reshape(-1).astype(np.int64), tuple(values.tolist()))
 
 
@@ -128,8 +137,6 @@ def _numbers(y: np.ndarray, where: str) -> Targets:
             ) from None
     if y.ndim == 1:
         y = y[:, None]
-    if y.ndim != 2:
-        raise DataError(f"{where} must be (N,) or (N, K) numbers, got {y.shape}")
     if not np.isfinite(y).all():
         raise DataError(f"{where} has numbers that are not finite; legal are finite ones")
     constant = np.flatnonzero((y == y[:1]).all(axis=0))
@@ -209,9 +216,10 @@ def _are_many(y: np.ndarray) -> bool:
 
 
 def _of_one_type(y: np.ndarray) -> np.ndarray:
-    """Labels that can be sorted: as they are, or as text if they are of several types."""
-    types = {type(each) for each in y.tolist()}
-    return np.array(y.tolist()) if len(types) == 1 else np.array([str(each) for each in y.tolist()])
+    """Labels that can be sorted: as JSON has them, or as text if they are of several types."""
+    labels = list(map(as_label, y.tolist()))
+    is_one = len(set(map(type, labels))) == 1
+    return np.array(labels if is_one else list(map(str, labels)))
 
 
 def _is_number(value: object) -> bool:

@@ -39,7 +39,8 @@ def guessed(**settings: Any) -> ArrayFile:
 
 def test_iris_is_known_for_what_it_is(iris: str) -> None:
     found = ArrayFile(**COMMON, path=iris).guess("classes")
-    assert found.settings == {"in_shape": [4], "num_outputs": 3, "target_kind": "classes"}
+    expected = {"in_shape": [4], "num_outputs": 3, "target_kind": "classes"}
+    assert found.settings.items() >= expected.items()
     assert "150 examples, 30 of them for the test" in found.told()
     assert "setosa 33%" in found.told()
 
@@ -127,6 +128,32 @@ def test_several_inputs_are_known_by_their_names(tmp_path: Path) -> None:
     assert set(module.reading.mean) == {"image", "table"}
 
 
+def test_a_reading_of_tokens_has_no_statistics(tmp_path: Path) -> None:
+    x, y = np.arange(120).reshape(40, 3) % 7, np.arange(40) % 2
+    module = guessed(path=write(tmp_path / "a.npz", x=x, y=y), in_dtype="int64")
+    module.setup("fit")
+    reading = Reading.from_json(module.state_dict()["reading"])
+    assert reading == module.reading
+    assert (reading.mean, reading.std) == (None, None)
+
+
+def test_a_vocabulary_is_all_tokens_there_are(tmp_path: Path) -> None:
+    x, y = np.arange(120).reshape(40, 3) % 7, np.arange(40) % 2
+    settings = {**COMMON, "path": write(tmp_path / "a.npz", x=x, y=y), "in_dtype": "int64"}
+    assert ArrayFile(**settings).guess(None).settings["vocabulary"] == 7
+    assert ArrayFile(**settings, vocabulary=9).guess(None).settings["vocabulary"] == 9
+    with pytest.raises(DataError, match=r"data.vocabulary=6 needs tokens .* has 6; legal are 7"):
+        ArrayFile(**settings, vocabulary=6).guess(None)
+    write(tmp_path / "a.npz", x=x - 1, y=y)
+    with pytest.raises(DataError, match=r"data.in_dtype=int64 needs tokens from 0 on, .* has -1"):
+        ArrayFile(**settings).guess(None)
+
+
+def test_numbers_have_no_vocabulary(iris: str) -> None:
+    with pytest.raises(ConfigError, match=r"data.vocabulary=9 is of tokens, .* data.in_dtype="):
+        ArrayFile(**COMMON, path=iris, vocabulary=9)
+
+
 def test_a_group_is_not_cut(tmp_path: Path) -> None:
     groups = np.arange(60) // 3
     path = write(
@@ -150,7 +177,17 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     [
         ({"x": X}, "classes", r"data.targets must say which are the targets"),
         ({"a": X, "b": X, "y": Y}, "classes", r"data.inputs must say which are the inputs"),
-        ({"x": X, "y": Y[:5]}, "classes", r"x has 20 examples and y 5; legal are as many"),
+        ({"x": X, "y": Y[:5]}, "classes", r"x has 20 examples and y 5 examples; legal are as many"),
+        (
+            {"x_train": X, "x_test": X[:9], "y_train": Y[:15], "y_test": Y[:14]},
+            "classes",
+            r"x_train has 20 examples, and 9 for the test and y_train 15 examples, and 14 for the",
+        ),
+        (
+            {"x_train": X, "y_train": Y[:15], "y_test": Y[:5]},
+            "classes",
+            r"x_train has 20 examples and y_train 15 examples, and 5 for the test; legal",
+        ),
         ({"x": X[:1], "y": Y[:1]}, "classes", r"has 1 example; at least 2"),
         ({"x": X, "y": Y * 0}, "classes", r"is 0 in all 20 examples: there is nothing to learn"),
         ({"x": X, "y": Y * 0.0}, "numbers", r"is 0.0 in all 20 examples"),
@@ -159,6 +196,11 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
         ({"x": X, "y": X[:, 0] / 7}, "classes", r"20 different numbers, .* legal: task=regression"),
         ({"x": X, "y": np.array(["a", "b"])[Y]}, "numbers", r"'a', which is no number"),
         ({"x": np.array(["a", "b"])[Y], "y": Y}, "classes", r"x holds <U1 such as 'a'; legal are"),
+        (
+            {"x": X, "y": np.zeros((20, 4, 4), int)},
+            None,
+            r"own files have no masks; legal are",
+        ),
         ({"x": X, "y": np.where(Y, np.nan, 1.0)}, "classes", r"no value in 10 of 20 examples"),
         (
             {"x_train": X, "y_train": Y, "x_test": X, "y_test": Y + 1},
@@ -174,6 +216,19 @@ def test_what_cannot_be_learnt_is_one_sentence(
         ArrayFile(**COMMON, path=write(tmp_path / "a.npz", **arrays)).guess(kind)
 
 
+@pytest.mark.parametrize("y", [np.arange(300) % 60, np.arange(300) % 60 / 7])
+def test_numbers_are_classes_if_the_user_says_so(tmp_path: Path, y: np.ndarray) -> None:
+    path = write(tmp_path / "a.npz", x=np.arange(300.0)[:, None], y=y)
+    with pytest.raises(
+        DataError, match=r"60 different numbers.*legal: .* data.target_kind=classes"
+    ):
+        ArrayFile(**COMMON, path=path).guess("classes")
+    module = guessed(path=path, task="classes", target_kind="classes")
+    module.setup("fit")
+    assert module.num_outputs == 60
+    assert module.reading.classes == tuple(np.unique(y).tolist())
+
+
 def test_a_file_that_is_damaged_or_of_another_form_is_one_sentence(tmp_path: Path) -> None:
     for name, text in (("a.npz", "no archive"), ("a.pt", "no"), ("a.mat", "")):
         (tmp_path / name).write_text(text)
@@ -181,6 +236,15 @@ def test_a_file_that_is_damaged_or_of_another_form_is_one_sentence(tmp_path: Pat
             ArrayFile(**COMMON, path=str(tmp_path / name)).guess(None)
     with pytest.raises(DataError, match=r"gone.npz is missing"):
         ArrayFile(**COMMON, path=str(tmp_path / "gone.npz")).guess(None)
+
+
+def test_an_archive_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=np.random.default_rng(0).random((500, 9)))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[100:400] = bytes(300)
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read as arrays"):
+        ArrayFile(**COMMON, path=str(tmp_path / "a.npz")).guess(None)
 
 
 def test_pickled_objects_are_not_run(tmp_path: Path) -> None:

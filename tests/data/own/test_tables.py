@@ -1,3 +1,7 @@
+import datetime
+import gzip
+import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +83,8 @@ def test_several_numbers_are_predicted_from_parquet(tmp_path: Path) -> None:
         "path": str(tmp_path / "a.parquet"),
         "target": ["Weight", "Waist", "Pulse"],
     }
-    found = ParquetFile(**settings).guess("numbers").settings
+    found = dict(ParquetFile(**settings).guess("numbers").settings)
+    del found["digest"]
     assert found == {"in_shape": [3], "num_outputs": 3, "target_kind": "numbers"}
     module = ParquetFile(**settings, **found)
     module.setup("fit")
@@ -251,6 +256,43 @@ def test_what_cannot_be_learnt_is_one_sentence(
         CsvFile(**COMMON, path=str(tmp_path / "a.csv"), **settings).guess("classes")
 
 
+@pytest.mark.parametrize("changed", ["a.csv", "b.csv"])
+def test_files_that_changed_are_refused(tmp_path: Path, changed: str) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("x,y\n" + "1,cat\n2,dog\n3,cat\n" * 5)
+    settings = {"path": f"{tmp_path}/a.csv", "test_path": f"{tmp_path}/b.csv", "target": "y"}
+    module = guessed("classes", **settings)
+    module.prepare_data()
+    os.utime(tmp_path / changed, (1, 1))  # what is in it is the same
+    module.prepare_data()
+    (tmp_path / changed).write_text("x,y\n" + "1,cat\n2,dog\n4,cat\n" * 5)
+    with pytest.raises(DataError, match=r"a.csv has changed: its digest is .* or a new study"):
+        module.prepare_data()
+    CsvFile(**COMMON, **settings).prepare_data()
+
+
+@pytest.mark.parametrize("settings", [{}, {"categorical": ["tags"]}, {"target": "tags"}])
+def test_a_column_of_lists_is_one_sentence(tmp_path: Path, settings: dict[str, Any]) -> None:
+    table = pd.DataFrame({"tags": [[1], [2, 3]] * 9, "y": [0, 1] * 9, "x": np.arange(18) / 7})
+    table.to_parquet(tmp_path / "a.parquet")
+    settings = {**COMMON, "path": f"{tmp_path}/a.parquet", "target": "y", **settings}
+    with pytest.raises(DataError, match=r"column tags has a ndarray; .* data.drop=\[tags\] leaves"):
+        ParquetFile(**settings).guess("classes")
+
+
+def test_an_archive_that_is_damaged_is_one_sentence(tmp_path: Path) -> None:
+    text = "a,b\n" + "".join(f"{n / 7},{n % 2}\n" for n in range(9000))
+    whole = gzip.compress(text.encode())
+    broken = bytearray(whole)
+    broken[len(broken) // 2 :] = bytes(len(broken) - len(broken) // 2)
+    for content in (whole[: len(whole) // 2], whole[:15], bytes(broken)):
+        (tmp_path / "a.csv.gz").write_bytes(content)
+        for separator in (None, ","):
+            module = CsvFile(**COMMON, path=f"{tmp_path}/a.csv.gz", target="b", separator=separator)
+            with pytest.raises(DataError, match=r"a.csv.gz cannot be read as CSV: "):
+                module.guess(None)
+
+
 def test_labels_of_the_test_that_training_never_saw_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n" + "1,cat\n2,dog\n3,cat\n" * 5)
     (tmp_path / "b.csv").write_text("y,x\nfox,1\ncat,2\nfox,7\n")
@@ -272,9 +314,41 @@ def test_missing_values_may_have_a_text_of_their_own(tmp_path: Path) -> None:
     assert len(module.train_dataloader().x.unique(dim=0)) == 3
 
 
+def test_categories_and_classes_may_be_of_any_type(tmp_path: Path) -> None:
+    day, price = datetime.date(2024, 1, 1), Decimal("1.50")
+    table = pd.DataFrame(
+        {
+            "when": pd.to_datetime(["2024-01-01", "2024-01-02"] * 20),
+            "price": [price, Decimal("2.25"), None, price] * 10,
+            "day": [day, day + datetime.timedelta(days=1)] * 20,
+        }
+    )
+    table.to_parquet(tmp_path / "a.parquet")
+    settings = {**COMMON, "path": f"{tmp_path}/a.parquet", "target": "day"}
+    settings |= {"categorical": ["when", "price"], "equal_inputs": "apart"}
+    module = ParquetFile(**settings, **ParquetFile(**settings).guess("classes").settings)
+    module.setup("fit")
+    reading = Reading.from_json(module.reading.to_json())
+    assert reading.classes == ("2024-01-01", "2024-01-02")
+    assert [set(each["levels"]) for each in reading.columns] == [
+        {"2024-01-01 00:00:00", "2024-01-02 00:00:00"},
+        {"1.50", "2.25"},
+    ]
+    assert module.in_shape == [5]
+
+
 def test_group_and_time_do_not_go_together(people: str) -> None:
     with pytest.raises(ConfigError, match=r"data.group=city and data.time=age split in different"):
         CsvFile(**COMMON, path=people, target="class", group="city", time="age")
+
+
+@pytest.mark.parametrize("key", ["target", "drop", "group", "time"])
+def test_what_is_no_input_is_no_category(people: str, key: str) -> None:
+    settings: dict[str, Any] = {"target": "class", key: ["city"] if key == "drop" else "city"}
+    with pytest.raises(
+        ConfigError, match=rf"data.categorical has city, .*: data.{key} has it, too"
+    ):
+        CsvFile(**COMMON, path=people, categorical=["city"], **settings).guess(None)
 
 
 def test_folds_do_not_go_with_time(people: str) -> None:
