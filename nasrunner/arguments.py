@@ -51,7 +51,7 @@ class CommandArguments:
 
 
 def read_arguments(typed: Sequence[str]) -> CommandArguments:
-    """The flags and overrides of a command line, wherever they stand in it.
+    """Returns the flags and overrides of a command line, wherever they stand in it.
 
     Raises:
         ConfigError: two flags ask for different things, or an override can have no meaning.
@@ -80,7 +80,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:
-    """Overrides as Hydra can take them.
+    """Returns overrides as Hydra can take them.
 
     Raises:
         ConfigError: one has no key or value, or is no option of its group.
@@ -91,7 +91,7 @@ def checked(overrides: Sequence[str], own_dir: Path | None) -> tuple[str, ...]:
 def checked_without_job(
     overrides: Sequence[str], own_dir: Path | None, program: str
 ) -> tuple[str, ...]:
-    """Overrides as of ``checked``, for a command that is no job of Hydra's.
+    """Returns overrides as of ``checked``, for a command that is no job of Hydra's.
 
     Raises:
         ConfigError: likewise; or one is of Hydra's own settings, which nothing there would obey.
@@ -129,7 +129,7 @@ def composed(
 
 
 def options_of(group: str, own_dir: Path | None) -> list[str]:
-    """The options of a group, shipped and the user's own."""
+    """Returns the options of a group, shipped and the user's own."""
     folders = [folder / group for folder in (config_dir(), own_dir) if folder is not None]
     return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
 

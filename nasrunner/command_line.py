@@ -129,7 +129,9 @@ def one_sentence(
 
 
 def in_words(error: Exception, explain: Callable[[Exception], str] = sentence) -> str | None:
-    """What a user is told of an error; None: it is nobody's but ours, and its traceback tells."""
+    """Returns what a user is told of an error; None: it is nobody's but ours, and its traceback
+    tells.
+    """
     if fault := machine_fault(error):
         return str(fault)
     if isinstance(error, OUR_ERRORS):
@@ -174,7 +176,7 @@ def check_folder(key: str, folder: Path | None) -> None:
 
 
 def truth(key: str, text: str) -> bool:
-    """What ``key=true`` or ``key=false`` says.
+    """Returns what ``key=true`` or ``key=false`` says.
 
     Raises:
         ConfigError: it says neither.
@@ -199,5 +201,5 @@ def is_answered(arguments: Sequence[str], text: str) -> bool:
 
 
 def version() -> str:
-    """Our version, as ``--version`` shows it."""
+    """Returns our version, as ``--version`` shows it."""
     return f"nasrunner {importlib.metadata.version('nasrunner')}"

@@ -21,7 +21,7 @@ from nasrunner.core.machine.user_modules import find_user_modules
 def explain(
     error: Exception, overrides: Sequence[str] | None = None, own_dir: Path | None = None
 ) -> str:
-    """An error as one sentence, with the legal keys where one was misspelt.
+    """Returns an error as one sentence, with the legal keys where one was misspelt.
 
     Args:
         error: what a user caused.

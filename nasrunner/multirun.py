@@ -60,7 +60,9 @@ def register() -> None:
 
 
 def is_job(runtime: HydraConf) -> bool:
-    """Whether a study runs in a SLURM job of ``StudiesOnSlurm``, which may be queued again."""
+    """Tells whether a study runs in a SLURM job of ``StudiesOnSlurm``, which may be queued
+    again.
+    """
     return str(runtime.launcher["_target_"]) == _NAME
 
 
@@ -115,7 +117,9 @@ class StudiesOnSlurm(_Engine):  # type: ignore[misc]
         return result
 
     def checkpoint(self, *arguments: Any) -> Any:
-        """What submitit runs when it puts the job into the queue again: the same once more."""
+        """Returns what submitit runs when it puts the job into the queue again: the same once
+        more.
+        """
         self._was_told_to_stop = True
         return super().checkpoint(*arguments)
 

@@ -225,7 +225,7 @@ class RecordedStudy:
         return tuple(child for child in self.recorded if child.proposal.kind == "train")
 
     def outcomes_of(self, kind: Kind) -> list[Outcome]:
-        """The outcomes of the estimates, or of the supernets."""
+        """Returns the outcomes of the estimates, or of the supernets."""
         return [each for each in self.state.history.outcomes if each.proposal.kind == kind]
 
     @property
@@ -241,11 +241,11 @@ class RecordedStudy:
         return f"No child was trained {reach.missed}: the best are of those {reach.about}."
 
     def compares(self, outcome: Outcome) -> bool:
-        """Whether an outcome's reward is compared: see ``History.shown``."""
+        """Tells whether an outcome's reward is compared: see ``History.shown``."""
         return self.state.history.compares(outcome)
 
     def course(self, index: int) -> list[RecordedChild]:
-        """The children whose trainings led to this one, which is the last of them."""
+        """Returns the children whose trainings led to this one, which is the last of them."""
         found = [self._by_index[index]]
         while (source := found[-1].proposal.continues) in self._by_index and source is not None:
             found.append(self._by_index[source])
@@ -256,7 +256,7 @@ class RecordedStudy:
         return {child.proposal.index: child for child in self.children}
 
     def best(self, count: int) -> list[RecordedChild]:
-        """The best children with a reward, best first, each genotype once.
+        """Returns the best children with a reward, best first, each genotype once.
 
         One that was trained several times is its first, with the mean of all its rewards. Where
         no child was trained to its end, those that came furthest are compared.
@@ -289,7 +289,7 @@ def latest_of(folder: Path) -> Path:
 
 
 def resumable(typed: str, tell: Callable[[str], object]) -> Path:
-    """The folder of the study, or of the multirun, that a user wants to go on with.
+    """Returns the folder of the study, or of the multirun, that a user wants to go on with.
 
     Args:
         typed: its folder, or that of studies of one name, of which the latest is taken; as it is,
@@ -404,12 +404,12 @@ def read_ledger(
 
 
 def is_grid(folder: Path) -> bool:
-    """Whether a folder is that of a grid of a retraining: ``<retraining>/grid/0007``."""
+    """Tells whether a folder is that of a grid of a retraining: ``<retraining>/grid/0007``."""
     return folder.parent.name == "grid" and (folder.parent.parent / "retrain.yaml").is_file()
 
 
 def retrain_settings(path: Path) -> dict[str, Any]:
-    """How the networks beside a ``retrain.yaml`` were trained.
+    """Returns how the networks beside a ``retrain.yaml`` were trained.
 
     Raises:
         ConfigError: the file is damaged.
@@ -432,7 +432,8 @@ def _damaged(path: Path, reason: str) -> ConfigError:
 
 
 def study_folders(places: Iterable[Path]) -> list[Path]:
-    """The folders of studies in these places and below, each once, in the order of their paths.
+    """Returns the folders of studies in these places and below, each once, in the order of their
+    paths.
 
     The grids of a retraining are none: they search no architectures. Trackers may keep copies of
     ledgers, which may lie below a place, too: of a study and its copies the folder that holds most
@@ -471,7 +472,7 @@ def _with_ledger(place: Path) -> Iterator[Path]:
 
 
 def find_studies(places: Iterable[Path]) -> list[RecordedStudy]:
-    """The studies in these folders and below, each once, in the order of their paths.
+    """Returns the studies in these folders and below, each once, in the order of their paths.
 
     Raises:
         ConfigError: a place holds no study.

@@ -49,7 +49,8 @@ class ResumedCommand:
 
 
 def resume(arguments: CommandArguments) -> ResumedCommand:
-    """The study or multirun that ``resume=`` names, with the budgets and places that may change.
+    """Returns the study or multirun that ``resume=`` names, with the budgets and places that may
+    change.
 
     Raises:
         ConfigError: there is no such study, or what was asked for cannot change.

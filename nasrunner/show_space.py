@@ -155,7 +155,7 @@ def _check_shows_supernet(arguments: argparse.Namespace) -> None:
 
 
 def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
-    """A child's architecture as the text of a YAML file for ``conf/space``.
+    """Returns a child's architecture as the text of a YAML file for ``conf/space``.
 
     Raises:
         ConfigError: there is no such child, or the study may be a stranger's and could run code.
@@ -169,7 +169,8 @@ def found_space(folder: Path, index: int | None, *, trust: bool = False) -> str:
 
 
 def found_answers(folder: Path, index: int | None, *, trust: bool = False) -> str:
-    """A child's answers, decision path to value, as the text of a YAML file for ``start_with``.
+    """Returns a child's answers, decision path to value, as the text of a YAML file for
+    ``start_with``.
 
     Raises:
         ConfigError: as of ``found_space``.
@@ -199,7 +200,7 @@ def _headed(study: RecordedStudy, child: RecordedChild, config: Any) -> str:
 
 
 def tree(space: SearchSpace) -> Tree:
-    """The open space as a tree of modules, each with its own decisions and its size."""
+    """Returns the open space as a tree of modules, each with its own decisions and its size."""
     root = Tree("[bold]space[/]")
     for key, value in space.hyperparameters:
         root.add(f"{key} {_leaf(value)}")
@@ -348,12 +349,12 @@ def _print_mixture(console: Console, space: SearchSpace, in_shape: InShape, widt
 
 
 def draw_uniformly(rng: np.random.Generator) -> Callable[[Decision], int]:
-    """A policy that answers every decision uniformly."""
+    """Returns a policy that answers every decision uniformly."""
     return lambda decision: int(rng.integers(len(decision.options)))
 
 
 def steps(network: Space, in_shape: InShape) -> Iterator[str]:
-    """Each step of a frozen network with the shape of one example after it."""
+    """Yields each step of a frozen network with the shape of one example after it."""
     import torch
 
     inputs = in_shape.items() if isinstance(in_shape, Mapping) else [("", in_shape)]

@@ -14,7 +14,7 @@ OUTPUTS = Path("outputs")
 
 
 def addresses_of(study: RecordedStudy) -> Iterator[tuple[Records, str]]:
-    """The trackers that have the study, and its address in each."""
+    """Yields the trackers that have the study, and its address in each."""
     own = (records for records, _ in _trackers_of(study))
     for records in dict.fromkeys([*shipped_records().values(), *own]):
         if (address := records.address(study.folder)) is not None:
@@ -22,7 +22,7 @@ def addresses_of(study: RecordedStudy) -> Iterator[tuple[Records, str]]:
 
 
 def usual_reader(option: str, store: str | None) -> Reader:
-    """What a shipped tracker has recorded where its option says, or in another store.
+    """Returns what a shipped tracker has recorded where its option says, or in another store.
 
     Args:
         option: the tracker's, in ``conf/tracker``.
@@ -36,7 +36,7 @@ def usual_reader(option: str, store: str | None) -> Reader:
 
 
 def own_reader(records: Records, study: RecordedStudy, store: str | None) -> Reader | None:
-    """What a tracker has recorded where a study was tracked, as far as this user says so.
+    """Returns what a tracker has recorded where a study was tracked, as far as this user says so.
 
     Args:
         records: of the tracker's class.
@@ -61,7 +61,8 @@ def own_reader(records: Records, study: RecordedStudy, store: str | None) -> Rea
 def own_settings(
     records: Records, study: RecordedStudy, settings: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The settings of a study's tracker as they count from any folder, as far as this user says so.
+    """Returns the settings of a study's tracker as they count from any folder, as far as this user
+    says so.
 
     Credentials are sent there, and files are written where its runs say. What a stranger's study
     has is therefore looked for where this user's settings are.
@@ -79,7 +80,7 @@ def own_settings(
 
 
 def located(tracker: Any, study: RecordedStudy) -> Any:
-    """A tracker's configuration that records from any folder where a study was recorded.
+    """Returns a tracker's configuration that records from any folder where a study was recorded.
 
     Places that are another than the study's are left as they are: the user has chosen them.
     """
@@ -104,7 +105,7 @@ def _trackers_of(study: RecordedStudy) -> Iterator[tuple[Records, Mapping[str, A
 
 
 def folder_at(records: Records, address: str) -> Path | None:
-    """The folder below ``outputs`` of the study at an address; None: it is not there."""
+    """Returns the folder below ``outputs`` of the study at an address; None: it is not there."""
     for ledger in sorted(OUTPUTS.rglob("ledger.jsonl")):
         if records.address(ledger.parent) == address:
             return ledger.parent

@@ -29,13 +29,13 @@ _NOT_HERE = {
 
 
 def groups() -> list[str]:
-    """The groups of the configuration that a study has."""
+    """Returns the groups of the configuration that a study has."""
     inside = [each.name for each in config_dir().iterdir() if each.is_dir()]
     return sorted(set(inside) - {"grid", "hydra", "local"})
 
 
 def overrides_of(settings: Mapping[str, Any], own_dir: Path) -> Iterator[str]:
-    """What settings are on the command line of ``nasrunner``, in their order, options first.
+    """Yields what settings are on the command line of ``nasrunner``, in their order, options first.
 
     Args:
         settings: groups and top-level keys of the configuration, and dotted keys. A group is the
@@ -151,7 +151,7 @@ def _leaves(key: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def hydra_value(key: str, value: Any) -> str:
-    """A value as Hydra's command line takes it.
+    """Returns a value as Hydra's command line takes it.
 
     Raises:
         ConfigError: it is none that YAML could hold.

@@ -88,7 +88,7 @@ class CalibrateArguments:
 
 
 def parse(given: Sequence[str]) -> CalibrateArguments:
-    """The arguments as given on the command line.
+    """Returns the arguments as given on the command line.
 
     Raises:
         ConfigError: one is twice there, has no legal value, or does not go with another.
@@ -146,7 +146,7 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
 
 
 def without_config_dir(given: Sequence[str]) -> tuple[list[str], Path | None]:
-    """The other arguments, and the user's own configuration folder where one is given."""
+    """Returns the other arguments, and the user's own configuration folder where one is given."""
     others, own_dir, left = list[str](), None, iter(given)
     for argument in left:
         name, equals, value = argument.partition("=")

@@ -24,12 +24,12 @@ _SEARCHER = "nasrunner.searchers.sampling.at_fidelity.AtFidelity"
 
 
 def name_of(asked: tuple[str, float]) -> str:
-    """What a ranking by cheaper trainings is called: ``until=3``, ``data=0.1``."""
+    """Returns what a ranking by cheaper trainings is called: ``until=3``, ``data=0.1``."""
     return f"{asked[0]}={asked[1]:g}"
 
 
 def rungs_below(epochs: int) -> list[int]:
-    """1, 3, 9, …: after how many epochs ASHA would pause a training of so many."""
+    """Returns 1, 3, 9, …: after how many epochs ASHA would pause a training of so many."""
     rungs = []
     rung = 1
     while rung < epochs:
@@ -41,7 +41,8 @@ def rungs_below(epochs: int) -> list[int]:
 def begun(
     study: RecordedStudy, sample: Sequence[Outcome], trainer: ChildTrainer
 ) -> Iterator[tuple[str, CheapRanking]]:
-    """What the first epochs of full trainings say, from their curves: they cost no more training.
+    """Yields what the first epochs of full trainings say, from their curves: they cost no more
+    training.
 
     Args:
         study: whose rewards they are.
@@ -64,7 +65,7 @@ def begun(
 
 
 def rungs_of(sample: Sequence[Outcome]) -> list[int]:
-    """After how many epochs ASHA would pause the longest of full trainings."""
+    """Returns after how many epochs ASHA would pause the longest of full trainings."""
     return rungs_below(max((_num_epochs(each) for each in sample), default=0))
 
 
@@ -120,7 +121,7 @@ def trained_at(
 
 
 def given_architectures(sample: Sequence[Outcome], fidelity: Mapping[str, float]) -> dict[str, Any]:
-    """The configuration of a searcher that proposes the children once, at a fidelity."""
+    """Returns the configuration of a searcher that proposes the children once, at a fidelity."""
     genotypes = [dict(each.proposal.genotype) for each in sample]
     return {"_target_": _SEARCHER, "genotypes": genotypes, "fidelity": dict(fidelity)}
 
@@ -181,7 +182,7 @@ def _ranking(
 def config_again(
     config: dict[str, Any], searcher: Mapping[str, Any], num_children: int, name: str
 ) -> dict[str, Any]:
-    """The configuration of a study that trains each child once more.
+    """Returns the configuration of a study that trains each child once more.
 
     Args:
         config: of the study whose children they are.

@@ -226,7 +226,7 @@ def _continued(arguments: CalibrateArguments, studies: Studies) -> tuple[Path, C
 
 
 def sample_of(study: RecordedStudy) -> list[Outcome]:
-    """The outcomes of full trainings, each architecture once."""
+    """Returns the outcomes of full trainings, each architecture once."""
     found: dict[str, Outcome] = {}
     for outcome in study.state.history.outcomes:
         is_usable = outcome.is_full and outcome.reward is not None and outcome.reused_from is None
@@ -242,7 +242,7 @@ def cheap_rankings(
     study: RecordedStudy,
     sample: Sequence[Outcome],
 ) -> dict[str, CheapRanking]:
-    """The rankings of the children that are compared with their rewards, by name.
+    """Returns the rankings of the children that are compared with their rewards, by name.
 
     Args:
         arguments: what the command was given.

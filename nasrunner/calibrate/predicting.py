@@ -30,7 +30,7 @@ _FOREST = {
 
 
 def surrogates(*, sees_networks: bool) -> dict[str, Mapping[str, Any]]:
-    """The surrogates by name, as searchers ship them; no searcher ships the forest."""
+    """Returns the surrogates by name, as searchers ship them; no searcher ships the forest."""
     process = _shipped("gaussian_process")
     views = {"genotype": ["genotype"], "network": ["network"], "all": process["views"]}
     if not sees_networks:
@@ -58,7 +58,7 @@ def predicted(
     rewards_N: np.ndarray,
     seed: int,
 ) -> CheapRanking:
-    """What a surrogate predicts of each part of the children, fitted to the others.
+    """Returns what a surrogate predicts of each part of the children, fitted to the others.
 
     Args:
         configured: the surrogate.
@@ -82,7 +82,9 @@ def predicted(
 
 
 def divisions(num_children: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The children that are fitted and those that are left out, each of all parts in turn."""
+    """Yields the children that are fitted and those that are left out, each of all parts in
+    turn.
+    """
     rng = np.random.default_rng([seed, num_children])
     for _ in range(NUM_DIVISIONS):
         part_N = rng.permutation(num_children) % min(NUM_PARTS, num_children // 2)

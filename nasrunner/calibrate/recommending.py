@@ -24,7 +24,7 @@ _INHERITING = """\
 
 
 def cheapest(found: Found, bound: float, training_s: float) -> str | None:
-    """The cheapest ranking whose interval begins above a bound; None: there is none.
+    """Returns the cheapest ranking whose interval begins above a bound; None: there is none.
 
     Args:
         found: all rankings.
@@ -36,12 +36,12 @@ def cheapest(found: Found, bound: float, training_s: float) -> str | None:
 
 
 def trained_alone(found: Found) -> Found:
-    """Those of cheaper trainings, which a searcher can be given as rungs."""
+    """Returns those of cheaper trainings, which a searcher can be given as rungs."""
     return {name: each for name, each in found.items() if each[0].asked is not None}
 
 
 def rungs_from(found: Found, name: str) -> tuple[str, list[float]]:
-    """The rungs of a searcher that begins with a ranking: it, and what costs more.
+    """Returns the rungs of a searcher that begins with a ranking: it, and what costs more.
 
     Returns:
         ``until`` or the name of a fidelity, and its numbers, increasing.
@@ -91,7 +91,7 @@ def write_option(folder: Path, found: Found, name: str, training_s: float) -> Pa
 
 
 def command_with(conf: Path, overrides: Sequence[str]) -> str:
-    """The command that searches with the option."""
+    """Returns the command that searches with the option."""
     given = [each for each in overrides if not each.startswith(("study=", "hydra."))]
     words = ["--config-dir", short(conf), f"searcher={OPTION}", *(given or ["space=…", "data=…"])]
     return f"nasrunner {' '.join(map(shlex.quote, words))}"

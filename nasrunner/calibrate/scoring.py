@@ -23,7 +23,8 @@ def scored(
     children: Sequence[Proposal],
     tell: Callable[[str], object],
 ) -> dict[str, CheapRanking]:
-    """The scores of all proxies on the first training batch, as ``trainer.proxies`` has them.
+    """Returns the scores of all proxies on the first training batch, as ``trainer.proxies`` has
+    them.
 
     Args:
         config: the study's configuration.

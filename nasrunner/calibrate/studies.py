@@ -54,10 +54,10 @@ class Studies:
             self.run(self.config(folder), folder, whole)
 
     def config(self, folder: Path) -> dict[str, Any]:
-        """The configuration that a study in a folder would be gone on with."""
+        """Returns the configuration that a study in a folder would be gone on with."""
         saved = saved_config(folder, builds=GROUPS, trust=self.trust)
         return dict(upgraded(saved, STUDY_GROUPS, self.tell))
 
     def read(self, folder: Path) -> RecordedStudy:
-        """What was recorded of the study in a folder."""
+        """Returns what was recorded of the study in a folder."""
         return read_study(folder, builds=GROUPS, trust=self.trust)

@@ -134,7 +134,7 @@ def _size_of(network: nn.Module, in_shape: InShape, in_dtype: InDtype) -> Size:
 
 
 def on_meta(frozen: SearchSpace, in_shape: InShape, out_shape: OutShape) -> nn.Module:
-    """A network on the meta device: its shapes, without its weights.
+    """Returns a network on the meta device: its shapes, without its weights.
 
     Args:
         frozen: the architecture.
@@ -169,7 +169,7 @@ def _check_output(found: Shape, wanted: OutShape) -> None:
 
 
 def count_flops(network: nn.Module, in_shape: InShape, in_dtype: InDtype = "float32") -> int:
-    """Floating-point operations of one example's forward pass, two for each multiply-add.
+    """Returns floating-point operations of one example's forward pass, two for each multiply-add.
 
     Matrix products and convolutions count, as in ``torch.utils.flop_counter``; elementwise
     operations do not. Where all layers are torch's, their formulas give the same count without

@@ -38,7 +38,7 @@ class Evaluation:
         return self.repeats == 1 and self.folds is None
 
     def trainings(self, config: Config, seed: int) -> Iterator[tuple[Config, int]]:
-        """The configuration and the seed of each training.
+        """Yields the configuration and the seed of each training.
 
         The first has the child's own seed, so that it is what a child of one training is.
 
@@ -58,7 +58,7 @@ ONE_TRAINING = Evaluation()
 
 
 def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
-    """The reward and metrics of a child of several completed trainings.
+    """Returns the reward and metrics of a child of several completed trainings.
 
     Returns:
         The mean reward; the mean of each metric, and beside them ``trainings``, how many there
@@ -83,7 +83,7 @@ def mean_outcome(outcomes: Sequence[Outcome]) -> tuple[float, dict[str, float]]:
 
 
 def mean_curves(curves: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
-    """The curves of several trainings as one: each point is the mean of those that have it.
+    """Returns the curves of several trainings as one: each point is the mean of those that have it.
 
     The first, second, … points of an epoch belong together, whatever their steps are: a fold with
     more examples has more of them. The mean has the largest.

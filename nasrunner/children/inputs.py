@@ -16,14 +16,14 @@ InDtype = str | Mapping[str, str]
 
 
 def is_of_tokens(in_dtype: InDtype) -> bool:
-    """Whether an example is one sequence of tokens, with an output for each of them."""
+    """Tells whether an example is one sequence of tokens, with an output for each of them."""
     return in_dtype == "int64"
 
 
 def zeros(
     num_examples: int, in_shape: InShape, in_dtype: InDtype, device: str | None = None
 ) -> Inputs:
-    """A batch of zeros.
+    """Returns a batch of zeros.
 
     Args:
         num_examples: B.

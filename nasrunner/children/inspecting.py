@@ -89,7 +89,7 @@ def draw_up(
 
 
 def runs_own_code(part: object) -> bool:
-    """Whether a space, or part of one, names classes of neither this package nor torch."""
+    """Tells whether a space, or part of one, names classes of neither this package nor torch."""
     if isinstance(part, type):
         return part.__module__.partition(".")[0] not in (*_KNOWN, "builtins")
     inside: Iterable[object] = ()

@@ -52,7 +52,7 @@ _SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
 
 
 def takes_shared(proposal: Proposal) -> bool:
-    """Whether a proposal is an estimate of a network with the weights of a supernet."""
+    """Tells whether a proposal is an estimate of a network with the weights of a supernet."""
     return proposal.kind == "estimate" and bool(proposal.sources)
 
 
@@ -119,7 +119,7 @@ class LightningTrainer:
 
     @staticmethod
     def legal_arguments() -> Collection[str]:
-        """What may be given beside our own options."""
+        """Returns what may be given beside our own options."""
         from nasrunner.children.settings.arguments import lightning_defaults  # imports Lightning
 
         return lightning_defaults()

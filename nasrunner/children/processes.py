@@ -63,7 +63,9 @@ _LOOK_S = 0.2
 
 
 def num_processes(task: Recipe) -> int:
-    """How many ranks a child needs processes for on this machine; 0: it is trained in this one."""
+    """Returns how many ranks a child needs processes for on this machine; 0: it is trained in this
+    one.
+    """
     config = task.config["trainer"]
 
     def trainer() -> pl.Trainer:

@@ -29,7 +29,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def random_state(device: torch.device) -> RandomState:
-    """The states of torch's, numpy's and Python's global generators.
+    """Returns the states of torch's, numpy's and Python's global generators.
 
     Args:
         device: whose generator is taken beside the CPU's.

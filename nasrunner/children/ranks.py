@@ -34,18 +34,18 @@ _REPORT_S = 2.0
 
 
 def are_started_by_srun() -> bool:
-    """Whether the ranks exist already, one for each task of a SLURM job."""
+    """Tells whether the ranks exist already, one for each task of a SLURM job."""
     return os.environ.get(VARIABLE) == "srun"
 
 
 def rank_here() -> int:
-    """Which rank of its child this process is."""
+    """Returns which rank of its child this process is."""
     variable = "SLURM_PROCID" if are_started_by_srun() else "LOCAL_RANK"
     return int(os.environ.get(variable, "0"))
 
 
 def environment() -> LightningEnvironment | SLURMEnvironment:
-    """Where a child's ranks come from; Lightning would take any SLURM job for its own."""
+    """Returns where a child's ranks come from; Lightning would take any SLURM job for its own."""
     return SLURMEnvironment(auto_requeue=False) if are_started_by_srun() else OneHost()
 
 
@@ -69,12 +69,14 @@ class OneHost(LightningEnvironment):
 
 
 def seed_of(seed: int, rank: int) -> int:
-    """What a rank draws dropout and augmentation from: rank 0 as a child on one device would."""
+    """Returns what a rank draws dropout and augmentation from: rank 0 as a child on one device
+    would.
+    """
     return int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]) if rank else seed
 
 
 def failures(folder: Path, wait_s: float) -> list[str]:
-    """What the ranks other than 0 say of their ends, once at least one has said something.
+    """Returns what the ranks other than 0 say of their ends, once at least one has said something.
 
     Args:
         folder: the child's.

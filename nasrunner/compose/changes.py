@@ -30,7 +30,9 @@ def check_kind(override: Override) -> None:
 
 
 def exchanged_groups(overrides: Sequence[Override]) -> set[str]:
-    """The keys that changes replace as a whole; ``+tracker@tracker.trackers.x=csv`` adds only."""
+    """Returns the keys that changes replace as a whole; ``+tracker@tracker.trackers.x=csv`` adds
+    only.
+    """
     return {each.key_or_group for each in overrides if each.package is None}
 
 
@@ -40,7 +42,7 @@ def override_config(
     paths: Sequence[Override],
     groups: Sequence[str],
 ) -> dict[str, Any]:
-    """A configuration with changes, resolved.
+    """Returns a configuration with changes, resolved.
 
     A group's option (``scheduler=cosine``) is read from ``conf/`` and may refer to other values of
     the configuration. Groups are changed first, wherever they stand.
@@ -72,7 +74,7 @@ def override_config(
 
 
 def option(group: str, name: object, paths: Sequence[Override], primary: str = "config") -> Any:
-    """An option of a group as it stands in ``conf/``, with what it refers to left open.
+    """Returns an option of a group as it stands in ``conf/``, with what it refers to left open.
 
     Args:
         group: the group.
@@ -118,5 +120,5 @@ def _check_exists(tree: Any, key: str) -> None:
 
 
 def keys_of(node: Mapping[Any, Any]) -> list[str]:
-    """The keys of a node that a user may give."""
+    """Returns the keys of a node that a user may give."""
     return [str(each) for each in node if not str(each).startswith("_")]

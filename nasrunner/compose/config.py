@@ -104,7 +104,9 @@ REQUIRED = (
 
 
 def config_dir() -> Path:
-    """Where the shipped configuration lies: in the wheel, or beside the package in a checkout."""
+    """Returns where the shipped configuration lies: in the wheel, or beside the package in a
+    checkout.
+    """
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
@@ -128,12 +130,12 @@ def shipped_option(group: str, name: str) -> dict[str, Any]:
 
 
 def search_path(own_dir: Path) -> str:
-    """The override that makes Hydra look for options in a folder of the user's, too."""
+    """Returns the override that makes Hydra look for options in a folder of the user's, too."""
     return f"hydra.searchpath=[{quoted(f'file://{own_dir.resolve()}')}]"
 
 
 def quoted(text: str) -> str:
-    """A text as Hydra takes it for a value, whatever is in it."""
+    """Returns a text as Hydra takes it for a value, whatever is in it."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return "'" + escaped.replace("${", "\\${") + "'"
@@ -151,7 +153,7 @@ def register() -> None:
 
 
 def rules_from(config: dict[str, Any]) -> Rules:
-    """The rules of a study from its resolved configuration.
+    """Returns the rules of a study from its resolved configuration.
 
     Raises:
         ConfigError: a budget, limit or policy is not legal.
@@ -169,7 +171,8 @@ def rules_from(config: dict[str, Any]) -> Rules:
 
 
 def keeping_from(config: dict[str, Any], folder: Path) -> Keeping:
-    """What stays in the folders of a study's ended children, from its resolved configuration.
+    """Returns what stays in the folders of a study's ended children, from its resolved
+    configuration.
 
     Raises:
         ConfigError: a value is not legal.
@@ -286,7 +289,7 @@ def _guess(config: DictConfig) -> str:
 
 
 def leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys of a configuration with their values; a list is one value."""
+    """Yields the dotted keys of a configuration with their values; a list is one value."""
     if isinstance(value, Mapping) and value:
         for name, inside in value.items():
             yield from leaves(inside, f"{prefix}.{name}" if prefix else str(name))

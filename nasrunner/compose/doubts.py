@@ -24,7 +24,9 @@ _MAX_LISTED = 1000
 
 
 def doubt_of_target(config: Mapping[str, Any]) -> str | None:
-    """One sentence where ``target_reward`` was probably meant as a value of a minimised metric."""
+    """Returns one sentence where ``target_reward`` was probably meant as a value of a minimised
+    metric.
+    """
     target, reward = config["target_reward"], reward_of_task(config)
     if target is None or target <= 0 or reward_of_trainer(config) is not None:
         return None
@@ -39,7 +41,7 @@ def doubt_of_target(config: Mapping[str, Any]) -> str | None:
 def doubt_of_limits(
     space: SearchSpace, inspect: Callable[[Genotype], Blueprint], rules: Rules
 ) -> str | None:
-    """One sentence where no random architecture is within the limits that a user has set.
+    """Returns one sentence where no random architecture is within the limits that a user has set.
 
     At most twenty are looked at, for a few seconds at most; where none is within, then each of a
     small space, and of a larger one those on the way down from the smallest.
@@ -116,7 +118,7 @@ class _Sizes:
         self.is_complete = True
 
     def beyond(self) -> _Beyond | None:
-        """The first limit that all are beyond, if any."""
+        """Returns the first limit that all are beyond, if any."""
         for name, found in self._found.items():
             if found:
                 smallest, genotype = min(found, key=lambda each: each[0])

@@ -18,7 +18,7 @@ _MAX_BYTES = 1 << 28
 
 
 def fingerprints(config: Mapping[str, Any]) -> dict[str, str]:
-    """What is looked at -> a text that changes when it does.
+    """Returns what is looked at -> a text that changes when it does.
 
     Args:
         config: the study's resolved configuration. Looked at are the modules of the user's that

@@ -229,7 +229,7 @@ def check_quiet(trainer: ChildTrainer, executor: Executor) -> None:
 
 
 def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The configuration of the search that runs beside a study.
+    """Returns the configuration of the search that runs beside a study.
 
     Only its searcher draws from another seed, or one that starts at random would propose the same
     children. The data are split, and a child that both propose is trained, as in the study. (In a
@@ -252,7 +252,7 @@ def baseline_config(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def build_space(config: dict[str, Any]) -> SearchSpace:
-    """The search space of a configuration."""
+    """Returns the search space of a configuration."""
     from nasrunner.spaces.language.parsing import (
         parse_space,  # imports torch: seconds that --help saves
     )
@@ -261,7 +261,7 @@ def build_space(config: dict[str, Any]) -> SearchSpace:
 
 
 def build_searcher(config: dict[str, Any], space: SearchSpace) -> Searcher:
-    """The searcher of a configuration, with the study's seed unless it has its own."""
+    """Returns the searcher of a configuration, with the study's seed unless it has its own."""
     given = config["searcher"]
     own_seed = {} if isinstance(given, Mapping) and "seed" in given else {"seed": config["seed"]}
     searcher: Searcher = construct(given, "searcher", space=space, **own_seed)
@@ -269,7 +269,8 @@ def build_searcher(config: dict[str, Any], space: SearchSpace) -> Searcher:
 
 
 def in_shape_of(data: Mapping[str, Any]) -> InShape:
-    """The shape of one example, from the ``data`` part of a configuration: resized, if images are.
+    """Returns the shape of one example, from the ``data`` part of a configuration: resized, if
+    images are.
 
     Raises:
         ConfigError: it is none, ``data.in_dtype`` does not go with it, or ``data.num_outputs`` is
@@ -323,7 +324,7 @@ def _with_types(in_shape: Mapping[str, Shape], in_dtype: Any) -> InShape:
 
 
 def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
-    """The child trainer of a configuration, which checks all it is given.
+    """Returns the child trainer of a configuration, which checks all it is given.
 
     Raises:
         ConfigError: it cannot be built, or cannot train a child several times.
@@ -365,7 +366,7 @@ def build_trainer(config: dict[str, Any], space: SearchSpace) -> ChildTrainer:
 def build_networks(
     config: dict[str, Any], space: SearchSpace, trainer: ChildTrainer
 ) -> "SpaceNetworks":
-    """What looks at a space's networks without building them."""
+    """Returns what looks at a space's networks without building them."""
     from nasrunner.children.networks import SpaceNetworks  # imports torch
 
     data = config["data"]
@@ -378,7 +379,7 @@ def build_networks(
 
 
 def open_ledger(folder: Path) -> Ledger:
-    """The ledger of a study's folder.
+    """Returns the ledger of a study's folder.
 
     Raises:
         LedgerError: the folder cannot be written, or as of ``Ledger``.

@@ -70,7 +70,8 @@ def sign_multirun(folder: Path) -> None:
 def saved_config(
     folder: Path, *, builds: Collection[str] = GROUPS, trust: bool = False
 ) -> dict[str, Any]:
-    """The configuration of the study in ``folder``; see ``upgraded`` before something is built.
+    """Returns the configuration of the study in ``folder``; see ``upgraded`` before something is
+    built.
 
     Args:
         folder: the study's.
@@ -96,7 +97,8 @@ def saved_config(
 
 
 def plain_config(path: Path) -> tuple[dict[str, Any], str]:
-    """What a study's ``config.yaml`` says, of which nothing is built or resolved, and its text.
+    """Returns what a study's ``config.yaml`` says, of which nothing is built or resolved, and its
+    text.
 
     Raises:
         ConfigError: it is damaged.
@@ -146,7 +148,8 @@ def _read_config(content: bytes) -> dict[str, Any]:
 def differences(
     saved: Mapping[str, Any], config: Mapping[str, Any]
 ) -> dict[str, tuple[object, object]]:
-    """What tells a study from one that is recorded, but for what may change between sessions.
+    """Returns what tells a study from one that is recorded, but for what may change between
+    sessions.
 
     Args:
         saved: the recorded study's configuration.
@@ -171,7 +174,7 @@ def differences(
 
 
 def named_differences(found: Mapping[str, tuple[object, object]]) -> str:
-    """``seed (3 there, 4 here)``, of the first few; empty where there are none."""
+    """Returns ``seed (3 there, 4 here)``, of the first few; empty where there are none."""
     named = [f"{key} ({there} there, {here} here)" for key, (there, here) in found.items()]
     more = [f"{len(named) - 3} more keys"] if len(named) > 3 else []
     return ", ".join([*named[:3], *more])
@@ -193,7 +196,7 @@ def check_same_study(ledger: Ledger, config: Mapping[str, Any], folder: Path) ->
 
 
 def started_in(folder: Path) -> Iterator[Path]:
-    """Where a study was started, which Hydra noted down; nothing where it did not."""
+    """Yields where a study was started, which Hydra noted down; nothing where it did not."""
     for place in (folder, folder.parent):  # a baseline lies in its study's folder
         noted = place / ".hydra" / "hydra.yaml"
         if noted.is_file():

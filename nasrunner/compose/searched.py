@@ -21,7 +21,7 @@ _MARK = "\0searched"
 
 
 def resolved(composed: DictConfig, wanted: Sequence[str] | None = None) -> dict[str, Any]:
-    """A composed configuration in plain values, with all that is searched in its space.
+    """Returns a composed configuration in plain values, with all that is searched in its space.
 
     A decision in ``data``, ``task``, ``optimizer``, ``scheduler`` or ``trainer`` moves to
     ``space.hyperparameters``, and its first option takes its place. A value of these that refers

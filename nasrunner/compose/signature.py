@@ -20,13 +20,14 @@ class KeyUnusableError(Exception):
 
 
 def key_path() -> Path:
-    """Where this user's key lies, as XDG says."""
+    """Returns where this user's key lies, as XDG says."""
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(home) / "nasrunner" / "key"
 
 
 def signed(text: str) -> str:
-    """A configuration with its signature as the last line; as it is where no key can be kept.
+    """Returns a configuration with its signature as the last line; as it is where no key can be
+    kept.
 
     The user's first study makes the key.
     """
@@ -37,7 +38,7 @@ def signed(text: str) -> str:
 
 
 def why_not_own(text: str) -> str | None:
-    """Why a configuration is not known to be one that this user wrote; None: it is."""
+    """Returns why a configuration is not known to be one that this user wrote; None: it is."""
     body, mark, given = text.rpartition(_MARK)
     if not mark:
         return "it is not signed"

@@ -31,7 +31,7 @@ _CHANGE_NO_REWARD = ("trainer.proxies", "trainer.num_at_once")
 def read_start(
     config: Mapping[str, Any], space: SearchSpace, rules: Rules, searcher: Searcher
 ) -> Known | None:
-    """What a study that begins knows already; None: nothing.
+    """Returns what a study that begins knows already; None: nothing.
 
     Args:
         config: the study's, resolved.
@@ -69,7 +69,7 @@ def read_start(
 
 
 def doubts_of_start(known: Known) -> Iterator[str]:
-    """What a user should know of it before training, a sentence each."""
+    """Yields what a user should know of it before training, a sentence each."""
     if known.ignored is not None:
         yield f"start_with: the search learns nothing from earlier studies: {known.ignored}"
         return
@@ -84,7 +84,7 @@ def doubts_of_start(known: Known) -> Iterator[str]:
 
 
 def anchored(value: Any, folder: Path) -> Any:
-    """The same with the relative places in it as they are seen from a folder."""
+    """Returns the same with the relative places in it as they are seen from a folder."""
     match value:
         case str():
             return str(folder / Path(value).expanduser())

@@ -14,7 +14,8 @@ from nasrunner.core.tracking import Records
 
 
 def trackers_in(tracker: Any, key: str = "tracker") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The key and the settings of a configured tracker, and of those that are among its settings.
+    """Yields the key and the settings of a configured tracker, and of those that are among its
+    settings.
 
     Args:
         tracker: the configuration of one, resolved.
@@ -28,7 +29,7 @@ def trackers_in(tracker: Any, key: str = "tracker") -> Iterator[tuple[str, Mappi
 
 
 def records_of(settings: Mapping[str, Any], *, may_import: bool = True) -> Records | None:
-    """What can be asked of a tracker's class; None where it offers nothing.
+    """Returns what can be asked of a tracker's class; None where it offers nothing.
 
     Args:
         settings: the tracker's.
@@ -41,18 +42,18 @@ def records_of(settings: Mapping[str, Any], *, may_import: bool = True) -> Recor
 
 
 def files_of(tracker: Any) -> list[str]:
-    """What configured trackers write in a study's folder."""
+    """Returns what configured trackers write in a study's folder."""
     found = [getattr(_class_of(each), "files", ()) for _, each in trackers_in(tracker)]
     return [name for names in found for name in names]
 
 
 def anchored(tracker: Any, folder: Path) -> Any:
-    """A tracker's configuration with its relative places as they are seen from a folder."""
+    """Returns a tracker's configuration with its relative places as they are seen from a folder."""
     return _with_places(tracker, lambda records, settings: records.anchored(settings, folder))
 
 
 def located(tracker: Any, folder: Path) -> Any:
-    """A tracker's configuration with its relative places as they were when a study ran.
+    """Returns a tracker's configuration with its relative places as they were when a study ran.
 
     Args:
         tracker: the configuration of one, resolved.
@@ -89,20 +90,20 @@ def check_jobs(config: DictConfig) -> None:
 
 @functools.cache
 def shipped_trackers() -> dict[str, str]:
-    """The options of the group ``tracker`` that are shipped, with their classes."""
+    """Returns the options of the group ``tracker`` that are shipped, with their classes."""
     paths = sorted((config_dir() / "tracker").glob("*.yaml"))
     return {path.stem: str(OmegaConf.select(OmegaConf.load(path), "_target_")) for path in paths}
 
 
 @functools.cache
 def shipped_records() -> dict[str, Records]:
-    """The shipped options whose records can be read, with what reads them."""
+    """Returns the shipped options whose records can be read, with what reads them."""
     found = {name: records_of({"_target_": each}) for name, each in shipped_trackers().items()}
     return {name: records for name, records in found.items() if records is not None}
 
 
 def usual_settings(option: str) -> dict[str, Any]:
-    """The settings of a shipped option, resolved."""
+    """Returns the settings of a shipped option, resolved."""
     path = config_dir() / "tracker" / f"{option}.yaml"
     settings = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     assert isinstance(settings, dict)
@@ -110,7 +111,9 @@ def usual_settings(option: str) -> dict[str, Any]:
 
 
 def records_at(address: str) -> tuple[str, Records] | None:
-    """The shipped option that has the study at an address, and what reads it; None: a folder."""
+    """Returns the shipped option that has the study at an address, and what reads it; None: a
+    folder.
+    """
     for option, records in shipped_records().items():
         if address.startswith(records.scheme):
             return option, records

@@ -36,7 +36,7 @@ class _Kind:
     way: str | None = None
 
     def has(self, target: str) -> bool:
-        """Whether a dotted path names one of them; nothing outside of ``way`` is imported."""
+        """Tells whether a dotted path names one of them; nothing outside of ``way`` is imported."""
         if not target.startswith(f"{self.way or self.package}."):
             return False
         try:
@@ -135,7 +135,7 @@ _PRELOADED = ("hydra", "nasrunner", "pytorch_lightning", "torch", "torchmetrics"
 
 
 def is_own(folder: Path) -> bool:
-    """Whether this user began the study in a folder."""
+    """Tells whether this user began the study in a folder."""
     return why_not_own((folder / "config.yaml").read_text(encoding="utf-8")) is None
 
 
@@ -188,7 +188,7 @@ def check_targets(
 
 
 def links_out_of(folder: Path) -> Iterator[Path]:
-    """The symbolic links in a folder, and below, that lead out of it."""
+    """Yields the symbolic links in a folder, and below, that lead out of it."""
     inside = folder.resolve()
     for place, folders, files in os.walk(inside):
         for name in (*folders, *files):

@@ -43,7 +43,7 @@ def upgraded(
     groups: Collection[str],
     tell: Callable[[str], object] = lambda sentence: None,
 ) -> dict[str, Any]:
-    """A study's saved configuration, for the classes of the groups as they are now.
+    """Returns a study's saved configuration, for the classes of the groups as they are now.
 
     Arguments that the class of a group requires by now are those of its shipped option with the
     same ``_target_``. Classes nested in it are not looked at.
@@ -68,7 +68,8 @@ def upgraded(
 
 
 def as_built(config: dict[str, Any], *, may_import: bool) -> dict[str, Any]:
-    """A saved configuration that builds the networks and splits that it built when it was saved.
+    """Returns a saved configuration that builds the networks and splits that it built when it was
+    saved.
 
     Before ``limits.memory_gb`` and ``shortcut`` of ``residual`` were there, shortcuts were padded;
     before ``data.equal_inputs`` was there, each example was drawn for itself.

@@ -80,7 +80,9 @@ def check_values(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[
 
 
 def annotations_of(target: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """The annotation and the default value of each argument that can be known, by its name."""
+    """Returns the annotation and the default value of each argument that can be known, by its
+    name.
+    """
     function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     found = {}
     try:
@@ -133,7 +135,7 @@ def takes_fields_of(options: type, *, alone: bool = False) -> Callable[[Function
 
 
 def takes(config: Any, name: str) -> bool:
-    """Whether the ``_target_`` of a configuration takes an argument of this name."""
+    """Tells whether the ``_target_`` of a configuration takes an argument of this name."""
     try:
         target = pkgutil.resolve_name(str(config["_target_"]))
         parameters = inspect.signature(target).parameters
@@ -145,7 +147,7 @@ def takes(config: Any, name: str) -> bool:
 
 
 def describes_objects(value: Any) -> bool:
-    """Whether a value from a configuration describes an object, or holds one that does."""
+    """Tells whether a value from a configuration describes an object, or holds one that does."""
     if isinstance(value, Mapping):
         return "_target_" in value or any(map(describes_objects, value.values()))
     return isinstance(value, list | tuple) and any(map(describes_objects, value))
@@ -161,7 +163,7 @@ def _tupled(value: object) -> object:
 
 
 def fits(value: object, annotation: Any) -> bool:
-    """Whether a value from a configuration is of an annotated type and in its range.
+    """Tells whether a value from a configuration is of an annotated type and in its range.
 
     A whole number is a float, a bool is no number, and nothing is NaN. What cannot be told by
     looking is let through.
@@ -203,7 +205,9 @@ def fits(value: object, annotation: Any) -> bool:
 
 
 def readable(annotation: Any) -> str:
-    """An annotated type as a person would write it: ``int >= 1``, ``one of same, valid``."""
+    """Returns an annotated type as a person would write it: ``int >= 1``, ``one of same,
+    valid``.
+    """
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return " ".join([readable(inner[0]), *filter(None, map(str, inner[1:]))])

@@ -227,7 +227,7 @@ def with_parts(value: Any, change: Callable[[str | int, Any], Any]) -> Any:
 
 
 def is_open(value: Any) -> bool:
-    """Whether an argument of a module still has a decision of its own, however deep."""
+    """Tells whether an argument of a module still has a decision of its own, however deep."""
     return isinstance(value, OneOf) or any(is_open(part) for _, part in parts_of(value))
 
 
@@ -239,7 +239,9 @@ def label_of(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """``SGD(lr=0.1)`` for an object's configuration; mappings and lists as YAML writes them."""
+    """Returns ``SGD(lr=0.1)`` for an object's configuration; mappings and lists as YAML writes
+    them.
+    """
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(shown, value))}]"
     if not isinstance(value, Mapping):

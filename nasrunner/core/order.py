@@ -20,7 +20,7 @@ def key_of(genotype: Genotype) -> Key:
 
 
 def is_of(space: Space, genotype: Genotype) -> bool:
-    """Whether a genotype answers exactly the decisions that the space asks."""
+    """Tells whether a genotype answers exactly the decisions that the space asks."""
     return space.walk(lambda decision: genotype.get(decision.path, 0)) == genotype
 
 
@@ -108,7 +108,7 @@ class Place:
 
     @classmethod
     def of(cls, space: Space, genotype: Genotype) -> "Place":
-        """The place of an architecture; what the genotype does not answer is 0."""
+        """Returns the place of an architecture; what the genotype does not answer is 0."""
         answered = []
         for question in space.compiled:
             found = _Answered([], {})
@@ -122,7 +122,7 @@ class Place:
         return cls(space, answered, [None] * len(answered))
 
     def after(self) -> "Place | None":
-        """The place of the next architecture; None after the last.
+        """Returns the place of the next architecture; None after the last.
 
         The last answer that can be raised is; what is asked after it starts at 0.
         """
@@ -147,7 +147,7 @@ class Place:
 
 
 def listed(space: Space) -> Iterator[Genotype]:
-    """Every architecture of a space, in its lexicographic order."""
+    """Yields every architecture of a space, in its lexicographic order."""
     place: Place | None = Place.of(space, {})
     while place is not None:
         yield place.genotype

@@ -317,7 +317,7 @@ class BaselineComparison:
     efforts: tuple[float, float] | None = None
 
     def text(self) -> str:
-        """The comparison in words."""
+        """Returns the comparison in words."""
         budget = f"{_each(self.num_children)} children"
         pairs = zip(self.efforts or self.num_children, self.num_children, strict=True)
         if self.efforts is not None and any(abs(one - other) > 0.05 for one, other in pairs):
@@ -475,7 +475,9 @@ def _whole(effort: float) -> str:
 def about_predictions(
     num_predicted: int, rank_correlation: float | None, levels: Sequence[PredictedLevel] = ()
 ) -> str:
-    """How alike predictions and rewards rank children, in words; empty without predictions."""
+    """Returns how alike predictions and rewards rank children, in words; empty without
+    predictions.
+    """
     if not num_predicted:
         return ""
     found = _told(rank_correlation)
@@ -492,7 +494,7 @@ class Tracker(Protocol):
     """Records a study for people. It must not stop a study, whatever happens to it."""
 
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
-        """A study starts, or goes on.
+        """Takes note that a study starts, or goes on.
 
         Args:
             info: the study.
@@ -502,10 +504,10 @@ class Tracker(Protocol):
         """
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
-        """A child was handed to the executor; a supernet has no blueprint."""
+        """Takes note that a child was handed to the executor; a supernet has no blueprint."""
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        """An outcome stands in the ledger; no blueprint where the network is impossible."""
+        """Takes note that an outcome stands in the ledger; no blueprint where the network is impossible."""
 
     def close(self, summary: Summary) -> None:
-        """The study has ended for now."""
+        """Takes note that the study has ended for now."""

@@ -36,7 +36,7 @@ _OUR_MODULE = re.compile(r"^nasrunner\.(?:\w+\.)*(?=\w+: )")
 
 
 def last_line(error: str | None, max_length: int | None = 160) -> str:
-    """The line of a child's error that says what happened: of a traceback, the last.
+    """Returns the line of a child's error that says what happened: of a traceback, the last.
 
     Our own errors are named without the module that they are in.
     """

@@ -73,8 +73,8 @@ class Searcher(ABC):
         self.objectives = tuple(objectives)
 
     def identity_of(self, genotype: Genotype) -> str | None:
-        """What a genotype's network is known by; None: the study tells genotypes apart, or it is
-        impossible.
+        """Returns what a genotype's network is known by; None: the study tells genotypes apart, or
+        it is impossible.
         """
         if self.networks is None or not self.networks.identifies:
             return None
@@ -201,7 +201,9 @@ class Searcher(ABC):
         """
 
     def should_stop(self, index: int) -> bool:
-        """Whether to stop a running child; asked after each of its reports, changes nothing."""
+        """Tells whether to stop a running child; asked after each of its reports, changes
+        nothing.
+        """
         return False
 
     def needs(self) -> Collection[int]:

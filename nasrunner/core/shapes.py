@@ -44,25 +44,29 @@ def each_input(inputs: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def dtypes_of(in_shape: InShape, in_dtype: str | Mapping[str, str]) -> dict[str, str]:
-    """The type of each of several inputs by name: float32 where ``data.in_dtype`` is silent."""
+    """Returns the type of each of several inputs by name: float32 where ``data.in_dtype`` is
+    silent.
+    """
     assert isinstance(in_shape, Mapping)
     given = in_dtype if isinstance(in_dtype, Mapping) else {}
     return {name: given.get(name, "float32") for name in in_shape}
 
 
 def in_dtype_of(data: Mapping[str, Any]) -> Any:
-    """The type, or types by input, of a data module's inputs: float32 where nothing is said."""
+    """Returns the type, or types by input, of a data module's inputs: float32 where nothing is
+    said.
+    """
     given = data.get("in_dtype")
     return "float32" if given is None else given
 
 
 def shown_inputs(in_shape: Mapping[str, Shape]) -> str:
-    """Several inputs in words: ``image (3, 32, 32), text (16,)``."""
+    """Returns several inputs in words: ``image (3, 32, 32), text (16,)``."""
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in in_shape.items())
 
 
 def hashable(shape: InShape) -> Hashable:
-    """What tells shapes apart, those of tokens too."""
+    """Returns what tells shapes apart, those of tokens too."""
     if isinstance(shape, tuple):
         return shape if type(shape) is tuple else (type(shape), shape)
     return tuple((name, hashable(each)) for name, each in shape.items())

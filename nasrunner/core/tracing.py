@@ -9,7 +9,7 @@ from nasrunner.core.shapes import InShape, Shape
 
 
 def largest_shape(shapes: Sequence[InShape]) -> Shape:
-    """The shape that all of these fit into when they are padded.
+    """Returns the shape that all of these fit into when they are padded.
 
     Raises:
         SpaceError: they have different numbers of dimensions.
@@ -27,7 +27,7 @@ def largest_shape(shapes: Sequence[InShape]) -> Shape:
 
 
 def stacked_shape(shapes: Sequence[InShape]) -> Shape:
-    """The shape of what is stacked in depth, padded to the largest in the other dimensions.
+    """Returns the shape of what is stacked in depth, padded to the largest in the other dimensions.
 
     Raises:
         SpaceError: as of ``largest_shape``.
@@ -85,17 +85,17 @@ class Tracer(ABC, Generic[V]):
         self.used: dict[str, Traceable] = {}
 
     def run(self, part: "Traceable", x: V) -> V:
-        """What comes out of a part of the network."""
+        """Returns what comes out of a part of the network."""
         return self.apply(part, x) if part.is_one_operation() else part.trace(self, x)
 
     def repeat(self, part: "Traceable", times: int, x: V) -> V:
-        """What comes out of a part that is applied several times in series."""
+        """Returns what comes out of a part that is applied several times in series."""
         for _ in range(times):
             x = self.run(part, x)
         return x
 
     def sharing(self, label: str, module: "Traceable", body: "Traceable", x: V) -> V:
-        """What comes out of a part in which a label stands for a module."""
+        """Returns what comes out of a part in which a label stands for a module."""
         before, used = self.labels, self.used.get(label)
         self.labels = {**before, label: module}
         out = self.run(body, x)
@@ -106,40 +106,40 @@ class Tracer(ABC, Generic[V]):
         return out
 
     def meaning(self, label: str) -> "Traceable":
-        """The module that a label stands for."""
+        """Returns the module that a label stands for."""
         self.used[label] = module = self.labels[label]
         return module
 
     def original(self, part: "Traceable") -> "Traceable":
-        """The part that is in the place of one that only stands for another."""
+        """Returns the part that is in the place of one that only stands for another."""
         while (other := part.stands_for(self)) is not None:
             part = other
         return part
 
     @abstractmethod
     def apply(self, part: "Traceable", x: V) -> V:
-        """What a module makes of a value, as one operation."""
+        """Returns what a module makes of a value, as one operation."""
 
     @abstractmethod
     def zero(self, x: V) -> V:
-        """Zeros in the shape of a value."""
+        """Returns zeros in the shape of a value."""
 
     @abstractmethod
     def pick(self, x: V, label: str) -> V:
-        """One of several inputs by name."""
+        """Returns one of several inputs by name."""
 
     @abstractmethod
     def add(self, values: Sequence[V]) -> V:
-        """The sum of at least one value, smaller ones padded with zeros."""
+        """Returns the sum of at least one value, smaller ones padded with zeros."""
 
     @abstractmethod
     def multiply(self, values: Sequence[V]) -> V:
-        """The product of at least one value, smaller ones padded with ones."""
+        """Returns the product of at least one value, smaller ones padded with ones."""
 
     @abstractmethod
     def concatenate(self, values: Sequence[V]) -> V:
-        """At least one value stacked in depth, smaller ones padded with zeros elsewhere."""
+        """Returns at least one value stacked in depth, smaller ones padded with zeros elsewhere."""
 
     @abstractmethod
     def shape_of(self, value: V) -> InShape:
-        """The shape of one example of it."""
+        """Returns the shape of one example of it."""

@@ -111,7 +111,7 @@ class Records(Protocol):
         """
 
     def address(self, folder: Path) -> str | None:
-        """The address of the study in a folder; None: the tracker has not recorded it."""
+        """Returns the address of the study in a folder; None: the tracker has not recorded it."""
 
     def located(self, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         """Makes the relative places of the study in a folder what they were when it ran."""

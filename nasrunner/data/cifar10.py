@@ -147,7 +147,7 @@ def cut_out(x_BCHW: torch.Tensor, side: int) -> torch.Tensor:
     device = x_BCHW.device
 
     def is_cut(size: int) -> torch.Tensor:
-        """Which rows, or columns, are cut of each image: (B, size)."""
+        """Returns which rows, or columns, are cut of each image: (B, size)."""
         first_B1 = torch.randint(0, size, (B, 1), device=device) - side // 2
         places_N = torch.arange(size, device=device)
         cut: torch.Tensor = (places_N >= first_B1) & (places_N < first_B1 + side)

@@ -33,7 +33,7 @@ class DataFile(ABC):
 
     @abstractmethod
     def parse(self, content: bytes) -> Any:
-        """What the unpacked file holds.
+        """Returns what the unpacked file holds.
 
         Raises:
             ValueError: the content is cut off or not of the file's form; says in what.
@@ -58,7 +58,7 @@ class DataFile(ABC):
         return _verify(self, status.st_size, status.st_mtime_ns)
 
     def error(self, what: str) -> DataError:
-        """An error about this file that says how to get a whole one."""
+        """Returns an error about this file that says how to get a whole one."""
         return DataError(f"{self.path} {what}. Expected md5: {self.md5}. Get it from {self.source}")
 
     def _present(self) -> Path:

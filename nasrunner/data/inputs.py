@@ -22,18 +22,19 @@ _CHUNK = 1024
 
 
 def as_array(values: Any) -> np.ndarray:
-    """An array of what is as good as one: a tensor, or lists."""
+    """Returns an array of what is as good as one: a tensor, or lists."""
     return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
 
 
 def rows_of(x: InputArrays, rows_N: np.ndarray) -> InputArrays:
-    """Some of the examples."""
+    """Returns some of the examples."""
     found: InputArrays = each_input(x, lambda each: each[rows_N])
     return found
 
 
 def at_resolution(x: InputArrays, resolution: int | None) -> InputArrays:
-    """Images (N, C, H, W) with so many rows and columns, as float32: means of the pixels' areas.
+    """Returns images (N, C, H, W) with so many rows and columns, as float32: means of the pixels'
+    areas.
 
     Args:
         x: the images.
@@ -50,7 +51,7 @@ def at_resolution(x: InputArrays, resolution: int | None) -> InputArrays:
 
 
 def count_examples(x: InputArrays, name: str) -> int:
-    """How many examples there are.
+    """Returns how many examples there are.
 
     Args:
         x: their inputs.

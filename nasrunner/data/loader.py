@@ -42,7 +42,9 @@ class RankPart:
     agree: Callable[[torch.Tensor], torch.Tensor]
 
     def of(self, size: int) -> slice:
-        """The rows of a batch of ``size`` examples; none where there are fewer than ranks."""
+        """Returns the rows of a batch of ``size`` examples; none where there are fewer than
+        ranks.
+        """
         least, more = divmod(size, self.num_ranks)
         start = self.rank * least + min(self.rank, more)
         return slice(start, start + least + (self.rank < more))

@@ -33,7 +33,7 @@ class Normalization:
 
     @classmethod
     def of(cls, x: np.ndarray) -> "Normalization":
-        """The statistics of examples (N, C, …).
+        """Returns the statistics of examples (N, C, …).
 
         Raises:
             DataError: a channel has values that are not finite.
@@ -55,7 +55,7 @@ class Normalization:
         return cls(mean, np.where(is_constant, 1.0, std))
 
     def apply(self, x: np.ndarray) -> torch.Tensor:
-        """Normalized copies of examples (N, C, …), as float32."""
+        """Returns normalized copies of examples (N, C, …), as float32."""
         std = self.std.astype(np.float32)
         out = np.empty(x.shape, np.float32)
         for start in range(0, len(x), _CHUNK):

@@ -48,7 +48,7 @@ class PtbFile(DataFile):
     unit: Unit
 
     def parse(self, content: bytes) -> list[str]:
-        """The symbols of all lines, with ``END`` after each line."""
+        """Returns the symbols of all lines, with ``END`` after each line."""
         try:
             *lines, rest = content.decode().split("\n")
         except UnicodeDecodeError as error:
@@ -111,14 +111,16 @@ class Ptb(TokenDataModule):
 
 
 def vocabulary(symbols: Sequence[str]) -> dict[str, int]:
-    """The token of each symbol: 0 for the most frequent, in alphabetical order where they tie."""
+    """Returns the token of each symbol: 0 for the most frequent, in alphabetical order where they
+    tie.
+    """
     counts = Counter(symbols)
     ordered = sorted(counts, key=lambda symbol: (-counts[symbol], symbol))
     return {symbol: token for token, symbol in enumerate(ordered)}
 
 
 def encoded(symbols: Sequence[str], tokens: Mapping[str, int], file: DataFile) -> np.ndarray:
-    """The tokens of a part, after the end of a sentence that precedes it: (N + 1,).
+    """Returns the tokens of a part, after the end of a sentence that precedes it: (N + 1,).
 
     Raises:
         DataError: the training file does not have a symbol; names it, its line and the file.

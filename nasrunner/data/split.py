@@ -203,7 +203,7 @@ def joined(groups_N: np.ndarray, others_N: np.ndarray) -> np.ndarray:
 
 
 def count_of(name: str, wanted: Examples, total: int) -> int:
-    """The number of examples a setting asks for: a count, or a share of ``total``.
+    """Returns the number of examples a setting asks for: a count, or a share of ``total``.
 
     Raises:
         ConfigError: it is neither a whole number in [1, total - 1] nor a share in (0, 1), or the

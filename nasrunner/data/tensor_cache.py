@@ -17,7 +17,7 @@ _KEPT: dict[Hashable, dict[str, Any]] = {}
 
 
 def identity_of(module: pl.LightningDataModule, batching: Collection[str]) -> Identity:
-    """The class of a data module and its arguments, but for those that only make batches.
+    """Returns the class of a data module and its arguments, but for those that only make batches.
 
     Raises:
         ConfigError: an argument is no attribute of the same name.
@@ -32,7 +32,9 @@ def identity_of(module: pl.LightningDataModule, batching: Collection[str]) -> Id
 
 
 def cached(identity: Identity, stage: str, load: Callable[[], Any]) -> Any:
-    """What ``load`` returned for this data set and stage; forgets any other data set first."""
+    """Returns what ``load`` returned for this data set and stage; forgets any other data set
+    first.
+    """
     for other in set(_KEPT) - {identity}:
         del _KEPT[other]
     stages = _KEPT.setdefault(identity, {})
@@ -42,7 +44,7 @@ def cached(identity: Identity, stage: str, load: Callable[[], Any]) -> Any:
 
 
 def device_of(module: pl.LightningDataModule) -> torch.device:
-    """The device of a data module's trainer; the CPU where it has none."""
+    """Returns the device of a data module's trainer; the CPU where it has none."""
     if module.trainer is None:
         return torch.device("cpu")
     return module.trainer.strategy.root_device

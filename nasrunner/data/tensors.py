@@ -162,7 +162,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def read_fit(self) -> Arrays | Grouped:
-        """Examples for training and validation, as they are: not normalized.
+        """Returns examples for training and validation, as they are: not normalized.
 
         Raises:
             DataError: a file is missing or damaged.
@@ -170,7 +170,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def read_test(self) -> Arrays:
-        """Examples for the test. Only ``setup("test")`` calls it."""
+        """Returns examples for the test. Only ``setup("test")`` calls it."""
 
     def groups_of(self, x: InputArrays, own_N: np.ndarray | None = None) -> np.ndarray | None:
         """Numbers examples so that those of the same number must not be cut by a split.
@@ -207,15 +207,15 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return hold_out_fold(strata_of(y), self.folds, self.fold, self.split_seed, groups_N)
 
     def files(self) -> Sequence[DataFile]:
-        """The files that the data set is read from."""
+        """Returns the files that the data set is read from."""
         return ()
 
     def preparation_of(self, x: InputArrays) -> Preparation:
-        """What makes tensors of inputs, from those that are trained on."""
+        """Returns what makes tensors of inputs, from those that are trained on."""
         return Preparation.of(x, self.in_dtype, type(self).__name__)
 
     def augmentation(self) -> Augment | None:
-        """What changes the inputs of every training batch."""
+        """Returns what changes the inputs of every training batch."""
         return None
 
     def prepare_data(self) -> None:
@@ -311,11 +311,15 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         return self._fit.preparation.normalization
 
     def training_targets(self) -> torch.Tensor:
-        """The targets of the training part, in order: what balanced weights of classes are from."""
+        """Returns the targets of the training part, in order: what balanced weights of classes are
+        from.
+        """
         return self.training_tensors()[1]
 
     def training_tensors(self) -> Batch:
-        """The normalized training part, (N, ...) and its targets: in order, not augmented."""
+        """Returns the normalized training part, (N, ...) and its targets: in order, not
+        augmented.
+        """
         assert self._fit is not None
         return self._fit.train
 
@@ -425,7 +429,7 @@ class TensorDataModule(pl.LightningDataModule, ABC):
 
 
 def strata_of(y: np.ndarray) -> np.ndarray:
-    """What splits keep the shares of: classes, of which numbers are a single one."""
+    """Returns what splits keep the shares of: classes, of which numbers are a single one."""
     return y if y.ndim == 1 else np.zeros(len(y))
 
 

@@ -136,7 +136,7 @@ class TokenDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def read_fit(self) -> tuple[np.ndarray, np.ndarray]:
-        """The training and the validation part, (N + 1,) of tokens each.
+        """Returns the training and the validation part, (N + 1,) of tokens each.
 
         The first token of a part is an input only: its N targets are the others.
 
@@ -146,10 +146,10 @@ class TokenDataModule(pl.LightningDataModule, ABC):
 
     @abstractmethod
     def read_test(self) -> np.ndarray:
-        """The test part, (N + 1,) of tokens. Only ``setup("test")`` calls it."""
+        """Returns the test part, (N + 1,) of tokens. Only ``setup("test")`` calls it."""
 
     def files(self) -> Sequence[DataFile]:
-        """The files that the text is read from."""
+        """Returns the files that the text is read from."""
         return ()
 
     def prepare_data(self) -> None:

@@ -9,7 +9,7 @@ from nasrunner.core.machine.child_folder import ChildFolder
 
 
 def outcome_left(folder: Path, proposal: Proposal, submitted_s: float) -> Outcome | None:
-    """The outcome that a child wrote before its process was lost; None: it wrote none.
+    """Returns the outcome that a child wrote before its process was lost; None: it wrote none.
 
     Takes as long as the file system does.
 

@@ -110,7 +110,7 @@ class ForkServer:
                 self._kill()
 
     def memory_gb(self) -> float:
-        """What the imports take, in 10^9 bytes: every worker starts with it."""
+        """Returns what the imports take, in 10^9 bytes: every worker starts with it."""
         import psutil  # type: ignore[import-untyped]  # a dependency of distributed, no types
 
         return float(psutil.Process(self._pid()).memory_info().rss) / 1e9

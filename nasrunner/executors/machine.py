@@ -19,7 +19,9 @@ _GPU_LINE = re.compile(r"^(?:GPU \d+:|\s+MIG ).*\(UUID: ((?:GPU|MIG)-\S+)\)", re
 
 
 def num_cores() -> int:
-    """CPU cores this process may use: affinity, cgroup quota and SLURM allocation respected."""
+    """Counts the CPU cores this process may use: affinity, cgroup quota and SLURM allocation
+    respected.
+    """
     from dask.system import cpu_count  # heavy: dask is not needed to validate a configuration
 
     count: int = cpu_count()
@@ -27,7 +29,9 @@ def num_cores() -> int:
 
 
 def memory_gb() -> float:
-    """Memory this process may use, in 10^9 bytes: cgroup limit and SLURM allocation respected."""
+    """Returns the memory this process may use, in 10^9 bytes: cgroup limit and SLURM allocation
+    respected.
+    """
     return min(memory.memory_gb(), (_allocated("SLURM_MEM_PER_NODE") or math.inf) * 2**20 / 1e9)
 
 
@@ -57,7 +61,8 @@ def check_loopback() -> None:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; [] without a driver.
+    """Returns the GPUs this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; [] without a
+    driver.
 
     Asks ``nvidia-smi``, which unlike torch initialises no CUDA context in the calling process.
     """
@@ -115,7 +120,8 @@ def gpus_of_each_worker(
     workers_per_gpu: int | None,
     gpus_per_worker: int,
 ) -> list[str | None]:
-    """How many workers there are, and the ``CUDA_VISIBLE_DEVICES`` of each; None: left as it is.
+    """Returns how many workers there are, and the ``CUDA_VISIBLE_DEVICES`` of each; None: left as
+    it is.
 
     Args:
         workers: how many; None: as many as the GPUs are enough for, or the cores without GPUs.

@@ -115,18 +115,18 @@ def _of_children(left: Mapping[int, Proposal], fault: MachineError) -> str:
 
 
 def failed(proposal: Proposal, error: str, cost_s: float = 0.0) -> Outcome:
-    """The outcome of a child that was started and broke."""
+    """Returns the outcome of a child that was started and broke."""
     return Outcome(proposal, "failed", cost_s=cost_s, error=error)
 
 
 def last_lines(error: BaseException) -> str:
-    """The end of an exception's traceback, where it says what went wrong."""
+    """Returns the end of an exception's traceback, where it says what went wrong."""
     lines = "".join(traceback.format_exception(error)).splitlines()
     return "\n".join(lines[-_ERROR_LINES:])
 
 
 def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: int) -> None:
-    """What a Dask worker runs: children, whose outcomes are published under ``ticket``.
+    """Runs children in a Dask worker, whose outcomes are published under ``ticket``.
 
     Where the child was told to stop, the worker ends without an outcome: another takes the child.
     A fault of the machine is published in its place.
@@ -168,7 +168,9 @@ def work(payload: bytes, proposals: Sequence[Proposal], ticket: str, threads: in
 
 
 def pickled_outcome(outcome: Outcome) -> bytes:
-    """An outcome on its way to the driver; a failed one in the place of what cannot be pickled."""
+    """Returns an outcome on its way to the driver; a failed one in the place of what cannot be
+    pickled.
+    """
     try:
         pickled: bytes = cloudpickle.dumps(outcome)
     except Exception as error:

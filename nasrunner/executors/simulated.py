@@ -61,11 +61,11 @@ class _Child:
         return max(map(len, self.curve.values()), default=0)
 
     def ends_s(self, epoch: int) -> float:
-        """Seconds from its start to the end of an epoch."""
+        """Returns seconds from its start to the end of an epoch."""
         return self.length_s * (epoch / self.num_epochs)
 
     def report(self) -> Report | None:
-        """The next of its reports; None: it ends before."""
+        """Returns the next of its reports; None: it ends before."""
         epoch = self.num_told + 1
         if epoch > self.num_epochs or self.ends_s(epoch) > self.held_s:
             return None
@@ -211,7 +211,7 @@ class SimulatedExecutor:
             self._num_ended = 0
 
     def utilisation(self) -> Utilisation:
-        """How the cluster was used so far."""
+        """Returns how the cluster was used so far."""
         total_s = self.workers * self.clock_s
         unfinished_s = sum(
             work.started_s + work.children[0].held_s - self.clock_s for work in self._running

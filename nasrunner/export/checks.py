@@ -20,7 +20,7 @@ def max_difference(
     other: Callable[[torch.Tensor], torch.Tensor],
     in_shape: Shape,
 ) -> float:
-    """The largest absolute difference between two networks' outputs, in evaluation mode.
+    """Returns the largest absolute difference between two networks' outputs, in evaluation mode.
 
     Inputs are drawn from the standard normal distribution with seeds of their own.
 

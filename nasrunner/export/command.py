@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def parse(arguments: Sequence[str]) -> ExportRequest:
-    """The request that a command line of ``key=value`` makes.
+    """Returns the request that a command line of ``key=value`` makes.
 
     Raises:
         ConfigError: an argument is no ``key=value``, its key is not legal or given twice, or

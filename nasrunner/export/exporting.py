@@ -159,13 +159,13 @@ class Export:
         (self.folder / FACTS).write_bytes(text.encode())
 
     def blueprint(self) -> Blueprint:
-        """The network's size and cost."""
+        """Returns the network's size and cost."""
         trained = self.trained
         size = draw_up(trained.frozen, {}, trained.in_shape, trained.out_shape, lambda _: "")
         return replace(size, values=trained.study.space.values(trained.proposal.genotype))
 
     def sizes(self) -> dict[str, int]:
-        """The files that were written, in bytes."""
+        """Returns the files that were written, in bytes."""
         paths = [self.folder / name for name in (CODE, WEIGHTS, ONNX)]
         return {path.name: path.stat().st_size for path in paths if path.is_file()}
 

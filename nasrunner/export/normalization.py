@@ -18,7 +18,7 @@ class UnknownNormalizationError(NasRunnerError):
 
 
 def normalization_of(trained: Trained) -> InputNormalization:
-    """The mean and standard deviation of the examples that a network was trained on.
+    """Returns the mean and standard deviation of the examples that a network was trained on.
 
     The data set is loaded as it was in training. Its module says them with ``normalization``, an
     object with ``mean`` and ``std`` of each channel or feature. Tables say what their features

@@ -17,7 +17,7 @@ def title_of(
     blueprint: Blueprint,
     normalization: InputNormalization | None,
 ) -> list[str]:
-    """The lines: what the network is, what goes in and comes out, and how it is used.
+    """Returns the lines: what the network is, what goes in and comes out, and how it is used.
 
     Args:
         trained: the network.

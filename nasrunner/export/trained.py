@@ -99,11 +99,12 @@ class Trained:
         return settings.is_file() and retrain_settings(settings).get("on") == "train_and_validation"
 
     def record(self, name: str) -> dict[str, Any]:
-        """A JSON file of its folder; empty where there is none, or a damaged one."""
+        """Returns a JSON file of its folder; empty where there is none, or a damaged one."""
         return ChildFolder(self.folder).read_record(name) or {}
 
     def build(self, frozen: SearchSpace) -> tuple[nn.Module, Constructions]:
-        """A network as it was trained, with new weights, and what its layers were constructed with.
+        """Returns a network as it was trained, with new weights, and what its layers were
+        constructed with.
 
         Args:
             frozen: its architecture, or the living part of it.
@@ -139,7 +140,8 @@ class TrainedWeights:
 
 
 def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trained:
-    """The network in a folder: a child's, a retrained one's, or the best child of a study's.
+    """Returns the network in a folder: a child's, a retrained one's, or the best child of a
+    study's.
 
     Args:
         source: the folder, or a study's address in a tracker, as ``runs:/<id>``.
@@ -176,7 +178,7 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
 
 
 def read_weights(trained: Trained) -> TrainedWeights | None:
-    """The weights that were kept: of the best epoch, or else of the last; None without any.
+    """Returns the weights that were kept: of the best epoch, or else of the last; None without any.
 
     Raises:
         ConfigError: the file is damaged.

@@ -65,7 +65,7 @@ Value = TypeVar("Value")
 
 
 def help_text() -> str:
-    """What ``--help`` prints; its example of a tracker is the first that can be read."""
+    """Returns what ``--help`` prints; its example of a tracker is the first that can be read."""
     option, records = next(iter(shipped_records().items()))
     return _HELP.format(option=option, name=records.name, scheme=records.scheme)
 
@@ -116,7 +116,7 @@ class ReportArguments:
 
 
 def parse(given: Sequence[str]) -> ReportArguments:
-    """The arguments as given on the command line.
+    """Returns the arguments as given on the command line.
 
     Raises:
         ConfigError: one is unknown, twice there, or has no legal value.

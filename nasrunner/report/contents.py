@@ -37,7 +37,7 @@ class Contents:
     study: RecordedStudy | None
 
     def files(self, folder: Path) -> list[Path]:
-        """What ``write_page`` writes into a folder: the page first."""
+        """Returns what ``write_page`` writes into a folder: the page first."""
         files = [folder / "report.html"]
         for part in (part for section in self.sections for part in section.parts):
             match part:
@@ -54,7 +54,7 @@ def contents(
     budgets: Sequence[int] | None,
     page: Path | None = None,
 ) -> Contents:
-    """The page about these studies.
+    """Returns the page about these studies.
 
     Args:
         groups: of comparable studies; at least one.

@@ -8,7 +8,7 @@ from nasrunner.compose.config import config_dir, shipped_option
 
 
 def searcher_name(searcher: Mapping[str, Any]) -> str:
-    """What a searcher is called: as its file in ``conf/searcher`` is, or by its classes.
+    """Returns what a searcher is called: as its file in ``conf/searcher`` is, or by its classes.
 
     One around another is called by both: ``filter around evolution``.
 
@@ -40,7 +40,7 @@ def option_name(group: str, config: Mapping[str, Any]) -> str | None:
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration as dotted keys and their values; lists count as values."""
+    """Returns a configuration as dotted keys and their values; lists count as values."""
     found: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:

@@ -20,7 +20,7 @@ Warn = Callable[[str], None]
 
 
 def read_folders(arguments: ReportArguments, warn: Warn) -> list[RecordedStudy]:
-    """The studies in folders and below. Of several, those that are empty are left out.
+    """Returns the studies in folders and below. Of several, those that are empty are left out.
 
     Args:
         arguments: which folders.
@@ -39,7 +39,7 @@ def read_folders(arguments: ReportArguments, warn: Warn) -> list[RecordedStudy]:
 
 
 def read_tracked(arguments: ReportArguments, folder: Path, warn: Warn) -> list[RecordedStudy]:
-    """The studies that a tracker has at these addresses, or that meet a query.
+    """Returns the studies that a tracker has at these addresses, or that meet a query.
 
     Args:
         arguments: what to look for, and where.

@@ -32,13 +32,13 @@ class KeptValues:
     is_whole: bool
 
     def has_curve(self, metric: str) -> bool:
-        """Whether each training has a curve of a metric."""
+        """Tells whether each training has a curve of a metric."""
         return bool(self.curves) and all(
             any(metric in line for line in curve) for curve in self.curves
         )
 
     def names(self) -> set[str]:
-        """The metrics that are known of the child."""
+        """Returns the metrics that are known of the child."""
         lines = (line for curve in self.curves for line in curve)
         return {*self.outcome.metrics, *(name for line in lines for name in line)} - {*NO_METRICS}
 
@@ -87,7 +87,7 @@ def whole_curve(study: RecordedStudy, child: RecordedChild, without: str = _NOT_
 
 
 def read_curve(child: RecordedChild) -> Curve:
-    """A child's epochs; empty where it has none. A line that is being written is left out.
+    """Returns a child's epochs; empty where it has none. A line that is being written is left out.
 
     Raises:
         ConfigError: the file is damaged.

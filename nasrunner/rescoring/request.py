@@ -53,7 +53,7 @@ class Rescoring:
 
 
 def is_of_reward(key: str) -> bool:
-    """Whether a key is one of those that ``read_rescoring`` reads."""
+    """Tells whether a key is one of those that ``read_rescoring`` reads."""
     return key.partition(".")[0] in KEYS
 
 

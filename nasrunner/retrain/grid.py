@@ -24,7 +24,7 @@ Grid = tuple[tuple[str, OneOf], ...]
 def read_grid(
     text: str, config: Mapping[str, Any], overrides: Sequence[str], space: SearchSpace
 ) -> Grid:
-    """The grid that a text describes.
+    """Returns the grid that a text describes.
 
     Args:
         text: an option of ``conf/grid``, or a mapping as Hydra reads it.
@@ -54,7 +54,7 @@ def read_grid(
 
 
 def unreached(config: Mapping[str, Any], grid: Grid) -> list[list[int]]:
-    """The milestones of the grid's schedules where training ends before all of them."""
+    """Returns the milestones of the grid's schedules where training ends before all of them."""
     found: list[list[int]] = []
     for _, variant in variants({group: config[group] for group in CHILD_GROUPS}, grid):
         epochs = variant["trainer"]["max_epochs"]
@@ -68,7 +68,7 @@ def unreached(config: Mapping[str, Any], grid: Grid) -> list[list[int]]:
 
 
 def epsilon_is_idle(space: SearchSpace, in_shape: InShape, grid: Grid) -> bool:
-    """Whether the grid has an epsilon for an architecture without batch normalization.
+    """Tells whether the grid has an epsilon for an architecture without batch normalization.
 
     Args:
         space: the architecture, with no decision left in its network.

@@ -43,7 +43,7 @@ class GridResult:
         return len(self.points) == self.num_points and self.best is None
 
     def record(self) -> dict[str, Any]:
-        """All points, and which of them was best."""
+        """Returns all points, and which of them was best."""
         best = self.best
         return {
             "name": self.name,
@@ -54,7 +54,7 @@ class GridResult:
         }
 
     def table(self) -> Table:
-        """The best points as they are printed."""
+        """Returns the best points as they are printed."""
         ranked = sorted(self.points, key=_rank)
         kept = ranked[:_MOST_ROWS]
         title = f"Grid of child {self.name}: {len(self.points)} of {self.num_points} points"
@@ -82,7 +82,7 @@ class GridResult:
 
 
 def written(settings: Mapping[str, Any]) -> str:
-    """``optimizer.lr=0.1 scheduler=StepLR(step_size=3)``."""
+    """Returns ``optimizer.lr=0.1 scheduler=StepLR(step_size=3)``."""
     return " ".join(f"{key}={shown(value)}" for key, value in settings.items())
 
 

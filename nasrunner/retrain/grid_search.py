@@ -103,7 +103,7 @@ class GridSearch:
             )
 
     def points(self) -> list[GridPoint]:
-        """The points that have an outcome, in the order of the grid."""
+        """Returns the points that have an outcome, in the order of the grid."""
         found = sorted(self._recorded(), key=lambda each: each.proposal.index)
         return [
             GridPoint(self.settings_of(each.proposal), each.outcome, each.ended_s, each.folder)
@@ -117,12 +117,12 @@ class GridSearch:
         return len(self.points()) == self.space.size()
 
     def settings_of(self, proposal: Proposal) -> dict[str, Any]:
-        """What a point sets: dotted key -> value."""
+        """Returns what a point sets: dotted key -> value."""
         chosen = dict(self.space.freeze(proposal.genotype).hyperparameters)
         return {key: plain(chosen[key]) for key, _ in self.grid}
 
     def started(self, executor: Executor, tracker: Tracker, ledger: Ledger) -> Study:
-        """The study that trains what is missing."""
+        """Returns the study that trains what is missing."""
         keep_file(self.folder / PROPOSAL, json.dumps(self.child.proposal.to_json()) + "\n")
         seed, size = self.study.seed, self.space.size()
         return Study(
@@ -192,7 +192,9 @@ class Tuning:
 
 
 def best_of(points: Sequence[GridPoint]) -> GridPoint | None:
-    """The point with the highest reward, of equal ones the first of the grid; None without any."""
+    """Returns the point with the highest reward, of equal ones the first of the grid; None without
+    any.
+    """
     rewarded = [point for point in points if point.outcome.reward is not None]
     return max(rewarded, key=lambda point: point.outcome.reward or 0.0, default=None)
 

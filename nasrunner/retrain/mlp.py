@@ -17,7 +17,9 @@ _PARTS = (
 
 
 def is_mlp(network: Space) -> bool:
-    """Whether all networks of a space are affine layers, activations and dropout in series."""
+    """Tells whether all networks of a space are affine layers, activations and dropout in
+    series.
+    """
     return all(type(module) in _PARTS for module in _modules(network))
 
 

@@ -34,7 +34,7 @@ class RetrainJob:
         return repetition_of(self.proposal)
 
     def folder(self, parent: Path) -> Path:
-        """Where the network keeps its files."""
+        """Returns where the network keeps its files."""
         return network_folder(parent, self.name, self.repetition)
 
 
@@ -103,7 +103,7 @@ class Retraining:
 
 
 def read_network(job: RetrainJob, parent: Path) -> Network | None:
-    """A network that was trained and tested before; None where that is still to be done."""
+    """Returns a network that was trained and tested before; None where that is still to be done."""
     folder = ChildFolder(job.folder(parent))
     outcome, tested = folder.outcome(job.proposal), folder.read_record(TESTED)
     if outcome is None or tested is None or outcome.status != "completed":

@@ -66,7 +66,7 @@ class RetrainRequest:
 
 
 def parse(arguments: Sequence[str]) -> RetrainRequest:
-    """The request that a command line of ``key=value`` makes.
+    """Returns the request that a command line of ``key=value`` makes.
 
     Raises:
         ConfigError: an argument is no ``key=value``, a value is not legal, or ``from`` is missing.
@@ -137,7 +137,7 @@ _OWN: Mapping[str, Callable[[RetrainRequest, str], RetrainRequest]] = {
 def changed(
     config: Mapping[str, Any], overrides: Sequence[str], space: SearchSpace
 ) -> dict[str, Any]:
-    """A study's configuration with the user's changes, resolved.
+    """Returns a study's configuration with the user's changes, resolved.
 
     A group's option (``scheduler=cosine``) is read from ``conf/`` and may refer to the study's
     other values. Where the study's cosine schedule ends with its epochs, it still does.

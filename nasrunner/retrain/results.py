@@ -39,7 +39,7 @@ class Spread:
         return cls(statistics.fmean(values), sd, tuple(values))
 
     def text(self) -> str:
-        """``0.9861 ± 0.0024``."""
+        """Returns ``0.9861 ± 0.0024``."""
         return f"{self.mean:.4f}" + ("" if self.sd is None else f" ± {self.sd:.4f}")
 
 
@@ -108,12 +108,12 @@ class Results:
         replace_file(self.folder / "retrain.csv", self._csv())
 
     def settings_of(self, name: str) -> Mapping[str, Any]:
-        """What the grid chose for an architecture's networks; nothing without one."""
+        """Returns what the grid chose for an architecture's networks; nothing without one."""
         best = next((grid.best for grid in self.grids if grid.name == name), None)
         return {} if best is None else best.settings
 
     def records(self) -> list[dict[str, Any]]:
-        """One record a network: what it is, how it was trained, and what its test said."""
+        """Returns one record a network: what it is, how it was trained, and what its test said."""
         return [self._record(network) for network in self.networks]
 
     def _record(self, network: Network) -> dict[str, Any]:
@@ -146,7 +146,7 @@ class Results:
         return text.getvalue()
 
     def table(self) -> Table:
-        """The rows as they are printed."""
+        """Returns the rows as they are printed."""
         tested = [network.tested for network in self.networks if network.tested is not None]
         examples = f" on {tested[0]['examples']:,} examples" if tested else ""
         on = "train and validation" if self.on == "train_and_validation" else "train"
@@ -178,7 +178,7 @@ def row_of(
     reward: float | None,
     networks: Sequence[Network],
 ) -> ResultRow:
-    """The row of one architecture's networks, those that failed left out of its metrics."""
+    """Returns the row of one architecture's networks, those that failed left out of its metrics."""
     tested = [network.tested["metrics"] for network in networks if network.tested is not None]
     names = tested[0] if tested else ()
     metrics = {name: Spread.of([each[name] for each in tested]) for name in names}

@@ -132,7 +132,7 @@ class Session:
         return RetrainRehearsal(self.task, genotypes, self.grid)
 
     def jobs(self) -> list[RetrainJob]:
-        """Every network there shall be, the best architecture's first.
+        """Returns every network there shall be, the best architecture's first.
 
         An architecture has none while its grid is not searched, or where no point of it has a
         reward.
@@ -178,7 +178,7 @@ class Session:
         return metric.replace("val_", "test_", 1) if metric.startswith("val_") else "test_loss"
 
     def warnings(self) -> Iterator[str]:
-        """What of the study, the configuration and the grid to know before, in sentences."""
+        """Yields what of the study, the configuration and the grid to know before, in sentences."""
         if self.study.about_rescored:
             yield f"{self.study.folder}: {self.study.about_rescored}"
         if self.study.about_reach:
@@ -220,7 +220,7 @@ class Session:
             )
 
     def settings(self) -> dict[str, Any]:
-        """What networks in one folder must have in common."""
+        """Returns what networks in one folder must have in common."""
         config = with_all_examples(self.config, self.request.on)
         groups = {group: config[group] for group in CHILD_GROUPS}
         grid = {key: plain(values.options) for key, values in self.grid}
@@ -281,7 +281,7 @@ class Session:
 
 
 def name_of(child: RecordedChild) -> str:
-    """What the folders of a child's networks begin with."""
+    """Returns what the folders of a child's networks begin with."""
     return f"{child.proposal.index:04d}"
 
 

@@ -48,7 +48,7 @@ class Display:
         self._print(text, "bold")
 
     def points(self, search: GridSearch) -> Tracker:
-        """What tells of the points of a grid as they end."""
+        """Returns what tells of the points of a grid as they end."""
         return PointLines(self.console, search)
 
     def began(self, retraining: Retraining) -> None:
@@ -60,7 +60,7 @@ class Display:
         self._print(f"{networks}{done}, in {short(retraining.folder)}", "bold")
 
     def ended(self, network: Network) -> None:
-        """``3/9  0004-seed2  test_accuracy 0.9806  12.1 s``."""
+        """Prints ``3/9  0004-seed2  test_accuracy 0.9806  12.1 s``."""
         self._num_ended += 1
         outcome, job = network.outcome, network.job
         line = Text(f"{self._num_ended}/{self._total}  {job.name}-seed{job.repetition}  ")
@@ -123,7 +123,7 @@ class PointLines:
         pass
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        """``3/16  0007/0002  reward 0.9806  12.1 s  optimizer.lr=0.05``."""
+        """Prints ``3/16  0007/0002  reward 0.9806  12.1 s  optimizer.lr=0.05``."""
         self._num_ended += 1
         line = Text(f"{self._num_ended}/{self.search.space.size()}  {self.search.name}/")
         line.append(f"{outcome.proposal.index:04d}  ")
@@ -144,7 +144,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def short(path: Path) -> str:
-    """A path relative to where the user is, where that is shorter."""
+    """Returns a path relative to where the user is, where that is shorter."""
     with contextlib.suppress(ValueError, OSError):
         return min(str(path), os.path.relpath(path), key=len)
     return str(path)

@@ -21,7 +21,7 @@ FETCHED = OUTPUTS / "retrained"
 
 
 def is_sweep(place: Path) -> bool:
-    """Whether a folder is that of a multirun, or holds such."""
+    """Tells whether a folder is that of a multirun, or holds such."""
     if (place / "ledger.jsonl").is_file() or not place.is_dir():
         return False
     return (place / "multirun.yaml").is_file() or any(place.glob("*/multirun.yaml"))
@@ -30,7 +30,8 @@ def is_sweep(place: Path) -> bool:
 def sweep_of(
     request: RetrainRequest, warn: Callable[[str], object]
 ) -> list[tuple[RecordedStudy, RetrainRequest]]:
-    """The studies in a multirun's folder that have ended with a reward, and a request for each.
+    """Returns the studies in a multirun's folder that have ended with a reward, and a request for
+    each.
 
     Args:
         request: whose source the folder is.
@@ -62,7 +63,8 @@ def sweep_of(
 
 
 def study_of(request: RetrainRequest) -> RecordedStudy:
-    """The study in a folder, or at an address of a tracker, with the space as it is rebuilt.
+    """Returns the study in a folder, or at an address of a tracker, with the space as it is
+    rebuilt.
 
     The folder of the latter is looked for in ``outputs``; a study that is not there is fetched
     from the tracker, into a folder of its own.

@@ -21,7 +21,8 @@ _LARGEST = 1e150
 
 
 def without_outliers(rewards: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Rewards (N,) in their order, with outliers moved to one width beyond the bulk of the others.
+    """Returns rewards (N,) in their order, with outliers moved to one width beyond the bulk of the
+    others.
 
     The bulk is the narrowest half of the rewards, and grows to either side until the next reward
     lies more than so many of its widths away. What is told of a reward thus depends on those that

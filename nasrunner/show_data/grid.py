@@ -22,7 +22,8 @@ _ON_TERMINAL = 64
 
 
 def images_of(data: Any) -> np.ndarray | None:
-    """Some training images of each class, (rows, columns, H, W, 3) of bytes; None: there are none.
+    """Returns some training images of each class, (rows, columns, H, W, 3) of bytes; None: there
+    are none.
 
     What a class has too few of is black.
     """

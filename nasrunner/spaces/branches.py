@@ -180,7 +180,7 @@ class Merge(nn.Module):
 
 
 def projection(in_shape: Shape, out_shape: Shape) -> nn.Module:
-    """The linear map from one shape to another: 1x1 convolution, or matrix for vectors.
+    """Returns the linear map from one shape to another: 1x1 convolution, or matrix for vectors.
 
     Raises:
         ValueError: the images' sizes are no stride apart, or the sequences differ in length.
@@ -194,7 +194,8 @@ def projection(in_shape: Shape, out_shape: Shape) -> nn.Module:
 
 
 def projection_of_signals(in_shape: Shape, out_shape: Shape) -> nn.Module:
-    """The linear map from one shape of signals to another: a matrix for every few time steps.
+    """Returns the linear map from one shape of signals to another: a matrix for every few time
+    steps.
 
     Raises:
         ValueError: the lengths are no stride apart.
@@ -226,7 +227,7 @@ def _slides(module: Space) -> bool:
 
 
 def modules_in(value: Any) -> Iterator[Space]:
-    """Every module in a frozen one, itself first."""
+    """Yields every module in a frozen one, itself first."""
     if isinstance(value, Space):
         yield value
         value = tuple(getattr(value, name) for name in argument_names(type(value)))
@@ -236,7 +237,7 @@ def modules_in(value: Any) -> Iterator[Space]:
 
 
 def largest(shapes: list[Shape]) -> Shape:
-    """The shape that all of these fit into when they are padded.
+    """Returns the shape that all of these fit into when they are padded.
 
     Raises:
         ValueError: they have different numbers of dimensions.

@@ -181,10 +181,10 @@ class CellNetwork(nn.Module):
 
 
 def edges_of(nodes: int) -> Iterator[tuple[int, int]]:
-    """(source, target) of every edge in order: those into node 1, into node 2, …"""
+    """Returns (source, target) of every edge in order: those into node 1, into node 2, …"""
     return ((source, target) for target in range(1, nodes) for source in range(target))
 
 
 def num_edges(nodes: int) -> int:
-    """How many edges a cell has."""
+    """Returns how many edges a cell has."""
     return nodes * (nodes - 1) // 2

@@ -86,7 +86,7 @@ def check_picks(space: Space, in_shape: InShape) -> None:
 
 
 def inputs_in(value: Any) -> Iterator[Input]:
-    """Every ``input`` in a space or in an argument of a module."""
+    """Yields every ``input`` in a space or in an argument of a module."""
     if isinstance(value, Input):
         yield value
     elif isinstance(value, Space):

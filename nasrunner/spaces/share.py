@@ -123,7 +123,7 @@ class Share(Space):
         return self.placed().build(in_shape)
 
     def placed(self) -> Space:
-        """The body with the module in every place."""
+        """Returns the body with the module in every place."""
         return _replaced(self.body, self.label, self.module)
 
     def text(self) -> str:

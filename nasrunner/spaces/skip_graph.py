@@ -41,7 +41,7 @@ class SkipGraph(Space):
                     )
 
     def sources(self) -> tuple[tuple[int, ...], ...]:
-        """What each layer takes, and last what goes out; 0 is the image."""
+        """Returns what each layer takes, and last what goes out; 0 is the image."""
         taken = {source for sources in self.inputs for source in sources}
         loose = tuple(n for n in range(1, len(self.layers) + 1) if n not in taken)
         return (*(sources or (0,) for sources in self.inputs), loose)
@@ -126,7 +126,7 @@ def stacked(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 def stacked_shape(shapes: Sequence[Shape]) -> Shape:
-    """The shape of one example of what ``stacked`` returns.
+    """Returns the shape of one example of what ``stacked`` returns.
 
     Raises:
         ValueError: they have different numbers of dimensions.

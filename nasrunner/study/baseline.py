@@ -72,7 +72,7 @@ class SideBySide:
 def compare(
     name: str, mine: History, theirs: History, efforts: tuple[float, float] | None = None
 ) -> BaselineComparison:
-    """A study's outcomes against those of its baseline.
+    """Returns a study's outcomes against those of its baseline.
 
     Rewards after different numbers of epochs are not compared.
 

@@ -46,7 +46,7 @@ def check_same(recorded: Began, current: Began, path: Path) -> None:
 
 
 def fingerprint_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What has another fingerprint now, in words, sorted."""
+    """Returns what has another fingerprint now, in words, sorted."""
     told = []
     for name in sorted({*before, *now}):
         if name not in now:

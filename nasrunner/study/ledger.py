@@ -113,7 +113,7 @@ class Ledger:
 
 
 def read_events(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The whole events of a ledger, and the number of bytes they take.
+    """Returns the whole events of a ledger, and the number of bytes they take.
 
     Raises:
         LedgerError: a line in the middle is damaged, or one does not follow from those before.

@@ -264,7 +264,7 @@ class Study:
         return self._effort.committed
 
     def owns(self, outcome: Outcome) -> bool:
-        """Whether an outcome is of a child that this study has submitted."""
+        """Tells whether an outcome is of a child that this study has submitted."""
         return self.state.in_flight.get(outcome.proposal.index) is outcome.proposal
 
     def propose(self) -> bool:

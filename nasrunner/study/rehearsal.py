@@ -74,7 +74,7 @@ class Probe:
             time.sleep(0.1)
 
     def remarks(self) -> list[str]:
-        """What the check in the worker remarked."""
+        """Returns what the check in the worker remarked."""
         with suppress(FileNotFoundError):
             return self._remarks.read_text(encoding="utf-8").splitlines()
         return []

@@ -51,7 +51,9 @@ class Rules:
     max_epochs_total: Annotated[int, AtLeast(1)] | None = None
 
     def spent(self, history: History, elapsed_s: float) -> str | None:
-        """Which budget but ``max_children`` is used up, in words; None: some of each is left."""
+        """Returns which budget but ``max_children`` is used up, in words; None: some of each is
+        left.
+        """
         failed = history.num_failed
         if self.max_failures is not None and failed > self.max_failures:
             return f"{failed} children failed, more than max_failures={self.max_failures}"
@@ -77,7 +79,7 @@ class Rules:
             )
 
     def told_reward(self, outcome: Outcome, history: History) -> float | None:
-        """The reward the searcher is told: the child's own, or what counts for having none.
+        """Returns the reward the searcher is told: the child's own, or what counts for having none.
 
         Nothing counts for that of an estimate, whose unit is not that of trainings. A child that is
         beyond a limit after a part of its training is not told to be as good as the worst of those

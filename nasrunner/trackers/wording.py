@@ -78,7 +78,7 @@ def words_of(name: str) -> tuple[str, str]:
 
 
 def recorded_before(history: History) -> str:
-    """What a study that is resumed has already."""
+    """Returns what a study that is resumed has already."""
     counts = history.counts
     others = [many(counts[n], *STYLES[n][:2]) for n in ("continued", *BESIDE) if counts[n]]
     num_children = sum(
@@ -92,7 +92,7 @@ def recorded_before(history: History) -> str:
 
 
 def traceback(folder: Path, first: Proposal) -> str:
-    """Where the error of the first failed child stands in full."""
+    """Returns where the error of the first failed child stands in full."""
     kept = ChildFolder.of(folder, first.index).file(OUTCOME)
     where = short(kept if kept.is_file() else folder / "ledger.jsonl")
     told = f"of {noun(first)} {first.index} in {where}"
@@ -120,7 +120,7 @@ def why(outcome: Outcome) -> str:
 
 
 def clock(seconds: float) -> str:
-    """``0:07``, ``12:30`` or ``3:04:05``."""
+    """Returns ``0:07``, ``12:30`` or ``3:04:05``."""
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"

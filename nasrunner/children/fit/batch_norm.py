@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def batch_norms(network: nn.Module) -> Iterator[_BatchNorm]:
-    """Every batch normalization in a network, torch's own and those derived from it."""
+    """Returns every batch normalization in a network, torch's own and those derived from it."""
     return (layer for layer in network.modules() if isinstance(layer, _BatchNorm))
 
 

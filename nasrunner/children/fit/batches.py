@@ -39,7 +39,7 @@ class BatchCheck:
 
     @classmethod
     def of(cls, config: Config, task: Task, data: Any) -> "BatchCheck":
-        """Of a child's configuration, its task and its data module."""
+        """Makes it of a child's configuration, its task and its data module."""
         settings = config["data"]
         return cls(
             task,
@@ -126,7 +126,7 @@ class BatchCheck:
 
 
 def described(batch: Any) -> str:
-    """What a batch holds, in words: types, shapes, and the range of whole numbers."""
+    """Returns what a batch holds, in words: types, shapes, and the range of whole numbers."""
     if isinstance(batch, Mapping):
         return f"a dict with {', '.join(map(repr, batch))}"
     if not isinstance(batch, list | tuple):
@@ -172,7 +172,7 @@ def batches_of(loader: Any) -> Iterator[Iterator[Any]]:
 
 
 def last_batch_size(loader: Any) -> int | None:
-    """The examples of an epoch's last batch; None where the loader does not say so."""
+    """Returns the examples of an epoch's last batch; None where the loader does not say so."""
     if isinstance(loader, DataLoader):
         batches = loader.batch_sampler
         if type(batches) is not BatchSampler or batches.drop_last:

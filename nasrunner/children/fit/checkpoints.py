@@ -101,7 +101,7 @@ class KeepWeights(pl.Callback):
         return int(self._kept[0]["epoch"])
 
     def state_dict(self) -> dict[str, Any]:
-        """The weights so far: part of a checkpoint that training goes on from."""
+        """Returns the weights so far: part of a checkpoint that training goes on from."""
         return {"kept": self._kept, "epochs": self._epochs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

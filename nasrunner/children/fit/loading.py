@@ -23,7 +23,8 @@ def load_data(
     *,
     joins_validation: bool = False,
 ) -> pl.LightningDataModule:
-    """The data module of a configuration, its files checked and its training examples loaded.
+    """Returns the data module of a configuration, its files checked and its training examples
+    loaded.
 
     Each child has a new one, as each fit of Lightning's would: what it draws or remembers does not
     pass from child to child. Data sets in memory share their tensors. Its random draws, if it makes
@@ -51,7 +52,7 @@ def load_data(
 
 
 def make_data(config: Mapping[str, Any], construct: Construct) -> pl.LightningDataModule:
-    """The data module of a configuration; nothing is loaded.
+    """Returns the data module of a configuration; nothing is loaded.
 
     Raises:
         DataError: it is no LightningDataModule.
@@ -86,7 +87,8 @@ def prepared(
     construct: Construct,
     joins_validation: bool,
 ) -> "LoadedData":
-    """What Lightning is given of a child's data: loaded already where the child has one device.
+    """Returns what Lightning is given of a child's data: loaded already where the child has one
+    device.
 
     With several devices each rank loads it once all of them have started, see ``RankData``.
 
@@ -111,7 +113,7 @@ def prepared(
 
 
 def is_in_memory(data: pl.LightningDataModule) -> bool:
-    """Whether training batches are our own slices of tensors, with no loader of a user's.
+    """Tells whether training batches are our own slices of tensors, with no loader of a user's.
 
     Only then does an epoch's order not depend on what Lightning does with its loader: samplers,
     workers and their seeds.
@@ -142,7 +144,7 @@ class LoadedData(pl.LightningDataModule):
         return self
 
     def num_batches_in_a_step(self, trainer: pl.Trainer) -> int:
-        """How many times ``data.batch_size`` examples a step of the optimizer takes."""
+        """Returns how many times ``data.batch_size`` examples a step of the optimizer takes."""
         return int(trainer.accumulate_grad_batches)
 
     def __getattr__(self, name: str) -> Any:
@@ -160,7 +162,7 @@ class LoadedData(pl.LightningDataModule):
             super().__setattr__(name, value)
 
     def length(self, trainer: pl.Trainer) -> Length:
-        """How long a training that Lightning has begun will be."""
+        """Returns how long a training that Lightning has begun will be."""
         fit_loop = trainer.fit_loop
         fit_loop.setup_data()  # as ``Trainer.estimated_stepping_batches`` does
         num_batches: float = trainer.num_training_batches

@@ -14,7 +14,7 @@ _ORIGINAL, _MASK = "_orig", "_mask"  # of torch.nn.utils.prune
 
 
 def copied(module: ChildModule) -> Weights:
-    """The network's weights as they are now, on their device.
+    """Returns the network's weights as they are now, on their device.
 
     While a callback prunes, torch holds ``weight_orig`` and ``weight_mask`` in the place of
     ``weight``: the copy has their product, as the network has it once pruning is permanent.
@@ -28,7 +28,7 @@ def copied(module: ChildModule) -> Weights:
 
 
 def are_equal(first: Weights, second: Weights) -> bool:
-    """Whether two copies hold the same numbers."""
+    """Tells whether two copies hold the same numbers."""
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 

@@ -12,7 +12,7 @@ _KNOWN = ("torch.nn.modules.", "nasrunner.spaces.")
 
 
 def is_channels_last(choice: bool | str, network: nn.Module, in_shape: InShape) -> bool:
-    """Whether a network is trained in torch's channels-last format: what convolutions prefer.
+    """Tells whether a network is trained in torch's channels-last format: what convolutions prefer.
 
     A user's own module may call ``view`` on images, which only the usual format allows.
 
@@ -31,7 +31,7 @@ def is_channels_last(choice: bool | str, network: nn.Module, in_shape: InShape) 
 
 
 def laid_out(x: Inputs) -> Inputs:
-    """The images (B, C, H, W) in the channels-last format; other inputs as they are."""
+    """Returns the images (B, C, H, W) in the channels-last format; other inputs as they are."""
     if isinstance(x, Mapping):
         return {n: _laid_out(each) if each.ndim == 4 else each for n, each in x.items()}
     return _laid_out(x)

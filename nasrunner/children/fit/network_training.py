@@ -80,7 +80,7 @@ def _own_progress(plan: Plan, files: ChildFiles, attempt: Attempt) -> SavedProgr
 
 
 def rewarded(trained: Assembled, curves: Sequence[Line], lacks: Sequence[int] = ()) -> Result:
-    """The reward of a training that has ended, and the metrics of the epochs that it is of.
+    """Returns the reward of a training that has ended, and the metrics of the epochs that it is of.
 
     One that diverged, and has a reward all the same, has a metric ``diverged`` of 1.
 

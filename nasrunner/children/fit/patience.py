@@ -53,14 +53,18 @@ class Patience(EarlyStopping):
 
 
 def patience(settings: Config, task: Task) -> Iterator[pl.Callback]:
-    """The early stopping that the ``trainer`` part of a child's configuration asks for, if any."""
+    """Yields the early stopping that the ``trainer`` part of a child's configuration asks for, if
+    any.
+    """
     if settings["stop_patience"] is not None:
         reward, min_delta = task.reward, settings["stop_min_delta"]
         yield Patience(reward.metric, reward.mode, settings["stop_patience"], min_delta)
 
 
 def epochs_trained(trainer: pl.Trainer) -> float:
-    """How many epochs a fit has behind it, with the part of the present one that is done."""
+    """Returns how many epochs a fit has behind it, with the part of the present one that is
+    done.
+    """
     progress = trainer.fit_loop.epoch_loop.batch_progress
     total = trainer.num_training_batches
     if progress.is_last_batch or not total:

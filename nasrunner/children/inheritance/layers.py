@@ -53,41 +53,41 @@ _MAKE_POSITIVE = (nn.ReLU, nn.ReLU6, nn.Sigmoid)
 
 
 def keeps_channels(layer: nn.Module) -> bool:
-    """Whether a layer without weights makes each channel of the same channel of its input."""
+    """Tells whether a layer without weights makes each channel of the same channel of its input."""
     return type(layer) in _KEEP_CHANNELS
 
 
 def is_convolution(layer: nn.Module) -> TypeGuard[nn.Conv1d | nn.Conv2d]:
-    """Whether a layer is a convolution of torch's own, and of no class below it."""
+    """Tells whether a layer is a convolution of torch's own, and of no class below it."""
     return type(layer) in CONVOLUTIONS
 
 
 def mixes_channels(layer: nn.Module) -> bool:
-    """Whether a layer is a linear map from all channels to all."""
+    """Tells whether a layer is a linear map from all channels to all."""
     return type(layer) is nn.Linear or (is_convolution(layer) and layer.groups == 1)
 
 
 def is_depthwise(layer: nn.Module) -> bool:
-    """Whether a layer is a convolution of each channel for itself."""
+    """Tells whether a layer is a convolution of each channel for itself."""
     return is_convolution(layer) and layer.groups == layer.in_channels == layer.out_channels
 
 
 def has_settings_of(layer: nn.Module, other: nn.Module) -> bool:
-    """Whether two linear maps differ in nothing but the numbers of their channels."""
+    """Tells whether two linear maps differ in nothing but the numbers of their channels."""
     names = ("kernel_size", "stride", "padding", "dilation")
     is_same = all(getattr(layer, name, None) == getattr(other, name, None) for name in names)
     return is_same and (layer.bias is None) == (other.bias is None)
 
 
 def makes_zero_of_zero(layer: nn.Module) -> bool:
-    """Whether zeros come out of a layer without weights if zeros come in."""
+    """Tells whether zeros come out of a layer without weights if zeros come in."""
     if isinstance(layer, nn.ConstantPad1d | nn.ConstantPad2d):
         return layer.value == 0
     return type(layer) in _KEEP_CHANNELS and type(layer) is not nn.Sigmoid
 
 
 def is_positive(layer: nn.Module, is_positive_before: bool) -> bool:
-    """Whether nothing below zero comes out of a layer."""
+    """Tells whether nothing below zero comes out of a layer."""
     if type(layer) in _MAKE_POSITIVE:
         return True
     keeps = (*_KEEP_WHAT_IS_POSITIVE, *POOLS, nn.Flatten, nn.ReLU6)
@@ -95,7 +95,7 @@ def is_positive(layer: nn.Module, is_positive_before: bool) -> bool:
 
 
 def can_be_identity(layer: nn.Module, is_positive_before: bool) -> bool:
-    """Whether a layer passes its input on, once its weights are set by ``make_identity``.
+    """Tells whether a layer passes its input on, once its weights are set by ``make_identity``.
 
     Args:
         layer: a new one.
@@ -135,7 +135,7 @@ def make_identity(layer: nn.Module) -> None:
 
 
 def can_be_zero(layer: nn.Module) -> bool:
-    """Whether a layer has weights that make it zero, whatever comes in."""
+    """Tells whether a layer has weights that make it zero, whatever comes in."""
     is_norm = isinstance(layer, BATCH_NORMS) and layer.affine
     return is_norm or isinstance(layer, LINEAR_MAPS)
 

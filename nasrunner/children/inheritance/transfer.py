@@ -71,7 +71,7 @@ class Transfer:
         made: int | None,
         where: str,
     ) -> tuple[np.ndarray, int]:
-        """What a layer makes of channels that the parent has under these numbers.
+        """Returns what a layer makes of channels that the parent has under these numbers.
 
         Args:
             own, theirs: the layer, and the parent's.

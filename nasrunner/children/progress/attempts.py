@@ -107,7 +107,7 @@ class Attempt:
 
 
 def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], Result]) -> Outcome:
-    """The outcome of a training, whatever becomes of it; it stands in the child's folder.
+    """Returns the outcome of a training, whatever becomes of it; it stands in the child's folder.
 
     Args:
         proposal: the child.
@@ -154,13 +154,13 @@ def attempted(proposal: Proposal, files: ChildFiles, train: Callable[[Attempt], 
 
 
 def describe(failure: BaseException, num_lines: int = 12) -> str:
-    """The last lines of a traceback, down to the message."""
+    """Returns the last lines of a traceback, down to the message."""
     lines = "".join(traceback.format_exception(failure)).rstrip().splitlines()
     return "\n".join(lines[-num_lines:])
 
 
 def final_metrics(curves: Sequence[Line]) -> dict[str, float]:
-    """The last value of every metric, and the number of epochs that were trained."""
+    """Returns the last value of every metric, and the number of epochs that were trained."""
     if not curves:
         return {}
     last = {name: value for line in curves for name, value in line.items()}
@@ -169,7 +169,7 @@ def final_metrics(curves: Sequence[Line]) -> dict[str, float]:
 
 
 def rewarded_metrics(curves: Sequence[Line], places: Collection[int]) -> dict[str, float]:
-    """The metrics of the epochs that a reward is of: the mean where these are several.
+    """Returns the metrics of the epochs that a reward is of: the mean where these are several.
 
     Args:
         curves: of the whole training.
@@ -198,12 +198,12 @@ def rewarded_metrics(curves: Sequence[Line], places: Collection[int]) -> dict[st
 
 
 def num_epochs(curves: Sequence[Line]) -> int:
-    """How many epochs were trained: each ends with a line that has its ``train_loss``."""
+    """Returns how many epochs were trained: each ends with a line that has its ``train_loss``."""
     return sum("train_loss" in line for line in curves)
 
 
 def curve_of(curves: Sequence[Line], names: Collection[str]) -> dict[str, list[float]]:
-    """The values of metrics after each epoch that was trained, as outcomes have them.
+    """Returns the values of metrics after each epoch that was trained, as outcomes have them.
 
     Where an epoch was not validated it is the value before. Epochs before the first value have
     that one. What is measured after the last epoch counts to it.

@@ -236,7 +236,7 @@ _MORPHISM = 1
 
 
 def trained_weights(folder: ChildFolder, config: Config) -> Mapping[str, torch.Tensor] | None:
-    """The weights a child's reward is of, or else those of its end; None: they are gone.
+    """Returns the weights a child's reward is of, or else those of its end; None: they are gone.
 
     A warning says what cannot be read.
 

@@ -58,19 +58,19 @@ class SavedProgress:
     num_validated: int = 0
 
     def has_settings_of(self, config: Config) -> bool:
-        """Whether it was trained with the same optimizer, schedule, data and trainer."""
+        """Tells whether it was trained with the same optimizer, schedule, data and trainer."""
         _, before, *_ = json.loads(self.identity)
         _, now, *_ = json.loads(identity_of((), config))
         return all(before[group] == now[group] for group in _SETTINGS)
 
 
 def identity_of(*facts: Any) -> str:
-    """What two attempts must have in common for the second to go on where the first was."""
+    """Returns what two attempts must have in common for the second to go on where the first was."""
     return json.dumps(facts, sort_keys=True, default=repr)
 
 
 def read_progress(path: Path, identities: Collection[str], config: Config) -> SavedProgress | None:
-    """The progress that a checkpoint holds; None where training has to start anew.
+    """Returns the progress that a checkpoint holds; None where training has to start anew.
 
     Where there is a checkpoint that cannot be used, a warning says why.
 
@@ -87,7 +87,7 @@ def read_progress(path: Path, identities: Collection[str], config: Config) -> Sa
 
 
 def read_source(path: Path, proposal: Proposal, config: Config) -> SavedProgress | None:
-    """The progress of another child; None where it is gone, or cannot be used.
+    """Returns the progress of another child; None where it is gone, or cannot be used.
 
     Args:
         path: its checkpoint.
@@ -256,7 +256,7 @@ class KeepProgress(pl.Callback):
 
 
 def class_of(optimizer: torch.optim.Optimizer) -> str:
-    """The name of an optimizer's class: another one cannot use its state."""
+    """Returns the name of an optimizer's class: another one cannot use its state."""
     return f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
 
 

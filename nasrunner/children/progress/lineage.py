@@ -49,13 +49,13 @@ class Stage:
 def stage_identity(
     proposal: Proposal, config: Config, seed: int, *, joins_validation: bool = False
 ) -> str:
-    """What a checkpoint must be of for a training to go on from it."""
+    """Returns what a checkpoint must be of for a training to go on from it."""
     named = (proposal.index, proposal.evaluation)
     return identity_of(named, config, seed, joins_validation)
 
 
 def lineage(recipe: Recipe, proposal: Proposal) -> list[Stage]:
-    """The stages of a proposal's training, from the first weights on; its own is the last.
+    """Returns the stages of a proposal's training, from the first weights on; its own is the last.
 
     What of them cannot be read any more is left out: those after it had the same settings.
 

@@ -98,7 +98,7 @@ def first_batch(
 
 
 def sized(data: Mapping[str, Any], batch_size: int | None) -> dict[str, Any]:
-    """The ``data`` part of a configuration with batches of this size.
+    """Returns the ``data`` part of a configuration with batches of this size.
 
     Raises:
         ConfigError: it has no ``batch_size``.

@@ -43,7 +43,7 @@ class Sample:
 
     @classmethod
     def of(cls, network: nn.Module, x: Inputs, loss: Loss) -> "Sample":
-        """A sample with a copy of a network, which stays as it is."""
+        """Returns a sample with a copy of a network, which stays as it is."""
         copied = copy.deepcopy(network).train()
         for layer in copied.modules():
             if isinstance(layer, _DropoutNd):
@@ -131,7 +131,7 @@ class FirstPass:
 
 
 def run(network: nn.Module, x: Inputs) -> torch.Tensor:
-    """What a network makes of a batch that no other was before."""
+    """Returns what a network makes of a batch that no other was before."""
     for layer in network.modules():
         if (reset_state := getattr(layer, "reset_state", None)) is not None:
             reset_state()  # what recurrent layers remember of a batch before
@@ -142,7 +142,7 @@ def run(network: nn.Module, x: Inputs) -> torch.Tensor:
 def gradients_of(
     value: torch.Tensor, parts: list[nn.Parameter], *, create_graph: bool = False
 ) -> list[torch.Tensor]:
-    """The gradients of a number; zeros for what it does not depend on."""
+    """Returns the gradients of a number; zeros for what it does not depend on."""
     if not value.requires_grad or not parts:
         return [torch.zeros_like(part) for part in parts]
     found = torch.autograd.grad(value, parts, create_graph=create_graph, allow_unused=True)

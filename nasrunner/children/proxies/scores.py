@@ -51,19 +51,19 @@ _ADDED_TO_EIGENVALUES = 1e-5  # k of jacob_cov
 
 
 def parameters(sample: Sample) -> float:
-    """How many parameters are trained."""
+    """Returns how many parameters are trained."""
     return float(sum(each.numel() for each in sample.network.parameters() if each.requires_grad))
 
 
 def flops(sample: Sample) -> float:
-    """Floating-point operations of one example's forward pass, as of ``count_flops``."""
+    """Returns floating-point operations of one example's forward pass, as of ``count_flops``."""
     in_shape = each_input(sample.x, lambda part: tuple(part.shape[1:]))
     dtypes = each_input(sample.x, lambda part: str(part.dtype).removeprefix("torch."))
     return float(count_flops(copy.deepcopy(sample.network).to("meta"), in_shape, dtypes))
 
 
 def grad_norm(sample: Sample) -> float:
-    """The sum of the Euclidean norms of the weights' gradients, one norm for each tensor.
+    """Returns the sum of the Euclidean norms of the weights' gradients, one norm for each tensor.
 
     Abdelfattah et al. 2021, section 3.2, as their code has it.
     """
@@ -71,7 +71,8 @@ def grad_norm(sample: Sample) -> float:
 
 
 def snip(sample: Sample) -> float:
-    """The sum of |dL/dw · w|. Lee et al. 2019, arXiv:1810.02340; Abdelfattah et al. 2021, eq. 1.
+    """Returns the sum of |dL/dw · w|. Lee et al. 2019, arXiv:1810.02340; Abdelfattah et al. 2021,
+    eq. 1.
 
     The derivative by a mask of ones on a weight, which Lee et al. have, is that by the weight times
     the weight. They divide by the sum, which is what counts here.
@@ -81,7 +82,7 @@ def snip(sample: Sample) -> float:
 
 
 def grasp(sample: Sample) -> float:
-    """The sum of −(H g) · w, with the Hessian H and the gradient g of the loss.
+    """Returns the sum of −(H g) · w, with the Hessian H and the gradient g of the loss.
 
     Wang et al. 2020, arXiv:2002.07376; Abdelfattah et al. 2021, eq. 1, with the sign of their code,
     by which higher is better. No temperature divides what the network predicts, as in theirs.
@@ -96,9 +97,9 @@ def grasp(sample: Sample) -> float:
 
 
 def fisher(sample: Sample) -> float:
-    """The sum of Δ_k = 1/2 · mean over examples of (Σ over places of a_k · dL/da_k)², a channel's
-    activations a_k. Theis et al. 2018, arXiv:1801.05787; Turner et al. 2020, arXiv:1906.04113;
-    Abdelfattah et al. 2021, eq. 2.
+    """Returns the sum of Δ_k = 1/2 · mean over examples of (Σ over places of a_k · dL/da_k)², a
+    channel's activations a_k. Theis et al. 2018, arXiv:1801.05787; Turner et al. 2020,
+    arXiv:1906.04113; Abdelfattah et al. 2021, eq. 2.
 
     Looked at are the outputs of convolutions and linear layers, and a channel counts once for each
     of its weights: both as in Abdelfattah et al.'s code.
@@ -115,8 +116,9 @@ def fisher(sample: Sample) -> float:
 
 
 def synflow(sample: Sample) -> float:
-    """The sum of |dR/dw · w|, R the sum of what the network of the absolute weights predicts for
-    an example of ones. Tanaka et al. 2020, arXiv:2006.05467; Abdelfattah et al. 2021, eq. 1.
+    """Returns the sum of |dR/dw · w|, R the sum of what the network of the absolute weights
+    predicts for an example of ones. Tanaka et al. 2020, arXiv:2006.05467; Abdelfattah et al. 2021,
+    eq. 1.
 
     No data are looked at. In double precision and without batch normalization, as in Abdelfattah
     et al.'s code.
@@ -141,8 +143,9 @@ def synflow(sample: Sample) -> float:
 
 
 def jacob_cov(sample: Sample) -> float:
-    """−Σ (log(v + k) + 1 / (v + k)), v the eigenvalues of the correlations of the examples' rows
-    of the Jacobian, k = 1e-5. Mellor et al. 2020, arXiv:2006.04647v1, the score S of section 3.
+    """Returns −Σ (log(v + k) + 1 / (v + k)), v the eigenvalues of the correlations of the examples'
+    rows of the Jacobian, k = 1e-5. Mellor et al. 2020, arXiv:2006.04647v1, the score S of section
+    3.
 
     A row is the derivative of the sum of an example's predictions by its inputs. With batch
     normalization it has a little of the other examples', as in the authors' code.
@@ -165,7 +168,7 @@ def jacob_cov(sample: Sample) -> float:
 
 
 def naswot(sample: Sample) -> float:
-    """log |det K|, K the number of rectifiers that two examples of the batch switch alike.
+    """Returns log |det K|, K the number of rectifiers that two examples of the batch switch alike.
 
     Mellor et al. 2021, arXiv:2006.04647v3, the score s of section 3: a measure of how well the
     linear regions of a network tell the examples apart. Its piecewise linear rectifiers count.

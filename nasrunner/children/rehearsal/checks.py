@@ -240,7 +240,7 @@ def _check_trainer(config: Config, construct: Construct) -> None:
 
 
 def loaded_data(config: Config, in_shape: InShape, construct: Construct) -> pl.LightningDataModule:
-    """The data module of a configuration, its training examples loaded.
+    """Returns the data module of a configuration, its training examples loaded.
 
     Raises:
         ConfigError: its batches cannot be divided among the devices.

@@ -4,13 +4,15 @@ from nasrunner.children.settings.searched import Config
 
 
 def on_one_device(settings: Config) -> Config:
-    """A child's trainer for the process it is rehearsed in: ranks are looked at elsewhere."""
+    """Returns a child's trainer for the process it is rehearsed in: ranks are looked at
+    elsewhere.
+    """
     alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
     return {**settings, **alone}
 
 
 def shortened(settings: Config, batches_per_epoch: int | None) -> Config:
-    """The same trainer for a step or two, a batch of validation and the end of an epoch."""
+    """Returns the same trainer for a step or two, a batch of validation and the end of an epoch."""
     interval = settings.get("val_check_interval")
     is_share = isinstance(interval, float) and interval < 1
     is_count = isinstance(interval, int) and interval != batches_per_epoch

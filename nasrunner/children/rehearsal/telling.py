@@ -44,7 +44,7 @@ def told_of_data(data: pl.LightningDataModule, what: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an error; of a process that loads data only what was raised there."""
+    """Returns the message of an error; of a process that loads data only what was raised there."""
     text = str(error)
     if _IN_WORKER in text:
         text = text.rstrip().splitlines()[-1]

@@ -51,7 +51,7 @@ SAFE = frozenset(
 
 @functools.cache
 def lightning_defaults() -> dict[str, Any]:
-    """The arguments of Lightning's Trainer with their default values."""
+    """Returns the arguments of Lightning's Trainer with their default values."""
     parameters = inspect.signature(pl.Trainer.__init__).parameters
     return {name: p.default for name, p in parameters.items() if name != "self"}
 
@@ -113,7 +113,7 @@ def make_trainer(
     *,
     first: Sequence[pl.Callback] = (),
 ) -> pl.Trainer:
-    """Lightning's Trainer for one child.
+    """Returns Lightning's Trainer for one child.
 
     Args:
         config: the ``trainer`` part of the child's configuration. Callbacks, loggers, plugins,
@@ -152,13 +152,13 @@ def make_trainer(
 
 
 def has_users_callbacks(config: Mapping[str, Any]) -> bool:
-    """Whether the ``trainer`` part of a child's configuration has callbacks."""
+    """Tells whether the ``trainer`` part of a child's configuration has callbacks."""
     given = config.get("callbacks")
     return any(each is not None for each in given.values()) if _is_named(given) else bool(given)
 
 
 def remarks(config: Mapping[str, Any], trainer: pl.Trainer) -> list[str]:
-    """What Lightning trains with instead of what was asked for, in sentences.
+    """Returns what Lightning trains with instead of what was asked for, in sentences.
 
     Args:
         config: the ``trainer`` part of the child's configuration.
@@ -172,7 +172,7 @@ def remarks(config: Mapping[str, Any], trainer: pl.Trainer) -> list[str]:
 
 
 def needs_ranks(config: Mapping[str, Any], trainer: Callable[[], pl.Trainer]) -> bool:
-    """Whether a child is trained by processes of its own, one for each device.
+    """Tells whether a child is trained by processes of its own, one for each device.
 
     Args:
         config: the ``trainer`` part of the child's configuration.
@@ -221,7 +221,7 @@ def check_ranks(config: Mapping[str, Any], batch_size: Any, trainer: pl.Trainer)
 
 
 def is_fast(config: Mapping[str, Any], trainer: pl.Trainer) -> bool:
-    """Whether the fast loop takes exactly the steps that Lightning's own would.
+    """Tells whether the fast loop takes exactly the steps that Lightning's own would.
 
     It does on one device, in full or bfloat16 precision, where no argument changes what happens
     between the batches of an epoch, and no callback of the user's looks there.

@@ -32,7 +32,7 @@ _SAME_FOR_ALL = ("trainer.devices", "trainer.num_nodes", "data.in_shape", "data.
 
 
 def reduced(config: Config, fidelity: Mapping[str, float]) -> Config:
-    """The configuration with the numbers of a fidelity in the place of its own.
+    """Returns the configuration with the numbers of a fidelity in the place of its own.
 
     It is a copy, made before the hyperparameters that a space searches; integers stay integers.
 
@@ -45,7 +45,9 @@ def reduced(config: Config, fidelity: Mapping[str, float]) -> Config:
 
 
 def thinned(frozen: SearchSpace, fidelity: Mapping[str, float]) -> SearchSpace:
-    """An architecture with the share of its widths that a fidelity asks for; see ``narrowed``."""
+    """Returns an architecture with the share of its widths that a fidelity asks for; see
+    ``narrowed``.
+    """
     share = fidelity.get("width", 1)
     if share == 1:
         return frozen
@@ -53,7 +55,7 @@ def thinned(frozen: SearchSpace, fidelity: Mapping[str, float]) -> SearchSpace:
 
 
 def effective(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]:
-    """What of a fidelity changes the configuration, by dotted keys, integers as integers.
+    """Returns what of a fidelity changes the configuration, by dotted keys, integers as integers.
 
     Args:
         config: the child's configuration.
@@ -71,7 +73,7 @@ def effective(config: Config, fidelity: Mapping[str, float]) -> dict[str, float]
 
 
 def keyed(fidelity: Mapping[str, float]) -> dict[str, float]:
-    """The same fidelity with the key in the place of each name."""
+    """Returns the same fidelity with the key in the place of each name."""
     return {NAMES.get(key, key): number for key, number in fidelity.items()}
 
 

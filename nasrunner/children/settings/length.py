@@ -53,7 +53,7 @@ class Length:
 
 
 def limited(name: str, limit: int | float | None, num_batches: int | None) -> int | None:
-    """The batches that are left of a loader's by ``trainer.limit_*_batches``.
+    """Returns the batches that are left of a loader's by ``trainer.limit_*_batches``.
 
     Args:
         name: of the limit, for the error message.

@@ -24,7 +24,7 @@ def at_resolution(in_shape: InShape, data: Mapping[str, Any]) -> InShape:
 
 
 def resizes_images(data: Mapping[str, Any]) -> bool:
-    """Whether the data module of a configuration takes ``resolution`` as ours do."""
+    """Tells whether the data module of a configuration takes ``resolution`` as ours do."""
     try:
         target = pkgutil.resolve_name(str(data["_target_"]))
     except Exception:  # told where it is built

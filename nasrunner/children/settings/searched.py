@@ -36,7 +36,7 @@ def check_not_searched(settings: Iterable[tuple[str, Any]]) -> None:
 
 
 def applied(config: Config, settings: Iterable[tuple[str, Any]]) -> Config:
-    """A copy of the configuration with each dotted key set to its value, in whatever order.
+    """Returns a copy of the configuration with each dotted key set to its value, in whatever order.
 
     A value that is a mapping replaces all below its key: ``optimizer`` to another optimizer. What
     is set below it, ``optimizer.lr``, is set after it. Where a value refers to other keys
@@ -82,7 +82,7 @@ def check_settings(
 
 
 def variants(config: Config, settings: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Config]]:
-    """The configuration with each option of each hyperparameter, and ``key=option``.
+    """Yields the configuration with each option of each hyperparameter, and ``key=option``.
 
     All other decisions have their first option, so a setting below one that replaces its parent is
     applied to what it was written for. Of more than twenty ordered numbers twenty are tried, the
@@ -117,7 +117,7 @@ def _resolved(config: Config) -> Config:
 
 
 def keys_of(config: Any, prefix: str = "") -> set[str]:
-    """Every dotted key of a configuration, also those of whole subtrees."""
+    """Returns every dotted key of a configuration, also those of whole subtrees."""
     entries: Iterable[tuple[Any, Any]] = ()
     if isinstance(config, Mapping):
         entries = config.items()
@@ -147,7 +147,9 @@ def _unknown(key: str, config: Config, where: str = "space.hyperparameters") -> 
 
 
 def plain(value: Any) -> Any:
-    """A value of its own, with the tuples that the space language makes turned back into lists."""
+    """Returns a value of its own, with the tuples that the space language makes turned back into
+    lists.
+    """
     if isinstance(value, Mapping):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

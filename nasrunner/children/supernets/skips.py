@@ -46,7 +46,7 @@ class SkipCount:
         return sum(self._answers(genotype)[0])
 
     def can_skip(self) -> bool:
-        """Whether any decision of the space may be answered by a skip."""
+        """Tells whether any decision of the space may be answered by a skip."""
         genotypes = with_every_option(self._space, np.random.default_rng(0))
         return any(self._answers(genotype)[0] for genotype in genotypes)
 

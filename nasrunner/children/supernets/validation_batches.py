@@ -112,7 +112,7 @@ class ValidationBatches:
 
 
 def shuffled_validation(data: pl.LightningDataModule, *, augmented: bool) -> Any:
-    """The loader of a pass over the validation examples that the architecture learns from.
+    """Returns the loader of a pass over the validation examples that the architecture learns from.
 
     Of several ranks each has its part of them, as Lightning would divide training examples.
 

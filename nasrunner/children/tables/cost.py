@@ -45,6 +45,6 @@ class LinearCost:
                 raise ConfigError(f"{key} needs the seconds an epoch of {symbol!r}; 0 for none")
 
     def seconds(self, symbols: Sequence[str]) -> float:
-        """The seconds of one architecture, given the symbol of each of its decisions."""
+        """Returns the seconds of one architecture, given the symbol of each of its decisions."""
         per_epoch = self.constant + sum(self.per_symbol[symbol] for symbol in symbols)
         return self.epochs * per_epoch

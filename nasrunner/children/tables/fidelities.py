@@ -29,7 +29,7 @@ class Columns:
     cost_s: str | LinearCost | None
 
     def names(self) -> Iterator[str]:
-        """The columns."""
+        """Yields the columns."""
         yield self.reward
         yield from (column for _, column in self.metrics)
         if isinstance(self.cost_s, str):
@@ -71,7 +71,7 @@ class Fidelities:
         return cls(columns)
 
     def names(self) -> Iterator[str]:
-        """All columns that may be read."""
+        """Yields all columns that may be read."""
         for each in self.columns.values():
             yield from each.names()
 
@@ -89,7 +89,7 @@ class Fidelities:
             )
 
     def of(self, proposal: Proposal) -> Columns | None:
-        """What is read for a proposal; None: as for any other without a fidelity."""
+        """Returns what is read for a proposal; None: as for any other without a fidelity."""
         return self._of(proposal.fidelity) if proposal.fidelity else None
 
     def _of(self, fidelity: Mapping[str, float]) -> Columns | None:

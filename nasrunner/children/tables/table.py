@@ -33,7 +33,7 @@ class BenchmarkTable:
 
     @functools.cache  # noqa: B019 - a process reads one or two tables and needs them to its end
     def rows(self) -> Mapping[str, Mapping[str, float]]:
-        """Key -> column -> value.
+        """Returns key -> column -> value.
 
         Raises:
             DataError: the file is missing or damaged, or lacks a column.

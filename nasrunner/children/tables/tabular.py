@@ -42,11 +42,11 @@ class Lookup:
     fidelities: Fidelities
 
     def key(self, genotype: Genotype) -> str:
-        """What the row of an architecture is called."""
+        """Returns what the row of an architecture is called."""
         return self.template.format(*self._spelt(genotype))
 
     def columns(self, proposal: Proposal) -> Columns:
-        """What of its row is read for a proposal."""
+        """Returns what of its row is read for a proposal."""
         return self.fidelities.of(proposal) or self.plain
 
     def load(self) -> Sequence[str]:

@@ -59,7 +59,7 @@ class GivenLoss:
     def of_counted(
         self, predicted: torch.Tensor, target: torch.Tensor, ignored: int
     ) -> torch.Tensor:
-        """The mean loss of the targets that are not ``ignored``; 0 where there are none.
+        """Returns the mean loss of the targets that are not ``ignored``; 0 where there are none.
 
         A loss that leaves such targets out itself, as torch's with ``ignore_index``, or gives
         one number for a batch alone, keeps its own mean.
@@ -75,7 +75,7 @@ class GivenLoss:
         return torch.where(is_any, value.mean(), torch.zeros_like(value.mean()))
 
     def of_each(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The loss of each target, or of each example.
+        """Returns the loss of each target, or of each example.
 
         Raises:
             ConfigError: the loss gives one number for a batch alone.
@@ -181,7 +181,7 @@ class WeightedLoss:
         return self._mean(losses, target, range(losses.ndim))
 
     def of_each_example(self, predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The mean loss of each example, (B,)."""
+        """Returns the mean loss of each example, (B,)."""
         losses = self._weighted(self._function.of_each(predicted, target), target)
         return losses if losses.ndim == 1 else self._mean(losses, target, range(1, losses.ndim))
 

@@ -28,7 +28,7 @@ class MeanLoss:
             self._fold()
 
     def compute(self, strategy: Any) -> torch.Tensor:
-        """The mean over all devices; starts anew."""
+        """Returns the mean over all devices; starts anew."""
         self._fold()
         total = torch.as_tensor(self._total).to(strategy.root_device)
         count = torch.as_tensor(self._count).to(total)

@@ -49,7 +49,7 @@ class MetricClasses(Mapping[str, "type[Metric]"]):
 
 
 def snake_case(name: str) -> str:
-    """The name of a class as configurations write it: ``f1_score`` of ``F1Score``."""
+    """Returns the name of a class as configurations write it: ``f1_score`` of ``F1Score``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -90,7 +90,7 @@ def make_metric(
 
 
 def takes_probabilities(metric: "Metric") -> bool:
-    """Whether a metric guesses of each batch whether it was given logits or probabilities.
+    """Tells whether a metric guesses of each batch whether it was given logits or probabilities.
 
     Those of ``torchmetrics.classification`` do: numbers that all lie in [0, 1] are probabilities.
     Logits may lie there, too, and are then taken for what they are not.

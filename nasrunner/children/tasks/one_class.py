@@ -36,7 +36,8 @@ class ChosenClasses:
         self._count += len(answers_P)
 
     def share_of_one(self, strategy: Any) -> float | None:
-        """The share of the targets that are of the one class answered on all devices; starts anew.
+        """Returns the share of the targets that are of the one class answered on all devices;
+        starts anew.
 
         None where there were several answers, or none.
         """

@@ -94,7 +94,7 @@ class Reward:
         return self.of_value(sum(values) / len(values))
 
     def chosen(self, curves: Curves) -> list[int]:
-        """The places of the lines whose mean the reward is of: one, but for ``mean_last``.
+        """Returns the places of the lines whose mean the reward is of: one, but for ``mean_last``.
 
         Raises:
             ValueError: the metric was never logged, or is nowhere finite; with
@@ -129,7 +129,7 @@ class Reward:
         return [best(finite, key=lambda each: each[2])[0]]  # of equal ones the first
 
     def of_value(self, value: float) -> float:
-        """The reward of one value of the metric.
+        """Returns the reward of one value of the metric.
 
         Raises:
             ValueError: the reward is not finite, or the value is negative while ``power`` is not
@@ -151,11 +151,11 @@ class Reward:
         return reward
 
     def is_better(self, value: float, than: float | None) -> bool:
-        """Whether one value of the metric is better than another, or than none."""
+        """Tells whether one value of the metric is better than another, or than none."""
         return than is None or (value > than if self.mode == "max" else value < than)
 
 
 def diverged_loss(line: Mapping[str, float]) -> str | None:
-    """The loss of a line of curves that is no finite number, whatever its metrics say."""
+    """Returns the loss of a line of curves that is no finite number, whatever its metrics say."""
     losses = ("train_loss", "val_loss")
     return next((name for name in losses if not math.isfinite(line.get(name, 0.0))), None)

@@ -67,7 +67,7 @@ class Task(ABC):
 
     @classmethod
     def out_shape(cls, num_outputs: int, in_shape: InShape) -> Shape:
-        """The shape that the network's output for one example must have.
+        """Returns the shape that the network's output for one example must have.
 
         Args:
             num_outputs: of the data.
@@ -119,16 +119,16 @@ class Task(ABC):
         """
 
     def by_chance(self, name: str) -> float | None:
-        """The value of a logged metric of a network that guesses; None: it is not known."""
+        """Returns the value of a logged metric of a network that guesses; None: it is not known."""
         return None
 
     def logged_names(self) -> list[str]:
-        """The metrics that every child logs."""
+        """Returns the metrics that every child logs."""
         names = [*self.following(torch.zeros(())), *self.metrics]
         return ["train_loss", "val_loss", *[f"val_{name}" for name in names]]
 
     def mode_of(self, name: str) -> Mode | None:
-        """Which values of a logged metric are better; None: it does not say."""
+        """Returns which values of a logged metric are better; None: it does not say."""
         if name in ("train_loss", "val_loss"):
             return "min"
         is_higher_better = getattr(
@@ -156,10 +156,12 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The mean loss of a batch; minimised on training, logged on validation examples."""
+        """Returns the mean loss of a batch; minimised on training, logged on validation
+        examples.
+        """
 
     def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The loss of each example, (B,): what weights of examples need.
+        """Returns the loss of each example, (B,): what weights of examples need.
 
         Raises:
             ConfigError: the task has none.
@@ -169,7 +171,8 @@ class Task(ABC):
     def weighted_loss(
         self, predicted_BK: torch.Tensor, target: torch.Tensor, weights_B: torch.Tensor
     ) -> torch.Tensor:
-        """The mean loss of a batch weighted by example, as torch's cross entropy weighs classes.
+        """Returns the mean loss of a batch weighted by example, as torch's cross entropy weighs
+        classes.
 
         Args:
             predicted_BK: outputs of the network.
@@ -181,36 +184,38 @@ class Task(ABC):
         return (losses_B * weights_B).sum() / weights_B.sum().clamp(min=least)
 
     def needs(self) -> str:
-        """The targets that a batch must have, in words; empty: it is not said."""
+        """Returns the targets that a batch must have, in words; empty: it is not said."""
         return ""
 
     def takes(self, target: torch.Tensor) -> bool:
-        """Whether these are such targets."""
+        """Tells whether these are such targets."""
         return True
 
     @abstractmethod
     def example(self, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Made-up outputs and targets of a batch of ``size``, to try metrics with."""
+        """Returns made-up outputs and targets of a batch of ``size``, to try metrics with."""
 
     def measured(
         self, predicted_BK: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What metrics are given of a batch."""
+        """Returns what metrics are given of a batch."""
         return predicted_BK, target
 
     def num_targets(self, target: torch.Tensor) -> int | torch.Tensor:
-        """How many targets the loss of a batch is the mean of.
+        """Returns how many targets the loss of a batch is the mean of.
 
         What depends on the targets is a tensor on their device, so that no step waits for it.
         """
         return len(target)
 
     def following(self, loss: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Metrics by name that follow from the mean loss of a whole pass."""
+        """Returns metrics by name that follow from the mean loss of a whole pass."""
         return {}
 
     def probabilities(self, measured: torch.Tensor) -> torch.Tensor:
-        """What metrics are given that tell logits from probabilities by looking at a batch."""
+        """Returns what metrics are given that tell logits from probabilities by looking at a
+        batch.
+        """
         return measured
 
     def add_to(
@@ -233,7 +238,7 @@ class Task(ABC):
             metric.update(probabilities, target)
 
     def value_of(self, metric: "Metric") -> torch.Tensor:
-        """What a metric has found of all batches that were added to it."""
+        """Returns what a metric has found of all batches that were added to it."""
         value: torch.Tensor = metric.compute()
         return value
 
@@ -271,7 +276,7 @@ class Task(ABC):
 
 
 def make_task(config: Config, construct: Construct) -> Task:
-    """The task of a child's configuration.
+    """Returns the task of a child's configuration.
 
     Raises:
         ConfigError: it cannot be built, or is no ``Task``.
@@ -283,7 +288,7 @@ def make_task(config: Config, construct: Construct) -> Task:
 
 
 def out_shape_of(config: Config, construct: Construct, in_shape: InShape) -> Shape:
-    """The shape that the output of a child's network must have for one example.
+    """Returns the shape that the output of a child's network must have for one example.
 
     Args:
         config: the child's configuration.
@@ -305,7 +310,7 @@ def out_shape_of(config: Config, construct: Construct, in_shape: InShape) -> Sha
 
 
 def class_of(config: Any) -> type[Task] | None:
-    """The class that a task's configuration names; None where it names something else."""
+    """Returns the class that a task's configuration names; None where it names something else."""
     try:
         found = pkgutil.resolve_name(str(with_present_targets(config)["_target_"]))
     except Exception:  # told where it is built
@@ -314,7 +319,7 @@ def class_of(config: Any) -> type[Task] | None:
 
 
 def are_within(target: torch.Tensor, num_classes: int) -> bool:
-    """Whether all of some class indices are those of ``num_classes`` classes."""
+    """Tells whether all of some class indices are those of ``num_classes`` classes."""
     return target.numel() == 0 or bool(0 <= int(target.min()) <= int(target.max()) < num_classes)
 
 

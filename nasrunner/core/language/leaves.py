@@ -22,7 +22,7 @@ _DEFAULT_STEPS = 1_000
 
 
 def leaf_of(value: object, key: str = "") -> str | None:
-    """Which kind of leaf a value is, if it is one.
+    """Returns which kind of leaf a value is, if it is one.
 
     Args:
         value: what stands where a value can stand.
@@ -48,7 +48,7 @@ def leaf_of(value: object, key: str = "") -> str | None:
 
 
 def holds_leaf(value: object, key: str = "") -> bool:
-    """Whether a value is a leaf, or holds one at any depth.
+    """Tells whether a value is a leaf, or holds one at any depth.
 
     Raises:
         SpaceError: as of ``leaf_of``.
@@ -204,7 +204,8 @@ def written(word: str) -> str | None:
 
 
 def meant(value: object) -> str | None:
-    """How the decision is written that a mapping may be meant as where a plain value must stand.
+    """Returns how the decision is written that a mapping may be meant as where a plain value must
+    stand.
 
     Those of W&B's sweeps and of Optuna's arguments: ``{min: …, max: …}``, ``{values: […]}``.
     """
@@ -225,7 +226,9 @@ def meant(value: object) -> str | None:
 
 
 def hint_of_decision(value: object) -> str:
-    """The end of an error message, where a refused mapping is probably meant as a decision."""
+    """Returns the end of an error message, where a refused mapping is probably meant as a
+    decision.
+    """
     form = meant(value)
     return "" if form is None else f"; a decision is written {form}"
 

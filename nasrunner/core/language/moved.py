@@ -58,7 +58,8 @@ def present_module(name: str) -> str:
 
 
 def class_in(package: str, name: str) -> Any:
-    """A class that users import from a package, from when the package was the module of its name.
+    """Returns a class that users import from a package, from when the package was the module of its
+    name.
 
     Raises:
         AttributeError: there is no such class.

@@ -18,7 +18,7 @@ _MOST_TRIED = 20
 
 
 def parse_value(value: object, key: str, annotation: Any = Any) -> object:
-    """A value, a decision, or a list or mapping with decisions in some of its places.
+    """Returns a value, a decision, or a list or mapping with decisions in some of its places.
 
     Args:
         value: plain dicts, lists and values.
@@ -34,7 +34,7 @@ def parse_value(value: object, key: str, annotation: Any = Any) -> object:
 
 
 def flattened(settings: Mapping[Any, Any], key: str, prefix: str = "") -> dict[str, Any]:
-    """Hyperparameters by dotted keys, also those that are written ``{optimizer: {lr: …}}``.
+    """Returns hyperparameters by dotted keys, also those that are written ``{optimizer: {lr: …}}``.
 
     A mapping without a ``_target_`` is no part of a child's configuration, but the way to one; one
     below such a part is a value, unless a decision is in it.
@@ -64,7 +64,7 @@ def flattened(settings: Mapping[Any, Any], key: str, prefix: str = "") -> dict[s
 
 
 def whole_numbers(value: object, key: str = "") -> object:
-    """A value with whole numbers for the floats 8.0, 64.0 that ``logspace`` has for them.
+    """Returns a value with whole numbers for the floats 8.0, 64.0 that ``logspace`` has for them.
 
     Args:
         value: as of ``parse_value``.
@@ -91,7 +91,7 @@ def whole_numbers(value: object, key: str = "") -> object:
 
 
 def alternatives(value: Any) -> Iterator[Any]:
-    """A value with the first option of every decision in it, then with each other option.
+    """Yields a value with the first option of every decision in it, then with each other option.
 
     Of a decision over more than twenty ordered numbers twenty are taken, both ends among them.
     """

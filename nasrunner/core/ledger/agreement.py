@@ -79,7 +79,9 @@ def _first_seen(proposal: Proposal) -> int | None:
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Spearman's ρ, equal values sharing their mean rank; None where either is the same for all."""
+    """Returns Spearman's ρ, equal values sharing their mean rank; None where either is the same for
+    all.
+    """
     ranks = [mean_ranks(np.asarray(values, dtype=float)) for values in (one, other)]
     centred = [each - each.mean() for each in ranks]
     scale = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
@@ -87,7 +89,9 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | No
 
 
 def kendalls_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Kendall's τ-b; None where either is the same for all. Kendall 1945, doi:10.2307/2332303."""
+    """Returns Kendall's τ-b; None where either is the same for all. Kendall 1945,
+    doi:10.2307/2332303.
+    """
     ranks = [mean_ranks(np.asarray(values, dtype=float)) for values in (one, other)]
     signs = [np.sign(each[:, None] - each[None, :]) for each in ranks]
     scale = float(np.sqrt(np.square(signs[0]).sum() * np.square(signs[1]).sum()))
@@ -95,7 +99,7 @@ def kendalls_tau(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 
 def mean_ranks(values_N: np.ndarray) -> np.ndarray:
-    """Ranks (N,) from 0 on, equal values sharing the mean of theirs."""
+    """Returns ranks (N,) from 0 on, equal values sharing the mean of theirs."""
     ordered_N = np.sort(values_N)
     num_below, num_up_to = (ordered_N.searchsorted(values_N, side) for side in ("left", "right"))
     ranks_N: np.ndarray = (num_below + num_up_to - 1) / 2

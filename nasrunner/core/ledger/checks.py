@@ -60,7 +60,7 @@ class EventOrder:
 
 
 def times(events: Sequence[Mapping[str, Any]]) -> list[float]:
-    """When each event of a ledger was written, in Unix seconds.
+    """Returns when each event of a ledger was written, in Unix seconds.
 
     Within a session the time since its first event is that of a clock that nobody sets and that
     stands while the machine is suspended, where the ledger has it.

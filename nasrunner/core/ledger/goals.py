@@ -223,7 +223,7 @@ class Goals:
         return self.scalarization.targets if isinstance(self.scalarization, Product) else {}
 
     def is_within(self, outcome: Outcome) -> bool:
-        """Whether an outcome has all objectives, within their limits."""
+        """Tells whether an outcome has all objectives, within their limits."""
         values = [outcome.objectives.get(each.name) for each in self.objectives]
         pairs = zip(self.objectives, values, strict=True)
         return all(value is not None and not each.excess(value) for each, value in pairs)

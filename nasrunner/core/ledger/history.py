@@ -114,7 +114,7 @@ class History:
         return bool(self._rungs) or self.statuses["paused"] > 0 or self.counts["continued"] > 0
 
     def compares(self, outcome: Outcome) -> bool:
-        """Whether an outcome is one of those that ``shown`` ranks."""
+        """Tells whether an outcome is one of those that ``shown`` ranks."""
         _, reach = self.shown()
         return outcome.is_full if reach is None else Reach.of(outcome) == reach
 

@@ -15,7 +15,7 @@ _MAX_REASONS = 3
 
 
 def is_given(proposal: Proposal) -> bool:
-    """Whether the user gave a proposal to begin with."""
+    """Tells whether the user gave a proposal to begin with."""
     return GIVEN in proposal.notes
 
 
@@ -97,7 +97,7 @@ class Known:
         return [outcome for study in self.studies for outcome in study.outcomes]
 
     def proposal(self, index: int) -> Proposal | None:
-        """The proposal number ``index``, where the user gave it."""
+        """Returns the proposal number ``index``, where the user gave it."""
         if index >= len(self.given):
             return None
         return Proposal(index, dict(self.given[index].genotype), notes={GIVEN: index})

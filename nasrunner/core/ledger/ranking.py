@@ -10,7 +10,7 @@ from nasrunner.core.records import Outcome
 
 
 def mean_of(num_trainings: int, spread: float | None = None) -> str:
-    """What stands behind a reward that is a mean: " ± 0.012 (mean of 3)"."""
+    """Returns what stands behind a reward that is a mean: " ± 0.012 (mean of 3)"."""
     if num_trainings < 2:
         return ""
     return f"{'' if spread is None else f' ± {spread:.2g}'} (mean of {num_trainings})"
@@ -100,15 +100,17 @@ class Ranking:
         return self._top is now
 
     def top(self) -> Ranked | None:
-        """The best architecture; None while none has a reward."""
+        """Returns the best architecture; None while none has a reward."""
         return self._top
 
     def best(self, count: int) -> list[Ranked]:
-        """The best architectures, best first; of equal ones the first proposed."""
+        """Returns the best architectures, best first; of equal ones the first proposed."""
         return [self._found[name] for _, _, name in self._places[:count]]
 
     def mean_of_best(self, count: int) -> float | None:
-        """The mean reward of the best ``count`` architectures; None where there are fewer."""
+        """Returns the mean reward of the best ``count`` architectures; None where there are
+        fewer.
+        """
         best = self.best(count)
         return fmean(each.reward for each in best) if len(best) == count else None
 

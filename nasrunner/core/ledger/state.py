@@ -80,7 +80,7 @@ class StudyState:
     def of(
         cls, records: Sequence[Mapping[str, Any]], instead: Mapping[int, Outcome] | None = None
     ) -> "StudyState":
-        """The state after all lines of a ledger, which were checked.
+        """Returns the state after all lines of a ledger, which were checked.
 
         Args:
             records: the lines.

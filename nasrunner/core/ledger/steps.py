@@ -69,7 +69,7 @@ class Reach:
 
 
 def shown_fidelity(fidelity: Mapping[str, float]) -> str:
-    """A fidelity in words: ``width=0.5``."""
+    """Returns a fidelity in words: ``width=0.5``."""
     return " ".join(f"{name}={number:g}" for name, number in fidelity.items())
 
 
@@ -158,7 +158,9 @@ class Step:
 
 
 def about_steps(steps: Sequence[Step]) -> str:
-    """How alike rewards rank children before and after steps, in words; empty without any."""
+    """Returns how alike rewards rank children before and after steps, in words; empty without
+    any.
+    """
     told: dict[str, list[str]] = {}
     for step in steps:
         place = "after epochs" if step.fidelity is None else f"at {step.fidelity}"

@@ -9,7 +9,9 @@ from typing import BinaryIO
 
 
 def unfinished(path: Path) -> Path:
-    """Where a file is written before it takes its place, so that a reader finds all of it."""
+    """Returns where a file is written before it takes its place, so that a reader finds all of
+    it.
+    """
     return path.with_name(f"{path.name}.unfinished")
 
 

@@ -16,7 +16,9 @@ _BYTES = 4
 
 
 def memory_gb() -> float:
-    """Memory that processes here may use, in 10^9 bytes: cgroup and resource limits respected."""
+    """Returns the memory that processes here may use, in 10^9 bytes: cgroup and resource limits
+    respected.
+    """
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in _CGROUP_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # not there, or "max"
@@ -26,7 +28,7 @@ def memory_gb() -> float:
 
 
 def least_memory_gb(parameters: int, remembered: int = 0) -> float:
-    """What the training of a network with so many parameters takes at least, in 10^9 bytes.
+    """Returns what the training of a network with so many parameters takes at least, in 10^9 bytes.
 
     Each has its value and its gradient; activations come on top.
 

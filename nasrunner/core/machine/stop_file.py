@@ -31,7 +31,7 @@ class StopFile:
         replace_file(self.path, json.dumps({"epoch": epoch}) + "\n")
 
     def read(self) -> int | None:
-        """The epoch after which the child is to stop; None: it goes on."""
+        """Returns the epoch after which the child is to stop; None: it goes on."""
         try:
             return int(json.loads(self.path.read_text(encoding="utf-8"))["epoch"])
         except OSError as error:

@@ -68,7 +68,7 @@ def _is_on_its_way(handled: BaseException | None) -> bool:
 
 
 def how_it_ended(code: int) -> str:
-    """The exit code of a process in words; negative: the signal that killed it."""
+    """Returns the exit code of a process in words; negative: the signal that killed it."""
     if code >= 0:
         return f"ended with exit code {code}"
     return f"was killed by {signal.Signals(-code).name}"

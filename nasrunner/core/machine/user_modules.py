@@ -31,7 +31,7 @@ def _is_known(root: str) -> bool:
 
 
 def targets(config: object) -> Iterator[str]:
-    """The ``_target_`` values in a configuration."""
+    """Yields the ``_target_`` values in a configuration."""
     if isinstance(config, Mapping):
         target = config.get("_target_")
         if isinstance(target, str):

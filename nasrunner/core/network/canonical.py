@@ -39,7 +39,7 @@ class Identities:
         self._known = KnownParts(measure)
 
     def of(self, network: Traceable) -> str:
-        """A text that is equal for networks of the same canonical form.
+        """Returns a text that is equal for networks of the same canonical form.
 
         Where operations are so alike that too many orders of them would have to be tried, their
         order as written counts: then the same network in two ways of writing may have two
@@ -169,7 +169,7 @@ class _Graph:
         self.num_tried = 0
 
     def least(self, own: list[int]) -> str:
-        """The least text of all orders, given a number of its own for each node.
+        """Returns the least text of all orders, given a number of its own for each node.
 
         Raises:
             _TooManyError: of so many.

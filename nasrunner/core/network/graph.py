@@ -83,7 +83,7 @@ class KnownParts:
         self.seen: set[Hashable] = set()
 
     def operation(self, part: Traceable, shape: InShape) -> Operation:
-        """What is known of an operation.
+        """Returns what is known of an operation.
 
         Raises:
             SpaceError: it is impossible.
@@ -99,7 +99,7 @@ class KnownParts:
         return found
 
     def is_again(self, key: Hashable) -> bool:
-        """Whether a part was asked for before."""
+        """Tells whether a part was asked for before."""
         if key in self.seen:
             return True
         if len(self.seen) >= _MOST_KEPT:
@@ -108,7 +108,9 @@ class KnownParts:
         return False
 
     def values(self, part: Traceable, shape: InShape, of: "GraphTracer") -> Values | None:
-        """The graph of a part that is being traced; None: it is not worth keeping one yet."""
+        """Returns the graph of a part that is being traced; None: it is not worth keeping one
+        yet.
+        """
         key = id(part), hashable(shape)
         found = self.parts.get(key)
         labels = of.labels
@@ -149,7 +151,7 @@ class GraphTracer(Tracer[int]):
         self._found: dict[tuple[str, tuple[int, ...]], int] = {}
 
     def input(self, shape: InShape) -> int:
-        """What comes into the network."""
+        """Returns what comes into the network."""
         return self._value(INPUT, (), shape)
 
     def run(self, part: Traceable, x: int) -> int:
@@ -204,7 +206,7 @@ class GraphTracer(Tracer[int]):
         return self.shapes[value]
 
     def needed(self, out: int) -> bytearray:
-        """Which values up to this one are needed to compute it."""
+        """Returns which values up to this one are needed to compute it."""
         needed = bytearray(out + 1)
         needed[out] = 1
         for number in range(out, -1, -1):
@@ -214,7 +216,7 @@ class GraphTracer(Tracer[int]):
         return needed
 
     def values(self, part: Traceable, out: int) -> Values:
-        """What has been traced, of a part that this comes out of."""
+        """Returns what has been traced, of a part that this comes out of."""
         needed = self.needed(out)
         needed[0] = 1
         kept = [number for number in range(out + 1) if needed[number]]
@@ -296,7 +298,7 @@ _spelt: dict[int, tuple[Traceable, str]] = {}
 
 
 def spelt(part: Traceable) -> str:
-    """A module with all of its arguments in words, equal for equal ones."""
+    """Returns a module with all of its arguments in words, equal for equal ones."""
     found = _spelt.get(id(part))
     if found is None:
         if len(_spelt) >= _MOST_KEPT:

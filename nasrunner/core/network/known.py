@@ -72,10 +72,13 @@ class Networks(Protocol):
     identifies: bool
 
     def describe(self, genotypes: Sequence[Genotype]) -> Description:
-        """Statistics of the networks that these genotypes make, searched settings among them."""
+        """Returns statistics of the networks that these genotypes make, searched settings among
+        them.
+        """
 
     def bigrams(self, genotype: Genotype) -> Mapping[Bigram, int]:
-        """What the operations of a network are known by in others, with their parameters' numbers.
+        """Returns what the operations of a network are known by in others, with their parameters'
+        numbers.
 
         In the order in which they are applied. An operation that was given modules stands there
         once more for each of them.
@@ -85,15 +88,16 @@ class Networks(Protocol):
         """
 
     def morphism(self, parent: Genotype, child: Genotype) -> Collection[str]:
-        """What of ``wider``, ``deeper`` and ``skip`` a network is beside another, whose weights
-        can be changed so that it begins with computing the same; nothing: they cannot.
+        """Returns what of ``wider``, ``deeper`` and ``skip`` a network is beside another, whose
+        weights can be changed so that it begins with computing the same; nothing: they cannot.
 
         Raises:
             SpaceError: one of the networks is impossible.
         """
 
     def identity(self, genotype: Genotype) -> str:
-        """A text that is equal for genotypes that make the same network with the same settings.
+        """Returns a text that is equal for genotypes that make the same network with the same
+        settings.
 
         It begins with ``NETWORK``.
 

@@ -61,7 +61,7 @@ class _Part(NamedTuple):
     is_in_place: bool
 
     def repeated(self, times: int) -> "_Part":
-        """The part so many times in series."""
+        """Returns the part so many times in series."""
         return _Part(
             self.paths**times,
             self.counts_3K * times,
@@ -170,14 +170,14 @@ class Statistics:
         self.in_place: dict[int, _InPlace] = {}
 
     def known(self, part: Traceable, shape: InShape) -> _Part | None:
-        """What is known of a part whatever labels stand for; None: look at it."""
+        """Returns what is known of a part whatever labels stand for; None: look at it."""
         if type(shape) is not tuple:
             return None
         kept = self.parts.get((id(part), shape))
         return None if kept is None or kept.uses else kept.known
 
     def part(self, part: Traceable, shape: InShape, of: "_Paths") -> _Part | None:
-        """What is known of a part of a network that is being traced; None: trace it there.
+        """Returns what is known of a part of a network that is being traced; None: trace it there.
 
         That is what transparent parts are for which labels matter: nearly every network has other
         modules behind its labels, so that keeping those parts would save nothing.
@@ -290,7 +290,8 @@ class Statistics:
             counts_3K[:, column] += 1.0
 
     def table(self, rows: Sequence["Row | None"]) -> tuple[list[str], np.ndarray]:
-        """Names (F,) and values (N, F) of what ``of`` has found of N networks; None: all NaN.
+        """Returns names (F,) and values (N, F) of what ``of`` has found of N networks; None: all
+        NaN.
 
         Counts are 0 where a network has no such operation, numbers NaN.
         """
@@ -432,7 +433,7 @@ class _Paths(Tracer[_Value]):
         return value.shape
 
     def summary(self, out: _Value) -> _Part:
-        """What is known of the part whose output this is."""
+        """Returns what is known of the part whose output this is."""
         live = [run[2] for number, run in enumerate(self.runs) if out.behind >> number & 1]
         is_in_place = self.is_in_place and out.shape == self.shape
         numbers: dict[int, _Number] = {}

@@ -6,17 +6,17 @@ from pathlib import Path
 
 
 def resume_command(folder: Path) -> str:
-    """The command that continues the study in a folder."""
+    """Returns the command that continues the study in a folder."""
     return f"nasrunner {shlex.quote(f'resume={short(folder)}')}"
 
 
 def report_command(folder: Path) -> str:
-    """The command that shows the study in a folder, or compares those in it."""
+    """Returns the command that shows the study in a folder, or compares those in it."""
     return f"nasrunner-report {shlex.quote(f'from={short(folder)}')}"
 
 
 def short(path: Path) -> str:
-    """A path from where the user is, if it lies below; else the whole of it."""
+    """Returns a path from where the user is, if it lies below; else the whole of it."""
     with contextlib.suppress(ValueError, OSError):
         relative = path.absolute().relative_to(Path.cwd())
         if relative.parts:  # where Hydra has changed to the folder, the user is elsewhere

@@ -10,12 +10,12 @@ _IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
 
 
 def without_password(text: str) -> str:
-    """``//user:password@host`` becomes ``//user@host``, and ``?password=…`` empty."""
+    """Leaves passwords out: ``//user:password@host`` becomes ``//user@host``, ``?password=…`` empty."""
     return _IN_QUERY.sub(r"\1", _AFTER_USER.sub(r"\1@", text))
 
 
 def without_passwords(value: Any) -> Any:
-    """A configuration for everybody to read: the same of every text in it."""
+    """Returns a configuration for everybody to read: the same of every text in it."""
     if isinstance(value, Mapping):
         return {key: without_passwords(inside) for key, inside in value.items()}
     if isinstance(value, list | tuple):

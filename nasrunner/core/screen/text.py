@@ -9,12 +9,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
-    """The text for a terminal: each character that would act there is a question mark."""
+    """Returns the text for a terminal: each character that would act there is a question mark."""
     return _CONTROLS.sub("?", text)
 
 
 def csv_cell(value: object) -> object:
-    """A value for a CSV file: an apostrophe stands before a text that a spreadsheet would run."""
+    """Returns a value for a CSV file: an apostrophe stands before a text that a spreadsheet would
+    run.
+    """
     if not isinstance(value, str) or not value.startswith(_FORMULA):
         return value
     try:

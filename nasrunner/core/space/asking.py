@@ -10,7 +10,7 @@ from nasrunner.core.space.part import Part, enter
 
 
 def questions_of(module: Part, at: Address) -> Iterator[Question]:
-    """The questions of a module that stands at ``at``, its own name included."""
+    """Yields the questions of a module that stands at ``at``, its own name included."""
     if module.is_closed:
         return
     if overrides_alone(type(module), "resolve", "questions"):
@@ -20,7 +20,7 @@ def questions_of(module: Part, at: Address) -> Iterator[Question]:
 
 
 def questions_of_value(value: Any, at: Address) -> Iterator[Question]:
-    """The questions of an argument."""
+    """Yields the questions of an argument."""
     if isinstance(value, Part):
         yield from questions_of(value, enter(value, at))
     elif isinstance(value, OneOf):
@@ -33,7 +33,7 @@ def questions_of_value(value: Any, at: Address) -> Iterator[Question]:
 def questions_opened(
     value: Any, at: Address, then: Callable[[Any], Iterable[Question]]
 ) -> Iterator[Question]:
-    """The questions of an argument that is one value, and those that follow from this value.
+    """Yields the questions of an argument that is one value, and those that follow from this value.
 
     Args:
         value: the argument, open or not.
@@ -71,7 +71,7 @@ class _Unlisted:
 
 @functools.cache
 def overrides_alone(kind: type[Part], one: str, other: str) -> bool:
-    """Whether a class has a method of its own, and another that belongs to it from a base."""
+    """Tells whether a class has a method of its own, and another that belongs to it from a base."""
     order = kind.__mro__
     places = (
         next(place for place, each in enumerate(order) if name in vars(each))

@@ -9,7 +9,7 @@ from nasrunner.core.space.part import Part, enter
 
 
 def size_of_value(value: Any) -> int:
-    """How many values an argument can take."""
+    """Returns how many values an argument can take."""
     if isinstance(value, Part):
         return value.size()
     if isinstance(value, OneOf):
@@ -18,14 +18,16 @@ def size_of_value(value: Any) -> int:
 
 
 def most_modules_of_value(value: Any) -> int:
-    """How many modules an argument can come to: those of a module, or of a list of modules."""
+    """Returns how many modules an argument can come to: those of a module, or of a list of
+    modules.
+    """
     if isinstance(value, tuple):
         return sum(map(most_modules_of_value, value))
     return value.most_modules() if isinstance(value, Part) else 0
 
 
 def decisions_of_value(value: Any, at: Address) -> Iterator[Decision]:
-    """Every decision there can be in an argument, in the order asked."""
+    """Yields every decision there can be in an argument, in the order asked."""
     if isinstance(value, Part):
         yield from value.decisions(enter(value, at))
         return

@@ -30,13 +30,13 @@ class Pruning:
         return part.pruned(self)
 
     def where(self, label: str, *, is_zero: bool) -> "Pruning":
-        """The pruning of a part in which a label stands for zeros, or does not."""
+        """Returns the pruning of a part in which a label stands for zeros, or does not."""
         others = self.dead_labels - {label}
         return replace(self, dead_labels=others | {label} if is_zero else others)
 
 
 def living(frozen: S, *, keeps_constants: bool = False) -> S:
-    """A frozen module as a person reads it: zeros stand in the place of its dead parts.
+    """Returns a frozen module as a person reads it: zeros stand in the place of its dead parts.
 
     Dead is what no path from the input to the output leads through. Everything else stays where
     it is, so that its weights have the same names in the network that is built.

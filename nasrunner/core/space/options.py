@@ -60,17 +60,19 @@ def places_of(
 
 
 def are_numbers(options: Sequence[Any]) -> bool:
-    """Whether all options are numbers."""
+    """Tells whether all options are numbers."""
     return all(isinstance(each, int | float) and not isinstance(each, bool) for each in options)
 
 
 def is_zero(module: Space) -> bool:
-    """Whether a module returns zeros."""
+    """Tells whether a module returns zeros."""
     return module.is_zero
 
 
 def passes_on(module: Space) -> bool:
-    """Whether what comes out of a frozen module is what comes in, but for chance in training."""
+    """Tells whether what comes out of a frozen module is what comes in, but for chance in
+    training.
+    """
     if module.is_zero:
         return False
     given = object()

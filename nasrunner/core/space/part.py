@@ -18,43 +18,43 @@ class Part(ABC):
     @classmethod
     @abstractmethod
     def name(cls) -> str:
-        """The module's name in the space language."""
+        """Returns the module's name in the space language."""
 
     @abstractmethod
     def title(self) -> str:
-        """What a person reads as the module's name."""
+        """Returns what a person reads as the module's name."""
 
     @abstractmethod
     def resolve(self, ask: Choose, at: Address) -> object:
-        """The same module with every decision asked, and replaced by its value."""
+        """Returns the same module with every decision asked, and replaced by its value."""
 
     @abstractmethod
     def questions(self, at: Address) -> Iterator[Question]:
-        """What ``resolve`` asks, in the same order."""
+        """Returns what ``resolve`` asks, in the same order."""
 
     @abstractmethod
     def decisions(self, at: Address) -> Iterator[Decision]:
-        """Every decision there can be, active or not."""
+        """Returns every decision there can be, active or not."""
 
     @abstractmethod
     def size(self) -> int:
-        """The exact number of architectures."""
+        """Returns the exact number of architectures."""
 
     @abstractmethod
     def most_modules(self) -> int:
-        """At least as many modules as the largest architecture has."""
+        """Returns at least as many modules as the largest architecture has."""
 
     @abstractmethod
     def at_proposal(self, index: int) -> "Part":
-        """The module as it stands for one proposal."""
+        """Returns the module as it stands for one proposal."""
 
     @abstractmethod
     def pruned(self, prune: Any) -> "Part":
-        """The frozen module with zeros in the place of its dead parts."""
+        """Returns the frozen module with zeros in the place of its dead parts."""
 
     @abstractmethod
     def schedules(self) -> Iterator[SearchSchedule]:
-        """Every schedule in it."""
+        """Returns every schedule in it."""
 
     @functools.cached_property
     def is_closed(self) -> bool:
@@ -63,13 +63,15 @@ class Part(ABC):
 
 
 def enter(space: Part, at: Address | None = None) -> Address:
-    """The address of a module that stands at ``at``: with its own name, unless transparent."""
+    """Returns the address of a module that stands at ``at``: with its own name, unless
+    transparent.
+    """
     at = at or Address()
     return at if space.is_transparent else at / space.name()
 
 
 def holds_parts(value: Any) -> bool:
-    """Whether an argument holds a module or a decision, however deep."""
+    """Tells whether an argument holds a module or a decision, however deep."""
     if isinstance(value, Part | OneOf):
         return True
     return any(holds_parts(part) for _, part in parts_of(value))

@@ -9,7 +9,9 @@ from nasrunner.core.space.part import Part
 
 
 def value_at_proposal(value: Any, index: int) -> Any:
-    """An argument as it stands for one proposal; the same object where nothing is scheduled."""
+    """Returns an argument as it stands for one proposal; the same object where nothing is
+    scheduled.
+    """
     if isinstance(value, SearchSchedule):
         return dataclasses.replace(value, now=value.stage(index)) if value.now is None else value
     if isinstance(value, Part):
@@ -26,7 +28,7 @@ def value_at_proposal(value: Any, index: int) -> Any:
 
 
 def schedules_of_value(value: Any) -> Iterator[SearchSchedule]:
-    """Every schedule in an argument, those inside its modules, too."""
+    """Yields every schedule in an argument, those inside its modules, too."""
     if isinstance(value, SearchSchedule):
         yield value
     elif isinstance(value, Part):

@@ -92,21 +92,21 @@ class Space(Part):
     @classmethod
     @functools.cache
     def name(cls) -> str:
-        """The module's name in the space language: its class name in snake case."""
+        """Returns the module's name in the space language: its class name in snake case."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @classmethod
     @functools.cache
     def is_one_operation(cls) -> bool:
-        """Whether networks of this class are looked at as one operation; see ``trace``."""
+        """Tells whether networks of this class are looked at as one operation; see ``trace``."""
         return overrides_alone(cls, "make", "trace")
 
     def title(self) -> str:
-        """What a person reads as the module's name."""
+        """Returns what a person reads as the module's name."""
         return self.name()
 
     def shown_arguments(self) -> Iterator[tuple[str, Any]]:
-        """The arguments as a person wrote them, each with its name."""
+        """Yields the arguments as a person wrote them, each with its name."""
         yield from self._arguments()
 
     def walk(self, choose: Choose) -> Genotype:
@@ -138,7 +138,7 @@ class Space(Part):
             yield from schedules_of_value(value)
 
     def freeze(self, genotype: Mapping[str, int]) -> "Space":
-        """The one architecture these answers describe: no decision is left in it.
+        """Returns the one architecture these answers describe: no decision is left in it.
 
         Raises:
             SpaceError: an active decision has no answer, an answer is not the index of an
@@ -163,7 +163,7 @@ class Space(Part):
         return frozen
 
     def values(self, genotype: Mapping[str, int]) -> dict[str, Any]:
-        """The answers as option values instead of indices, in the order they are asked."""
+        """Returns the answers as option values instead of indices, in the order they are asked."""
         values: dict[str, Any] = {}
 
         def choose(decision: Decision) -> int:
@@ -175,11 +175,11 @@ class Space(Part):
         return values
 
     def signature(self) -> dict[str, tuple[Any, ...]]:
-        """Every decision kind with its options: what a ledger was written for."""
+        """Returns every decision kind with its options: what a ledger was written for."""
         return {decision.kind: decision.options for decision in self.decisions(enter(self))}
 
     def build(self, in_shape: InShape) -> tuple["nn.Module", Shape]:
-        """The network for inputs of ``in_shape``, and the shape of its output.
+        """Returns the network for inputs of ``in_shape``, and the shape of its output.
 
         Raises:
             SpaceError: a decision is still open, the shapes do not fit, or several inputs come in
@@ -256,7 +256,9 @@ class Space(Part):
         return tracer.apply(self, x)
 
     def stands_for(self, tracer: Tracer[Any]) -> "Space | None":
-        """The part that is in its place while networks are traced; None: it is one itself."""
+        """Returns the part that is in its place while networks are traced; None: it is one
+        itself.
+        """
         return None
 
     def pruned(self, prune: Pruning) -> "Space":
@@ -366,7 +368,8 @@ _CACHED = ("_root", "compiled", "_wrong", "_unresolved")
 
 
 def resolve_value(value: Any, ask: Choose, at: Address) -> Any:
-    """An argument with its decisions asked: a module, a ``OneOf``, a value with some inside it.
+    """Returns an argument with its decisions asked: a module, a ``OneOf``, a value with some inside
+    it.
 
     What is open inside an option is asked only where that option is chosen.
     """
@@ -392,7 +395,7 @@ def _kept_value(value: OneOf, kept: Kept, ask: Choose, at: Address) -> KeptValue
 
 
 def resolve_module(module: Space, ask: Choose, at: Address) -> Space:
-    """The module with every decision asked, as of ``resolve``.
+    """Returns the module with every decision asked, as of ``resolve``.
 
     A module of few architectures is made once for each of them at each place, so that networks
     which share a part share the object.
@@ -443,7 +446,7 @@ class _FewArchitectures:
         return cls(module, at)
 
     def resolve(self, ask: Choose) -> Space:
-        """The module as ``ask`` answers; it is asked each decision once."""
+        """Returns the module as ``ask`` answers; it is asked each decision once."""
         answers: Genotype = {}
 
         def asked(decision: Decision) -> int:

@@ -11,7 +11,7 @@ from nasrunner.core.tracing import Traceable, Tracer
 
 
 def narrowed(network: Space, share: float) -> Space:
-    """A frozen network with a share of every width, rounded, at least 1.
+    """Returns a frozen network with a share of every width, rounded, at least 1.
 
     Equal widths stay equal, so that what is summed still fits. The widths that the network's output
     has stay as they are: those of the last modules with widths on each way to it.
@@ -48,7 +48,7 @@ def narrowed(network: Space, share: float) -> Space:
 
 
 def declares_widths(space: Space) -> bool:
-    """Whether some module of an open space has a width that can be scaled."""
+    """Tells whether some module of an open space has a width that can be scaled."""
     return any(
         isinstance(option, int)
         for part in _parts(space)

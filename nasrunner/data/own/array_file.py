@@ -53,7 +53,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def named_array(
     arrays: Mapping[str, np.ndarray], wanted: str | None, usual: Iterable[str], key: str
 ) -> str | None:
-    """The name of an array: the one that is wanted, or the only one with a usual name.
+    """Returns the name of an array: the one that is wanted, or the only one with a usual name.
 
     Args:
         arrays: those that there are.
@@ -83,7 +83,9 @@ def named_array(
 
 
 def test_name(name: str, arrays: Mapping[str, np.ndarray]) -> str | None:
-    """The name of an array's part for the test: ``x_test`` of ``x_train`` or ``x``; None: none."""
+    """Returns the name of an array's part for the test: ``x_test`` of ``x_train`` or ``x``; None:
+    none.
+    """
     forms = (name.replace("train", "test"), f"{name}_test", f"test_{name}")
     return next((form for form in forms if form != name and form in arrays), None)
 

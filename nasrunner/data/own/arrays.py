@@ -177,7 +177,7 @@ def _channels(values: np.ndarray) -> Channels:
 
 
 def channels_first(values: np.ndarray, channels: Channels, where: str) -> np.ndarray:
-    """Examples (N, C, ...).
+    """Returns examples (N, C, ...).
 
     Args:
         values: (N, ...).

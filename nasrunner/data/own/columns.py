@@ -187,7 +187,7 @@ def check_plain(table: pd.DataFrame, where: str) -> None:
 
 
 def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarray:
-    """The features of a table's rows, (N, F); float32 where that is exact enough.
+    """Returns the features of a table's rows, (N, F); float32 where that is exact enough.
 
     Missing numbers are NaN.
 
@@ -214,7 +214,7 @@ def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.nd
 
 
 def is_numeric(values: pd.Series) -> bool:
-    """Whether a column is of numbers, truth values or times."""
+    """Tells whether a column is of numbers, truth values or times."""
     kinds = pd.api.types
     return bool(
         kinds.is_numeric_dtype(values)
@@ -224,7 +224,7 @@ def is_numeric(values: pd.Series) -> bool:
 
 
 def as_numbers(values: pd.Series) -> np.ndarray:
-    """A column as float64, times as seconds; NaN where a value is missing."""
+    """Returns a column as float64, times as seconds; NaN where a value is missing."""
     if pd.api.types.is_datetime64_any_dtype(values):
         seconds = (values - pd.Timestamp(0, tz=values.dt.tz)) / pd.Timedelta(1, "s")
         return np.asarray(seconds, dtype=np.float64)

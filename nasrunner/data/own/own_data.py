@@ -255,7 +255,9 @@ class OwnData(TensorDataModule):
         return {} if self._fit is None else {"reading": self.reading.to_json()}
 
     def known(self, parts: _Parts | None = None) -> KnownData:
-        """What was read beside tensors, kept with them; with ``parts`` it is not read again."""
+        """Returns what was read beside tensors, kept with them; with ``parts`` it is not read
+        again.
+        """
 
         def known() -> KnownData:
             read = parts or self._parts(self.target_kind)
@@ -333,7 +335,8 @@ class OwnData(TensorDataModule):
 
 
 def last_in_time(times_N: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The rows before a time, and those from it on: ``count``, and what is of its first's time.
+    """Returns the rows before a time, and those from it on: ``count``, and what is of its first's
+    time.
 
     Raises:
         ConfigError: there is none before it.

@@ -125,7 +125,7 @@ class _RunningCluster:
 
 
 def versions() -> dict[str, str]:
-    """The versions in this process of what a child and its journey depend on."""
+    """Returns the versions in this process of what a child and its journey depend on."""
     found = {"python": ".".join(platform.python_version_tuple()[:2])}
     for package in _PACKAGES:
         try:
@@ -136,7 +136,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_difference(here: Mapping[str, str], there: Mapping[str, str] | str) -> str:
-    """Which versions differ, in words; empty where none does.
+    """Returns which versions differ, in words; empty where none does.
 
     Args:
         here: ``versions()`` of this process.

@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 def cluster_class(system: str) -> Any:
-    """dask-jobqueue's class of a queueing system.
+    """Returns dask-jobqueue's class of a queueing system.
 
     Raises:
         ConfigError: it has none of that name.
@@ -58,7 +58,7 @@ def cluster_class(system: str) -> Any:
 
 
 def job_class(queue: Queue) -> type[Job]:
-    """dask-jobqueue's class of one job, which remembers why the queue refused it."""
+    """Returns dask-jobqueue's class of one job, which remembers why the queue refused it."""
 
     base: Any = cluster_class(queue.name).job_cls
 

@@ -28,7 +28,7 @@ class WorkerCluster(Protocol):
     """Where workers come from; everything about one kind of cluster is behind this."""
 
     def settings(self) -> dict[str, Any]:
-        """Dask settings that hold while the cluster is in use."""
+        """Returns Dask settings that hold while the cluster is in use."""
 
     def start(self, demand: Demand) -> Any:
         """Starts it, in a thread of its own.
@@ -45,7 +45,7 @@ class WorkerCluster(Protocol):
         """Makes a ``start`` in another thread return or raise soon; repeated until it has."""
 
     def num_slots(self, num_workers: int) -> int:
-        """How many children may run at a time.
+        """Returns how many children may run at a time.
 
         Args:
             num_workers: how many workers are there.
@@ -66,7 +66,7 @@ class WorkerCluster(Protocol):
         """
 
     def why_died(self, address: str) -> str:
-        """How the worker that was at this address ended, in words, as far as is known.
+        """Returns how the worker that was at this address ended, in words, as far as is known.
 
         May take seconds; called in a thread of its own.
         """

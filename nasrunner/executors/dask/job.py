@@ -41,16 +41,18 @@ class Job:
         self._started_s = time.perf_counter()
 
     def note_progress(self) -> None:
-        """One of its children has ended; those left have cost neither time nor a worker yet."""
+        """Notes that one of its children has ended; those left have cost neither time nor a worker
+        yet.
+        """
         self.deaths = 0
         self._started_s = time.perf_counter()
 
     def cost_s(self) -> float:
-        """Seconds since its submission or the last outcome, for each child that is left."""
+        """Returns seconds since its submission or the last outcome, for each child that is left."""
         return (time.perf_counter() - self._started_s) / max(1, len(self.left))
 
     def outcomes_left(self) -> list[Outcome]:
-        """The outcomes that its children wrote before their worker died."""
+        """Returns the outcomes that its children wrote before their worker died."""
         return [found for each in list(self.left.values()) if (found := self._left_by(each))]
 
     def _left_by(self, proposal: Proposal) -> Outcome | None:

@@ -229,7 +229,8 @@ def _check_system(queue: Queue, job: Mapping[str, Any]) -> None:
 def with_defaults(
     job: Mapping[str, Any], threads: int, preload: Sequence[str], directives: Sequence[str]
 ) -> dict[str, Any]:
-    """What dask-jobqueue is given for a job: the user's description and what every worker needs.
+    """Returns what dask-jobqueue is given for a job: the user's description and what every worker
+    needs.
 
     Args:
         job: the user's.

@@ -29,19 +29,23 @@ class Queue:
         self.name = name
 
     def environment(self) -> dict[str, str]:
-        """The environment in which jobs are submitted."""
+        """Returns the environment in which jobs are submitted."""
         return dict(os.environ)
 
     def states(self, job_ids: Collection[str]) -> Mapping[str, JobState]:
-        """The states of those jobs about which something is known; may take seconds."""
+        """Returns the states of those jobs about which something is known; may take seconds."""
         return {}
 
     def end_of(self, job_id: str) -> str:
-        """How a job ended whose worker was lost, in words; empty where that is not known."""
+        """Returns how a job ended whose worker was lost, in words; empty where that is not
+        known.
+        """
         return ""
 
     def avoiding(self, nodes: Sequence[str], directives: Sequence[str]) -> Sequence[str]:
-        """The directives of a job that is to stay away from nodes, where that can be said."""
+        """Returns the directives of a job that is to stay away from nodes, where that can be
+        said.
+        """
         return directives
 
 
@@ -82,13 +86,15 @@ class SlurmQueue(Queue):
 
 
 def described(state: JobState) -> str:
-    """A state in SLURM's words: ``PENDING (Resources)``, ``TIMEOUT (TimeLimit) on n2``."""
+    """Returns a state in SLURM's words: ``PENDING (Resources)``, ``TIMEOUT (TimeLimit) on n2``."""
     reason = f" ({state.reason})" if state.reason not in ("", "None") else ""
     return f"{state.name}{reason}" + (f" on {state.nodes}" if state.nodes else "")
 
 
 def log_end(folder: Path, job_id: str) -> str:
-    """The last lines of a job's log, as the end of a sentence; empty where there are none."""
+    """Returns the last lines of a job's log, as the end of a sentence; empty where there are
+    none.
+    """
     lines: list[str] = []
     for path in sorted(folder.glob(f"*{job_id}*")):
         try:

@@ -186,7 +186,7 @@ def _child_files(indices: Iterable[int]) -> dict[int, Path]:
 
 
 def after_restarts(count: int, retries: int) -> str:
-    """How often a child was started again, in words."""
+    """Returns how often a child was started again, in words."""
     restarts = {0: "no restart", 1: "1 restart"}.get(count, f"{count} restarts")
     return f"after {restarts} (executor.retries={retries})"
 

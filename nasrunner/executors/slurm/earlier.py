@@ -30,7 +30,8 @@ class EarlierJobs:
             self._of_several.update(dict.fromkeys(record["children"].items(), job))
 
     def of(self, proposal: Proposal, folder: Path) -> SlurmJob | None:
-        """The job that was submitted for a child, among others; None: it cannot have trained.
+        """Returns the job that was submitted for a child, among others; None: it cannot have
+        trained.
 
         Args:
             proposal: the child.

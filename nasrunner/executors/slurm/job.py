@@ -66,7 +66,7 @@ class SlurmJob:
         shared: Path,
         restarts: int = 0,
     ) -> "SlurmJob":
-        """A job that is to be submitted."""
+        """Returns a job that is to be submitted."""
         job = cls(shared, is_single=len(proposals) == 1, restarts=restarts)
         for proposal, folder in zip(proposals, folders, strict=True):
             job.add(proposal, folder)
@@ -78,7 +78,7 @@ class SlurmJob:
         self.folders[proposal.index] = folder
 
     def again(self, restarts: int) -> "SlurmJob":
-        """The job for the children that are left of this one."""
+        """Returns the job for the children that are left of this one."""
         folders = [self.folders[index] for index in self.left]
         return SlurmJob.of(list(self.left.values()), folders, self.shared, restarts)
 
@@ -113,7 +113,7 @@ class SlurmJob:
 
     @classmethod
     def recorded(cls, record: Mapping[str, Any], shared: Path) -> "SlurmJob":
-        """A job, without its children, as an earlier driver wrote it down."""
+        """Returns a job, without its children, as an earlier driver wrote it down."""
         return cls(
             shared,
             is_single="hash" in record,
@@ -127,7 +127,7 @@ class SlurmJob:
         )
 
     def results(self, names: Collection[str]) -> list[Outcome]:
-        """What the job's first process has left of the children; none yet, perhaps.
+        """Returns what the job's first process has left of the children; none yet, perhaps.
 
         Args:
             names: what lies in ``files``.
@@ -169,7 +169,9 @@ class SlurmJob:
         return [failed(proposal, reason) for proposal in self.left.values()]
 
     def lost_results(self) -> list[Outcome]:
-        """The outcomes in the folders of children that ended just before their job was lost."""
+        """Returns the outcomes in the folders of children that ended just before their job was
+        lost.
+        """
         found = (
             outcome_left(self.folders[index], proposal, self.submitted_s)
             for index, proposal in self.left.items()
@@ -177,7 +179,9 @@ class SlurmJob:
         return [outcome for outcome in found if outcome is not None]
 
     def last_words(self) -> str:
-        """What the job's processes left behind: another one's error, or the end of the log."""
+        """Returns what the job's processes left behind: another one's error, or the end of the
+        log.
+        """
         for path in sorted(self.files.glob(f"{self.job_id}_[1-9]*_result.pkl")):
             try:
                 what, value = read_result(path)

@@ -46,7 +46,7 @@ class JobRequest:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "JobRequest":
-        """The request with these attributes, all of them.
+        """Returns the request with these attributes, all of them.
 
         Raises:
             ConfigError: one is missing, or as of the class.
@@ -99,7 +99,7 @@ class JobRequest:
         return self.gpus_per_node or None
 
     def parameters(self, job_name: str) -> dict[str, Any]:
-        """The arguments of submitit's ``SlurmExecutor.update_parameters``."""
+        """Returns the arguments of submitit's ``SlurmExecutor.update_parameters``."""
         given = {
             "job_name": job_name,
             "partition": self.partition,
@@ -131,7 +131,7 @@ class JobRequest:
         }
 
     def text(self) -> str:
-        """What a child's job needs, with the keys that say so."""
+        """Returns what a child's job needs, with the keys that say so."""
         gpus = f"gres={self.gres}" if self.gres else f"gpus_per_node={self.num_gpus_per_node or 0}"
         memory = "" if self.mem_gb is None else f", mem_gb={self.mem_gb:g}"
         return (

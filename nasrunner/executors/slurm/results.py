@@ -43,7 +43,7 @@ def read_result(path: Path) -> tuple[str, Any]:
 
 
 def child_file(files: Path, job_id: str, index: int) -> Path:
-    """Where a job of several children leaves the outcome of one of them."""
+    """Returns where a job of several children leaves the outcome of one of them."""
     return files / _CHILD_FILE.format(job_id=job_id, index=index)
 
 
@@ -59,7 +59,7 @@ def write_child(path: Path, outcome: Outcome, start: int) -> None:
 
 
 def start_of(path: Path) -> int:
-    """The start of the job in which ``write_child`` wrote a file."""
+    """Returns the start of the job in which ``write_child`` wrote a file."""
     start, _ = _load(path.read_bytes())
     return int(start)
 
@@ -78,7 +78,9 @@ def read_child(path: Path) -> Outcome:
 
 
 def listed(folder: Path) -> Collection[str]:
-    """The names in a folder, as its file system has them now; none where it cannot be read."""
+    """Returns the names in a folder, as its file system has them now; none where it cannot be
+    read.
+    """
     touch_folder(folder)
     with suppress(OSError):
         return set(os.listdir(folder))

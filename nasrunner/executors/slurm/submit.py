@@ -51,7 +51,7 @@ def check_installed() -> None:
 
 
 def new_name(index: int) -> str:
-    """The name of a job, or of an array whose first child has this index."""
+    """Returns the name of a job, or of an array whose first child has this index."""
     return f"nasrunner-{max(index, 0):04d}-{secrets.token_hex(3)}"
 
 
@@ -108,7 +108,7 @@ def check_possible(request: JobRequest, folder: Path) -> None:
 
 
 def explained(refusal: str, request: JobRequest) -> NasRunnerError:
-    """The error for what sbatch said, with the key that has to change."""
+    """Returns the error for what sbatch said, with the key that has to change."""
     said = f"SLURM says: {refusal}"
     lowered = refusal.lower()
     if "partition" in lowered and "account" not in lowered and request.partition is not None:

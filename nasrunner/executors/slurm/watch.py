@@ -65,7 +65,7 @@ class JobState:
         return self.name in _NO_FAULT or self.is_held
 
     def text(self) -> str:
-        """How the job ended, in words: ``ended: TIMEOUT (TimeLimit) on n2``."""
+        """Returns how the job ended, in words: ``ended: TIMEOUT (TimeLimit) on n2``."""
         if self.is_held:
             return f"could not be launched ({self.reason}; sinfo --list-reasons names the node)"
         how = "was cancelled" if self.name == "CANCELLED" else f"ended: {self.name}"
@@ -148,7 +148,8 @@ class SlurmSilentError(Exception):
 
 
 def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
-    """The state of each of these jobs, by squeue or else by sacct; GONE where neither knows it.
+    """Returns the state of each of these jobs, by squeue or else by sacct; GONE where neither knows
+    it.
 
     Raises:
         SlurmSilentError: slurmctld does not answer.
@@ -161,7 +162,7 @@ def states_of(jobs: Iterable[str]) -> dict[str, JobState]:
 
 
 def queued(jobs: Iterable[str]) -> dict[str, JobState]:
-    """The states of jobs that slurmctld still knows: those that run, wait or ended lately.
+    """Returns the states of jobs that slurmctld still knows: those that run, wait or ended lately.
 
     Raises:
         SlurmSilentError: slurmctld does not answer.
@@ -179,7 +180,7 @@ def queued(jobs: Iterable[str]) -> dict[str, JobState]:
 
 
 def accounted(jobs: Iterable[str]) -> dict[str, JobState]:
-    """The states of jobs that SLURM's accounting knows, where there is accounting."""
+    """Returns the states of jobs that SLURM's accounting knows, where there is accounting."""
     found = {}
     for part in _parts(sorted(jobs)):
         command = [
@@ -222,7 +223,7 @@ def cancel(which: Sequence[str], give_up_s: float) -> None:
 
 
 def ask_slurm(command: Sequence[str]) -> str:
-    """What a command of SLURM's prints; it does not see Ctrl-C.
+    """Returns what a command of SLURM's prints; it does not see Ctrl-C.
 
     Raises:
         SlurmSilentError: it failed, or took a minute.
@@ -244,7 +245,7 @@ def ask_slurm(command: Sequence[str]) -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment without that of an allocation it may run in.
+    """Returns this process's environment without that of an allocation it may run in.
 
     sbatch would take the allocation's numbers for its options, and srun in the child's job, too.
     """

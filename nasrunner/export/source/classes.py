@@ -53,7 +53,7 @@ class ClassWriter:
         return own.keys
 
     def held(self, part: Part) -> Written:
-        """A part that its class holds as an attribute."""
+        """Returns a part that its class holds as an attribute."""
         if isinstance(part, Layer):
             return Written(part.written.kind, part.written.construction, {part.key: ""})
         if isinstance(part, CellPaths):
@@ -62,7 +62,7 @@ class ClassWriter:
         return self._repetition(part)
 
     def source(self) -> Iterator[str]:
-        """Each class's code, those used first."""
+        """Yields each class's code, those used first."""
         for text, name in self.classes.items():
             yield f"class {name}(nn.Module):\n{text}"
 
@@ -151,7 +151,7 @@ class _Class:
         return bool(self._parameter)
 
     def text(self, doc: str, variable: str, statements: Iterable[str]) -> str:
-        """The class after its first line."""
+        """Returns the class after its first line."""
         lines = [f'{INDENT}"""{doc}"""', ""] if doc else []
         if self._made:
             lines.append(f"{INDENT}def __init__(self{self._parameter}) -> None:")
@@ -164,7 +164,7 @@ class _Class:
 
 
 def is_held(part: Part) -> bool:
-    """Whether the class it runs in keeps it as an attribute."""
+    """Tells whether the class it runs in keeps it as an attribute."""
     return not (
         isinstance(part, ForkedPaths) or (isinstance(part, Layer) and part.written.function)
     )

@@ -34,7 +34,7 @@ class Constructions:
             call.arguments[name] = value
 
     def of(self, module: nn.Module) -> Arguments:
-        """The arguments of a module's constructor.
+        """Returns the arguments of a module's constructor.
 
         Raises:
             ExportError: it was not made by calling its class (but copied, for example).

@@ -54,7 +54,9 @@ class ForwardWriter:
         return value
 
     def run_cell(self, cell: CellPaths, source: str) -> str:
-        """A statement for each node of a cell but the last; returns the expression of that."""
+        """Returns a statement for each node of a cell but the last; returns the expression of
+        that.
+        """
         nodes = [source]
         for target in range(1, len(cell.shapes)):
             into, shape = f"node{target}", cell.shapes[target]
@@ -139,7 +141,9 @@ class ForwardWriter:
         return into
 
     def commented(self, statement: str, shape: Shape) -> str:
-        """The statement, and the shape of an example after it where it is another than before."""
+        """Returns the statement, and the shape of an example after it where it is another than
+        before.
+        """
         comment = f"  # {'×'.join(map(str, shape))}"
         has_room = len(statement + comment) <= _ROOM
         if not self._shows_shapes or shape == self._shape or not has_room:

@@ -56,7 +56,9 @@ class Sources:
         return self._include(wanted.__module__, wanted.__name__, who)
 
     def free(self, wanted: str) -> str:
-        """The name, or the same with a number where something in the file has it already."""
+        """Returns the name, or the same with a number where something in the file has it
+        already.
+        """
         taken = {*self._names.values(), *self._imported, *_RESERVED}
         name, number = wanted, 2
         while name in taken:

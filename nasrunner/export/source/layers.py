@@ -86,7 +86,7 @@ class LayerWriter:
         self._include = include
 
     def write(self, layer: nn.Module) -> WrittenLayer:
-        """One layer as code.
+        """Returns one layer as code.
 
         Raises:
             ExportError: its class, or an argument of it, cannot be written.
@@ -106,7 +106,7 @@ class LayerWriter:
         )
 
     def construction(self, layer: nn.Module) -> Call:
-        """The expression that makes a layer anew."""
+        """Returns the expression that makes a layer anew."""
         layer_class = type(layer)
         if layer_class is nn.Sequential:
             parts = tuple(("", self.construction(each)) for each in layer)  # type: ignore[attr-defined]

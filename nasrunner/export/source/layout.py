@@ -54,7 +54,8 @@ Expression = str | Call | Listing | Repeated
 
 
 def laid_out(before: str, expression: Expression, after: str, indent: str) -> Iterator[str]:
-    """The lines of a statement that ends with an expression: one, or one for each part of it.
+    """Yields the lines of a statement that ends with an expression: one, or one for each part of
+    it.
 
     Args:
         before: what stands before the expression on its first line: ``self.conv = ``.

@@ -126,7 +126,7 @@ _MIN_ROUNDS = 3
 
 
 def parts_of(network: nn.Module, in_shape: Shape, writer: LayerWriter) -> Path:
-    """The parts of a network.
+    """Returns the parts of a network.
 
     Args:
         network: in evaluation mode; its layers are run on zeros to find their outputs' shapes.

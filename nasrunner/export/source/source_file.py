@@ -47,7 +47,7 @@ class SourceFile:
 
     @classmethod
     def read(cls, module_name: str, who: str) -> "SourceFile":
-        """The source of a module that was imported, or can be.
+        """Returns the source of a module that was imported, or can be.
 
         Args:
             module_name: its dotted name.
@@ -87,14 +87,16 @@ class SourceFile:
         )
 
     def text_of(self, binding: Binding) -> str:
-        """The lines of a statement with its decorators."""
+        """Returns the lines of a statement with its decorators."""
         statement = binding.statement
         decorators = getattr(statement, "decorator_list", [])
         first = min([statement.lineno, *(each.lineno for each in decorators)])
         return "\n".join(self.text.splitlines()[first - 1 : statement.end_lineno])
 
     def names_in(self, text: str) -> list[str]:
-        """The global names that a statement of this file uses, its own and builtins left out."""
+        """Returns the global names that a statement of this file uses, its own and builtins left
+        out.
+        """
         table = symtable.symtable(text, self.module_name, "exec")
         own = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
         used = {
@@ -108,7 +110,7 @@ class SourceFile:
 
 
 def bound_name(alias: ast.alias) -> str:
-    """The name that an import binds."""
+    """Returns the name that an import binds."""
     return alias.asname or alias.name.partition(".")[0]
 
 

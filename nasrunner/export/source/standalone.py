@@ -52,7 +52,7 @@ class StandAlone:
     keys: dict[str, str]
 
     def name_of(self, key: str) -> str | None:
-        """What the file calls a parameter or buffer of the network; None: it has it not."""
+        """Returns what the file calls a parameter or buffer of the network; None: it has it not."""
         words = key.split(".")
         for length in range(len(words), -1, -1):
             layer = self.keys.get(".".join(words[:length]))
@@ -61,7 +61,7 @@ class StandAlone:
         return None
 
     def state(self, network: nn.Module) -> dict[str, torch.Tensor]:
-        """The network's parameters and buffers under their names in the file."""
+        """Returns the network's parameters and buffers under their names in the file."""
         named = ((self.name_of(key), value) for key, value in network.state_dict().items())
         return {name: value.detach().clone() for name, value in named if name is not None}
 

@@ -13,7 +13,7 @@ from nasrunner.study.baseline import compare
 
 
 def beside_section(mine: Group, theirs: Group, budgets: Sequence[int] | None) -> Section:
-    """How far a study is ahead of its baseline.
+    """Returns how far a study is ahead of its baseline.
 
     Args:
         mine: the group of that one study.

@@ -37,7 +37,7 @@ class Average:
 
 
 def average(group: Group, axis: Axis) -> Average:
-    """The mean over the studies of a group that have a reward; at least one has."""
+    """Returns the mean over the studies of a group that have a reward; at least one has."""
     studies = group.rewarded
     steps = [_steps(study, axis) for study in studies]
     ends = [_end(study, axis) for study in studies]
@@ -50,13 +50,15 @@ def average(group: Group, axis: Axis) -> Average:
 
 
 def shares(group: Group, thresholds_T: Array) -> tuple[Array, Array]:
-    """Share of evaluations above thresholds: mean over a group's studies, and its error."""
+    """Returns the share of evaluations above thresholds: mean over a group's studies, and its
+    error.
+    """
     spent = [study for study in group.progress if study.num_evaluations]
     return mean_and_error(np.stack([share_above(s.rewards_E, thresholds_T) for s in spent]))
 
 
 def thresholds(groups: Sequence[Group], count: int) -> Array:
-    """Rewards from the worst but a few to the best; equal ones where there is only one."""
+    """Returns rewards from the worst but a few to the best; equal ones where there is only one."""
     rewards = np.concatenate([study.rewards_E for g in groups for study in g.progress])
     rewards = rewards[np.isfinite(rewards)]
     low, tenth, high = np.quantile(rewards, [0.0, 0.1, 1.0])

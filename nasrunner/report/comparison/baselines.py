@@ -11,7 +11,7 @@ Baselines = Mapping[str, Group]
 
 
 def find_baselines(found: Sequence[Group], wanted: str | None) -> dict[str, Group]:
-    """The baseline of every group; empty where there is none.
+    """Returns the baseline of every group; empty where there is none.
 
     How far a search is ahead of another says something about the searchers only if both search
     the same space: a searcher is the baseline of those in its own. A label is that of all.
@@ -41,7 +41,7 @@ def find_baselines(found: Sequence[Group], wanted: str | None) -> dict[str, Grou
 
 
 def within_spaces(found: Sequence[Group], baselines: Baselines) -> dict[str, Group]:
-    """The baselines of those groups that search the same space as theirs."""
+    """Returns the baselines of those groups that search the same space as theirs."""
     compared_groups = [group for group in found if group.label in baselines]
     return {
         group.label: baselines[group.label]
@@ -51,13 +51,15 @@ def within_spaces(found: Sequence[Group], baselines: Baselines) -> dict[str, Gro
 
 
 def name_of(baselines: Baselines) -> str:
-    """What the page calls the baseline: its label, or its searcher where every space has one."""
+    """Returns what the page calls the baseline: its label, or its searcher where every space has
+    one.
+    """
     labels = {baseline.label: baseline.searcher for baseline in baselines.values()}
     return next(iter(labels if len(labels) == 1 else labels.values()))
 
 
 def compared(group: Group, baseline: Group, num_evaluations: int, count: int = 1) -> Difference:
-    """How much a group is ahead of the baseline after so many evaluations.
+    """Returns how much a group is ahead of the baseline after so many evaluations.
 
     Args:
         group: the one.

@@ -50,7 +50,7 @@ class Lead:
 
 
 def lead(group: Group, baseline: Group, count: int) -> Lead | None:
-    """The lead in the mean reward of the best ``count`` different children.
+    """Returns the lead in the mean reward of the best ``count`` different children.
 
     From where the last study has so many that have a reward to where the first study ends;
     studies that never have are left out. None: one side has no such study.
@@ -74,7 +74,8 @@ def lead(group: Group, baseline: Group, count: int) -> Lead | None:
 def top_parts(
     groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines
 ) -> list[Plot | Table]:
-    """The lead of each search in its best different children: a figure, and a table at budgets.
+    """Returns the lead of each search in its best different children: a figure, and a table at
+    budgets.
 
     Nothing where there is nothing to compare.
     """
@@ -83,7 +84,8 @@ def top_parts(
 
 
 def top_plots(groups: Sequence[Group], baselines: Baselines) -> list[Plot]:
-    """The lead of each search in its best 1, 5 and 15 different children. Figure 6 of the paper.
+    """Returns the lead of each search in its best 1, 5 and 15 different children. Figure 6 of the
+    paper.
 
     Nothing where there is nothing to compare.
     """

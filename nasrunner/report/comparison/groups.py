@@ -85,14 +85,14 @@ class Group:
 
 
 def place_of(study: RecordedStudy) -> str:
-    """Where a reader finds a study: its address in a tracker, or its folder."""
+    """Returns where a reader finds a study: its address in a tracker, or its folder."""
     return next((address for _, address in addresses_of(study)), str(study.folder))
 
 
 def study_and_baseline(
     studies: Sequence[RecordedStudy],
 ) -> tuple[RecordedStudy, RecordedStudy] | None:
-    """One study and the search that ran beside it, where that is all there is."""
+    """Returns one study and the search that ran beside it, where that is all there is."""
     for study, other in itertools.permutations(studies) if len(studies) == 2 else ():
         if is_beside(other, [study]):
             return study, other
@@ -100,7 +100,9 @@ def study_and_baseline(
 
 
 def is_beside(study: RecordedStudy, others: Iterable[RecordedStudy]) -> bool:
-    """Whether it is the baseline that ran beside one of the others, in a folder of its own."""
+    """Tells whether it is the baseline that ran beside one of the others, in a folder of its
+    own.
+    """
     return any(study.folder == other.folder / "baseline" for other in others)
 
 

@@ -39,7 +39,8 @@ _HOW_MEASURED: Mapping[Axis, str] = {
 
 
 def best_plots(groups: Sequence[Group], axes: Sequence[Axis]) -> list[Plot]:
-    """Mean best reward so far ± standard error. DeepArchitect (arXiv:1704.08792), figure 5.
+    """Returns the mean best reward so far ± standard error. DeepArchitect (arXiv:1704.08792),
+    figure 5.
 
     Args:
         groups: comparable ones.
@@ -80,7 +81,7 @@ def _length(averages: Iterable[Average]) -> float:
 
 
 def share_plots(groups: Sequence[Group]) -> list[Plot]:
-    """Share of children above each reward. DeepArchitect (arXiv:1704.08792), figure 6.
+    """Returns the share of children above each reward. DeepArchitect (arXiv:1704.08792), figure 6.
 
     Nothing where no child has a reward.
     """
@@ -123,7 +124,7 @@ def share_plots(groups: Sequence[Group]) -> list[Plot]:
 def difference_plots(
     groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines
 ) -> list[Plot]:
-    """How far each search is ahead of its baseline at each budget, with its interval.
+    """Returns how far each search is ahead of its baseline at each budget, with its interval.
 
     Nothing where there is nothing to compare.
     """

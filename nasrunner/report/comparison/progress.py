@@ -78,20 +78,22 @@ class Progress:
         return self.tops_E[1]
 
     def has_top(self, count: int) -> bool:
-        """Whether so many different children have a reward."""
+        """Tells whether so many different children have a reward."""
         return bool(np.isfinite(self.tops_E[count]).any())
 
     def known_from(self, count: int) -> int:
-        """The number of evaluations after which so many different children have a reward."""
+        """Returns the number of evaluations after which so many different children have a
+        reward.
+        """
         return int(np.argmax(np.isfinite(self.tops_E[count]))) + 1
 
     def known_until(self, count: int) -> float:
-        """The largest budget at which it is known what the best ``count`` children are."""
+        """Returns the largest budget at which it is known what the best ``count`` children are."""
         stands = self.is_final if count == 1 else self.is_exhausted
         return float("inf") if stands else self.num_evaluations
 
     def best_after(self, num_evaluations: int, count: int = 1) -> float | None:
-        """The mean reward of the best different children of the first so many evaluations.
+        """Returns the mean reward of the best different children of the first so many evaluations.
 
         None where there were fewer evaluations, and more could have followed; NaN where fewer
         than ``count`` different children have a reward.
@@ -107,7 +109,7 @@ class Progress:
 
 
 def progress(study: RecordedStudy, *, is_full: bool = False) -> Progress:
-    """The progress of a study; of one that runs, so far.
+    """Returns the progress of a study; of one that runs, so far.
 
     Args:
         study: the one.
@@ -138,7 +140,7 @@ def progress(study: RecordedStudy, *, is_full: bool = False) -> Progress:
 
 
 def elapsed(sessions: Sequence[tuple[float, float]], time_s: float) -> float:
-    """Seconds a study had run at this Unix time, in all its sessions together."""
+    """Returns seconds a study had run at this Unix time, in all its sessions together."""
     return sum(max(0.0, min(time_s, last) - first) for first, last in sessions)
 
 

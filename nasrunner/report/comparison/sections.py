@@ -36,7 +36,7 @@ from nasrunner.report.study.evaluations import counted, duration, number
 def compare_sections(
     groups: Sequence[Group], baselines: Baselines, budgets: Sequence[int] | None
 ) -> list[Section]:
-    """The sections that compare several studies.
+    """Returns the sections that compare several studies.
 
     Args:
         groups: at least one, of comparable studies, at least one of which has an evaluation.
@@ -65,7 +65,7 @@ def compare_sections(
 
 
 def progress_section(group: Group, budgets: Sequence[int] | None) -> Section | None:
-    """What a page on one study shows of its progress; None: it has no reward to show."""
+    """Returns what a page on one study shows of its progress; None: it has no reward to show."""
     if not group.rewarded:
         return None
     parts: list[Part] = [*_over_time([group]), *share_plots([group])]

@@ -30,7 +30,9 @@ _NO_SETTING = (
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, str]:
-    """The dotted keys that are alike in studies which differ by seed and budget only, as text."""
+    """Returns the dotted keys that are alike in studies which differ by seed and budget only, as
+    text.
+    """
     chosen = {k: v for k, v in flat(config).items() if not _is_under(k, _NO_SETTING)}
     if "trainer.path" in flat(config):
         chosen["trainer.path"] = Path(str(config["trainer"]["path"])).name
@@ -38,7 +40,7 @@ def settings(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def distinct_labels(names: Sequence[str], configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Labels that tell configurations apart: the name, and what differs among those it has.
+    """Returns labels that tell configurations apart: the name, and what differs among those it has.
 
     ``evolution, population_size=10``; in a label a key is as short as it can be.
     """

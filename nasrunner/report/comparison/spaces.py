@@ -13,7 +13,7 @@ _MAX_NAMED = 3  # kinds of decisions, options, or values in a row
 
 
 def names_of_spaces(studies: Sequence[RecordedStudy]) -> list[str]:
-    """What the space of each study is called; empty texts where all have the same.
+    """Returns what the space of each study is called; empty texts where all have the same.
 
     A space is called as it was chosen on the command line; where that is not known, or is the
     same for different ones, it has a number, in the order they come.
@@ -31,7 +31,7 @@ def names_of_spaces(studies: Sequence[RecordedStudy]) -> list[str]:
 
 
 def difference_of_spaces(spaces: Mapping[str, RecordedStudy]) -> str:
-    """One sentence on how the other spaces differ from the first; empty where there is one.
+    """Returns one sentence on how the other spaces differ from the first; empty where there is one.
 
     Args:
         spaces: name of a space -> one of the studies that searched it.

@@ -23,7 +23,7 @@ _ROUNDING = 1e-12
 
 
 def stepped(places_E: Array, values_E: Array, at_X: Array) -> Array:
-    """A curve that keeps each value until the next; NaN before its first place.
+    """Returns a curve that keeps each value until the next; NaN before its first place.
 
     Args:
         places_E: where it takes each value, in ascending order.
@@ -35,7 +35,7 @@ def stepped(places_E: Array, values_E: Array, at_X: Array) -> Array:
 
 
 def share_above(rewards_E: Array, thresholds_T: Array) -> Array:
-    """Share of the evaluations with a reward of at least each threshold.
+    """Returns the share of the evaluations with a reward of at least each threshold.
 
     DeepArchitect (arXiv:1704.08792), figure 6. One without a reward is below every threshold.
     """
@@ -47,7 +47,7 @@ def share_above(rewards_E: Array, thresholds_T: Array) -> Array:
 
 
 def mean_and_error(values_SX: Array) -> tuple[Array, Array]:
-    """Mean over studies and its standard error, with n − 1 in the standard deviation.
+    """Returns the mean over studies and its standard error, with n − 1 in the standard deviation.
 
     Where one study has no value the mean is NaN: the mean of the others would be another
     quantity. The error of one study is NaN.
@@ -111,7 +111,7 @@ class Verdict:
 
 
 def estimate(values_S: Sequence[float] | Array) -> Estimate:
-    """The mean of independent values with its 95 % interval: Student's t.
+    """Returns the mean of independent values with its 95 % interval: Student's t.
 
     Equal values have none: it would have no width, as if other seeds could give nothing else.
     Of values that are about normal 95 % of the intervals hold the true mean, however few there
@@ -157,7 +157,8 @@ def difference(one: Mapping[Seed, float], other: Mapping[Seed, float]) -> Differ
 
 
 def verdicts(found: Sequence[Difference]) -> list[Verdict]:
-    """One for each difference, such that all of them together are wrong in 5 % of cases at most.
+    """Returns one for each difference, such that all of them together are wrong in 5 % of cases at
+    most.
 
     Holm 1979, "A simple sequentially rejective multiple test procedure": where no searcher differs
     from its baseline, at least one is called ahead or behind in at most 5 % of cases. Differences
@@ -177,7 +178,7 @@ def verdicts(found: Sequence[Difference]) -> list[Verdict]:
 
 
 def has_verdict(found: Difference) -> bool:
-    """Whether there are enough seeds for one."""
+    """Tells whether there are enough seeds for one."""
     return found.p is not None and min(found.counts) >= MIN_SEEDS
 
 

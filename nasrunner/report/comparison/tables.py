@@ -25,7 +25,9 @@ _INTERVAL = (
 
 
 def usual_budgets(groups: Sequence[Group]) -> tuple[int, ...]:
-    """10, 25, 50, 100, 250, 500, 1000, … as far as any study goes, and where all of them are."""
+    """Returns 10, 25, 50, 100, 250, 500, 1000, … as far as any study goes, and where all of them
+    are.
+    """
     longest = max(each.num_evaluations for group in groups for each in group.progress)
     usual = [round(digit * 10**power) for power in range(1, 7) for digit in (1, 2.5, 5)]
     shared = [budget] if (budget := shared_budget(groups)) else []
@@ -33,7 +35,8 @@ def usual_budgets(groups: Sequence[Group]) -> tuple[int, ...]:
 
 
 def shared_budget(groups: Sequence[Group]) -> int:
-    """The largest number of evaluations that all studies with a reward have; 0: there is none.
+    """Returns the largest number of evaluations that all studies with a reward have; 0: there is
+    none.
 
     A study that had nothing more to find has any number.
     """
@@ -44,7 +47,7 @@ def shared_budget(groups: Sequence[Group]) -> int:
 
 
 def budget_table(groups: Sequence[Group], budgets: Sequence[int], baselines: Baselines) -> Table:
-    """Best reward after so many evaluations, and the difference from the baseline."""
+    """Returns the best reward after so many evaluations, and the difference from the baseline."""
     columns: tuple[str, ...] = ("evaluations", "searcher", "seeds", "mean best reward")
     columns += ("95 % from", "95 % to", *difference_columns(baselines))
     places = [(budget, group) for budget in budgets for group in groups]
@@ -58,7 +61,7 @@ def budget_table(groups: Sequence[Group], budgets: Sequence[int], baselines: Bas
 
 
 def difference_columns(baselines: Baselines) -> tuple[str, ...]:
-    """The columns of ``differences``; none where there is no baseline."""
+    """Returns the columns of ``differences``; none where there is no baseline."""
     if not baselines:
         return ()
     ends = ("95 % from ", "95 % to ")
@@ -66,14 +69,16 @@ def difference_columns(baselines: Baselines) -> tuple[str, ...]:
 
 
 def verdict_columns(baselines: Baselines) -> tuple[str, ...]:
-    """The columns of ``judged``; none where there is no baseline."""
+    """Returns the columns of ``judged``; none where there is no baseline."""
     return ("p, corrected", "verdict") if baselines else ()
 
 
 def compared_with(
     group: Group, budget: int, baselines: Baselines, count: int = 1
 ) -> Difference | None:
-    """The difference from the baseline; None: the group has none, or no seeds have come so far."""
+    """Returns the difference from the baseline; None: the group has none, or no seeds have come so
+    far.
+    """
     if group.label not in baselines:
         return None
     found = compared(group, baselines[group.label], budget, count)
@@ -81,7 +86,7 @@ def compared_with(
 
 
 def how_sure(baselines: Baselines) -> str:
-    """What the caption of a table says of its intervals and differences."""
+    """Returns what the caption of a table says of its intervals and differences."""
     if not baselines:
         return _INTERVAL
     return (
@@ -95,7 +100,7 @@ def how_sure(baselines: Baselines) -> str:
 
 
 def how_judged(baselines: Baselines, found: Sequence[Difference | None]) -> str:
-    """What the caption of a table says of its verdicts; empty without a baseline."""
+    """Returns what the caption of a table says of its verdicts; empty without a baseline."""
     if not baselines:
         return ""
     number = sum(each is not None and has_verdict(each) for each in found)
@@ -107,13 +112,13 @@ def how_judged(baselines: Baselines, found: Sequence[Difference | None]) -> str:
 
 
 def differences(found: Sequence[Difference | None], baselines: Baselines) -> list[list[object]]:
-    """For each row of a table the cells of its difference."""
+    """Returns for each row of a table the cells of its difference."""
     none = [None] * len(difference_columns(baselines))
     return [[*none] if each is None else _cells(each) for each in found]
 
 
 def judged(found: Sequence[Difference | None], baselines: Baselines) -> list[list[object]]:
-    """For each row of a table the cells of its verdict; all of them are given together."""
+    """Returns for each row of a table the cells of its verdict; all of them are given together."""
     given = iter(verdicts([each for each in found if each is not None]))
     none = [None] * len(verdict_columns(baselines))
     return [[*none] if each is None else _verdict_cells(next(given)) for each in found]
@@ -133,7 +138,7 @@ def _verdict_cells(verdict: Verdict) -> list[object]:
 
 
 def study_budget_table(study: Progress, budgets: Sequence[int]) -> Table:
-    """Best reward of one study after so many evaluations."""
+    """Returns the best reward of one study after so many evaluations."""
     rows = [[budget, study.best_after(budget)] for budget in budgets]
     caption = "The best reward of the first evaluations, those that failed included."
     columns = ("evaluations", "best reward")
@@ -141,7 +146,7 @@ def study_budget_table(study: Progress, budgets: Sequence[int]) -> Table:
 
 
 def searcher_table(groups: Sequence[Group]) -> Table:
-    """What each searcher spent, and found."""
+    """Returns what each searcher spent, and found."""
     columns = (
         "searcher",
         "studies",
@@ -157,7 +162,7 @@ def searcher_table(groups: Sequence[Group]) -> Table:
 
 
 def cost_table(groups: Sequence[Group]) -> Table:
-    """What each searcher cost, was spared, and took to decide."""
+    """Returns what each searcher cost, was spared, and took to decide."""
     columns = (
         "searcher",
         "wall-clock time (s)",
@@ -180,7 +185,7 @@ def cost_table(groups: Sequence[Group]) -> Table:
 
 
 def study_table(groups: Sequence[Group]) -> Table:
-    """Every study that was compared."""
+    """Returns every study that was compared."""
     columns = ("searcher", "seed", "evaluations", "best reward", "best child", "ended", "place")
     rows = [
         [
@@ -204,19 +209,21 @@ def _seed(study: RecordedStudy) -> int | str:
 
 
 def num_duplicates(study: RecordedStudy) -> int:
-    """Proposals that were not trained because their architecture had been evaluated."""
+    """Returns proposals that were not trained because their architecture had been evaluated."""
     return len(_reused(study))
 
 
 def saved_s(study: RecordedStudy) -> float:
-    """Seconds that the training of its duplicates would have taken, as it took the first time."""
+    """Returns seconds that the training of its duplicates would have taken, as it took the first
+    time.
+    """
     by_index = {child.proposal.index: child.outcome for child in study.recorded}
     earlier = [by_index.get(index) for index in _reused(study)]
     return sum(outcome.cost_s for outcome in earlier if outcome is not None)
 
 
 def proposal_times_s(study: RecordedStudy) -> Iterator[float]:
-    """Seconds from each proposal's preceding event: to observe, propose and record."""
+    """Yields seconds from each proposal's preceding event: to observe, propose and record."""
     ended = [c.ended_s for c in study.children if c.ended_s is not None]
     proposed = [child.proposed_s for child in study.children]
     starts = [first for first, _ in study.sessions]

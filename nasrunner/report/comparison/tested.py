@@ -28,7 +28,8 @@ _TEXT = (
 
 
 def scores_section(groups: Sequence[Group], baselines: Baselines) -> Section | None:
-    """The test scores of searches; None where no study was retrained, or rewards are re-scored.
+    """Returns the test scores of searches; None where no study was retrained, or rewards are
+    re-scored.
 
     What was tested was chosen by the rewards of the search.
     """
@@ -66,7 +67,7 @@ def scores_section(groups: Sequence[Group], baselines: Baselines) -> Section | N
 
 
 def score_of_chosen(study: RecordedStudy) -> float | None:
-    """Of the study's best child, higher is better; None where it was not tested."""
+    """Returns that of the study's best child, higher is better; None where it was not tested."""
     best = study.best(1)
     record = _record(study)
     if not best or record is None:

@@ -12,7 +12,7 @@ FEW = 3
 
 
 def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
-    """By how much one more validation example that is right raises a reward.
+    """Returns by how much one more validation example that is right raises a reward.
 
     None where that is not known: the reward is no accuracy of all examples, or it is not recorded
     how many are validated on, or not all children are on as many.
@@ -40,7 +40,7 @@ def worth_of_one(study: RecordedStudy, reward: float) -> float | None:
 def about_validation(
     studies: Sequence[RecordedStudy], reward: float, gaps: Mapping[str, float]
 ) -> str:
-    """What a reader must know of the validation examples; empty where nothing is known.
+    """Returns what a reader must know of the validation examples; empty where nothing is known.
 
     Args:
         studies: comparable ones.

@@ -44,7 +44,7 @@ class Answers:
     name: str = ""
 
     def shares(self, num_children: int) -> np.ndarray[Any, Any]:
-        """How often each option was proposed in equal parts of the study.
+        """Returns how often each option was proposed in equal parts of the study.
 
         Returns:
             (number of parts, number of options): each row sums to 1, or is NaN where no child
@@ -84,12 +84,14 @@ class Answers:
 
 
 def parts_of(num_children: int) -> int:
-    """Into how many equal parts a study is cut: ten, if none has too few children."""
+    """Returns into how many equal parts a study is cut: ten, if none has too few children."""
     return min(MAX_PARTS, max(1, num_children // MIN_PER_PART))
 
 
 def mean_and_error(rewards: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and its standard error; None where there are no, or less than two, rewards."""
+    """Returns the mean and its standard error; None where there are no, or less than two,
+    rewards.
+    """
     if not rewards:
         return None, None
     error = float(np.std(rewards, ddof=1)) / len(rewards) ** 0.5 if len(rewards) > 1 else None
@@ -97,7 +99,8 @@ def mean_and_error(rewards: Sequence[float]) -> tuple[float | None, float | None
 
 
 def answers(study: RecordedStudy) -> list[Answers]:
-    """The answers to each decision with more than one option that was asked, most telling first.
+    """Returns the answers to each decision with more than one option that was asked, most telling
+    first.
 
     The edges of a cell, and repetitions of which there is one number, are decisions of their own;
     where the number of repetitions varies, these are of one kind.
@@ -129,7 +132,9 @@ def answers(study: RecordedStudy) -> list[Answers]:
 
 
 def floor_of(study: RecordedStudy) -> float:
-    """What lower rewards count as: one loss without bounds would make every mean its own."""
+    """Returns what lower rewards count as: one loss without bounds would make every mean its
+    own.
+    """
     return fence(list(rewards_of_trained(study).values()), 10.0)
 
 
@@ -142,7 +147,9 @@ def _empty(decision: Decision, place: str, num_of: int) -> Answers:
 def answered(
     study: RecordedStudy, child: RecordedChild, decisions: dict[str, Decision]
 ) -> list[tuple[Decision, int]]:
-    """A child's decisions and its answers; ``decisions`` remembers those met before, by path."""
+    """Returns a child's decisions and its answers; ``decisions`` remembers those met before, by
+    path.
+    """
     genotype = child.proposal.genotype
 
     def answer(decision: Decision) -> int:
@@ -155,6 +162,8 @@ def answered(
 
 
 def rewards_of_trained(study: RecordedStudy) -> dict[int, float]:
-    """The rewards of those that were trained, by the child with which the training began."""
+    """Returns the rewards of those that were trained, by the child with which the training
+    began.
+    """
     trained = [e for e in evaluations(study) if e.is_trained and e.has_reward]
     return {e.begun.proposal.index: e.reward for e in trained}

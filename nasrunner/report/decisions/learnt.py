@@ -20,7 +20,7 @@ MAX_SHOWN = 10
 
 
 def learnt_section(study: RecordedStudy) -> Section | None:
-    """Options over time and their rewards; None where no decision was made."""
+    """Returns options over time and their rewards; None where no decision was made."""
     found = answers(study)
     if not found:
         return None

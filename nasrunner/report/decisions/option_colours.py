@@ -36,7 +36,7 @@ class Band:
 
 
 def bands_of(each: Answers) -> list[Band]:
-    """The options as a few bands: too many ordered ones are merged, or all rare others."""
+    """Returns the options as a few bands: too many ordered ones are merged, or all rare others."""
     num = len(each.options)
     if each.is_ordered:
         colours = matplotlib.colormaps["viridis"](np.linspace(0.12, 0.95, min(num, MAX_OPTIONS)))

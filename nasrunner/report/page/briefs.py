@@ -13,7 +13,7 @@ _ODD = 3
 
 
 def briefs(texts: Sequence[str]) -> list[str | None]:
-    """What is shown of each text until it is unfolded; None: all of it.
+    """Returns what is shown of each text until it is unfolded; None: all of it.
 
     What texts have in common, in one order, becomes ``…``; what differs stays, however long. One
     that has next to nothing in common with the others stays whole.

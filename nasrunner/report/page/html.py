@@ -43,7 +43,7 @@ def page_html(
     svgs: Mapping[str, str],
     refresh_s: int | None,
 ) -> str:
-    """The whole page; it needs no other file and no network.
+    """Returns the whole page; it needs no other file and no network.
 
     Args:
         title: the heading.
@@ -92,7 +92,8 @@ def _environment() -> Environment:
 
 
 def shown(values: Sequence[object]) -> list[str]:
-    """The values of a table's column as the page writes them: decimal points stand in a line.
+    """Returns the values of a table's column as the page writes them: decimal points stand in a
+    line.
 
     The largest number gets four digits or more, so that the smallest has two, unless they differ
     too much for that.

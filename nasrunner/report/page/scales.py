@@ -7,7 +7,9 @@ from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullLocat
 
 
 def log_axis(axis: XAxis | YAxis, low: float, high: float) -> None:
-    """A logarithmic axis for values from ``low`` > 0 to ``high``, with numbers people read."""
+    """Makes an axis logarithmic, for values from ``low`` > 0 to ``high``, with numbers people
+    read.
+    """
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     few = high > 300 * low
     axis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))

@@ -127,12 +127,14 @@ class Look:
 
 
 def colour_of(name: str) -> str:
-    """The hex colour of this name: blue, vermillion, green, purple, orange, sky, or an ink."""
+    """Returns the hex colour of this name: blue, vermillion, green, purple, orange, sky, or an
+    ink.
+    """
     return (_PALETTE | _INKS)[name][0]
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """A look for each name, in their order; the first 24 differ in colour or line style."""
+    """Returns a look for each name, in their order; the first 24 differ in colour or line style."""
     colours = [light for light, _ in _PALETTE.values()]
     return {
         name: Look(
@@ -145,12 +147,12 @@ def looks(names: Sequence[str]) -> dict[str, Look]:
 
 
 def themed_colours() -> dict[str, tuple[str, str, str]]:
-    """Light hex colour -> (name, light, dark), for the page's two colour schemes."""
+    """Returns light hex colour -> (name, light, dark), for the page's two colour schemes."""
     return {light: (name, light, dark) for name, (light, dark) in (_PALETTE | _INKS).items()}
 
 
 def drawing_colours() -> dict[str, tuple[str, str, str]]:
-    """The same of the colours that pictures of architectures are drawn with."""
+    """Returns the same of the colours that pictures of architectures are drawn with."""
     return {light: (f"drawn-{light[1:]}", light, dark) for light, dark in _DRAWN.items()}
 
 
@@ -168,7 +170,7 @@ def house_style() -> Iterator[None]:
 def figure(
     *, xlabel: str, ylabel: str, width_in: float = FULL_IN, height_in: float = 3.8
 ) -> tuple[Figure, Axes]:
-    """A figure of one pair of axes.
+    """Returns a figure of one pair of axes.
 
     Args:
         xlabel: with its unit, where it has one.
@@ -187,7 +189,7 @@ def figure(
 def small_multiples(
     count: int, *, columns: int, width_in: float = FULL_IN, row_height_in: float = 1.9
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of ``count`` small axes in rows of ``columns``, from left to right."""
+    """Returns a figure of ``count`` small axes in rows of ``columns``, from left to right."""
     rows = -(-count // columns)
     with house_style():
         made = Figure(figsize=(width_in, row_height_in * rows), layout="constrained")
@@ -199,7 +201,9 @@ def small_multiples(
 def paired_panels(
     count: int, *, row_height_in: float = 1.95
 ) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure of ``count`` pairs of axes, a wide one and a narrow one, two pairs in a row."""
+    """Returns a figure of ``count`` pairs of axes, a wide one and a narrow one, two pairs in a
+    row.
+    """
     columns = min(2, count)
     rows = -(-count // columns)
     with house_style():
@@ -215,13 +219,13 @@ def paired_panels(
 
 
 def title(axes: Axes, text: str) -> None:
-    """A heading of one of several axes."""
+    """Writes a heading of one of several axes."""
     with house_style():
         axes.set_title(text)
 
 
 def figure_legend(of: Figure, axes: Axes, *, title: str) -> None:
-    """A legend above all axes of a figure, of what is in one of them."""
+    """Draws a legend above all axes of a figure, of what is in one of them."""
     handles, labels = axes.get_legend_handles_labels()
     with house_style():
         of.legend(
@@ -235,7 +239,7 @@ def figure_legend(of: Figure, axes: Axes, *, title: str) -> None:
 
 
 def legend(axes: Axes, *, columns: int = 6, title: str | None = None) -> None:
-    """A legend above the axes, where it hides no data."""
+    """Draws a legend above the axes, where it hides no data."""
     with house_style():
         axes.legend(
             loc="lower left",

@@ -17,7 +17,7 @@ _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 
 
 def svg_of(figure: Figure) -> str:
-    """The figure as an SVG file; the same text for the same figure."""
+    """Returns the figure as an SVG file; the same text for the same figure."""
     written = io.StringIO()
     with house_style():
         # Without a date and with this salt for the ids, two runs write the same file.
@@ -27,7 +27,7 @@ def svg_of(figure: Figure) -> str:
 
 
 def inline(svg: str, name: str, hovers: Mapping[str, str] = MappingProxyType({})) -> str:
-    """An SVG file as an element of a page that holds others, too.
+    """Returns an SVG file as an element of a page that holds others, too.
 
     Args:
         svg: the file's text.
@@ -49,7 +49,7 @@ def inline(svg: str, name: str, hovers: Mapping[str, str] = MappingProxyType({})
 
 
 def themed_drawing(svg: str, name: str) -> str:
-    """An architecture's picture as an element of a page, in the page's colours.
+    """Returns an architecture's picture as an element of a page, in the page's colours.
 
     Args:
         svg: as ``nasrunner.spaces.pictures.drawing.draw`` makes it.

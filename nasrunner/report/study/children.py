@@ -13,7 +13,7 @@ _MOST_SHOWN = 1000
 
 
 def link_to(study: RecordedStudy, index: int) -> TableCell:
-    """A child's number, which leads to its row if the page shows it."""
+    """Returns a child's number, which leads to its row if the page shows it."""
     proposal, shown = study.state.proposals.get(index), study.listed[:_MOST_SHOWN]
     is_child = proposal is not None and proposal.kind != "estimate"
     is_shown = is_child and index <= shown[-1].proposal.index

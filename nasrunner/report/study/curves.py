@@ -29,7 +29,7 @@ _LOSSES = ("val_loss", "train_loss")
 
 
 def curves_section(study: RecordedStudy) -> Section | None:
-    """Curves of the reward's metric and of the losses; None where no child has curves."""
+    """Returns curves of the reward's metric and of the losses; None where no child has curves."""
     best = {f"{c.proposal.index:04d}": whole_curve(study, c) for c in study.best(NUM_BEST)}
     others = _others(study, {int(name) for name in best})
     rest = [curve for child in _spread(others, MAX_REST) if (curve := whole_curve(study, child))]

@@ -59,7 +59,7 @@ class NumberedEvaluation:
 
 
 def evaluations(study: RecordedStudy) -> list[NumberedEvaluation]:
-    """The study's evaluations, failed ones and repeated outcomes included."""
+    """Returns the study's evaluations, failed ones and repeated outcomes included."""
     lineages = study.state.lineages
     lines: dict[int, list[RecordedChild]] = {}
     for child in study.trainings:
@@ -91,7 +91,9 @@ def _evaluation(
 
 
 def about_rewards(study: RecordedStudy) -> str:
-    """Which children's rewards are compared, in sentences; empty where all are plain ones."""
+    """Returns which children's rewards are compared, in sentences; empty where all are plain
+    ones.
+    """
     unranked = [e.outcome for e in evaluations(study) if not e.has_reward]
     cut = [each for each in unranked if each.status != "failed" and not each.is_full]
     if not cut:
@@ -109,13 +111,15 @@ def about_rewards(study: RecordedStudy) -> str:
 
 
 def reward_label(study: RecordedStudy) -> str:
-    """What an axis of rewards is called: with the metric or the table's column they come from."""
+    """Returns what an axis of rewards is called: with the metric or the table's column they come
+    from.
+    """
     text = study.reward_text
     return f"reward ({clipped(text, 60)})" if text else "reward"
 
 
 def duration(seconds: float) -> str:
-    """``3.2 s``, ``16 s``, ``4 min 05 s`` or ``2 h 30 min``."""
+    """Returns ``3.2 s``, ``16 s``, ``4 min 05 s`` or ``2 h 30 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     minutes, second = divmod(round(seconds), 60)
@@ -126,17 +130,19 @@ def duration(seconds: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """A reward or another figure in a sentence."""
+    """Returns a reward or another figure in a sentence."""
     return "–" if value is None else f"{value:.5g}".replace("-", "−")
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """``1 child``, ``2,000 children``."""
+    """Returns ``1 child``, ``2,000 children``."""
     return f"{readable_count(count)} {noun if count == 1 else plural or noun + 's'}"
 
 
 def clipped(text: str, limit: int) -> str:
-    """The text, with an ellipsis for its middle where it is longer; ends tell options apart."""
+    """Returns the text, with an ellipsis for its middle where it is longer; ends tell options
+    apart.
+    """
     if len(text) <= limit:
         return text
     tail = limit // 3

@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\b\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?")
 
 
 def failures_section(study: RecordedStudy) -> Section | None:
-    """Failed and invalid children by reason; None where there are none."""
+    """Returns failed and invalid children by reason; None where there are none."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for child in study.recorded:
         outcome = child.outcome
@@ -43,5 +43,5 @@ def failures_section(study: RecordedStudy) -> Section | None:
 
 
 def reason(error: str | None) -> str:
-    """The last line of an error, with every number as ``…``."""
+    """Returns the last line of an error, with every number as ``…``."""
     return _NUMBER.sub("…", last_line(error, None).strip())

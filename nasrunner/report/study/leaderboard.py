@@ -12,7 +12,9 @@ NUM_LISTED, NUM_DRAWN = 10, 3
 
 
 def leaderboard_section(study: RecordedStudy) -> Section:
-    """The ten best children of a study that has one with a reward, and pictures of three."""
+    """Returns the ten best children of a study that has one with a reward, and pictures of
+    three.
+    """
     rows: list[dict[str, object]] = []
     drawings = []
     for rank, child in enumerate(study.best(NUM_LISTED), start=1):

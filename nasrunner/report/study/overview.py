@@ -31,7 +31,7 @@ _FEWEST_RANKED = 5
 
 
 def overview_section(study: RecordedStudy, times: Timeline | None) -> Section:
-    """Why it ended, and its figures."""
+    """Tells why it ended, and its figures."""
     return Section("Overview", _text(study, times), [Facts(_facts(study, times))])
 
 

@@ -24,7 +24,7 @@ _LABEL_PX = (34.0, 13.0)  # room that a child's number takes
 
 
 def pareto_section(study: RecordedStudy) -> Section | None:
-    """Reward against parameters and FLOPs; None where no child has both."""
+    """Returns the reward against parameters and FLOPs; None where no child has both."""
     plots: list[Plot] = []
     fronts: dict[str, list[NumberedEvaluation]] = {}
     for metric, label in SIZES.items():
@@ -42,7 +42,7 @@ def pareto_section(study: RecordedStudy) -> Section | None:
 
 
 def front(known: Sequence[NumberedEvaluation], metric: str) -> list[NumberedEvaluation]:
-    """The children that no other dominates, smallest first; of equals the earliest."""
+    """Returns the children that no other dominates, smallest first; of equals the earliest."""
     by_number = sorted(known, key=lambda each: each.number)
     goals = (Objective(metric, "min"), Objective(REWARD, "max"))
     return [by_number[i] for i in pareto_front([e.outcome for e in by_number], goals)]

@@ -16,7 +16,7 @@ _FEWEST = 20
 
 
 def fence(rewards: Sequence[float], factor: float) -> float:
-    """The lowest reward that is not far out: ``factor`` spans of the better three quarters.
+    """Returns the lowest reward that is not far out: ``factor`` spans of the better three quarters.
 
     The span is from the first quartile to the best, since a reward may be as low as a loss is
     high; -inf for less than twenty rewards.
@@ -64,7 +64,7 @@ def mark_at_end(axes: Axes, places: Sequence[float], **look: Any) -> None:
 
 
 def below_caption(num_below: int) -> str:
-    """What the triangles of ``limit_rewards`` mean."""
+    """Returns what the triangles of ``limit_rewards`` mean."""
     if num_below == 1:
         return "One reward lies below the axis: the triangle."
     return f"{num_below:,} rewards lie below the axis: the triangles."

@@ -20,7 +20,7 @@ from nasrunner.report.study.reward_axes import MAX_VECTOR, below_caption, limit_
 
 
 def rewards_section(study: RecordedStudy) -> Section:
-    """Every evaluation of a study that has a reward, and the best so far."""
+    """Returns every evaluation of a study that has a reward, and the best so far."""
     spent = evaluations(study)
     num_spent = sum(not e.is_copy for e in spent)
     made, axes = figure(xlabel="evaluations", ylabel=reward_label(study), height_in=4.2)

@@ -117,7 +117,7 @@ def _shares_workers(study: RecordedStudy) -> bool:
 
 
 def lanes_of(spans: Sequence[tuple[float, float]]) -> list[int]:
-    """The lowest free lane for each (start, end), which are sorted by their start."""
+    """Returns the lowest free lane for each (start, end), which are sorted by their start."""
     free_from: list[float] = []
     lanes = []
     for start, end in spans:
@@ -131,7 +131,7 @@ def lanes_of(spans: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
-    """When each child ran, and how much of the time none did."""
+    """Returns when each child ran, and how much of the time none did."""
     unit, unit_s = clock_unit(times.length_s)
     axes_figure, axes = figure(
         xlabel=f"time since the start ({unit})",
@@ -183,7 +183,7 @@ def timeline_section(study: RecordedStudy, times: Timeline) -> Section:
 
 
 def clock_unit(length_s: float) -> tuple[str, float]:
-    """The unit in which an axis shows so many seconds, and how many seconds it has."""
+    """Returns the unit in which an axis shows so many seconds, and how many seconds it has."""
     if length_s < 180:
         return "s", 1.0
     return ("min", 60.0) if length_s < 3 * 3600 else ("h", 3600.0)

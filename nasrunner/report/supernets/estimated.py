@@ -12,7 +12,7 @@ FEWEST_RANKED = 3
 
 
 def estimated_plot(study: RecordedStudy) -> Plot | None:
-    """Rewards of children against the estimates of the same architectures.
+    """Returns rewards of children against the estimates of the same architectures.
 
     None where no architecture has both.
     """

@@ -12,7 +12,7 @@ _MOST_SHOWN = 6
 
 
 def supernets_section(study: RecordedStudy) -> Section | None:
-    """How supernets were trained, what was derived, and what estimates are worth.
+    """Returns how supernets were trained, what was derived, and what estimates are worth.
 
     None where no supernet has told of an epoch yet.
     """

@@ -27,7 +27,7 @@ COLUMNS = 3
 
 
 def training_plot(supernets: Sequence[RecordedChild]) -> Plot | None:
-    """Each metric of the supernets against the epochs; None before there is one."""
+    """Returns each metric of the supernets against the epochs; None before there is one."""
     curves = {f"{each.proposal.index:04d}": read_curve(each) for each in supernets}
     panels = _panels([*curves.values()])
     if not panels:

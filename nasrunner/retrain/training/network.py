@@ -88,7 +88,9 @@ class TrainNetwork:
 
 
 def config_of(task: RetrainRecipe, genotype: Genotype) -> Config:
-    """What a network is trained with: without a validation part, nothing may ask for one."""
+    """Returns what a network is trained with: without a validation part, nothing may ask for
+    one.
+    """
     config = applied(task.child.config, task.child.space.freeze(genotype).hyperparameters)
     if task.on == "train_and_validation":
         without = {"limit_val_batches": 0, "stop_patience": None, "checkpoint": "last"}

@@ -17,7 +17,9 @@ SPACE = "space"
 
 
 def is_of_space(key: str) -> bool:
-    """Whether an override changes a value of the space, or a hyperparameter that it searches."""
+    """Tells whether an override changes a value of the space, or a hyperparameter that it
+    searches.
+    """
     return key.startswith(f"{SPACE}.")
 
 

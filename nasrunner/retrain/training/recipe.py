@@ -23,22 +23,24 @@ REPETITION = "repetition"
 
 
 def network_folder(folder: Path, name: str, repetition: int) -> Path:
-    """Where a network keeps its files: ``0007-seed1``."""
+    """Returns where a network keeps its files: ``0007-seed1``."""
     return folder / f"{name}-seed{repetition}"
 
 
 def repetition_of(proposal: Proposal) -> int:
-    """Which repetition a proposal asks for."""
+    """Returns which repetition a proposal asks for."""
     return int(proposal.notes[REPETITION])
 
 
 def repetition_seed(seed: int, repetition: int) -> int:
-    """32 bits that depend on the study's seed and the repetition, and that no child had."""
+    """Returns 32 bits that depend on the study's seed and the repetition, and that no child had."""
     return derived_seed(seed, repetition, kind=1)
 
 
 def with_all_examples(config: Config, on: On) -> Config:
-    """What networks are trained with: where the validation part is joined, all of the data."""
+    """Returns what networks are trained with: where the validation part is joined, all of the
+    data.
+    """
     data = config["data"]
     if on == "train" or data.get("train_share") is None:
         return config
@@ -61,7 +63,7 @@ class RetrainRecipe:
     weights_in: Path | None = None
 
     def borrowed(self, index: int, config: Config) -> Borrowed:
-        """The weights that the networks of a child begin with, instead of their own.
+        """Returns the weights that the networks of a child begin with, instead of their own.
 
         Args:
             index: the child.

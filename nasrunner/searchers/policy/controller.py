@@ -83,7 +83,7 @@ class Controller(nn.Module):
                 weight.copy_(torch.from_numpy(drawn))
 
     def forward(self, transcripts: Sequence[Transcript]) -> tuple[torch.Tensor, torch.Tensor]:
-        """How likely these architectures are.
+        """Returns how likely these architectures are.
 
         Returns:
             log-probability (B,) of each, and the entropy (B,) of the decisions along it, in nats.
@@ -94,7 +94,7 @@ class Controller(nn.Module):
     def judge(
         self, transcripts: Sequence[Transcript], selected_share: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Beside that, how far the probabilities of selections are from a share.
+        """Returns beside that, how far the probabilities of selections are from a share.
 
         Args:
             transcripts: of the architectures.
@@ -127,7 +127,7 @@ class Controller(nn.Module):
         transcripts: Sequence[Transcript],
         selected_share: float | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What ``judge`` returns, of selections alone, from the outputs of the LSTM."""
+        """Returns what ``judge`` returns, of selections alone, from the outputs of the LSTM."""
         assert self.attention is not None, "made with has_selections=False"
         scores_BAA, signs_BAA = self.attention(states_BTH, transcripts)
         scores_BAA = 2 * self.shaped(scores_BAA / 2)
@@ -144,13 +144,14 @@ class Controller(nn.Module):
         return log_p_BAA.sum((1, 2)), entropy_B, divergence_B
 
     def shaped(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits as probabilities are made of them: by the temperature and the tanh."""
+        """Returns logits as probabilities are made of them: by the temperature and the tanh."""
         if self.temperature != 1:
             logits = logits / self.temperature
         return logits if self.tanh_constant is None else self.tanh_constant * torch.tanh(logits)
 
     def predict(self, transcripts: Sequence[Transcript]) -> torch.Tensor:
-        """What these architectures are predicted to be worth (B,), from their embeddings and LSTM.
+        """Returns what these architectures are predicted to be worth (B,), from their embeddings
+        and LSTM.
 
         One linear layer on the LSTM's state after the last answer was read: "a single dense layer
         which will share weights with the LSTM layer". Minutoli & Ciranni, "Neural Architecture
@@ -194,7 +195,7 @@ class Attention(nn.Module):
     def forward(
         self, states_BTH: torch.Tensor, transcripts: Sequence[Transcript]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The scores (B, A, A) of taking a candidate, rows: takers, columns: candidates.
+        """Returns the scores (B, A, A) of taking a candidate, rows: takers, columns: candidates.
 
         And what was answered, likewise: 1: it is taken, -1: it is not, 0: it was not asked.
         """

@@ -25,7 +25,7 @@ class PolicyObjective(Protocol):
     def gain(
         self, log_p_B: torch.Tensor, drawn_log_p_B: torch.Tensor, advantages_B: torch.Tensor
     ) -> torch.Tensor:
-        """The gain (B,) of each child.
+        """Returns the gain (B,) of each child.
 
         Args:
             log_p_B: log-probability of each architecture now; gradients flow through it.

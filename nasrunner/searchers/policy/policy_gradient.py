@@ -226,7 +226,9 @@ class PolicyGradient(Searcher):
         return loss
 
     def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        """The rewards (C,) that it predicts for architectures of the next proposal's space."""
+        """Returns the rewards (C,) that it predicts for architectures of the next proposal's
+        space.
+        """
         space, (mean, deviation) = self.space_at(self.num_proposed), self._scale
         with torch.no_grad():
             found = self.controller.predict([self._transcript(space, each) for each in genotypes])

@@ -55,10 +55,10 @@ class Batches(Protocol):
     def weights(self) -> PolicyWeights | None: ...
 
     def register(self, proposal: Proposal, newest: Callable[[], PolicyWeights]) -> None:
-        """A child was proposed; ``newest`` copies the controller's weights."""
+        """Takes note that a child was proposed; ``newest`` copies the controller's weights."""
 
     def end(self, proposal: Proposal, advantage: float | None) -> Batch | None:
-        """A child has ended, without a reward where there is no advantage.
+        """Returns a child has ended, without a reward where there is no advantage.
 
         Returns:
             the batch that it completes, if it completes one that has rewards.

@@ -46,7 +46,7 @@ class NumpyController:
             self.score_H = w["attention.score.weight"][0]
 
     def shaped(self, logits: np.ndarray) -> np.ndarray:
-        """Logits as probabilities are made of them, see ``Controller.shaped``."""
+        """Returns logits as probabilities are made of them, see ``Controller.shaped``."""
         if self.temperature != 1:
             logits = logits / self.temperature
         return logits if self.tanh_constant is None else self.tanh_constant * np.tanh(logits)
@@ -96,7 +96,7 @@ class Rollout:
                 self._current.append(self.policy.current_HH @ self._h_LH[-1])
 
     def probabilities(self, decision: Decision) -> np.ndarray:
-        """The softmax over the options of the decision that was advanced to."""
+        """Returns the softmax over the options of the decision that was advanced to."""
         policy = self.policy
         rows = policy.vocabulary.rows_of[decision.kind]
         logits = policy.shaped(policy.head_RH[rows] @ self._h_LH[-1] + policy.head_bias_R[rows])
@@ -105,14 +105,16 @@ class Rollout:
         return probabilities
 
     def likelihoods(self, decision: Decision) -> np.ndarray:
-        """The probability of each option of the decision that was advanced to, whatever it is."""
+        """Returns the probability of each option of the decision that was advanced to, whatever it
+        is.
+        """
         if decision.selection is None:
             return self.probabilities(decision)
         chance = self.chance(decision)
         return np.array([1.0 - chance, chance])
 
     def chance(self, decision: Decision) -> float:
-        """The probability that the selection that was advanced to takes its candidate."""
+        """Returns the probability that the selection that was advanced to takes its candidate."""
         taker, candidate = self.transcript.pair(decision)
         if len(self._chances.get(taker, ())) <= candidate:
             mixed_AH = np.tanh(np.array(self._previous) + self._current[taker])

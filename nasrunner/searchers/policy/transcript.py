@@ -103,7 +103,7 @@ class Transcript:
         self._next = (first_row, num_taken / num_asked)
 
     def pair(self, decision: Decision) -> tuple[int, int]:
-        """The positions in ``anchors`` of a selection's taker and its candidate."""
+        """Returns the positions in ``anchors`` of a selection's taker and its candidate."""
         assert decision.selection is not None
         anchor_of = self._anchor_of
         return anchor_of[decision.selection.taker], anchor_of[decision.selection.candidate]

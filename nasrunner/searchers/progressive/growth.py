@@ -27,10 +27,10 @@ class Growth(Protocol):
         """How deep architectures of each level are, in words."""
 
     def level_of(self, genotype: Genotype) -> int:
-        """Which level an architecture is of, the smallest being 0."""
+        """Returns which level an architecture is of, the smallest being 0."""
 
     def legal(self, level: int, parent: Genotype | None) -> Legal:
-        """What architectures of a level may answer.
+        """Returns what architectures of a level may answer.
 
         Args:
             level: theirs, 0 being the smallest.

@@ -291,7 +291,7 @@ class _Descent:
 
 
 def scale_of(sorted_rewards: Sequence[float] | np.ndarray) -> float:
-    """How far rewards lie apart: twice their interquartile range, 1 if uniform on [0, 1].
+    """Returns how far rewards lie apart: twice their interquartile range, 1 if uniform on [0, 1].
 
     Their whole range where the middle half of them is equal, 1 where all are.
     """
@@ -303,7 +303,9 @@ def scale_of(sorted_rewards: Sequence[float] | np.ndarray) -> float:
 
 
 def part(options: range, number: int, num_parts: int) -> range:
-    """One of neighbouring ranges of the same size, the first ones longer by one where need be."""
+    """Returns one of neighbouring ranges of the same size, the first ones longer by one where need
+    be.
+    """
     size, longer = divmod(len(options), num_parts)
     start = number * size + min(number, longer)
     return options[start : start + size + (number < longer)]

@@ -162,4 +162,4 @@ class EarlyStopping(Wrapper):
 
     @abstractmethod
     def is_hopeless(self, index: int) -> bool:
-        """Whether a child that was trained for ``min_epochs`` is to stop; changes nothing."""
+        """Tells whether a child that was trained for ``min_epochs`` is to stop; changes nothing."""

@@ -42,7 +42,7 @@ class Encoding:
         self._columns = _Columns([self._known[path] for path in paths], conditional)
 
     def transform(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        """Features (N, F); decisions that ``fit`` has not seen are left out."""
+        """Returns features (N, F); decisions that ``fit`` has not seen are left out."""
         columns = self._columns
         answers = [[genotype.get(path, -1) for path in columns.paths] for genotype in genotypes]
         return columns.of(np.array(answers, dtype=int).reshape(len(genotypes), len(columns.paths)))
@@ -88,7 +88,7 @@ class _Columns:
         self.repeated = [np.array(options) for options in by_kind.values()]
 
     def of(self, answers_NP: np.ndarray) -> np.ndarray:
-        """Features (N, F) of answers, -1 where a decision is inactive."""
+        """Returns features (N, F) of answers, -1 where a decision is inactive."""
         is_inactive_NP = answers_NP < 0
         values_NP = math.sqrt(2) * np.where(is_inactive_NP, 0.5, answers_NP / self.last_P)
         is_chosen_NO = answers_NP[:, self.place_O] == np.array(self.option_O, dtype=int)

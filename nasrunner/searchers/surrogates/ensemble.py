@@ -87,7 +87,9 @@ def predict(
 
 
 def left_out(num_members: int, num_children: int, rng: np.random.Generator) -> np.ndarray:
-    """Which children (M, N) a member is not fitted to: each is left out by one, if they suffice."""
+    """Returns which children (M, N) a member is not fitted to: each is left out by one, if they
+    suffice.
+    """
     if num_children < 2 * num_members:
         return np.zeros((num_members, num_children), dtype=bool)
     folds_N = rng.permutation(num_children) % num_members

@@ -52,7 +52,7 @@ class Forest(Surrogate):
         self._forest.fit(self._rows(genotypes), targets_N)
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (C,) and standard deviation (C,) over the trees."""
+        """Returns the mean (C,) and standard deviation (C,) over the trees."""
         rows_CF = self._rows(genotypes)
         trees = [tree.tree_.predict(rows_CF)[:, 0] for tree in self._forest.estimators_]
         predictions_TC = np.array(trees)

@@ -147,7 +147,7 @@ class GaussianProcess(Surrogate):
         ]
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (C,) and standard deviation (C,) of the reward without its noise."""
+        """Returns the mean (C,) and standard deviation (C,) of the reward without its noise."""
         from scipy.linalg.blas import dtrsm  # imported when this was made
 
         rows: dict[View, np.ndarray] = {"genotype": self.encoding.transform(genotypes)}
@@ -171,7 +171,7 @@ class GaussianProcess(Surrogate):
         return mean_C, np.sqrt(np.maximum(0, square_C - mean_C**2))
 
     def shares(self) -> dict[View, float]:
-        """How much of the mixture each view has."""
+        """Returns how much of the mixture each view has."""
         found: dict[View, float] = dict.fromkeys(self.views, 0.0)
         for one in self._mixture:
             found[one.kernel.shape.view] = found.get(one.kernel.shape.view, 0.0) + one.share

@@ -86,7 +86,7 @@ class LstmEnsemble(Surrogate):
         self._readers = readers
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (C,) and standard deviation (C,) over the members."""
+        """Returns the mean (C,) and standard deviation (C,) over the members."""
         assert self._readers is not None, "it is fitted first"
         inputs = self._padded([self._rows(genotype) for genotype in genotypes])
         return ensemble.predict(self._readers, inputs, self.num_members)

@@ -83,7 +83,7 @@ class MlpEnsemble(Surrogate):
         self._perceptrons = perceptrons
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (C,) and standard deviation (C,) over the members."""
+        """Returns the mean (C,) and standard deviation (C,) over the members."""
         assert self._perceptrons is not None, "it is fitted first"
         return ensemble.predict(self._perceptrons, [self._shares(genotypes)], self.num_members)
 

@@ -51,7 +51,7 @@ class NetworkEncoding:
         return self._standardised(names, rows_NF)
 
     def transform(self, given: Description) -> np.ndarray:
-        """The chosen features (N, F) of other networks."""
+        """Returns the chosen features (N, F) of other networks."""
         return self._standardised(*_features(given))
 
     def _standardised(self, names: Sequence[str], rows_NF: np.ndarray) -> np.ndarray:

@@ -80,7 +80,7 @@ class NgramRidge(Surrogate):
         )
 
     def predict(self, genotypes: Sequence[Genotype]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean (C,), and zeros (C,): a ridge regression has no uncertainty here."""
+        """Returns the mean (C,), and zeros (C,): a ridge regression has no uncertainty here."""
         mean_C = self._intercept + (self._rows(genotypes) - self._means_F) @ self._coefficients_F
         return mean_C, np.zeros(len(genotypes))
 
@@ -103,7 +103,9 @@ class NgramRidge(Surrogate):
 
 
 def ridge(rows_NF: np.ndarray, targets_N: np.ndarray, penalty: float) -> np.ndarray:
-    """argmin_w |rows w - targets|² + penalty |w|², through the smaller of the two systems."""
+    """Returns argmin_w |rows w - targets|² + penalty |w|², through the smaller of the two
+    systems.
+    """
     num_rows, num_features = rows_NF.shape
     if num_features <= num_rows:
         gram_FF = rows_NF.T @ rows_NF + penalty * np.eye(num_features)
@@ -113,7 +115,7 @@ def ridge(rows_NF: np.ndarray, targets_N: np.ndarray, penalty: float) -> np.ndar
 
 
 def ngrams(sentence: Sequence[str], max_length: int) -> Counter[Ngram]:
-    """How often each run of 1 to ``max_length`` neighbours occurs."""
+    """Returns how often each run of 1 to ``max_length`` neighbours occurs."""
     return Counter(
         tuple(sentence[start : start + length])
         for length in range(1, max_length + 1)
@@ -122,7 +124,7 @@ def ngrams(sentence: Sequence[str], max_length: int) -> Counter[Ngram]:
 
 
 def basic_modules(module: Space) -> Iterator[str]:
-    """The names of a frozen architecture's modules without submodules, depth first."""
+    """Yields the names of a frozen architecture's modules without submodules, depth first."""
     if isinstance(module, SearchSpace):
         module = module.network
     holding = _holding(type(module))

@@ -213,7 +213,9 @@ class Smbo(Searcher):
 
 
 def choose_history(rewards_N: np.ndarray, max_history: int) -> np.ndarray:
-    """Positions of the children to fit, in order: the best, the newest, and some of the others."""
+    """Returns positions of the children to fit, in order: the best, the newest, and some of the
+    others.
+    """
     num_children = len(rewards_N)
     if num_children <= max_history:
         return np.arange(num_children)
@@ -228,7 +230,7 @@ def choose_history(rewards_N: np.ndarray, max_history: int) -> np.ndarray:
 
 
 def normal_scores(rewards_N: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Φ⁻¹((rank - 1/2) / N) of some of N rewards, equal rewards sharing their mean rank."""
+    """Returns Φ⁻¹((rank - 1/2) / N) of some of N rewards, equal rewards sharing their mean rank."""
     ordered_N, asked = np.sort(rewards_N), rewards_N[positions]
     num_below, num_up_to = (ordered_N.searchsorted(asked, side) for side in ("left", "right"))
     quantiles = (num_up_to - (num_up_to - num_below) / 2) / len(rewards_N)
@@ -236,7 +238,7 @@ def normal_scores(rewards_N: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def standardised(rewards_N: np.ndarray) -> np.ndarray:
-    """Rewards with mean 0 and standard deviation 1; zeros where all are equal."""
+    """Returns rewards with mean 0 and standard deviation 1; zeros where all are equal."""
     centred_N: np.ndarray = rewards_N - rewards_N.mean()
     return centred_N / (centred_N.std() or 1.0)
 

@@ -63,7 +63,7 @@ def morphing_mutation(
 
 
 def offers_morphisms(space: Space, networks: Networks, rng: np.random.Generator) -> bool:
-    """Whether any of some random architectures of a space has a mutation of this kind."""
+    """Tells whether any of some random architectures of a space has a mutation of this kind."""
     parents = (rollout(space, rng) for _ in range(_NUM_PARENTS))
     return any(morphing_mutation(space, each, networks, rng) is not None for each in parents)
 

@@ -34,7 +34,7 @@ class PredictsItself(Protocol):
     num_updates: int
 
     def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray:
-        """The rewards that it predicts."""
+        """Returns the rewards that it predicts."""
 
 
 class Predicted(Wrapper):

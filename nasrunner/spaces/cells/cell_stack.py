@@ -48,7 +48,7 @@ class Stacked(NamedTuple):
     cell: PairCell
 
     def inputs(self, values: Mapping[int, T], apply: Callable[[Space, T], T]) -> tuple[T, T]:
-        """What the cell takes.
+        """Returns what the cell takes.
 
         Args:
             values: of the stem, twice, and of the cells before this one, by their numbers.

@@ -63,7 +63,7 @@ class TwoHalves(nn.Module):
 
 
 def convolved(filters: Filters, path: str, *, halves: bool = False) -> Concat:
-    """ReLU, 1x1 convolution and batch normalization, in this order.
+    """Returns ReLU, 1x1 convolution and batch normalization, in this order.
 
     Args:
         filters: number of output channels.

@@ -41,7 +41,7 @@ def halved(module: Space) -> Space:
 
 
 def is_identity(module: Space) -> bool:
-    """Whether a frozen module passes its input on."""
+    """Tells whether a frozen module passes its input on."""
     if isinstance(module, Named):
         return is_identity(module.module)
     if isinstance(module, Concat):

@@ -73,7 +73,8 @@ def parse_space(config: object, key: str = "space") -> SearchSpace:
 
 
 def parse_settings(config: object, key: str) -> tuple[tuple[str, Any], ...]:
-    """Training settings: (dotted key of the child's configuration, ``OneOf`` or value) pairs.
+    """Returns training settings: (dotted key of the child's configuration, ``OneOf`` or value)
+    pairs.
 
     Args:
         config: dotted keys with values or decisions.

@@ -83,7 +83,7 @@ _FONT = "font-family=\"'Segoe UI', Inter, Roboto, 'Helvetica Neue', Arial, sans-
 
 
 def draw(space: Space) -> str:
-    """The architecture as SVG text: boxes from top to bottom, branches side by side.
+    """Returns the architecture as SVG text: boxes from top to bottom, branches side by side.
 
     A pure function of ``space``. Blocks that are repeated in series are drawn once, in a frame
     marked with how often; what is shared between places is drawn in the first. In a long series

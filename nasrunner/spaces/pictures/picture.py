@@ -35,27 +35,27 @@ class Canvas:
     def text(
         self, x: float, y: float, text: str, size: float, *, weight: int = 400, fill: str = "#222"
     ) -> None:
-        """Text centred on (x, y)."""
+        """Draws a text centred on (x, y)."""
         self.elements.append(
             f'<text x="{x:.1f}" y="{y + 0.36 * size:.1f}" font-size="{size:g}" '
             f'font-weight="{weight}" fill="{fill}">{escape(text)}</text>'
         )
 
     def line(self, commands: str) -> None:
-        """A line along SVG path commands."""
+        """Draws a line along SVG path commands."""
         self.elements.append(
             f'<path d="{commands}" fill="none" stroke="{_LINE}" stroke-width="1.5"/>'
         )
 
     def head(self, x: float, y: float, dx: float = 0.0) -> None:
-        """An arrow head that points at (x, y): down, or sideways along ``dx`` = ±1."""
+        """Draws an arrow head that points at (x, y): down, or sideways along ``dx`` = ±1."""
         ends = f"{x - 6 * dx:.1f} {y - 4:.1f} L {x - 6 * dx:.1f} {y + 4:.1f}"
         if not dx:
             ends = f"{x - 4:.1f} {y - 6:.1f} L {x + 4:.1f} {y - 6:.1f}"
         self.elements.append(f'<path d="M {x:.1f} {y:.1f} L {ends} Z" fill="{_LINE}"/>')
 
     def arrow(self, x: float, y0: float, y1: float, *, has_head: bool = True) -> None:
-        """A straight line down."""
+        """Draws a straight line down."""
         self.line(f"M {x:.1f} {y0:.1f} V {y1 - 4 if has_head else y1:.1f}")
         if has_head:
             self.head(x, y1)
@@ -275,6 +275,6 @@ def _wrapped(arguments: Sequence[str]) -> list[str]:
 
 
 def text_width(text: str, size: float, *, is_bold: bool = False) -> float:
-    """How wide a text will be, about: fonts differ, so it is rounded up."""
+    """Returns how wide a text will be, about: fonts differ, so it is rounded up."""
     narrow, wide = sum(text.count(c) for c in "ijl.,:;|!'()[]ft "), sum(map(text.count, "mwMW@"))
     return size * (0.6 * len(text) - 0.22 * narrow + 0.25 * wide) * (1.06 if is_bold else 1.0)

@@ -15,7 +15,7 @@ Cells = TreeCell | RecurrentCell | HighwayCell | HighwayCells
 
 
 def cell_parts(cell: Cells) -> list[PicturePart]:
-    """The tree of a cell; of an open one, what its nodes may be.
+    """Returns the tree of a cell; of an open one, what its nodes may be.
 
     W x and U h are the products with x_t and h_{t-1}. Where c_{t-1} comes in and c_t goes out is
     marked; what leaves at the bottom is h_t. Of highway nodes the activations are drawn: beside

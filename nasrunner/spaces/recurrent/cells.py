@@ -180,7 +180,7 @@ class TreeCell(ProgramCell):
         return (len(self.nodes) + 1) // 2
 
     def children(self, node: int) -> tuple[int, int]:
-        """The two nodes that an inner node combines, the left one first."""
+        """Returns the two nodes that an inner node combines, the left one first."""
         first = 2 * (node - self.base)
         return first, first + 1
 
@@ -232,13 +232,13 @@ class TreeCell(ProgramCell):
 
 
 def combined(combination: str, one: str, other: str) -> str:
-    """``(a + b)``, ``(a · b)`` or ``max(a, b)``."""
+    """Returns ``(a + b)``, ``(a · b)`` or ``max(a, b)``."""
     sign = {"add": "+", "elem_mult": "·"}.get(combination)
     return f"({one} {sign} {other})" if sign else f"{combination}({one}, {other})"
 
 
 def applied(activation: str, text: str) -> str:
-    """``tanh(…)``; the identity leaves the text as it is."""
+    """Returns ``tanh(…)``; the identity leaves the text as it is."""
     if activation == "identity":
         return text
     return f"{activation}{text}" if text.startswith("(") else f"{activation}({text})"

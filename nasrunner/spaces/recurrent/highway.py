@@ -59,7 +59,7 @@ class Wiring(NamedTuple):
 
 
 def edge_name(source: int, target: int, weights: Weights) -> str:
-    """What the matrices are called by which a node takes another."""
+    """Returns what the matrices are called by which a node takes another."""
     return f"{source}-{target}" if weights == "edge" else str(target)
 
 

@@ -120,7 +120,7 @@ def run_highway(
     products: Sequence[Product],
     mask_BH: torch.Tensor | None,
 ) -> tuple[torch.Tensor, list[Step]]:
-    """h_t of all time steps, and what every step has computed.
+    """Returns h_t of all time steps, and what every step has computed.
 
     Args:
         groups: the cell's nodes.

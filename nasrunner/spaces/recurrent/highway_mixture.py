@@ -36,7 +36,9 @@ class _Options(NamedTuple):
 
     @classmethod
     def of(cls, weights: Sequence[torch.Tensor], dtype: torch.dtype) -> "_Options":
-        """Of (A,) for each of the nodes, in the type of these, which autocast may have chosen."""
+        """Returns of (A,) for each of the nodes, in the type of these, which autocast may have
+        chosen.
+        """
         weights_LA = torch.stack(list(weights))
         sums_L1 = weights_LA.sum(1, keepdim=True).to(dtype)
         return cls(weights_LA.to(dtype).unsqueeze(2).unbind(1), sums_L1)

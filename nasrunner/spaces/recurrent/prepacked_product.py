@@ -39,7 +39,7 @@ def product_with(
 
 
 def is_packable(weight: torch.Tensor, beside: int = 0) -> bool:
-    """Whether a matrix is large enough to be laid out, with those beside it, and can be."""
+    """Tells whether a matrix is large enough to be laid out, with those beside it, and can be."""
     return (
         weight.device.type == "cpu"
         and weight.dtype == torch.float32

@@ -40,7 +40,7 @@ Gradients = tuple[torch.Tensor, torch.Tensor | None]
 def run_step(
     program: Program, h: torch.Tensor, c: torch.Tensor, parts: Sequence[torch.Tensor]
 ) -> Values:
-    """All values of one time step.
+    """Returns all values of one time step.
 
     Args:
         program: what is computed.
@@ -57,7 +57,7 @@ def run_step(
 def differentiate_step(
     program: Program, values: Values, of_hidden: torch.Tensor, of_memory: torch.Tensor | None
 ) -> list[torch.Tensor | None]:
-    """The derivative with respect to what went into a time step: h, c and the parts.
+    """Returns the derivative with respect to what went into a time step: h, c and the parts.
 
     Args:
         program: what was computed.

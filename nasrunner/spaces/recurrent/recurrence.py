@@ -72,7 +72,7 @@ def run(
     product: Callable[[torch.Tensor], torch.Tensor],
     mask_BH: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, list[list[torch.Tensor]]]:
-    """h_t of all time steps, the last c_t, and all values of every step.
+    """Returns h_t of all time steps, the last c_t, and all values of every step.
 
     Args:
         program: the cell.

@@ -63,7 +63,7 @@ _IN_A_LINE = 16
 
 
 def padded(matrix: torch.Tensor) -> torch.Tensor:
-    """Rows with zeros at the end, so that each begins where a cache line does.
+    """Returns rows with zeros at the end, so that each begins where a cache line does.
 
     A product whose result has 650 columns takes a third longer on a CPU than one with 656.
     """
@@ -72,10 +72,12 @@ def padded(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def padded_product(layer: nn.Linear, x_TBI: torch.Tensor) -> torch.Tensor:
-    """W x_t of all time steps, whose derivatives are products with padded rows, too."""
+    """Returns W x_t of all time steps, whose derivatives are products with padded rows, too."""
     return nn.functional.linear(padded(x_TBI), padded(layer.weight), layer.bias)
 
 
 def keep_mask(like_BH: torch.Tensor, p: float) -> torch.Tensor | None:
-    """What to multiply by so that elements are zero with probability p and the mean stays."""
+    """Returns what to multiply by so that elements are zero with probability p and the mean
+    stays.
+    """
     return torch.empty_like(like_BH).bernoulli_(1 - p).div_(1 - p) if p else None

@@ -40,7 +40,7 @@ class Window:
         return tuple(pad for side in sides for pad in side)
 
     def padded(self, layer: nn.Module, value: float = 0.0) -> nn.Module:
-        """The layer, with padding in front of it where it cannot pad so itself."""
+        """Returns the layer, with padding in front of it where it cannot pad so itself."""
         if self.before == self.after:
             return layer
         if len(self.before) == 1:
@@ -57,7 +57,7 @@ def window_over(
     dilation: Sizes,
     padding: Padding,
 ) -> Window:
-    """The window of a layer that slides over an image or a signal.
+    """Returns the window of a layer that slides over an image or a signal.
 
     Raises:
         ValueError: the window does not fit into the input.
@@ -81,7 +81,7 @@ def window_over(
 
 
 def image_shape(in_shape: Shape) -> Shape:
-    """The same shape; refuses one that is not (channels, height, width)."""
+    """Returns the same shape; refuses one that is not (channels, height, width)."""
     if len(in_shape) == 2:
         raise ValueError(
             "it takes (channels, height, width); for signals, (channels, time), there are conv1d, "
@@ -93,7 +93,7 @@ def image_shape(in_shape: Shape) -> Shape:
 
 
 def signal_shape(in_shape: Shape) -> Shape:
-    """The same shape; refuses one that is not (channels, time)."""
+    """Returns the same shape; refuses one that is not (channels, time)."""
     if len(in_shape) == 1:
         raise ValueError(
             "it takes (channels, time); data of one channel have it, too: data.in_shape=[1, time]"
@@ -106,7 +106,7 @@ def signal_shape(in_shape: Shape) -> Shape:
 
 
 def pooled_shape(in_shape: Shape) -> Shape:
-    """The same shape; refuses one that is neither an image's nor a signal's."""
+    """Returns the same shape; refuses one that is neither an image's nor a signal's."""
     if len(in_shape) not in (2, 3):
         raise ValueError("it takes (channels, time) or (channels, height, width)")
     return in_shape

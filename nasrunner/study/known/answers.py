@@ -16,7 +16,7 @@ _REPETITION = re.compile(r"[0-9]+(-[0-9]+)?")
 
 
 def same_option(options: Sequence[Any], value: Any) -> int | None:
-    """The index of the option that is this value; None: none is.
+    """Returns the index of the option that is this value; None: none is.
 
     Args:
         options: of a decision.
@@ -28,7 +28,7 @@ def same_option(options: Sequence[Any], value: Any) -> int | None:
 
 
 def meant_option(options: Sequence[Any], answer: Any) -> int | None:
-    """The index of the option that a person means by an answer; None: none, or several.
+    """Returns the index of the option that a person means by an answer; None: none, or several.
 
     Numbers may be rounded to six digits, and any option may be written as tables and reports do.
     """
@@ -42,7 +42,7 @@ def meant_option(options: Sequence[Any], answer: Any) -> int | None:
 
 
 def is_of_kind(path: str, kind: str) -> bool:
-    """Whether a decision at this path is of a kind, in which ``*`` stands for any repetition.
+    """Tells whether a decision at this path is of a kind, in which ``*`` stands for any repetition.
 
     A repetition has a number, or those of the two nodes that an edge of a ``cell`` is between.
     """

@@ -28,7 +28,9 @@ class EarlierSpace:
         self._options: dict[str, list[int | None]] = {}
 
     def option_in(self, decision: Decision, index: int) -> int | None:
-        """The option of a decision with the value that an index meant at its path; None: none."""
+        """Returns the option of a decision with the value that an index meant at its path; None:
+        none.
+        """
         path = decision.path
         if path not in self._options:
             found = path if path in self.kinds else None
@@ -43,7 +45,7 @@ class EarlierSpace:
 def outcomes_for(
     state: StudyState, space: SearchSpace
 ) -> tuple[list[KnownOutcome], dict[str, int]]:
-    """What an earlier study's outcomes tell of a space, by the values of their answers.
+    """Returns what an earlier study's outcomes tell of a space, by the values of their answers.
 
     Those of plain trainings that were completed are taken where they answer each decision that
     the space asks, with a value that is an option there; what else they answer is dropped.
@@ -106,7 +108,7 @@ def _in_space(
 
 
 def compared(earlier: Mapping[str, Sequence[Any]], now: Mapping[str, Sequence[Any]]) -> str:
-    """Which decisions two spaces share and which not, in words."""
+    """Returns which decisions two spaces share and which not, in words."""
     shared, some, other, gone = list[str](), list[str](), list[str](), list[str]()
     for kind, options in earlier.items():
         if kind not in now:

@@ -20,7 +20,7 @@ _MAX_LISTED = 12
 
 
 def read_given(space: SearchSpace, entry: Any, index: int, seed: int, key: str) -> GivenGenotype:
-    """The architecture that an entry describes; what it leaves open is drawn at random.
+    """Returns the architecture that an entry describes; what it leaves open is drawn at random.
 
     An entry maps decision paths to values. One with a key ``answers`` holds such a mapping there,
     as the best children in summary.json do; one with a key ``genotype`` maps paths to the indices

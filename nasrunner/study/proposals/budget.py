@@ -32,7 +32,7 @@ class Budget:
         return self._state.history.num_spent + self._state.num_roots_in_flight
 
     def why_over(self, searcher: Searcher, elapsed_s: float, *, may_begin: bool) -> str | None:
-        """Why nothing at all is proposed any more, in words.
+        """Returns why nothing at all is proposed any more, in words.
 
         Args:
             searcher: the study's.
@@ -61,7 +61,7 @@ class Budget:
             self._epochs.check(proposal)
 
     def why_none_begins(self) -> str | None:
-        """Why no further child is begun, in words, once those in flight are recorded."""
+        """Returns why no further child is begun, in words, once those in flight are recorded."""
         limit = self._rules.max_children
         if limit is not None and self.num_committed >= limit:
             return f"max_children={limit} is spent"

@@ -28,7 +28,7 @@ class InFlight:
         return sum(map(len, self._waiting.values()))
 
     def start(self, proposal: Proposal) -> None:
-        """A proposal is sent to a worker."""
+        """Takes note that a proposal is sent to a worker."""
         self._running.add(self._key(proposal))
 
     def waits(self, proposal: Proposal) -> bool:
@@ -40,7 +40,7 @@ class InFlight:
         return True
 
     def end(self, proposal: Proposal) -> Sequence[Proposal]:
-        """A proposal runs no more; returns those that waited for it."""
+        """Returns a proposal runs no more; returns those that waited for it."""
         key = self._key(proposal)
         self._running.remove(key)
         return self._waiting.pop(key, ())

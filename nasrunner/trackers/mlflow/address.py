@@ -99,7 +99,7 @@ class TrackingAddress:
             keeper.create(make_tables)
 
     def artifacts_of(self, experiment: str) -> str | None:
-        """The folder for a new experiment's artifacts; None: the server decides."""
+        """Returns the folder for a new experiment's artifacts; None: the server decides."""
         folder = _folder_name(experiment)
         if self.artifact_uri is not None:
             return f"{self.artifact_uri.rstrip('/')}/{folder}"
@@ -113,7 +113,7 @@ class TrackingAddress:
         return without_password(self.uri)
 
     def ui_command(self, page: str) -> str:
-        """How a person opens a page of the MLflow UI; an empty one is the first."""
+        """Returns how a person opens a page of the MLflow UI; an empty one is the first."""
         if self.scheme in ("http", "https"):
             return f"{self.shown}{page}"
         uri, program, before = self.shown, _executable(), ""

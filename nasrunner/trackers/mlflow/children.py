@@ -56,7 +56,9 @@ class ChildRun:
     written: frozenset[int] = frozenset()
 
     def is_latest(self, line: Line) -> bool:
-        """Whether no later child of its line is written, as where MLflow refused this one once."""
+        """Tells whether no later child of its line is written, as where MLflow refused this one
+        once.
+        """
         return not self.written or max(self.written) <= line.index
 
 
@@ -95,7 +97,9 @@ class ChildRuns:
         self._common_tags = common_tags
 
     def all(self) -> dict[int, KnownRun]:
-        """What MLflow has, by the first child of a line: each once, and none of it in the trash."""
+        """Returns what MLflow has, by the first child of a line: each once, and none of it in the
+        trash.
+        """
         runs: dict[int, list[Run]] = {}
         for run in self._connection.search(None, with_deleted=True):
             if (index := run.data.tags.get("nasrunner.index")) is not None:
@@ -115,12 +119,12 @@ class ChildRuns:
         return KnownRun(kept.info.run_id, _written(kept), _BARE in kept.data.tags)
 
     def find(self, line: Line) -> ChildRun | None:
-        """The run of a line, if any request has made one."""
+        """Returns the run of a line, if any request has made one."""
         runs = self._connection.search(f"tags.`nasrunner.index` = '{line.first}'")
         return self._adopted(line, runs[0]) if runs else None
 
     def adopt(self, line: Line, run_id: str) -> ChildRun:
-        """The run that an earlier session did not finish, or that of the child before."""
+        """Returns the run that an earlier session did not finish, or that of the child before."""
         return self._adopted(line, self._client.get_run(run_id))
 
     def start(
@@ -204,7 +208,8 @@ class ChildRuns:
         return run
 
     def write_artifacts(self, run: ChildRun, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        """The architecture as text, picture and genotype, the child's configuration, and more.
+        """Logs the architecture as text, picture and genotype, the child's configuration, and
+        more.
 
         That is its error, and what a supernet has found and learnt by epoch.
         """

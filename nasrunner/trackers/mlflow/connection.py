@@ -123,7 +123,7 @@ class Connection:
         let_go(self._own)
 
     def search(self, condition: str | None, *, with_deleted: bool = False) -> list["Run"]:
-        """All runs of this study that meet a condition, oldest first."""
+        """Returns all runs of this study that meet a condition, oldest first."""
         from mlflow.entities import ViewType
 
         mine = f"tags.`nasrunner.study` = '{self._study_id}'"
@@ -169,7 +169,7 @@ class Connection:
                 raise ArtifactError(f"{artifact_uri}: {error}") from error
 
     def last_step(self, run_id: str, metric: str) -> int:
-        """The last step of a run's metric; -1 where it has none."""
+        """Returns the last step of a run's metric; -1 where it has none."""
         history = self.client.get_metric_history(run_id, metric)
         return max((point.step for point in history), default=-1)
 
@@ -179,7 +179,7 @@ class Connection:
         return {each for each in run_ids if self._restored(each) is None}
 
     def restored(self, run: "Run") -> "Run":
-        """A run, taken out of MLflow's trash where somebody put it there."""
+        """Returns a run, taken out of MLflow's trash where somebody put it there."""
         if run.info.lifecycle_stage != "active":
             self.client.restore_run(run.info.run_id)
         return run
@@ -253,7 +253,7 @@ def let_go(client: "MlflowClient") -> None:
 
 
 def curve_metrics(points: Iterable[CurvePoint]) -> list["Metric"]:
-    """MLflow metrics of a curve, with the epoch as step."""
+    """Returns MLflow metrics of a curve, with the epoch as step."""
     return [
         metric
         for point in points
@@ -263,7 +263,7 @@ def curve_metrics(points: Iterable[CurvePoint]) -> list["Metric"]:
 
 
 def metrics_at(step: int, time_s: float, values: Mapping[str, float]) -> list["Metric"]:
-    """MLflow metrics of one step."""
+    """Returns MLflow metrics of one step."""
     from mlflow.entities import Metric
 
     names = text.legal_names(values)
@@ -271,14 +271,14 @@ def metrics_at(step: int, time_s: float, values: Mapping[str, float]) -> list["M
 
 
 def params(values: Mapping[str, str]) -> list[Any]:
-    """MLflow params."""
+    """Returns MLflow params."""
     from mlflow.entities import Param
 
     return [Param(name, value) for name, value in values.items()]
 
 
 def tags(values: Mapping[str, str]) -> list[Any]:
-    """MLflow tags."""
+    """Returns MLflow tags."""
     from mlflow.entities import RunTag
 
     return [RunTag(name, value) for name, value in values.items()]

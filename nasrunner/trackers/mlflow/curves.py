@@ -60,7 +60,9 @@ class CurveReader:
         self._shown: Sequence[str] | None = None  # decisions
 
     def read(self) -> list[CurvePoint]:
-        """The points that were added since the last ``take``; a line being written waits."""
+        """Returns the points that were added since the last ``take``; a line being written
+        waits.
+        """
         points, last = [], self.last
         for line in self._curves.read():
             point = _point(line)
@@ -129,7 +131,9 @@ class BestSoFar:
             self._points.append((self._num_recorded, time_s, best.reward))
 
     def after(self, step: int) -> list[tuple[int, float, float]]:
-        """(number of recorded children, Unix seconds, best) beyond a step; forgets the others."""
+        """Returns (number of recorded children, Unix seconds, best) beyond a step; forgets the
+        others.
+        """
         self._points = [point for point in self._points if point[0] > step]
         return list(self._points)
 
@@ -156,7 +160,7 @@ class Estimates:
 
 
 def ledger_times(folder: Path) -> dict[int, float]:
-    """When each outcome was recorded, in Unix seconds, by child index."""
+    """Returns when each outcome was recorded, in Unix seconds, by child index."""
     times: dict[int, float] = {}
     try:
         lines = (folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()

@@ -30,7 +30,7 @@ class ArtifactError(Exception):
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the answer will be no however often one asks; else MLflow may be away for now.
+    """Tells whether the answer will be no however often one asks; else MLflow may be away for now.
 
     A reply that was cut, a server that is stopped or overrun, a database that is locked and a
     disk that is full are no refusals. An artifact that cannot be written is one only where the

@@ -59,7 +59,7 @@ class StudyReader:
             atexit.register(let_go, self._client)
 
     def study(self, address: str) -> "Run":
-        """The run at ``runs:/<id>``.
+        """Returns the run at ``runs:/<id>``.
 
         Raises:
             TrackingError: there is none, or it is no study's.
@@ -85,7 +85,7 @@ class StudyReader:
         )
 
     def search(self, experiment: str | None, condition: str | None) -> list["Run"]:
-        """The runs of studies that meet a condition, oldest first.
+        """Returns the runs of studies that meet a condition, oldest first.
 
         Args:
             experiment: its name; None: all.
@@ -179,7 +179,7 @@ class StudyReader:
 
 
 def run_id_in(address: str) -> str:
-    """The id of the run at ``runs:/<id>``."""
+    """Returns the id of the run at ``runs:/<id>``."""
     return address.removeprefix(SCHEME)
 
 

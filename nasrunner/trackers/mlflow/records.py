@@ -44,7 +44,10 @@ class MlflowRecords:
         return f"{SCHEME}{known['run_id']}" if "run_id" in known else None
 
     def located(self, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """``mlflow.json``, which is not signed, only says which file a relative path meant."""
+        """Returns settings with the file that a relative path meant.
+
+        ``mlflow.json``, which is not signed, says nothing else.
+        """
         uri = settings.get("tracking_uri")
         kept, meant = str(recall(folder).get("tracking_uri", uri)), str(uri)
         path = meant.removeprefix(_FILE)

@@ -116,11 +116,11 @@ class StudyRuns:
         return self.connection.restore([self.parent_id, *(each.run_id for each in children)])
 
     def write_config(self) -> None:
-        """The study's configuration, as an artifact."""
+        """Logs the study's configuration, as an artifact."""
         self.connection.upload(self._artifact_uri, {"config.yaml": self._config_text()})
 
     def last_best(self) -> int:
-        """The last step of the best-so-far curve; -1 where it has none."""
+        """Returns the last step of the best-so-far curve; -1 where it has none."""
         return self.connection.last_step(self.parent_id, "best_reward")
 
     def write_best(self, points: Sequence[tuple[int, float, float]]) -> None:
@@ -133,7 +133,7 @@ class StudyRuns:
         self.connection.client.log_batch(self.parent_id, metrics=metrics)
 
     def estimates(self) -> set[int]:
-        """The numbers of the estimates that were written."""
+        """Returns the numbers of the estimates that were written."""
         history = self.connection.client.get_metric_history(self.parent_id, "estimate")
         return {point.step for point in history}
 
@@ -147,7 +147,7 @@ class StudyRuns:
         self.connection.client.log_batch(self.parent_id, metrics=metrics)
 
     def write_summary(self, summary: Summary) -> None:
-        """How the study stands."""
+        """Logs how the study stands."""
         counts = {
             name if name in BESIDE else f"children/{name}": float(count)
             for name, count in summary.counts.items()
@@ -178,7 +178,7 @@ class StudyRuns:
         return {n: v for n, v in values.items() if n != "wall_s" and known.get(n) != v}
 
     def write_ledger(self) -> None:
-        """The study's configuration, summary and ledger, as artifacts."""
+        """Logs the study's configuration, summary and ledger, as artifacts."""
         files = [self.info.folder / name for name in ("summary.json", "ledger.jsonl")]
         found = {file.name: file.read_text(encoding="utf-8") for file in files if file.is_file()}
         self.connection.upload(self._artifact_uri, {"config.yaml": self._config_text(), **found})

@@ -55,13 +55,14 @@ def _is_legal(name: str) -> bool:
 
 
 def clipped(text: str, limit: int) -> str:
-    """The text, with an ellipsis for what is beyond the limit."""
+    """Returns the text, with an ellipsis for what is beyond the limit."""
     text = encodable(text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def encodable(text: str) -> str:
-    """The text as UTF-8 has it: bytes of a path in another encoding, as Python keeps them, named.
+    """Returns the text as UTF-8 has it: bytes of a path in another encoding, as Python keeps them,
+    named.
 
     A child's traceback may hold some; a database and a file take none.
     """
@@ -75,7 +76,9 @@ def params_of(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def config_params(config: Mapping[str, Any]) -> dict[str, str]:
-    """A study's configuration as flat params; the space, a long tree, stands in config.yaml."""
+    """Returns a study's configuration as flat params; the space, a long tree, stands in
+    config.yaml.
+    """
     flat: dict[str, Any] = {}
 
     def add(prefix: str, value: Any) -> None:
@@ -90,7 +93,7 @@ def config_params(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def run_name(index: int, text: str) -> str:
-    """``0007 affine(64) → relu``: the arguments' values without their names."""
+    """Returns ``0007 affine(64) → relu``: the arguments' values without their names."""
     brief = re.sub(r"[\w.]+=", "", text)
     return clipped(f"{index:04d} {brief}".rstrip(), MAX_RUN_NAME)
 
@@ -98,7 +101,7 @@ def run_name(index: int, text: str) -> str:
 def child_note(
     outcome: Outcome | None, blueprint: Blueprint | None, children: Sequence[int] = ()
 ) -> str:
-    """A child's description, in Markdown.
+    """Returns a child's description, in Markdown.
 
     Args:
         outcome: what became of it; None while it runs.
@@ -124,7 +127,7 @@ def child_note(
 
 
 def study_note(study_id: str, summary: Summary | None) -> str:
-    """A study's description, in Markdown: its best children, and how to list all."""
+    """Returns a study's description, in Markdown: its best children, and how to list all."""
     parts = []
     if summary is not None:
         counts, beside = (
@@ -162,7 +165,7 @@ def study_note(study_id: str, summary: Summary | None) -> str:
 
 
 def study_metrics(summary: Summary) -> dict[str, float]:
-    """What a study saved and found beside its rewards, as metrics by their MLflow names."""
+    """Returns what a study saved and found beside its rewards, as metrics by their MLflow names."""
     front = summary.front or {}
     facts: dict[str, float | None] = {
         "effort": summary.effort,

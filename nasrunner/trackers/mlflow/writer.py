@@ -164,7 +164,9 @@ class Writer(threading.Thread):
             self._changed.notify_all()
 
     def first_error(self, timeout_s: float) -> Exception | None:
-        """Why the first tries have failed; waits for them, but no longer than ``timeout_s``."""
+        """Returns why the first tries have failed; waits for them, but no longer than
+        ``timeout_s``.
+        """
         until = time.monotonic() + timeout_s
         with self._changed:
             while not self._is_tried() and time.monotonic() < until:

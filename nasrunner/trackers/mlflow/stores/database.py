@@ -128,7 +128,9 @@ class Database:
 
 
 def scheme_of(uri: str) -> str:
-    """What kind of store a URI names, without the driver that may follow; empty where none."""
+    """Returns what kind of store a URI names, without the driver that may follow; empty where
+    none.
+    """
     if uri == "databricks":  # MLflow's word for the workspace of this user's default profile
         return uri
     found = re.match(r"([a-zA-Z][\w.\-]*)(\+\w+)?:", uri)
@@ -157,7 +159,8 @@ def check_password(uri: str, key: str) -> None:
 
 
 def with_driver(uri: str, key: str) -> str:
-    """A PostgreSQL URI with a driver that is installed: SQLAlchemy 2.0 and 2.1 prefer another.
+    """Returns a PostgreSQL URI with a driver that is installed: SQLAlchemy 2.0 and 2.1 prefer
+    another.
 
     Raises:
         ConfigError: there is none.

@@ -13,7 +13,7 @@ FILE = "mlflow.json"
 
 
 def study_id(folder: Path) -> str:
-    """The name that tells a study from all others, made once and kept in its folder."""
+    """Returns the name that tells a study from all others, made once and kept in its folder."""
     known = recall(folder)
     if "study" not in known:
         parts = folder.resolve().parts[-2:]
@@ -24,7 +24,7 @@ def study_id(folder: Path) -> str:
 
 
 def recall(folder: Path) -> dict[str, Any]:
-    """What is kept of a study; nothing where it was not tracked before."""
+    """Returns what is kept of a study; nothing where it was not tracked before."""
     try:
         return dict(json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):

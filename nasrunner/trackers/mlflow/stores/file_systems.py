@@ -45,7 +45,7 @@ _NETWORK_IN_USER_SPACE = {
 
 
 def network_file_system(path: Path, mounts: Path) -> str | None:
-    """The type of the network file system a path lies on, ``nfs4`` for example.
+    """Returns the type of the network file system a path lies on, ``nfs4`` for example.
 
     Args:
         path: need not exist; what of it exists is looked at, links followed.

@@ -120,7 +120,7 @@ class SqliteFile:
         folder.rmdir()
 
     def unusable(self, reason: str) -> ConfigError:
-        """The error that says why."""
+        """Returns the error that says why."""
         return ConfigError(f"{self._key}: {self.uri} cannot be used: {reason}")
 
     def _check(self) -> None:
@@ -157,7 +157,7 @@ class SqliteFile:
 
 
 def path_of(uri: str, key: str) -> Path:
-    """The file that an address names, absolute.
+    """Returns the file that an address names, absolute.
 
     As in any URI, %20 is a blank and %25 a percent sign. That goes for what is written in it: the
     current folder, in which a relative address begins, may have any name.
@@ -186,7 +186,7 @@ def path_of(uri: str, key: str) -> Path:
 
 
 def as_mlflow_reads_it(folder: Path) -> Path:
-    """Another name of a folder, which stands in an address as it is.
+    """Returns another name of a folder, which stands in an address as it is.
 
     SQLAlchemy 2.0 takes an address's ``%3F`` as it stands, 2.1 decodes it, and MLflow makes the
     folder that it does not decode. So a folder with such a name is opened, for as long as this
@@ -201,7 +201,7 @@ def as_mlflow_reads_it(folder: Path) -> Path:
 
 
 def has_plain_name(path: Path) -> bool:
-    """Whether everybody who reads an address with this path in it reads it alike."""
+    """Tells whether everybody who reads an address with this path in it reads it alike."""
     return not {"%", "?"} & set(str(path))
 
 
