@@ -507,7 +507,7 @@ class Tracker(Protocol):
         """Takes note that a child was handed to the executor; a supernet has no blueprint."""
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        """Takes note that an outcome stands in the ledger; no blueprint where the network is impossible."""
+        """Takes note of an outcome in the ledger; no blueprint where the network is impossible."""
 
     def close(self, summary: Summary) -> None:
         """Takes note that the study has ended for now."""

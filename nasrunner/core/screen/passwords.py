@@ -10,7 +10,7 @@ _IN_QUERY = re.compile(r"([?&](?:password|passwd|pwd)=)[^&\s]*", re.IGNORECASE)
 
 
 def without_password(text: str) -> str:
-    """Leaves passwords out: ``//user:password@host`` becomes ``//user@host``, ``?password=…`` empty."""
+    """Leaves out passwords: ``//user:password@host`` becomes ``//user@host``."""
     return _IN_QUERY.sub(r"\1", _AFTER_USER.sub(r"\1@", text))
 
 

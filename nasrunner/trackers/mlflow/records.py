@@ -44,9 +44,9 @@ class MlflowRecords:
         return f"{SCHEME}{known['run_id']}" if "run_id" in known else None
 
     def located(self, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """Returns settings with the file that a relative path meant.
+        """Returns settings that name the store from anywhere.
 
-        ``mlflow.json``, which is not signed, says nothing else.
+        Of ``mlflow.json``, which is not signed, only the file that a relative path meant is taken.
         """
         uri = settings.get("tracking_uri")
         kept, meant = str(recall(folder).get("tracking_uri", uri)), str(uri)
