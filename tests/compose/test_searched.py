@@ -199,7 +199,7 @@ def test_a_study_of_a_space_without_a_name_is_not_called_none() -> None:
     [
         (
             "space=mpl",
-            "^there is no space=mpl, did you mean 'mlp'\\? Legal: cnn_baselines, .*, text_classifier$",
+            "^there is no space=mpl, did you mean 'mlp'\\? Legal: cnn_.*, text_classifier$",
         ),
         (
             "scheduler=cosinus",
