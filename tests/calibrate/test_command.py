@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from nasrunner import search
+from nasrunner import command as search
 from nasrunner.calibrate import command
 from nasrunner.calibrate.agreement import Agreement
 from nasrunner.calibrate.arguments import parse
@@ -245,7 +245,7 @@ def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
     [
         ("{data: [0.1, 1]}", "data: [1]}: it is the full training, with which it would be"),
         ("{width: [2]}", "width: [2]}: fidelity: width must be a share in (0, 1], got 2"),
-        ("{epoch: [2]}", "no 'epoch', did you mean 'epochs'"),
+        ("{epoch: [2]}", "no 'epoch'; did you mean 'epochs'"),
         ("{data: [0.5, 0.01]}", "data: [0.01]}: data.batch_size must be at most 10, "),
     ],
 )

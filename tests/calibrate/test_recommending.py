@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nasrunner import search
+from nasrunner import command as search
 from nasrunner.calibrate.agreement import Agreement
 from nasrunner.calibrate.arguments import parse
 from nasrunner.calibrate.command import recommend

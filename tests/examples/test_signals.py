@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
-from nasrunner.search import main
 
+from nasrunner.command import main
 from nasrunner.recorded import read_study
 
 ROOT = Path(__file__).parents[2] / "examples" / "signals"

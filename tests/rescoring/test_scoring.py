@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from nasrunner import search as nasrunner
+from nasrunner import command as nasrunner
 from nasrunner.core import ConfigError, Outcome
 from nasrunner.core.machine.files import keep_file
 from nasrunner.recorded import RecordedStudy, read_study

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
-from nasrunner import search as nasrunner
+from nasrunner import command as nasrunner
 from nasrunner.recorded import RecordedStudy, read_study
 from nasrunner.retrain import command
 

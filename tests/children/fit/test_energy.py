@@ -11,7 +11,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from nasrunner import search as nasrunner
+from nasrunner import command as nasrunner
 from nasrunner.children.fit.energy import Clock, check_counts, energy
 from nasrunner.core import ConfigError
 from nasrunner.core.machine import energy as machine

@@ -19,7 +19,7 @@ SHAPES = dict.fromkeys(
         "text_classifier",
     ),
     (8,),
-)
+) | {"signals": (2, 20)}
 IMAGES = (3, 32, 32)
 
 

@@ -164,7 +164,7 @@ def test_a_full_disk_interrupts_those_left_after_the_outcomes_were_taken(
         send(executor, study, estimates(0, 1, 2), OneByOne(full_disk_at_1))
         run_job(study, "100")
         assert [outcome.proposal.index for outcome in executor.wait()] == [0]
-        told = r"^children 1, 2 were interrupted by a fault of the machine, .*: No space left"
+        told = r"^estimates 1, 2 were interrupted by a fault of the machine, .*: No space left"
         with pytest.raises(MachineError, match=told):
             executor.wait()
         assert not job_file(study).exists()  # or a resumed study would meet the same result

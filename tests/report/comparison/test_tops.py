@@ -117,14 +117,16 @@ def test_a_difference_is_of_different_children_at_the_same_seeds(tmp_path):
         low = [(n, 0.1 * n + 0.01 * seed) for n in range(5)]  # mean 0.2
         study(tmp_path / f"r{seed}", low, seed=seed)
         # Ten evaluations of its best child are one child.
-        high = [*((n, reward + 0.3) for n, reward in low), *[(4, low[4][1] + 0.3)] * 10]
+        gap = 0.3 + 0.001 * (seed - 2)
+        high = [*((n, reward + gap) for n, reward in low), *[(4, low[4][1] + gap)] * 10]
         study(tmp_path / f"e{seed}", high, seed=seed, searcher=EVOLUTION)
     evolution, random = two_groups(tmp_path)
     found = compared(evolution, random, 5, 5)
     assert found.is_paired
     assert found.counts == (5, 5)
     assert found.estimate.mean == pytest.approx(0.3)
-    assert (found.estimate.low, found.estimate.high) == pytest.approx((0.3, 0.3))
+    half = 2.7764 * 0.001 * 2.5**0.5 / 5**0.5  # Student's t with 4 degrees of freedom
+    assert (found.estimate.low, found.estimate.high) == pytest.approx((0.3 - half, 0.3 + half))
     assert [each.text for each in verdicts([found])] == ["ahead"]
     assert compared(evolution, random, 15, 15).counts == (0, 0)
 
@@ -160,7 +162,7 @@ def test_the_figure_has_a_panel_for_each_search_and_a_line_for_each_count(tmp_pa
         recorded(tmp_path / f"r{seed}", plain, seed=seed)
         for size in (5, 10):
             searcher = {**EVOLUTION, "population_size": size}
-            better = [reward + 0.01 * size for reward in plain]
+            better = [reward + 0.01 * size + 0.0001 * (seed - 1) for reward in plain]
             recorded(tmp_path / f"e{size}{seed}", better, seed=seed, searcher=searcher)
     found = groups(find_studies([tmp_path]), "settings")
     plot, table = top_parts(found, (10, 20), find_baselines(found, None))
