@@ -13,6 +13,7 @@ from pytorch_lightning.loggers.logger import DummyLogger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import nn
 
+from nasrunner.children.evaluating import ONE_CLASS
 from nasrunner.children.fit.batch_norm import set_epsilon
 from nasrunner.children.fit.batches import BatchCheck
 from nasrunner.children.fit.energy import check_counts
@@ -200,7 +201,8 @@ def _unknown_monitor(trainer: pl.Trainer, error: BaseException) -> str | None:
     """Tells that a callback has failed for want of the metric that it looks at; None: none has."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         monitor = getattr(callback, "monitor", None)
-        names = list(trainer.callback_metrics)
+        # One that only children which answer one class have is none to wait for.
+        names = [name for name in trainer.callback_metrics if name != ONE_CLASS]
         if isinstance(monitor, str) and monitor not in names and monitor in str(error):
             return (
                 f"trainer.callbacks: {type(callback).__name__} has monitor={monitor}, which is not "
