@@ -82,7 +82,10 @@ def make_metric(
     if name not in classes:
         raise ConfigError(f"{key}: there is no such metric, {suggest(name, classes)}")
     taken = inspect.signature(classes[name]).parameters
-    arguments = {size: num_outputs for size in _SIZES if size in taken} | dict(given or {})
+    sizes = [size for size in _SIZES if size in taken]
+    if "num_outputs" in sizes and taken["num_outputs"].default is None:
+        sizes.remove("num_outputs")  # it finds out by itself: R2Score of torchmetrics 1.5
+    arguments = {size: num_outputs for size in sizes} | dict(given or {})
     try:
         return classes[name](**arguments)
     except (TypeError, ValueError) as error:
