@@ -1,6 +1,5 @@
 """What a caller gives in Python, as the overrides and the files that Hydra composes from."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -156,24 +155,21 @@ def hydra_value(key: str, value: Any) -> str:
     Raises:
         ConfigError: it is none that YAML could hold.
     """
-    value = _plain(key, value)
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{_name(key, n)}:{_inner(key, v)}" for n, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(_inner(key, each) for each in value) + "]"
-    return _inner(key, value)
+    return _text(key, _plain(key, value))
 
 
-def _inner(key: str, value: Any) -> str:
+def _text(key: str, value: Any) -> str:
+    """The text of a plain value."""
     match value:
-        case Mapping() | list():
-            return hydra_value(key, value)
+        case Mapping():
+            items = (f"{_name(key, name)}:{_text(key, each)}" for name, each in value.items())
+            return f"{{{','.join(items)}}}"
+        case list():
+            return f"[{','.join(_text(key, each) for each in value)}]"
         case None:
             return "null"
         case bool():
             return str(value).lower()
-        case float() if math.isnan(value):
-            return "nan"
         case int() | float():
             return str(value)
     return quoted(value).replace("\\${", "${")
