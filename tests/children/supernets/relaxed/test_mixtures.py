@@ -102,7 +102,7 @@ def set_to(mix, relaxed_space, genotype):
             is_taken = source == genotype.get(said_by, 0)
             count = len(mix.weights[edge].values)
             mix.weights[edge] = OptionWeights(
-                [torch.tensor(float(is_taken and k == genotype[path])) for k in range(count)]
+                [torch.tensor(float(is_taken and k == genotype.get(path, 0))) for k in range(count)]
             )
 
 
