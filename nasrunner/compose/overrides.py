@@ -2,12 +2,15 @@
 
 import contextlib
 import itertools
+import os
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.default_element import GroupDefault
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException
@@ -36,12 +39,15 @@ def register() -> None:
     """Makes Hydra replace a decision as a whole, for every command that composes.
 
     Hydra has no hook there, and its versions are pinned: those of its functions that merge are
-    wrapped. So is the one that reads files, which does not name one that is no text.
+    wrapped. So is the one that reads files, which does not name one that is no text, and reads all
+    of them again for each composition: those of a multirun are many.
     """
     if not hasattr(ConfigLoaderImpl, "_nasrunner"):
         ConfigLoaderImpl._nasrunner = True  # type: ignore[attr-defined]
         _wrap("_apply_overrides_to_config", _apply_each)
-        ConfigRepository.load_config = _load_utf8(ConfigRepository.load_config)  # type: ignore[method-assign]
+        ConfigRepository.load_config = _load_once(  # type: ignore[method-assign]
+            _load_utf8(ConfigRepository.load_config)
+        )
         _wrap("validate_sweep_overrides_legal", _check_sweeps)
         ConfigLoaderImpl._load_configuration_impl = _leave_to_studies(  # type: ignore[method-assign]
             _name_own(ConfigLoaderImpl._load_configuration_impl)
@@ -82,6 +88,28 @@ def _load_utf8(original: Callable[..., Any]) -> Callable[..., Any]:
                 f"{config_path}.yaml must hold keys, got a list; modules in series are concat: […]"
             )
         return result
+
+    return load_config
+
+
+def _load_once(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Reads a file once for as long as it is the same; callers change what they get."""
+    read: dict[tuple[Any, ...], bytes] = {}
+
+    def load_config(repository: ConfigRepository, config_path: str) -> Any:
+        source = repository._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None:
+            return None
+        key: tuple[Any, ...] = (source.provider, source.path, config_path)
+        if source.scheme() == "file":
+            name = source._normalize_file_name(config_path)
+            state = os.stat(os.path.join(source.path.removeprefix("file://"), name))
+            key = (*key, state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+        elif source.path != "pkg://hydra.conf":
+            return original(repository, config_path)
+        if key not in read:
+            read[key] = pickle.dumps(original(repository, config_path), pickle.HIGHEST_PROTOCOL)
+        return pickle.loads(read[key])
 
     return load_config
 

@@ -238,6 +238,7 @@ def test_another_thread_is_refused(tmp_path: Path) -> None:
     assert "main thread" in str(caught[0])
 
 
+@pytest.mark.slow
 def test_workers_do_not_run_the_callers_script(tmp_path: Path) -> None:
     script = tmp_path / "mine.py"
     settings = {**SETTINGS, "space": SPACE, "executor": {"workers": 1}, "folder": "study"}

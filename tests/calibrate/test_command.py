@@ -69,6 +69,7 @@ def seeds(folder: Path, status: str = "completed") -> set[int]:
     return {each["seed"] for each in trained(folder, status)}
 
 
+@pytest.mark.slow
 def test_predictors_and_proxies_are_measured_on_one_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

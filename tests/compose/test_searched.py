@@ -304,3 +304,13 @@ def test_a_file_that_holds_a_list_is_named(tmp_path: Path) -> None:
     (tmp_path / "space" / "mine.yaml").write_text("- relu\n- tanh\n")
     with pytest.raises(NasRunnerError, match=r"^space/mine.yaml must hold keys, got a list"):
         composed("space=mine", own=tmp_path)
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "space").mkdir()
+    for units in (3, 4, 5):
+        (tmp_path / "space" / "mine.yaml").write_text(f"affine: {{units: {units}}}")
+        for given in (7, None):  # what changes one composition does not change the next
+            override = [] if given is None else [f"space.affine.units={given}"]
+            config = composed("space=mine", *override, own=tmp_path)
+            assert config["space"] == {"affine": {"units": given or units}}

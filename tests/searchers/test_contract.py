@@ -32,9 +32,13 @@ from tests.searchers.worlds import (
 )
 
 # deepconv_hyperparameters has all that the first two have, and more, nasrl_cell_small all that
-# nasrl_cell has, enas_cell all that darts_rnn has; cnn_baselines is one decision, and its nine
-# networks are fewer than the proposals below.
-IMPLIED = ("deepconv", "deepconv_digits", "nasrl_cell", "darts_rnn", "cnn_baselines")
+# nasrl_cell has, enas_cell all that darts_rnn has, small_cnn and enas_cell all of segmentation,
+# signals and text_classifier, nasbench_macro all of nasbench201 and rnn_baselines; cnn_baselines is
+# one decision, and its nine networks are fewer than the proposals below.
+IMPLIED = (
+    *("deepconv", "deepconv_digits", "nasrl_cell", "darts_rnn", "cnn_baselines"),
+    *("nasbench201", "rnn_baselines", "segmentation", "signals", "text_classifier"),
+)
 QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIED)]
 # The other wide spaces differ from nasrl_conv in numbers only.
 # What wraps a searcher leaves the space to that.

@@ -39,6 +39,10 @@ OF_SIGNALS = ("signals",)
 SIGNAL_SHAPE = (2, 20)
 
 
+HEAVY = ("cnn_baselines", "darts_cnn", "enas_macro", "enas_micro", "nasnet", "pnas")
+"""Spaces of networks of dozens of convolutions, which take seconds to build and compute."""
+
+
 def load(name: str) -> SearchSpace:
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
         config = compose(overrides=[f"+space={name}", "+data={num_outputs: 10}"])
@@ -50,7 +54,13 @@ def test_there_are_spaces() -> None:
     assert {path.stem for path in PATHS} >= {"figure1", "deepconv", "mlp", "small_cnn"}
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in HEAVY else [])
+        for path in PATHS
+    ],
+)
 def test_sampled_children_build_and_compute_what_they_promise(path: Path) -> None:
     space = load(path.stem)
     assert space.size() > 0

@@ -306,7 +306,7 @@ class Drawn(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", ["enas_cell", "small_cnn"])
+@pytest.mark.parametrize("name", [pytest.param("enas_cell", marks=pytest.mark.slow), "small_cnn"])
 def test_layers_that_take_shared_weights_draw_none(name):
     space, shape = load_space(name), shape_of(name)
     counted = SharedWeights(space, shape, device="meta")

@@ -186,6 +186,7 @@ def test_proxies_score_its_networks(kind: str) -> None:
     assert all(math.isfinite(value) for value in found.values.values())
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path: Path) -> None:
     for kind in ("multi_label", "segmentation"):
         given = KINDS[kind]
