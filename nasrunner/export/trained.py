@@ -10,7 +10,7 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
-from nasrunner.children.progress.allowed import allowed_classes
+from nasrunner.children.progress.allowed import load_checkpoint
 from nasrunner.children.settings.fidelity import thinned
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.compose.trackers import records_at
@@ -188,8 +188,7 @@ def read_weights(trained: Trained) -> TrainedWeights | None:
         if not path.is_file():
             continue
         try:
-            with allowed_classes(trained.trusted, path):
-                kept = torch.load(path, map_location="cpu", weights_only=True)
+            kept = load_checkpoint(path, trained.trusted)
             state, epoch = kept["state_dict"], int(kept["epoch"])
         except Exception as error:  # damaged files raise nearly anything
             reason = str(error).splitlines()[0]

@@ -1,6 +1,7 @@
 """What a checkpoint may hold beside tensors and plain values: objects of harmless classes."""
 
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,25 @@ _HARMLESS = (
 
 _LIBRARIES = ("builtins", "nasrunner", "pytorch_lightning", "torch", "torchmetrics")
 """Packages that a configuration names without any of their classes being the user's own."""
+
+
+def load_checkpoint(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a checkpoint of a child holds, its tensors on the CPU.
+
+    Args:
+        path: the checkpoint.
+        config: as of ``allowed_classes``.
+
+    Raises:
+        Exception: of nearly any kind: it is no checkpoint, was cut off or changed, or holds what
+            ``allowed_classes`` does not let torch load.
+    """
+    with zipfile.ZipFile(path) as archive:  # torch reads changed bytes as the numbers they make
+        if (changed := archive.testzip()) is not None:
+            raise ValueError(f"{changed} is not what was written (its checksum differs)")
+    with allowed_classes(config, path):
+        held: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return held
 
 
 @contextmanager

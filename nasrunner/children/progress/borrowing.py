@@ -10,7 +10,7 @@ import torch
 from nasrunner.children.inheritance.channels import NotMorphismError
 from nasrunner.children.inheritance.keys import Anatomy, Key, anatomy_on_meta
 from nasrunner.children.inheritance.morphism import morphism
-from nasrunner.children.progress.allowed import allowed_classes
+from nasrunner.children.progress.allowed import load_checkpoint
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
@@ -248,8 +248,7 @@ def trained_weights(folder: ChildFolder, config: Config) -> Mapping[str, torch.T
         if not path.exists():
             continue
         try:
-            with allowed_classes(config, path):
-                found = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+            found = load_checkpoint(path, config)["state_dict"]
         except Exception as error:  # a file that was cut off raises nearly anything
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             warnings.warn(f"{path} cannot be read: {reason}", stacklevel=2)

@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from nasrunner.children.progress.allowed import allowed_classes
+from nasrunner.children.progress.allowed import allowed_classes, load_checkpoint
 from nasrunner.children.progress.attempts import Attempt, Line
 from nasrunner.children.randomness import RandomState, random_state, set_random_state
 from nasrunner.children.settings.searched import Config
@@ -110,8 +110,7 @@ def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> SavedPro
     if not path.exists():
         return None
     try:
-        with allowed_classes(config, path):
-            own = torch.load(path, map_location="cpu", weights_only=True)[_KEY]
+        own = load_checkpoint(path, config)[_KEY]
         if not is_its(own["identity"]):
             return "it belongs to another proposal or configuration"
         if own.pop("has_ended"):

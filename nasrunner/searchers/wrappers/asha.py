@@ -85,8 +85,9 @@ class Asha(Promoting):
         if max_children is None or max_children >= needed or len(self._brackets) > 1:
             return super().advice(max_children)
         return (
-            f"A budget of {max_children} children trains none to its end: at each of "
-            f"{self.rungs.top} rungs one of searcher.eta={self.eta} goes on, so one of {needed}. "
+            f"A budget of {max_children} children may train none to its end: at each of "
+            f"{self.rungs.top} rungs one of searcher.eta={self.eta} goes on, so one of about "
+            f"{needed}. "
             "Fewer rungs, a smaller eta or more children mend that."
         )
 

@@ -18,7 +18,7 @@ from nasrunner.core.space import Space
 _KEY = re.compile(r"(?<![\w.])searcher\.")
 """Where a key of a searcher begins in its advice."""
 
-_LEGAL = "legal are searchers of trainings from first weights to their ends"
+_LEGAL = "legal are searchers that do not ask for it"
 
 
 class Wrapper(Searcher):

@@ -1,5 +1,7 @@
 """Beginning a training with weights of other children."""
 
+import zipfile
+
 import pytest
 import torch
 
@@ -92,11 +94,27 @@ def test_the_first_source_that_has_a_weight_wins(study):
     assert torch.equal(first["0.weight"], wide["0.weight"])  # the narrow one has none that fits
 
 
-def test_sources_whose_weights_are_gone_are_named(study):
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def change_weights(path):
+    """Flips the bits of a tensor's bytes, as a failing disk does."""
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if "/data/" in n]
+        name = max(names, key=lambda n: archive.getinfo(n).file_size)
+        written = archive.read(name)
+    whole = path.read_bytes()
+    assert whole.count(written) == 1
+    path.write_bytes(whole.replace(written, bytes(255 - each for each in written)))
+
+
+@pytest.mark.parametrize("damage", [cut_off, change_weights])
+def test_sources_whose_weights_are_gone_are_named(study, damage):
     task = unlearnt(study)
     for path in child_folder(study, 0).glob("*.ckpt"):
         path.unlink()
-    (child_folder(study, 1) / "best.ckpt").write_bytes(b"damaged")
+    damage(child_folder(study, 1) / "best.ckpt")
     outcome = train_one(task, borrowing(2, WIDE, 0, 1, 9))
     assert (outcome.error, outcome.lacks) == (None, (0, 9))  # 1 has its last.ckpt
     assert outcome.metrics["inherited_share"] == 1
