@@ -16,6 +16,7 @@ from nasrunner.compose import config as skeleton
 from nasrunner.core.annotations import takes
 from nasrunner.core.errors import ConfigError, suggest
 from nasrunner.core.machine.user_modules import find_user_modules
+from nasrunner.core.search_space import CHILD_GROUPS
 
 
 def explain(
@@ -69,6 +70,9 @@ def explain(
         # Wherever in the groups it stands: lr is optimizer.lr.
         if elsewhere := [k for k in keys if k.count(".") == 1 and k.endswith(f".{name}")]:
             return f"there is no key {key!r}, did you mean {' or '.join(map(repr, elsewhere))}?"
+        if "." not in key and (holders := _holders_of(name)):
+            meant = [f"{group}.{name} (with {' or '.join(of)})" for group, of in holders.items()]
+            return f"there is no key {key!r}, did you mean {' or '.join(meant)}?"
         if legal := [*{str(each): None for of in refusing.values() or [node] for each in of}]:
             of_those = f" with {' or '.join(refusing)}" if refusing else ""
             return f"there is no key {key!r}{of_those}, {suggest(name, legal)}"
@@ -112,6 +116,16 @@ def _takers_of(key: str, given: Sequence[str]) -> str | None:
     of_those = f" with {' or '.join(lacking)}" if lacking else ""
     told = f"there is no {group} at {package!r}{of_those} to exchange"
     return f"{told}; one is in {', '.join(takers)}"
+
+
+def _holders_of(name: str) -> dict[str, list[str]]:
+    """The shipped options that have a key, by their groups."""
+    holders: dict[str, list[str]] = {}
+    for group in (*CHILD_GROUPS, "searcher", "executor", "tracker"):
+        for path in sorted((skeleton.config_dir() / group).glob("*.yaml")):
+            if name in OmegaConf.load(path):
+                holders.setdefault(group, []).append(f"{group}={path.stem}")
+    return holders
 
 
 def _is_argument(key: str) -> bool:

@@ -20,6 +20,7 @@ nasrunner-calibrate trains a random sample of a space for real, and tells how we
 agree with the rewards: Kendall's tau with 95 % intervals over children, Spearman's rho, and costs;
 and which is the cheapest that agrees well enough.
 
+  nasrunner-calibrate space=mlp data=mnist
   nasrunner-calibrate space=mlp data=mnist what=predictors
   nasrunner-calibrate space=small_cnn data=mnist what=proxies num_children=50 trainer.max_epochs=3
   nasrunner-calibrate space=mlp data=mnist what=fidelities 'fidelities={data: [0.1], width: [0.5]}'
@@ -29,11 +30,12 @@ and which is the cheapest that agrees well enough.
 
   what=predictors   surrogates, which predict children that they were not fitted to, beside
                     parameters and FLOPs alone; what=proxies: scores of networks with their first
-                    weights on one training batch; what=fidelities: the first epochs of the same
-                    trainings (until=), and trainings anew with fewer epochs, fewer examples,
-                    narrower networks and smaller images; what=inherited: the same first epochs
-                    begun with weights of the children before, as searcher=asha around inheriting
-                    would, in inherited/until=<epochs>; what=all: all of these
+                    weights on one training batch; what=fidelities, which is the usual one: the
+                    first epochs of the same trainings (until=), and trainings anew with fewer
+                    epochs, fewer examples, narrower networks and smaller images; what=inherited:
+                    the same first epochs begun with weights of the children before, as
+                    searcher=asha around inheriting would, in inherited/until=<epochs>; what=all:
+                    all of these
   num_children=30   architectures of the sample, >= 5
   fidelities={...}  names or keys of fidelities with their numbers, instead of the usual ones;
                     each trains the sample once more, in fidelities/<name> of the study's folder
@@ -57,6 +59,7 @@ _CONFIG_DIR = "--config-dir"
 FEWEST = 5
 """Children of a sample, and those with a score that an interval rests on."""
 
+_USUAL: What = "fidelities"
 _USUAL_BOUND = 0.5
 
 
@@ -109,11 +112,10 @@ def parse(given: Sequence[str]) -> CalibrateArguments:
             raise ConfigError(f"{key} needs a value")
         own[key] = value
     legal: tuple[What, ...] = get_args(What)
-    if "what" not in own:
-        raise ConfigError(f"what= is needed: {', '.join(legal[:-1])} or {legal[-1]}")
-    what = next((each for each in legal if each == own["what"]), None)
+    asked = own.get("what", _USUAL)
+    what = next((each for each in legal if each == asked), None)
     if what is None:
-        raise ConfigError(f"there is no what={own['what']}, {suggest(own['what'], legal)}")
+        raise ConfigError(f"there is no what={asked}, {suggest(asked, legal)}")
     set_by_us = ("searcher", "baseline", "max_children", "duplicates")
     for argument in overrides:
         key = argument.partition("=")[0].lstrip("+~")

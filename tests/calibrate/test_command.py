@@ -233,7 +233,7 @@ def test_a_usual_fidelity_that_cannot_be_is_left_out_and_said(
     batch = "data.batch_size=200"  # of 1,150 examples 0.1 are fewer
     for given in ((SMALL, *ON_DIGITS, batch, "num_children=5", "to=study"), ("from=study",)):
         monkeypatch.chdir(tmp_path)
-        calibrate(monkeypatch, "what=fidelities", *given)
+        calibrate(monkeypatch, *given)
         told = capsys.readouterr().err
         assert told.count("data=0.1 is left out: data.batch_size must be at most 114") == 1
         assert not (tmp_path / "study" / "fidelities" / "data=0.1").exists()
@@ -271,7 +271,6 @@ def test_divisions_predict_each_child_once_a_division_by_who_has_not_seen_it() -
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["space=mlp"], r"what= is needed: predictors, proxies, fidelities, inherited or all"),
         (["what=proxy"], r"there is no what=proxy, "),
         (["what=proxies", "num_children=4"], r"must be a whole number >= 5: .*, got 4"),
         (["what=proxies", "num_children=many"], r"must be a whole number >= 5: .*, got many"),
