@@ -144,9 +144,7 @@ def shown(shares_S: np.ndarray) -> str:
     """The mean and its interval by Student's t; of one seed there is none."""
     if len(shares_S) < 2:
         return f"{shares_S.mean():.2f}"
-    low, high = stats.t.interval(
-        0.95, len(shares_S) - 1, shares_S.mean(), stats.sem(shares_S)
-    )
+    low, high = stats.t.interval(0.95, len(shares_S) - 1, shares_S.mean(), stats.sem(shares_S))
     return f"{shares_S.mean():.2f} [{max(0, low):.2f}, {high:.2f}]"
 
 
@@ -189,8 +187,7 @@ def main() -> None:
             epochs_S = np.array([each.epochs for each in found]) / unit_epochs
             there = sum(each.is_there for each in found)
             print(
-                f"| {name} | {shown(seconds_S)} | {shown(epochs_S)} | "
-                f"{there} of {given.seeds} |",
+                f"| {name} | {shown(seconds_S)} | {shown(epochs_S)} | {there} of {given.seeds} |",
                 flush=True,
             )
 

@@ -190,7 +190,10 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
         (["optimizer.lrr=3"], r"no key 'optimizer.lrr', did you mean 'lr'\?"),
         (["optimizer.learning_rate=3"], r"'optimizer.learning_rate', did you mean 'lr'\?"),
         (["trainer.epochs=3"], r"'trainer.epochs', did you mean 'max_epochs' or 'min_epochs'\?"),
-        (["population_size=3"], r"searcher.population_size \(with searcher=evolution or sear.*=pbt\)"),
+        (
+            ["population_size=3"],
+            r"searcher.population_size \(with searcher=evolution or sear.*=pbt\)",
+        ),
         (["max_epochs=3"], r"no key 'max_epochs', did you mean 'trainer.max_epochs'\?$"),
         (["optimizer.batch_size=3"], r"'optimizer.batch_size', did you mean 'data.batch_size'\?$"),
         (["space.concat.0.conv2d.filters=[8,16]"], r"is a decision, .*\{oneof: \[8, 16\]\}"),

@@ -64,6 +64,17 @@ OWN: dict[str, dict[str, Any]] = {
 """What a searcher's study is beside ``PLAIN``."""
 
 MORE: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "asha_inheriting": (
+        [
+            *("searcher=asha", "searcher@searcher.searcher=inheriting"),
+            "searcher@searcher.searcher.searcher=evolution",
+        ],
+        {
+            **IN_PARTS,
+            "searcher.searcher.searcher.population_size": 3,
+            "searcher.searcher.searcher.tournament_size": 2,
+        },
+    ),
     "asha_keeps_all": (["searcher=asha"], {**IN_PARTS, "trainer.checkpoint": "all"}),
     "asha_keeps_none": (["searcher=asha"], {**IN_PARTS, "keep_weights": "none"}),
     "baseline": (["searcher=evolution", "baseline=random"], {"max_children": 5}),
