@@ -91,7 +91,7 @@ class Export:
         trained = self.trained
         network, calls = trained.build(trained.frozen)
         if self.weights is not None:
-            _load(network, self.weights, trained)
+            trained.load(network, self.weights)
         alive, calls = self._without_dead(network.eval(), calls)
         self.parameters_dead = _num_parameters(network) - _num_parameters(alive)
         if self.parameters_dead:
@@ -117,7 +117,7 @@ class Export:
         if alive is network:
             return network, calls
         try:
-            max_difference("its living part", network, alive, self.trained.in_shape)
+            max_difference("its living part", network, alive, self.trained.shape)
         except ExportError:
             alive, others = self._alive(network, keeps_constants=True)
             self.notes.append(
@@ -161,7 +161,7 @@ class Export:
     def blueprint(self) -> Blueprint:
         """Returns the network's size and cost."""
         trained = self.trained
-        size = draw_up(trained.frozen, {}, trained.in_shape, trained.out_shape, lambda _: "")
+        size = draw_up(trained.frozen, {}, trained.shape, trained.out_shape, lambda _: "")
         return replace(size, values=trained.study.space.values(trained.proposal.genotype))
 
     def sizes(self) -> dict[str, int]:
@@ -202,7 +202,7 @@ class Export:
         calls: Constructions,
         normalization: InputNormalization | None,
     ) -> StandAlone:
-        in_shape = self.trained.in_shape
+        in_shape = self.trained.shape
         title = title_of(self.trained, self.weights, self.blueprint(), normalization)
         code = write(alive, calls, in_shape, title=title, normalization=normalization)
         other = code.load(code.state(alive)).eval()
@@ -219,7 +219,7 @@ class Export:
     def _write_onnx(
         self, network: nn.Module, named: nn.Module, normalization: InputNormalization | None
     ) -> None:
-        path, in_shape = self.folder / ONNX, self.trained.in_shape
+        path, in_shape = self.folder / ONNX, self.trained.shape
         metadata = self._metadata(normalization)
         if normalization is None or not self.normalizes:
             write_onnx(named, in_shape, path, metadata)
@@ -258,7 +258,7 @@ class Export:
             "task": str(config["task"]["_target_"]).rpartition(".")[2],
             "inputs": f"x: {inputs}",
             "outputs": f"y: {'numbers' if task is None else task.outputs}",
-            "in_shape": json.dumps(list(self.trained.in_shape)),
+            "in_shape": json.dumps(list(self.trained.shape)),
             "num_outputs": json.dumps(config["data"]["num_outputs"]),
             "mean": json.dumps(normalization and list(normalization.mean)),
             "std": json.dumps(normalization and list(normalization.std)),
@@ -301,7 +301,7 @@ class Export:
             "parameters_dead": self.parameters_dead,
             "parameters_left_out": self.parameters_dead + sum(left_out),
             "flops": blueprint.flops,
-            "in_shape": list(trained.in_shape),
+            "in_shape": list(trained.shape),
             "num_outputs": trained.config["data"]["num_outputs"],
             "onnx_normalizes": self.normalizes and normalization is not None,
             "normalization": normalization
@@ -317,17 +317,6 @@ class Export:
             "notes": self.notes,
             "versions": dict(_versions()),
         }
-
-
-def _load(network: nn.Module, weights: TrainedWeights, trained: Trained) -> None:
-    try:
-        network.load_state_dict(weights.state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ConfigError(
-            f"{trained.folder / weights.file} does not hold the weights of this architecture; has "
-            f"the study's space changed since? {reason}"
-        ) from error
 
 
 def _num_parameters(network: nn.Module) -> int:

@@ -40,7 +40,7 @@ def normalization_of(trained: Trained) -> InputNormalization:
     found = getattr(data, "normalization", None)
     if found is None:
         raise UnknownNormalizationError(f"{type(data).__name__} has no attribute normalization")
-    known = _read(found, type(data).__name__, trained.in_shape[0])
+    known = _read(found, type(data).__name__, trained.shape[0])
     columns = getattr(getattr(data, "reading", None), "columns", ())
     features = [name for each in columns for name in Column.from_json(each).features]
     return replace(known, features=tuple(features))

@@ -67,7 +67,7 @@ def _facts(
 
 
 def _input(trained: Trained, normalization: InputNormalization | None) -> str:
-    shape = ", ".join(map(str, trained.in_shape))
+    shape = ", ".join(map(str, trained.shape))
     data = str(trained.config["data"]["_target_"]).rpartition(".")[2]
     known = "after normalize()" if normalization else "as in the batches of its data"
     return f"(B, {shape}) float32 {known}; B = batch, examples of {data}"
