@@ -13,6 +13,7 @@ from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.progress.allowed import allowed_classes
 from nasrunner.children.settings.fidelity import thinned
 from nasrunner.children.settings.resolution import at_resolution
+from nasrunner.children.tasks.tasks import class_of
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
@@ -75,7 +76,13 @@ class Trained:
     def shape(self) -> Shape:
         """Of one example of the one input that there is."""
         assert isinstance(self.in_shape, tuple), "inputs by name are not exported"
-        return self.in_shape
+        return TokenShape(self.in_shape) if self.is_of_tokens else self.in_shape
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it reads texts that go on from one batch to the next, as language models do."""
+        task = class_of(self.config["task"])
+        return task is not None and task.is_of_steps
 
     @property
     def is_of_tokens(self) -> bool:
