@@ -280,7 +280,7 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
         if source := sources.get(trainer.rpartition(".")[2]):
             raise ConfigError(
                 f"from={study.folder}: no network of this study was trained, its rewards are from "
-                f"{source}, so there is none to export"
+                f"{source}, so there is none"
             )
         raise ConfigError(
             f"from={study.folder}: the folder of its best child, {folder}, is not there"

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasrunner.core.errors import DataError
 from nasrunner.core.shapes import each_input
-from nasrunner.data.inputs import InputArrays, as_array, check_tokens, count_examples
+from nasrunner.data.inputs import InputArrays, as_array, count_examples
 from nasrunner.data.own.array_file import FORMS, INPUTS, TARGETS, read_arrays
 from nasrunner.data.own.arrays import channels_first
 from nasrunner.predict.pieces import NewExamples, Piece
@@ -103,15 +103,23 @@ class NewArrays(NewExamples):
         values = channels_first(values, own, where)
         dtype = self.in_dtype if name is None else (self.in_dtype or {}).get(name)
         if dtype == "int64":
-            check_tokens(values, "data.in_dtype", where)
-            if self.vocabulary is not None and values.size and values.max() >= self.vocabulary:
-                raise DataError(
-                    f"{where} has the token {values.max()}; legal are 0 to {self.vocabulary - 1}, "
-                    "those of training"
-                )
+            self._check_tokens(values, where)
         elif not np.isfinite(values).all():
             raise DataError(f"{where} has numbers that are not finite; legal are finite ones")
         return values
+
+    def _check_tokens(self, values: np.ndarray, where: str) -> None:
+        highest = "" if self.vocabulary is None else f" to {self.vocabulary - 1}"
+        if values.dtype.kind not in "iu":
+            raise DataError(f"{where} holds {values.dtype}; legal are tokens, from 0{highest}")
+        if not values.size:
+            return
+        least, most = values.min(), values.max()
+        if least < 0 or (self.vocabulary is not None and most >= self.vocabulary):
+            raise DataError(
+                f"{where} has the token {least if least < 0 else most}; legal are those of "
+                f"training, from 0{highest}"
+            )
 
     def _target(self, arrays: Mapping[str, np.ndarray]) -> str | None:
         if self.targets is not None:

@@ -13,7 +13,7 @@ from nasrunner.children.tasks.tasks import make_task
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.core.shapes import each_input
-from nasrunner.data.inputs import InputArrays, Preparation, at_resolution
+from nasrunner.data.inputs import InputArrays, Preparation, at_resolution, count_examples
 from nasrunner.data.loader import Inputs
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.own.arrays import ArrayFile
@@ -90,6 +90,11 @@ class Inference:
         task = make_task(config, construct)
         Meaning.of(task, None)  # before data are loaded
         data: Any = make_data(config["data"], construct)
+        if unknown != "error" and not isinstance(data, TableFile):
+            raise ConfigError(
+                f"unknown={unknown} says what becomes of categories of a table, but the network "
+                f"was trained on {type(data).__name__}; legal: error"
+            )
         reading, preparation = weights.reading, None
         if reading is None or not isinstance(data, OwnData):
             data = _loaded(trained)
@@ -115,10 +120,7 @@ class Inference:
             DataError: they are not such as it was trained on, or there are none.
         """
         metrics = self.measuring()
-        parts = list(self.pieces(x, y, metrics))
-        if not parts:
-            raise DataError("there are no examples to predict")
-        return joined(parts, metrics.values())
+        return joined(list(self.pieces(x, y, metrics)), metrics.values())
 
     def measuring(self) -> PredictionMetrics:
         """Returns what measures predictions, with nothing measured."""
@@ -136,6 +138,8 @@ class Inference:
             DataError: as of ``predict``.
         """
         for piece in self.examples.of(x, y):
+            if count_examples(piece.x, piece.where) == 0:
+                raise DataError(f"{piece.where} has no examples; at least one is needed")
             outputs = self.outputs(piece.x)
             if piece.y is not None:
                 self._measure(piece, outputs, metrics)
@@ -147,7 +151,7 @@ class Inference:
         of_one = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
         found = []
         with torch.inference_mode():
-            for start in range(0, max(1, len(of_one)), self.batch_size):
+            for start in range(0, len(of_one), self.batch_size):
                 rows = range(start, min(start + self.batch_size, len(of_one)))
                 try:
                     found.append(self.network(_rows_of(inputs, rows)).float())

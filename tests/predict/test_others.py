@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 from PIL import Image
 
 import nasrunner
@@ -104,8 +105,41 @@ def test_tokens_are_those_that_the_embedding_knows(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
     assert found.metrics["accuracy"] == pytest.approx(np.mean(found.values == y))
     assert best.predict(tmp_path / "texts.npz").metrics == pytest.approx(found.metrics)
-    with pytest.raises(DataError, match="x has the token 20; legal are 0 to 19, those of training"):
+    with pytest.raises(
+        DataError, match="x has the token 20; legal are those of training, from 0 to 19"
+    ):
         best.predict(x + 1)
+    with pytest.raises(DataError, match="x holds float64; legal are tokens, from 0 to 19"):
+        best.predict(x + 0.5)
+    with pytest.raises(ConfigError, match="unknown=ignore says what becomes of categories of a ta"):
+        best.predict(x, unknown="ignore")
+
+
+def test_inputs_by_name_are_given_by_name(tmp_path: Path) -> None:
+    left, right = DRAWS.normal(0, 1, (60, 3)), DRAWS.integers(0, 9, (60, 4))
+    np.savez(tmp_path / "two.npz", left=left, right=right, y=(left[:, 0] > 0).astype(int))
+    words = [{"embedding": {"vocabulary": 9, "units": 3}}, {"sequence_pool": {"mode": "mean"}}]
+    branches = [{"concat": [{"input": "left"}]}, {"concat": [{"input": "right"}, *words]}]
+    space = {
+        "concat": [{"fork": {"merge": "concat", "branches": branches}}, {"affine": {"units": 2}}]
+    }
+    (tmp_path / "conf" / "space").mkdir(parents=True)
+    (tmp_path / "conf" / "space" / "two.yaml").write_text(yaml.safe_dump(space))
+    data = ("data=arrays", f"data.path={tmp_path / 'two.npz'}", "data.inputs=[left,right]")
+    own = ("--config-dir", str(tmp_path / "conf"), "space=two", "data.in_dtype={right: int64}")
+    best = nasrunner.load(run_search(tmp_path / "study", *own, *data)).best
+    found = best.predict({"right": right, "left": left})
+    reading = json.loads(torch.load(best.folder / "best.ckpt", weights_only=True)["reading"])
+    normalized = (left - reading["mean"]["left"]) / reading["std"]["left"]
+    with torch.no_grad():
+        given = {"left": torch.from_numpy(normalized).float(), "right": torch.from_numpy(right)}
+        expected = best.network()(given).softmax(1)
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    assert best.predict(tmp_path / "two.npz").metrics["accuracy"] == pytest.approx(
+        np.mean(found.values == (left[:, 0] > 0))
+    )
+    with pytest.raises(DataError, match="x has the inputs left; legal: left, right"):
+        best.predict({"left": left})
 
 
 def test_several_targets_are_predicted_in_their_own_units(tmp_path: Path) -> None:

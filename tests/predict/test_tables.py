@@ -1,6 +1,7 @@
 """Predictions of tables: as scikit-learn prepares them, and as a study has measured them."""
 
 import gzip
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import nasrunner
 from nasrunner.core import DataError
 from nasrunner.predict.command import main
+from nasrunner.retrain.command import main as retrain
 from tests.predict.studies import run_search
 
 Command = Callable[..., None]
@@ -124,6 +126,7 @@ def test_rows_of_no_target_are_not_measured(study: Path) -> None:
         (lambda t: t.assign(height="high"), "column height has 'high' in row 1, where training h"),
         (lambda t: t.assign(height=None), "column height has no value in row 1, which no row of"),
         (lambda t: t.assign(height=np.inf), "column height has infinite numbers; legal are finite"),
+        (lambda t: t[:0], "has no examples; at least one is needed"),
         (lambda t: t.assign(size="huge"), "the target 'huge' is no class that the network knows; "),
     ],
 )
@@ -155,6 +158,27 @@ def test_what_training_never_had_is_taken_for_none_where_it_is_told_to(study: Pa
     with torch.no_grad():
         expected = best.network()(features).softmax(1)
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+
+
+@pytest.mark.slow  # it trains twice more, and scikit-learn's network
+def test_metrics_of_a_retrained_network_are_those_of_its_test(
+    study: Path,
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.argv", ["nasrunner-retrain", f"from={study}", "top=1", "seeds=1"])
+    retrain()
+    folder = study / "retrained" / "0000-seed0"
+    people()[-40:].to_csv(tmp_path / "test.csv", index=False)
+    capsys.readouterr()
+    command(f"from={folder}", "input=test.csv", "output=out.csv")
+    tested = json.loads((folder / "tested.json").read_text())["metrics"]
+    told = re.search(r"^loss ([\d.]+), accuracy ([\d.]+)$", capsys.readouterr().out, re.MULTILINE)
+    assert told is not None
+    assert float(told[1]) == pytest.approx(tested["test_loss"], rel=1e-5)
+    assert float(told[2]) == pytest.approx(tested["test_accuracy"], rel=1e-5)
 
 
 def test_an_array_in_the_place_of_a_table_is_refused(study: Path) -> None:
