@@ -104,6 +104,11 @@ def test_a_file_is_predicted_in_pieces_and_in_order(
     pd.testing.assert_frame_equal(found, whole.frame(), check_dtype=False, rtol=1e-5)
     assert list(found) == ["prediction", "p_short", "p_tall"]
     assert f"accuracy {whole.metrics['accuracy']:.6g}" in told
+    wrong = people()
+    wrong.loc[19, "hair"] = "blue"
+    wrong.to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(DataError, match="column hair has 'blue' in row 20, a category that"):
+        nasrunner.load(study).best.predict(tmp_path / "new.csv")
     assert not list(tmp_path.glob("*.unfinished"))
 
 
