@@ -19,7 +19,7 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.screen.output import OutputFolder
-from nasrunner.core.shapes import in_dtype_of
+from nasrunner.core.shapes import TokenShape, in_dtype_of
 from nasrunner.core.space import living
 from nasrunner.data.own.reading import Reading
 from nasrunner.export.checks import BATCHES, by_steps, max_difference
@@ -206,7 +206,10 @@ class Export:
         network: Callable[[torch.Tensor], torch.Tensor],
         other: Callable[[torch.Tensor], torch.Tensor],
     ) -> float:
-        return max_difference(what, network, other, self.trained.shape, self.vocabulary)
+        shape = self.trained.shape
+        if self.trained.is_streamed and shape[0] == 1:
+            shape = TokenShape((2,))  # or no state would be handed on
+        return max_difference(what, network, other, shape, self.vocabulary)
 
     def _vocabulary(self, network: nn.Module) -> int:
         """How many different tokens the network knows.
