@@ -18,9 +18,11 @@ from nasrunner.export.errors import ExportError
 from nasrunner.export.onnx_file import OnnxNetwork, write_onnx
 from nasrunner.export.pt2_file import Pt2Network, write_pt2
 from nasrunner.export.source.construction import build
+from nasrunner.export.source.standalone import write
 from nasrunner.export.streamed import Streamed
 from nasrunner.spaces.language.parsing import parse_space
 from tests.export.blocks import Undecided
+from tests.export.networks import OF_TOKENS, possible, shipped, trained
 from tests.export.test_command import Command, command, refused  # noqa: F401
 from tests.predict.studies import run_search
 
@@ -163,10 +165,30 @@ def test_the_state_of_every_cell_goes_in_and_comes_out(cell: object, tmp_path: P
     network = network.eval()
     streamed = Streamed(network).eval()
     graphs = ((write_onnx, OnnxNetwork, "network.onnx"), (write_pt2, Pt2Network, "network.pt2"))
-    for write, read, name in graphs:
-        write(streamed, shape, tmp_path / name)
+    for write_graph, read, name in graphs:
+        write_graph(streamed, shape, tmp_path / name)
         step = read(tmp_path / name).step
         max_difference(name, network, by_steps(step, streamed.begin, 1), shape, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_TOKENS)
+def test_networks_of_every_shipped_space_of_texts_compute_the_same(
+    name: str, tmp_path: Path
+) -> None:
+    space, shape, path = shipped(name), TokenShape((5,)), tmp_path / "network.pt2"
+    network, calls = trained(space, (5,), possible(space, (5,), 1)[0])
+    network = network.eval()
+    is_streamed = name != "text_classifier"
+    code = write(network, calls, shape, title=["A."], normalization=None, is_streamed=is_streamed)
+    state = code.state(network)
+    assert max_difference("network.py", network, code.load(state).eval(), shape, 10) == 0
+    alone = code.load(state).eval()
+    streamed = Streamed(alone).eval()
+    write_pt2(streamed if is_streamed else alone, shape, path)
+    program = Pt2Network(path)
+    read = by_steps(program.step, streamed.begin, 1) if is_streamed else program
+    max_difference("network.pt2", network, read, shape, 10)
 
 
 def test_what_cannot_be_traced_or_read_is_one_line(tmp_path: Path) -> None:
