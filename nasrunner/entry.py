@@ -43,6 +43,11 @@ def export() -> None:
     _run("nasrunner-export", "nasrunner.export.command")
 
 
+def predict() -> None:
+    """Runs ``nasrunner-predict``."""
+    _run("nasrunner-predict", "nasrunner.predict.command")
+
+
 def _run(program: str, module: str) -> None:
     """Imports a command and runs it.
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+    from nasrunner.export.trained import Trained, TrainedWeights
+    from nasrunner.predict.prediction import Prediction
+    from nasrunner.predict.tables import Unknown
+
 _SHOWN = 5
 
 
@@ -88,20 +92,63 @@ class ChildResult:
             ConfigError: its weights were not kept, as of ``keep_weights`` and
                 ``trainer.checkpoint``.
         """
-        from nasrunner.export.trained import find, read_weights
+        return self._trained.network(self._weights)
 
-        trained = find(str(self.folder), self.study.folder)
-        if (weights := read_weights(trained)) is None:
-            raise ConfigError(
-                f"child {self.index} has no weights in {self.folder}: {trained.kept_by}"
-            )
-        network, _ = trained.build(trained.frozen)
-        network.load_state_dict(weights.state)
-        return network.eval()
+    def predict(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        unknown: "Unknown" = "error",
+        batch_size: int = 512,
+    ) -> "Prediction":
+        """Predicts what its network was trained to, of inputs as they stand in the data.
+
+        They are prepared as those of training were: the columns, categories and missing values of a
+        table, the size and colours of images, normalization.
+
+        Args:
+            x: arrays or tensors (N, ...), of several inputs by name; a DataFrame; or the path of a
+                file of arrays or a table, or of an image or a folder of some.
+            y: targets as they stand in the data, (N,) or (N, K), which are measured; None: those
+                that a table or file has beside its inputs, if it has some.
+            unknown: as of ``nasrunner.predict.network.Inference``.
+            batch_size: examples that are computed at once; it changes nothing but rounding.
+
+        Returns:
+            The predictions, in the order of the examples.
+
+        Raises:
+            ConfigError: its weights were not kept.
+            DataError: the inputs are not such as it was trained on.
+
+        Example:
+            >>> nasrunner.load("outputs/STUDY").best.predict("new.csv").frame()  # doctest: +SKIP
+        """
+        from nasrunner.predict.network import Inference
+
+        inference = Inference.of(self._trained, self._weights, unknown, batch_size)
+        return inference.predict(x, y)
 
     def __repr__(self) -> str:
         reward = "no reward" if self.reward is None else f"reward {self.reward:.5g}"
         return f"<child {self.index}: {self.status}, {reward}, {self.architecture}>"
+
+    @cached_property
+    def _trained(self) -> "Trained":
+        from nasrunner.export.trained import find
+
+        return find(str(self.folder), self.study.folder, trust=self.study.trust)
+
+    @property
+    def _weights(self) -> "TrainedWeights":
+        from nasrunner.export.trained import read_weights
+
+        if (weights := read_weights(self._trained)) is None:
+            raise ConfigError(
+                f"child {self.index} has no weights in {self.folder}: {self._trained.kept_by}"
+            )
+        return weights
 
     @property
     def _outcome(self) -> Outcome:
@@ -115,9 +162,11 @@ class StudyResult:
 
     Attributes:
         recorded: the study as it was read; it does not change while a study runs on.
+        trust: whether it is taken with all that its configuration names.
     """
 
     recorded: RecordedStudy
+    trust: bool = False
 
     @property
     def folder(self) -> Path:
@@ -227,7 +276,7 @@ def load(folder: str | Path, *, trust: bool = False) -> StudyResult:
             be a stranger's and could run code.
         LedgerError: its ledger is empty or damaged.
     """
-    return StudyResult(read_study(latest_of(Path(folder)), trust=trust))
+    return StudyResult(read_study(latest_of(Path(folder)), trust=trust), trust)
 
 
 def _row(child: ChildResult) -> dict[str, Any]:

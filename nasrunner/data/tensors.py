@@ -310,6 +310,12 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         assert self._fit is not None
         return self._fit.preparation.normalization
 
+    @property
+    def preparation(self) -> Preparation:
+        """What makes tensors of inputs, once ``setup`` was called."""
+        assert self._fit is not None
+        return self._fit.preparation
+
     def training_targets(self) -> torch.Tensor:
         """Returns the targets of the training part, in order: what balanced weights of classes are
         from.

@@ -1,9 +1,10 @@
 """Compares what was written with the network itself, on random inputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
+from nasrunner.core.shapes import TokenShape
 from nasrunner.core.space import Shape
 from nasrunner.export.errors import ExportError
 
@@ -19,16 +20,19 @@ def max_difference(
     network: Callable[[torch.Tensor], torch.Tensor],
     other: Callable[[torch.Tensor], torch.Tensor],
     in_shape: Shape,
+    vocabulary: int = 1,
 ) -> float:
     """Returns the largest absolute difference between two networks' outputs, in evaluation mode.
 
-    Inputs are drawn from the standard normal distribution with seeds of their own.
+    Inputs are drawn from the standard normal distribution, or tokens from those there are, with
+    seeds of their own.
 
     Args:
         what: what is compared with the network, for the error message.
         network: the original, in evaluation mode.
         other: takes the same inputs.
         in_shape: of one example.
+        vocabulary: tokens are below it, where ``in_shape`` is of tokens.
 
     Raises:
         ExportError: the difference is too large, an output is not finite, or ``other`` fails.
@@ -36,7 +40,10 @@ def max_difference(
     largest = 0.0
     for batch in BATCHES:
         generator = torch.Generator().manual_seed(batch)
-        x = torch.randn(batch, *in_shape, generator=generator)
+        if isinstance(in_shape, TokenShape):
+            x = torch.randint(vocabulary, (batch, *in_shape), generator=generator)
+        else:
+            x = torch.randn(batch, *in_shape, generator=generator)
         with torch.no_grad():
             wanted = network(x)
             try:
@@ -57,3 +64,28 @@ def max_difference(
             )
         largest = max(largest, difference)
     return largest
+
+
+Step = Callable[[torch.Tensor, Sequence[torch.Tensor]], tuple[torch.Tensor, list[torch.Tensor]]]
+"""(tokens (B, T), state before) to (outputs (B, T, V), state after)."""
+
+
+def by_steps(
+    step: Step, begin: Callable[[int], list[torch.Tensor]], num_tokens: int
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Returns what reads texts (B, T) a few tokens at a time, and hands the state on.
+
+    Args:
+        step: reads some tokens.
+        begin: makes the state before the first of them, of texts side by side.
+        num_tokens: read at a time.
+    """
+
+    def run(tokens_BT: torch.Tensor) -> torch.Tensor:
+        state, found = begin(len(tokens_BT)), []
+        for tokens in torch.split(tokens_BT, num_tokens, dim=1):
+            y, state = step(tokens, state)
+            found.append(y)
+        return torch.cat(found, dim=1)
+
+    return run

@@ -17,7 +17,8 @@ nasrunner-export: writes a trained network so that it can be used without nasrun
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
                  or runs:/ID, the run in a tracker of a study below outputs/
   to=FOLDER      where the files go; else export/ in the network's folder
-  normalize=false  network.onnx takes inputs that are normalized already, as network.py does; else
+  format=py,onnx which files: py, onnx and pt2, with a comma between them; else py and onnx
+  normalize=false  the graphs take inputs that are normalized already, as network.py does; else
                  inputs as they are in the data set
   overwrite=true also over files there that another made, or that were changed since
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
@@ -29,7 +30,11 @@ It writes, each checked against the network on random inputs:
   network.safetensors  its weights, under the names they have in network.py
   network.onnx         the same network for onnxruntime, for batches of any size, with what
                        normalizes its inputs; its metadata says what they and the outputs are
+  network.pt2          likewise as a program of torch.export, which torch alone runs
   export.json          what it is, and how far the files' outputs are from the network's
+
+A language model's graph reads one token of each text: its state, zeros before a text, goes in and
+comes out. In network.py Streamed reads any number of tokens so.
 
 Examples:
 
@@ -39,8 +44,10 @@ Examples:
   nasrunner-export from=runs:/0123456789abcdef0123456789abcdef
 """
 
-_PACKAGES = ("safetensors", "onnx", "onnxscript", "onnxruntime")
-_KEYS = ("from", "to", "overwrite", "study", "normalize", "trust")
+_PACKAGES = {"py": ("safetensors",), "onnx": ("onnx", "onnxscript", "onnxruntime"), "pt2": ()}
+"""What each format needs."""
+
+_KEYS = ("from", "to", "format", "overwrite", "study", "normalize", "trust")
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,9 @@ class ExportRequest:
         folder: where the files go; None: ``export`` in the network's folder.
         overwrite: whether files of others that lie there are replaced.
         study_folder: of the study it is a network of; None: the one it lies in.
-        normalizes: whether the ONNX file takes inputs as they are in the data set.
+        normalizes: whether the graphs take inputs as they are in the data set.
         trust: whether a stranger's study is taken with all that its configuration names.
+        formats: of the files: ``py``, ``onnx``, ``pt2``.
     """
 
     source: str
@@ -62,6 +70,7 @@ class ExportRequest:
     study_folder: Path | None
     normalizes: bool
     trust: bool = False
+    formats: tuple[str, ...] = ("py", "onnx")
 
 
 def main() -> None:
@@ -97,11 +106,23 @@ def parse(arguments: Sequence[str]) -> ExportRequest:
     overwrite = truth("overwrite", given.get("overwrite", "false"))
     normalizes = truth("normalize", given.get("normalize", "true"))
     trust = truth("trust", given.get("trust", "false"))
-    return ExportRequest(given["from"], folder, overwrite, study, normalizes, trust)
+    formats = _formats(given.get("format", "py,onnx"))
+    return ExportRequest(given["from"], folder, overwrite, study, normalizes, trust, formats)
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    found = dict.fromkeys(each.strip() for each in text.strip("[]").split(","))
+    for each in found:
+        if each not in _PACKAGES:
+            raise ConfigError(
+                f"format={text}: there is no format {each!r}, {suggest(each, _PACKAGES)}"
+            )
+    return tuple(each for each in _PACKAGES if each in found)
 
 
 def _run(request: ExportRequest) -> None:
-    if missing := [name for name in _PACKAGES if importlib.util.find_spec(name) is None]:
+    needed = [name for each in request.formats for name in _PACKAGES[each]]
+    if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
         raise ConfigError(
             f"{', '.join(missing)}: not installed; pip install 'nasrunner[export]' installs it"
         )
@@ -113,7 +134,8 @@ def _run(request: ExportRequest) -> None:
     folder = request.folder or trained.folder / "export"
     check_folder("to", folder)
     output = OutputFolder(folder, "export", "to", overwrite=request.overwrite)
-    export = Export(trained, read_weights(trained), output, request.normalizes)
+    weights = read_weights(trained)
+    export = Export(trained, weights, output, request.normalizes, request.formats)
     export.run()
     for name, size in export.sizes().items():
         difference = export.differences.get(name)

@@ -1,10 +1,11 @@
 """Writes a trained network's files, and checks each against the network itself."""
 
+import contextlib
 import functools
 import importlib.metadata
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +19,26 @@ from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.screen.output import OutputFolder
+from nasrunner.core.shapes import TokenShape, in_dtype_of
 from nasrunner.core.space import living
-from nasrunner.export.checks import BATCHES, max_difference
+from nasrunner.data.own.reading import Reading
+from nasrunner.export.checks import BATCHES, by_steps, max_difference
 from nasrunner.export.errors import ExportError
 from nasrunner.export.normalization import UnknownNormalizationError, normalization_of
 from nasrunner.export.onnx_file import Normalized, OnnxNetwork, write_onnx
+from nasrunner.export.pt2_file import Pt2Network, write_pt2
 from nasrunner.export.source.construction import Constructions
 from nasrunner.export.source.standalone import InputNormalization, StandAlone, write
+from nasrunner.export.streamed import Streamed
 from nasrunner.export.title import title_of
 from nasrunner.export.trained import Trained, TrainedWeights
+from nasrunner.spaces.recurrent.layers import WordVectors
 
-CODE, WEIGHTS, ONNX, FACTS = "network.py", "network.safetensors", "network.onnx", "export.json"
+CODE, WEIGHTS, FACTS = "network.py", "network.safetensors", "export.json"
+ONNX, PT2 = "network.onnx", "network.pt2"
+_FILES = {"py": (CODE, WEIGHTS), "onnx": (ONNX,), "pt2": (PT2,)}
+"""What is written of each format."""
+
 _PACKAGES = ("nasrunner", "torch", "safetensors", "onnx", "onnxscript", "onnxruntime")
 
 
@@ -42,10 +52,11 @@ class Export:
         trained: the network.
         weights: its weights; None: only its code is written.
         output: where the files go.
-        normalizes: whether the ONNX file takes inputs as they are in the data set.
+        normalizes: whether the graphs take inputs as they are in the data set.
+        formats: those that are written: ``py``, ``onnx`` and ``pt2``.
 
     Raises:
-        ConfigError: the network takes tokens or several inputs, or files of others lie in the place
+        ConfigError: the network takes several inputs, or files of others lie in the place
             of these.
 
     Attributes:
@@ -53,16 +64,19 @@ class Export:
         parameters_dead: how many parameters only dead branches have.
         problems: why a file was not written.
         notes: what to know of the network, or is not known.
+        vocabulary: tokens are below it; 1 of a network of numbers.
     """
 
     trained: Trained
     weights: TrainedWeights | None
     output: OutputFolder
     normalizes: bool = True
+    formats: Collection[str] = ("py", "onnx")
     differences: dict[str, float] = field(default_factory=dict)
     parameters_dead: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    vocabulary: int = 1
 
     def __post_init__(self) -> None:
         in_shape = self.trained.config["data"]["in_shape"]
@@ -71,16 +85,10 @@ class Export:
                 f"data.in_shape has inputs by name ({', '.join(in_shape)}): such networks cannot "
                 "be exported; legal are networks of one input without a name"
             )
-        in_dtype = self.trained.config["data"].get("in_dtype")
-        if in_dtype is not None:
-            raise ConfigError(
-                f"data.in_dtype={in_dtype}: networks of tokens cannot be exported; legal are "
-                "networks of numbers"
-            )
         if self.trained.note:
             self.notes.append(self.trained.note)
         self.folder = self.output.folder
-        self.output.check((CODE, WEIGHTS, ONNX, FACTS))
+        self.output.check((*self._files, FACTS))
 
     def run(self) -> None:
         """Writes the files, all at once where all else is done.
@@ -91,8 +99,11 @@ class Export:
         trained = self.trained
         network, calls = trained.build(trained.frozen)
         if self.weights is not None:
-            _load(network, self.weights, trained)
-        alive, calls = self._without_dead(network.eval(), calls)
+            trained.load(network, self.weights)
+        network.eval()
+        if self.trained.is_of_tokens:
+            self.vocabulary = self._vocabulary(network)
+        alive, calls = self._without_dead(network, calls)
         self.parameters_dead = _num_parameters(network) - _num_parameters(alive)
         if self.parameters_dead:
             self.notes.append(
@@ -117,7 +128,7 @@ class Export:
         if alive is network:
             return network, calls
         try:
-            max_difference("its living part", network, alive, self.trained.in_shape)
+            self._difference("its living part", network, alive)
         except ExportError:
             alive, others = self._alive(network, keeps_constants=True)
             self.notes.append(
@@ -146,14 +157,23 @@ class Export:
                 f"{', '.join(close)}: float32 cannot tell these numbers apart as they are in the "
                 "table; normalize them in float64 and export with normalize=false"
             )
-        code = self._attempt(CODE, lambda: self._write_code(network, alive, calls, normalization))
-        if self.weights is not None:
-            state = code.state(alive) if code is not None else dict(alive.state_dict())
-            self._write_weights(state)
-            named = alive if code is None else code.load(state).eval()
-            self._attempt(ONNX, lambda: self._write_onnx(network, named, normalization))
-        else:
+        code = None
+        if "py" in self.formats:
+            write_code = functools.partial(self._write_code, network, alive, calls, normalization)
+            code = self._attempt(CODE, write_code)
+        if self.weights is None:
             self.problems.append(self._without_weights())
+        else:
+            state = code.state(alive) if code is not None else dict(alive.state_dict())
+            if "py" in self.formats:
+                self._write_weights(state)
+            named = alive if code is None else code.load(state).eval()
+            for name, graph in (("onnx", OnnxGraph), ("pt2", Pt2Graph)):
+                if name in self.formats:
+                    write_graph = functools.partial(
+                        self._write_graph, graph, network, named, normalization
+                    )
+                    self._attempt(_FILES[name][0], write_graph)
         facts = self._facts(alive, code, normalization)
         text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
         (self.folder / FACTS).write_bytes(text.encode())
@@ -161,13 +181,57 @@ class Export:
     def blueprint(self) -> Blueprint:
         """Returns the network's size and cost."""
         trained = self.trained
-        size = draw_up(trained.frozen, {}, trained.in_shape, trained.out_shape, lambda _: "")
+        in_dtype = in_dtype_of(trained.config["data"])
+        size = draw_up(
+            trained.frozen, {}, trained.in_shape, trained.out_shape, lambda _: "", in_dtype
+        )
         return replace(size, values=trained.study.space.values(trained.proposal.genotype))
 
     def sizes(self) -> dict[str, int]:
         """Returns the files that were written, in bytes."""
-        paths = [self.folder / name for name in (CODE, WEIGHTS, ONNX)]
+        paths = [self.folder / name for name in self._files]
         return {path.name: path.stat().st_size for path in paths if path.is_file()}
+
+    @property
+    def _reading(self) -> Reading | None:
+        return None if self.weights is None else self.weights.reading
+
+    @property
+    def _files(self) -> tuple[str, ...]:
+        return tuple(name for format_ in self.formats for name in _FILES[format_])
+
+    def _difference(
+        self,
+        what: str,
+        network: Callable[[torch.Tensor], torch.Tensor],
+        other: Callable[[torch.Tensor], torch.Tensor],
+    ) -> float:
+        shape = self.trained.shape
+        if self.trained.is_streamed and shape[0] == 1:
+            shape = TokenShape((2,))  # or no state would be handed on
+        return max_difference(what, network, other, shape, self.vocabulary)
+
+    def _vocabulary(self, network: nn.Module) -> int:
+        """How many different tokens the network knows.
+
+        Raises:
+            ConfigError: nothing says it.
+        """
+        if self.trained.is_streamed:
+            return int(self.trained.config["data"]["num_outputs"])
+        if (reading := self._reading) is not None and "vocabulary" in reading.settings:
+            return int(reading.settings["vocabulary"])
+        known = [
+            len(layer.weight)
+            for layer in network.modules()
+            if isinstance(layer, WordVectors | nn.Embedding)
+        ]
+        if not known:
+            raise ConfigError(
+                "data.in_dtype=int64: how many tokens the network knows is not known, so that no "
+                "file could be compared with it; legal are networks with an embedding, or own data"
+            )
+        return min(known)
 
     def _attempt(self, name: str, write_file: Callable[[], Any]) -> Any:
         try:
@@ -178,8 +242,10 @@ class Export:
             return None
 
     def _normalization(self) -> InputNormalization | None:
+        if self.trained.is_of_tokens:
+            return None
         try:
-            return normalization_of(self.trained)
+            return normalization_of(self.trained, self._reading)
         except UnknownNormalizationError as error:
             self.notes.append(
                 f"the normalization of the inputs is not known: {error}. The exported network "
@@ -188,9 +254,9 @@ class Export:
             return None
 
     def _without_weights(self) -> str:
-        trained = self.trained
+        trained, written = self.trained, f"only {CODE}" if "py" in self.formats else "nothing"
         return (
-            f"{trained.folder} holds no weights ({trained.kept_by}), so only {CODE} was written; "
+            f"{trained.folder} holds no weights ({trained.kept_by}), so {written} was written; "
             f"nasrunner-retrain from={trained.study.folder} trains its best networks "
             "again and keeps them"
         )
@@ -202,11 +268,25 @@ class Export:
         calls: Constructions,
         normalization: InputNormalization | None,
     ) -> StandAlone:
-        in_shape = self.trained.in_shape
-        title = title_of(self.trained, self.weights, self.blueprint(), normalization)
-        code = write(alive, calls, in_shape, title=title, normalization=normalization)
-        other = code.load(code.state(alive)).eval()
-        self.differences[CODE] = max_difference(CODE, network, other, in_shape)
+        is_streamed = self.trained.is_streamed
+        title = title_of(
+            self.trained, self.weights, self.blueprint(), normalization, self._classes()
+        )
+        code = write(
+            alive,
+            calls,
+            self.trained.shape,
+            title=title,
+            normalization=normalization,
+            is_streamed=is_streamed,
+        )
+        state = code.state(alive)
+        self.differences[CODE] = self._difference(CODE, network, code.load(state).eval())
+        if is_streamed:
+            streamed: Any = code.load(state, is_streamed=True).eval()
+            parts = by_steps(streamed, streamed.begin, max(1, self.trained.shape[0] // 2))
+            apart = self._difference(f"{CODE}, read in parts,", network, parts)
+            self.differences[CODE] = max(self.differences[CODE], apart)
         (self.folder / CODE).write_bytes(code.source.encode())
         return code
 
@@ -216,14 +296,26 @@ class Export:
         apart = {key: value.detach().contiguous().clone() for key, value in state.items()}
         (self.folder / WEIGHTS).write_bytes(save(apart, {"format": "pt"}))
 
-    def _write_onnx(
-        self, network: nn.Module, named: nn.Module, normalization: InputNormalization | None
+    def _write_graph(
+        self,
+        graph: "type[OnnxGraph | Pt2Graph]",
+        network: nn.Module,
+        named: nn.Module,
+        normalization: InputNormalization | None,
     ) -> None:
-        path, in_shape = self.folder / ONNX, self.trained.in_shape
-        metadata = self._metadata(normalization)
+        """Writes a network as a graph, and compares what runs it with the network."""
+        in_shape, name = self.trained.shape, graph.name
+        path, metadata = self.folder / name, self._metadata(normalization)
+        if self.trained.is_streamed:
+            _check_layers(named)
+            streamed = Streamed(named).eval()
+            graph.write(streamed, in_shape, path, metadata)
+            by_token = by_steps(graph.read(path).step, streamed.begin, 1)
+            self.differences[name] = self._difference(f"{name}, read by tokens,", network, by_token)
+            return
         if normalization is None or not self.normalizes:
-            write_onnx(named, in_shape, path, metadata)
-            self.differences[ONNX] = max_difference(ONNX, network, OnnxNetwork(path), in_shape)
+            graph.write(named, in_shape, path, metadata)
+            self.differences[name] = self._difference(name, network, graph.read(path))
             return
         normalized = functools.partial(
             Normalized,
@@ -232,18 +324,20 @@ class Export:
             in_shape=in_shape,
             has_missing=bool(normalization.features),
         )
-        write_onnx(normalized(named).eval(), in_shape, path, metadata)
-        whole, other = normalized(network).eval(), OnnxNetwork(path)
-        self.differences[ONNX] = max_difference(
-            ONNX, lambda z: whole(whole.raw(z)), lambda z: other(whole.raw(z)), in_shape
+        graph.write(normalized(named).eval(), in_shape, path, metadata)
+        whole, other = normalized(network).eval(), graph.read(path)
+        self.differences[name] = self._difference(
+            name, lambda z: whole(whole.raw(z)), lambda z: other(whole.raw(z))
         )
 
     def _metadata(self, normalization: InputNormalization | None) -> dict[str, str]:
-        """What the ONNX file says of itself, in JSON where it is more than a word."""
+        """What a graph says of itself, in JSON where it is more than a word."""
         config, blueprint = self.trained.config, self.blueprint()
         features = normalization.features if normalization else ()
         task = class_of(config["task"])
-        if normalization is None:
+        if self.trained.is_of_tokens:
+            inputs = f"tokens, int64, 0 to {self.vocabulary - 1}"
+        elif normalization is None:
             inputs = "as in the batches of its data"
         elif self.normalizes:
             inputs = "as in the data set; the graph normalizes them"
@@ -258,21 +352,37 @@ class Export:
             "task": str(config["task"]["_target_"]).rpartition(".")[2],
             "inputs": f"x: {inputs}",
             "outputs": f"y: {'numbers' if task is None else task.outputs}",
-            "in_shape": json.dumps(list(self.trained.in_shape)),
+            "in_shape": json.dumps(list(self.trained.shape)),
             "num_outputs": json.dumps(config["data"]["num_outputs"]),
             "mean": json.dumps(normalization and list(normalization.mean)),
             "std": json.dumps(normalization and list(normalization.std)),
         }
         if features:
             facts["features"] = json.dumps(features, ensure_ascii=False)
-        if task is not None and task.chooses_class:
-            facts["classes"] = json.dumps(self._classes())
+        if (reading := self._reading) is not None:
+            facts["reading"] = reading.to_json()
+        if self.trained.is_of_tokens:
+            facts["vocabulary"] = json.dumps(self.vocabulary)
+        if self.trained.is_streamed:
+            facts["inputs"] += "; one of each text, (batch, 1)"
+            facts["state"] = (
+                "state_0, …: zeros before a text; then next_state_0, … of the token before"
+            )
+        if (classes := self._classes()) is not None:
+            facts["classes"] = json.dumps(classes, ensure_ascii=False)
         return facts
 
-    def _classes(self) -> list[str]:
-        """The classes in the order of the outputs: the targets that the data set has for them."""
-        num_outputs = int(self.trained.config["data"]["num_outputs"])
-        return list(map(str, range(num_outputs)))
+    def _classes(self) -> list[str] | None:
+        """The classes in the order of the outputs, by the names that its data have for them.
+
+        None: it chooses none.
+        """
+        task = class_of(self.trained.config["task"])
+        if task is None or not task.chooses_class:
+            return None
+        if (reading := self._reading) is not None and reading.classes is not None:
+            return list(map(str, reading.classes))
+        return list(map(str, range(int(self.trained.config["data"]["num_outputs"]))))
 
     def _facts(
         self, alive: nn.Module, code: StandAlone | None, normalization: InputNormalization | None
@@ -301,8 +411,9 @@ class Export:
             "parameters_dead": self.parameters_dead,
             "parameters_left_out": self.parameters_dead + sum(left_out),
             "flops": blueprint.flops,
-            "in_shape": list(trained.in_shape),
+            "in_shape": list(trained.shape),
             "num_outputs": trained.config["data"]["num_outputs"],
+            "classes": self._classes(),
             "onnx_normalizes": self.normalizes and normalization is not None,
             "normalization": normalization
             and {
@@ -312,22 +423,44 @@ class Export:
             },
             "files": self.sizes(),
             "max_absolute_difference": self.differences,
-            "compared_on": {"inputs": "standard normal", "batches": list(BATCHES)},
+            "compared_on": {
+                "inputs": "tokens" if trained.is_of_tokens else "standard normal",
+                "batches": list(BATCHES),
+            },
             "problems": self.problems,
             "notes": self.notes,
             "versions": dict(_versions()),
         }
 
 
-def _load(network: nn.Module, weights: TrainedWeights, trained: Trained) -> None:
-    try:
-        network.load_state_dict(weights.state)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ConfigError(
-            f"{trained.folder / weights.file} does not hold the weights of this architecture; has "
-            f"the study's space changed since? {reason}"
-        ) from error
+class OnnxGraph:
+    """The ONNX file, and what runs it."""
+
+    name = ONNX
+    write = staticmethod(write_onnx)
+    read = OnnxNetwork
+
+
+class Pt2Graph:
+    """The program of torch.export, and what runs it."""
+
+    name = PT2
+    write = staticmethod(write_pt2)
+    read = Pt2Network
+
+
+def _check_layers(network: nn.Module) -> None:
+    """Refuses a layer that keeps its state where nobody can give it another.
+
+    Raises:
+        ExportError: names its class.
+    """
+    for layer in network.modules():
+        if hasattr(layer, "reset_state") and not hasattr(layer, "num_values"):
+            raise ExportError(
+                f"{type(layer).__name__} keeps a state between calls, but has no num_values, how "
+                "many tensors (B, units) it is made of; legal are layers as StatefulLayer"
+            )
 
 
 def _num_parameters(network: nn.Module) -> int:
@@ -336,4 +469,5 @@ def _num_parameters(network: nn.Module) -> int:
 
 def _versions() -> Iterator[tuple[str, str]]:
     for package in _PACKAGES:
-        yield package, importlib.metadata.version(package)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # of another format
+            yield package, importlib.metadata.version(package)

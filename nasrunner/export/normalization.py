@@ -1,5 +1,6 @@
 """Finds out what the inputs of a network were normalized with."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from nasrunner.children.fit.loading import load_data
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import NasRunnerError
 from nasrunner.data.own.columns import Column
+from nasrunner.data.own.reading import Reading
 from nasrunner.export.source.standalone import InputNormalization
 from nasrunner.export.trained import Trained
 
@@ -17,16 +19,24 @@ class UnknownNormalizationError(NasRunnerError):
     """A network's data set cannot be read, or does not say what it does to its inputs."""
 
 
-def normalization_of(trained: Trained) -> InputNormalization:
+def normalization_of(trained: Trained, reading: Reading | None = None) -> InputNormalization:
     """Returns the mean and standard deviation of the examples that a network was trained on.
 
-    The data set is loaded as it was in training. Its module says them with ``normalization``, an
+    Own files have said them when it was trained; any other data set is loaded as it was in
+    training. Its module says them with ``normalization``, an
     object with ``mean`` and ``std`` of each channel or feature. Tables say what their features
     are, too.
+
+    Args:
+        trained: the network, of one input of numbers.
+        reading: what was kept of its data set beside its weights; None: nothing.
 
     Raises:
         UnknownNormalizationError: its files are missing or damaged, or the module does not say.
     """
+    if reading is not None:
+        known = InputNormalization(tuple(reading.mean), tuple(reading.std))
+        return replace(known, features=_features(reading.columns))
     try:
         data: Any = load_data(
             trained.config["data"],
@@ -40,10 +50,13 @@ def normalization_of(trained: Trained) -> InputNormalization:
     found = getattr(data, "normalization", None)
     if found is None:
         raise UnknownNormalizationError(f"{type(data).__name__} has no attribute normalization")
-    known = _read(found, type(data).__name__, trained.in_shape[0])
+    known = _read(found, type(data).__name__, trained.shape[0])
     columns = getattr(getattr(data, "reading", None), "columns", ())
-    features = [name for each in columns for name in Column.from_json(each).features]
-    return replace(known, features=tuple(features))
+    return replace(known, features=_features(columns))
+
+
+def _features(columns: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(name for each in columns for name in Column.from_json(each).features)
 
 
 def _read(found: Any, owner: str, num_channels: int) -> InputNormalization:

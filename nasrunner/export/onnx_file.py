@@ -1,11 +1,7 @@
 """Writes a network as an ONNX file, and runs the file."""
 
-import contextlib
-import io
-import logging
 import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +9,7 @@ from torch import nn
 
 from nasrunner.core.space import Shape
 from nasrunner.export.errors import ExportError
+from nasrunner.export.graph import GraphInputs, reason_of, without_messages
 
 
 class Normalized(nn.Module):
@@ -61,6 +58,9 @@ def write_onnx(
 ) -> None:
     """Writes a network for batches of any size: input ``x``, output ``y``.
 
+    One whose state goes in reads a token of each text, and has an input ``state_0``, … and an
+    output ``next_state_0``, … for each of its values.
+
     Args:
         network: in evaluation mode.
         in_shape: of one example.
@@ -70,15 +70,15 @@ def write_onnx(
     Raises:
         ExportError: the network does something that has no counterpart in ONNX.
     """
-    x = torch.zeros(2, *in_shape)  # torch.export would take a batch of 1 for a constant
+    given = GraphInputs.of(network, in_shape)
     try:
-        with _without_messages():
+        with without_messages():
             program = torch.onnx.export(
                 network,
-                (x,),
-                input_names=["x"],
-                output_names=["y"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                given.arguments,
+                input_names=list(given.names),
+                output_names=list(given.output_names),
+                dynamic_shapes=given.dynamic_shapes,
                 dynamo=True,
                 verbose=False,
             )
@@ -86,7 +86,7 @@ def write_onnx(
             program.model.metadata_props.update(metadata or {})
             program.save(path)
     except Exception as error:  # torch.export and the exporter raise many classes of their own
-        raise ExportError(f"the network cannot be written as ONNX: {_reason(error)}") from error
+        raise ExportError(f"the network cannot be written as ONNX: {reason_of(error)}") from error
 
 
 class OnnxNetwork:
@@ -110,34 +110,17 @@ class OnnxNetwork:
                 path, options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions have no common base but this
-            raise ExportError(f"onnxruntime does not take the file: {_reason(error)}") from error
+            raise ExportError(f"onnxruntime does not take the file: {reason_of(error)}") from error
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         (y,) = self._session.run(["y"], {"x": x.numpy()})
         return torch.from_numpy(y)
 
-
-@contextlib.contextmanager
-def _without_messages() -> Iterator[None]:
-    """Keeps the exporter's progress and its warnings about its own parts from the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one line: the exporter wraps it in pages of advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"
+    def step(
+        self, x: torch.Tensor, state: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Returns the outputs for one token of each text, and the state after it."""
+        given = {f"state_{number}": each.numpy() for number, each in enumerate(state)}
+        names = ["y", *(f"next_{name}" for name in given)]
+        y, *after = map(torch.from_numpy, self._session.run(names, {"x": x.numpy(), **given}))
+        return y, after

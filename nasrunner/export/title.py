@@ -1,6 +1,6 @@
 """The text at the top of the file that is written: where the network comes from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from nasrunner.children.tasks.tasks import class_of
 from nasrunner.core.ledger.goal_settings import reward_of_task
@@ -16,6 +16,7 @@ def title_of(
     weights: TrainedWeights | None,
     blueprint: Blueprint,
     normalization: InputNormalization | None,
+    classes: Sequence[str] | None,
 ) -> list[str]:
     """Returns the lines: what the network is, what goes in and comes out, and how it is used.
 
@@ -23,14 +24,15 @@ def title_of(
         trained: the network.
         weights: which were kept of it.
         blueprint: its size and cost.
-        normalization: of its inputs; None where it is not known.
+        normalization: of its inputs; None where it is not known, or there is none.
+        classes: in the order of the outputs; None: it chooses none.
     """
     facts = [(name, text) for name, text in _facts(trained, weights, blueprint) if text]
     facts += [("input", _input(trained, normalization))]
     if normalization and normalization.features:
         features = ", ".join(normalization.features)
         facts += [("features", f"{features}; NaN is a number that is missing")]
-    facts += [("output", _output(trained))]
+    facts += [("output", _output(trained, classes))]
     width = max(len(name) for name, _ in facts) + 2
     lines = [
         f"Network {trained.name} of the study {trained.study.name}, as plain PyTorch code.",
@@ -39,7 +41,7 @@ def title_of(
     for name, text in facts:
         first, *others = _wrapped(text, WIDTH - width)
         lines += [f"{name:{width}}{first}", *(f"{'':{width}}{other}" for other in others)]
-    return [*lines, "", *_example(normalization), "", "Written by nasrunner-export."]
+    return [*lines, "", *_example(trained, normalization), "", "Written by nasrunner-export."]
 
 
 def _facts(
@@ -67,31 +69,38 @@ def _facts(
 
 
 def _input(trained: Trained, normalization: InputNormalization | None) -> str:
-    shape = ", ".join(map(str, trained.in_shape))
+    shape = ", ".join(map(str, trained.shape))
     data = str(trained.config["data"]["_target_"]).rpartition(".")[2]
+    if trained.is_of_tokens:
+        return f"(B, {shape}) int64, tokens; B = batch, examples of {data}"
     known = "after normalize()" if normalization else "as in the batches of its data"
     return f"(B, {shape}) float32 {known}; B = batch, examples of {data}"
 
 
-def _output(trained: Trained) -> str:
-    task, count = class_of(trained.config["task"]), trained.config["data"]["num_outputs"]
-    shape = ", ".join(map(str, trained.out_shape))
+def _output(trained: Trained, classes: Sequence[str] | None) -> str:
+    task, shape = class_of(trained.config["task"]), ", ".join(map(str, trained.out_shape))
     if task is None:
         return f"(B, {shape})"
-    if task.chooses_class:
-        return (
-            f"(B, {shape}): {task.outputs}, 0 to {count - 1}; softmax over dimension 1 makes "
-            "shares of them"
-        )
-    return f"(B, {shape}): {task.outputs}"
+    if classes is None:
+        return f"(B, {shape}): {task.outputs}"
+    count = len(classes)
+    is_numbered = list(classes) == list(map(str, range(count)))
+    named = f"0 to {count - 1}" if is_numbered else ", ".join(classes)
+    return f"(B, {shape}): {task.outputs}, {named}; softmax over dimension 1 makes shares of them"
 
 
-def _example(normalization: InputNormalization | None) -> Iterator[str]:
-    uses = "load, normalize" if normalization else "load"
-    yield f"    from network import {uses}"
+def _example(trained: Trained, normalization: InputNormalization | None) -> Iterator[str]:
+    names = ["load", *(["normalize"] if normalization else [])]
+    names = ["Streamed", *names] if trained.is_streamed else names
+    yield f"    from network import {', '.join(names)}"
     yield ""
     yield '    network = load("network.safetensors")'
     yield f"    y = network({'normalize(x)' if normalization else 'x'})"
+    if trained.is_streamed:
+        yield ""
+        yield "    stream = Streamed(network)  # of texts that come in parts"
+        yield "    state = stream.begin(batch_size)"
+        yield "    y, state = stream(x, state)"
 
 
 def _wrapped(text: str, width: int) -> Iterator[str]:

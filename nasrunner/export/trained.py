@@ -13,14 +13,16 @@ from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
 from nasrunner.children.progress.allowed import load_checkpoint
 from nasrunner.children.settings.fidelity import thinned
 from nasrunner.children.settings.resolution import at_resolution
+from nasrunner.children.tasks.tasks import class_of
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import BEST, CONFIG, LAST, PROPOSAL, ChildFolder
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import SearchSpace
-from nasrunner.core.space import Shape
+from nasrunner.core.shapes import InShape, Shape, TokenShape, as_in_shape, dtypes_of, in_dtype_of
 from nasrunner.core.tracking import Records
+from nasrunner.data.own.reading import Reading
 from nasrunner.export.source.construction import Constructions, build
 from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
 from nasrunner.tracker_addresses import OUTPUTS, folder_at
@@ -61,11 +63,31 @@ class Trained:
         return thinned(self.study.space.freeze(self.proposal.genotype), self.proposal.fidelity)
 
     @property
-    def in_shape(self) -> Shape:
-        """Of one example."""
-        served = at_resolution(tuple(self.config["data"]["in_shape"]), self.config["data"])
-        assert isinstance(served, tuple), "inputs by name are not exported"
-        return served
+    def in_shape(self) -> InShape:
+        """Of one example; of several inputs by name, those of tokens as ``TokenShape``."""
+        data = self.config["data"]
+        in_shape = at_resolution(as_in_shape(data["in_shape"]), data)
+        if not isinstance(in_shape, Mapping):
+            return in_shape
+        dtypes = dtypes_of(in_shape, in_dtype_of(data))
+        return {n: TokenShape(s) if dtypes[n] == "int64" else s for n, s in in_shape.items()}
+
+    @property
+    def shape(self) -> Shape:
+        """Of one example of the one input that there is."""
+        assert isinstance(self.in_shape, tuple), "inputs by name are not exported"
+        return TokenShape(self.in_shape) if self.is_of_tokens else self.in_shape
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether it reads texts that go on from one batch to the next, as language models do."""
+        task = class_of(self.config["task"])
+        return task is not None and task.is_of_steps
+
+    @property
+    def is_of_tokens(self) -> bool:
+        """Whether the one input is of tokens."""
+        return bool(in_dtype_of(self.config["data"]) == "int64")
 
     @property
     def out_shape(self) -> Shape:
@@ -117,6 +139,31 @@ class Trained:
                 calls.change(layer, "eps", epsilon)
         return network, calls
 
+    def load(self, network: nn.Module, weights: "TrainedWeights") -> None:
+        """Puts the weights into the network that they are of.
+
+        Raises:
+            ConfigError: they are another one's.
+        """
+        try:
+            network.load_state_dict(weights.state)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise ConfigError(
+                f"{self.folder / weights.file} does not hold the weights of this architecture; has "
+                f"the study's space changed since? {reason}"
+            ) from error
+
+    def network(self, weights: "TrainedWeights") -> nn.Module:
+        """Returns it with these weights, on the CPU and in evaluation mode.
+
+        Raises:
+            ConfigError: they are another one's.
+        """
+        network, _ = self.build(self.frozen)
+        self.load(network, weights)
+        return network.eval()
+
 
 @dataclass(frozen=True)
 class TrainedWeights:
@@ -126,11 +173,13 @@ class TrainedWeights:
         file: the checkpoint's name.
         epoch: the epoch they are of, from 0.
         state: the network's state.
+        reading: how more of its data are read; None: its data set has not said.
     """
 
     file: str
     epoch: int
     state: dict[str, torch.Tensor]
+    reading: Reading | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -190,13 +239,17 @@ def read_weights(trained: Trained) -> TrainedWeights | None:
         try:
             kept = load_checkpoint(path, trained.trusted)
             state, epoch = kept["state_dict"], int(kept["epoch"])
+            # What Lightning keeps of a data module has the name of the class that stands in for it.
+            of_data = [each for each in kept.values() if isinstance(each, dict)]
+            told = [r for each in (kept, *of_data) if isinstance(r := each.get("reading"), str)]
+            reading = Reading.from_json(told[0]) if told else None
         except Exception as error:  # damaged files raise nearly anything
             reason = str(error).splitlines()[0]
             raise ConfigError(f"{path} is no checkpoint of a child: {reason}") from error
         if name == LAST:  # Lightning's own: the network is part of what trains it
             state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
             epoch -= 1  # it counts the epochs that have ended
-        return TrainedWeights(name, epoch, state)
+        return TrainedWeights(name, epoch, state, reading)
     return None
 
 
@@ -226,7 +279,7 @@ def _best_of(study: RecordedStudy, trust: bool) -> Trained:
         if source := sources.get(trainer.rpartition(".")[2]):
             raise ConfigError(
                 f"from={study.folder}: no network of this study was trained, its rewards are from "
-                f"{source}, so there is none to export"
+                f"{source}, so there is none"
             )
         raise ConfigError(
             f"from={study.folder}: the folder of its best child, {folder}, is not there"

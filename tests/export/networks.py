@@ -23,7 +23,7 @@ OF_TOKENS = (
     "rnn_baselines",
     "text_classifier",
 )
-"""Networks that take tokens: what is written is checked with random vectors, which they refuse."""
+"""Networks that take tokens, which ``test_texts`` exports."""
 OF_THE_SAME = (
     "cnn_baselines",
     "deepconv_digits",

@@ -354,8 +354,8 @@ def test_a_study_is_found_by_its_run_in_mlflow(
     ("arguments", "message"),
     [
         (
-            ["form=x"],
-            r"there is no key 'form', did you mean 'from'\? Legal: from, normalize, o",
+            ["frm=x"],
+            r"there is no key 'frm', did you mean 'from'\? Legal: format, from, norm",
         ),
         (["from=x", "overwrite=yes"], "overwrite must be true or false, got 'yes'"),
         (["outputs"], "arguments are written key=value, got 'outputs'; see --help"),

@@ -19,7 +19,7 @@ def said(found: object, in_shape: tuple[int, ...], monkeypatch: pytest.MonkeyPat
     trained: Any = SimpleNamespace(
         config={"data": {}}, study=SimpleNamespace(seed=0), joins_validation=False
     )
-    trained.in_shape = in_shape
+    trained.shape = in_shape
     return normalization_of(trained)
 
 

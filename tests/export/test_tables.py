@@ -49,6 +49,8 @@ def test_a_missing_number_is_the_mean_of_training_in_every_file(
     session = onnxruntime.InferenceSession(exported / "network.onnx")
     told = session.get_modelmeta().custom_metadata_map
     assert json.loads(told["features"]) == FEATURES
+    assert json.loads(told["classes"]) == ["no", "yes"]
+    assert json.loads(told["reading"])["columns"][2]["levels"] == ["brown", "red"]
     assert told["inputs"].startswith("x: encoded features of a table, in the order of features, as")
     mean = json.loads(told["mean"])
     x = np.array([[163, 0, 1.7e9, 1, 0, 0], [np.nan, 1, 1.7e9, 0, 1, 0]], np.float32)

@@ -12,7 +12,7 @@ import torch
 
 from nasrunner.core.errors import DataError, suggest
 
-_FORMS = (".npz", ".pt", ".pth", ".safetensors")
+FORMS = (".npz", ".pt", ".pth", ".safetensors")
 
 INPUTS = ("x", "inputs", "images", "features", "data")
 TARGETS = ("y", "targets", "labels", "target", "label", "classes")
@@ -34,7 +34,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ".safetensors": _read_safetensors,
     }.get(path.suffix.lower())
     if read is None:
-        raise DataError(f"data.path={path} must end in one of {', '.join(_FORMS)}")
+        raise DataError(f"data.path={path} must end in one of {', '.join(FORMS)}")
     try:
         arrays = read(path)
     except (

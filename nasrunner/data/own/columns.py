@@ -73,7 +73,7 @@ class Column:
         if self.kind == "number":
             out_NF[:, 0] = as_numbers(values)
         else:
-            place = pd.Index(self.levels, dtype=object).get_indexer(_labels(values))
+            place = pd.Index(self.levels, dtype=object).get_indexer(labels_of(values))
             out_NF[:] = 0
             known = np.flatnonzero(place >= 0)
             out_NF[known, place[known]] = 1
@@ -138,7 +138,7 @@ def learn_columns(
             else:
                 columns.append(Column(name, "number", num_missing=num_missing))
         else:
-            labels = pd.Series(_labels(values)).dropna()
+            labels = pd.Series(labels_of(values)).dropna()
             counts = labels.value_counts(sort=True)
             if name not in categorical and len(counts) > max(max_categories, len(labels) / 2):
                 left_out[name] = f"has {len(counts):,} different texts"
@@ -186,8 +186,13 @@ def check_plain(table: pd.DataFrame, where: str) -> None:
             )
 
 
-def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.ndarray:
-    """Returns the features of a table's rows, (N, F); float32 where that is exact enough.
+def encoded(
+    table: pd.DataFrame,
+    columns: Sequence[Column],
+    where: str,
+    dtype: type[np.floating] | None = None,
+) -> np.ndarray:
+    """Returns the features of a table's rows, (N, F).
 
     Missing numbers are NaN.
 
@@ -195,6 +200,7 @@ def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.nd
         table: the rows.
         columns: how they become features.
         where: what is read, for error messages.
+        dtype: of the features; None: float32 where that is exact enough for these rows.
 
     Raises:
         DataError: a number is infinite.
@@ -202,8 +208,10 @@ def encoded(table: pd.DataFrame, columns: Sequence[Column], where: str) -> np.nd
     starts = _starts(columns)
     width = sum(each.num_features for each in columns)
     numbers = [each for each in columns if each.kind == "number"]
-    is_exact = all(_is_exact(as_numbers(table[each.name])) for each in numbers)
-    x_NF = np.empty((len(table), width), np.float32 if is_exact else np.float64)
+    if dtype is None:
+        is_exact = all(_is_exact(as_numbers(table[each.name])) for each in numbers)
+        dtype = np.float32 if is_exact else np.float64
+    x_NF = np.empty((len(table), width), dtype)
     for start, each in zip(starts, columns, strict=True):
         each.encode(table[each.name], x_NF[:, start : start + each.num_features])
         if np.isinf(x_NF[:, start]).any():
@@ -236,8 +244,8 @@ def _starts(columns: Sequence[Column]) -> list[int]:
     return [sum(widths[:number]) for number in range(len(widths))]
 
 
-def _labels(values: pd.Series) -> np.ndarray:
-    """Values of a category as JSON has them, others as texts; what is missing is NaN."""
+def labels_of(values: pd.Series) -> np.ndarray:
+    """Returns values of a category as JSON has them, others as texts; what is missing is NaN."""
     found = [as_label(each) for each in values.astype(object).to_numpy()]
     is_missing = values.isna().to_numpy()
     return np.where(is_missing, np.nan, np.array([*found, None], dtype=object)[:-1])

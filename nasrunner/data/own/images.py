@@ -1,39 +1,24 @@
 """Own data as images in folders, each folder a class."""
 
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.errors import DataError
+from nasrunner.data.own.decoding import ENDINGS, Colours, Size, decoded, looked_at, mode_of, shown
 from nasrunner.data.own.digests import digest_of_listing
 from nasrunner.data.own.own_data import OwnData, RawExamples
 from nasrunner.data.own.reading import Kind
 
 # N = number of images, C = channels, H, W = height and width
 
-Colours = Literal["grey", "rgb"]
-
-Size = tuple[int, int]
-"""Rows and columns."""
-
 _TRAIN, _TEST = ("train", "training"), ("test", "testing")
 _VALIDATION = ("val", "valid", "validation")
-_GREY = {"1", "L", "LA"}
-"""Pillow's modes without colours."""
-_KNOWN = {*_GREY, "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"}
-_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
-"""Those of pixels alone, by Pillow's names: it hands others, such as EPS, to other programs."""
-_ENDINGS = {
-    *(".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif"),
-    *(".tiff", ".webp"),
-}
 _USUAL_SIZE = 64
 """What is proposed where images must be resized."""
 
@@ -120,11 +105,11 @@ class ImageFolder(OwnData):
         found, others = [], 0
         for each in classes:
             files = sorted(path for path in each.rglob("*") if path.is_file())
-            images = [path for path in files if path.suffix.lower() in _ENDINGS]
+            images = [path for path in files if path.suffix.lower() in ENDINGS]
             if not images:
                 raise DataError(
                     f"data.root={self.root}: the folder {each} has no images; legal are some of "
-                    f"each class, which end in {', '.join(sorted(_ENDINGS))}"
+                    f"each class, which end in {', '.join(sorted(ENDINGS))}"
                 )
             found += [(path, each.name) for path in images]
             others += len(files) - len(images)
@@ -144,63 +129,21 @@ def _decoded(
         DataError: a file is broken, sizes differ and none is wanted, or there are more than 8 bits
             of a channel.
     """
-    modes, sizes = _look(where, [path for path, _ in stamps])
+    paths = [path for path, _ in stamps]
+    modes, sizes = looked_at(where, paths)
     if size is None and len(sizes) > 1:
         (least, _), (most, _) = min(sizes.items()), max(sizes.items())
         proposed = min(_USUAL_SIZE, *(side for each in sizes for side in each))
         raise DataError(
-            f"{where} has images of {len(sizes):,} sizes, {_shown(least)} to {_shown(most)}; legal "
+            f"{where} has images of {len(sizes):,} sizes, {shown(least)} to {shown(most)}; legal "
             f"are those of one size, or data.size={proposed}, to which all are resized"
         )
-    rows, columns = size or next(iter(sizes))
-    mode = {"grey": "L", "rgb": "RGB", None: "L" if set(modes) <= _GREY else "RGB"}[colours]
-    shape = (rows, columns) if mode == "L" else (rows, columns, 3)
-    x = np.empty((len(stamps), *shape), np.uint8)
-    for number, (path, _) in enumerate(stamps):
-        try:
-            with Image.open(path, formats=_FORMATS) as image:
-                turned = ImageOps.exif_transpose(image).convert(mode)
-                if turned.size != (columns, rows):
-                    turned = ImageOps.fit(turned, (columns, rows), Image.Resampling.BILINEAR)
-                x[number] = np.asarray(turned)
-        except Exception as error:  # a damaged file raises nearly anything
-            raise _broken(where, path, error) from error
-    facts = [f"images of {_shown((rows, columns))}, {'grey' if mode == 'L' else 'RGB'}"]
-    if len(sizes) > 1 or (rows, columns) not in sizes:
+    wanted = size or next(iter(sizes))
+    mode = mode_of(colours, modes)
+    facts = [f"images of {shown(wanted)}, {'grey' if mode == 'L' else 'RGB'}"]
+    if len(sizes) > 1 or wanted not in sizes:
         facts.append(f"resized from {len(sizes):,} size{'s' if len(sizes) > 1 else ''}")
     if other := {name: count for name, count in modes.items() if name != mode}:
         told = ", ".join(f"{count:,} {name}" for name, count in sorted(other.items()))
         facts.append(f"converted: {told}")
-    x_NCHW = x[:, None] if mode == "L" else np.ascontiguousarray(np.moveaxis(x, -1, 1))
-    return x_NCHW, tuple(facts)
-
-
-def _look(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[Size]]:
-    """The modes and sizes of images, without decoding them."""
-    modes: Counter[str] = Counter()
-    sizes: Counter[Size] = Counter()
-    for path in paths:
-        try:
-            with Image.open(path, formats=_FORMATS) as image:
-                mode = image.mode
-                width, height = image.size
-                is_turned = image.getexif().get(0x0112, 1) >= 5
-        except Exception as error:  # a damaged file raises nearly anything
-            raise _broken(where, path, error) from error
-        if mode not in _KNOWN:
-            raise DataError(
-                f"{where}: {path} is an image of mode {mode}; legal are those with 8 bits for each "
-                "channel, and data=arrays takes any numbers"
-            )
-        modes[mode] += 1
-        sizes[(width, height) if is_turned else (height, width)] += 1
-    return modes, sizes
-
-
-def _broken(where: str, path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
-    return DataError(f"{where}: {path} is broken: {reason}; put a whole file there, or none")
-
-
-def _shown(size: Size) -> str:
-    return f"{size[0]}×{size[1]}"
+    return decoded(where, paths, wanted, mode), tuple(facts)

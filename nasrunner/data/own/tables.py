@@ -1,9 +1,10 @@
 """Own data as tables: CSV and Parquet."""
 
+import contextlib
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -94,6 +95,21 @@ class TableFile(OwnData):
         """
         raise NotImplementedError
 
+    def read_pieces(
+        self, path: Path, num_rows: int, texts: Collection[str]
+    ) -> Iterator[pd.DataFrame]:
+        """Yields the rows of a file in pieces, where its form allows; their indices go on.
+
+        Args:
+            path: the file, which has columns of the same kinds as ours.
+            num_rows: of a piece, but for the last.
+            texts: columns that are texts also where those of a piece look like numbers.
+
+        Raises:
+            DataError: it is damaged, or of another form.
+        """
+        yield self.read_table(path)
+
     def files_digest(self) -> str:
         places = (self.path, self.test_path)
         return digest_of_contents([Path(each) for each in places if each is not None])
@@ -136,7 +152,7 @@ class TableFile(OwnData):
         check_columns(inputs, self.categorical, self.where)
         return RawExamples(
             x=inputs,
-            y=_values(table[targets[0]])
+            y=target_values(table[targets[0]])
             if isinstance(self.target, str)
             else _several(table[targets]),
             where=f"data.target={', '.join(targets)} of {self.path}",
@@ -223,18 +239,37 @@ class CsvFile(TableFile):
     )
 
     def read_table(self, path: Path) -> pd.DataFrame:
-        try:
-            return pd.read_csv(
-                path,
-                sep=self.separator or _separator(path),
-                decimal="." if self.decimal == "point" else ",",
-                na_values=list(map(str, self.missing)),
-                low_memory=False,  # one type for all of a column
-                skipinitialspace=True,
-            )
-        except (EOFError, OSError, ValueError, csv.Error, zlib.error) as error:  # and pandas' own
-            reason = " ".join(str(error).split())
-            raise DataError(f"{path} cannot be read as CSV: {reason}") from error
+        with _told_as_csv(path):
+            return pd.read_csv(path, **self._settings(path))
+
+    def read_pieces(
+        self, path: Path, num_rows: int, texts: Collection[str]
+    ) -> Iterator[pd.DataFrame]:
+        with _told_as_csv(path):
+            settings = self._settings(path)
+            names = pd.read_csv(path, **settings, nrows=0).columns
+            dtype = {name: str for name in names if name in texts}
+            with pd.read_csv(path, **settings, dtype=dtype, chunksize=num_rows) as pieces:
+                yield from pieces
+
+    def _settings(self, path: Path) -> dict[str, Any]:
+        return {
+            "sep": self.separator or _separator(path),
+            "decimal": "." if self.decimal == "point" else ",",
+            "na_values": list(map(str, self.missing)),
+            "low_memory": False,  # one type for all of a column
+            "skipinitialspace": True,
+        }
+
+
+@contextlib.contextmanager
+def _told_as_csv(path: Path) -> Iterator[None]:
+    """Makes what pandas raises one sentence."""
+    try:
+        yield
+    except (EOFError, OSError, ValueError, csv.Error, zlib.error) as error:  # and pandas' own
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as CSV: {reason}") from error
 
 
 @dataclass(kw_only=True, eq=False)
@@ -286,8 +321,8 @@ def _first(names: Sequence[str]) -> str:
     return ", ".join([*names[:_TOLD], *more])
 
 
-def _values(column: pd.Series) -> np.ndarray:
-    """A target as numpy has it: numbers, or objects with None for what is missing."""
+def target_values(column: pd.Series) -> np.ndarray:
+    """Returns a target as numpy has it: numbers, or objects with None for what is missing."""
     if is_numeric(column) and not column.isna().any():
         found = column.to_numpy()
         if found.dtype.kind == "M" or found.dtype.kind == "O":
@@ -301,7 +336,7 @@ def _values(column: pd.Series) -> np.ndarray:
 
 
 def _several(columns: pd.DataFrame) -> np.ndarray:
-    return np.column_stack([_values(columns[name]) for name in columns.columns])
+    return np.column_stack([target_values(columns[name]) for name in columns.columns])
 
 
 def _is_a_number(text: object) -> bool:

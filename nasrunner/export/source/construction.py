@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from nasrunner.core.space import Shape, Space
+from nasrunner.core.shapes import InShape
+from nasrunner.core.space import Space
 from nasrunner.export.errors import ExportError
 
 Arguments = inspect.BoundArguments
@@ -47,7 +48,7 @@ class Constructions:
         return self._calls[module]
 
 
-def build(frozen: Space, in_shape: Shape) -> tuple[nn.Module, Constructions]:
+def build(frozen: Space, in_shape: InShape) -> tuple[nn.Module, Constructions]:
     """Builds a frozen space twice: once to learn which classes it uses, once to watch them.
 
     Raises:

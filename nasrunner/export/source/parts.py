@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nasrunner.core.shapes import TokenShape
 from nasrunner.core.space import Shape
 from nasrunner.export.errors import ExportError
 from nasrunner.export.source.layers import LayerWriter, WrittenLayer
@@ -163,7 +164,7 @@ class _Reader:
         elif type(module) is not nn.Identity:
             self._check_is_new(module, key)
             with torch.no_grad():
-                out_shape = tuple(module(torch.zeros(2, *shape)).shape[1:])
+                out_shape = tuple(module(_zeros(shape)).shape[1:])
             yield Layer(key, self.writer.write(module), out_shape)
 
     def _check_is_new(self, module: nn.Module, key: str) -> None:
@@ -266,6 +267,10 @@ def steps_of(parts: Sequence[Part]) -> Iterator[list[Part]]:
         step.append(part)
     if step:
         yield step
+
+
+def _zeros(shape: Shape) -> torch.Tensor:
+    return torch.zeros(2, *shape, dtype=torch.int64 if type(shape) is TokenShape else None)
 
 
 def _joined(key: str, name: str) -> str:

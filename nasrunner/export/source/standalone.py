@@ -14,6 +14,7 @@ from nasrunner.export.source.construction import Constructions
 from nasrunner.export.source.included import Sources
 from nasrunner.export.source.layers import LayerWriter
 from nasrunner.export.source.parts import parts_of
+from nasrunner.export.streamed import Streamed
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class StandAlone:
         named = ((self.name_of(key), value) for key, value in network.state_dict().items())
         return {name: value.detach().clone() for name, value in named if name is not None}
 
-    def load(self, state: dict[str, torch.Tensor]) -> nn.Module:
-        """Runs the file and returns its ``Network`` with these weights.
+    def load(self, state: dict[str, torch.Tensor], *, is_streamed: bool = False) -> nn.Module:
+        """Runs the file and returns its ``Network`` with these weights, or that in ``Streamed``.
 
         Raises:
             ExportError: the file does not run, or holds another state.
@@ -79,7 +80,7 @@ class StandAlone:
         except Exception as error:  # a user's code raises what it likes
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ExportError(f"the network cannot be written as plain code: {reason}") from error
-        return network
+        return module.Streamed(network) if is_streamed else network
 
 
 def write(
@@ -89,6 +90,7 @@ def write(
     *,
     title: Sequence[str],
     normalization: InputNormalization | None,
+    is_streamed: bool = False,
 ) -> StandAlone:
     """Writes a network as plain PyTorch code.
 
@@ -97,12 +99,15 @@ def write(
         calls: what its layers were constructed with.
         in_shape: shape of one example.
         title: lines for the top of the file: where the network comes from.
-        normalization: of its inputs; None where it is not known.
+        normalization: of its inputs; None where it is not known, or there is none.
+        is_streamed: whether the file has ``Streamed``, too, through which state goes in and out.
 
     Raises:
         ExportError: a layer, or the source of a class, cannot be written so that it stands alone.
     """
     sources = Sources()
+    if is_streamed:
+        sources.include(Streamed)
     was_training = network.training
     path = parts_of(network.eval(), in_shape, LayerWriter(calls, sources.include))
     network.train(was_training)

@@ -65,7 +65,7 @@ class HighwayLayer(StatefulLayer):
         is_differentiated = torch.is_grad_enabled() and not torch.compiler.is_compiling()
         from_input = self.from_input
         x_TBP = padded_product(from_input, x_TBI) if is_differentiated else from_input(x_TBI)
-        (h_BH,) = self.begin(x_TBP, 1)
+        (h_BH,) = self.begin(x_TBP)
         mask_BH = keep_mask(h_BH, self.state_dropout) if self.training else None
         weights = [each.to(x_TBP.dtype) for each in self._weights()]  # autocast may have chosen
         outputs = self.wiring.outputs()

@@ -133,7 +133,7 @@ class HighwayMixture(StatefulLayer):
         if not self.choices:
             raise ValueError("how much each choice counts was not said: call weigh first")
         x_TBG = self.from_input(x_BTI.transpose(0, 1))
-        (h_BH,) = self.begin(x_TBG, 1)
+        (h_BH,) = self.begin(x_TBG)
         mask_BH = keep_mask(h_BH, self.state_dropout) if self.training else None
         of_first, later = self._split()
         earlier, dtype = range(self.num_nodes - 1), x_TBG.dtype

@@ -31,6 +31,8 @@ class RecurrentLayer(StatefulLayer):
         state_dropout: as of ``StatefulLayer``.
     """
 
+    num_values = 2  # h and c
+
     def __init__(self, in_units: int, units: int, program: Program, state_dropout: float) -> None:
         super().__init__(units, state_dropout)
         self.program = Program(*program)
@@ -47,7 +49,7 @@ class RecurrentLayer(StatefulLayer):
         is_differentiated = torch.is_grad_enabled() and not torch.compiler.is_compiling()
         from_input = self.from_input
         x_TBG = padded_product(from_input, x_TBI) if is_differentiated else from_input(x_TBI)
-        h_BH, c_BH = self.begin(x_TBG, 2)
+        h_BH, c_BH = self.begin(x_TBG)
         mask_BH = keep_mask(h_BH, self.state_dropout) if self.training else None
         if is_differentiated:
             weight_GH = self.from_state.weight.to(x_TBG.dtype)  # which autocast may have chosen

@@ -26,6 +26,9 @@ class StatefulLayer(nn.Module, ABC):
             of text do; where they do not, each call begins with zeros.
     """
 
+    num_values = 1
+    """Values (B, H) of its state."""
+
     def __init__(self, units: int, state_dropout: float) -> None:
         super().__init__()
         self.units = units
@@ -45,11 +48,11 @@ class StatefulLayer(nn.Module, ABC):
         """
         self.keeps_state, self.state = self.goes_on, None
 
-    def begin(self, x_TBG: torch.Tensor, num_values: int) -> tuple[torch.Tensor, ...]:
+    def begin(self, x_TBG: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Returns the state that a call begins with, each of its values (B, H)."""
         zeros = x_TBG.new_zeros(x_TBG.shape[1], self.units)
         if self.state is None or self.state[0].shape != zeros.shape:
-            return (zeros,) * num_values
+            return (zeros,) * self.num_values
         return tuple(each.to(zeros) for each in self.state)
 
     def end(self, *values_BH: torch.Tensor) -> None:

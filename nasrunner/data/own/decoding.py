@@ -1,0 +1,111 @@
+"""Images in files as arrays of bytes."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from nasrunner.core.errors import DataError
+
+# N = number of images, C = channels, H, W = height and width
+
+Colours = Literal["grey", "rgb"]
+
+Mode = Literal["L", "RGB"]
+"""Pillow's modes that images are converted to."""
+
+Size = tuple[int, int]
+"""Rows and columns."""
+
+GREY = frozenset({"1", "L", "LA"})
+"""Pillow's modes without colours."""
+
+ENDINGS = frozenset(
+    {
+        *(".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif"),
+        *(".tiff", ".webp"),
+    }
+)
+"""Of the names of images."""
+
+_KNOWN = {*GREY, "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"}
+_FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+"""Those of pixels alone, by Pillow's names: it hands others, such as EPS, to other programs."""
+
+
+def mode_of(colours: Colours | None, modes: Collection[str]) -> Mode:
+    """Returns what images are converted to.
+
+    Args:
+        colours: None: grey where none has colours.
+        modes: Pillow's, of the images.
+    """
+    if colours is None:
+        return "L" if set(modes) <= GREY else "RGB"
+    return "L" if colours == "grey" else "RGB"
+
+
+def decoded(where: str, paths: Sequence[Path], size: Size, mode: Mode) -> np.ndarray:
+    """Returns images (N, C, H, W) of bytes, turned as cameras say, resized and cut to a size.
+
+    Args:
+        where: what is read, for error messages.
+        paths: of the images.
+        size: H and W.
+        mode: what they are converted to.
+
+    Raises:
+        DataError: a file is broken.
+    """
+    rows, columns = size
+    shape = (rows, columns) if mode == "L" else (rows, columns, 3)
+    x = np.empty((len(paths), *shape), np.uint8)
+    for number, path in enumerate(paths):
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                turned = ImageOps.exif_transpose(image).convert(mode)
+                if turned.size != (columns, rows):
+                    turned = ImageOps.fit(turned, (columns, rows), Image.Resampling.BILINEAR)
+                x[number] = np.asarray(turned)
+        except Exception as error:  # a damaged file raises nearly anything
+            raise _broken(where, path, error) from error
+    return x[:, None] if mode == "L" else np.ascontiguousarray(np.moveaxis(x, -1, 1))
+
+
+def looked_at(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[Size]]:
+    """Returns the modes and sizes of images, without decoding them.
+
+    Raises:
+        DataError: a file is broken, or has more than 8 bits of a channel.
+    """
+    modes: Counter[str] = Counter()
+    sizes: Counter[Size] = Counter()
+    for path in paths:
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                mode = image.mode
+                width, height = image.size
+                is_turned = image.getexif().get(0x0112, 1) >= 5
+        except Exception as error:  # a damaged file raises nearly anything
+            raise _broken(where, path, error) from error
+        if mode not in _KNOWN:
+            raise DataError(
+                f"{where}: {path} is an image of mode {mode}; legal are those with 8 bits for each "
+                "channel, and data=arrays takes any numbers"
+            )
+        modes[mode] += 1
+        sizes[(width, height) if is_turned else (height, width)] += 1
+    return modes, sizes
+
+
+def shown(size: Size) -> str:
+    """Returns ``32×24``: rows and columns."""
+    return f"{size[0]}×{size[1]}"
+
+
+def _broken(where: str, path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
+    return DataError(f"{where}: {path} is broken: {reason}; put a whole file there, or none")

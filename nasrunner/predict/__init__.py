@@ -1,0 +1,1 @@
+"""Predicts what a trained network was trained to, of new inputs."""
