@@ -11,7 +11,8 @@ from torch import nn
 
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.decision import most
-from nasrunner.core.space import Pruning, Shape, Space, within
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.space import Choice, Pruning, Shape, Space, within
 from nasrunner.core.tracing import Tracer, V
 from nasrunner.core.training_step import training_step
 from nasrunner.spaces.basic import BatchNorm, Dead, Empty, Probability
@@ -278,6 +279,12 @@ _OF_TEXT = ("path", "normal", "reduction", "auxiliary")
 
 
 def _cell(module: Space, name: str) -> PairCell:
+    if isinstance(module, Choice):
+        raise SpaceError(
+            f"{' and '.join(map(repr, module.paths))} cannot be kept open: {name} of cell_stack is "
+            "one cell; legal: one number of blocks, or a search that runs one option at a time, "
+            "such as searcher=spos or enas"
+        )
     if not isinstance(module, PairCell):
         raise ValueError(
             f"{name} of cell_stack must be a cell of two inputs, legal: block_cell, block_graph; "
