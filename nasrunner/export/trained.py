@@ -105,9 +105,10 @@ class Trained:
         Raises:
             ConfigError: as of ``joins_validation``.
         """
-        return self._retrained_with(OTHER_DATA)
+        found = self._retrained_with(OTHER_DATA)
+        return None if found is None else str(found)
 
-    def _retrained_with(self, key: str) -> Any:
+    def _retrained_with(self, key: str) -> object:
         """A setting of the retraining that it comes from; None of a child, or without it."""
         path = self.folder.parent / "retrain.yaml"
         return retrain_settings(path).get(key) if path.is_file() else None

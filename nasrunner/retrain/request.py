@@ -16,7 +16,7 @@ from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.rescoring.request import KEYS as REWARD_KEYS
 from nasrunner.rescoring.request import Rescoring, is_of_reward, read_rescoring
-from nasrunner.retrain.other_data import DATA, DATA_KEYS, chosen_data, is_of_data
+from nasrunner.retrain.training.other_data import DATA, DATA_KEYS, chosen_data, is_of_data
 from nasrunner.retrain.training.rebuilt import is_of_space
 from nasrunner.retrain.training.recipe import On, Start
 

@@ -12,7 +12,7 @@ from nasrunner.core.decision import Decision, Genotype, with_parts
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.recorded import RecordedStudy
-from nasrunner.retrain.other_data import chosen_data, is_of_data, with_other_data
+from nasrunner.retrain.training.other_data import chosen_data, is_of_data, with_other_data
 from nasrunner.spaces.language.writing import NUM_OUTPUTS, written
 
 SPACE = "space"

@@ -95,9 +95,9 @@ def with_other_data(
             raise ConfigError(f"{key} must be given with data={name}: {key}=…")
     found = OmegaConf.create({**config, DATA: data})
     told = skeleton.complete_data(found)
-    data = OmegaConf.to_container(found[DATA], resolve=True)
-    _check_is_other(config[DATA], data, name)
-    return {**_referred(config, folder, data, name), DATA: data}, told
+    complete: Any = OmegaConf.to_container(found[DATA], resolve=True)
+    _check_is_other(config[DATA], complete, name)
+    return {**_referred(config, folder, complete, name), DATA: complete}, told
 
 
 def _check_is_other(before: Mapping[str, Any], now: Mapping[str, Any], name: object) -> None:

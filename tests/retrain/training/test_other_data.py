@@ -15,6 +15,7 @@ from nasrunner.core import ConfigError
 from nasrunner.export.trained import find
 from nasrunner.recorded import RecordedStudy, read_study
 from nasrunner.retrain.request import parse
+from nasrunner.retrain.retrain_folder import RetrainFolder
 from nasrunner.retrain.training import network
 from nasrunner.retrain.training.rebuilt import rebuilt
 from nasrunner.show_space import found_space
@@ -220,3 +221,19 @@ def test_a_cell_trains_on_other_data_as_it_does_when_written_as_a_space(
     losses = [json.loads(each.splitlines()[-1])["val_loss"] for each in curves]
     assert losses[0] == losses[1]
     assert find(str(folder), None).frozen.text() == find(str(child.folder), None).frozen.text()
+
+
+def test_an_export_takes_a_class_that_this_user_has_trained_on(study: Path) -> None:
+    """It names what the study's own configuration does not."""
+    place = study / "retrained-mine"
+    folder = Path(shutil.copytree(study / "children" / "0001", place / "0001-seed0"))
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["data"]["_target_"] = "mine.Data"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    with RetrainFolder(place).locked():
+        RetrainFolder(place).save({"data": config["data"], "other_data": "mine"})
+    assert find(str(folder), None).other_data == "mine"
+    settings = place / "retrain.yaml"
+    settings.write_text(settings.read_text().replace("# signed", "# singed"))
+    with pytest.raises(ConfigError, match=r"data\._target_ names 'mine\.Data', which could"):
+        find(str(folder), None)
