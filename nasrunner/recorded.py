@@ -30,6 +30,9 @@ _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
 """A study's folder unless the user names another: when it began."""
 
 
+OTHER_DATA = "other_data"
+"""The key of ``retrain.yaml`` that names the data set where it is not the one of the search."""
+
 Repetition = tuple[int, int]
 """The seeds of a study and of its searcher, which is the study's where it has none of its own."""
 

@@ -115,7 +115,7 @@ def _check_exists(tree: Any, key: str) -> None:
     node = OmegaConf.select(tree, parent) if parent else tree
     if not OmegaConf.is_dict(node):
         raise ConfigError(f"there is no key {key!r}: {parent} holds no keys in this study")
-    if name not in node:
+    if name not in list(node):  # one that is ??? is no member for OmegaConf
         raise ConfigError(f"there is no key {key!r}, {suggest(name, keys_of(node))}")
 
 

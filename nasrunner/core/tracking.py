@@ -20,7 +20,8 @@ class RetrainedNetwork:
 
     Attributes:
         kind: ``retrained`` of one that was tested, ``grid`` of a point.
-        name: what tells it from the study's others of this kind: ``0007-seed1``.
+        name: what tells it from the study's others of this kind: ``0007-seed1``, on other data than
+            the study's ``mnist/0007-seed1``.
         folder: where its files are.
         outcome: what came of it.
         blueprint: its architecture; None of what is no network of the space.

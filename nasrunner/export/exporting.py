@@ -399,6 +399,7 @@ class Export:
             "child": trained.proposal.index,
             "hash": trained.proposal.hash,
             "architecture": blueprint.text,
+            **({} if trained.other_data is None else {"other_data": trained.other_data}),
             "reward": trained.record(OUTCOME).get("reward"),
             "test": trained.record(TESTED).get("metrics"),
             "weights": self.weights

@@ -49,6 +49,7 @@ def _facts(
 ) -> Iterator[tuple[str, str]]:
     yield "architecture", blueprint.text
     yield "hash", trained.proposal.hash
+    yield "trained on", trained.other_data or ""
     outcome = trained.record(OUTCOME)
     reward = outcome.get("reward")
     metric = reward_of_task(trained.config).get("metric")

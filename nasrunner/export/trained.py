@@ -14,6 +14,7 @@ from nasrunner.children.progress.allowed import load_checkpoint
 from nasrunner.children.settings.fidelity import thinned
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.tasks.tasks import class_of
+from nasrunner.compose.signature import why_not_own
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
 from nasrunner.core.errors import ConfigError
@@ -24,7 +25,7 @@ from nasrunner.core.shapes import InShape, Shape, TokenShape, as_in_shape, dtype
 from nasrunner.core.tracking import Records
 from nasrunner.data.own.reading import Reading
 from nasrunner.export.source.construction import Constructions, build
-from nasrunner.recorded import RecordedStudy, is_grid, read_study, retrain_settings
+from nasrunner.recorded import OTHER_DATA, RecordedStudy, is_grid, read_study, retrain_settings
 from nasrunner.tracker_addresses import OUTPUTS, folder_at
 
 _BUILT = ("space", "data", "task")
@@ -117,8 +118,22 @@ class Trained:
         Raises:
             ConfigError: the file that says so is damaged.
         """
-        settings = self.folder.parent / "retrain.yaml"
-        return settings.is_file() and retrain_settings(settings).get("on") == "train_and_validation"
+        return self._retrained_with("on") == "train_and_validation"
+
+    @property
+    def other_data(self) -> str | None:
+        """The option of the data set that it was rebuilt for; None: it is the one of the search.
+
+        Raises:
+            ConfigError: as of ``joins_validation``.
+        """
+        found = self._retrained_with(OTHER_DATA)
+        return None if found is None else str(found)
+
+    def _retrained_with(self, key: str) -> object:
+        """A setting of the retraining that it comes from; None of a child, or without it."""
+        path = self.folder.parent / "retrain.yaml"
+        return retrain_settings(path).get(key) if path.is_file() else None
 
     def record(self, name: str) -> dict[str, Any]:
         """Returns a JSON file of its folder; empty where there is none, or a damaged one."""
@@ -308,7 +323,7 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
         ) from error
     if not trust:
         try:
-            check_targets(config, _BUILT, study.config)
+            check_targets(config, _BUILT, {**study.config, **_own_settings(folder.parent)})
         except ConfigError as error:
             raise ConfigError(f"{found.file(CONFIG)}: {error}") from error
     trusted: dict[str, Any] = {"built": {group: config.get(group) for group in _BUILT}}
@@ -331,10 +346,24 @@ def _as_rebuilt(study: RecordedStudy, folder: Path, trust: bool) -> RecordedStud
         return study
     if not trust:
         try:
-            check_targets({"space": changed}, ("space",), study.config)
+            own = {**study.config, **_own_settings(folder)}
+            check_targets({"space": changed}, ("space",), own)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
     return replace(study, config={**study.config, "space": changed})
+
+
+def _own_settings(folder: Path) -> dict[str, Any]:
+    """How the networks in a folder were retrained, where this user has signed that; else nothing.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
+    path = folder / "retrain.yaml"
+    if not path.is_file():
+        return {}
+    settings = retrain_settings(path)
+    return settings if why_not_own(path.read_text(encoding="utf-8")) is None else {}
 
 
 def _read_config(folder: ChildFolder) -> dict[str, Any]:

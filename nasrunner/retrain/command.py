@@ -35,8 +35,8 @@ nasrunner-retrain: trains the best children of a study to convergence, tests eac
      train                as in the search; of the epochs, trainer.checkpoint=best keeps the best
   grid=NAME, grid={…}     training settings to search for each architecture before: an option of
                           conf/grid, or keys with lists of values (oneof, linspace, logspace, …)
-  folder=FOLDER           where they go; else retrained/ in the study's folder, or
-                          retrained-rescored/ of another reward
+  folder=FOLDER           where they go; else retrained/ in the study's folder,
+                          retrained-rescored/ of another reward, retrained-NAME/ of other data
   tracking_uri=URI        where the tracker keeps the run; else as its option in conf/tracker says
   trust=true              also a stranger's study that names classes which could run any code
   mlp_classifier=true     scikit-learn's MLPClassifier beside them, where the space is an MLP
@@ -45,6 +45,9 @@ Changes of the study's configuration, everything else stays what it was in the s
 
   trainer.* optimizer.* scheduler.* executor.* tracker.*   as for nasrunner, also scheduler=cosine
   data.batch_size data.eval_batch_size data.drop_last data.pad data.cutout data.root
+  data=NAME another data set, with its own settings (data.*=…) and splits: the networks end in its
+            outputs, are trained with the study's task, optimizer, scheduler and trainer, and go to
+            retrained-NAME/; data=a,b trains on each
   space.*   what was fixed in the search, such as how many cells are stacked and their filters; a
             decision may become a fixed value, and all that stays is answered as it was
 
@@ -66,6 +69,7 @@ Examples:
   nasrunner-retrain from=outputs/STUDY/TIME top=1 seeds=1 trainer.max_epochs=50 grid=nasrl
   nasrunner-retrain from=outputs/STUDY/TIME 'grid={optimizer.lr: [0.05, 0.1]}'
   nasrunner-retrain from=outputs/STUDY/TIME top=1 space.concat.0.cell_stack.times=6
+  nasrunner-retrain from=outputs/STUDY/TIME top=1 data=mnist data.batch_size=96
   nasrunner-retrain from=outputs/multirun/TIME trainer.max_epochs=50
   nasrunner-retrain from=runs:/0123456789abcdef0123456789abcdef top=1
 
@@ -93,9 +97,10 @@ def _run(arguments: list[str]) -> None:
     request = parse(arguments)
     is_of_sweep = is_sweep(Path(request.source))
     if is_of_sweep:
-        found = sweep_of(parse([*_OF_A_SWEEP, *arguments]), _warn)
+        each_data = parse([*_OF_A_SWEEP, *arguments]).for_each_data()
+        found = [pair for each in each_data for pair in sweep_of(each, _warn)]
     else:
-        found = [(study_of(request), request)]
+        found = [(study_of(each), each) for each in request.for_each_data()]
     sessions = [Session(*each) for each in found]  # all are looked at before any is trained
     outcomes = [_retrain(session) for session in sessions]
     if is_of_sweep:

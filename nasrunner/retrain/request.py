@@ -16,13 +16,12 @@ from nasrunner.core.language.leaves import leaf_of
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.rescoring.request import KEYS as REWARD_KEYS
 from nasrunner.rescoring.request import Rescoring, is_of_reward, read_rescoring
+from nasrunner.retrain.training.other_data import DATA, DATA_KEYS, chosen_data, is_of_data
 from nasrunner.retrain.training.rebuilt import is_of_space
 from nasrunner.retrain.training.recipe import On, Start
 
 GROUPS = ("trainer", "optimizer", "scheduler", "executor", "tracker")
 """The groups that may change; everything else is what the study searched with."""
-DATA_KEYS = ("batch_size", "eval_batch_size", "drop_last", "pad", "cutout", "root")
-"""What may change of the data: neither the examples nor their split."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,42 @@ class RetrainRequest:
 
     @property
     def changes_space(self) -> bool:
-        """Whether networks are built with other values than were searched."""
-        return any(is_of_space(each.lstrip("+~")) for each in self.overrides)
+        """Whether networks are built with other values than were searched, or for other data."""
+        is_of_others = any(is_of_space(each.lstrip("+~")) for each in self.overrides)
+        return is_of_others or self.other_data is not None
+
+    @property
+    def other_data(self) -> str | None:
+        """The data set that networks are trained on where it is not the study's; else None."""
+        return chosen_data(parse_overrides(self.overrides)[0])
+
+    def for_each_data(self) -> "list[RetrainRequest]":
+        """Returns a request for each data set of ``data=a,b``; itself where one is chosen, or none.
+
+        Raises:
+            ConfigError: the networks of all would go to one folder.
+        """
+        parsed = parse_overrides(self.overrides)[0]
+        swept = [each for each in parsed if each.key_or_group == DATA and each.is_sweep_override()]
+        if not swept:
+            return [self]
+        if self.folder is not None:
+            raise ConfigError("folder= is for one data set: those of data=a,b have a folder each")
+        chosen = swept[0]
+        if not chosen.is_discrete_sweep():
+            raise ConfigError(
+                f"{chosen.input_line}: legal are data=option and data=option1,option2"
+            )
+        return [
+            replace(
+                self,
+                overrides=tuple(
+                    f"{DATA}={value}" if each == chosen.input_line else each
+                    for each in self.overrides
+                ),
+            )
+            for value in chosen.sweep_string_iterator()
+        ]
 
 
 def parse(arguments: Sequence[str]) -> RetrainRequest:
@@ -77,6 +110,8 @@ def parse(arguments: Sequence[str]) -> RetrainRequest:
         if argument in of_reward:
             continue
         key, is_given, value = argument.partition("=")
+        if argument in ("--multirun", "-m"):
+            raise ConfigError(f"{argument} is not needed: data=a,b trains on each of these")
         if not is_given:
             raise ConfigError(f"arguments are written key=value, got {argument!r}; see --help")
         if key in _OWN:
@@ -92,12 +127,22 @@ def parse(arguments: Sequence[str]) -> RetrainRequest:
             "another reward may be of another: legal with reward=, objectives= or scalarization= "
             "is start=scratch"
         )
+    if request.start == "child" and _has_key(request, DATA):
+        raise ConfigError(
+            "start=child goes on with the weights of networks that were trained on the study's own "
+            "data: legal with data=… is start=scratch, as the papers train the cells that they "
+            "transfer"
+        )
     if request.start == "child" and request.changes_space:
         raise ConfigError(
             "start=child goes on with the weights of the networks that were searched, and a "
             "changed space has others: legal with space.… is start=scratch"
         )
     return request
+
+
+def _has_key(request: RetrainRequest, key: str) -> bool:
+    return any(each.lstrip("+").partition("=")[0] == key for each in request.overrides)
 
 
 def _counted(name: str) -> Callable[[RetrainRequest, str], RetrainRequest]:
@@ -149,6 +194,10 @@ def changed(
     tree = OmegaConf.create(dict(config))
     parsed, paths = parse_overrides(overrides)
     parsed = [each for each in parsed if not is_of_space(each.key_or_group)]  # see ``rebuilt``
+    if chosen_data(parsed) is not None:  # so are these, and may all change
+        for override in filter(is_of_data, parsed):
+            check_unsearched(override.key_or_group, space)
+        parsed = [each for each in parsed if not is_of_data(each)]
     for override in parsed:
         _check_key(override, space)
     keys = [each.key_or_group for each in parsed]
@@ -174,18 +223,20 @@ def check_may_change(key: str, space: SearchSpace) -> None:
         ConfigError: names the key, and those that may change.
     """
     top, _, rest = key.partition(".")
-    if key == "data":
-        raise ConfigError(
-            "data cannot change when a network is retrained: its test is of the examples that the "
-            "search left out. On other data, what was found is a space of its own: "
-            "`nasrunner-space --found <study> > my_conf/space/found.yaml`, then `nasrunner "
-            "--config-dir my_conf space=found data=mnist`, with space.…=… for another depth and "
-            "width, and `nasrunner-retrain` of that study for its test"
-        )
-    if top not in GROUPS and not (top == "data" and rest in DATA_KEYS):
+    if top not in GROUPS and not (top == DATA and rest in DATA_KEYS):
         own = [*(name for name in _OWN if name != "from"), *REWARD_KEYS]
         legal = suggest(key, [*own, *GROUPS, *(f"data.{name}" for name in DATA_KEYS), "space.…"])
-        raise ConfigError(f"{key} cannot change when a network is retrained, {legal}")
+        others = "; with data=option, of another data set, each data.… can" if top == DATA else ""
+        raise ConfigError(f"{key} cannot change when a network is retrained, {legal}{others}")
+    check_unsearched(key, space)
+
+
+def check_unsearched(key: str, space: SearchSpace) -> None:
+    """Refuses a key that the space searches, or one around or inside it.
+
+    Raises:
+        ConfigError: names the key.
+    """
     for searched, _ in space.hyperparameters:
         if f"{key}.".startswith(f"{searched}.") or f"{searched}.".startswith(f"{key}."):
             raise ConfigError(

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from nasrunner.core.machine.files import replace_file
 from nasrunner.core.screen.text import csv_cell
+from nasrunner.recorded import OTHER_DATA
 from nasrunner.retrain.grid_result import GridResult, written
 from nasrunner.retrain.networks import Network
 from nasrunner.retrain.training.recipe import On, Start, repetition_seed
@@ -79,6 +80,8 @@ class Results:
         is_interrupted: some that were asked for were not trained.
         grids: those of the architectures, where there was one.
         start: what their training began with.
+        other_data: the option of the data set that they were rebuilt for; None: it is the one of
+            the search.
     """
 
     study: str
@@ -91,6 +94,7 @@ class Results:
     is_interrupted: bool
     grids: Sequence[GridResult] = ()
     start: Start = "scratch"
+    other_data: str | None = None
 
     def write(self) -> None:
         """Writes ``retrain.json`` and ``retrain.csv``, each whole or not at all."""
@@ -98,6 +102,7 @@ class Results:
             "study": self.study,
             "on": self.on,
             "start": self.start,
+            **({} if self.other_data is None else {OTHER_DATA: self.other_data}),
             "metric": self.metric,
             "architectures": [asdict(row) for row in self.rows],
             "networks": self.records(),
@@ -151,9 +156,11 @@ class Results:
         examples = f" on {tested[0]['examples']:,} examples" if tested else ""
         on = "train and validation" if self.on == "train_and_validation" else "train"
         what = "Trained" if self.start == "scratch" else "Children's weights trained further"
-        title = f"{what} on {on}, tested once each{examples}: mean ± sd over seeds"
+        of = "" if self.other_data is None else f" of {self.other_data}"
+        title = f"{what} on {on}{of}, tested once each{examples}: mean ± sd over seeds"
         table = Table(title=title, title_justify="left", title_style="bold", box=None)
-        for name in ("child", "reward", "parameters", self.metric.replace("_", " "), "seeds"):
+        reward = "reward" if self.other_data is None else "reward in the search"
+        for name in ("child", reward, "parameters", self.metric.replace("_", " "), "seeds"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("architecture", overflow="fold", ratio=1)
         for row in self.rows:

@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nasrunner.compose.config import leaves
+from nasrunner.compose.signature import signed
 from nasrunner.core.errors import ConfigError, NasRunnerError
 from nasrunner.core.machine.files import keep_file
 from nasrunner.recorded import retrain_settings
@@ -78,8 +79,12 @@ class RetrainFolder:
                 )
 
     def save(self, settings: Mapping[str, Any]) -> None:
-        """Writes how the networks are trained: all of it or nothing new."""
-        keep_file(self._path, OmegaConf.to_yaml(OmegaConf.create(dict(settings))))
+        """Writes how the networks are trained: all of it or nothing new.
+
+        It is signed as a study's configuration is, for classes that it names and the study does
+        not.
+        """
+        keep_file(self._path, signed(OmegaConf.to_yaml(OmegaConf.create(dict(settings)))))
 
     def _check_empty(self) -> None:
         """Refuses a folder in which files of others lie where a retraining writes its own."""

@@ -86,6 +86,7 @@ def _results(session: Session, retraining: Retraining) -> Results:
         is_interrupted=retraining.stop_reason is not None,
         grids=grids,
         start=session.request.start,
+        other_data=session.request.other_data,
     )
 
 

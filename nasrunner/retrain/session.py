@@ -12,12 +12,12 @@ from nasrunner.children.settings.fidelity import keyed
 from nasrunner.children.settings.searched import applied, plain
 from nasrunner.compose.launch import build_trainer
 from nasrunner.compose.upgrade import upgraded
-from nasrunner.core.errors import ConfigError
+from nasrunner.core.errors import ConfigError, SpaceError
 from nasrunner.core.ledger.steps import shown_fidelity
 from nasrunner.core.ports import OneByOne
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.recorded import RecordedChild, RecordedStudy
+from nasrunner.recorded import OTHER_DATA, RecordedChild, RecordedStudy
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
@@ -46,6 +46,7 @@ class Session:
     def __post_init__(self) -> None:
         _ = self.config, self.grid, self.children, self.trainer
         self._check_start()
+        self._check_fits()
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -106,8 +107,10 @@ class Session:
     @property
     def folder(self) -> Path:
         """Where the networks go."""
-        usual = "retrained" if self.study.rescored is None else "retrained-rescored"
-        return self.request.folder or self.study.folder / usual
+        parts = ["retrained"]
+        parts += [] if self.study.rescored is None else ["rescored"]
+        parts += [] if self.request.other_data is None else [self.request.other_data]
+        return self.request.folder or self.study.folder / "-".join(parts)
 
     @cached_property
     def searches(self) -> dict[str, GridSearch]:
@@ -228,6 +231,8 @@ class Session:
         own["seed"] = self.study.seed
         if self.study.rescored is not None:
             own["best_by"] = self.study.reward_text
+        if self.request.other_data is not None:
+            own[OTHER_DATA] = self.request.other_data
         if self.request.changes_space:
             own[SPACE] = plain(self.study.config[SPACE])
         return {**own, **groups, **({"grid": grid} if grid else {})}
@@ -262,6 +267,23 @@ class Session:
             warnings.simplefilter("ignore")  # each network's log has them
             for child in self.children:
                 self.task.borrowed(child.proposal.index, self.config)
+
+    def _check_fits(self) -> None:
+        """Refuses architectures that other data cannot be trained with.
+
+        Raises:
+            ConfigError: says which.
+        """
+        if self.request.other_data is None:
+            return
+        for child in self.children:
+            try:
+                self.trainer.inspect(child.proposal.genotype)
+            except SpaceError as error:
+                raise ConfigError(
+                    f"data={self.request.other_data}: child {name_of(child)} cannot be rebuilt for "
+                    f"it: {error}"
+                ) from error
 
     def _child_task(self) -> LightningTask:
         return self.trainer.task(self.folder, self.study.seed)

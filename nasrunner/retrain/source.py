@@ -1,6 +1,7 @@
 """Where a study that is retrained comes from."""
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from nasrunner.compose.changes import exchanged_groups, parse_overrides
 from nasrunner.compose.trackers import records_at
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.commands import resume_command
+from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.rescoring.scoring import rescored
@@ -72,16 +74,18 @@ def study_of(request: RetrainRequest) -> RecordedStudy:
     Args:
         request: which study, and what of its configuration is exchanged.
 
+    What own data say of themselves is printed.
+
     Raises:
         NasRunnerError: there is no study, its ledger is empty or damaged, it may be a stranger's
-            and could run code, the tracker is away, or the space cannot be changed so.
+            and could run code, the tracker is away, or it cannot be rebuilt so.
     """
     exchanged = exchanged_groups(parse_overrides(request.overrides)[0])
     builds = [group for group in (*CHILD_GROUPS, "space", *GROUPS) if group not in exchanged]
     rescoring = request.rescoring
     rescore = None if rescoring is None else functools.partial(rescored, rescoring=rescoring)
     study = read_study(_folder_of(request), builds=builds, trust=request.trust, rescore=rescore)
-    return rebuilt(study, request.overrides)
+    return rebuilt(study, request.overrides, lambda told: sys.stdout.write(f"{printable(told)}\n"))
 
 
 def _folder_of(request: RetrainRequest) -> Path:

@@ -7,6 +7,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.compose.trackers import files_of
 from nasrunner.core.ports import StudyInfo
 from nasrunner.core.tracking import PublicTracker, RetrainedNetwork
+from nasrunner.recorded import OTHER_DATA
 from nasrunner.retrain.grid_result import GridResult
 from nasrunner.retrain.grid_search import GridPoint
 from nasrunner.retrain.networks import MLP_CLASSIFIER, Network
@@ -44,13 +45,13 @@ def _point(session: Session, grid: GridResult, point: GridPoint) -> RetrainedNet
     outcome = point.outcome
     return RetrainedNetwork(
         kind="grid",
-        name=f"{grid.name}/{outcome.proposal.index:04d}",
+        name=_named(session, f"{grid.name}/{outcome.proposal.index:04d}"),
         folder=point.folder,
         outcome=outcome,
         blueprint=session.trainer.inspect(session.searches[grid.name].child.proposal.genotype),
         ended_s=point.ended_s,
         settings=point.settings,
-        facts={"child": str(int(grid.name))},
+        facts={"child": str(int(grid.name)), **_elsewhere(session)},
     )
 
 
@@ -62,6 +63,7 @@ def _network(
         "on": session.request.on,
         "repetition": str(job.repetition),
         "seed": str(repetition_seed(session.study.seed, job.repetition)),
+        **_elsewhere(session),
     }
     blueprint = None
     if job.name != MLP_CLASSIFIER:
@@ -72,7 +74,7 @@ def _network(
     folder = job.folder(session.folder)
     return RetrainedNetwork(
         kind="retrained",
-        name=folder.name,
+        name=_named(session, folder.name),
         folder=folder,
         outcome=network.outcome,
         blueprint=blueprint,
@@ -80,3 +82,13 @@ def _network(
         settings=settings,
         facts=facts,
     )
+
+
+def _named(session: Session, name: str) -> str:
+    """``mnist/0007-seed1`` of one that was trained on other data than the search's."""
+    return "/".join(filter(None, (session.request.other_data, name)))
+
+
+def _elsewhere(session: Session) -> dict[str, str]:
+    data = session.request.other_data
+    return {} if data is None else {OTHER_DATA: data}

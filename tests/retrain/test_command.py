@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from nasrunner.recorded import find_studies
 from nasrunner.report.comparison.groups import groups
-from nasrunner.report.comparison.tested import scores_section
+from nasrunner.report.comparison.tested import scores_sections
 from nasrunner.retrain import run
 from tests.retrain.conftest import run_study
 
@@ -94,8 +95,7 @@ def test_the_chosen_child_of_each_study_of_a_sweep_is_tested_once(
         retrain(f"from={sweep}", "folder=x")
     assert "folder= is for one study: those of a sweep have" in capsys.readouterr().err
     studies = find_studies([sweep])
-    section = scores_section(groups(studies, "settings"), {})
-    assert section is not None
+    (section,) = scores_sections(groups(studies, "settings"), {})
     (row,) = section.parts[0].rows
     scores = [
         json.loads((sweep / each / "retrained/0001-seed0/tested.json").read_text())["metrics"]
@@ -274,6 +274,13 @@ def test_mlflow_gets_each_network_once_and_keeps_the_children(
     assert first["test_accuracy"] == pytest.approx(tested["metrics"]["test_accuracy"])
     assert len(runs("child")) == 1
     assert all("nasrunner.index" not in run for run in retrained)
+    assert all("nasrunner.other_data" not in run for run in retrained)
+    np.savez(tmp_path / "own.npz", x=np.random.default_rng(0).normal(size=(60, 64)), y=[0, 1] * 30)
+    elsewhere = (*given, "seeds=1", "data=arrays", f"data.path={tmp_path / 'own.npz'}")
+    retrain(f"from={study}", *elsewhere)
+    (last,) = (each for each in runs("retrained") if each not in retrained)
+    assert last["nasrunner.network"] == "arrays/0000-seed0"
+    assert last["nasrunner.other_data"] == "arrays"
 
 
 def test_the_best_by_another_reward_are_trained_in_a_folder_of_their_own(

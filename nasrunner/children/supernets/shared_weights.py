@@ -215,9 +215,11 @@ class SharedWeights(nn.Module):
         """
         found: dict[int | str, int] = {}
         for layer in self.network(genotype).modules():
-            found |= {id(each): each.numel() for each in layer.parameters(recurse=False)}
-            lent = self._lent.get(layer, {})
-            found |= {each.key: self._part(each).numel() for each in lent.values()}
+            for each in layer._parameters.values():  # parameters() takes as long as building
+                if each is not None:
+                    found[id(each)] = each.numel()
+            for lent in self._lent.get(layer, {}).values():
+                found[lent.key] = self._part(lent).numel()
         return sum(found.values())
 
     def layer_of(

@@ -27,7 +27,7 @@ from nasrunner.report.comparison.tables import (
     study_table,
     usual_budgets,
 )
-from nasrunner.report.comparison.tested import scores_section
+from nasrunner.report.comparison.tested import scores_sections
 from nasrunner.report.comparison.validation import about_validation
 from nasrunner.report.page.parts import Facts, Part, Plot, Section
 from nasrunner.report.study.evaluations import counted, duration, number
@@ -59,7 +59,7 @@ def compare_sections(
     return [
         Section("Comparison", text, [_facts(groups), *plots]),
         Section("At equal budgets", _how_compared(groups, baselines), at_budgets),
-        *filter(None, [scores_section(groups, within_spaces(groups, baselines))]),
+        *scores_sections(groups, within_spaces(groups, baselines)),
         Section("Searchers and studies", "", tables_of_all),
     ]
 

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from nasrunner.core.errors import ConfigError
-from nasrunner.recorded import RecordedStudy, Repetition, retrain_settings
+from nasrunner.recorded import OTHER_DATA, RecordedStudy, Repetition, retrain_settings
 from nasrunner.report.comparison.baselines import Baselines
 from nasrunner.report.comparison.groups import Group
 from nasrunner.report.comparison.statistics import Difference, difference, estimate
@@ -26,50 +27,70 @@ _TEXT = (
     "children there were; nothing was chosen by a test score."
 )
 
+_ELSEWHERE = (
+    "The architectures were rebuilt for {data}, and trained and tested on it; they were chosen by "
+    "what they are worth on the data of their search."
+)
 
-def scores_section(groups: Sequence[Group], baselines: Baselines) -> Section | None:
-    """Returns the test scores of searches; None where no study was retrained, or rewards are
-    re-scored.
+
+def scores_sections(groups: Sequence[Group], baselines: Baselines) -> list[Section]:
+    """Returns the test scores of searches, those on each data set in a section of its own; nothing
+    where no study was retrained, or rewards are re-scored.
 
     What was tested was chosen by the rewards of the search.
     """
-    if any(study.rescored is not None for group in groups for study in group.studies):
-        return None
-    scores = {group.label: _by_seed(group) for group in groups}
+    studies = [study for group in groups for study in group.studies]
+    if any(study.rescored is not None for study in studies):
+        return []
+    others = dict.fromkeys(name for study in studies for name in _other_data(study))
+    found = [_scores_section(groups, baselines, data) for data in (None, *others)]
+    return [section for section in found if section is not None]
+
+
+def _scores_section(
+    groups: Sequence[Group], baselines: Baselines, data: str | None
+) -> Section | None:
+    scores = {group.label: _by_seed(group, data) for group in groups}
     if not any(scores.values()):
         return None
-    title = "Test scores"
-    trained = [each for group in groups for s in group.studies if (each := _settings(s))]
+    title = "Test scores" if data is None else f"Test scores on {data}"
+    trained = [each for group in groups for s in group.studies if (each := _settings(s, data))]
     if any(each != trained[0] for each in trained):
         text = "The studies were retrained with different settings: their test scores are not "
         return Section(title, f"{text}compared.", [])
     found = [_difference(group, scores, baselines) for group in groups]
     rows = [
-        [group.label, *_cells(group, scores[group.label]), *cells, *verdict]
+        [group.label, *_cells(group, scores[group.label], data), *cells, *verdict]
         for group, cells, verdict in zip(
             groups, differences(found, baselines), judged(found, baselines), strict=True
         )
         if scores[group.label]
     ]
-    metric, is_lower_better = _metric(groups)
+    metric, is_lower_better = _metric(groups, data)
     negative = f" {metric} is better when lower, and counts negative." if is_lower_better else ""
     ends = ("95 % from", "95 % to")
-    columns = ("searcher", "seeds", "mean best reward", f"mean {metric}", *ends)
+    rewards = ("mean best reward",) if data is None else ()  # of the data that were searched on
+    columns = ("searcher", "seeds", *rewards, f"mean {metric}", *ends)
     caption = (
         "Each search's best child of all its evaluations; where it has several networks, their "
         f"mean counts. Means over seeds.{negative} {how_sure(baselines)} "
         f"{how_judged(baselines, found)}"
     ).rstrip()
     table_columns = (*columns, *difference_columns(baselines), *verdict_columns(baselines))
-    return Section(
-        title, _TEXT, [Table("test_scores", "Chosen children", caption, table_columns, rows)]
-    )
+    about = _TEXT if data is None else f"{_TEXT} {_ELSEWHERE.format(data=data)}"
+    name = "test_scores" if data is None else f"test_scores_{data}"
+    return Section(title, about, [Table(name, "Chosen children", caption, table_columns, rows)])
 
 
-def score_of_chosen(study: RecordedStudy) -> float | None:
-    """Returns that of the study's best child, higher is better; None where it was not tested."""
+def score_of_chosen(study: RecordedStudy, data: str | None = None) -> float | None:
+    """Returns that of the study's best child, higher is better; None where it was not tested.
+
+    Args:
+        study: the one.
+        data: the option of the data set that it was rebuilt for; None: it is the one of the search.
+    """
     best = study.best(1)
-    record = _record(study)
+    record = _record(study, data)
     if not best or record is None:
         return None
     name = f"{best[0].proposal.index:04d}"
@@ -80,20 +101,22 @@ def score_of_chosen(study: RecordedStudy) -> float | None:
     return None
 
 
-def _by_seed(group: Group) -> dict[Repetition, float]:
+def _by_seed(group: Group, data: str | None) -> dict[Repetition, float]:
     found: dict[Repetition, list[float]] = {}
     for study in group.studies:
-        if (score := score_of_chosen(study)) is not None:
+        if (score := score_of_chosen(study, data)) is not None:
             found.setdefault(study.repetition, []).append(score)
     return {seed: fmean(values) for seed, values in found.items()}
 
 
-def _cells(group: Group, scores: Mapping[Repetition, float]) -> list[object]:
+def _cells(group: Group, scores: Mapping[Repetition, float], data: str | None) -> list[object]:
+    found = estimate(list(scores.values()))
+    if data is not None:
+        return [len(scores), found.mean, found.low, found.high]
     rewards: dict[Repetition, list[float]] = {seed: [] for seed in scores}
     for study, each in zip(group.studies, group.progress, strict=True):
         if score_of_chosen(study) is not None:
             rewards[study.repetition].append(float(each.best_E[-1]))
-    found = estimate(list(scores.values()))
     mean_reward = fmean(map(fmean, rewards.values()))
     return [len(scores), mean_reward, found.mean, found.low, found.high]
 
@@ -107,9 +130,10 @@ def _difference(
     return found if min(found.counts) else None
 
 
-def _metric(groups: Sequence[Group]) -> tuple[str, bool]:
-    study = next(s for group in groups for s in group.studies if score_of_chosen(s) is not None)
-    record = _record(study)
+def _metric(groups: Sequence[Group], data: str | None) -> tuple[str, bool]:
+    studies = [study for group in groups for study in group.studies]
+    study = next(each for each in studies if score_of_chosen(each, data) is not None)
+    record = _record(study, data)
     assert record is not None
     return str(record["metric"]).replace("_", " "), _is_lower_better(study)
 
@@ -119,8 +143,27 @@ def _is_lower_better(study: RecordedStudy) -> bool:
     return reward.get("mode") == "min" or not str(reward.get("metric")).startswith("val_")
 
 
-def _record(study: RecordedStudy) -> Mapping[str, Any] | None:
-    path = study.folder / "retrained" / "retrain.json"
+def _other_data(study: RecordedStudy) -> list[str]:
+    """The options of other data sets that a study's children were rebuilt for."""
+    places = sorted(study.folder.glob("retrained-*/retrain.yaml"))
+    names = [path.parent.name.removeprefix("retrained-") for path in places]
+    return [name for name in names if _is_of(study, name)]
+
+
+def _place(study: RecordedStudy, data: str | None) -> Path:
+    return study.folder / ("retrained" if data is None else f"retrained-{data}")
+
+
+def _is_of(study: RecordedStudy, data: str | None) -> bool:
+    """Whether the networks in a place were trained on what its name says."""
+    path = _place(study, data) / "retrain.yaml"
+    return path.is_file() and retrain_settings(path).get(OTHER_DATA) == data
+
+
+def _record(study: RecordedStudy, data: str | None) -> Mapping[str, Any] | None:
+    path = _place(study, data) / "retrain.json"
+    if not _is_of(study, data):
+        return None
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -131,12 +174,11 @@ def _record(study: RecordedStudy) -> Mapping[str, Any] | None:
         ) from error
 
 
-def _settings(study: RecordedStudy) -> Mapping[str, Any]:
+def _settings(study: RecordedStudy, data: str | None) -> Mapping[str, Any]:
     """How its networks were trained, but for seeds; empty where none were."""
-    path = study.folder / "retrained" / "retrain.yaml"
-    if not path.is_file():
+    if not _is_of(study, data):
         return {}
-    settings = retrain_settings(path)
+    settings = retrain_settings(_place(study, data) / "retrain.yaml")
     settings.pop("seed", None)
-    data = {k: v for k, v in settings["data"].items() if k not in ("split_seed", "root")}
-    return {**settings, "data": data}
+    kept = {k: v for k, v in settings["data"].items() if k not in ("split_seed", "root")}
+    return {**settings, "data": kept}

@@ -11,12 +11,14 @@ from torch import nn
 
 from nasrunner.core.annotations import AtLeast, Count
 from nasrunner.core.decision import most
-from nasrunner.core.space import Pruning, Shape, Space, within
+from nasrunner.core.errors import SpaceError
+from nasrunner.core.space import Choice, Pruning, Shape, Space, within
 from nasrunner.core.tracing import Tracer, V
 from nasrunner.core.training_step import training_step
 from nasrunner.spaces.basic import BatchNorm, Dead, Empty, Probability
 from nasrunner.spaces.cells.factorized import convolved
 from nasrunner.spaces.cells.halved import is_identity
+from nasrunner.spaces.cells.made_once import made_once
 from nasrunner.spaces.cells.pair_cell import PairCell
 from nasrunner.spaces.cells.path_dropout import PathDropout
 from nasrunner.spaces.composite import Concat
@@ -265,19 +267,28 @@ class CellStack(Space):
             return cell
         p = self.path_dropout * share
 
-        def dropped(part: Space) -> Space:
-            if part.is_zero or is_identity(part):
-                return part
-            return Concat((part, PathDropout(p, path=part.path)), path=part.path)
-
-        return cell.with_each(dropped)
+        return cell.with_each(lambda part: _dropped(part, p))
 
 
 _OF_TEXT = ("path", "normal", "reduction", "auxiliary")
 """Arguments whose texts are made apart."""
 
 
+@made_once
+def _dropped(part: Space, p: float) -> Space:
+    """An operation whose result is dropped with a probability."""
+    if part.is_zero or is_identity(part):
+        return part
+    return Concat((part, PathDropout(p, path=part.path)), path=part.path)
+
+
 def _cell(module: Space, name: str) -> PairCell:
+    if isinstance(module, Choice):
+        raise SpaceError(
+            f"{' and '.join(map(repr, module.paths))} cannot be kept open: {name} of cell_stack is "
+            "one cell; legal: one number of blocks, or a search that runs one option at a time, "
+            "such as searcher=spos or enas"
+        )
     if not isinstance(module, PairCell):
         raise ValueError(
             f"{name} of cell_stack must be a cell of two inputs, legal: block_cell, block_graph; "

@@ -1,5 +1,6 @@
 """Reductions of images that look at every pixel."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,6 +14,8 @@ from nasrunner.spaces.basic import BatchNorm, Init, initialize
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.images import Conv2d
 from nasrunner.spaces.windows.sliding import Filters, image_shape
+
+_MOST_KEPT = 1_000
 
 # B = batch, C, D = input and output channels, H, W = height and width
 
@@ -62,6 +65,7 @@ class TwoHalves(nn.Module):
         return torch.cat([self.even(x_BCHW), self.odd(shifted)], dim=1)
 
 
+@functools.lru_cache(_MOST_KEPT)
 def convolved(filters: Filters, path: str, *, halves: bool = False) -> Concat:
     """Returns ReLU, 1x1 convolution and batch normalization, in this order.
 

@@ -8,6 +8,7 @@ from nasrunner.core.space import Choice, Space
 from nasrunner.spaces.basic import Dead, Empty, Zero
 from nasrunner.spaces.branches import Fork, Residual
 from nasrunner.spaces.cells.factorized import convolved
+from nasrunner.spaces.cells.made_once import made_once
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.external import External
 from nasrunner.spaces.named import Named
@@ -17,6 +18,7 @@ _STRIDE = "stride"
 _ONE = (1, (1, 1))
 
 
+@made_once
 def halved(module: Space) -> Space:
     """Makes a frozen module halve its images: what it is on an edge into a reduction cell.
 

@@ -16,8 +16,8 @@ NUM_OUTPUTS = "${data.num_outputs}"
 _PER_OUTPUT = {("affine", "units"), ("language_model", "vocabulary")}
 """Arguments of a network's last module that mean the data's outputs where they are as many."""
 
-_END = {"concat": "modules", "named": "module", "share": "body"}
-"""Where the last module of such a module is."""
+_END = {"concat": "modules", "named": "module", "share": "body", "or": "modules"}
+"""Where the last module of such a module is; of ``or`` each option is."""
 
 _SIDE = ("cell_stack", "auxiliary")
 """What ends in outputs like the network's own, wherever it stands."""
@@ -59,7 +59,10 @@ def _written(module: Space, num_outputs: int | None, *, is_end: bool) -> Any:
         if place in _PER_OUTPUT and is_end and value == num_outputs:
             value = NUM_OUTPUTS
         ends = place == _SIDE or (is_end and field.name == _END.get(kind.name()))
-        arguments[field.name] = _value(value, ".".join(place), num_outputs, is_end=ends)
+        if ends and kind.name() == "or":
+            arguments[field.name] = [_written(each, num_outputs, is_end=True) for each in value]
+        else:
+            arguments[field.name] = _value(value, ".".join(place), num_outputs, is_end=ends)
     if MODULES.get(kind.name()) is not kind:
         return {"_target_": _dotted(kind), **arguments}
     if not arguments:

@@ -10,7 +10,7 @@ from nasrunner.core.randomness.seeds import baseline_seed
 from nasrunner.recorded import find_studies
 from nasrunner.report.comparison.baselines import find_baselines
 from nasrunner.report.comparison.groups import groups
-from nasrunner.report.comparison.tested import scores_section
+from nasrunner.report.comparison.tested import scores_sections
 from tests.report.recordings import CONFIG, EVOLUTION, recorded
 
 RANDOM_SEARCH = CONFIG["searcher"]
@@ -18,9 +18,9 @@ RANDOM = [0.90, 0.91, 0.92, 0.90, 0.93]
 BETTER = [0.95, 0.97, 0.96, 0.95, 0.96]
 
 
-def retrained(folder, score, metric="test_accuracy", epochs=10):
+def retrained(folder, score, metric="test_accuracy", epochs=10, place="retrained", data=None):
     """What nasrunner-retrain writes of the best child, here the second, and of another."""
-    place = folder / "retrained"
+    place = folder / place
     place.mkdir()
     rows = [
         {"name": name, "metrics": {metric: {"mean": value, "values": [value]}}}
@@ -28,12 +28,14 @@ def retrained(folder, score, metric="test_accuracy", epochs=10):
     ]
     (place / "retrain.json").write_text(json.dumps({"metric": metric, "architectures": rows}))
     settings = f"data: {{split_seed: {score}}}\ntrainer: {{max_epochs: {epochs}}}\nseed: {score}\n"
-    (place / "retrain.yaml").write_text(settings)
+    other = "" if data is None else f"other_data: {data}\n"
+    (place / "retrain.yaml").write_text(settings + other)
 
 
 def section_of(tmp_path):
     found = groups(find_studies([tmp_path]), "settings")
-    return scores_section(found, find_baselines(found, None))
+    sections = scores_sections(found, find_baselines(found, None))
+    return sections[0] if sections else None
 
 
 def pairs(tmp_path, **changes):
@@ -59,6 +61,29 @@ def test_scores_of_the_best_children_are_compared_by_seed(tmp_path):
     assert evolution["p, corrected"] == pytest.approx(stats.ttest_rel(BETTER, RANDOM).pvalue)
     assert evolution["verdict"] == "ahead"
     assert random["verdict"] is None
+
+
+def test_scores_on_other_data_are_compared_in_a_section_of_their_own(tmp_path):
+    for number, (folder, score) in enumerate(pairs(tmp_path)):
+        retrained(folder, score)
+        retrained(folder, score / 2, place="retrained-mnist", data="mnist")
+        if number == 0:  # what a folder holds is not what it is called
+            retrained(folder, 0.3, place="retrained-cifar10", data="mnist")
+    found = groups(find_studies([tmp_path]), "settings")
+    own, other = scores_sections(found, find_baselines(found, None))
+    assert (own.title, other.title) == ("Test scores", "Test scores on mnist")
+    assert rows_of(own)[0]["mean test accuracy"] == pytest.approx(0.958)
+    evolution, _ = rows_of(other)
+    assert evolution["mean test accuracy"] == pytest.approx(0.479)
+    assert evolution["verdict"] == "ahead"
+    assert "mean best reward" not in evolution
+    assert "rebuilt for mnist" in other.text
+
+
+def test_networks_of_other_data_are_none_of_the_searchs(tmp_path):
+    for folder, score in pairs(tmp_path):
+        retrained(folder, score, data="mnist")
+    assert section_of(tmp_path) is None
 
 
 def test_rewards_beside_scores_are_those_of_the_same_seeds(tmp_path):

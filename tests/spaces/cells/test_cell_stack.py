@@ -8,6 +8,7 @@ from torch import nn
 
 from nasrunner.children.blueprint import measure
 from nasrunner.children.networks import SpaceNetworks
+from nasrunner.children.supernets.relaxed.report import mixture_size
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import SpaceError
 from nasrunner.core.space import living, narrowed
@@ -235,6 +236,14 @@ def test_shallow_and_deep_networks_share_the_weights_of_their_first_cells() -> N
     for name, value in shared.values(shallow).items():
         assert torch.equal(value, values[name])
     assert shared.num_changes == changes
+
+
+def test_a_mixture_of_cells_of_other_sizes_is_refused_by_their_decision() -> None:
+    of_edges = {"inputs": "distinct", "output": "all", "blocks": {"oneof": [1, 2]}}
+    cell = {"block_cell": {**CELL["block_cell"], **of_edges}}
+    refused = mixture_size(stack(cell), IMAGE, "slices").refused
+    assert refused is not None
+    assert "'0/cell_stack/normal/block_cell/blocks' cannot be kept open: normal of" in refused
 
 
 def test_a_picture_shows_the_cells_once() -> None:
