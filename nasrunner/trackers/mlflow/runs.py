@@ -18,7 +18,8 @@ from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.children import ChildRun, ChildRuns
 from nasrunner.trackers.mlflow.connection import Connection, metrics_at, ms, params, tags
 from nasrunner.trackers.mlflow.stores.file import recall, remember
-from nasrunner.trackers.wording import BESIDE
+from nasrunner.trackers.notes import ended_note, running_note
+from nasrunner.trackers.wording import BESIDE, clipped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -164,11 +165,18 @@ class StudyRuns:
                 counts[name] = each.rank_correlation
         known = {
             "nasrunner.reason": summary.reason,
-            "mlflow.note.content": text.study_note(self.study_id, summary),
+            "mlflow.note.content": self._note(ended_note(self.info, summary)),
         }
         step = sum(summary.counts.values())
         metrics = metrics_at(step, time.time(), self._not_at(step, counts))
         self.connection.client.log_batch(self.parent_id, metrics=metrics, tags=tags(known))
+
+    def write_note(self, note: str) -> None:
+        """Describes the study, in Markdown."""
+        self.connection.client.set_tag(self.parent_id, "mlflow.note.content", self._note(note))
+
+    def _note(self, note: str) -> str:
+        return text.study_note(self.study_id, note)
 
     def _not_at(self, step: int, values: Mapping[str, float]) -> Mapping[str, float]:
         """What is new since an earlier session wrote a summary after as many children."""
@@ -206,9 +214,9 @@ class StudyRuns:
             **self._common_tags(),
             **_environment_tags(),
             "nasrunner.kind": "study",
-            "mlflow.note.content": text.study_note(self.study_id, None),
+            "mlflow.note.content": self._note(running_note(self.info, 0, [], None)),
         }
-        name = text.clipped(f"{self.info.name} {self.info.folder.name}", text.MAX_RUN_NAME_IN_SQL)
+        name = clipped(f"{self.info.name} {self.info.folder.name}", text.MAX_RUN_NAME_IN_SQL)
         connection = self.connection
         return connection.client.create_run(
             connection.experiment_id, start_time=ms(self._opened_s), tags=known, run_name=name
