@@ -108,6 +108,35 @@ def study_note(study_id: str, note: str) -> str:
     return f"{clipped(note, MAX_TAG - len(listed) - 2)}\n\n{listed}"
 
 
+def best_first(study_run: str) -> dict[str, str | bool]:
+    """Returns what the page of an experiment asks for: a study's children, the best on top."""
+    return {
+        "searchFilter": f"tags.mlflow.parentRunId='{study_run}'",
+        "orderByKey": "metrics.`reward`",
+        "orderByAsc": False,
+    }
+
+
+def view_of_children(study_run: str) -> str:
+    """Returns a view of the page of an experiment, as its button to share one stores it.
+
+    Rewards and sizes are columns, and the charts begin with the reward.
+    """
+    section, name = "nasrunner", "reward"
+    kept = {"isReordered": True, "deleted": False}
+    chart = {"type": "BAR", "uuid": name, "metricKey": name, "displayName": name}
+    view = {
+        **best_first(study_run),
+        "selectedColumns": ["metrics.`reward`", "metrics.`parameters`"],
+        "isAccordionReordered": True,
+        "compareRunSections": [{"uuid": section, "name": name, "display": True, **kept}],
+        "compareRunCharts": [
+            {**chart, "metricSectionId": section, "isGenerated": True, "deleted": False}
+        ],
+    }
+    return json.dumps(view)
+
+
 def study_metrics(summary: Summary) -> dict[str, float]:
     """Returns what a study saved and found beside its rewards, as metrics by their MLflow names."""
     front = summary.front or {}
