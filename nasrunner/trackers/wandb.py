@@ -76,7 +76,7 @@ class WandbTracker:
         require("wandb")
         self.project = project
         self.entity = entity
-        self.mode = mode
+        self.mode: Mode = mode
         self.close_timeout_s = close_timeout_s
         self._entries: StudyEntries | None = None
         self._runs: _StudyRuns | None = None
