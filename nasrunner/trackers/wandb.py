@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from nasrunner.core.errors import ConfigError, TrackingError, suggest
+from nasrunner.core.errors import ConfigError, TrackingError
 from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal
@@ -64,11 +64,9 @@ class WandbTracker:
     files: ClassVar[Sequence[str]] = (FOLDER,)
     records: ClassVar[Records | None] = None
 
-    def __init__(self, project: str, entity: str | None, mode: str, close_timeout_s: float) -> None:
-        if mode not in get_args(Mode):
-            raise ConfigError(
-                f"tracker.mode={mode!r} is unknown; {suggest(str(mode), get_args(Mode))}"
-            )
+    def __init__(
+        self, project: str, entity: str | None, mode: Mode, close_timeout_s: float
+    ) -> None:
         if not project:
             raise ConfigError("tracker.project must be a name, got an empty one")
         if close_timeout_s < 0:
@@ -76,7 +74,7 @@ class WandbTracker:
         require("wandb")
         self.project = project
         self.entity = entity
-        self.mode: Mode = mode
+        self.mode = mode
         self.close_timeout_s = close_timeout_s
         self._entries: StudyEntries | None = None
         self._runs: _StudyRuns | None = None

@@ -102,7 +102,6 @@ def test_online_without_a_key_or_a_network_is_refused_in_one_sentence(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"mode": "onlin"}, "tracker.mode='onlin' is unknown; did you mean 'online'"),
         ({"project": ""}, "tracker.project must be a name"),
         ({"close_timeout_s": -1}, "tracker.close_timeout_s must be >= 0, got -1"),
     ],
