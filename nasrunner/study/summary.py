@@ -5,10 +5,10 @@ from typing import Any
 from nasrunner.core.ledger.goals import Goals, reference_point, unmet_limits
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.hypervolume import dominated
-from nasrunner.core.ledger.known import is_given
 from nasrunner.core.ledger.state import StudyState
-from nasrunner.core.ledger.steps import Reach, fidelities_of, steps_of
+from nasrunner.core.ledger.steps import fidelities_of, steps_of
 from nasrunner.core.ports import BaselineComparison, Inspect, Summary
+from nasrunner.core.screen.leaderboard import best_children
 from nasrunner.study.proposals.one_class import about_one_class
 from nasrunner.study.proposals.taken_over import taken_over
 
@@ -36,29 +36,12 @@ def summary_of(
         goals: what its children are compared by; None: the reward alone.
     """
     history, known = state.history, state.begins_with
-    ranking, reach = history.shown()
-    lineages, taken = state.lineages, taken_over(history.outcomes)
-    best = [
-        {
-            "index": ranked.index,
-            "reward": ranked.reward,
-            "trainings": ranked.num_trainings,
-            "reward_std": ranked.spread,
-            "parameters": ranked.outcome.metrics.get("parameters"),
-            "architecture": inspect(ranked.outcome.proposal.genotype).text,
-            "hash": ranked.outcome.proposal.hash,
-            "answers": dict(inspect(ranked.outcome.proposal.genotype).values),
-            **({"given": True} if is_given(ranked.outcome.proposal) else {}),
-            **_line(ranked.index, lineages.place_of(ranked.index).first),
-            **_as_far_as(reach),
-        }
-        for ranked in ranking.best(5)
-    ]
+    taken = taken_over(history.outcomes)
     is_partial = history.has_steps or history.statuses["stopped"] > 0
     return Summary(
         reason=reason,
         counts=dict(history.counts),
-        best=best,
+        best=best_children(state, inspect),
         cost_s=round(history.cost_s, 3),
         wall_s=round(wall_s, 3),
         baseline=baseline,
@@ -80,19 +63,6 @@ def summary_of(
         unmet=[] if goals is None else unmet_limits(goals, history.compared()),
         one_class=about_one_class(history.outcomes),
     )
-
-
-def _line(index: int, first: int) -> dict[str, int]:
-    """The child that a best one's training began as, which names its run, if another."""
-    return {} if first == index else {"begun_as": first}
-
-
-def _as_far_as(reach: Reach | None) -> dict[str, Any]:
-    """How far the best children came, if not to their ends."""
-    if reach is None:
-        return {}
-    epochs = {} if reach.until is None else {"epochs": reach.until}
-    return epochs | ({"fidelity": dict(reach.fidelity)} if reach.fidelity else {})
 
 
 def _front(history: History, goals: Goals) -> dict[str, Any]:

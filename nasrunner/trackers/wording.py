@@ -1,5 +1,7 @@
 """How the terminal puts a study into words: counts, times, what became of it, its best children."""
 
+import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +27,9 @@ STYLES = {
     "supernets": ("supernet", "supernets", "green"),
 }
 """What the live display counts: the word for one, for several, and the colour of both."""
+
+MAX_RUN_NAME = 80
+"""Characters of a run's name: tables show no more."""
 
 BESIDE = ("estimates", "supernets")
 """What a study counts and is no child."""
@@ -102,6 +107,34 @@ def traceback(folder: Path, first: Proposal) -> str:
 def noun(proposal: Proposal) -> str:
     """Says what a proposal is of."""
     return "child" if proposal.kind == "train" else proposal.kind
+
+
+def run_name(index: int, text: str) -> str:
+    """Returns ``0007 affine(64) → relu``: the arguments' values without their names.
+
+    One that is cut ends with six digits that differ where architectures do.
+    """
+    brief = re.sub(r"[\w.]+=", "", text)
+    name = f"{index:04d} {brief}".rstrip()
+    if len(encodable(name)) <= MAX_RUN_NAME:
+        return encodable(name)
+    digest = hashlib.sha256(encodable(text).encode()).hexdigest()[:6]
+    return f"{clipped(name, MAX_RUN_NAME - 7)} {digest}"
+
+
+def clipped(text: str, limit: int) -> str:
+    """Returns the text, with an ellipsis for what is beyond the limit."""
+    text = encodable(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def encodable(text: str) -> str:
+    """Returns the text as UTF-8 has it: bytes of a path in another encoding, as Python keeps them,
+    named.
+
+    A child's traceback may hold some; a database and a file take none.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def many(count: int, one: str, several: str) -> str:

@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from hydra import compose, initialize_config_dir
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
 from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams import metadata
 
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.construct import construct
@@ -22,9 +26,11 @@ from nasrunner.compose.trackers import files_of, shipped_records, trackers_in
 from nasrunner.core import Blueprint, Genotype, Outcome, Proposal, SpaceError, Tracker
 from nasrunner.core.tracking import PublicTracker, RetrainedNetwork
 from nasrunner.trackers.progress import ProgressDisplay
+from nasrunner.trackers.wandb import WandbTracker
 from tests.trackers import lineages
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy
 from tests.trackers.lineages import FAILED_ESTIMATE
+from tests.trackers.offline import WandbRun, read_offline
 
 # MLflow 3.17 uses what SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -77,7 +83,8 @@ class Case:
             composed = compose("config", overrides=[f"tracker={self.name}", "study=fake"])
         config: Any = OmegaConf.to_container(composed.tracker, resolve=True)
         for _, settings in trackers_in(config):
-            own = {"tracking_uri": self.uri, "experiment": "fake", **self.changes}
+            own = {"tracking_uri": self.uri, "experiment": "fake", "mode": "offline"}
+            own |= self.changes
             settings.update({key: own[key] for key in own.keys() & settings.keys()})
         return config
 
@@ -122,6 +129,46 @@ def of_table(case: Case) -> Recorded:
     return found
 
 
+def event_files(case: Case) -> list[Path]:
+    """Those of children, each of which has one."""
+    return sorted((case.study.folder / "tensorboard").glob("[0-9]*/events.out.tfevents.*"))
+
+
+def of_tensorboard(case: Case) -> Recorded:
+    found: Recorded = {}
+    for path in event_files(case):
+        values = [
+            each for event in EventFileLoader(str(path)).Load() for each in event.summary.value
+        ]
+        for value in values:
+            if value.tag == metadata.SESSION_START_INFO_TAG:
+                content = value.metadata.plugin_data.content
+                hparams = metadata.parse_session_start_info_plugin_data(content).hparams
+                status = hparams["nasrunner.status"].string_value
+                found.setdefault(int(path.suffix[1:]), []).append(status)
+    return found
+
+
+def wandb_runs(case: Case) -> dict[str, list[WandbRun]]:
+    """What is recorded offline, by the kind of run; each id is there once."""
+    wandb.teardown()  # as the process ends: W&B's own writes what it holds
+    runs = [read_offline(p) for p in (case.study.folder / "wandb").glob("offline-run-*/*.wandb")]
+    assert len({run.id for run in runs}) == len(runs)
+    found: dict[str, list[WandbRun]] = {}
+    for run in runs:
+        assert run.is_ended
+        found.setdefault(run.kind, []).append(run)
+    return found
+
+
+def of_wandb(case: Case) -> Recorded:
+    found: Recorded = {}
+    for run in wandb_runs(case).get("child", []):
+        known = run.config["nasrunner"]
+        found.setdefault(known["children"][0], []).append(known["status"])
+    return found
+
+
 def of_both(case: Case) -> Recorded:
     assert of_mlflow(case) == of_table(case)
     return of_table(case)
@@ -138,6 +185,8 @@ def of_terminal(case: Case) -> Recorded:
 READ: dict[str, Callable[[Case], Recorded | None]] = {
     "mlflow": of_mlflow,
     "csv": of_table,
+    "tensorboard": of_tensorboard,
+    "wandb": of_wandb,
     "several": of_both,
     "none": lambda case: None,
     TERMINAL: of_terminal,
@@ -167,6 +216,22 @@ def numbers_in_table(case: Case) -> list[int]:
     return [index for index, statuses in of_table(case).items() for _ in statuses]
 
 
+def numbers_in_tensorboard(case: Case) -> list[int]:
+    study = EventAccumulator(str(case.study.folder / "tensorboard" / "study")).Reload()
+    points = [event.step for event in study.Tensors("estimate")]
+    files = [int(path.suffix[1:]) for path in event_files(case)]
+    return [*files, *points, FAILED_ESTIMATE]
+
+
+def numbers_in_wandb(case: Case) -> list[int]:
+    runs = wandb_runs(case)
+    (study,) = runs.pop("study")
+    found = [int(row["estimate_number"]) for row in study.history if "estimate" in row]
+    for run in (run for each in runs.values() for run in each):
+        found += run.config["nasrunner"]["children"]
+    return [*found, FAILED_ESTIMATE]
+
+
 def numbers_in_both(case: Case) -> list[int]:
     assert sorted(numbers_in_mlflow(case)) == sorted(numbers_in_table(case))
     return numbers_in_table(case)
@@ -180,6 +245,8 @@ def numbers_on_terminal(case: Case) -> list[int]:
 NUMBERS: dict[str, Callable[[Case], list[int]]] = {
     "mlflow": numbers_in_mlflow,
     "csv": numbers_in_table,
+    "tensorboard": numbers_in_tensorboard,
+    "wandb": numbers_in_wandb,
     "several": numbers_in_both,
     "none": lambda case: list(range(lineages.NUM)),
     TERMINAL: numbers_on_terminal,
@@ -194,6 +261,8 @@ def kill(tracker: Tracker) -> None:
             writer.abandon()
             writer.join(60)
             assert not writer.is_alive()
+        if isinstance(each, WandbTracker):
+            wandb.teardown()
 
 
 def test_the_trackers_are_found_and_each_has_a_reader() -> None:
@@ -407,7 +476,12 @@ def network(folder: Path, name: str) -> RetrainedNetwork:
     )
 
 
-def retrained_in_mlflow(case: Case) -> list[str]:
+def retrained_in(case: Case) -> list[str]:
+    if case.name == "tensorboard":
+        files = case.study.folder.glob("tensorboard/retrained/*/events.out.tfevents.*")
+        return sorted(path.parent.name for path in files)
+    if case.name == "wandb":
+        return sorted(run.name for run in wandb_runs(case).get("retrained", []))
     client = MlflowClient(case.uri)
     ids = [each.experiment_id for each in client.search_experiments()]
     runs = client.search_runs(ids, "tags.`nasrunner.kind` = 'retrained'")
@@ -422,8 +496,8 @@ def test_networks_are_taken_once_and_add_nothing_to_the_search(public: Case) -> 
     for number in (1, 2, 2):
         construct(public.config, "tracker").retrained(public.study.info, networks[:number])
     assert public.read() in (all_recorded(public.study), None)
-    expected = [each.name for each in networks] if public.name in ("mlflow", "several") else []
-    assert retrained_in_mlflow(public) == expected
+    expected = [] if public.name in ("csv", "none") else [each.name for each in networks]
+    assert [name.removeprefix("retrained/") for name in retrained_in(public)] == expected
 
 
 def test_networks_of_a_study_that_it_has_not_are_left_alone(public: Case) -> None:
@@ -433,7 +507,7 @@ def test_networks_of_a_study_that_it_has_not_are_left_alone(public: Case) -> Non
     tracker.retrained(public.study.info, networks)
     made = {path for path in public.root.rglob("*") if "retrained" not in path.parts}
     assert made == set(before)
-    assert retrained_in_mlflow(public) == []
+    assert retrained_in(public) == []
 
 
 @pytest.fixture(params=sorted(shipped_records()))

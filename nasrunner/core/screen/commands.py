@@ -1,7 +1,10 @@
 """Commands that are told to a user, written so that a shell takes them as they are meant."""
 
 import contextlib
+import os
 import shlex
+import shutil
+import sys
 from pathlib import Path
 
 
@@ -13,6 +16,14 @@ def resume_command(folder: Path) -> str:
 def report_command(folder: Path) -> str:
     """Returns the command that shows the study in a folder, or compares those in it."""
     return f"nasrunner-report {shlex.quote(f'from={short(folder)}')}"
+
+
+def program(name: str) -> str:
+    """Returns a program that was installed beside us, as it can be typed here."""
+    if shutil.which(name):
+        return name
+    beside = str(Path(sys.executable).parent / name)
+    return shlex.quote(min(beside, os.path.relpath(beside), key=len))
 
 
 def short(path: Path) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.core.screen.commands import program
 from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.mlflow.stores.database import SCHEMES, Database, check_password, scheme_of
 from nasrunner.trackers.mlflow.stores.sqlite import TIMEOUT_S, SqliteFile, has_plain_name
@@ -116,13 +117,13 @@ class TrackingAddress:
         """Returns how a person opens a page of the MLflow UI; an empty one is the first."""
         if self.scheme in ("http", "https"):
             return f"{self.shown}{page}"
-        uri, program, before = self.shown, _executable(), ""
+        uri, command, before = self.shown, program("mlflow"), ""
         if self._file is not None and not has_plain_name(self._file.path):
             before = f"cd {shlex.quote(str(self._file.path.parent))} && "
             uri = f"sqlite:///{self._file.path.name}"
-            program = shutil.which("mlflow") or str(Path(sys.executable).with_name("mlflow"))
-        command = f"{before}{program} ui --backend-store-uri {shlex.quote(uri)}"
-        return f"{command}\nthen open http://127.0.0.1:5000{page}" if page else command
+            command = shutil.which("mlflow") or str(Path(sys.executable).with_name("mlflow"))
+        shown = f"{before}{command} ui --backend-store-uri {shlex.quote(uri)}"
+        return f"{shown}\nthen open http://127.0.0.1:5000{page}" if page else shown
 
     def _check_server(self) -> str:
         """Why it does not answer for now; empty where it does.
@@ -190,11 +191,3 @@ def _folder_name(experiment: str) -> str:
 
 def _from_environment() -> str | None:
     return os.environ.get("MLFLOW_TRACKING_URI")
-
-
-def _executable() -> str:
-    """MLflow's command as it can be typed here: by its name only where that is found."""
-    if shutil.which("mlflow"):
-        return "mlflow"
-    beside = str(Path(sys.executable).parent / "mlflow")
-    return shlex.quote(min(beside, os.path.relpath(beside), key=len))

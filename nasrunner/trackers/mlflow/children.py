@@ -12,6 +12,9 @@ from nasrunner.core.ledger.known import is_given
 from nasrunner.core.machine.child_folder import CONFIG, DERIVED, PROBABILITIES, ChildFolder
 from nasrunner.core.ports import Blueprint
 from nasrunner.core.records import Outcome, Proposal
+from nasrunner.trackers.curves import CurveReader
+from nasrunner.trackers.entries import figures_of
+from nasrunner.trackers.lines import Line
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.connection import (
     Connection,
@@ -21,8 +24,7 @@ from nasrunner.trackers.mlflow.connection import (
     params,
     tags,
 )
-from nasrunner.trackers.mlflow.curves import CurveReader
-from nasrunner.trackers.mlflow.lines import Line
+from nasrunner.trackers.wording import clipped, run_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -178,7 +180,7 @@ class ChildRuns:
         if outcome.is_changed:
             known["nasrunner.changed"] = "true"
         if outcome.error:
-            known["nasrunner.error"] = text.clipped(outcome.error, text.MAX_TAG)
+            known["nasrunner.error"] = clipped(outcome.error, text.MAX_TAG)
         if run is None:
             is_supernet = outcome.proposal.kind == "supernet"
             shown = (
@@ -194,7 +196,7 @@ class ChildRuns:
             latest.update(point.values)
         single = {
             name: value
-            for name, value in _single_metrics(outcome, blueprint, latest, line).items()
+            for name, value in figures_of(outcome, blueprint, latest, line.cost_s).items()
             if name not in run.single
         }
         self._client.log_batch(
@@ -263,7 +265,7 @@ class ChildRuns:
             self._connection.experiment_id,
             start_time=ms(start_s),
             tags={**self._common_tags, **fixed, **known},
-            run_name=text.run_name(line.first, shown),
+            run_name=run_name(line.first, shown),
         )
         return ChildRun(run.info.run_id, run.info.artifact_uri, self._curves(proposal.index))
 
@@ -323,11 +325,11 @@ def _origin(proposal: Proposal, line: Line) -> dict[str, str]:
     known = {"nasrunner.given": "true"} if is_given(proposal) else {}
     if proposal.fidelity:
         changes = (f"{key}={value:g}" for key, value in proposal.fidelity.items())
-        known["nasrunner.fidelity"] = text.clipped(" ".join(changes), text.MAX_TAG)
+        known["nasrunner.fidelity"] = clipped(" ".join(changes), text.MAX_TAG)
     if proposal.continues is not None and not line.place:
         known["nasrunner.continues"] = str(proposal.continues)
     if weights := [str(each.child) for each in proposal.sources if each.what != "training"]:
-        known["nasrunner.weights_of"] = text.clipped(" ".join(weights), text.MAX_TAG)
+        known["nasrunner.weights_of"] = clipped(" ".join(weights), text.MAX_TAG)
     return known
 
 
@@ -335,25 +337,3 @@ def _params(proposal: Proposal, blueprint: Blueprint | None) -> dict[str, str]:
     """What was chosen, and of what is trained at a fidelity what that is."""
     changes = {f"fidelity.{key}": f"{value:g}" for key, value in proposal.fidelity.items()}
     return text.params_of({**(blueprint.values if blueprint else {}), **changes})
-
-
-def _single_metrics(
-    outcome: Outcome, blueprint: Blueprint | None, latest: Mapping[str, float], line: Line
-) -> dict[str, float]:
-    """What is no curve: reward, cost, size, and the metrics of the epochs that the reward is of.
-
-    These are ``at_reward/val_accuracy`` and so on, as MLflow's table shows the ends of curves.
-    """
-    cost_s = line.cost_s + outcome.cost_s
-    facts: dict[str, float | None] = {"cost_s": cost_s, "reward": outcome.reward}
-    if outcome.proposal.kind == "supernet":
-        facts["found"] = len(outcome.found)
-    if blueprint is not None:
-        facts |= {"parameters": blueprint.parameters, "flops": blueprint.flops}
-    for name, value in outcome.metrics.items():
-        if name not in latest:
-            facts[name] = value
-        elif outcome.reward is not None:
-            facts[f"at_reward/{name}"] = value
-    facts |= {f"objectives/{name}": value for name, value in outcome.objectives.items()}
-    return {name: float(value) for name, value in facts.items() if value is not None}

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.imports import quick_imports
+from nasrunner.trackers.curves import CurvePoint
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.address import TrackingAddress
-from nasrunner.trackers.mlflow.curves import CurvePoint
 from nasrunner.trackers.mlflow.faults import ArtifactError, Persistent, at_once, is_refusal
+from nasrunner.trackers.wording import encodable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -153,7 +154,7 @@ class Connection:
 
         with tempfile.TemporaryDirectory() as folder:
             for name, content in files.items():
-                Path(folder, name).write_text(text.encodable(content), encoding="utf-8")
+                Path(folder, name).write_text(encodable(content), encoding="utf-8")
             try:
                 repository: Any = get_artifact_repository(
                     artifact_uri, tracking_uri=self._address.mlflow_uri

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nasrunner.core.machine.child_folder import CONFIG, TESTED, ChildFolder
 from nasrunner.core.tracking import RetrainedNetwork
+from nasrunner.trackers.entries import network_entry
 from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.connection import (
@@ -16,8 +17,8 @@ from nasrunner.trackers.mlflow.connection import (
     params,
     tags,
 )
-from nasrunner.trackers.mlflow.curves import CurveReader
 from nasrunner.trackers.mlflow.stores.file import recall
+from nasrunner.trackers.wording import MAX_RUN_NAME, clipped
 
 _FILES = (CONFIG, TESTED)
 _STAMPS = {"retrained": "nasrunner.tested_s", "grid": "nasrunner.ended_s"}
@@ -92,23 +93,13 @@ def _write(connection: Connection, network: RetrainedNetwork, common: Mapping[st
             "nasrunner.network": network.name,
             _STAMPS[network.kind]: network.stamp,
         },
-        run_name=text.clipped(f"{network.kind} {network.name}", text.MAX_RUN_NAME),
+        run_name=clipped(f"{network.kind} {network.name}", MAX_RUN_NAME),
     )
-    folder = ChildFolder(network.folder)
-    points = CurveReader(folder).read()
-    on_curves = {name for point in points for name in point.values}
-    single = {n: float(v) for n, v in outcome.metrics.items() if n not in on_curves}
-    single["cost_s"] = outcome.cost_s
-    if network.kind == "grid" and outcome.reward is not None:
-        single["reward"] = outcome.reward
-    if blueprint is not None and blueprint.parameters is not None:
-        single["parameters"] = float(blueprint.parameters)
-    chosen = {f"hyperparameters/{key}": value for key, value in network.settings.items()}
-    values = {**(blueprint.values if blueprint else {}), **chosen}
+    folder, entry = ChildFolder(network.folder), network_entry(network)
     connection.client.log_batch(
         run.info.run_id,
-        metrics=curve_metrics(points) + metrics_at(0, network.ended_s, single),
-        params=params(text.params_of(values)),
+        metrics=curve_metrics(entry.points) + metrics_at(0, network.ended_s, entry.figures),
+        params=params(text.params_of(entry.values)),
         tags=tags({"mlflow.note.content": text.child_note(None, blueprint)}) if blueprint else [],
     )
     files = {name: folder.text(name) for name in _FILES if folder.holds(name)}

@@ -17,11 +17,15 @@ from nasrunner.trackers.mlflow import text
 from nasrunner.trackers.mlflow.address import TrackingAddress
 from nasrunner.trackers.mlflow.children import ChildRun, ChildRuns
 from nasrunner.trackers.mlflow.connection import Connection, metrics_at, ms, params, tags
+from nasrunner.trackers.mlflow.faults import is_refusal
 from nasrunner.trackers.mlflow.stores.file import recall, remember
-from nasrunner.trackers.wording import BESIDE
+from nasrunner.trackers.notes import ended_note, running_note
+from nasrunner.trackers.wording import BESIDE, clipped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+_VIEW = "mlflow.sharedViewState."  # how MLflow's pages begin the tags of views that are shared
 
 
 class StudyRuns:
@@ -50,6 +54,7 @@ class StudyRuns:
         self._opened_s = time.time()
         self._artifact_uri = ""
         self._connection: Connection | None = None
+        self._has_view = False
 
     @property
     def is_connected(self) -> bool:
@@ -88,6 +93,7 @@ class StudyRuns:
             given = params(text.config_params(config))
             client.log_batch(run.info.run_id, params=given)
         self.parent_id = run.info.run_id
+        self._share_view()
         facts = {
             "experiment": self.experiment,
             "experiment_id": self._connection.experiment_id,
@@ -102,14 +108,28 @@ class StudyRuns:
         """Where the MLflow UI lists the children, best first; empty while that is not known."""
         if self._connection is None or not self.is_connected:
             return ""
-        query = {
-            "workflowType": "machine_learning",  # or the pages show what language models need
-            "searchFilter": f"tags.mlflow.parentRunId='{self.parent_id}'",
-            "orderByKey": "metrics.`reward`",
-            "orderByAsc": "false",
-        }
+        query = {"workflowType": "machine_learning"}  # or pages show what language models need
+        if self._has_view:
+            query["viewStateShareKey"] = self.parent_id
+        else:
+            query |= {name: str(value) for name, value in text.best_first(self.parent_id).items()}
+            query["orderByAsc"] = "false"
         place = f"/#/experiments/{self._connection.experiment_id}/runs"
         return f"{place}?{urlencode(query, quote_via=quote)}"
+
+    def _share_view(self) -> None:
+        """Has the page of the children show their rewards, which an address cannot say."""
+        tag = f"{_VIEW}{self.parent_id}"
+        try:
+            self.connection.client.set_experiment_tag(
+                self.connection.experiment_id, tag, text.view_of_children(self.parent_id)
+            )
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            self._has_view = False  # the experiment is somebody else's
+        else:
+            self._has_view = True
 
     def restore(self, children: Iterable[ChildRun]) -> set[str]:
         """Takes what this study is written to out of MLflow's trash; returns ids that are gone."""
@@ -164,11 +184,18 @@ class StudyRuns:
                 counts[name] = each.rank_correlation
         known = {
             "nasrunner.reason": summary.reason,
-            "mlflow.note.content": text.study_note(self.study_id, summary),
+            "mlflow.note.content": self._note(ended_note(self.info, summary)),
         }
         step = sum(summary.counts.values())
         metrics = metrics_at(step, time.time(), self._not_at(step, counts))
         self.connection.client.log_batch(self.parent_id, metrics=metrics, tags=tags(known))
+
+    def write_note(self, note: str) -> None:
+        """Describes the study, in Markdown."""
+        self.connection.client.set_tag(self.parent_id, "mlflow.note.content", self._note(note))
+
+    def _note(self, note: str) -> str:
+        return text.study_note(self.study_id, note)
 
     def _not_at(self, step: int, values: Mapping[str, float]) -> Mapping[str, float]:
         """What is new since an earlier session wrote a summary after as many children."""
@@ -200,15 +227,18 @@ class StudyRuns:
         """Takes back what ``connect`` has made of a study that does not begin."""
         if self.is_new and self.is_connected:
             self.connection.client.delete_run(self.parent_id)
+            if self._has_view:
+                tag = f"{_VIEW}{self.parent_id}"
+                self.connection.client.delete_experiment_tag(self.connection.experiment_id, tag)
 
     def _make_parent(self) -> "Run":
         known = {
             **self._common_tags(),
             **_environment_tags(),
             "nasrunner.kind": "study",
-            "mlflow.note.content": text.study_note(self.study_id, None),
+            "mlflow.note.content": self._note(running_note(self.info, 0, [], None)),
         }
-        name = text.clipped(f"{self.info.name} {self.info.folder.name}", text.MAX_RUN_NAME_IN_SQL)
+        name = clipped(f"{self.info.name} {self.info.folder.name}", text.MAX_RUN_NAME_IN_SQL)
         connection = self.connection
         return connection.client.create_run(
             connection.experiment_id, start_time=ms(self._opened_s), tags=known, run_name=name

@@ -4,18 +4,17 @@ import hashlib
 import json
 import posixpath
 import re
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ports import Blueprint, Summary
 from nasrunner.core.records import Outcome
-from nasrunner.trackers.wording import BESIDE, many, words_of
+from nasrunner.trackers.notes import fenced
+from nasrunner.trackers.wording import clipped, encodable
 
 # MLflow's limits (mlflow/utils/validation.py): 250 for a name, 6000 for a param's value and 8000
 # for a tag's; servers before 2.x take 500 and 5000.
-MAX_NAME, MAX_PARAM, MAX_TAG, MAX_RUN_NAME = 250, 6000, 5000, 80
+MAX_NAME, MAX_PARAM, MAX_TAG = 250, 6000, 5000
 MAX_RUN_NAME_IN_SQL, MAX_EXPERIMENT = 250, 500
 
 
@@ -54,21 +53,6 @@ def _is_legal(name: str) -> bool:
     )
 
 
-def clipped(text: str, limit: int) -> str:
-    """Returns the text, with an ellipsis for what is beyond the limit."""
-    text = encodable(text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def encodable(text: str) -> str:
-    """Returns the text as UTF-8 has it: bytes of a path in another encoding, as Python keeps them,
-    named.
-
-    A child's traceback may hold some; a database and a file take none.
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def params_of(values: Mapping[str, Any]) -> dict[str, str]:
     """Params by their MLflow names."""
     names = legal_names(values)
@@ -92,12 +76,6 @@ def config_params(config: Mapping[str, Any]) -> dict[str, str]:
     return params_of(flat)
 
 
-def run_name(index: int, text: str) -> str:
-    """Returns ``0007 affine(64) → relu``: the arguments' values without their names."""
-    brief = re.sub(r"[\w.]+=", "", text)
-    return clipped(f"{index:04d} {brief}".rstrip(), MAX_RUN_NAME)
-
-
 def child_note(
     outcome: Outcome | None, blueprint: Blueprint | None, children: Sequence[int] = ()
 ) -> str:
@@ -117,51 +95,46 @@ def child_note(
     if outcome is not None and outcome.found:
         parts.append(f"It found {len(outcome.found):,} architectures, in found.json.")
     if blueprint is not None:
-        # Long lines would be cut off in the UI's narrow column.
-        lines = textwrap.fill(blueprint.text, 76, break_long_words=False, subsequent_indent="  ")
-        parts.append(f"```\n{lines}\n```")
+        parts.append(fenced(blueprint.text))
     if outcome is not None and outcome.error:
         status = "too large, not trained" if outcome.is_too_large else outcome.status
         parts.append(f"**{status}**\n\n```\n{outcome.error.strip()}\n```")
     return clipped("\n\n".join(parts), MAX_TAG)
 
 
-def study_note(study_id: str, summary: Summary | None) -> str:
-    """Returns a study's description, in Markdown: its best children, and how to list all."""
-    parts = []
-    if summary is not None:
-        counts, beside = (
-            ", ".join(
-                many(n, *words_of(name))
-                for name, n in summary.counts.items()
-                if n and (name in BESIDE) == is_
-            )
-            for is_ in (False, True)
-        )
-        ends = f"; {summary.about_ends}" if summary.about_ends else ""
-        told = f"{counts or 'none'}{ends}{'; beside them ' if beside else ''}{beside}"
-        parts.append(f"Ended: {summary.reason}. Children: {told}.")
-    if summary is not None and summary.about_predictions:
-        parts.append(f"{summary.about_predictions}.")
-    if summary is not None and summary.began_with is not None:
-        parts.append(f"Began with {_cell(summary.began_with)}.")
-    if summary is not None and summary.failure is not None:
-        parts.append(f"Failed: {_cell(summary.failure)}.")
-    if summary is not None and summary.baseline is not None:
-        parts.append(f"Baseline: {summary.baseline.text()}.")
-    if summary is not None and summary.best:
-        if (reach := summary.reach) is not None:
-            parts.append(f"No child was trained {reach.missed}: the best are {reach.short}.")
-        rows = ["| child | reward | parameters | architecture |", "|---|---|---|---|"]
-        for best in summary.best:
-            mean = mean_of(best["trainings"], best["reward_std"])
-            rows.append(
-                f"| {_child_and_run(best)} | {best['reward']:.4g}{mean} | "
-                f"{_count(best.get('parameters'))} | {_cell(best['architecture'])} |"
-            )
-        parts.append("\n".join(rows))
-    parts.append(f"All children: search the runs for `tags.\"nasrunner.study\" = '{study_id}'`")
-    return clipped("\n\n".join(parts), MAX_TAG)
+def study_note(study_id: str, note: str) -> str:
+    """Returns a study's description, in Markdown, with how to list its children."""
+    listed = f"All children: search the runs for `tags.\"nasrunner.study\" = '{study_id}'`"
+    return f"{clipped(note, MAX_TAG - len(listed) - 2)}\n\n{listed}"
+
+
+def best_first(study_run: str) -> dict[str, str | bool]:
+    """Returns what the page of an experiment asks for: a study's children, the best on top."""
+    return {
+        "searchFilter": f"tags.mlflow.parentRunId='{study_run}'",
+        "orderByKey": "metrics.`reward`",
+        "orderByAsc": False,
+    }
+
+
+def view_of_children(study_run: str) -> str:
+    """Returns a view of the page of an experiment, as its button to share one stores it.
+
+    Rewards and sizes are columns, and the charts begin with the reward.
+    """
+    section, name = "nasrunner", "reward"
+    kept = {"isReordered": True, "deleted": False}
+    chart = {"type": "BAR", "uuid": name, "metricKey": name, "displayName": name}
+    view = {
+        **best_first(study_run),
+        "selectedColumns": ["metrics.`reward`", "metrics.`parameters`"],
+        "isAccordionReordered": True,
+        "compareRunSections": [{"uuid": section, "name": name, "display": True, **kept}],
+        "compareRunCharts": [
+            {**chart, "metricSectionId": section, "isGenerated": True, "deleted": False}
+        ],
+    }
+    return json.dumps(view)
 
 
 def study_metrics(summary: Summary) -> dict[str, float]:
@@ -186,20 +159,6 @@ def study_metrics(summary: Summary) -> dict[str, float]:
     known = {name: float(value) for name, value in facts.items() if value is not None}
     names = legal_names(known)
     return {names[name]: value for name, value in known.items()}
-
-
-def _child_and_run(best: Mapping[str, Any]) -> str:
-    """A best child's number, and that which its run is named after, if another."""
-    run = best.get("begun_as")
-    return f"{best['index']:04d}" + ("" if run is None else f" (run {run:04d})")
-
-
-def _cell(text: str) -> str:
-    return clipped(text, 300).replace("|", "\\|")
-
-
-def _count(value: object) -> str:
-    return f"{value:,.0f}" if isinstance(value, int | float) else "–"
 
 
 def _shown(value: object) -> str:

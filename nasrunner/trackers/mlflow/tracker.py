@@ -20,8 +20,9 @@ from nasrunner.trackers.mlflow.records import MlflowRecords
 from nasrunner.trackers.mlflow.retrained import write_retrained
 from nasrunner.trackers.mlflow.runs import StudyRuns
 from nasrunner.trackers.mlflow.stores.file import FILE, study_id
-from nasrunner.trackers.mlflow.text import MAX_EXPERIMENT, clipped
+from nasrunner.trackers.mlflow.text import MAX_EXPERIMENT
 from nasrunner.trackers.mlflow.writer import Writer
+from nasrunner.trackers.wording import clipped
 
 _log = logging.getLogger(__name__)
 

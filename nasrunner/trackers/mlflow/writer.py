@@ -15,12 +15,14 @@ from nasrunner.core.ledger.state import StudyState
 from nasrunner.core.machine.child_folder import ChildFolder
 from nasrunner.core.ports import Blueprint, Inspect, Summary
 from nasrunner.core.records import Outcome, Proposal
+from nasrunner.core.screen.leaderboard import best_children, leaders
+from nasrunner.trackers.curves import BestSoFar, Estimates, ledger_times
+from nasrunner.trackers.lines import Line, Lines
 from nasrunner.trackers.mlflow.artifacts import Artifacts
 from nasrunner.trackers.mlflow.children import ChildRun
-from nasrunner.trackers.mlflow.curves import BestSoFar, Estimates, ledger_times
 from nasrunner.trackers.mlflow.faults import is_refusal
-from nasrunner.trackers.mlflow.lines import Line, Lines
 from nasrunner.trackers.mlflow.runs import StudyRuns
+from nasrunner.trackers.notes import running_note
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +114,8 @@ class Writer(threading.Thread):
         self._is_described = False
         self._is_listed = False
         self._best_written: int | None = None
+        self._note: str | None = None
+        self._leaders = leaders(state)
         self._unsure: set[int] = set()
         self._failures = 0
         self._failing_since: float | None = None
@@ -151,6 +155,7 @@ class Writer(threading.Thread):
                 self._estimates.add(outcome, time.time())
             return
         line = self._lines.ended(outcome)
+        note = self._better()
         with self._changed:
             while len(self._waiting) >= self._max_waiting and self._is_moving():
                 self._changed.wait(0.1)
@@ -161,7 +166,16 @@ class Writer(threading.Thread):
             ended = _Ended(outcome, kept, has_blueprint, time.time(), line, running)
             self._waiting.append(ended)
             self._best.add(outcome.proposal, ranking, time.time())
+            self._note = note or self._note
             self._changed.notify_all()
+
+    def _better(self) -> str | None:
+        """Describes the study where its best children are others than before."""
+        if (now := leaders(self._state)) == self._leaders:
+            return None
+        self._leaders = now
+        best, history = best_children(self._state, self._inspect), self._state.history
+        return running_note(self.runs.info, history.num_spent, best, history.shown()[1])
 
     def first_error(self, timeout_s: float) -> Exception | None:
         """Returns why the first tries have failed; waits for them, but no longer than
@@ -412,6 +426,12 @@ class Writer(threading.Thread):
         if points:
             self.runs.write_best(points)
             self._best_written = points[-1][0]
+        with self._changed:
+            note = self._note
+        if note is not None and self._summary is None:  # which tells more
+            self.runs.write_note(note)
+        with self._changed:
+            self._note = None if self._note is note else self._note
 
     def _write_estimates(self) -> None:
         with self._changed:

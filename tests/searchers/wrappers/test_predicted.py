@@ -9,14 +9,22 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from nasrunner.core import ConfigError, Genotype, Outcome, Proposal, Searcher, SearchSpace
+from nasrunner.core import (
+    ConfigError,
+    Genotype,
+    Outcome,
+    Proposal,
+    Searcher,
+    SearchSpace,
+    StudyInfo,
+)
 from nasrunner.core.network.known import Description
 from nasrunner.core.records import Proposal as Recorded
 from nasrunner.searchers.evolution.evolution import RegularizedEvolution
 from nasrunner.searchers.policy.policy_gradient import PolicyGradient
 from nasrunner.searchers.sampling.random import RandomSearch
 from nasrunner.searchers.wrappers.predicted import Predicted
-from nasrunner.trackers.mlflow.text import study_note
+from nasrunner.trackers.notes import ended_note
 from tests.contracts.searchers import EverySecond
 from tests.searchers.policy.test_policy_gradient import reinforce
 from tests.searchers.worlds import INNER, make_searcher
@@ -134,7 +142,7 @@ def test_the_rank_correlation_with_later_rewards_is_in_the_summary(
     assert expected * sign > 0.9
     told = f"Spearman's ρ of predictions and rewards {expected:.2f} (24 children)"
     assert summary.about_predictions == told
-    assert told in study_note("toy", summary)
+    assert told in ended_note(StudyInfo("toy", tmp_path, {}, None), summary)
 
 
 class Told(RandomSearch):

@@ -20,7 +20,7 @@ from nasrunner.study.loop import Study
 from nasrunner.trackers.mlflow import writer as mlflow_writer
 from tests.toys import RULES
 from tests.trackers.fakes import FAILED, INVALID, REUSED, FakeStudy, tracker
-from tests.trackers.looped import FakeSearch, LastingTrainer
+from tests.trackers.mlflow.looped import FakeSearch, LastingTrainer
 from tests.trackers.mlflow.test_tracker import Records, wait_until
 from tests.trackers.servers import free_port, mlflow_server
 
@@ -39,7 +39,7 @@ LOCAL = Path(__file__).parents[3] / "conf" / "executor" / "local.yaml"
 def running(fake: FakeStudy, tracked: Tracker) -> Iterator[Study]:
     """A study that has begun in a thread; it ends its children at the end of the block."""
     local = yaml.safe_load(LOCAL.read_text()) | {"workers": 2, "gpus": []}
-    local["preload"] = ["tests.trackers.looped"]
+    local["preload"] = ["tests.trackers.mlflow.looped"]
     with (
         closing(construct(local, "executor")) as executor,
         Ledger(fake.folder / "ledger.jsonl") as ledger,

@@ -1,11 +1,12 @@
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_param
 
-from nasrunner.core import Blueprint, Outcome, Proposal, Summary
+from nasrunner.core import Blueprint, Outcome, Proposal, StudyInfo, Summary
 from nasrunner.core.ledger.steps import Step
 from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.trackers.mlflow.text import (
@@ -14,11 +15,13 @@ from nasrunner.trackers.mlflow.text import (
     config_params,
     legal_names,
     params_of,
-    run_name,
     study_metrics,
     study_note,
 )
+from nasrunner.trackers.notes import ended_note
+from nasrunner.trackers.wording import run_name
 
+INFO = StudyInfo("toy", Path("outputs/toy"), {}, None)
 odd_names = st.text(st.sampled_from("aA/.-_ :é~#ß\n"), max_size=8) | st.text(max_size=300)
 
 
@@ -49,7 +52,7 @@ def test_what_a_study_saved_and_found_are_metrics():
 
 def test_the_best_child_of_a_line_is_named_with_the_child_that_its_run_is_named_after():
     best = {"index": 12, "reward": 0.5, "trainings": 1, "reward_std": None, "architecture": "a"}
-    note = study_note("id", Summary("over", {}, [{**best, "begun_as": 6}], 1.0, 2.0))
+    note = ended_note(INFO, Summary("over", {}, [{**best, "begun_as": 6}], 1.0, 2.0))
     assert "| 0012 (run 0006) | 0.5 |" in note
 
 
@@ -84,7 +87,10 @@ def test_a_configuration_is_flat_and_without_its_space():
 def test_a_run_is_named_by_its_index_and_the_values_of_its_arguments():
     text = "conv2d(filters=32, kernel_size=(3, 1)) → relu | optimizer.lr=0.1"
     assert run_name(7, text) == "0007 conv2d(32, (3, 1)) → relu | 0.1"
-    assert len(run_name(12345, "affine(units=64) → " * 50)) == 80
+    long = "affine(units=64) → " * 50
+    assert len(run_name(12345, long)) == 80
+    assert run_name(7, long) != run_name(7, f"{long}relu")
+    assert run_name(7, long)[4:] == run_name(8, long)[4:]
 
 
 def test_notes_tell_what_became_of_a_child():
@@ -99,7 +105,7 @@ def test_notes_tell_what_became_of_a_child():
 
 def test_the_note_of_a_study_says_how_to_list_its_children():
     summary = Summary("the space is exhausted", {}, [], 0.0, 0.0, began_with="2 of 3 outcomes of a")
-    note = study_note("fake/2026-12ab", summary)
+    note = study_note("fake/2026-12ab", ended_note(INFO, summary))
     assert "tags.\"nasrunner.study\" = 'fake/2026-12ab'" in note
     assert "the space is exhausted" in note
     assert "Began with 2 of 3 outcomes of a." in note

@@ -174,7 +174,11 @@ def test_a_study_has_its_config_commit_environment_and_best_so_far(tracked):
     assert "seed: 3" in records.artifact(parent, "config.yaml")
     assert records.artifact(parent, "ledger.jsonl") == (study.folder / "ledger.jsonl").read_text()
     assert records.artifact(parent, "summary.json") == "{}"
-    assert "| 0001 | 1 | 101 |" in parent.data.tags["mlflow.note.content"]
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| 0001 | 1 | 101 |" in note
+    assert "Best architecture, child 0001:\n\n```\naffine(units=2) → relu" in note
+    for command in ("nasrunner-report from=", "nasrunner-retrain from=", "nasrunner-export from="):
+        assert f"{command}{study.folder}" in note
 
 
 def test_times_are_those_of_the_training(tracked):
@@ -197,11 +201,30 @@ def test_the_folder_says_where_the_study_is(tracked):
     kept = recall(study.folder)
     assert kept["run_id"] == records.parent.info.run_id
     assert kept["page"].startswith(f"/#/experiments/{records.experiment_id}/runs?workflowType=mach")
-    shown = urllib.parse.parse_qs(kept["page"].partition("?")[2])["searchFilter"]
-    matching = records.client.search_runs([records.experiment_id], *shown)
+    (key,) = urllib.parse.parse_qs(kept["page"].partition("?")[2])["viewStateShareKey"]
+    tags = records.client.get_experiment(records.experiment_id).tags
+    view = json.loads(tags[f"mlflow.sharedViewState.{key}"])
+    assert view["selectedColumns"][0] == view["orderByKey"] == "metrics.`reward`"
+    matching = records.client.search_runs([records.experiment_id], view["searchFilter"])
     assert {run.info.run_id for run in matching} == {
         run.info.run_id for run in records.children().values()
     }
+
+
+def test_a_better_child_is_in_the_description_before_the_study_ends(tmp_path):
+    study = FakeStudy(tmp_path / "fake" / "2026")
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracked = tracker(uri, poll_s=0.05)
+    tracked.open(study.info, study.state, study.inspect)
+    for index in range(2):
+        study.record(tracked, index)
+    records = Records(uri, study.folder)
+    until = time.monotonic() + 30
+    while "| 0001 | 1 |" not in (note := records.parent.data.tags["mlflow.note.content"]):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert note.startswith("Runs: 2 children recorded.")
+    tracked.close(study.summary())
 
 
 def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):

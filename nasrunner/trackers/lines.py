@@ -24,6 +24,11 @@ class Line:
         return self.children[0]
 
     @property
+    def name(self) -> str:
+        """What the run is called, as the first child's folder is."""
+        return f"{self.first:04d}"
+
+    @property
     def place(self) -> int:
         """How many are before this one."""
         return len(self.children) - 1

@@ -3,7 +3,7 @@ import json
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.ledger.ranking import Ranking
 from nasrunner.core.machine.child_folder import ChildFolder
-from nasrunner.trackers.mlflow.curves import (
+from nasrunner.trackers.curves import (
     MOST_DECISIONS,
     BestSoFar,
     CurveReader,
