@@ -101,6 +101,9 @@ def _of_module(module: type[Space]) -> Iterator[str]:
     yield f"### {module.name()}"
     yield ""
     yield summary
+    if differs := re.search(r"^Differs from [^:]+: .*(?:\n.+)*", _doc(module), re.MULTILINE):
+        yield ""
+        yield _marked(" ".join(differs[0].split()))
     arguments = [each for each in dataclasses.fields(module) if each.init and each.name != "path"]
     if not arguments:
         return
@@ -132,10 +135,13 @@ def _default(argument: Any) -> str:
     return f"`{shown}`"
 
 
+def _doc(module: type[Space]) -> str:
+    return inspect.getdoc(module) or ""
+
+
 def _documented(module: type[Space]) -> tuple[str, dict[str, str]]:
     """The first paragraph of a class's docstring, and what it says of each argument."""
-    whole = inspect.getdoc(module) or ""
-    summary, _, rest = whole.partition("\n\n")
+    summary, _, rest = _doc(module).partition("\n\n")
     found = re.search(r"^(?:Args|Attributes):\n((?:[ ]{4}.*\n?|\n)+)", rest, re.MULTILINE)
     texts: dict[str, str] = {}
     names: list[str] = []

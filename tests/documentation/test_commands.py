@@ -34,7 +34,7 @@ from nasrunner.export.command import parse as parse_export
 from nasrunner.report import arguments as report
 from nasrunner.retrain.request import parse as parse_retrain
 from nasrunner.show_data import command as show_data
-from tests.documentation.pages import PAGES, ROOT, Command, commands_of, name_of
+from tests.documentation.pages import COMING, PAGES, ROOT, Command, commands_of, name_of
 
 COMMANDS = {name_of(page): list(commands_of(page)) for page in PAGES}
 OF_OTHERS = {".", "eval", "make", "python"}
@@ -49,6 +49,12 @@ def test_the_pages_have_commands() -> None:
     assert len(ours) > 120
     programs = yaml.safe_load(_scripts())
     assert {each.program for each in ours} == {*programs, "python -m nasrunner.child"}
+
+
+def test_what_is_coming_is_told_of_and_not_here() -> None:
+    told = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert all(word in told for word in COMING)
+    assert not set(COMING) & set(yaml.safe_load(_scripts()))
 
 
 def _scripts() -> str:
