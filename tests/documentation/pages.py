@@ -14,7 +14,10 @@ _INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _PLACES = {"<study>/<time>": "study/time", "<time>": "time", "<number>": "0", "<id>": 32 * "0"}
 """What people put in the place of a name of ours -> what tests do."""
 
-COMING = ("nasrunner-predict", "format=onnx,pt2", "data.batch_size=96")
+COMING = (
+    *("nasrunner-predict", "format=onnx,pt2", "data.batch_size=96"),
+    *("tracker=tensorboard", "tracker=wandb"),
+)
 """Words of commands that pages tell of before they are here: remove each when its command is."""
 
 _OURS = re.compile(r"(?:nasrunner(?:-\w+)?|python -m nasrunner\S*) \S")

@@ -101,7 +101,7 @@ def test_the_page_of_spaces_is_what_the_code_says() -> None:
     spaces = reference.shipped_spaces()
     assert pictures.keys() == spaces.keys()
     for name, space in spaces.items():
-        assert pictures[name].read_text(encoding="utf-8") == reference.picture(space), name
+        assert pictures[name].read_text(encoding="utf-8") == reference.picture(name, space), name
 
 
 def test_pictures_are_no_larger_than_pages_can_bear() -> None:
