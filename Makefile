@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: search test test-all check format ui help
+.PHONY: search test test-all check docs format ui help
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,6 +25,12 @@ check: $(READY) ## format, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: export PIP_CONSTRAINT = constraints.txt
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(READY) ## the pages as a site: docs/site/index.html
+	$(BIN)/pip install --quiet --group docs
+	$(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
 
 format: $(READY) ## format and fix what can be fixed
 	$(BIN)/ruff format .

@@ -268,9 +268,9 @@ def test_importing_the_package_imports_no_library() -> None:
 
 
 @pytest.mark.slow
-def test_the_lines_of_the_readme_run(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (code,) = [block for block in readme.split("```python\n")[1:] if "nasrunner.search" in block]
+def test_the_lines_of_the_page_run(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "pages" / "python.md"
+    (code,) = page.read_text(encoding="utf-8").split("```python\n")[1:]
     (tmp_path / "lines.py").write_text(
         code.split("```")[0] + "print(len(study), len(nasrunner.load(study.folder)))\n"
     )

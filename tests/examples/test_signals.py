@@ -1,4 +1,4 @@
-"""The example of signals: recordings of sensors, searched as the README says."""
+"""The example of signals: recordings of sensors, searched as docs/pages/data.md says."""
 
 import sys
 from pathlib import Path

@@ -18,10 +18,11 @@ def test_every_file_that_a_text_names_exists() -> None:
     sources = list((ROOT / "nasrunner").rglob("*.py"))
     texts = [ROOT / name for name in ("README.md", "DECISIONS.md", "benchmarks/README.md")]
     texts += sources + list((ROOT / "benchmarks").glob("*.py"))
-    folders = [ROOT / name for name in ("nasrunner", "benchmarks", "tests")]
+    texts += list((ROOT / "docs" / "pages").rglob("*.md"))
+    folders = [ROOT / name for name in ("nasrunner", "benchmarks", "docs", "examples", "tests")]
     there = [path.as_posix() for folder in folders for path in folder.rglob("*.py")]
     found = {
-        (text.relative_to(ROOT).as_posix(), name)
+        (text.relative_to(ROOT).as_posix(), re.sub(r"^(\.\./)+", "", name))  # of a link
         for text in texts
         for name in NAMED.findall(text.read_text(encoding="utf-8"))
     }

@@ -16,7 +16,7 @@ from nasrunner.spaces.cells.cell_stack import CellStack
 from nasrunner.spaces.cells.factorized import FactorizedReduction
 from nasrunner.spaces.cells.path_dropout import PathDropout
 from nasrunner.spaces.cells.skip_chain import SkipChain
-from nasrunner.spaces.composite import Concat, Repeat, RepeatTied
+from nasrunner.spaces.composite import Concat, Optional, Or, Repeat, RepeatTied
 from nasrunner.spaces.external import External
 from nasrunner.spaces.inputs import Input, inputs_in
 from nasrunner.spaces.named import Named
@@ -134,7 +134,7 @@ def _items(space: Space) -> list[PicturePart]:
         return [Skip(Series(_items(space.body)))]
     if isinstance(space, Fork):
         branches = [Series(_items(branch)) for branch in space.branches]
-        return [Branches(branches, _MERGE_SIGNS.get(space.merge, str(space.merge)))]
+        return [Branches(branches, _MERGE_SIGNS.get(space.merge, _shown(space.merge)))]
     if isinstance(space, Graph):
         return [_graph(space)]
     if isinstance(space, SkipGraph):
@@ -156,6 +156,10 @@ def _items(space: Space) -> list[PicturePart]:
         return [Box(space.label, ["as above"], "other")]
     if isinstance(space, Repeat | RepeatTied):  # still open
         return [Frame(Series(_items(space.body)), f"×{_shown(space.times)}")]
+    if isinstance(space, Or):
+        return [Branches([Series(_items(each)) for each in space.modules], "or")]
+    if isinstance(space, Optional):
+        return [Branches([Series(_items(space.module)), Series(())], "or")]
     if isinstance(space, External):
         home, _, file = space.module.__module__.rpartition(".")
         family = _TORCH_FAMILIES.get(file, "other") if home == "torch.nn.modules" else "other"

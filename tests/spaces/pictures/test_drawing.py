@@ -160,6 +160,17 @@ def test_open_decisions_show_their_options():
     assert "units={8, 16}" in texts(space)
 
 
+def test_open_alternatives_stand_side_by_side():
+    space = parse_space({"concat": [{"or": ["relu", "tanh"]}, {"optional": "sigmoid"}]})
+    painted = list(ElementTree.fromstring(draw(space)).iter(f"{SVG}text"))
+    assert [node.text for node in painted] == [
+        *("input", "relu", "tanh", "or", "sigmoid", "or", "output"),
+    ]
+    _, relu, tanh, *_ = painted
+    assert relu.get("y") == tanh.get("y")
+    assert float(relu.get("x")) < float(tanh.get("x"))
+
+
 def test_hyperparameters_stand_below_the_network():
     assert texts(SearchSpace((("optimizer.lr", 0.01),), Relu()))[-1] == "optimizer.lr = 0.01"
 

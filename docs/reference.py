@@ -1,0 +1,214 @@
+"""Writes the pages of the modules and of the shipped spaces from the code: docs/reference.py."""
+
+import dataclasses
+import inspect
+import itertools
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+
+import nasrunner.spaces
+from nasrunner.compose import config as skeleton
+from nasrunner.compose.launch import build_space
+from nasrunner.compose.searched import resolved
+from nasrunner.core.annotations import readable
+from nasrunner.core.decision import readable_count
+from nasrunner.core.search_space import SearchSpace
+from nasrunner.core.space import Space
+from nasrunner.spaces.pictures.drawing import draw
+
+ROOT = Path(__file__).parents[1]
+PAGES = ROOT / "docs" / "pages" / "spaces"
+GROUPS = {
+    "composite": "Composition",
+    "branches": "Composition",
+    "string": "Composition",
+    "share": "Composition",
+    "named": "Composition",
+    "inputs": "Composition",
+    "basic": "Layers",
+    "activations": "Activations",
+    "images": "Images",
+    "mobile": "Images",
+    "windows.pools": "Images and signals",
+    "windows.signals": "Signals",
+    "cell": "Cells",
+    "cells": "Cells",
+    "skips": "Skip connections",
+    "skip_graph": "Skip connections",
+    "recurrent": "Sequences and recurrent cells",
+}
+"""Rooms and files of ``nasrunner/spaces`` -> the heading on the page of modules, in its order."""
+
+DATA = {
+    "signals": ("data.in_shape=[6,100]",),
+    "text_classifier": ("data.in_shape=[16]", "+data.in_dtype=int64"),
+    "segmentation": ("data.in_shape=[3,32,32]",),
+}
+"""Shipped spaces whose modules take no images with classes -> what they take."""
+
+
+def main() -> None:
+    """Writes both pages and the pictures of the spaces."""
+    (PAGES / "modules.md").write_text(modules_page(), encoding="utf-8")
+    pictures = PAGES / "pictures"
+    pictures.mkdir(exist_ok=True)
+    for stale in pictures.glob("*.svg"):
+        stale.unlink()
+    for name, space in shipped_spaces().items():
+        (pictures / f"{name}.svg").write_text(picture(name, space), encoding="utf-8")
+    (PAGES / "shipped.md").write_text(shipped_page(), encoding="utf-8")
+
+
+def modules_page() -> str:
+    """Returns the page of all modules of the language, with their arguments."""
+    lines = [
+        "# Modules",
+        "",
+        "Written by `python docs/reference.py` from the classes. In the place of any value a "
+        "decision may stand ([the language](language.md)); arguments without a default must be "
+        "given.",
+    ]
+    for heading in dict.fromkeys(GROUPS.values()):
+        lines += ["", f"## {heading}"]
+        for module in (each for each in language() if heading_of(each) == heading):
+            lines += ["", *_of_module(module)]
+    return "\n".join(lines) + "\n"
+
+
+def language() -> list[type[Space]]:
+    """Returns every module of the language, in the order of their names."""
+    found = {each for each in vars(nasrunner.spaces).values() if inspect.isclass(each)}
+    return sorted((each for each in found if issubclass(each, Space)), key=lambda e: e.name())
+
+
+def heading_of(module: type[Space]) -> str:
+    """Returns the heading that a module stands below."""
+    place = module.__module__.removeprefix("nasrunner.spaces.")
+    return GROUPS.get(place) or GROUPS[place.partition(".")[0]]
+
+
+def _of_module(module: type[Space]) -> Iterator[str]:
+    summary, texts = _documented(module)
+    yield f"### {module.name()}"
+    yield ""
+    yield summary
+    if differs := re.search(r"^Differs from [^:]+: .*(?:\n.+)*", _doc(module), re.MULTILINE):
+        yield ""
+        yield _marked(" ".join(differs[0].split()))
+    arguments = [each for each in dataclasses.fields(module) if each.init and each.name != "path"]
+    if not arguments:
+        return
+    hints = typing.get_type_hints(module, include_extras=True)
+    yield ""
+    yield "| argument | value | default | |"
+    yield "|---|---|---|---|"
+    for each in arguments:
+        cells = (
+            f"`{each.name}`",
+            _kind(hints[each.name]),
+            _default(each),
+            texts.get(each.name, ""),
+        )
+        yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
+
+
+def _kind(annotation: Any) -> str:
+    text = re.sub(r"\b(Space|SearchSpace|NoneSpace)\b", "module", readable(annotation))
+    return re.sub(r"\bAny\b", "anything", text)
+
+
+def _default(argument: Any) -> str:
+    if argument.default is dataclasses.MISSING:
+        return "" if argument.default_factory is dataclasses.MISSING else "none"
+    if isinstance(argument.default, Space):
+        return "none"
+    shown = yaml.safe_dump(argument.default, default_flow_style=True).split("\n")[0]
+    return f"`{shown}`"
+
+
+def _doc(module: type[Space]) -> str:
+    return inspect.getdoc(module) or ""
+
+
+def _documented(module: type[Space]) -> tuple[str, dict[str, str]]:
+    """The first paragraph of a class's docstring, and what it says of each argument."""
+    summary, _, rest = _doc(module).partition("\n\n")
+    found = re.search(r"^(?:Args|Attributes):\n((?:[ ]{4}.*\n?|\n)+)", rest, re.MULTILINE)
+    texts: dict[str, str] = {}
+    names: list[str] = []
+    for line in (found[1] if found else "").splitlines():
+        if begins := re.match(r"[ ]{4}([\w, ]+): (.*)", line):
+            names = begins[1].split(", ")
+            texts |= dict.fromkeys(names, begins[2])
+        elif line.strip():
+            texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
+    return _marked(" ".join(summary.split())), {n: _marked(text) for n, text in texts.items()}
+
+
+def _marked(text: str) -> str:
+    """A docstring's text in Markdown."""
+    return text.replace("``", "`").replace("*", "\\*").replace("<", "&lt;")
+
+
+def shipped_spaces() -> dict[str, SearchSpace]:
+    """Returns every space of ``conf/space`` as it is open, by its name."""
+    skeleton.register()
+    found = {}
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for path in sorted((ROOT / "conf" / "space").glob("*.yaml")):
+            given = [f"space={path.stem}", "study=docs", *DATA.get(path.stem, ())]
+            config = compose("config", overrides=given)
+            found[path.stem] = build_space(resolved(config, ("space", "data")))
+    return found
+
+
+def picture(name: str, space: SearchSpace) -> str:
+    """Returns a space as SVG, with all options of its decisions."""
+    return re.sub(r"<title>.*?</title>", f"<title>{name}</title>", draw(space), flags=re.DOTALL)
+
+
+def shipped_page() -> str:
+    """Returns the page of the shipped spaces: what they are, their size, and a picture."""
+    lines = [
+        "# Shipped spaces",
+        "",
+        "Written by `python docs/reference.py` from `conf/space/`. `nasrunner-space space=mlp` "
+        "prints more: the tree of decisions, and random architectures with their shapes. Sizes are "
+        "of ten classes.",
+        "",
+        "| space | architectures | kinds of decisions |",
+        "|---|---|---|",
+    ]
+    spaces = shipped_spaces()
+    for name, space in spaces.items():
+        size = readable_count(space.size())
+        lines.append(f"| [{name}](#{name}) | {size} | {len(space.signature())} |")
+    for name in spaces:
+        comment = _comment(ROOT / "conf" / "space" / f"{name}.yaml")
+        lines += ["", f"## {name}", "", comment, ""]
+        lines += ['<details markdown="1"><summary>picture</summary>', ""]
+        lines += [f"![{name}](pictures/{name}.svg)", "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def _comment(path: Path) -> str:
+    """What a file says of itself at its top; its indented lines are commands."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    top = lines[: next(place for place, line in enumerate(lines) if not line.startswith("#"))]
+    parts: list[str] = []
+    for is_code, group in itertools.groupby(top, lambda line: line.startswith("#   ")):
+        if is_code:
+            parts += ["```bash", *(line.removeprefix("#").strip() for line in group), "```"]
+        else:
+            parts.append(" ".join(_marked(line.removeprefix("#").strip()) for line in group))
+    return "\n".join(parts).replace("\n```bash", "\n\n```bash")
+
+
+if __name__ == "__main__":
+    main()
