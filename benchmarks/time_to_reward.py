@@ -12,8 +12,8 @@ counts with what it has spent, so that its row is a lower bound; the last column
 
 A cell is the mean over seeds with a 95 % interval (Student's t), as a share of the unit: of the
 seconds of processor time of the whole command, from its start to its summary, and of the epochs.
-With --folder, what each random search took is kept there and read by later commands, whose searchers
-must then run on the same machine under the same load.
+With --folder, what each random search took is kept there and read by later commands, whose
+searchers must then run on the same machine under the same load.
 """
 
 import argparse
