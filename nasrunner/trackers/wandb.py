@@ -36,6 +36,7 @@ FOLDER = "wandb"
 """Its name in the study's folder, which W&B has chosen."""
 
 _WRITTEN = "nasrunner.jsonl"
+_LEGAL = "tracker.mode=offline writes files that `wandb sync` sends later"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0  # between two tries of what failed
 _CLOSING_PAUSE_S = 1.0  # the study waits, no longer than close_timeout_s
 
@@ -102,6 +103,8 @@ class WandbTracker:
         self._entries = StudyEntries(info, state, inspect)
         self._last_best, self._num_recorded = -1, 0
         runs = self._runs = _StudyRuns(self, info)
+        if self.mode == "online":
+            self._begin(runs)
         self._writer = _JobThread()
         self._writer.start()
         self._writer.add(runs.begin)
@@ -170,6 +173,23 @@ class WandbTracker:
         runs = self._runs
         self._writer.add(lambda: runs.write(entry, str(entry.children[-1])))
 
+    def _begin(self, runs: "_StudyRuns") -> None:
+        """Makes the study's run before anything is trained.
+
+        Raises:
+            ConfigError: W&B does not take it, as where the user may not write to the project.
+        """
+        import wandb
+
+        try:
+            runs.begin()
+        except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"tracker.project={self.project}, tracker.entity={self.entity}: Weights & Biases "
+                f"takes no study ({clipped(reason, 300).rstrip('.')}); {_LEGAL}"
+            ) from error
+
     def _check(self) -> None:
         """Sees that W&B answers and knows the user.
 
@@ -178,9 +198,8 @@ class WandbTracker:
         """
         if self.mode != "online":
             return
-        legal = "tracker.mode=offline writes files that `wandb sync` sends later"
         if (given := os.environ.get("WANDB_MODE", "online")) != "online":
-            raise ConfigError(f"tracker.mode=online, but WANDB_MODE={given}; {legal}")
+            raise ConfigError(f"tracker.mode=online, but WANDB_MODE={given}; {_LEGAL}")
         import wandb  # half a second
 
         try:
@@ -190,12 +209,12 @@ class WandbTracker:
             reason = " ".join(str(error).split())
             raise ConfigError(
                 "tracker.mode=online: Weights & Biases does not answer, or does not know you "
-                f"({clipped(reason, 300).rstrip('.')}); {legal}"
+                f"({clipped(reason, 300).rstrip('.')}); {_LEGAL}"
             ) from error
         if not is_known:
             raise ConfigError(
                 "tracker.mode=online needs an API key of Weights & Biases: `wandb login` or "
-                f"WANDB_API_KEY; {legal}"
+                f"WANDB_API_KEY; {_LEGAL}"
             )
 
 

@@ -99,6 +99,20 @@ def test_online_without_a_key_or_a_network_is_refused_in_one_sentence(
         tracker("online").retrained(study.info, [])
 
 
+def test_a_project_that_takes_no_runs_is_refused_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_run(**_: object) -> None:
+        raise wandb.errors.CommError("permission denied")
+
+    monkeypatch.setattr("wandb.login", lambda **_: True)
+    monkeypatch.setattr("wandb.init", refuse_run)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    study = FakeStudy(tmp_path / "study")
+    with pytest.raises(ConfigError, match=r"tracker.project=toys, .* \(permission denied\); track"):
+        tracker("online").open(study.info, study.state, study.inspect)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
