@@ -14,12 +14,6 @@ _INLINE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 _PLACES = {"<study>/<time>": "study/time", "<time>": "time", "<number>": "0", "<id>": 32 * "0"}
 """What people put in the place of a name of ours -> what tests do."""
 
-COMING = (
-    *("nasrunner-predict", "format=onnx,pt2", "data.batch_size=96"),
-    *("tracker=tensorboard", "tracker=wandb"),
-)
-"""Words of commands that pages tell of before they are here: remove each when its command is."""
-
 _OURS = re.compile(r"(?:nasrunner(?:-\w+)?|python -m nasrunner\S*) \S")
 
 
@@ -65,13 +59,7 @@ def prose_of(page: Path) -> str:
 
 
 def commands_of(page: Path) -> Iterator[Command]:
-    """Yields the commands of a page that are here: those of its blocks and of ours in its prose."""
-    for command in _written_in(page):
-        if not {command.program, *command.arguments} & set(COMING):
-            yield command
-
-
-def _written_in(page: Path) -> Iterator[Command]:
+    """Yields the commands of a page: those of its blocks and of ours in its prose."""
     for block in blocks_of(page, "bash"):
         folder = ""
         for line in block.replace("\\\n", " ").splitlines():
