@@ -33,6 +33,9 @@ _BEGUN = re.compile(r"\d{4}-\d\d-\d\d_[\d-]+")
 OTHER_DATA = "other_data"
 """The key of ``retrain.yaml`` that names the data set where it is not the one of the search."""
 
+SPACE_CHANGES = "space_changes"
+"""Its key beside that: what was changed of the space by hand, as overrides."""
+
 Repetition = tuple[int, int]
 """The seeds of a study and of its searcher, which is the study's where it has none of its own."""
 

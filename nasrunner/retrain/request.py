@@ -61,8 +61,12 @@ class RetrainRequest:
     @property
     def changes_space(self) -> bool:
         """Whether networks are built with other values than were searched, or for other data."""
-        is_of_others = any(is_of_space(each.lstrip("+~")) for each in self.overrides)
-        return is_of_others or self.other_data is not None
+        return bool(self.space_changes) or self.other_data is not None
+
+    @property
+    def space_changes(self) -> Sequence[str]:
+        """The overrides of the space."""
+        return [each for each in self.overrides if is_of_space(each.lstrip("+~"))]
 
     @property
     def other_data(self) -> str | None:

@@ -17,7 +17,7 @@ from nasrunner.core.ledger.steps import shown_fidelity
 from nasrunner.core.ports import OneByOne
 from nasrunner.core.records import Proposal
 from nasrunner.core.search_space import CHILD_GROUPS
-from nasrunner.recorded import OTHER_DATA, RecordedChild, RecordedStudy
+from nasrunner.recorded import OTHER_DATA, SPACE_CHANGES, RecordedChild, RecordedStudy
 from nasrunner.retrain.grid import Grid, epsilon_is_idle, read_grid, unreached
 from nasrunner.retrain.grid_search import GridSearch, best_of
 from nasrunner.retrain.mlp import is_mlp
@@ -233,6 +233,7 @@ class Session:
             own["best_by"] = self.study.reward_text
         if self.request.other_data is not None:
             own[OTHER_DATA] = self.request.other_data
+            own[SPACE_CHANGES] = list(self.request.space_changes)
         if self.request.changes_space:
             own[SPACE] = plain(self.study.config[SPACE])
         return {**own, **groups, **({"grid": grid} if grid else {})}

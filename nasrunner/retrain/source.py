@@ -15,6 +15,7 @@ from nasrunner.core.search_space import CHILD_GROUPS
 from nasrunner.recorded import EmptyStudyError, RecordedStudy, read_study, study_folders
 from nasrunner.rescoring.scoring import rescored
 from nasrunner.retrain.request import GROUPS, RetrainRequest
+from nasrunner.retrain.training.other_data import SameDataError
 from nasrunner.retrain.training.rebuilt import rebuilt
 from nasrunner.tracker_addresses import OUTPUTS, folder_at, usual_reader
 
@@ -53,6 +54,9 @@ def sweep_of(
         except EmptyStudyError as error:
             warn(f"left out: {error}")
             continue
+        except SameDataError as error:
+            warn(f"left out: {folder}: {error}")
+            continue
         if study.reason is None:
             warn(f"left out: {folder} has not ended; {resume_command(folder)} goes on with it")
         elif not study.best(1):
@@ -60,7 +64,9 @@ def sweep_of(
         else:
             found.append((study, of_study))
     if not found:
-        raise ConfigError(f"{request.source} holds no study that has ended with a reward")
+        raise ConfigError(
+            f"{request.source} holds no study that has ended with a reward and can be retrained so"
+        )
     return found
 
 

@@ -94,6 +94,11 @@ def test_the_chosen_child_of_each_study_of_a_sweep_is_tested_once(
     with pytest.raises(SystemExit, match="2"):
         retrain(f"from={sweep}", "folder=x")
     assert "folder= is for one study: those of a sweep have" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        retrain(f"from={sweep}", "data=digits")
+    told = capsys.readouterr().err
+    assert f"left out: {sweep / '0'}: data=digits is what the study searched on" in told
+    assert f"{sweep} holds no study that has ended with a reward and can be retrained so" in told
     studies = find_studies([sweep])
     (section,) = scores_sections(groups(studies, "settings"), {})
     (row,) = section.parts[0].rows

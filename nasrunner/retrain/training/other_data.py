@@ -30,9 +30,15 @@ _OF_SPLIT = (
 """What may differ between two configurations of one data set, beside ``DATA_KEYS``."""
 
 _PLACES = ("root", "path", "test_path")
+"""Where a user's own files are: other files are other data, while shipped data are the same
+anywhere."""
 
 _REFERRING = ("space", *(group for group in CHILD_GROUPS if group != DATA))
 """The groups whose values may refer to the data."""
+
+
+class SameDataError(ConfigError):
+    """The data that a study's architectures are to be rebuilt for are those that it searched on."""
 
 
 def is_of_data(override: Override) -> bool:
@@ -72,11 +78,11 @@ def with_other_data(
         paths: overrides that say where else options may lie.
 
     Returns:
-        The configuration, and what own data say of themselves, as a sentence.
+        The configuration, and what own data say of themselves and cannot be known, as sentences.
 
     Raises:
-        ConfigError: the data set is the study's own, lacks what something refers to, or as of
-            ``complete_data``.
+        SameDataError: the data set is the study's own.
+        ConfigError: it lacks what something refers to, or as of ``complete_data``.
         DataError: as of ``complete_data``.
     """
     for override in overrides:
@@ -97,20 +103,31 @@ def with_other_data(
     told = skeleton.complete_data(found)
     complete: Any = OmegaConf.to_container(found[DATA], resolve=True)
     _check_is_other(config[DATA], complete, name)
-    return {**_referred(config, folder, complete, name), DATA: complete}, told
+    noted = _noted(folder)
+    referred = dict(config) if noted is None else _referred(config, noted, complete, name)
+    if noted is None:
+        unknown = (
+            "what refers to the data of the search, beside their number of outputs, is not known "
+            "of this study, which is not your own or was fetched, and stays as it was"
+        )
+        told = unknown if told is None else f"{told}; {unknown}"
+    return {**referred, DATA: complete}, told
 
 
 def _check_is_other(before: Mapping[str, Any], now: Mapping[str, Any], name: object) -> None:
-    digests = before.get("digest"), now.get("digest")
+    """Refuses the data of the search, other parts of them too: children learnt from their test."""
+    target, digests = str(now.get("_target_")), (before.get("digest"), now.get("digest"))
     if None not in digests:
         is_same = digests[0] == digests[1]
+    elif "digest" not in now and target.startswith("nasrunner."):
+        is_same = True  # one set of files, wherever it lies and whatever is taken of it
     else:
-        free = {*DATA_KEYS, *_OF_SPLIT} - set(_PLACES)
+        free = {*DATA_KEYS, *_OF_SPLIT} - (set(_PLACES) if "digest" in now else set())
         keys = [key for key in now if key in before and key not in free]
         is_same = all(_placed(key, before[key]) == _placed(key, now[key]) for key in keys)
-    if is_same and before.get("_target_") == now.get("_target_"):
+    if is_same and before.get("_target_") == target:
         legal = ", ".join(f"data.{each}" for each in DATA_KEYS)
-        raise ConfigError(
+        raise SameDataError(
             f"data={name} is what the study searched on, and networks are tested on the examples "
             f"that the search left out: legal without data= are changes of {legal}"
         )
@@ -120,8 +137,16 @@ def _placed(key: str, value: Any) -> Any:
     return Path(value).absolute() if key in _PLACES and isinstance(value, str) else value
 
 
+def _noted(folder: Path) -> Path | None:
+    """What a study's configuration was resolved from; None: it is not there, or a stranger's, which
+    could read the environment."""
+    begun = folder.parent if folder.name == "baseline" else folder
+    noted = begun / ".hydra" / "config.yaml"
+    return noted if noted.is_file() and is_own(folder) else None
+
+
 def _referred(
-    config: Mapping[str, Any], folder: Path, data: Mapping[str, Any], name: object
+    config: Mapping[str, Any], noted: Path, data: Mapping[str, Any], name: object
 ) -> dict[str, Any]:
     """A configuration in which values that follow from the data follow from others.
 
@@ -129,10 +154,6 @@ def _referred(
         ConfigError: one refers to what these data lack.
     """
     found = copy.deepcopy(dict(config))
-    begun = folder.parent if folder.name == "baseline" else folder
-    noted = begun / ".hydra" / "config.yaml"
-    if not noted.is_file() or not is_own(folder):  # a stranger's could read the environment
-        return found
     before = OmegaConf.load(noted)
     raw: Any = OmegaConf.to_container(before)
     after = OmegaConf.create({**raw, DATA: data})

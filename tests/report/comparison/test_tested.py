@@ -67,6 +67,8 @@ def test_scores_on_other_data_are_compared_in_a_section_of_their_own(tmp_path):
     for number, (folder, score) in enumerate(pairs(tmp_path)):
         retrained(folder, score)
         retrained(folder, score / 2, place="retrained-mnist", data="mnist")
+        with (folder / "retrained-mnist" / "retrain.yaml").open("a") as settings:
+            settings.write(f"space: {{affine: {{units: {number}}}}}\nspace_changes: []\n")
         if number == 0:  # what a folder holds is not what it is called
             retrained(folder, 0.3, place="retrained-cifar10", data="mnist")
     found = groups(find_studies([tmp_path]), "settings")

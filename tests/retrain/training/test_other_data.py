@@ -17,6 +17,7 @@ from nasrunner.recorded import RecordedStudy, read_study
 from nasrunner.retrain.request import parse
 from nasrunner.retrain.retrain_folder import RetrainFolder
 from nasrunner.retrain.training import network
+from nasrunner.retrain.training.other_data import SameDataError, _check_is_other
 from nasrunner.retrain.training.rebuilt import rebuilt
 from nasrunner.show_space import found_space
 from tests.retrain.conftest import QUICK, run_study
@@ -105,6 +106,33 @@ def test_what_cannot_be_trained_on_other_data_is_one_sentence(
     assert error.count("\n") == 1
     assert re.search(message, error), error
     assert not list(finished.glob("retrained*"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"_target_": "nasrunner.data.mnist.Mnist", "root": "a"}, {"root": "b"}),
+        (
+            {"_target_": "nasrunner.data.wine_quality.WineQuality", "colour": "both"},
+            {"colour": "red"},
+        ),
+        ({"_target_": "mine.Data", "root": "a"}, {"root": "b"}),
+        (
+            {"_target_": "nasrunner.data.own.tables.CsvFile", "digest": "1", "path": "a"},
+            {"path": "b"},
+        ),
+    ],
+)
+def test_other_parts_and_other_places_are_the_same_data(
+    before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    with pytest.raises(SameDataError, match="data=it is what the study searched on"):
+        _check_is_other(before, {**before, **now}, "it")
+    _check_is_other(before, {**before, "_target_": "mine.Other"}, "it")
+    if "digest" in before:
+        _check_is_other(before, {**before, "digest": "2"}, "it")
+        unknown = {**before, "digest": None}
+        _check_is_other(unknown, {**unknown, **now}, "it")
 
 
 def test_data_of_another_task_or_with_no_use_for_a_network_are_refused(
