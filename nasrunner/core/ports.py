@@ -326,7 +326,7 @@ class BaselineComparison:
             f"{what} {found:+.4g}"
             for what, found in (
                 ("best reward", self.best),
-                ("mean of the best 5 different", self.top_5),
+                ("mean of the best 5 different children", self.top_5),
             )
             if found is not None
         ]
