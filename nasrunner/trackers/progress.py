@@ -25,6 +25,7 @@ from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
+from nasrunner.trackers.running import RunningChildren
 from nasrunner.trackers.wording import (
     BESIDE,
     STYLES,
@@ -72,7 +73,7 @@ class ProgressDisplay:
         self._redirected: list[tuple[logging.StreamHandler[IO[str]], IO[str]]] = []
         self._state = StudyState()
         self._num_earlier = 0
-        self._running: set[int] = set()
+        self._running: RunningChildren | None = None
         self._first_with: dict[str, str] = {}
         self._warned: set[str] = set()
         self._info: StudyInfo | None = None
@@ -81,6 +82,7 @@ class ProgressDisplay:
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         self._info = info
         self._state = state
+        self._running = RunningChildren(info.folder, info.config)
         self._opened = time.monotonic()
         self._num_earlier = self._history.num_spent
         self.listen()
@@ -110,10 +112,12 @@ class ProgressDisplay:
         logger.addHandler(self._handler)
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
-        self._running.add(proposal.index)
+        if self._running is not None:
+            self._running.start(proposal)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        self._running.discard(outcome.proposal.index)
+        if self._running is not None:
+            self._running.end(outcome.proposal.index)
         if not self.is_live:
             self._print(self._line(outcome))
         elif outcome.status == "failed" and (reason := self._reason(outcome)):
@@ -253,8 +257,9 @@ class ProgressDisplay:
         return last_line(outcome.error, None) if is_whole else last_line(outcome.error)
 
     def _status(self) -> RenderableType:
-        """The live display: a bar, and a line of figures."""
+        """The live display: a bar, a line of figures, and how far children have come."""
         assert self._info is not None
+        assert self._running is not None
         total, done = self._info.max_children, self._history.num_spent
         elapsed_s = time.monotonic() - self._opened
         bar = Table.grid(padding=(0, 1))
@@ -274,7 +279,7 @@ class ProgressDisplay:
         parts += [(self.beside(), "cyan")] if self.beside is not None else []
         parts += [(f"{clock(elapsed_s)} elapsed", "dim")]
         figures = Text("  ·  ", style="dim").join(Text(text, style) for text, style in parts)
-        return Group(bar, figures)
+        return Group(bar, figures, *self._running.lines())
 
     def _left(self, elapsed_s: float) -> str:
         """The time left, as if the rest took as long as those of this session."""

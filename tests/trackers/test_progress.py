@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import io
+import json
 import logging
 import os
 import pty
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from nasrunner.core import Outcome, Proposal, Source
 from nasrunner.core.records import child_folder
+from nasrunner.trackers import running
 from nasrunner.trackers.none import NoTracker
 from nasrunner.trackers.progress import ProgressDisplay
 from nasrunner.trackers.wording import counted
@@ -324,6 +326,39 @@ def test_a_study_of_lineages_that_goes_on_says_what_it_has(tmp_path):
 def test_one_copy_is_a_copy():
     assert counted("copies_completed", 1) == "1 copy completed"
     assert counted("copies_paused", 2) == "2 copies paused"
+
+
+def test_the_live_display_tells_how_far_children_have_come(study, monkeypatch):
+    display = ProgressDisplay(None, console(is_terminal=True))
+    config = {"task": {"reward": {"metric": "val_accuracy"}}, "trainer": {"max_epochs": 10}}
+    display.open(dataclasses.replace(study.info, config=config), study.state, study.inspect)
+
+    def shown():
+        with display.console.capture() as capture:
+            display.console.print(display._status())
+        return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", capture.get())
+
+    def ended(index, *epochs):
+        folder = child_folder(study.folder, index)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "curves.jsonl").open("a") as file:
+            for epoch in epochs:
+                line = {"epoch": epoch, "val_accuracy": epoch / 10, "train_loss": 0.5}
+                file.write(json.dumps(line) + "\n")
+
+    for index in range(10):
+        display.started(study.proposal(index), None)
+    ended(3, 0, 1, 2)
+    assert "epoch" not in shown()  # what is short is seen when it has ended
+    monkeypatch.setattr(running, "_AFTER_S", 0.0)
+    monkeypatch.setattr(running, "_PAUSE_S", 0.0)
+    assert re.search(r"child 3   epoch 3 of 10   val_accuracy 0.2   0:00\s+and 2 more", shown())
+    ended(3, 3)
+    ended(4, 0)
+    assert re.search(r"child 3   epoch 4 of 10 .*\s+child 4   epoch 1 of 10", shown())
+    study.record(display, 3)
+    display.close(study.summary())
+    assert "child 3   epoch" not in shown()
 
 
 def test_the_live_display_counts_what_is_paused_and_what_is_beside_the_children(tmp_path):
