@@ -109,12 +109,24 @@ def _setting(info: StudyInfo) -> list[str]:
 
 def _next(info: StudyInfo, *, has_best: bool) -> str:
     """The commands that begin where the study lies, for whoever reads this there."""
-    folder = shlex.quote(f"from={info.folder.absolute()}")
-    commands = [f"nasrunner-report {folder}"]
-    if has_best and _trains(info.config):
-        commands += [f"nasrunner-retrain {folder}", f"nasrunner-export {folder}"]
+    commands = next_commands(str(info.folder.absolute()), info.config, has_best=has_best)
     commands.append(f"nasrunner {shlex.quote(f'resume={info.folder.absolute()}')}")
     return "Next:\n\n```\n" + "\n".join(commands) + "\n```"
+
+
+def next_commands(place: str, config: Mapping[str, Any], *, has_best: bool) -> list[str]:
+    """Returns the commands with which people look at a study, train what it has found, and use it.
+
+    Args:
+        place: of its folder.
+        config: its configuration.
+        has_best: whether a child has a reward.
+    """
+    folder = shlex.quote(f"from={place}")
+    commands = [f"nasrunner-report {folder}"]
+    if has_best and _trains(config):
+        commands += [f"nasrunner-retrain {folder}", f"nasrunner-export {folder}"]
+    return commands
 
 
 def _trains(config: Mapping[str, Any]) -> bool:

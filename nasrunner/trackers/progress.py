@@ -25,6 +25,7 @@ from nasrunner.core.ports import Blueprint, Inspect, StudyInfo, Summary
 from nasrunner.core.records import Outcome, Proposal, last_line
 from nasrunner.core.screen.commands import resume_command, short
 from nasrunner.core.screen.text import printable
+from nasrunner.trackers.notes import next_commands
 from nasrunner.trackers.running import RunningChildren
 from nasrunner.trackers.wording import (
     BESIDE,
@@ -164,9 +165,16 @@ class ProgressDisplay:
             if summary.reason == "interrupted":
                 go_on = resume_command(self._info.folder)
                 self._print(Text.assemble(("Go on with: ", "bold"), go_on))
+            else:
+                self._tell_what_is_next(self._info, has_best=bool(summary.best))
         command = self.ui_command() if callable(self.ui_command) else self.ui_command
         if command:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
+
+    def _tell_what_is_next(self, info: StudyInfo, *, has_best: bool) -> None:
+        commands = next_commands(short(info.folder), info.config, has_best=has_best)
+        for label, command in zip(("Next: ", *(6 * " ",) * len(commands)), commands, strict=False):
+            self._print(Text.assemble((label, "bold"), command))
 
     @property
     def _history(self) -> History:

@@ -116,6 +116,10 @@ def test_the_end_shows_the_best_five_the_counts_the_folder_and_the_command(study
     assert "Children: 10 completed, 1 failed, 1 invalid" in text
     assert f"Folder: {os.path.relpath(study.folder)}" in text or f"Folder: {study.folder}" in text
     assert "Look at it: mlflow ui --backend-store-uri sqlite:///x.db" in text
+    place = re.search(r"Folder: (.*)", text)[1]
+    names = ("report", "retrain", "export")
+    told = "\n      ".join(f"nasrunner-{name} from={place}" for name in names)
+    assert f"Next: {told}\n" in text
 
 
 def test_on_a_terminal_the_display_counts_and_gives_the_cursor_back(study):
@@ -234,6 +238,8 @@ def test_an_interrupted_study_ends_with_the_command_that_continues_it(study, rea
     display.open(study.info, study.state, study.inspect)
     display.close(study.summary(reason))
     assert ("Go on with: nasrunner resume=" in out.file.getvalue()) == is_told
+    assert ("Next: nasrunner-report from=" in out.file.getvalue()) != is_told
+    assert "nasrunner-retrain" not in out.file.getvalue()  # nothing has a reward
 
 
 def test_a_child_that_diverged_and_has_a_reward_is_told_and_counted(study):
