@@ -16,6 +16,7 @@ from hydra.core.singleton import Singleton
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
 from yaml import YAMLError  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from nasrunner.command_line import fail
@@ -25,6 +26,7 @@ from nasrunner.compose.trackers import files_of
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.screen.commands import report_command, resume_command
 from nasrunner.core.screen.passwords import without_password
+from nasrunner.trackers.sweep import sweep_table, swept_studies
 
 _OWN = (
     ".hydra",
@@ -89,8 +91,11 @@ class LookBefore(Callback):
             fail("nasrunner", str(error))  # Hydra would make a warning of an exception
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Tells how the studies of a multirun are compared, once all have ended."""
-        sys.stdout.write(f"Compare them: {report_command(_place(config, 'hydra.sweep.dir'))}\n")
+        """Tells what the studies of a multirun have found, and how they are compared."""
+        folder = _place(config, "hydra.sweep.dir")
+        if len(studies := swept_studies(folder)) > 1:
+            Console(highlight=False, markup=False).print(sweep_table(studies))
+        sys.stdout.write(f"Compare them: {report_command(folder)}\n")
 
 
 def _place(config: DictConfig, key: str) -> Path:

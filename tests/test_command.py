@@ -174,8 +174,21 @@ def test_multirun_runs_every_combination_in_a_folder_of_its_own(
     assert len(studies(tmp_path)) == 4
     (noted,) = tmp_path.rglob("multirun.yaml")
     place = noted.parent.relative_to(tmp_path)
-    told = capsys.readouterr().out.splitlines()
+    told = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert told[-1] == f"Compare them: nasrunner-report from={place}"
+    rows = [line.split() for line in told[told.index("Best child of each study") + 2 : -1]]
+    best = {
+        s.name: json.loads((s / "summary.json").read_text())["best"][0] for s in studies(tmp_path)
+    }
+    assert {row[0]: row[1:3] for row in rows} == {
+        name: [f"{each['reward']:.5g}", f"{each['index']:04d}"] for name, each in best.items()
+    }
+    assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
+    assert {" ".join(row[4:]) for row in rows} == {
+        f"searcher={searcher} seed={seed}"
+        for searcher in ("random", "evolution")
+        for seed in (0, 1)
+    }
     prepared = [line.split(":")[0] for line in told if line.startswith("preparing ")]
     names = ("random", "random", "evolution", "evolution")
     assert prepared == [f"preparing {name}-figure1" for name in names]
