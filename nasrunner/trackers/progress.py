@@ -165,7 +165,9 @@ class ProgressDisplay:
             if summary.reason == "interrupted":
                 go_on = resume_command(self._info.folder)
                 self._print(Text.assemble(("Go on with: ", "bold"), go_on))
-            else:
+            elif not (
+                self._info.folder.parent / "multirun.yaml"
+            ).exists():  # which tells at its end
                 self._tell_what_is_next(self._info, has_best=bool(summary.best))
         command = self.ui_command() if callable(self.ui_command) else self.ui_command
         if command:

@@ -240,6 +240,8 @@ def test_an_interrupted_study_ends_with_the_command_that_continues_it(study, rea
     assert ("Go on with: nasrunner resume=" in out.file.getvalue()) == is_told
     assert ("Next: nasrunner-report from=" in out.file.getvalue()) != is_told
     assert "nasrunner-retrain" not in out.file.getvalue()  # nothing has a reward
+    (study.folder.parent / "multirun.yaml").touch()
+    assert "Next: " not in show(study, console(is_terminal=False), 2)
 
 
 def test_a_child_that_diverged_and_has_a_reward_is_told_and_counted(study):
