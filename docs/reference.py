@@ -1,25 +1,21 @@
 """Writes the pages of the modules and of the shipped spaces from the code: docs/reference.py."""
 
-import dataclasses
 import inspect
 import itertools
 import re
-import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 
 import nasrunner.spaces
 from nasrunner.compose import config as skeleton
 from nasrunner.compose.launch import build_space
 from nasrunner.compose.searched import resolved
-from nasrunner.core.annotations import readable
 from nasrunner.core.decision import readable_count
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.space import Space
+from nasrunner.spaces.language.reference import reference_of
 from nasrunner.spaces.pictures.drawing import draw
 
 ROOT = Path(__file__).parents[1]
@@ -94,61 +90,22 @@ def heading_of(module: type[Space]) -> str:
 
 
 def _of_module(module: type[Space]) -> Iterator[str]:
-    summary, texts = _documented(module)
-    yield f"### {module.name()}"
+    found = reference_of(module)
+    yield f"### {found.name}"
     yield ""
-    yield summary
-    if differs := re.search(r"^Differs from [^:]+: .*(?:\n.+)*", _doc(module), re.MULTILINE):
+    yield _marked(found.summary)
+    if found.differs:
         yield ""
-        yield _marked(" ".join(differs[0].split()))
-    arguments = [each for each in dataclasses.fields(module) if each.init and each.name != "path"]
-    if not arguments:
+        yield _marked(found.differs)
+    if not found.arguments:
         return
-    hints = typing.get_type_hints(module, include_extras=True)
     yield ""
     yield "| argument | value | default | |"
     yield "|---|---|---|---|"
-    for each in arguments:
-        cells = (
-            f"`{each.name}`",
-            _kind(hints[each.name]),
-            _default(each),
-            texts.get(each.name, ""),
-        )
+    for each in found.arguments:
+        default = each.default if each.default in ("", "none") else f"`{each.default}`"
+        cells = (f"`{each.name}`", each.kind, default, _marked(each.text))
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
-
-
-def _kind(annotation: Any) -> str:
-    text = re.sub(r"\b(Space|SearchSpace|NoneSpace)\b", "module", readable(annotation))
-    return re.sub(r"\bAny\b", "anything", text)
-
-
-def _default(argument: Any) -> str:
-    if argument.default is dataclasses.MISSING:
-        return "" if argument.default_factory is dataclasses.MISSING else "none"
-    if isinstance(argument.default, Space):
-        return "none"
-    shown = yaml.safe_dump(argument.default, default_flow_style=True).split("\n")[0]
-    return f"`{shown}`"
-
-
-def _doc(module: type[Space]) -> str:
-    return inspect.getdoc(module) or ""
-
-
-def _documented(module: type[Space]) -> tuple[str, dict[str, str]]:
-    """The first paragraph of a class's docstring, and what it says of each argument."""
-    summary, _, rest = _doc(module).partition("\n\n")
-    found = re.search(r"^(?:Args|Attributes):\n((?:[ ]{4}.*\n?|\n)+)", rest, re.MULTILINE)
-    texts: dict[str, str] = {}
-    names: list[str] = []
-    for line in (found[1] if found else "").splitlines():
-        if begins := re.match(r"[ ]{4}([\w, ]+): (.*)", line):
-            names = begins[1].split(", ")
-            texts |= dict.fromkeys(names, begins[2])
-        elif line.strip():
-            texts |= {name: f"{texts[name]} {line.strip()}" for name in names}
-    return _marked(" ".join(summary.split())), {n: _marked(text) for n, text in texts.items()}
 
 
 def _marked(text: str) -> str:

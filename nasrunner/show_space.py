@@ -32,7 +32,7 @@ from nasrunner.core.decision import (
     readable_count,
     shown,
 )
-from nasrunner.core.errors import ConfigError, SpaceError
+from nasrunner.core.errors import ConfigError, SpaceError, suggest
 from nasrunner.core.screen.text import printable
 from nasrunner.core.search_space import SearchSpace
 from nasrunner.core.shapes import InShape, in_dtype_of
@@ -68,6 +68,9 @@ def main() -> None:
             write = found_answers if arguments.answers else found_space
             sys.stdout.write(write(arguments.found, arguments.child, trust=arguments.trust))
             return
+        if name := _module_asked_for(arguments):
+            print_module(console, name)
+            return
         overrides, is_one_shot = _without_one_shot(arguments.overrides)
         if is_one_shot:
             _check_shows_supernet(arguments)
@@ -94,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Examples:\n"
         "  nasrunner-space space=small_cnn data=mnist --samples 10\n"
         "  nasrunner-space space=nasbench201 data=cifar10 one_shot=true\n"
+        "  nasrunner-space module=conv2d\n"
         "  nasrunner-space --found outputs/<study>/<time> > my_conf/space/found.yaml\n"
         "  nasrunner --config-dir my_conf space=found data=mnist\n"
         "  nasrunner-space --found outputs/<study>/<time> --answers > mine.yaml\n"
@@ -102,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version())
     overrides = (
         "as for nasrunner: space=mlp data=digits ...; one_shot=true shows instead what networks "
-        "would share in one supernet, with trainer.shared_widths"
+        "would share in one supernet, with trainer.shared_widths; module=conv2d what a module takes"
     )
     parser.add_argument("overrides", nargs="*", help=overrides)
     found = (
@@ -143,6 +147,45 @@ def _without_one_shot(overrides: list[str]) -> tuple[list[str], bool]:
         raise ConfigError(f"one_shot must be true or false, got {wrong[0]!r}")
     others = [each for each in overrides if not each.startswith("one_shot=")]
     return others, given[-1:] == ["true"]
+
+
+def _module_asked_for(arguments: argparse.Namespace) -> str | None:
+    """The module that is to be shown instead of a space."""
+    asked = [each for each in arguments.overrides if each.startswith("module=")]
+    if asked and len(arguments.overrides) > 1:
+        raise ConfigError(f"{asked[0]} shows a module of the language: legal is that alone")
+    return asked[0].partition("=")[2] if asked else None
+
+
+def print_module(console: Console, name: str) -> None:
+    """Prints what a module of the language is, and its arguments.
+
+    Raises:
+        ConfigError: there is no such module; names those that there are.
+    """
+    from nasrunner.spaces.language.parsing import MODULES  # imports torch
+    from nasrunner.spaces.language.reference import reference_of
+
+    if name not in MODULES:
+        raise ConfigError(f"there is no module {name!r}, {suggest(name, sorted(MODULES))}")
+    found = reference_of(MODULES[name])
+    console.print(f"[bold]{found.name}[/]: {escape(_unmarked(found.summary))}")
+    if found.differs:
+        console.print(escape(_unmarked(found.differs)))
+    if not found.arguments:
+        console.print("It takes no arguments.")
+        return
+    table = Table("argument", "value", "default", "", box=None, padding=(0, 2, 0, 0))
+    for each in found.arguments:
+        default = each.default or "must be given"
+        cells = (each.name, each.kind, default, _unmarked(each.text))
+        table.add_row(*(escape(cell) for cell in cells))
+    console.print(table)
+    console.print("In the place of any value a decision may stand: {oneof: [3, 5]}.")
+
+
+def _unmarked(text: str) -> str:
+    return text.replace("``", "")
 
 
 def _check_shows_supernet(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """What ``nasrunner-space`` shows of a space."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from nasrunner.core import ConfigError
 from nasrunner.show_space import found_space, main, print_samples, tree
-from nasrunner.spaces.language.parsing import parse_space
+from nasrunner.spaces.language.parsing import MODULES, parse_space
 from tests.report.recordings import recorded
 
 
@@ -239,3 +240,25 @@ def test_what_a_supernet_is_not_shown_with_is_refused(
     with pytest.raises(SystemExit):
         main()
     assert message in capsys.readouterr().err
+
+
+def test_a_module_is_shown_with_its_arguments(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "argv", ["nasrunner-space", "module=dilated_conv1d"])
+    main()
+    told = capsys.readouterr().out
+    assert told.startswith("dilated_conv1d: ")
+    named = [line.split(" ")[0] for line in told.splitlines()[2:-1]]
+    arguments = [name for name in named if name]
+    fields = dataclasses.fields(MODULES["dilated_conv1d"])
+    assert arguments == [each.name for each in fields if each.init and each.name != "path"]
+    for given, message in (
+        (["module=conv2"], "no module 'conv2', did you mean 'conv2d'"),
+        (["module=relu", "space=mlp"], "module=relu shows a module of the language: legal is"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["nasrunner-space", *given])
+        with pytest.raises(SystemExit):
+            main()
+        assert message in capsys.readouterr().err

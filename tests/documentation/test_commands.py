@@ -218,6 +218,8 @@ def check_space(command: Command) -> Steps:
     if given.found is not None:
         assert is_place(str(given.found))
         return
+    if show_space._module_asked_for(given) is not None:
+        return
     overrides, _ = show_space._without_one_shot(given.overrides)
     groups = ("space", "data", "task")
     yield lambda: build_space(
