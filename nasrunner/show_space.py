@@ -68,8 +68,8 @@ def main() -> None:
             write = found_answers if arguments.answers else found_space
             sys.stdout.write(write(arguments.found, arguments.child, trust=arguments.trust))
             return
-        if name := _module_asked_for(arguments):
-            print_module(console, name)
+        if (module := _module_asked_for(arguments)) is not None:
+            print_module(console, module)
             return
         overrides, is_one_shot = _without_one_shot(arguments.overrides)
         if is_one_shot:

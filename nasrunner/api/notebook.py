@@ -53,7 +53,7 @@ class NotebookDisplay(ProgressDisplay):
         self._show()
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        self._running.discard(outcome.proposal.index)
+        self._running.end(outcome.proposal.index)
         if blueprint is not None:
             self._texts[outcome.proposal.index] = blueprint.text
         if outcome.status == "failed" and (reason := self._reason(outcome)):

@@ -74,7 +74,7 @@ class ProgressDisplay:
         self._redirected: list[tuple[logging.StreamHandler[IO[str]], IO[str]]] = []
         self._state = StudyState()
         self._num_earlier = 0
-        self._running: RunningChildren | None = None
+        self._running = RunningChildren()
         self._first_with: dict[str, str] = {}
         self._warned: set[str] = set()
         self._info: StudyInfo | None = None
@@ -83,7 +83,7 @@ class ProgressDisplay:
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         self._info = info
         self._state = state
-        self._running = RunningChildren(info.folder, info.config)
+        self._running.open(info.folder, info.config)
         self._opened = time.monotonic()
         self._num_earlier = self._history.num_spent
         self.listen()
@@ -113,12 +113,10 @@ class ProgressDisplay:
         logger.addHandler(self._handler)
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
-        if self._running is not None:
-            self._running.start(proposal)
+        self._running.start(proposal)
 
     def recorded(self, outcome: Outcome, blueprint: Blueprint | None) -> None:
-        if self._running is not None:
-            self._running.end(outcome.proposal.index)
+        self._running.end(outcome.proposal.index)
         if not self.is_live:
             self._print(self._line(outcome))
         elif outcome.status == "failed" and (reason := self._reason(outcome)):
@@ -269,7 +267,6 @@ class ProgressDisplay:
     def _status(self) -> RenderableType:
         """The live display: a bar, a line of figures, and how far children have come."""
         assert self._info is not None
-        assert self._running is not None
         total, done = self._info.max_children, self._history.num_spent
         elapsed_s = time.monotonic() - self._opened
         bar = Table.grid(padding=(0, 1))

@@ -38,26 +38,32 @@ class _RunningChild:
 
 
 class RunningChildren:
-    """Reads the learning curves of running children, of which the last epoch is told.
+    """Reads the learning curves of running children, of which the last epoch is told."""
 
-    Args:
-        folder: the study's.
-        config: the study's configuration.
-    """
-
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self.metric = str(config.get("task", {}).get("reward", {}).get("metric"))
-        self.most_epochs: int | None = config.get("trainer", {}).get("max_epochs")
+    def __init__(self) -> None:
+        self._folder = Path()
+        self._metric = ""
+        self._most_epochs: int | None = None
         self._children: dict[int, _RunningChild] = {}
         self._looked_s = 0.0
+
+    def open(self, folder: Path, config: Mapping[str, Any]) -> None:
+        """Takes note of the study whose children start from now on.
+
+        Args:
+            folder: its folder.
+            config: its configuration.
+        """
+        self._folder = folder
+        self._metric = str(config.get("task", {}).get("reward", {}).get("metric"))
+        self._most_epochs = config.get("trainer", {}).get("max_epochs")
 
     def __len__(self) -> int:
         return len(self._children)
 
     def start(self, proposal: Proposal) -> None:
         """Takes note of a child that is trained from now on, or waits for a worker."""
-        self._children[proposal.index] = _RunningChild(proposal, self.folder)
+        self._children[proposal.index] = _RunningChild(proposal, self._folder)
 
     def end(self, index: int) -> None:
         """Forgets a child that has ended."""
@@ -79,10 +85,10 @@ class RunningChildren:
 
     def _line(self, child: _RunningChild, now: float) -> Text:
         """``child 12   epoch 3 of 10   val_accuracy 0.9123   1:05``."""
-        proposal, most = child.proposal, child.proposal.until or self.most_epochs
+        proposal, most = child.proposal, child.proposal.until or self._most_epochs
         is_usual = proposal.kind == "train" and not proposal.fidelity
         of = f" of {most}" if is_usual and most else ""
         told = [f"{noun(proposal)} {proposal.index}", f"epoch {int(child.last['epoch']) + 1}{of}"]
-        value = child.last.get(self.metric)
-        told += [f"{self.metric} {value:.4g}"] if isinstance(value, int | float) else []
+        value = child.last.get(self._metric)
+        told += [f"{self._metric} {value:.4g}"] if isinstance(value, int | float) else []
         return Text("   ".join([*told, clock(now - child.began_s)]), style="dim")

@@ -180,9 +180,9 @@ def _settings(study: RecordedStudy, data: str | None) -> Mapping[str, Any]:
         return {}
     settings = retrain_settings(_place(study, data) / "retrain.yaml")
     settings.pop("seed", None)
-    places = ("split_seed", "root")
+    places = ["split_seed", "root"]
     if settings["data"].get("digest") is not None:  # these are the data, wherever they lie
-        places = (*places, "path", "test_path")
+        places += ["path", "test_path"]
     kept = {k: v for k, v in settings["data"].items() if k not in places}
     if data is not None:  # as every search, it has a space of its own, with these data's outputs
         settings.pop("space", None)
