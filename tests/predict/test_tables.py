@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -18,10 +19,14 @@ from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import nasrunner
+from nasrunner.children.tasks.reward import Reward
+from nasrunner.children.tasks.tasks import Classification
 from nasrunner.core import ConfigError, DataError
 from nasrunner.data.own.columns import Column
-from nasrunner.predict.command import main
+from nasrunner.data.own.reading import Reading
+from nasrunner.predict.command import _write_lines, main
 from nasrunner.predict.network import Inference
+from nasrunner.predict.prediction import Meaning, Prediction
 from nasrunner.predict.tables import NewRows
 from nasrunner.retrain.command import main as retrain
 from tests.predict.studies import csv_of, run_search
@@ -325,6 +330,19 @@ def test_the_training_file_is_an_input_whatever_it_is_called(
         DataError, match=r"x.json: .* ends in .csv or .tsv or .txt or .csv.gz or .da"
     ):
         list(NewRows(table, columns, ("b",), None, "error").of(tmp_path / "x.json"))
+
+
+def test_names_are_written_as_they_are(tmp_path: Path) -> None:
+    names = ("=1+1", "-x", "@y", "+z")
+    task = Classification(
+        num_outputs=4, label_smoothing=0, metrics={}, reward=Reward("val_loss", "min", "best", 1, 1)
+    )
+    meaning = Meaning.of(task, Reading("table", {"targets": ["y"]}, names, None, None))
+    answers = meaning.answers(torch.eye(4))
+    _write_lines(Prediction(meaning, *answers, names), out := io.StringIO(), has_header=True)
+    found = pd.read_csv(io.StringIO(out.getvalue()))
+    assert list(found) == ["file", "prediction", *[f"p_{name}" for name in names]]
+    assert tuple(found["file"]) == tuple(found["prediction"]) == names
 
 
 def test_a_file_that_is_there_stays_as_it_is(
