@@ -118,8 +118,12 @@ class ChildResult:
                 or (N, C, H, W); a DataFrame; or the path of a file of arrays or a table, or of an
                 image or a folder of some.
             y: targets as they stand in the data, (N,) or (N, K), which are measured; None: those
-                that a table or file has beside its inputs, if it has some.
-            unknown: as of ``nasrunner.predict.network.Inference``.
+                that a table or file has beside its inputs, if it has some. Missing ones, and such
+                as the network does not know, are left out.
+            unknown: ``error`` refuses categories of a table that training never had, and missing
+                numbers where it had none; ``ignore`` encodes the former as none of the known ones,
+                and replaces the latter by the training mean. A column whose rarer categories share
+                a feature takes unseen ones as one of these in either case.
             batch_size: examples that are computed at once; it changes nothing but rounding.
 
         Returns:
@@ -159,9 +163,10 @@ class ChildResult:
 
     def _inference(self, unknown: "Unknown") -> "Inference":
         """What predicts with its network, loaded unless it was lately."""
+        from nasrunner.export.trained import checkpoint_in
         from nasrunner.predict.network import Inference
 
-        path, kept = self._trained.checkpoint(), self.study.inferences
+        path, kept = checkpoint_in(self.folder), self.study.inferences
         key = (self.folder, unknown, path and (path.name, path.stat().st_mtime_ns))
         if key not in kept:
             made = Inference.of(self._trained, self._weights, unknown)

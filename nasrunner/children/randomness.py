@@ -67,7 +67,8 @@ def generators_kept() -> Iterator[None]:
         random_state(torch.device("cpu")),
         {name: os.environ.get(name) for name in names},
     )
-    of_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    of_cuda = torch.cuda.get_rng_state_all() if is_used else None
     try:
         yield
     finally:

@@ -161,13 +161,6 @@ class Trained:
         with generators_kept():
             return load_data(data, None, seed, construct, joins_validation=self.joins_validation)
 
-    def checkpoint(self) -> Path | None:
-        """Finds the file of its weights: of the best epoch, or else of the last; None: none were
-        kept.
-        """
-        paths = (self.folder / name for name in _CHECKPOINTS)
-        return next((path for path in paths if path.is_file()), None)
-
     def build(self, frozen: SearchSpace) -> tuple[nn.Module, Constructions]:
         """Returns a network as it was trained, with new weights, and what its layers were
         constructed with.
@@ -270,13 +263,21 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     return _network_in(place, read_study(around, builds=_BUILT, trust=trust), trust)
 
 
+def checkpoint_in(folder: Path) -> Path | None:
+    """Finds the file of a network's weights: of the best epoch, or else of the last; None: none
+    were kept.
+    """
+    paths = (folder / name for name in _CHECKPOINTS)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_weights(trained: Trained) -> TrainedWeights | None:
     """Returns the weights that were kept: of the best epoch, or else of the last; None without any.
 
     Raises:
         ConfigError: the file is damaged.
     """
-    path = trained.checkpoint()
+    path = checkpoint_in(trained.folder)
     if path is None:
         return None
     try:

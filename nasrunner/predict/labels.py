@@ -100,7 +100,7 @@ def _are_same(value: Label | datetime.date, label: Label) -> bool:
         return label.lower() == str(value).lower()
     if isinstance(value, int | float):
         return _number(label) == value
-    return _time(label) == pd.Timestamp(value)
+    return bool(_time(label) == pd.Timestamp(value))
 
 
 def _written(value: Label | datetime.date) -> set[str]:

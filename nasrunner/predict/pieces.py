@@ -1,7 +1,7 @@
 """New examples, as they are given to a network piece by piece."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,4 +104,6 @@ def _targets(y: Any) -> np.ndarray:
         raise DataError(f"y is {type(y).__name__}; legal are targets (N,) or (N, K)")
     if found.ndim == 1 and found.dtype.kind == "M":
         return targets_of(pd.DataFrame({"y": found}))
+    if found.dtype.kind == "U" and isinstance(y, Sequence):  # NaN among texts has become one
+        return np.asarray(y, dtype=object)
     return found

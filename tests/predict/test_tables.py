@@ -302,9 +302,10 @@ def test_targets_in_memory_that_cannot_be_taken_are_one_sentence(
         pd.Series(["tall", pd.NA, "short"], dtype="string"),
         pd.Series(["tall", None, "short"], dtype="category"),
         pd.DataFrame({"any": ["tall", None, "short"]}),
+        ["tall", np.nan, "short"],
     ],
 )
-def test_targets_of_pandas_may_be_missing(study: Path, y: Any) -> None:
+def test_targets_in_memory_may_be_missing(study: Path, y: Any) -> None:
     best = nasrunner.load(study).best
     expected = best.predict(people().iloc[[0, 2]], ["tall", "short"])
     assert best.predict(people()[:3], y).metrics == pytest.approx(expected.metrics)

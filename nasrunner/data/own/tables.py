@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ _SEPARATORS = ",;\t|"
 _SNIFFED = 1 << 16
 """Characters of a CSV file that its separator is guessed from."""
 
-_PACKED: Mapping[str, Callable[..., IO[bytes]]] = {
+_PACKED: Mapping[str, Callable[..., Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
