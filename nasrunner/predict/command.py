@@ -42,8 +42,8 @@ nasrunner-predict: predicts new examples with a trained network
 Inputs are prepared as those of training were: columns, categories and missing values, the size and
 colours of images, normalization. A line has the prediction, a class by its name or a number in the
 unit of the data, and p_CLASS, the probability of each class. Where the input has the targets, too,
-the metrics of the task are printed; targets unknown to the network are left out and counted. It
-runs on the CPU.
+the metrics of the task are printed; targets unknown to the network are left out and counted.
+The network runs on the CPU.
 
 Examples:
 
