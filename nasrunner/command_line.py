@@ -8,7 +8,7 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -173,6 +173,29 @@ def check_folder(key: str, folder: Path | None) -> None:
     """Raises ConfigError where a file lies in the place of a folder that is to be written."""
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ConfigError(f"{key}={folder} is a file; it must be a folder, or nothing yet")
+
+
+def key_values(arguments: Sequence[str], keys: Collection[str]) -> dict[str, str]:
+    """Returns the values of ``key=value`` arguments by key, without quotes around them.
+
+    Args:
+        arguments: of the command line.
+        keys: legal ones.
+
+    Raises:
+        ConfigError: an argument is no ``key=value``, or its key is not legal or given twice.
+    """
+    given: dict[str, str] = {}
+    for argument in arguments:
+        key, is_given, value = argument.partition("=")
+        if not is_given or not value:
+            raise ConfigError(f"arguments are written key=value, got {argument!r}; see --help")
+        if key not in keys:
+            raise ConfigError(f"there is no key {key!r}, {suggest(key, keys)}")
+        if key in given:
+            raise ConfigError(f"{key} is given twice: {given[key]} and {value}")
+        given[key] = value.strip("'\"")
+    return given
 
 
 def truth(key: str, text: str) -> bool:

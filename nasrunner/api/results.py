@@ -1,8 +1,9 @@
 """``nasrunner.load``: a study's children, tables, pages and trained networks."""
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from nasrunner.export.trained import Trained, TrainedWeights
+    from nasrunner.predict.network import Inference
     from nasrunner.predict.prediction import Prediction
     from nasrunner.predict.tables import Unknown
 
 _SHOWN = 5
+
+_KEPT = 4
+"""Networks that a study's children have predicted with and that stay in memory."""
 
 
 @dataclass(frozen=True)
@@ -102,33 +107,41 @@ class ChildResult:
         unknown: "Unknown" = "error",
         batch_size: int = 512,
     ) -> "Prediction":
-        """Predicts what its network was trained to, of inputs as they stand in the data.
+        """Predicts the targets of new inputs, as they stand in the data, with its network.
 
         They are prepared as those of training were: the columns, categories and missing values of a
-        table, the size and colours of images, normalization.
+        table, the size and colours of images, normalization. The network runs on the CPU, and stays
+        in memory for the next call.
 
         Args:
-            x: arrays or tensors (N, ...), of several inputs by name; a DataFrame; or the path of a
-                file of arrays or a table, or of an image or a folder of some.
+            x: arrays or tensors (N, ...), of several inputs by name; images as bytes (N, H, W, C)
+                or (N, C, H, W); a DataFrame; or the path of a file of arrays or a table, or of an
+                image or a folder of some.
             y: targets as they stand in the data, (N,) or (N, K), which are measured; None: those
-                that a table or file has beside its inputs, if it has some.
-            unknown: as of ``nasrunner.predict.network.Inference``.
+                that a table or file has beside its inputs, if it has some. Missing ones, and such
+                as the network does not know, are left out.
+            unknown: ``error`` refuses categories of a table that training never had, and missing
+                numbers where it had none; ``ignore`` encodes the former as none of the known ones,
+                and replaces the latter by the training mean. A column whose rarer categories share
+                a feature takes unseen ones as one of these in either case.
             batch_size: examples that are computed at once; it changes nothing but rounding.
 
         Returns:
-            The predictions, in the order of the examples.
+            The predictions, in the order of the examples. What its ``notes`` say is warned of, too.
 
         Raises:
-            ConfigError: its weights were not kept.
+            ConfigError: its weights were not kept, ``unknown`` or ``batch_size`` is not legal, or
+                its task has no output for an example as a whole.
             DataError: the inputs are not such as it was trained on.
 
         Example:
             >>> nasrunner.load("outputs/STUDY").best.predict("new.csv").frame()  # doctest: +SKIP
         """
-        from nasrunner.predict.network import Inference
-
-        inference = Inference.of(self._trained, self._weights, unknown, batch_size)
-        return inference.predict(x, y)
+        inference = replace(self._inference(unknown), batch_size=batch_size)
+        found = inference.predict(x, y)
+        for note in found.notes:
+            warnings.warn(note, stacklevel=2)
+        return found
 
     def __repr__(self) -> str:
         reward = "no reward" if self.reward is None else f"reward {self.reward:.5g}"
@@ -145,10 +158,22 @@ class ChildResult:
         from nasrunner.export.trained import read_weights
 
         if (weights := read_weights(self._trained)) is None:
-            raise ConfigError(
-                f"child {self.index} has no weights in {self.folder}: {self._trained.kept_by}"
-            )
+            raise ConfigError(f"child {self.index}: {self._trained.without_weights}")
         return weights
+
+    def _inference(self, unknown: "Unknown") -> "Inference":
+        """What predicts with its network, loaded unless it was lately."""
+        from nasrunner.export.trained import checkpoint_in
+        from nasrunner.predict.network import Inference
+
+        path, kept = checkpoint_in(self.folder), self.study.inferences
+        key = (self.folder, unknown, path and (path.name, path.stat().st_mtime_ns))
+        if key not in kept:
+            made = Inference.of(self._trained, self._weights, unknown)
+            for old in [*kept][: max(0, len(kept) + 1 - _KEPT)]:
+                del kept[old]
+            kept[key] = made
+        return kept[key]
 
     @property
     def _outcome(self) -> Outcome:
@@ -167,6 +192,11 @@ class StudyResult:
 
     recorded: RecordedStudy
     trust: bool = False
+
+    @cached_property
+    def inferences(self) -> "dict[Hashable, Inference]":
+        """The networks that its children have lately predicted with."""
+        return {}
 
     @property
     def folder(self) -> Path:

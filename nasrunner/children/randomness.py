@@ -1,7 +1,9 @@
 """The states of all random generators that a training draws from, taken and put back."""
 
+import contextlib
+import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +55,32 @@ def set_random_state(state: RandomState, device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+
+
+@contextlib.contextmanager
+def generators_kept() -> Iterator[None]:
+    """Puts all global generators, and the seeds of Lightning's workers, back as they were before
+    its block.
+    """
+    names = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+    state, before = (
+        random_state(torch.device("cpu")),
+        {name: os.environ.get(name) for name in names},
+    )
+    is_used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    of_cuda = torch.cuda.get_rng_state_all() if is_used else None
+    try:
+        yield
+    finally:
+        set_random_state(state, torch.device("cpu"))
+        if of_cuda is not None:
+            torch.cuda.set_rng_state_all(of_cuda)
+        else:  # a seed that was given in the block waits for CUDA to be initialized
+            torch.cuda.manual_seed_all(torch.initial_seed())
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 _DRAWING = frozenset(

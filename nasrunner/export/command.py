@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nasrunner.command_line import check_folder, is_answered, one_sentence, truth
+from nasrunner.command_line import check_folder, is_answered, key_values, one_sentence, truth
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.machine.imports import quick_imports
 from nasrunner.core.screen.output import OutputFolder
@@ -89,16 +89,7 @@ def parse(arguments: Sequence[str]) -> ExportRequest:
         ConfigError: an argument is no ``key=value``, its key is not legal or given twice, or
             ``from`` is missing; or ``to`` is a file.
     """
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, is_given, value = argument.partition("=")
-        if not is_given or not value:
-            raise ConfigError(f"arguments are written key=value, got {argument!r}; see --help")
-        if key not in _KEYS:
-            raise ConfigError(f"there is no key {key!r}, {suggest(key, _KEYS)}")
-        if key in given:
-            raise ConfigError(f"{key} is given twice: {given[key]} and {value}")
-        given[key] = value.strip("'\"")
+    given = key_values(arguments, _KEYS)
     if "from" not in given:
         raise ConfigError("from= is missing: the folder of a network or of a study; see --help")
     folder, study = (Path(given[key]) if key in given else None for key in ("to", "study"))

@@ -256,7 +256,7 @@ class Export:
     def _without_weights(self) -> str:
         trained, written = self.trained, f"only {CODE}" if "py" in self.formats else "nothing"
         return (
-            f"{trained.folder} holds no weights ({trained.kept_by}), so {written} was written; "
+            f"{trained.without_weights}, so {written} was written; "
             f"nasrunner-retrain from={trained.study.folder} trains its best networks "
             "again and keeps them"
         )

@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from nasrunner.children.fit.loading import load_data
-from nasrunner.compose.construct import construct
 from nasrunner.core.errors import NasRunnerError
 from nasrunner.data.own.columns import Column
 from nasrunner.data.own.reading import Reading
@@ -23,9 +21,8 @@ def normalization_of(trained: Trained, reading: Reading | None = None) -> InputN
     """Returns the mean and standard deviation of the examples that a network was trained on.
 
     Own files have said them when it was trained; any other data set is loaded as it was in
-    training. Its module says them with ``normalization``, an
-    object with ``mean`` and ``std`` of each channel or feature. Tables say what their features
-    are, too.
+    training. Its module says them with ``normalization``, an object with ``mean`` and ``std`` of
+    each channel or feature. Tables say what their features are, too.
 
     Args:
         trained: the network, of one input of numbers.
@@ -38,13 +35,7 @@ def normalization_of(trained: Trained, reading: Reading | None = None) -> InputN
         known = InputNormalization(tuple(reading.mean), tuple(reading.std))
         return replace(known, features=_features(reading.columns))
     try:
-        data: Any = load_data(
-            trained.config["data"],
-            None,
-            trained.study.seed,
-            construct,
-            joins_validation=trained.joins_validation,
-        )
+        data: Any = trained.load_data()
     except (NasRunnerError, OSError) as error:
         raise UnknownNormalizationError(str(error)) from error
     found = getattr(data, "normalization", None)

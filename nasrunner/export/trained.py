@@ -1,4 +1,4 @@
-"""Finds the network that is to be exported, and its weights."""
+"""Finds a trained network and its weights, to be exported or to predict with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +10,13 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from torch import nn
 
 from nasrunner.children.fit.batch_norm import batch_norms, set_epsilon
+from nasrunner.children.fit.loading import load_data
 from nasrunner.children.progress.allowed import load_checkpoint
+from nasrunner.children.randomness import generators_kept
 from nasrunner.children.settings.fidelity import thinned
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.tasks.tasks import class_of
+from nasrunner.compose.construct import construct
 from nasrunner.compose.signature import why_not_own
 from nasrunner.compose.trackers import records_at
 from nasrunner.compose.trust import check_targets, is_own
@@ -29,8 +32,8 @@ from nasrunner.recorded import OTHER_DATA, RecordedStudy, is_grid, read_study, r
 from nasrunner.tracker_addresses import OUTPUTS, folder_at
 
 _BUILT = ("space", "data", "task")
-"""The groups of a configuration that an export builds, or asks: the network, what normalizes for
-it, and what its outputs are."""
+"""The groups of a configuration that are built, or asked: the network, what prepares its inputs,
+and what its outputs are."""
 
 _CHECKPOINTS = (BEST, LAST)
 
@@ -46,7 +49,8 @@ class Trained:
         folder: where its files lie.
         study: the study it comes from.
         proposal: its genotype, and the number of the child.
-        config: what it was trained with: data, task, optimizer, scheduler and trainer.
+        config: what it was trained with: data, task, optimizer, scheduler and trainer. Of a child
+            of several trainings it is that of training 0, whose weights it has.
         trusted: configurations whose packages may have objects in a checkpoint.
         note: what to know of it, in a sentence; mostly empty.
     """
@@ -112,6 +116,11 @@ class Trained:
         return f"trainer.checkpoint={written}"
 
     @property
+    def without_weights(self) -> str:
+        """Says that its weights were not kept, and why."""
+        return f"{self.folder} holds no weights ({self.kept_by})"
+
+    @property
     def joins_validation(self) -> bool:
         """Whether it was retrained on the validation examples, too.
 
@@ -138,6 +147,19 @@ class Trained:
     def record(self, name: str) -> dict[str, Any]:
         """Returns a JSON file of its folder; empty where there is none, or a damaged one."""
         return ChildFolder(self.folder).read_record(name) or {}
+
+    def load_data(self) -> Any:
+        """Returns its data module, loaded as it was in training.
+
+        The caller's global random generators stay as they are.
+
+        Raises:
+            ConfigError: the data module cannot join the validation examples to those of training.
+            DataError: a file is missing or damaged.
+        """
+        data, seed = self.config["data"], self.study.seed
+        with generators_kept():
+            return load_data(data, None, seed, construct, joins_validation=self.joins_validation)
 
     def build(self, frozen: SearchSpace) -> tuple[nn.Module, Constructions]:
         """Returns a network as it was trained, with new weights, and what its layers were
@@ -241,31 +263,37 @@ def find(source: str, study_folder: Path | None, *, trust: bool = False) -> Trai
     return _network_in(place, read_study(around, builds=_BUILT, trust=trust), trust)
 
 
+def checkpoint_in(folder: Path) -> Path | None:
+    """Finds the file of a network's weights: of the best epoch, or else of the last; None: none
+    were kept.
+    """
+    paths = (folder / name for name in _CHECKPOINTS)
+    return next((path for path in paths if path.is_file()), None)
+
+
 def read_weights(trained: Trained) -> TrainedWeights | None:
     """Returns the weights that were kept: of the best epoch, or else of the last; None without any.
 
     Raises:
         ConfigError: the file is damaged.
     """
-    for name in _CHECKPOINTS:
-        path = trained.folder / name
-        if not path.is_file():
-            continue
-        try:
-            kept = load_checkpoint(path, trained.trusted)
-            state, epoch = kept["state_dict"], int(kept["epoch"])
-            # What Lightning keeps of a data module has the name of the class that stands in for it.
-            of_data = [each for each in kept.values() if isinstance(each, dict)]
-            told = [r for each in (kept, *of_data) if isinstance(r := each.get("reading"), str)]
-            reading = Reading.from_json(told[0]) if told else None
-        except Exception as error:  # damaged files raise nearly anything
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"{path} is no checkpoint of a child: {reason}") from error
-        if name == LAST:  # Lightning's own: the network is part of what trains it
-            state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
-            epoch -= 1  # it counts the epochs that have ended
-        return TrainedWeights(name, epoch, state, reading)
-    return None
+    path = checkpoint_in(trained.folder)
+    if path is None:
+        return None
+    try:
+        kept = load_checkpoint(path, trained.trusted)
+        state, epoch = kept["state_dict"], int(kept["epoch"])
+        # What Lightning keeps of a data module has the name of the class that stands in for it.
+        of_data = [each for each in kept.values() if isinstance(each, dict)]
+        told = [r for each in (kept, *of_data) if isinstance(r := each.get("reading"), str)]
+        reading = Reading.from_json(told[0]) if told else None
+    except Exception as error:  # damaged files raise nearly anything
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path} is no checkpoint of a child: {reason}") from error
+    if path.name == LAST:  # Lightning's own: the network is part of what trains it
+        state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
+        epoch -= 1  # it counts the epochs that have ended
+    return TrainedWeights(path.name, epoch, state, reading)
 
 
 def _best_of(study: RecordedStudy, trust: bool) -> Trained:
@@ -316,6 +344,8 @@ def _network_in(folder: Path, study: RecordedStudy, trust: bool) -> Trained:
     try:
         proposal = found.proposal()
         config = _read_config(found)
+        if (first := found.training(0)).holds(CONFIG):  # whose fold its weights were trained on
+            config["data"] = _read_config(first)["data"]
     except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(

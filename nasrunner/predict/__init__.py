@@ -1,1 +1,1 @@
-"""Predicts what a trained network was trained to, of new inputs."""
+"""Predicts the targets of new inputs with a trained network."""

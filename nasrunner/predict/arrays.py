@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from nasrunner.core.errors import DataError
-from nasrunner.core.shapes import each_input
-from nasrunner.data.inputs import InputArrays, as_array, count_examples
+from nasrunner.data.inputs import InputArrays, count_examples
 from nasrunner.data.own.array_file import FORMS, INPUTS, TARGETS, read_arrays
 from nasrunner.data.own.arrays import channels_first
-from nasrunner.predict.pieces import NewExamples, Piece
+from nasrunner.predict.pieces import NewExamples, Piece, array_of
 
 # N = number of examples
 
@@ -48,16 +47,16 @@ class NewArrays(NewExamples):
             arrays = read_arrays(path)
         except DataError as error:
             raise DataError(str(error).removeprefix("data.path=")) from error
-        target = self._target(arrays)
         names = [*self.in_shape] if isinstance(self.in_shape, Mapping) else None
         if names is None:
-            x: Any = arrays[self._input(path, arrays, target)]
+            x: Any = arrays[self._input(path, arrays)]
         elif lacking := [name for name in names if name not in arrays]:
             raise DataError(
                 f"{path} lacks the array {lacking[0]}; legal are all inputs: {', '.join(names)}"
             )
         else:
             x = {name: arrays[name] for name in names}
+        target = self._target(arrays, x)
         yield from self._pieces(x, None if target is None else arrays[target], str(path))
 
     def of_values(self, x: Any, y: np.ndarray | None) -> Iterator[Piece]:
@@ -68,7 +67,11 @@ class NewArrays(NewExamples):
             raise DataError(
                 f"x has the inputs {', '.join(map(str, x))}; legal: {', '.join(self.in_shape)}"
             )
-        yield from self._pieces(each_input(x, as_array), y, "x")
+        if isinstance(x, Mapping):
+            x = {name: array_of(values, f"x: {name}") for name, values in x.items()}
+        else:
+            x = array_of(x, "x")
+        yield from self._pieces(x, y, "x")
 
     def _pieces(self, x: InputArrays, y: np.ndarray | None, where: str) -> Iterator[Piece]:
         if isinstance(x, Mapping):
@@ -78,7 +81,8 @@ class NewArrays(NewExamples):
         num_examples = count_examples(x, where)
         if y is not None and (y.ndim == 0 or len(y) != num_examples):
             raise DataError(
-                f"{where} has {num_examples:,} examples and targets of {y.shape}; legal are as many"
+                f"{where} has {num_examples:,} examples but targets of {y.shape}; there must be "
+                "one for each example"
             )
         yield Piece(x, y, where)
 
@@ -121,16 +125,27 @@ class NewArrays(NewExamples):
                 f"training, from 0{highest}"
             )
 
-    def _target(self, arrays: Mapping[str, np.ndarray]) -> str | None:
+    def _target(self, arrays: Mapping[str, np.ndarray], x: InputArrays) -> str | None:
+        """The name of the targets: as in training, or a usual one; None: there are none."""
         if self.targets is not None:
             return self.targets if self.targets in arrays else None
-        return next((name for name in arrays if _is_usual(name, TARGETS)), None)
+        inputs = [*x.values()] if isinstance(x, Mapping) else [x]
+        found = [
+            name
+            for name in arrays
+            if _is_usual(name, TARGETS) and not any(arrays[name] is each for each in inputs)
+        ]
+        num_examples = len(inputs[0]) if inputs[0].ndim else 0
+        # Names of classes are often kept beside examples.
+        names = [name for name in found if not _is_usual(name, ("classes",))]
+        fitting = [name for name in found if arrays[name].shape[:1] == (num_examples,)]
+        return next(iter(fitting or names), None)
 
-    def _input(self, path: Path, arrays: Mapping[str, np.ndarray], target: str | None) -> str:
+    def _input(self, path: Path, arrays: Mapping[str, np.ndarray]) -> str:
         """The name of the one input."""
         if self.inputs and self.inputs[0] in arrays:
             return self.inputs[0]
-        others = [name for name in arrays if name != target]
+        others = [n for n in arrays if n != self.targets and not _is_usual(n, TARGETS)]
         usual = [name for name in others if _is_usual(name, INPUTS)]
         found = usual if len(usual) == 1 else others
         if len(found) != 1:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from nasrunner.command_line import is_answered, one_sentence, truth
-from nasrunner.core.errors import ConfigError, suggest
+from nasrunner.command_line import is_answered, key_values, one_sentence, truth
+from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.files import replace_file, unfinished
 from nasrunner.core.machine.imports import quick_imports
+from nasrunner.core.screen.text import printable
 
 if TYPE_CHECKING:
     from nasrunner.predict.measuring import PredictionMetrics
@@ -24,21 +25,25 @@ nasrunner-predict: predicts new examples with a trained network
 
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
                  or runs:/ID, the run in a tracker of a study below outputs/
-  input=PATH     examples as they stood in the data of training: a table (.csv, .csv.gz, .parquet),
-                 an image or a folder of some, or a file of arrays (.npz, .pt, .safetensors)
+  input=PATH     examples as they stood in the data of training: a table (.csv, .tsv or .txt, also
+                 packed as .gz, .bz2 or .xz; .parquet or .pq), an image or a folder of some, or a
+                 file of arrays (.npz, .pt, .pth, .safetensors)
   output=FILE    where the predictions go, in the order of the examples: .csv or .csv.gz, a line
-                 each, or .npz, arrays
-  unknown=ignore a category that training never had is none of the known ones, and a value that is
-                 missing where none was the mean; else they are refused
+                 each, or .npz, the arrays prediction, names, and probabilities and files where
+                 there are some
+  unknown=ignore encode categories unseen in training as none of the known ones, and replace missing
+                 numbers by the training mean; by default both are refused, but a column whose
+                 rarer categories share a feature takes unseen ones as one of these
   batch_size=512 examples that are computed at once; it changes nothing but rounding
-  overwrite=true also over a file that is there
+  overwrite=true overwrites an existing file
   study=FOLDER   the study it is a network of, where its folder does not lie in the study's
   trust=true     also of a stranger's study that names classes which could run any code
 
 Inputs are prepared as those of training were: columns, categories and missing values, the size and
 colours of images, normalization. A line has the prediction, a class by its name or a number in the
 unit of the data, and p_CLASS, the probability of each class. Where the input has the targets, too,
-the metrics of the task are printed.
+the metrics of the task are printed; targets unknown to the network are left out and counted.
+The network runs on the CPU.
 
 Examples:
 
@@ -92,16 +97,7 @@ def parse(arguments: Sequence[str]) -> PredictionRequest:
         ConfigError: an argument is no ``key=value``, its key is not legal or given twice, one is
             missing, or the output is no legal file.
     """
-    given: dict[str, str] = {}
-    for argument in arguments:
-        key, is_given, value = argument.partition("=")
-        if not is_given or not value:
-            raise ConfigError(f"arguments are written key=value, got {argument!r}; see --help")
-        if key not in _KEYS:
-            raise ConfigError(f"there is no key {key!r}, {suggest(key, _KEYS)}")
-        if key in given:
-            raise ConfigError(f"{key} is given twice: {given[key]} and {value}")
-        given[key] = value.strip("'\"")
+    given = key_values(arguments, _KEYS)
     wanted = {
         "from": "the folder of a network or of a study",
         "input": "the examples to predict",
@@ -134,7 +130,9 @@ def _checked_output(path: Path, *, overwrite: bool) -> Path:
         raise ConfigError(f"output={path} must end in one of {', '.join(_FORMS)}")
     if not path.parent.is_dir():
         raise ConfigError(f"output={path}: there is no folder {path.parent}")
-    if path.is_dir() or (path.exists() and not overwrite):
+    if path.is_dir():
+        raise ConfigError(f"output={path} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
         raise ConfigError(f"output={path} is there already; give another, or overwrite=true")
     return path
 
@@ -151,20 +149,25 @@ def _run(request: PredictionRequest) -> None:
     trained = find(request.source, request.study_folder, trust=request.trust)
     if (weights := read_weights(trained)) is None:
         raise ConfigError(
-            f"{trained.folder} holds no weights ({trained.kept_by}); nasrunner-retrain "
-            f"from={trained.study.folder} trains its best networks again and keeps them"
+            f"{trained.without_weights}; nasrunner-retrain from={trained.study.folder} trains its "
+            "best networks again and keeps them"
         )
     unknown: Unknown = "ignore" if request.ignores_unknown else "error"
     inference = Inference.of(trained, weights, unknown, request.batch_size)
+    if len(trained.out_shape) > 1 and request.output.suffix.lower() != ".npz":
+        raise ConfigError(
+            f"output={request.output}: an example has {trained.out_shape[1:]} predictions, which "
+            "no line holds; legal is a file that ends in .npz"
+        )
     metrics = inference.measuring()
     count = _write(request, inference, metrics)
     sys.stdout.write(f"{request.output}  {count:,} prediction{'' if count == 1 else 's'}\n")
     if values := metrics.values():
-        of = "" if metrics.count == count else f" of {metrics.count:,} that have a target"
+        of = "" if metrics.count == count else f" of {metrics.count:,} with known targets"
         told = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
         sys.stdout.write(f"{told}{of}\n")
-    if trained.note:
-        sys.stderr.write(f"nasrunner-predict: {' '.join(trained.note.split())}\n")
+    for note in (*metrics.notes(), *([trained.note] if trained.note else [])):
+        sys.stderr.write(f"nasrunner-predict: {printable(' '.join(note.split()))}\n")
 
 
 def _write(request: PredictionRequest, inference: "Inference", metrics: "PredictionMetrics") -> int:
@@ -202,10 +205,5 @@ def _text_file(path: Path, *, is_packed: bool) -> Iterator[IO[str]]:
 
 
 def _write_lines(part: "Prediction", file: IO[str], *, has_header: bool) -> None:
-    from nasrunner.core.screen.text import csv_cell
-
-    frame = part.frame()
-    for name in ("file", "prediction"):
-        if name in frame and frame[name].dtype.kind not in "iufb":
-            frame[name] = frame[name].map(csv_cell)
-    frame.to_csv(file, index=False, header=has_header, float_format="%.9g", lineterminator="\n")
+    table = part.frame()
+    table.to_csv(file, index=False, header=has_header, float_format="%.9g", lineterminator="\n")

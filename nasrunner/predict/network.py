@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nasrunner.children.fit.loading import load_data, make_data
+from nasrunner.children.fit.loading import make_data
+from nasrunner.children.randomness import generators_kept
 from nasrunner.children.tasks.tasks import make_task
 from nasrunner.compose.construct import construct
 from nasrunner.core.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from nasrunner.data.own.images import ImageFolder
 from nasrunner.data.own.own_data import OwnData
 from nasrunner.data.own.reading import Reading
 from nasrunner.data.own.tables import TableFile
+from nasrunner.data.own.targets import lacking
 from nasrunner.data.tensors import TensorDataModule
 from nasrunner.export.trained import Trained, TrainedWeights
 from nasrunner.predict.arrays import NewArrays
@@ -40,6 +42,8 @@ _CPU = torch.device("cpu")
 class Inference:
     """A network with what prepares its inputs and understands its outputs.
 
+    It runs on the CPU.
+
     Attributes:
         network: in evaluation mode, on the CPU.
         examples: reads new examples.
@@ -47,7 +51,10 @@ class Inference:
         meaning: what the outputs are.
         resolution: rows and columns that images are resized to in training; None: they are not.
         has_loss: whether the loss is known without training examples.
-        batch_size: examples that are computed at once.
+        batch_size: examples that are computed at once, >= 1.
+
+    Raises:
+        ConfigError: ``batch_size`` is below 1.
     """
 
     network: nn.Module
@@ -57,6 +64,11 @@ class Inference:
     resolution: int | None
     has_loss: bool
     batch_size: int = 512
+
+    def __post_init__(self) -> None:
+        size: Any = self.batch_size
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ConfigError(f"batch_size must be a whole number >= 1, got {size!r}")
 
     @classmethod
     def of(
@@ -69,7 +81,7 @@ class Inference:
         """Returns a network that was trained, ready to predict.
 
         How its data are read stands beside its weights, where they are own files; the data set is
-        loaded where it does not.
+        loaded where it does not. The caller's global random generators stay as they are.
 
         Args:
             trained: the network.
@@ -84,8 +96,6 @@ class Inference:
         """
         if unknown not in ("error", "ignore"):
             raise ConfigError(f"unknown must be error or ignore, got {unknown!r}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ConfigError(f"batch_size must be a whole number >= 1, got {batch_size!r}")
         config = dict(trained.config)
         task = make_task(config, construct)
         Meaning.of(task, None)  # before data are loaded
@@ -103,8 +113,10 @@ class Inference:
             preparation = _preparation(reading, config["data"])
         is_own_task = not type(task).__module__.startswith("nasrunner.")
         needs_training = config["task"].get("class_weights") == "balanced" or is_own_task
+        with generators_kept():  # a network is built with new weights
+            network = trained.network(weights)
         return cls(
-            trained.network(weights),
+            network,
             _examples(data, reading, config["data"], unknown),
             preparation,
             Meaning.of(task, reading),
@@ -120,7 +132,8 @@ class Inference:
             DataError: they are not such as it was trained on, or there are none.
         """
         metrics = self.measuring()
-        return joined(list(self.pieces(x, y, metrics)), metrics.values())
+        parts = list(self.pieces(x, y, metrics))
+        return joined(parts, metrics.values(), metrics.notes())
 
     def measuring(self) -> PredictionMetrics:
         """Returns what measures predictions, with nothing measured."""
@@ -140,10 +153,13 @@ class Inference:
         for piece in self.examples.of(x, y):
             if count_examples(piece.x, piece.where) == 0:
                 raise DataError(f"{piece.where} has no examples; at least one is needed")
+            known = None if piece.y is None else self._known(piece, piece.y, metrics)
             outputs = self.outputs(piece.x)
-            if piece.y is not None:
-                self._measure(piece, outputs, metrics)
-            yield Prediction(self.meaning, *self.meaning.answers(outputs), piece.files)
+            if known is not None:
+                targets, rows = known
+                metrics.add(outputs[torch.from_numpy(rows)], targets)
+            answers = self.meaning.answers(outputs)
+            yield Prediction(self.meaning, *answers, piece.files, index=piece.index)
 
     def outputs(self, x: InputArrays) -> torch.Tensor:
         """Returns what the network makes of inputs that are not normalized, (N, K, ...)."""
@@ -162,15 +178,18 @@ class Inference:
                     ) from error
         return torch.cat(found).clone()
 
-    def _measure(self, piece: Piece, outputs: torch.Tensor, metrics: PredictionMetrics) -> None:
-        assert piece.y is not None
-        y = piece.y
-        is_missing = np.array([each is None or each != each for each in y.reshape(-1).tolist()])
-        is_known_N = ~is_missing.reshape(len(y), -1).any(axis=1)
-        if not is_known_N.any():
-            return
-        targets = self.meaning.targets(y[is_known_N], piece.where)
-        metrics.add(outputs[torch.from_numpy(is_known_N)], targets)
+    def _known(
+        self, piece: Piece, y: np.ndarray, metrics: PredictionMetrics
+    ) -> tuple[torch.Tensor, np.ndarray] | None:
+        """The targets that can be measured, and the rows they are of; None: there are none."""
+        rows = np.flatnonzero(~lacking(y))
+        if not len(rows):
+            return None
+        targets, is_known = self.meaning.targets(y[rows], piece.where)
+        if not is_known.all():
+            strange = y[rows[~is_known]]
+            metrics.leave_out(len(strange), strange[:1].tolist()[0])
+        return (targets, rows[is_known]) if is_known.any() else None
 
 
 def _rows_of(inputs: Inputs, rows: range) -> Inputs:
@@ -184,13 +203,7 @@ def _loaded(trained: Trained) -> Any:
     Raises:
         DataError: it does not say how inputs are prepared, or cannot be read.
     """
-    data = load_data(
-        trained.config["data"],
-        None,
-        trained.study.seed,
-        construct,
-        joins_validation=trained.joins_validation,
-    )
+    data = trained.load_data()
     if not isinstance(data, TensorDataModule):
         raise DataError(
             f"data: {type(data).__name__} does not say how inputs become those of its batches; "

@@ -1,7 +1,10 @@
 """Predictions of images, arrays, tokens and shipped data; labels and numbers."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,15 +14,23 @@ import yaml  # type: ignore[import-untyped]  # its stubs are a package of their 
 from PIL import Image
 
 import nasrunner
+from nasrunner.children.randomness import random_state
 from nasrunner.core import ConfigError, DataError
+from nasrunner.export.normalization import normalization_of
+from nasrunner.export.trained import find
+from nasrunner.predict.arrays import NewArrays
 from nasrunner.predict.command import main
+from nasrunner.predict.network import Inference
 from tests.export.test_command import digits
+from tests.predict.masks import masks
 from tests.predict.studies import run_search
 
 DRAWS = np.random.default_rng(3)
 
 
-def test_images_are_predicted_by_their_files(tmp_path: Path) -> None:
+def test_images_are_predicted_by_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels = DRAWS.integers(0, 256, (40, 9, 7), dtype=np.uint8)
     for number, each in enumerate(pixels):
         folder = tmp_path / "photos" / ("cat" if number % 2 else "dog")
@@ -47,6 +58,19 @@ def test_images_are_predicted_by_their_files(tmp_path: Path) -> None:
         np.mean([str(v) == f[:3] for v, f in zip(found.values, found.files, strict=True)])
     )
     assert list(found.frame()) == ["file", "prediction", "p_cat", "p_dog"]
+    monkeypatch.setattr(
+        "sys.argv",
+        ["nasrunner-predict", f"from={study}", f"input={tmp_path / 'photos'}", "output=out.npz"],
+    )
+    monkeypatch.chdir(tmp_path)
+    main()
+    written = np.load("out.npz")
+    assert set(written) == {"prediction", "names", "probabilities", "files"}
+    assert tuple(written["files"]) == found.files
+    np.testing.assert_array_equal(written["prediction"], found.values)
+    in_memory = best.predict(x, [each[:3] for each in found.files])
+    np.testing.assert_allclose(in_memory.probabilities, found.probabilities, atol=1e-6)
+    assert in_memory.metrics == pytest.approx(found.metrics)
     (tmp_path / "flat").mkdir()
     Image.fromarray(pixels[0]).save(tmp_path / "flat" / "new.png")
     alone = best.predict(tmp_path / "flat" / "new.png")
@@ -74,6 +98,11 @@ def test_digits_are_predicted_as_a_child_at_a_resolution_saw_them(
     at_4.resolution = 4
     at_4.setup("test")
     best = nasrunner.load(study).best
+    before = random_state(torch.device("cpu"))
+    best.predict(raw.numpy(), y.numpy())
+    after = random_state(torch.device("cpu"))
+    assert torch.equal(after.pop("torch"), before.pop("torch"))
+    assert after == before
     with torch.no_grad():
         expected = best.network()(next(iter(at_4.test_dataloader()))[0]).softmax(1)
     monkeypatch.chdir(tmp_path)
@@ -90,6 +119,93 @@ def test_digits_are_predicted_as_a_child_at_a_resolution_saw_them(
     (tmp_path / "new.csv").touch()
     with pytest.raises(DataError, match=r"new.csv: the network was trained on arrays; legal is a"):
         best.predict("new.csv")
+
+
+def test_names_of_classes_beside_examples_are_no_targets(tmp_path: Path) -> None:
+    x, y = DRAWS.normal(0, 1, (6, 4)), np.arange(6) % 2
+    new = NewArrays((4,), None, ("x",))
+    for targets in ({}, {"y": y}, {"labels": y}):
+        np.savez(tmp_path / "new.npz", x=x, classes=np.array(["no", "yes"]), **targets)
+        (piece,) = new.of(tmp_path / "new.npz")
+        np.testing.assert_array_equal(piece.x, x)
+        np.testing.assert_array_equal(piece.y, y if targets else None)
+    np.savez(tmp_path / "new.npz", x=x, classes=y)
+    (piece,) = new.of(tmp_path / "new.npz")
+    np.testing.assert_array_equal(piece.y, y)
+    np.savez(tmp_path / "new.npz", x=x, y=y[:5])
+    with pytest.raises(DataError, match=r"has 6 examples but targets of \(5,\); there must be one"):
+        list(new.of(tmp_path / "new.npz"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.float().requires_grad_(),
+        lambda t: t.bfloat16(),
+        lambda t: t.tolist(),
+    ],
+)
+def test_tensors_of_any_kind_are_arrays(change: Callable[[torch.Tensor], Any]) -> None:
+    x, y = torch.arange(8).reshape(2, 4), torch.tensor([0, 1])
+    (piece,) = NewArrays((4,), None).of(change(x), change(y))
+    np.testing.assert_array_equal(piece.x, x)
+    np.testing.assert_array_equal(piece.y, y)
+    with pytest.raises(DataError, match=r"^x is list and makes no array: .* of equal lengths$"):
+        list(NewArrays((4,), None).of([[1, 2, 3, 4], [1, 2]]))
+
+
+def test_a_child_of_folds_is_prepared_as_its_first_training(tmp_path: Path) -> None:
+    study = run_search(tmp_path / "study", "evaluation.folds=2", "space=mlp")
+    best = nasrunner.load(study).best
+    first = digits()
+    first.fold, first.folds = 0, 2
+    first.setup("test")
+    assert first.normalization is not None
+    trained = find(str(study), None)
+    known = normalization_of(trained)
+    assert known.mean == pytest.approx(first.normalization.mean.reshape(-1))
+    x, _ = next(iter(first.test_dataloader()))
+    raw = x.numpy() * first.normalization.std + first.normalization.mean
+    with torch.no_grad():
+        expected = best.network()(x).softmax(1)
+    np.testing.assert_allclose(best.predict(raw).probabilities, expected, atol=1e-5)
+
+
+def test_a_class_for_each_pixel_is_written_as_arrays_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {
+        "_target_": "tests.predict.masks.Masks",
+        **{"in_shape": [1, 8, 8], "num_outputs": 2, "batch_size": 8, "eval_batch_size": 8},
+        **{"drop_last": False, "validation_examples": 8, "split_seed": 0},
+    }
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "masks.yaml").write_text(yaml.safe_dump(settings))
+    own = ("--config-dir", str(tmp_path / "conf"), "data=masks")
+    study = run_search(tmp_path / "study", *own, "task=segmentation", "space=segmentation")
+    x, y = masks(5)
+    y[4, 0, 0] = 255
+    np.savez(tmp_path / "new.npz", x=x, y=y)
+    monkeypatch.chdir(tmp_path)
+    command = ["nasrunner-predict", f"from={study}", "input=new.npz", "trust=true"]
+    monkeypatch.setattr("sys.argv", [*command, "output=out.csv"])
+    monkeypatch.setattr(Inference, "pieces", None)  # it is not computed
+    with pytest.raises(SystemExit):
+        main()
+    assert (
+        "output=out.csv: an example has (8, 8) predictions, which no line holds; legal is a fi"
+        in (capsys.readouterr().err)
+    )
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [*command, "output=out.npz"])
+    main()
+    told = capsys.readouterr()
+    found = np.load("out.npz")
+    assert found["probabilities"].shape == (5, 2, 8, 8)
+    accuracy = (found["prediction"] == y)[:4].mean()
+    assert re.search(rf"accuracy {accuracy:.4f}\d*,? .*of 4 with known targets", told.out), told.out
+    assert "1 example has a target that the network does not know" in told.err
 
 
 def test_tokens_are_those_that_the_embedding_knows(tmp_path: Path) -> None:
@@ -171,5 +287,7 @@ def test_labels_are_predicted_with_their_probabilities(tmp_path: Path) -> None:
     torch.save({"x": torch.from_numpy(x)}, tmp_path / "new.pt")
     np.testing.assert_array_equal(best.predict(tmp_path / "new.pt").values, found.values)
     (best.folder / "best.ckpt").unlink()
-    with pytest.raises(ConfigError, match="child 0 has no weights"):
+    with pytest.raises(
+        ConfigError, match=r"child 0: .* holds no weights \(trainer.checkpoint=best"
+    ):
         best.predict(x)

@@ -1,10 +1,15 @@
 """Predictions of tables: as scikit-learn prepares them, and as a study has measured them."""
 
+import bz2
 import gzip
+import io
 import json
+import lzma
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +19,17 @@ from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import nasrunner
-from nasrunner.core import DataError
-from nasrunner.predict.command import main
+from nasrunner.children.tasks.reward import Reward
+from nasrunner.children.tasks.tasks import Classification
+from nasrunner.core import ConfigError, DataError
+from nasrunner.data.own.columns import Column
+from nasrunner.data.own.reading import Reading
+from nasrunner.predict.command import _write_lines, main
+from nasrunner.predict.network import Inference
+from nasrunner.predict.prediction import Meaning, Prediction
+from nasrunner.predict.tables import NewRows
 from nasrunner.retrain.command import main as retrain
-from tests.predict.studies import run_search
+from tests.predict.studies import csv_of, run_search
 
 Command = Callable[..., None]
 NUM_ROWS, NUM_TRAINED = 200, 120
@@ -129,10 +141,9 @@ def test_rows_of_no_target_are_not_measured(study: Path) -> None:
         ),
         (lambda t: t.assign(hair="blue"), "column hair has 'blue' in row 1, a category that train"),
         (lambda t: t.assign(height="high"), "column height has 'high' in row 1, where training h"),
-        (lambda t: t.assign(height=None), "column height has no value in row 1, which no row of"),
+        (lambda t: t.assign(height=None), "column height has no value in row 1, and no training "),
         (lambda t: t.assign(height=np.inf), "column height has infinite numbers; legal are finite"),
         (lambda t: t[:0], "has no examples; at least one is needed"),
-        (lambda t: t.assign(size="huge"), "the target 'huge' is no class that the network knows; "),
     ],
 )
 def test_columns_that_are_not_those_of_training_are_one_sentence(
@@ -214,6 +225,127 @@ def test_bad_input_is_one_sentence(
     assert error.count("\n") == 1
 
 
+def test_targets_that_training_never_had_are_left_out_and_told(
+    study: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = people()
+    rows.loc[:2, "size"] = ["?", "huge", None]
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    command(f"from={study}", "input=new.csv", "output=out.csv")
+    told = capsys.readouterr()
+    known = nasrunner.load(study).best.predict(people()[3:])
+    assert f"accuracy {known.metrics['accuracy']:.6g} of 197 with known targets\n" in told.out
+    assert told.err == (
+        "nasrunner-predict: 2 examples have targets that the network does not know, '?' for one: "
+        "not measured\n"
+    )
+    with pytest.warns(UserWarning, match="^2 examples have targets that the network does not know"):
+        found = nasrunner.load(study).best.predict(rows)
+    assert found.metrics == pytest.approx(known.metrics)
+    assert len(found.notes) == 1
+
+
+def test_a_frame_keeps_the_index_of_the_rows(study: Path) -> None:
+    rows = people().set_index("when")[5:9]
+    frame = nasrunner.load(study).best.predict(rows).frame()
+    pd.testing.assert_index_equal(frame.index, rows.index)
+    assert rows.join(frame)["prediction"].notna().all()
+
+
+def test_a_network_is_loaded_once_and_again_where_its_weights_changed(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, of = [], Inference.of.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        Inference, "of", classmethod(lambda cls, *given: loaded.append(given) or of(cls, *given))
+    )
+    children = nasrunner.load(study)
+    one, two = (children.best.predict(people()[:9], batch_size=size) for size in (2, 9))
+    np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-6)
+    children.best.predict(people()[:9], unknown="ignore")
+    assert len(loaded) == 2
+    os.utime(children.best.folder / "best.ckpt", ns=(1, 1))
+    children.best.predict(people()[:9])
+    assert len(loaded) == 3
+    with pytest.raises(ConfigError, match="batch_size must be a whole number >= 1, got 0"):
+        children.best.predict(people()[:9], batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "y", "message"),
+    [
+        (people()[:3], 3, r"^y is int; legal are targets \(N,\) or \(N, K\)$"),
+        (people()[:3], ["tall", "short"], "^x has 3 rows but y has 2; they must have the same len"),
+        (people()[:2], [["tall"], []], "^y is list and makes no array: .* lists of equal lengths$"),
+        (
+            people()[:2],
+            [["tall", "short"]] * 2,
+            r"^x: targets must be class indices int64 \(batch,\) from 0 to 1, got \(2, 2\)$",
+        ),
+        (
+            pd.concat([people()[:2], people()[["size"]][:2]], axis=1),
+            None,
+            "^x has 2 columns 'size'",
+        ),
+    ],
+)
+def test_targets_in_memory_that_cannot_be_taken_are_one_sentence(
+    study: Path, rows: pd.DataFrame, y: object, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        nasrunner.load(study).best.predict(rows, y)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        pd.Series(["tall", pd.NA, "short"], dtype="string"),
+        pd.Series(["tall", None, "short"], dtype="category"),
+        pd.DataFrame({"any": ["tall", None, "short"]}),
+        ["tall", np.nan, "short"],
+    ],
+)
+def test_targets_in_memory_may_be_missing(study: Path, y: Any) -> None:
+    best = nasrunner.load(study).best
+    expected = best.predict(people().iloc[[0, 2]], ["tall", "short"])
+    assert best.predict(people()[:3], y).metrics == pytest.approx(expected.metrics)
+
+
+def test_the_training_file_is_an_input_whatever_it_is_called(
+    study: Path, command: Command, tmp_path: Path
+) -> None:
+    data = "a,b\n" + "\n".join(f"{n % 7},{'yes' if n % 7 > 3 else 'no'}" for n in range(60))
+    (tmp_path / "adult.data").write_text(data)
+    columns = (Column("a", "number"),)
+    for name in ("adult.data", "new.csv.bz2", "new.csv.xz"):
+        opened: Any = {".bz2": bz2.open, ".xz": lzma.open}.get(Path(name).suffix, open)
+        with opened(tmp_path / name, "wt") as file:
+            file.write(data.replace(",", ";"))
+        table = csv_of(tmp_path / "adult.data")
+        (piece,) = NewRows(table, columns, ("b",), ("no", "yes"), "error").of(tmp_path / name)
+        np.testing.assert_array_equal(piece.x, (np.arange(60) % 7)[:, None])
+        assert piece.y is not None
+        assert list(piece.y[3:5]) == ["no", "yes"]
+    (tmp_path / "x.json").touch()
+    with pytest.raises(
+        DataError, match=r"x.json: .* ends in .csv or .tsv or .txt or .csv.gz or .da"
+    ):
+        list(NewRows(table, columns, ("b",), None, "error").of(tmp_path / "x.json"))
+
+
+def test_names_are_written_as_they_are(tmp_path: Path) -> None:
+    names = ("=1+1", "-x", "@y", "+z")
+    task = Classification(
+        num_outputs=4, label_smoothing=0, metrics={}, reward=Reward("val_loss", "min", "best", 1, 1)
+    )
+    meaning = Meaning.of(task, Reading("table", {"targets": ["y"]}, names, None, None))
+    answers = meaning.answers(torch.eye(4))
+    _write_lines(Prediction(meaning, *answers, names), out := io.StringIO(), has_header=True)
+    found = pd.read_csv(io.StringIO(out.getvalue()))
+    assert list(found) == ["file", "prediction", *[f"p_{name}" for name in names]]
+    assert tuple(found["file"]) == tuple(found["prediction"]) == names
+
+
 def test_a_file_that_is_there_stays_as_it_is(
     study: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,6 +357,10 @@ def test_a_file_that_is_there_stays_as_it_is(
     assert (tmp_path / "out.csv").read_text() == "mine"
     command(f"from={study}", "input=new.csv", "output=out.csv", "overwrite=true")
     assert len(pd.read_csv(tmp_path / "out.csv")) == 3
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(SystemExit):
+        command(f"from={study}", "input=new.csv", "output=folder.csv", "overwrite=true")
+    assert "output=folder.csv is a folder; give the name of a file\n" in capsys.readouterr().err
 
 
 def test_help_shows_examples(command: Command, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,8 @@ class Column:
         levels: of a category, the commonest first.
         has_others: whether there are rarer levels.
         num_missing: how many rows lack a value.
+        is_time: whether numbers were times, which are seconds then; None: of a category, or nobody
+            has recorded it.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Column:
     levels: tuple[Label, ...] = ()
     has_others: bool = False
     num_missing: int = 0
+    is_time: bool | None = None
 
     @property
     def num_features(self) -> int:
@@ -136,7 +139,8 @@ def learn_columns(
             if _numbers_rows(values):
                 left_out[name] = "numbers the rows"
             else:
-                columns.append(Column(name, "number", num_missing=num_missing))
+                found = Column(name, "number", num_missing=num_missing, is_time=is_time(values))
+                columns.append(found)
         else:
             labels = pd.Series(labels_of(values)).dropna()
             counts = labels.value_counts(sort=True)
@@ -224,16 +228,17 @@ def encoded(
 def is_numeric(values: pd.Series) -> bool:
     """Tells whether a column is of numbers, truth values or times."""
     kinds = pd.api.types
-    return bool(
-        kinds.is_numeric_dtype(values)
-        or kinds.is_bool_dtype(values)
-        or kinds.is_datetime64_any_dtype(values)
-    )
+    return bool(kinds.is_numeric_dtype(values) or kinds.is_bool_dtype(values) or is_time(values))
+
+
+def is_time(values: pd.Series) -> bool:
+    """Tells whether a column is of times."""
+    return bool(pd.api.types.is_datetime64_any_dtype(values))
 
 
 def as_numbers(values: pd.Series) -> np.ndarray:
     """Returns a column as float64, times as seconds; NaN where a value is missing."""
-    if pd.api.types.is_datetime64_any_dtype(values):
+    if is_time(values):
         seconds = (values - pd.Timestamp(0, tz=values.dt.tz)) / pd.Timedelta(1, "s")
         return np.asarray(seconds, dtype=np.float64)
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))

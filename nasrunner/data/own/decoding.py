@@ -66,13 +66,33 @@ def decoded(where: str, paths: Sequence[Path], size: Size, mode: Mode) -> np.nda
     for number, path in enumerate(paths):
         try:
             with Image.open(path, formats=_FORMATS) as image:
-                turned = ImageOps.exif_transpose(image).convert(mode)
-                if turned.size != (columns, rows):
-                    turned = ImageOps.fit(turned, (columns, rows), Image.Resampling.BILINEAR)
-                x[number] = np.asarray(turned)
+                x[number] = _fitted(ImageOps.exif_transpose(image), size, mode)
         except Exception as error:  # a damaged file raises nearly anything
             raise _broken(where, path, error) from error
     return x[:, None] if mode == "L" else np.ascontiguousarray(np.moveaxis(x, -1, 1))
+
+
+def fitted(x: np.ndarray, size: Size, mode: Mode) -> np.ndarray:
+    """Returns images (N, C, H, W) of bytes, converted, resized and cut as ``decoded`` does.
+
+    Args:
+        x: (N, H, W, C) bytes of any size; C is 1, 3, or 4 with transparency.
+        size: H and W.
+        mode: what they are converted to.
+    """
+    pixels = x[..., 0] if x.shape[-1] == 1 else x
+    found = np.array([_fitted(Image.fromarray(each), size, mode) for each in pixels])
+    if not len(x):
+        return np.empty((0, 1 if mode == "L" else 3, *size), np.uint8)
+    return found[:, None] if mode == "L" else np.ascontiguousarray(np.moveaxis(found, -1, 1))
+
+
+def _fitted(image: Image.Image, size: Size, mode: Mode) -> np.ndarray:
+    rows, columns = size
+    converted = image.convert(mode)
+    if converted.size != (columns, rows):
+        converted = ImageOps.fit(converted, (columns, rows), Image.Resampling.BILINEAR)
+    return np.asarray(converted)
 
 
 def looked_at(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[Size]]:

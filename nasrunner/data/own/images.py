@@ -96,7 +96,7 @@ class ImageFolder(OwnData):
     def _labelled(self, folder: Path) -> tuple[list[tuple[Path, str]], int]:
         """The images in a folder of classes with their classes, and the number of other files."""
         classes = sorted(each for each in folder.iterdir() if each.is_dir())
-        classes = [each for each in classes if not each.name.startswith(".")]
+        classes = [each for each in classes if not is_left_out(each.name)]
         if not classes:
             raise DataError(
                 f"data.root={self.root}: {folder} has no folders; legal is one for each class, "
@@ -104,16 +104,31 @@ class ImageFolder(OwnData):
             )
         found, others = [], 0
         for each in classes:
-            files = sorted(path for path in each.rglob("*") if path.is_file())
-            images = [path for path in files if path.suffix.lower() in ENDINGS]
+            images, num_others = images_in(each)
             if not images:
                 raise DataError(
                     f"data.root={self.root}: the folder {each} has no images; legal are some of "
                     f"each class, which end in {', '.join(sorted(ENDINGS))}"
                 )
             found += [(path, each.name) for path in images]
-            others += len(files) - len(images)
+            others += num_others
         return found, others
+
+
+def images_in(folder: Path) -> tuple[list[Path], int]:
+    """Finds the images in a folder and those in it, and the number of other files.
+
+    What is hidden, or was put there by the archiver of macOS, is left out.
+    """
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in files if not any(map(is_left_out, path.relative_to(folder).parts))]
+    images = sorted(path for path in files if path.suffix.lower() in ENDINGS)
+    return images, len(files) - len(images)
+
+
+def is_left_out(name: str) -> bool:
+    """Tells whether a file or folder of a name is hidden, or of the archiver of macOS."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,10 +1,12 @@
 """Own data as tables: CSV and Parquet."""
 
+import bz2
 import contextlib
 import csv
 import gzip
+import lzma
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -34,6 +36,13 @@ from nasrunner.data.own.reading import Kind
 _SEPARATORS = ",;\t|"
 _SNIFFED = 1 << 16
 """Characters of a CSV file that its separator is guessed from."""
+
+_PACKED: Mapping[str, Callable[..., Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+}
+"""What opens packed files, by the endings of their names."""
 
 _TOLD = 5
 """So many columns are named in a sentence."""
@@ -154,7 +163,7 @@ class TableFile(OwnData):
             x=inputs,
             y=target_values(table[targets[0]])
             if isinstance(self.target, str)
-            else _several(table[targets]),
+            else targets_of(table[targets]),
             where=f"data.target={', '.join(targets)} of {self.path}",
             groups_N=self._groups(table),
             times_N=self._times(table),
@@ -222,7 +231,8 @@ class TableFile(OwnData):
 
 @dataclass(kw_only=True, eq=False)
 class CsvFile(TableFile):
-    """Rows of a CSV file, plain or packed as ``.csv.gz``, with the names of its columns on top.
+    """Rows of a CSV file, with the names of its columns on top: plain, or packed (``.csv.gz``,
+    ``.csv.bz2``, ``.csv.xz``).
 
     Args:
         missing: texts that stand for a missing value, beside empty ones, NA, NaN, null and None.
@@ -267,7 +277,10 @@ def _told_as_csv(path: Path) -> Iterator[None]:
     """Makes what pandas raises one sentence."""
     try:
         yield
-    except (EOFError, OSError, ValueError, csv.Error, zlib.error) as error:  # and pandas' own
+    except (
+        *(EOFError, OSError, ValueError, csv.Error),  # and pandas' own
+        *(zlib.error, lzma.LZMAError),
+    ) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as CSV: {reason}") from error
 
@@ -288,7 +301,7 @@ class ParquetFile(TableFile):
 
 def _separator(path: Path) -> str:
     """The separator that splits the first lines of a file alike."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with _PACKED.get(path.suffix.lower(), open)(path, "rb") as file:
         text = file.read(_SNIFFED).decode("utf-8", errors="ignore")
     lines = [line for line in text.splitlines()[:20] if line]
     rows = {s: [len(r) for r in csv.reader(lines, delimiter=s)] for s in _SEPARATORS}
@@ -335,8 +348,10 @@ def target_values(column: pd.Series) -> np.ndarray:
     return np.asarray(labels, dtype=object)
 
 
-def _several(columns: pd.DataFrame) -> np.ndarray:
-    return np.column_stack([target_values(columns[name]) for name in columns.columns])
+def targets_of(columns: pd.DataFrame) -> np.ndarray:
+    """Returns several targets as numpy has them, (N, K); one alone is (N,)."""
+    found = [target_values(columns[name]) for name in columns.columns]
+    return found[0] if len(found) == 1 else np.column_stack(found)
 
 
 def _is_a_number(text: object) -> bool:

@@ -78,10 +78,9 @@ def read_targets(y: np.ndarray, kind: TargetKind, where: str, *, is_sure: bool =
             f"{where} has {y.shape[1:]} values for each example: own files have no masks; legal "
             "are (N,) or (N, K), and for task=segmentation a data set of a class of your own"
         )
-    is_missing = np.array([each is None or each != each for each in y.reshape(-1).tolist()])
-    if is_missing.any():
+    if (is_missing_N := lacking(y)).any():
         raise DataError(
-            f"{where} has no value in {is_missing.sum():,} of {len(y):,} examples; legal are "
+            f"{where} has no value in {is_missing_N.sum():,} of {len(y):,} examples; legal are "
             "examples that all have one: leave the others out"
         )
     if (y == y[:1]).all():
@@ -89,6 +88,19 @@ def read_targets(y: np.ndarray, kind: TargetKind, where: str, *, is_sure: bool =
             f"{where} is {_shown(y[0])} in all {len(y):,} examples: there is nothing to learn"
         )
     return _classes(y, where, is_sure) if kind == "classes" else _numbers(y, where)
+
+
+def lacking(y: np.ndarray) -> np.ndarray:
+    """Returns which examples (N,) lack a target, or one of several (N, ...): None, NaN or NA."""
+    if y.dtype.kind in "iubSU":
+        return np.zeros(len(y), dtype=bool)
+    if y.dtype.kind == "f":
+        is_missing = np.isnan(y)
+    else:
+        import pandas as pd  # takes long, and most data sets do without
+
+        is_missing = np.asarray(pd.isna(y))
+    return np.asarray(is_missing.reshape(len(y), -1).any(axis=1))
 
 
 def _classes(y: np.ndarray, where: str, is_sure: bool) -> Targets:
