@@ -4,7 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nasrunner.compose.trackers import records_of, shipped_records, trackers_in, usual_settings
+from nasrunner.compose.trackers import (
+    option_of,
+    records_of,
+    shipped_places,
+    shipped_records,
+    trackers_in,
+    usual_settings,
+)
 from nasrunner.compose.trust import is_own
 from nasrunner.core.tracking import Reader, Records
 from nasrunner.recorded import RecordedStudy
@@ -89,11 +96,25 @@ def located(tracker: Any, study: RecordedStudy) -> Any:
     inside = {name: located(value, study) for name, value in tracker.items()}
     records = records_of(inside) if "_target_" in inside else None
     if records is None:
-        return inside
+        return inside if "_target_" not in inside else _with_own_places(inside, study)
     store = records.places[0]
     recorded = [settings.get(store) for each, settings in _trackers_of(study) if each is records]
     found = own_settings(records, study, inside) if inside.get(store) in recorded else None
     return inside if found is None else found
+
+
+def _with_own_places(settings: dict[str, Any], study: RecordedStudy) -> dict[str, Any]:
+    """The settings of a tracker that cannot be read, without the places that a stranger chose."""
+    option = None if is_own(study.folder) else option_of(settings)
+    if option is None:
+        return settings
+    usual, found = usual_settings(option), dict(settings)
+    for _, theirs in trackers_in(study.config["tracker"]):
+        if option_of(theirs) == option:
+            for place in shipped_places().get(option, ()):
+                if settings.get(place) == theirs.get(place):
+                    found[place] = usual[place]
+    return found
 
 
 def _trackers_of(study: RecordedStudy) -> Iterator[tuple[Records, Mapping[str, Any]]]:

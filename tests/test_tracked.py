@@ -63,6 +63,22 @@ def test_a_strangers_study_is_looked_for_where_this_users_settings_are(
     assert usual_settings("mlflow")["tracking_uri"] == "sqlite:///usual.db"
 
 
+def test_a_strangers_account_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_ENTITY", "me")
+    usual = usual_settings("wandb")
+    theirs = {**usual, "entity": "evil", "project": "evil", "mode": "offline"}
+    folder = recorded(tmp_path / "a", [0.5], tracker={"_target_": TABLE["_target_"], "a": theirs})
+    assert located(theirs, read_study(folder)) == theirs  # my own
+    path = folder / "config.yaml"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(each for each in lines if not each.startswith("#")), encoding="utf-8")
+    study = read_study(folder)
+    assert located(theirs, study) == usual
+    assert located({**theirs, "project": "mine"}, study) == {**usual, "project": "mine"}
+
+
 def test_a_study_without_such_a_tracker_is_read_only_where_the_user_says(tmp_path: Path) -> None:
     folder = recorded(tmp_path / "a", [0.5], tracker=TABLE)
     study, records = read_study(folder), shipped_records()["mlflow"]

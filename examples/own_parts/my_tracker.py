@@ -1,6 +1,7 @@
 """A tracker of your own."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -11,18 +12,13 @@ from nasrunner.core.tracking import Records, RetrainedNetwork
 
 
 class JsonLines:
-    """Appends a line to a file of the study for each outcome.
+    """Appends a line to ``outcomes.jsonl`` in the study's folder for each outcome."""
 
-    Args:
-        name: of the file.
-    """
-
-    files: ClassVar[Sequence[str]] = ()
+    files: ClassVar[Sequence[str]] = ("outcomes.jsonl",)
     records: ClassVar[Records | None] = None
     ui_command: str | None = None
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self) -> None:
         self._path: Path | None = None
 
     def prepare(self) -> None:
@@ -30,7 +26,7 @@ class JsonLines:
 
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         """Writes again what a resumed study has recorded."""
-        self._path = info.folder / self.name
+        self._path = info.folder / self.files[0]
         self._path.write_text("", encoding="utf-8")
         for outcome in state.history.outcomes:
             self._append(outcome)
@@ -49,6 +45,13 @@ class JsonLines:
 
     def _append(self, outcome: Outcome) -> None:
         assert self._path is not None
-        line = {"child": outcome.proposal.index, "reward": outcome.reward, **outcome.metrics}
+        numbers = {"reward": outcome.reward, **outcome.metrics}
+        known = {name: value if _is_finite(value) else None for name, value in numbers.items()}
+        line = {"child": outcome.proposal.index, **known}
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{json.dumps(line)}\n")
+            file.write(f"{json.dumps(line, allow_nan=False)}\n")
+
+
+def _is_finite(value: float | None) -> bool:
+    """Tells whether JSON has the number: it has no NaN."""
+    return value is not None and math.isfinite(value)

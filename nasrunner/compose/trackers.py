@@ -1,7 +1,7 @@
 """What can be asked of configured trackers before one is built: their classes say it."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,19 @@ def shipped_records() -> dict[str, Records]:
     """Returns the shipped options whose records can be read, with what reads them."""
     found = {name: records_of({"_target_": each}) for name, each in shipped_trackers().items()}
     return {name: records for name, records in found.items() if records is not None}
+
+
+@functools.cache
+def shipped_places() -> dict[str, Sequence[str]]:
+    """Returns the shipped options whose settings say where they write, with those settings."""
+    found = {name: _class_of({"_target_": each}) for name, each in shipped_trackers().items()}
+    return {name: places for name, each in found.items() if (places := getattr(each, "places", ()))}
+
+
+def option_of(settings: Mapping[str, Any]) -> str | None:
+    """Returns the shipped option that a tracker's settings are of; None: its class is not ours."""
+    target = with_present_targets({"_target_": settings["_target_"]})["_target_"]
+    return next((name for name, each in shipped_trackers().items() if each == target), None)
 
 
 def usual_settings(option: str) -> dict[str, Any]:

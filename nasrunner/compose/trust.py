@@ -12,7 +12,7 @@ from hydra.utils import get_object
 
 from nasrunner.compose.signature import why_not_own
 from nasrunner.compose.trackers import (
-    shipped_records,
+    shipped_places,
     shipped_trackers,
     trackers_in,
     usual_settings,
@@ -291,10 +291,10 @@ def _untrusted_modules(executor: Any) -> Iterator[tuple[str, str]]:
 
 
 def _untrusted_trackers(tracker: Any) -> Iterator[tuple[str, str]]:
-    """A stranger's server would be given the user's credentials."""
-    for option, records in shipped_records().items():
+    """A stranger's server, or account, would be sent the study with the user's credentials."""
+    for option, places in shipped_places().items():
         usual = usual_settings(option)
-        for (key, settings), name in itertools.product(trackers_in(tracker), records.places):
+        for (key, settings), name in itertools.product(trackers_in(tracker), places):
             given, own = settings.get(name), usual.get(name)
             if given not in (own, None):
                 legal = f"{own}; tracker={option} tracker.{name}={given} makes it your own choice"

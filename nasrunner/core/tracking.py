@@ -93,8 +93,7 @@ class Records(Protocol):
     Attributes:
         name: what people call the tracker.
         scheme: what the address of a study begins with, as in ``runs:/``.
-        places: settings that say where it writes, first the one that studies are read from. A
-            stranger's are not taken over: the user's credentials are sent there.
+        places: settings that say where it writes, first the one that studies are read from.
     """
 
     name: str
@@ -127,6 +126,9 @@ class Records(Protocol):
 
 class PublicTracker(Tracker, Protocol):
     """A tracker whose records people look at somewhere else: what ``conf/tracker`` names.
+
+    A class that sends with the user's credentials has ``places``, too: the settings that say where
+    to. Those of a stranger's study are not taken over.
 
     Attributes:
         files: what it writes in a study's folder.

@@ -28,7 +28,8 @@ def require(package: str) -> None:
     Raises:
         ConfigError: names the extra.
     """
-    if importlib.util.find_spec(package) is None:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:  # a mere folder of that name, as W&B makes one
         raise ConfigError(
             f"tracker={package} needs the package {package}, which is not installed: "
             f"pip install 'nasrunner[{package}]', or another tracker"

@@ -1,5 +1,6 @@
 """Records a study as TensorBoard's event files: a run for the study, and one for each child."""
 
+import contextlib
 import io
 import logging
 import math
@@ -59,6 +60,7 @@ class TensorBoardTracker:
         self._due: deque[Entry] = deque()
         self._file: Path | None = None
         self._last_best = -1
+        self._num_estimates = 0
         self._note = ""
         self._is_behind = False
 
@@ -70,7 +72,7 @@ class TensorBoardTracker:
         """How a person opens TensorBoard with this study; None before it is open."""
         if self._entries is None:
             return None
-        folder = shlex.quote(short(self._folder))
+        folder = shlex.quote(short(self._folder.parent))  # a baseline's is in there, too
         return f"{program('tensorboard')} --logdir {folder}\nthen open http://localhost:6006"
 
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
@@ -87,7 +89,9 @@ class TensorBoardTracker:
             if ended is not None
             and not _is_written(self._folder / ended.line.name, f"{ended.line.index:04d}")
         )
-        self._entries.estimates.take(written.estimates)
+        earlier = [index for index, *_ in self._entries.estimates.points()]
+        self._entries.estimates.take(earlier[: written.num_estimates])
+        self._num_estimates = written.num_estimates
         if not self._note:
             self._describe(running_note(info, 0, [], None))
         self._catch_up()
@@ -121,7 +125,7 @@ class TensorBoardTracker:
         for network in networks:
             place = folder / network.kind / network.name
             if not _is_written(place, network.stamp):
-                _write_run(place, network.stamp, network_entry(network))
+                _write_run(place, network.stamp, network_entry(network), info)
                 for path in place.glob(f"{_EVENTS}.*"):  # of an earlier training by this name
                     if not path.name.endswith(f".{network.stamp}"):
                         path.unlink(missing_ok=True)
@@ -137,7 +141,8 @@ class TensorBoardTracker:
         try:
             while self._due:
                 entry = self._due[0]
-                _write_run(self._folder / entry.name, f"{entry.children[-1]:04d}", entry)
+                run = self._folder / entry.name
+                _write_run(run, f"{entry.children[-1]:04d}", entry, self._entries.info)
                 self._due.popleft()
             self._write_points()
         except OSError as error:
@@ -149,14 +154,20 @@ class TensorBoardTracker:
         """Adds to the curves of the study."""
         assert self._entries is not None, "open first"
         best = self._entries.best.after(self._last_best)
-        estimates = self._entries.estimates.points()
+        waiting = self._entries.estimates.points()
+        # By their arrival: TensorBoard drops what comes before a step that it has.
+        estimates = [
+            (step, time_s, value)
+            for step, (_, time_s, value) in enumerate(waiting, self._num_estimates + 1)
+        ]
         self._append(
             _scalars(step, time_s, {tag: value})
             for tag, points in ((_BEST, best), (_ESTIMATE, estimates))
             for step, time_s, value in points
         )
         self._last_best = best[-1][0] if best else self._last_best
-        self._entries.estimates.take([step for step, *_ in estimates])
+        self._num_estimates += len(waiting)
+        self._entries.estimates.take([index for index, *_ in waiting])
 
     def _describe(self, note: str) -> None:
         if note == self._note:
@@ -173,8 +184,16 @@ class TensorBoardTracker:
         if not (made := list(events)):
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("ab") as file:
-            file.write(_encoded(made, has_head=file.tell() == 0))
+        with self._file.open("ab", buffering=0) as file:
+            end = file.tell()
+            left = memoryview(_encoded(made, has_head=end == 0))
+            try:
+                while left:
+                    left = left[file.write(left) :]
+            except OSError:  # readers stop at what is cut off, and what is behind it is lost
+                with contextlib.suppress(OSError):
+                    file.truncate(end)
+                raise
 
     def _fall_behind(self, error: OSError) -> None:
         if not self._is_behind:
@@ -188,14 +207,14 @@ class _StudyEvents:
 
     Attributes:
         last_best: the last step of the best reward; -1 without one.
-        estimates: the numbers of the estimates.
+        num_estimates: how many estimates there are.
         note: the latest description.
         free: a number that sorts a new file behind these.
     """
 
     def __init__(self) -> None:
         self.last_best = -1
-        self.estimates: list[int] = []
+        self.num_estimates = 0
         self.note = ""
         self.free = 0
 
@@ -210,7 +229,7 @@ def _read_study(folder: Path) -> _StudyEvents:
                 if value.tag == _BEST:
                     found.last_best = max(found.last_best, event.step)
                 elif value.tag == _ESTIMATE:
-                    found.estimates.append(event.step)
+                    found.num_estimates += 1
                 elif value.tag == _NOTE:
                     found.note = value.tensor.string_val[0].decode()
     return found
@@ -228,33 +247,36 @@ def _is_written(run: Path, name: str) -> bool:
     return any(path.name.endswith(f".{name}") for path in run.glob(f"{_EVENTS}.*"))
 
 
-def _write_run(run: Path, name: str, entry: Entry) -> None:
+def _write_run(run: Path, name: str, entry: Entry, info: StudyInfo) -> None:
     """Writes an event file of a run, whole or not at all.
 
     Args:
         run: the run's folder.
         name: what tells its files from one another: the child, or when a network was tested.
         entry: what it holds.
+        info: the study that it is of.
     """
     run.mkdir(parents=True, exist_ok=True)
-    content = _encoded(_of_entry(entry), has_head=True)
+    trial = f"{info.name}/{info.folder.name} {entry.kind} {entry.name}"
+    content = _encoded(_of_entry(entry, trial), has_head=True)
     # TensorBoard reads whatever has its name, and files of a run in the order of their names.
     made = run / "new"
     replace_file(made, content)
     made.replace(run / f"{_EVENTS}.{int(entry.ended_s)}.{name}")
 
 
-def _of_entry(entry: Entry) -> Iterator["Event"]:
+def _of_entry(entry: Entry, trial: str) -> Iterator["Event"]:
+    """Yields the events of a run, which is a trial of its own: also where two chose the same."""
     from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
     chosen = {encodable(name): _plain(value) for name, value in entry.values.items() if name}
     chosen |= {f"nasrunner.{name}": _plain(value) for name, value in entry.facts.items()}
     chosen["nasrunner.status"] = entry.status
     begun_s = entry.ended_s - entry.figures.get("cost_s", 0.0)
-    # Each run is a trial, also where two chose the same.
-    begun = hparams_pb(chosen, trial_id=f"{entry.kind} {entry.name}", start_time_secs=begun_s)
+    begun = hparams_pb(chosen, trial_id=trial, start_time_secs=begun_s)
     yield _event(0, begun_s, begun)
-    for point in entry.points[entry.num_before :]:
+    last = {point.epoch: point for point in entry.points[entry.num_before :]}
+    for point in last.values():  # TensorBoard keeps one of a step
         yield _scalars(point.epoch, point.time_s, {**point.learnt, **point.values})
     yield _scalars(entry.step, entry.ended_s, entry.figures)
     texts = {"architecture": fenced(entry.text) if entry.text else "", "error": entry.error}

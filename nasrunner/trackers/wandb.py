@@ -1,16 +1,15 @@
 """Records a study in Weights & Biases: a run for the study, and one for each child of its group."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
+import re
 import secrets
 import shlex
 import shutil
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,8 +21,9 @@ from nasrunner.core.screen.commands import program, resume_command, short
 from nasrunner.core.screen.passwords import without_passwords
 from nasrunner.core.tracking import Records, RetrainedNetwork
 from nasrunner.trackers.entries import Entry, StudyEntries, network_entry, require
+from nasrunner.trackers.jobs import JobThread
 from nasrunner.trackers.notes import ended_note, running_note
-from nasrunner.trackers.wording import clipped, encodable, run_name
+from nasrunner.trackers.wording import clipped, encodable, many, run_name
 
 if TYPE_CHECKING:
     from wandb import Run, Settings
@@ -37,8 +37,18 @@ FOLDER = "wandb"
 
 _WRITTEN = "nasrunner.jsonl"
 _LEGAL = "tracker.mode=offline writes files that `wandb sync` sends later"
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0  # between two tries of what failed
-_CLOSING_PAUSE_S = 1.0  # the study waits, no longer than close_timeout_s
+_SERVER = "Weights & Biases"
+_STUDY_ID = re.compile(r"[0-9a-f]{8}")
+_OFFLINE = re.compile(r"offline-run-\d+_\d+-(.+)")
+"""W&B's folder of a run: when it was begun, and its id."""
+_STAMP = r"\d+\.\d+"
+_RESERVED = re.compile(r"[:;,#?/'\\\s]")
+"""What may not stand in a run's id."""
+_DELETED = "previously created and deleted"
+_STATUS = re.compile(r"(?:error|Response) \[?(4\d\d)\b")
+"""HTTP's code in what W&B says of a request that failed."""
+_MAY_PASS = {"401", "403", "408", "429", "499"}
+"""Those of all runs alike, or of a moment."""
 
 
 class WandbTracker:
@@ -55,7 +65,8 @@ class WandbTracker:
         project: where the runs go, of W&B.
         entity: the team or user that it belongs to; None: the user's default.
         mode: ``online``; ``offline``: files that ``wandb sync`` sends later; ``disabled``.
-        close_timeout_s: how long ``close`` waits while nothing can be written, seconds.
+        close_timeout_s: how long ``close`` waits while nothing can be written, seconds; W&B itself
+            waits as long again when the process ends, for a run that it was sending.
 
     Raises:
         ConfigError: W&B is not installed, or a value is out of range; also of ``open``, where
@@ -64,6 +75,7 @@ class WandbTracker:
 
     files: ClassVar[Sequence[str]] = (FOLDER,)
     records: ClassVar[Records | None] = None
+    places: ClassVar[Sequence[str]] = ("entity", "project", "mode")
 
     def __init__(
         self, project: str, entity: str | None, mode: Mode, close_timeout_s: float
@@ -79,7 +91,7 @@ class WandbTracker:
         self.close_timeout_s = close_timeout_s
         self._entries: StudyEntries | None = None
         self._runs: _StudyRuns | None = None
-        self._writer: _JobThread | None = None
+        self._writer: JobThread | None = None
         self._last_best = -1
         self._num_recorded = 0
 
@@ -99,19 +111,20 @@ class WandbTracker:
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
         if self.mode == "disabled":
             return
-        self._check()
-        self._entries = StudyEntries(info, state, inspect)
+        self._check(info)
+        entries = self._entries = StudyEntries(info, state, inspect)
         self._last_best, self._num_recorded = -1, 0
         runs = self._runs = _StudyRuns(self, info)
         if self.mode == "online":
             self._begin(runs)
-        self._writer = _JobThread()
+            self._tell_offline(runs)
+        self._writer = JobThread(_SERVER, _is_refusal)
         self._writer.start()
-        self._writer.add(runs.begin)
-        for ended in self._entries.earlier():
+        self._writer.add("the study's run", runs.begin)
+        for ended in entries.earlier():
             self._add_row()
             if ended is not None and not runs.has(ended.line.name, str(ended.line.index)):
-                self._add_entry(self._entries.entry(ended))
+                self._add_entry(ended.line.index, functools.partial(entries.entry, ended))
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         pass
@@ -122,27 +135,33 @@ class WandbTracker:
         ended = self._entries.ended(outcome)
         self._add_row()
         if ended is not None:
-            self._add_entry(self._entries.entry(ended, blueprint))
+            entry = self._entries.entry(ended, blueprint)
+            self._add_entry(ended.line.index, lambda: entry)
 
     def close(self, summary: Summary) -> None:
         if self._writer is None or self._runs is None or self._writer.is_abandoned:
             return
         runs, writer, step = self._runs, self._writer, 2 * self._num_recorded - 1
-        writer.add(lambda: runs.end(summary, step))
-        writer.finish(self.close_timeout_s)
+        command = resume_command(runs.info.folder)
+        writer.add("the end of the study", lambda: runs.end(summary, step))
+        writer.finish(self.close_timeout_s, command)
         if writer.num_waiting:
             _log.warning(
-                "Weights & Biases lacks the end of the study, which is complete in its ledger: %s "
-                "writes the rest (%s)",
-                resume_command(runs.info.folder),
+                "%s lacks the end of the study, which is complete in its ledger: %s writes the "
+                "rest (%s)",
+                _SERVER,
+                command,
                 writer.last_error or f"it took more than {self.close_timeout_s} s",
             )
+        if writer.num_refused:
+            refused = many(writer.num_refused, "run or point", "runs and points")
+            _log.warning("%s has refused %s, which stand in the ledger", _SERVER, refused)
 
     def retrained(self, info: StudyInfo, networks: Sequence[RetrainedNetwork]) -> None:
         if self.mode == "disabled" or not (info.folder / FOLDER / _WRITTEN).is_file():
             return  # the study was not recorded here
         try:
-            self._check()
+            self._check(info)
         except ConfigError as error:
             raise TrackingError(str(error)) from error
         runs = _StudyRuns(self, info)
@@ -165,13 +184,23 @@ class WandbTracker:
         runs, step = self._runs, 2 * self._num_recorded  # a table may come between two
         self._num_recorded += 1
         if row:
-            self._writer.add(lambda: runs.log(row, step))
+            self._writer.add("a point of the study", lambda: runs.log(row, step))
 
-    def _add_entry(self, entry: Entry) -> None:
+    def _add_entry(self, index: int, make: Callable[[], Entry]) -> None:
+        """Adds the run of a child, whose entry may be made by the writing thread."""
         assert self._writer is not None, "open first"
         assert self._runs is not None, "open first"
         runs = self._runs
-        self._writer.add(lambda: runs.write(entry, str(entry.children[-1])))
+        self._writer.add(f"child {index}", lambda: runs.write(make(), str(index)))
+
+    def _tell_offline(self, runs: "_StudyRuns") -> None:
+        """Says what an earlier session has written offline, and nobody has sent since."""
+        if count := len(runs.unsent()):
+            pattern = f"{shlex.quote(short(runs.folder))}/offline-run-*-{runs.study}-*"
+            lie = many(count, "run lies", "runs lie")
+            _log.warning(
+                "%s offline: %s sync %s sends what lies there", lie, program("wandb"), pattern
+            )
 
     def _begin(self, runs: "_StudyRuns") -> None:
         """Makes the study's run before anything is trained.
@@ -179,32 +208,32 @@ class WandbTracker:
         Raises:
             ConfigError: W&B does not take it, as where the user may not write to the project.
         """
-        import wandb
-
         try:
             runs.begin()
-        except (wandb.errors.CommError, wandb.errors.UsageError) as error:
+        except Exception as error:  # of W&B and its service
             reason = " ".join(str(error).split())
             raise ConfigError(
                 f"tracker.project={self.project}, tracker.entity={self.entity}: Weights & Biases "
                 f"takes no study ({clipped(reason, 300).rstrip('.')}); {_LEGAL}"
             ) from error
 
-    def _check(self) -> None:
+    def _check(self, info: StudyInfo) -> None:
         """Sees that W&B answers and knows the user.
 
         Raises:
-            ConfigError: it does not.
+            ConfigError: it does not, or the study's folder says where it is.
         """
         if self.mode != "online":
             return
         if (given := os.environ.get("WANDB_MODE", "online")) != "online":
             raise ConfigError(f"tracker.mode=online, but WANDB_MODE={given}; {_LEGAL}")
-        import wandb  # half a second
-
+        if (settings := info.folder / FOLDER / "settings").exists():
+            raise ConfigError(  # read by W&B where it is started beside it
+                f"tracker.mode=online: {settings} may name the server that your API key is sent "
+                f"to; remove it, or {_LEGAL}"
+            )
         try:
-            wandb.setup(wandb.Settings(silent=True))
-            is_known = wandb.login(prompt=False, verify=True)
+            is_known = _is_logged_in()
         except Exception as error:  # of W&B and its service
             reason = " ".join(str(error).split())
             raise ConfigError(
@@ -216,6 +245,22 @@ class WandbTracker:
                 "tracker.mode=online needs an API key of Weights & Biases: `wandb login` or "
                 f"WANDB_API_KEY; {_LEGAL}"
             )
+
+
+def _is_logged_in() -> bool:
+    """Tells whether W&B knows the user; a notebook's own runs stay as talkative as they are."""
+    import wandb  # half a second
+
+    if wandb.run is not None:  # the user's own, beside which nobody can log in
+        return True
+    settings = wandb.setup().settings
+    was_silent, settings.silent = settings.silent, True
+    wandb.termsetup(settings, None)
+    try:
+        return wandb.login(prompt=False, verify=True)
+    finally:
+        settings.silent = was_silent
+        wandb.termsetup(settings, None)
 
 
 class _StudyRuns:
@@ -247,25 +292,54 @@ class _StudyRuns:
         """Tells whether a child, or a network as it was tested, is written to a run."""
         return (name, what) in self._written.known
 
+    @property
+    def study(self) -> str:
+        """What tells the study from all others, and its runs' ids begin with."""
+        return self._written.study
+
+    def unsent(self) -> list[str]:
+        """Lists the runs of children and networks that were written offline, and not sent since."""
+        return [
+            run_id
+            for path, run_id in self._offline()
+            if run_id.startswith(f"{self.study}-") and not any(path.glob("*.wandb.synced"))
+        ]
+
     def begin(self) -> None:
-        """Makes the study's run, or goes on with it."""
+        """Makes the study's run, or goes on with it; one that was deleted has a successor."""
         if self._study is None:
-            run = self._made(
-                self._written.study,
-                name=f"{self.info.name} {self.info.folder.name}",
-                job_type="study",
-                config=_jsonable(without_passwords(self.info.config)),
-                notes=running_note(self.info, 0, [], None),
-            )
-            self._next_step = run.step
-            run.define_metric("best_reward", step_metric="children")
-            run.define_metric("estimate", step_metric="estimate_number")
-            self._study = run
-            self.url = run.url if self._tracker.mode == "online" else None
+            try:
+                self._study = self._new_study()
+            except Exception as error:
+                if _DELETED not in str(error):
+                    raise
+                _log.warning(
+                    "%s: the study's run %s was deleted; all is written again as another",
+                    _SERVER,
+                    self.study,
+                )
+                self._written.begin_again()
+                self._study = self._new_study()
+            self._next_step = self._study.step
+            self.url = self._study.url if self._tracker.mode == "online" else None
+        self._written.keep()
+
+    def _new_study(self) -> "Run":
+        run = self._made(
+            self.study,
+            name=f"{self.info.name} {self.info.folder.name}",
+            job_type="study",
+            config=_jsonable(without_passwords(self.info.config)),
+            notes=running_note(self.info, 0, [], None),
+        )
+        run.define_metric("best_reward", step_metric="children")
+        run.define_metric("estimate", step_metric="estimate_number")
+        return run
 
     def log(self, row: Mapping[str, float], step: int) -> None:
         """Adds to the curves of the study."""
-        assert self._study is not None, "begin first"
+        self.begin()
+        assert self._study is not None, "it was begun"
         if step >= self._next_step:
             self._study.log(dict(row), step=step)
 
@@ -279,8 +353,12 @@ class _StudyRuns:
         name = entry.name if entry.children else f"{entry.kind}/{entry.name}"
         shown = run_name(entry.children[0], entry.text) if entry.children else name
         about = {"status": entry.status, "children": list(entry.children), **entry.facts}
+        run_id = f"{self.study}-{_RESERVED.sub('-', name)}"
+        if not entry.children:  # online, a run that is resumed has no room for another training
+            self._remove_offline(re.compile(rf"{re.escape(run_id)}-{_STAMP}"))
+            run_id += f"-{what}"
         run = self._made(
-            f"{self._written.study}-{name.replace('/', '-')}",
+            run_id,
             name=shown,
             job_type=entry.kind,
             config={**_jsonable(entry.values), "nasrunner": about},
@@ -299,7 +377,8 @@ class _StudyRuns:
         """Writes how the study ended, and ends its run."""
         import wandb
 
-        assert self._study is not None, "begin first"
+        self.begin()
+        assert self._study is not None, "it was begun"
         run = self._study
         if summary.best and step >= self._next_step:
             names = ["reward", "parameters", "architecture"]
@@ -313,21 +392,30 @@ class _StudyRuns:
     def _made(self, run_id: str, **known: Any) -> "Run":
         import wandb
 
-        logging.getLogger("wandb").propagate = False  # it has a file of its own
-        is_offline = self._tracker.mode == "offline"
-        if is_offline:
-            for path in self.folder.glob(f"offline-run-*-{run_id}"):
-                shutil.rmtree(path)
+        self._remove_offline(re.compile(re.escape(run_id)))
         return wandb.init(
             project=self._tracker.project,
             entity=self._tracker.entity,
             dir=str(self.info.folder),
             id=run_id,
-            group=f"{self.info.name} {self._written.study}",
-            resume=None if is_offline else "allow",
+            group=f"{self.info.name} {self.study}",
+            resume=None if self._tracker.mode == "offline" else "allow",
             settings=self._settings(),
             **known,
         )
+
+    def _offline(self) -> Iterator[tuple[Path, str]]:
+        """Yields the folders of runs that W&B has written offline, with their ids."""
+        for path in sorted(self.folder.glob("offline-run-*")):
+            if (found := _OFFLINE.fullmatch(path.name)) and not path.is_symlink():
+                yield path, found[1]
+
+    def _remove_offline(self, ids: re.Pattern[str]) -> None:
+        """Removes what was written of runs that are written again, where they are offline."""
+        if self._tracker.mode == "offline":
+            for path, run_id in self._offline():
+                if ids.fullmatch(run_id) and path.parent == self.folder:
+                    shutil.rmtree(path)
 
     def _settings(self) -> "Settings":
         import wandb
@@ -339,6 +427,10 @@ class _StudyRuns:
             console="off",
             disable_code=True,
             save_code=False,
+            # The command line may have a password, and the machine is nobody's business.
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            disable_git=True,
             x_disable_stats=True,  # of this process, which trains nothing
             x_save_requirements=False,
             finish_timeout=max(1.0, self._tracker.close_timeout_s),
@@ -348,6 +440,8 @@ class _StudyRuns:
 
 class _WrittenRuns:
     """The file that says what is written: a line for each child or network.
+
+    It lies in the study's folder, which may be a stranger's: what it says is checked.
 
     Attributes:
         study: what tells the study from all others.
@@ -359,19 +453,37 @@ class _WrittenRuns:
         self.known: set[tuple[str, str]] = set()
         self.study = ""
         with contextlib.suppress(FileNotFoundError):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(ValueError, KeyError):  # cut off
-                    record = json.loads(line)
-                    self.study = record.get("study", self.study)
-                    self.known |= {(record["run"], record["of"])} if "run" in record else set()
-        if not self.study:
-            self.study = secrets.token_hex(4)
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                with contextlib.suppress(ValueError):  # cut off
+                    self._take(json.loads(line))
+        self._is_kept = bool(self.study)
+        self.study = self.study or secrets.token_hex(4)
+
+    def keep(self) -> None:
+        """Notes the study, which has a run now."""
+        if not self._is_kept:
             self._append({"study": self.study})
+            self._is_kept = True
+
+    def begin_again(self) -> None:
+        """Makes it another study, of which nothing is written."""
+        self.study, self._is_kept = secrets.token_hex(4), False
+        self.known.clear()
 
     def add(self, name: str, what: str) -> None:
         """Notes that it is written."""
+        self.keep()
         self._append({"run": name, "of": what})
         self.known.add((name, what))
+
+    def _take(self, record: Any) -> None:
+        told = record if isinstance(record, dict) else {}
+        study, name, what = (str(told.get(key, "")) for key in ("study", "run", "of"))
+        if _STUDY_ID.fullmatch(study):
+            self.study = study
+            self.known.clear()
+        elif name and what:
+            self.known.add((name, what))
 
     def _append(self, record: Mapping[str, str]) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -379,85 +491,17 @@ class _WrittenRuns:
             file.write(f"\n{json.dumps(record)}")  # first, as the last line may be cut off
 
 
-class _JobThread(threading.Thread):
-    """Does one job after the other, each until it succeeds, so that a study waits for nobody.
+def _is_refusal(error: Exception) -> bool:
+    """Tells whether W&B answers a run like this however often it is asked."""
+    import wandb
 
-    Attributes:
-        last_error: why the latest try failed; empty where it did not.
-        is_abandoned: nothing more is done.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(name="wandb", daemon=True)
-        self.last_error = ""
-        self.is_abandoned = False
-        self._jobs: deque[Callable[[], None]] = deque()
-        self._changed = threading.Condition()
-        self._is_last = False
-        self._succeeded_s = time.monotonic()
-        self._failures = 0
-
-    @property
-    def num_waiting(self) -> int:
-        """Jobs that are not done."""
-        return len(self._jobs)
-
-    def add(self, job: Callable[[], None]) -> None:
-        """Does a job after those before it."""
-        with self._changed:
-            self._jobs.append(job)
-            self._changed.notify_all()
-
-    def finish(self, timeout_s: float) -> None:
-        """Waits until all is done, or nothing was for ``timeout_s``."""
-        with self._changed:
-            self._is_last, asked = True, time.monotonic()
-            self._changed.notify_all()
-            while self._jobs and self.is_alive():
-                left = timeout_s - (time.monotonic() - max(asked, self._succeeded_s))
-                if left <= 0:
-                    break
-                self._changed.wait(min(left, 1.0))
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Does nothing more."""
-        with self._changed:
-            self.is_abandoned = True
-            self._changed.notify_all()
-
-    def run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._jobs and not self.is_abandoned:
-                    self._changed.wait()
-                if self.is_abandoned:
-                    return
-                job = self._jobs[0]
-            try:
-                job()
-            except Exception as error:  # whatever W&B raises: the study goes on
-                self._failed(error)
-                continue
-            with self._changed:
-                self._jobs.popleft()
-                self.last_error, self._succeeded_s = "", time.monotonic()
-                self._failures = 0
-                self._changed.notify_all()
-
-    def _failed(self, error: Exception) -> None:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        self._failures += 1
-        if self._failures == 2:  # a run that is begun again may be ending for a moment
-            _log.warning("Weights & Biases cannot be written, and is tried again: %s", reason)
-        self.last_error = reason
-        begun, pause_s = time.monotonic(), _FIRST_PAUSE_S * 2.0 ** min(self._failures - 1, 20)
-        with self._changed:
-            while not self.is_abandoned:
-                longest = _CLOSING_PAUSE_S if self._is_last else _LONGEST_PAUSE_S
-                if (left := begun + min(pause_s, longest) - time.monotonic()) <= 0:
-                    break
-                self._changed.wait(left)
+    if isinstance(error, wandb.errors.AuthenticationError):
+        return False  # of all runs alike: those that are left are written when the study goes on
+    if isinstance(error, wandb.errors.CommError):
+        status = _STATUS.search(str(error))
+        return _DELETED in str(error) or (status is not None and status[1] not in _MAY_PASS)
+    mistakes = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
+    return isinstance(error, (wandb.errors.UsageError, *mistakes))
 
 
 def _jsonable(value: Any) -> Any:

@@ -13,6 +13,7 @@ from nasrunner.compose.trackers import (
     files_of,
     records_at,
     records_of,
+    shipped_places,
     shipped_records,
     shipped_trackers,
 )
@@ -64,6 +65,17 @@ def test_an_address_is_known_by_its_scheme() -> None:
     assert records_at("mlflow") is None  # may be a folder
     schemes = [records.scheme for records in shipped_records().values()]
     assert len(set(schemes)) == len(schemes)
+
+
+def test_what_a_shipped_tracker_takes_from_the_environment_is_a_place_of_its_own() -> None:
+    found = {}
+    for path in Path("conf/tracker").glob("*.yaml"):
+        raw = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(raw, dict)
+        if names := {name for name, value in raw.items() if "${oc.env:" in str(value)}:
+            found[path.stem] = names
+    assert {"mlflow", "wandb"} <= set(found)
+    assert all(names <= {*shipped_places()[option]} for option, names in found.items())
 
 
 def test_a_strangers_class_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

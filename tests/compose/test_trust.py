@@ -19,6 +19,7 @@ from nasrunner.children.progress.continuing import read_progress
 from nasrunner.compose.launch import build_space, run_study
 from nasrunner.compose.saved import save_config, saved_config
 from nasrunner.compose.signature import key_path, why_not_own
+from nasrunner.compose.trackers import shipped_places, usual_settings
 from nasrunner.compose.trust import GROUPS
 from nasrunner.core import Outcome, Proposal, child_folder
 from nasrunner.core.errors import ConfigError
@@ -122,6 +123,8 @@ TO_A_SERVER = (
         "executor.preload=[evil_module]",
         "tracker={{_target_: nasrunner.trackers.mlflow.tracker.MlflowTracker, tracking_uri: http://evil}}",
         "tracker={{_target_: nasrunner.trackers.none.NoTracker, artifact_uri: /}}",
+        "tracker={{_target_: nasrunner.trackers.wandb.WandbTracker, entity: evil}}",
+        HELD + "{{a: {{_target_: nasrunner.trackers.wandb.WandbTracker, project: evil}}}}}}",
         HELD + "{{a: " + TO_A_SERVER + "}}}}",
         HELD + "[" + TO_A_SERVER + "]}}",
         HELD + "{{a: {{_target_: evil_module.Evil}}}}}}",
@@ -316,8 +319,9 @@ def test_every_shipped_option_is_legal_in_a_strangers_study(tmp_path: Path) -> N
             config = {group: OmegaConf.to_container(OmegaConf.create(text))}
             if group == "tracker":
                 inside = config["tracker"].get("trackers", {})
-                for each in (config["tracker"], *inside.values()):
-                    each.pop("tracking_uri", None)
+                for name, each in {path.stem: config["tracker"], **inside}.items():
+                    usual = usual_settings(name)
+                    each |= {place: usual[place] for place in shipped_places().get(name, ())}
             if group == "baseline":
                 config = {"baseline": None}
             whole = {**{key: {} for key in REQUIRED}, **config}

@@ -11,7 +11,9 @@ import torchmetrics.functional.regression as regression
 from hydra.core.global_hydra import GlobalHydra
 
 from nasrunner.command import main
+from nasrunner.core import Outcome
 from nasrunner.recorded import RecordedStudy, read_study
+from tests.trackers.fakes import FakeStudy
 
 ROOT = Path(__file__).parents[2] / "examples" / "own_parts"
 SMALL = ("max_children=3", "trainer.max_epochs=1", "executor=serial")
@@ -57,6 +59,25 @@ def test_a_study_of_own_parts_uses_each_of_them(searched: RecordedStudy) -> None
     assert len(changed) <= 1, "the third is a neighbour of the best of the first two, or the same"
     lines = (searched.folder / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["reward"] for line in lines] == rewards
+
+
+def test_the_tracker_says_which_file_it_writes_in_which_nothing_but_json_stands(
+    tmp_path: Path,
+) -> None:
+    from my_tracker import JsonLines
+
+    def refuse(text: str) -> None:
+        raise AssertionError(f"{text} is no JSON")
+
+    recorded = FakeStudy(tmp_path)
+    tracker = JsonLines()
+    tracker.open(recorded.info, recorded.state, recorded.inspect)
+    metrics = {"val_loss": float("nan"), "val_accuracy": 0.5}
+    tracker.recorded(Outcome(recorded.proposal(0), "completed", 0.5, metrics), None)
+    (name,) = tracker.files
+    (line,) = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+    found = json.loads(line, parse_constant=refuse)
+    assert found == {"child": 0, "reward": 0.5, "val_loss": None, "val_accuracy": 0.5}
 
 
 def test_data_over_arrays_are_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,10 @@
 """TensorBoard's event files: what its own readers find in them."""
 
 import dataclasses
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +79,75 @@ def test_the_studys_curve_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
     ]
     notes = [each.tensor_proto.string_val[0].decode() for each in found.Tensors("study")]
     assert ["| 0001 | 1 | 101 |" in note for note in notes] == [False, True]
+
+
+@contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """As on a full disk, the first bytes beyond are not written, nor those after them."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_a_full_disk_cuts_off_is_written_again(tmp_path: Path) -> None:
+    study = FakeStudy(tmp_path / "study")
+    tracker = opened(study)
+    study.record(tracker, 0)
+    (file,) = (study.folder / "tensorboard" / "study").iterdir()
+    before, summary = file.read_bytes(), study.summary()
+    with files_no_larger_than(len(before) + 20):
+        tracker.close(summary)
+    assert file.read_bytes() == before
+    study.record(tracker, 1)
+    tracker.close(summary)
+    found = run(study, "study")
+    assert [step for step, _ in points(found, "best_reward")] == [1, 2]
+    assert len(found.Tensors("study")) == 2
+
+
+def test_a_trial_is_another_in_each_study(tmp_path: Path) -> None:
+    groups = set()
+    for name in "ab":
+        study = FakeStudy(tmp_path / name)
+        study.record(opened(study), 0)
+        content = run(study, "0000").PluginTagToContent("hparams")
+        started = content[metadata.SESSION_START_INFO_TAG]
+        groups.add(metadata.parse_session_start_info_plugin_data(started).group_name)
+    assert len(groups) == 2
+
+
+def test_the_last_validation_of_an_epoch_is_its_point(tmp_path: Path) -> None:
+    study = FakeStudy(tmp_path / "study")
+    study.run_child(0)
+    lines = [
+        {"epoch": step // 2, "step": step, "time": 1.7e9 + step, "val_loss": step / 4}
+        for step in range(4)
+    ]
+    curves = study.folder / "children" / "0000" / "curves.jsonl"
+    curves.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    study.append(study.outcome(0))
+    opened(study)
+    assert points(run(study, "0000"), "val_loss") == [(0, 0.25), (1, 0.75)]
+
+
+def test_estimates_are_numbered_by_their_arrival_in_whatever_session(tmp_path: Path) -> None:
+    study = lineages.LineageStudy(tmp_path / "study")
+    tracker = opened(study)
+    study.record(tracker, 2)
+    tracker = opened(study)
+    study.record(tracker, 1)
+    tracker.close(study.summary())
+    opened(study).close(study.summary())
+    estimates = points(run(study, "study"), "estimate")
+    assert estimates == [(1, pytest.approx(0.02)), (2, pytest.approx(0.01))]
+
+
+def test_the_command_shows_a_baseline_too(tmp_path: Path) -> None:
+    study = FakeStudy(tmp_path / "study")
+    assert f"tensorboard --logdir {study.folder}\n" in str(opened(study).ui_command)
 
 
 def test_trainings_that_go_on_have_one_curve(tmp_path: Path) -> None:

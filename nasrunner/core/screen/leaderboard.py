@@ -20,22 +20,25 @@ def best_children(state: StudyState, inspect: Inspect) -> list[dict[str, Any]]:
     """
     ranking, reach = state.history.shown()
     lineages = state.lineages
-    return [
-        {
-            "index": ranked.index,
-            "reward": ranked.reward,
-            "trainings": ranked.num_trainings,
-            "reward_std": ranked.spread,
-            "parameters": ranked.outcome.metrics.get("parameters"),
-            "architecture": inspect(ranked.outcome.proposal.genotype).text,
-            "hash": ranked.outcome.proposal.hash,
-            "answers": dict(inspect(ranked.outcome.proposal.genotype).values),
-            **({"given": True} if is_given(ranked.outcome.proposal) else {}),
-            **_line(ranked.index, lineages.place_of(ranked.index).first),
-            **_as_far_as(reach),
-        }
-        for ranked in ranking.best(COUNT)
-    ]
+    found = []
+    for ranked in ranking.best(COUNT):
+        blueprint = inspect(ranked.outcome.proposal.genotype)
+        found.append(
+            {
+                "index": ranked.index,
+                "reward": ranked.reward,
+                "trainings": ranked.num_trainings,
+                "reward_std": ranked.spread,
+                "parameters": ranked.outcome.metrics.get("parameters"),
+                "architecture": blueprint.text,
+                "hash": ranked.outcome.proposal.hash,
+                "answers": dict(blueprint.values),
+                **({"given": True} if is_given(ranked.outcome.proposal) else {}),
+                **_line(ranked.index, lineages.place_of(ranked.index).first),
+                **_as_far_as(reach),
+            }
+        )
+    return found
 
 
 def leaders(state: StudyState) -> list[tuple[int, float]]:

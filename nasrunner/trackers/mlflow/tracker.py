@@ -55,6 +55,7 @@ class MlflowTracker:
 
     files: ClassVar[Sequence[str]] = (FILE,)
     records: ClassVar[Records | None] = MlflowRecords()
+    places: ClassVar[Sequence[str]] = MlflowRecords.places
 
     def __init__(
         self,

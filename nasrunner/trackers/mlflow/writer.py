@@ -7,8 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from nasrunner.core.decision import Genotype
 from nasrunner.core.errors import SpaceError
 from nasrunner.core.ledger.history import History
 from nasrunner.core.ledger.state import StudyState
@@ -116,6 +117,8 @@ class Writer(threading.Thread):
         self._best_written: int | None = None
         self._note: str | None = None
         self._leaders = leaders(state)
+        self._best_known: dict[str, Blueprint] = {}
+        self._lacks_note = False
         self._unsure: set[int] = set()
         self._failures = 0
         self._failing_since: float | None = None
@@ -155,7 +158,7 @@ class Writer(threading.Thread):
                 self._estimates.add(outcome, time.time())
             return
         line = self._lines.ended(outcome)
-        note = self._better()
+        note = self._better(outcome.proposal, blueprint)
         with self._changed:
             while len(self._waiting) >= self._max_waiting and self._is_moving():
                 self._changed.wait(0.1)
@@ -169,12 +172,34 @@ class Writer(threading.Thread):
             self._note = note or self._note
             self._changed.notify_all()
 
-    def _better(self) -> str | None:
-        """Describes the study where its best children are others than before."""
+    def _better(self, proposal: Proposal, blueprint: Blueprint | None) -> str | None:
+        """Describes the study where its best children are others than before.
+
+        Args:
+            proposal: the child that has just ended.
+            blueprint: its architecture; None: it has none.
+        """
         if (now := leaders(self._state)) == self._leaders:
             return None
         self._leaders = now
-        best, history = best_children(self._state, self._inspect), self._state.history
+        known, self._best_known = self._best_known, {}
+        if blueprint is not None:
+            known[repr(proposal.genotype)] = replace(blueprint, draw=str)  # pictures are large
+
+        def inspect(genotype: Genotype) -> Blueprint:
+            key = repr(genotype)
+            found = known.get(key) or replace(self._inspect(genotype), draw=str)
+            self._best_known[key] = found
+            return found
+
+        try:
+            best, history = best_children(self._state, inspect), self._state.history
+        except Exception as error:  # a user's module may raise anything: the study goes on
+            if not self._lacks_note:
+                _log.warning("MLflow's note lacks the best children: %s", error)
+            self._lacks_note = True
+            self._best_known |= known
+            return None
         return running_note(self.runs.info, history.num_spent, best, history.shown()[1])
 
     def first_error(self, timeout_s: float) -> Exception | None:

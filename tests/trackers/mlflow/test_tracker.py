@@ -227,6 +227,37 @@ def test_a_better_child_is_in_the_description_before_the_study_ends(tmp_path):
     tracked.close(study.summary())
 
 
+def test_the_best_children_are_looked_at_once_and_may_be_unknown(tmp_path, caplog):
+    looked = []
+
+    def inspect(given):
+        looked.append(given)
+        if len(looked) > 3:
+            raise AttributeError("the module is another")
+        return study.inspect(given)
+
+    def end(index, blueprint):
+        outcome = study.outcome(index)
+        study.append(outcome)
+        writer.ended(outcome, blueprint)
+
+    study = FakeStudy(tmp_path / "study")
+    for index in range(3):
+        study.append(study.outcome(index))
+    runs = StudyRuns(None, "fake", study.info, "fake/2026")
+    writer = mlflow_writer.Writer(runs, study.state, inspect, poll_s=5.0, max_waiting=256)
+    for index in (8, 9, 11):  # each is among the best
+        end(index, study.inspect(study.proposal(index).genotype))
+    assert len(looked) == 3
+    assert "| 0011 | 0.66 |" in writer._note
+    for index in (6, 50):  # the second has no blueprint, either
+        end(index, None)
+    assert [each.getMessage() for each in caplog.records] == [
+        "MLflow's note lacks the best children: the module is another"
+    ]
+    assert "| 0006 |" not in writer._note
+
+
 def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     folder = tmp_path / "fake" / "2026"
