@@ -83,7 +83,7 @@ class ArrayFile(OwnData):
             if (len(values), own_test) != (len(y), num_test):
                 raise DataError(
                     f"{self.where}: {name} has {_counted(len(values), own_test)} and {target} "
-                    f"{_counted(len(y), num_test)}; legal are as many"
+                    f"{_counted(len(y), num_test)}; they must have the same length"
                 )
             if self.in_dtype == "int64":
                 settings["vocabulary"] = self._vocabulary(values, name)
