@@ -177,7 +177,11 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     [
         ({"x": X}, "classes", r"data.targets must say which are the targets"),
         ({"a": X, "b": X, "y": Y}, "classes", r"data.inputs must say which are the inputs"),
-        ({"x": X, "y": Y[:5]}, "classes", r"x has 20 examples and y 5 examples; legal are as many"),
+        (
+            {"x": X, "y": Y[:5]},
+            "classes",
+            r"x has 20 examples and y 5 examples; they must have the same length",
+        ),
         (
             {"x_train": X, "x_test": X[:9], "y_train": Y[:15], "y_test": Y[:14]},
             "classes",
