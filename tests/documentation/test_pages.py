@@ -44,6 +44,16 @@ def test_every_page_is_in_the_navigation_and_in_the_readme() -> None:
     assert {each for each in names if f"(docs/pages/{each})" not in readme} == {"index.md"}
 
 
+def test_the_first_page_leads_where_the_readme_does() -> None:
+    led = []
+    for page in (ROOT / "README.md", ROOT / "docs" / "pages" / "index.md"):
+        rows = re.findall(r"^\|.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        links = re.findall(r"\]\((.*?)\)", "".join(rows))
+        led.append([(page.parent / link).resolve() for link in links])
+    assert len(led[0]) > 15
+    assert led[0] == led[1]
+
+
 def test_every_block_says_what_language_it_is_in() -> None:
     named = {language for page in PAGES for language in languages_of(page)}
     assert named == {"bash", "python", "yaml"}
