@@ -1,4 +1,4 @@
-"""Writes the pages of the modules and of the shipped spaces from the code: docs/reference.py."""
+"""Writes the pages of modules, shipped spaces and settings from the code and conf/."""
 
 import inspect
 import itertools
@@ -20,6 +20,7 @@ from nasrunner.spaces.pictures.drawing import draw
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "pages" / "spaces"
+SETTINGS = ROOT / "docs" / "pages" / "settings.md"
 GROUPS = {
     "composite": "Composition",
     "branches": "Composition",
@@ -49,8 +50,26 @@ DATA = {
 """Shipped spaces whose modules take no images with classes -> what they take."""
 
 
+OPTIONS = {
+    "searcher": "Who proposes: [which to choose](searchers/all.md).",
+    "surrogate": "What `smbo`, `pnas` and `filter` predict rewards with, by "
+    "`surrogate@searcher.surrogate=` (`predicted`: by `surrogate@searcher.predictor=`).",
+    "data": "[Your own data](data.md), and shipped data sets.",
+    "task": "What is learnt, measured and rewarded.",
+    "optimizer": "How weights are stepped.",
+    "scheduler": "How the learning rate changes.",
+    "trainer": "[How a child is trained](training.md), or scored, or looked up.",
+    "executor": "[Where children run](cluster.md).",
+    "tracker": "[Where they are recorded](reports.md#trackers).",
+    "baseline": "What runs beside a search.",
+    "grid": "Of `nasrunner-retrain`: settings to try for the best children.",
+}
+"""Groups of the configuration -> what they are, in the order of the page of settings."""
+
+
 def main() -> None:
-    """Writes both pages and the pictures of the spaces."""
+    """Writes the pages, and the pictures of the spaces."""
+    SETTINGS.write_text(settings_page(), encoding="utf-8")
     (PAGES / "modules.md").write_text(modules_page(), encoding="utf-8")
     pictures = PAGES / "pictures"
     pictures.mkdir(exist_ok=True)
@@ -75,6 +94,32 @@ def modules_page() -> str:
         for module in (each for each in language() if heading_of(each) == heading):
             lines += ["", *_of_module(module)]
     return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """Returns the page of all options of the configuration, with their keys as they are shipped."""
+    lines = [
+        "# All settings",
+        "",
+        "Written by `python docs/reference.py` from `conf/`: every option of every group, with its "
+        "keys, their defaults and what they mean. A key of an option is set below the name of its "
+        "group, such as `searcher.eta=4`; one of an option inside another below both, such as "
+        "`searcher.searcher.population_size=20`.",
+        "",
+        "## Of a study",
+        "",
+        *_file(ROOT / "conf" / "config.yaml"),
+    ]
+    for group, about in OPTIONS.items():
+        lines += ["", f"## {group}", "", about]
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            lines += ["", f"### {group}={path.stem}", "", *_file(path)]
+    return "\n".join(lines) + "\n"
+
+
+def _file(path: Path) -> list[str]:
+    name = path.relative_to(ROOT).as_posix()
+    return ["```yaml", f"# {name}", *path.read_text(encoding="utf-8").splitlines(), "```"]
 
 
 def language() -> list[type[Space]]:

@@ -104,6 +104,13 @@ def test_the_page_of_modules_is_what_the_code_says() -> None:
     assert len(re.findall(r"^### ", written, re.MULTILINE)) > 45
 
 
+def test_the_page_of_settings_has_every_option() -> None:
+    written = reference.SETTINGS.read_text(encoding="utf-8")
+    assert written == reference.settings_page(), "python docs/reference.py"
+    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()}
+    assert groups - set(reference.OPTIONS) == {"experiment", "hydra", "space"}
+
+
 @pytest.mark.slow
 def test_the_page_of_spaces_is_what_the_code_says() -> None:
     assert (reference.PAGES / "shipped.md").read_text(encoding="utf-8") == reference.shipped_page()
