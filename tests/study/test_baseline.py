@@ -213,8 +213,8 @@ def test_a_repeated_child_is_one_of_the_best_five_only_once():
     assert compare("RandomSearch", history(*trained[:6]), others).top_5 is None
     assert found.text() == (
         "against RandomSearch with 7 and 6 children: best reward +0.8, mean of the best 5 "
-        "different +0.36, in one run of each; what of it is chance shows over seeds (--multirun "
-        "seed=1,2,3,4,5)"
+        "different children +0.36, in one run of each; what of it is chance shows over seeds "
+        "(--multirun seed=1,2,3,4,5)"
     )
 
 

@@ -190,7 +190,7 @@ X, Y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
         (
             {"x_train": X, "y_train": Y[:15], "y_test": Y[:5]},
             "classes",
-            r"x_train has 20 examples and y_train 15 examples, and 5 for the test; legal",
+            r"x_train has 20 examples and y_train 15 examples, and 5 for the test; they must",
         ),
         ({"x": X[:1], "y": Y[:1]}, "classes", r"has 1 example; at least 2"),
         ({"x": X, "y": Y * 0}, "classes", r"is 0 in all 20 examples: there is nothing to learn"),
