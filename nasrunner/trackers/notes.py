@@ -1,6 +1,5 @@
 """Describes a study in Markdown: how it stands, its best children, and what may be done next."""
 
-import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from nasrunner.core.ledger.ranking import mean_of
 from nasrunner.core.ledger.steps import Reach
 from nasrunner.core.ports import StudyInfo, Summary
+from nasrunner.core.screen.commands import network_commands, report_command, resume_command
 from nasrunner.core.screen.passwords import without_password
 from nasrunner.trackers.wording import BESIDE, clipped, many, words_of
 
@@ -109,23 +109,22 @@ def _setting(info: StudyInfo) -> list[str]:
 
 def _next(info: StudyInfo, *, has_best: bool) -> str:
     """The commands that begin where the study lies, for whoever reads this there."""
-    commands = next_commands(str(info.folder.absolute()), info.config, has_best=has_best)
-    commands.append(f"nasrunner {shlex.quote(f'resume={info.folder.absolute()}')}")
+    commands = next_commands(info, has_best=has_best, is_absolute=True)
+    commands.append(resume_command(info.folder, is_absolute=True))
     return "Next:\n\n```\n" + "\n".join(commands) + "\n```"
 
 
-def next_commands(place: str, config: Mapping[str, Any], *, has_best: bool) -> list[str]:
+def next_commands(info: StudyInfo, *, has_best: bool, is_absolute: bool = False) -> list[str]:
     """Returns the commands with which people look at a study, train what it has found, and use it.
 
     Args:
-        place: of its folder.
-        config: its configuration.
+        info: the study.
         has_best: whether a child has a reward.
+        is_absolute: whether its folder is named as from anywhere, and not from here.
     """
-    folder = shlex.quote(f"from={place}")
-    commands = [f"nasrunner-report {folder}"]
-    if has_best and _trains(config):
-        commands += [f"nasrunner-retrain {folder}", f"nasrunner-export {folder}"]
+    commands = [report_command(info.folder, is_absolute=is_absolute)]
+    if has_best and _trains(info.config):
+        commands += network_commands(info.folder, is_absolute=is_absolute)
     return commands
 
 

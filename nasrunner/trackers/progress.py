@@ -172,9 +172,10 @@ class ProgressDisplay:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
 
     def _tell_what_is_next(self, info: StudyInfo, *, has_best: bool) -> None:
-        commands = next_commands(short(info.folder), info.config, has_best=has_best)
-        for label, command in zip(("Next: ", *(6 * " ",) * len(commands)), commands, strict=False):
+        label = "Next: "
+        for command in next_commands(info, has_best=has_best):
             self._print(Text.assemble((label, "bold"), command))
+            label = " " * len(label)
 
     @property
     def _history(self) -> History:

@@ -8,14 +8,24 @@ import sys
 from pathlib import Path
 
 
-def resume_command(folder: Path) -> str:
+def resume_command(folder: Path, *, is_absolute: bool = False) -> str:
     """Returns the command that continues the study in a folder."""
-    return f"nasrunner {shlex.quote(f'resume={short(folder)}')}"
+    return f"nasrunner {_at('resume', folder, is_absolute)}"
 
 
-def report_command(folder: Path) -> str:
+def report_command(folder: Path, *, is_absolute: bool = False) -> str:
     """Returns the command that shows the study in a folder, or compares those in it."""
-    return f"nasrunner-report {shlex.quote(f'from={short(folder)}')}"
+    return f"nasrunner-report {_at('from', folder, is_absolute)}"
+
+
+def network_commands(folder: Path, *, is_absolute: bool = False) -> list[str]:
+    """Returns the commands that train what the study in a folder has found, and use it."""
+    place = _at("from", folder, is_absolute)
+    return [f"nasrunner-retrain {place}", f"nasrunner-export {place}"]
+
+
+def _at(key: str, folder: Path, is_absolute: bool) -> str:
+    return shlex.quote(f"{key}={folder.absolute() if is_absolute else short(folder)}")
 
 
 def program(name: str) -> str:
