@@ -147,6 +147,7 @@ class ToyExecutor:
 
     is_remote = False
     is_on_this_machine = False
+    is_simulated = False
     slots: int = 1
     seed: int = 0
     running: list[tuple[Sequence[Proposal], Iterator[Outcome]]] = field(default_factory=list)

@@ -235,10 +235,13 @@ class Executor(Protocol):
     Attributes:
         is_remote: children run in other processes than the study's.
         is_on_this_machine: children take the memory of the study's machine.
+        is_simulated: when and how children end is only pretended, so that their folders do not
+            tell: those in flight are submitted again when a study is resumed.
     """
 
     is_remote: bool
     is_on_this_machine: bool
+    is_simulated: bool
 
     def free_slots(self) -> int:
         """Returns how many more children could start now."""

@@ -44,6 +44,7 @@ class LocalExecutor(DaskExecutor):
     """
 
     is_on_this_machine = True
+    is_simulated = False
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ class SerialExecutor:
 
     is_remote = False
     is_on_this_machine = True
+    is_simulated = False
 
     def __init__(self, threads: Annotated[int, Within("[1, 1024]")]) -> None:
         self._threads = threads

@@ -125,6 +125,7 @@ class SimulatedExecutor:
 
     is_remote = False
     is_on_this_machine = False
+    is_simulated = True
 
     def __init__(
         self,

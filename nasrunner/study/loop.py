@@ -465,6 +465,8 @@ class Study:
 
     def _harvest(self, proposal: Proposal) -> bool:
         """Records a child that ended while no driver was there to see it."""
+        if self.executor.is_simulated:
+            return False
         outcome = ChildFolder.of(self.info.folder, proposal.index).outcome(proposal)
         if outcome is None:
             return False

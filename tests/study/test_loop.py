@@ -532,22 +532,39 @@ def test_interrupted_and_resumed_equals_uninterrupted(
         assert events(parts, kind) == events(whole, kind)
 
 
-def test_a_child_that_ended_while_the_driver_was_dead_is_harvested(tmp_path: Path) -> None:
+def dead_with_an_ended_child(folder: Path) -> None:
+    """Leaves a study whose driver has died, in which child 1 has ended meanwhile."""
+
     def die() -> None:
         raise Crash
 
-    dead = Run(tmp_path, executor=ToyExecutor(2, on_wait=die))
+    dead = Run(folder, executor=ToyExecutor(2, on_wait=die))
     with pytest.raises(Crash):
         dead.run()
     (proposal,), outcomes = dead.executor.running[1]
-    folder = tmp_path / "children" / "0001"
-    folder.mkdir(parents=True)
-    (folder / "proposal.json").write_text(json.dumps(proposal.to_json()))
-    (folder / "outcome.json").write_text(json.dumps(next(outcomes).to_json()))
+    child = folder / "children" / "0001"
+    child.mkdir(parents=True)
+    (child / "proposal.json").write_text(json.dumps(proposal.to_json()))
+    (child / "outcome.json").write_text(json.dumps(next(outcomes).to_json()))
+
+
+def test_a_child_that_ended_while_the_driver_was_dead_is_harvested(tmp_path: Path) -> None:
+    dead_with_an_ended_child(tmp_path)
     run = Run(tmp_path, executor=ToyExecutor(2))
     run.run()
     assert run.executor.num_trained == 19
     assert next(event["index"] for event in events(tmp_path, "outcome")) == 1
+    assert len(events(tmp_path, "outcome")) == 20
+
+
+def test_what_becomes_of_a_child_on_a_virtual_cluster_is_not_read_from_its_folder(
+    tmp_path: Path,
+) -> None:
+    dead_with_an_ended_child(tmp_path)
+    executor = ToyExecutor(2)
+    executor.is_simulated = True
+    Run(tmp_path, executor=executor).run()
+    assert executor.num_trained == 20
     assert len(events(tmp_path, "outcome")) == 20
 
 

@@ -31,6 +31,7 @@ class DaskExecutor:
 
     is_remote = True
     is_on_this_machine = False
+    is_simulated = False
 
     def __init__(self, cluster: WorkerCluster, threads_per_worker: int, retries: int) -> None:
         self._cluster = cluster

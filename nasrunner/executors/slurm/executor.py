@@ -65,6 +65,7 @@ class SlurmExecutor:
 
     is_remote = True
     is_on_this_machine = False
+    is_simulated = False
 
     @takes_fields_of(JobRequest, alone=True)
     def __init__(
