@@ -1,5 +1,6 @@
 """The README and the pages: what they link to is there, and what they repeat is what it was."""
 
+import html
 import re
 import sys
 from pathlib import Path
@@ -34,6 +35,19 @@ def anchors_of(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
     return {heading.replace(" ", "-") for heading in plain}
+
+
+def test_the_picture_of_a_terminal_shows_the_readmes_command() -> None:
+    """``docs/pictures.py`` makes it."""
+    (command,) = (
+        block.strip()
+        for block in blocks_of(ROOT / "README.md", "bash")
+        if block.startswith("nasrunner ") and block.count("\n") == 1
+    )
+    svg = (ROOT / "docs/pages/pictures/terminal.svg").read_text(encoding="utf-8")
+    shown = html.unescape(svg).replace("\xa0", " ")
+    assert f"$ {command}<" in shown
+    assert not re.search(r"/(tmp|home|root|work)/", shown)
 
 
 def test_every_page_is_in_the_navigation_and_in_the_readme() -> None:
