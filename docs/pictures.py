@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.text import Text
 
 PICTURES = Path(__file__).parent / "pages" / "pictures"
-COMMAND = ("nasrunner", "baseline=random", "tracker=csv")
+COMMAND = ("nasrunner", "space=mlp", "data=digits", "searcher=smbo", "baseline=random")
+"""That of the README."""
 COLUMNS = 118
 PAGE = (1280, 1190)
 """Width and height of the report's screenshot, in pixels."""
@@ -29,7 +30,8 @@ def main() -> None:
     """Runs the study in a folder of its own, and makes both pictures."""
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        terminal(shown(Path(folder)), PICTURES / "terminal.svg")
+        output = shown(Path(folder)).replace(f"{folder}/", "")  # where it was made
+        terminal(output, PICTURES / "terminal.svg")
         (study,) = Path("outputs", "smbo-mlp").iterdir()
         report(study, PICTURES / "report.png")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
+from module_examples import Example, module_examples  # beside this file
 
 import nasrunner.spaces
 from nasrunner.compose import config as skeleton
@@ -70,30 +71,61 @@ OPTIONS = {
 def main() -> None:
     """Writes the pages, and the pictures of the spaces."""
     SETTINGS.write_text(settings_page(), encoding="utf-8")
-    (PAGES / "modules.md").write_text(modules_page(), encoding="utf-8")
-    pictures = PAGES / "pictures"
-    pictures.mkdir(exist_ok=True)
-    for stale in pictures.glob("*.svg"):
-        stale.unlink()
-    for name, space in shipped_spaces().items():
-        (pictures / f"{name}.svg").write_text(picture(name, space), encoding="utf-8")
+    examples = module_examples()
+    (PAGES / "modules.md").write_text(modules_page(examples), encoding="utf-8")
+    _write_pictures(
+        PAGES / "pictures" / "modules",
+        {name: svg for each in examples.values() for name, svg in each.pictures.items()},
+    )
+    spaces = shipped_spaces()
+    _write_pictures(
+        PAGES / "pictures", {name: picture(name, each) for name, each in spaces.items()}
+    )
     (PAGES / "shipped.md").write_text(shipped_page(), encoding="utf-8")
 
 
-def modules_page() -> str:
-    """Returns the page of all modules of the language, with their arguments."""
+def _write_pictures(folder: Path, pictures: dict[str, str]) -> None:
+    """Writes SVG files by their names, and removes those of a folder that are no more."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob("*.svg"):
+        stale.unlink()
+    for name, svg in pictures.items():
+        (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+
+
+def modules_page(examples: dict[str, Example]) -> str:
+    """Returns the page of all modules of the language, with their arguments and an example."""
     lines = [
         "# Modules",
         "",
-        "Written by `python docs/reference.py` from the classes. In the place of any value a "
-        "decision may stand ([the language](language.md)); arguments without a default must be "
-        "given.",
+        "Written by `python docs/reference.py` from the classes and `docs/modules.yaml`. A "
+        "decision may stand in the place of any value ([the language](language.md)); arguments "
+        "without a default must be given. Each module has an example, with the shapes that go in "
+        "and come out, without the batch, the parameters that are trained, and the FLOPs of one "
+        "example's forward pass: two for each multiply-add of matrices and convolutions.",
     ]
     for heading in dict.fromkeys(GROUPS.values()):
         lines += ["", f"## {heading}"]
         for module in (each for each in language() if heading_of(each) == heading):
-            lines += ["", *_of_module(module)]
+            lines += ["", *_of_module(module), "", *_shown(examples[module.name()])]
     return "\n".join(lines) + "\n"
+
+
+def _shown(example: Example) -> Iterator[str]:
+    yield '<div class="example" markdown="1">'
+    yield '<div markdown="1">'
+    yield ""
+    yield "```yaml"
+    yield example.yaml
+    yield "```"
+    yield ""
+    yield example.facts
+    yield ""
+    yield "</div>"
+    yield ""
+    yield " ".join(f"![{name}](pictures/modules/{name}.svg)" for name in example.pictures)
+    yield ""
+    yield "</div>"
 
 
 def settings_page() -> str:

@@ -3,6 +3,7 @@
 import itertools
 import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,8 +39,8 @@ from nasrunner.show_data import command as show_data
 from tests.documentation.pages import PAGES, ROOT, Command, commands_of, name_of
 
 COMMANDS = {name_of(page): list(commands_of(page)) for page in PAGES}
-OF_OTHERS = {".", "eval", "make", "python"}
-"""Programs that are not ours: of make and python it is seen that what they name is there."""
+OF_OTHERS = {".", "eval", "make", "pip", "python"}
+"""Programs that are not ours: of make, pip and python it is seen that what they name is there."""
 
 FILES = ("csv", "parquet", "images", "arrays")
 """Options of data that are read from the files of the place."""
@@ -271,6 +272,16 @@ def check_python(command: Command) -> Steps:
     yield from ()
 
 
+def check_pip(command: Command) -> Steps:
+    """Sees that a wheel of this version is installed with constraints that are there."""
+    install, option, constraints, wheel = command.arguments
+    assert (install, option) == ("install", "-c")
+    assert (ROOT / constraints).is_file()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert wheel == f"{project['name']}-{project['version']}-py3-none-any.whl"
+    yield from ()
+
+
 def check_shell(command: Command) -> Steps:
     """Sees that what the shell reads is of this project."""
     assert command.arguments in ((".venv/bin/activate",), ("$(nasrunner -sc install=bash)",))
@@ -289,6 +300,7 @@ CHECKS: dict[str, Callable[[Command], Steps]] = {
     "python -m nasrunner.child": check_child,
     "python": check_python,
     "make": check_make,
+    "pip": check_pip,
     ".": check_shell,
     "eval": check_shell,
 }

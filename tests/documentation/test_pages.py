@@ -1,5 +1,6 @@
 """The README and the pages: what they link to is there, and what they repeat is what it was."""
 
+import html
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tests.documentation.pages import PAGES, ROOT, blocks_of, languages_of, name_of, prose_of
 
 sys.path.insert(0, str(ROOT / "docs"))
+import module_examples
 import reference  # of docs/, which is no package
 
 sys.path.remove(str(ROOT / "docs"))
@@ -33,6 +35,19 @@ def anchors_of(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
     return {heading.replace(" ", "-") for heading in plain}
+
+
+def test_the_picture_of_a_terminal_shows_the_readmes_command() -> None:
+    """``docs/pictures.py`` makes it."""
+    (command,) = (
+        block.strip()
+        for block in blocks_of(ROOT / "README.md", "bash")
+        if block.startswith("nasrunner ") and block.count("\n") == 1
+    )
+    svg = (ROOT / "docs/pages/pictures/terminal.svg").read_text(encoding="utf-8")
+    shown = html.unescape(svg).replace("\xa0", " ")
+    assert f"$ {command}<" in shown
+    assert not re.search(r"/(tmp|home|root|work)/", shown)
 
 
 def test_every_page_is_in_the_navigation_and_in_the_readme() -> None:
@@ -62,6 +77,8 @@ def test_every_block_says_what_language_it_is_in() -> None:
 def test_a_file_that_a_page_shows_is_that_file() -> None:
     shown = 0
     for page in PAGES:
+        if page == reference.PAGES / "modules.md":  # its examples are compared with modules.yaml
+            continue
         for block in blocks_of(page, "yaml"):
             first, _, rest = block.partition("\n")
             name = first.removeprefix("# ").partition(":")[0]
@@ -100,8 +117,36 @@ def test_the_experiments_stand_on_the_page_of_papers() -> None:
 
 def test_the_page_of_modules_is_what_the_code_says() -> None:
     written = (reference.PAGES / "modules.md").read_text(encoding="utf-8")
-    assert written == reference.modules_page(), "python docs/reference.py"
+    examples = module_examples.module_examples()
+    assert examples.keys() == {module.name() for module in reference.language()}
+    assert written == reference.modules_page(examples), "python docs/reference.py"
     assert len(re.findall(r"^### ", written, re.MULTILINE)) > 45
+    pictures = {path.stem: path for path in (reference.PAGES / "pictures/modules").glob("*.svg")}
+    drawn = {name: svg for each in examples.values() for name, svg in each.pictures.items()}
+    assert pictures.keys() == drawn.keys(), "python docs/reference.py"
+    for name, path in pictures.items():
+        assert path.read_text(encoding="utf-8") == drawn[name], name
+
+
+def test_the_example_of_a_module_has_that_module_in_it() -> None:
+    found = module_examples.module_examples()
+    assert [name for name, each in found.items() if not re.search(rf"\b{name}\b", each.yaml)] == []
+
+
+def test_the_sizes_of_examples_are_what_is_counted_by_hand() -> None:
+    facts = {name: each.facts for name, each in module_examples.module_examples().items()}
+    weights = 3 * 3 * 3 * 16
+    assert facts["conv2d"] == (
+        f"3×32×32 → 16×16×16, {weights + 16} parameters, {2 * weights * 16 * 16:,} FLOPs"
+    )
+    assert facts["affine"] == "64 → 10, 650 parameters, 1,280 FLOPs"
+    assert facts["relu"] == "64 → 64, 0 parameters, 0 FLOPs"
+
+
+def test_the_page_of_modules_is_light() -> None:
+    pictures = (reference.PAGES / "pictures" / "modules").glob("*.svg")
+    size = sum(path.stat().st_size for path in [reference.PAGES / "modules.md", *pictures])
+    assert size < 1_000_000
 
 
 def test_the_page_of_settings_has_every_option() -> None:
