@@ -50,6 +50,9 @@ _VALIDATED = ("trainer", "trainer.check_val_every_n_epoch")
 _SAME_IN_ESTIMATES = ("width", "data.resolution", "trainer.shared_batch_norm")
 """What no supernet can have for itself: its networks are estimated as children are."""
 
+_OF_SPLIT = ("data.split_seed", "data.test_examples", "data.validation_examples")
+"""What says which examples are held out: what one trains on, another must not be measured on."""
+
 
 def takes_shared(proposal: Proposal) -> bool:
     """Tells whether a proposal is an estimate of a network with the weights of a supernet."""
@@ -257,6 +260,7 @@ class LightningTrainer:
                     f"take its weights, got {number:g} for it alone; legal are numbers of its "
                     "training, such as trainer.max_epochs or optimizer.lr"
                 )
+            self._check_held_out(key, number)
         self._check_validated(fidelity)
         if isinstance(self._policy, Relaxation):
             from nasrunner.children.supernets.relaxed.supernet import num_epochs_of  # imports torch
@@ -264,6 +268,19 @@ class LightningTrainer:
             num_epochs_of(self._policy, reduced(self.config, fidelity))
         if fidelity and fidelity not in self._fidelities:
             self._fidelities.append(fidelity)
+
+    def _check_held_out(self, key: str, number: float) -> None:
+        """Refuses a split with which a supernet trains on what its networks are measured on."""
+        lends = not isinstance(self._policy, Relaxation)  # weights that learnt of its examples
+        group, _, name = key.partition(".")
+        if key in _OF_SPLIT[:2] or (key in _OF_SPLIT and lends):
+            own = self.config[group][name]
+            if number != own:
+                raise ConfigError(
+                    f"fidelity: {key}={number:g} holds out other examples than {own}, so that a "
+                    "supernet trains on some that its networks are validated or tested on; legal "
+                    "are the examples of all children, and data.train_share"
+                )
 
     def _check_validated(self, fidelity: Mapping[str, float], until: int | None = None) -> None:
         """Refuses trainings that end, or pause, before a validation that children need."""

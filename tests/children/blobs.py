@@ -49,6 +49,22 @@ OWN = {
 }
 IMAGES = {**BLOBS, "in_shape": [3, 6, 6]}
 
+DIGITS = {
+    "_target_": "nasrunner.data.digits.Digits",
+    "in_shape": [1, 8, 8],
+    "num_outputs": 10,
+    "batch_size": 32,
+    "eval_batch_size": 512,
+    "drop_last": False,
+    "validation_examples": 287,
+    "split_seed": 0,
+    "equal_inputs": "apart",
+    "train_share": 1.0,
+    "resolution": None,
+    "test_examples": 360,
+}
+"""As ``data=digits`` is configured."""
+
 
 class Batches:
     """Slices of two tensors, shuffled with torch's global generator where asked."""

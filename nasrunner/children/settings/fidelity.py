@@ -116,6 +116,8 @@ def check_fidelity(
             raise ConfigError(f"fidelity: {key} must be the same for all children; {told}")
         if isinstance(values[key], int) and number != int(number):
             raise ConfigError(f"fidelity: {key} must be a whole number, got {number!r}")
+        if key == "trainer.max_epochs" and number < 0:  # Lightning's -1 trains without end
+            raise ConfigError(f"fidelity: {name} must be int >= 1, got {number!r}")
     if fidelity:
         check_ranges(reduced(config, fidelity)["trainer"])
 

@@ -56,7 +56,8 @@ class GradientSearch(Searcher):
             self._supernet = proposal.index
             return
         self._taken |= self._known_by(proposal.genotype)
-        self._found = self._left(self._found or [])
+        if self._found is not None:  # what users give to begin with comes before
+            self._found = self._left(self._found)
 
     def learn(self, outcome: Outcome) -> None:
         if outcome.proposal.kind == "supernet":

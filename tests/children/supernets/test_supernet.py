@@ -23,7 +23,7 @@ from nasrunner.searchers.one_shot.paths import FairPaths, UniformPaths
 from nasrunner.searchers.one_shot.single_path import SinglePathOneShot
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.recurrent.stateful import StatefulLayer
-from tests.children.blobs import IMAGES, make_trainer
+from tests.children.blobs import DIGITS, IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
 from tests.toys import train_one
@@ -373,6 +373,17 @@ def test_a_supernet_has_no_number_that_its_networks_lack(fidelity, reason):
     trainer = make_trainer(space=NORMED, data=IMAGES)
     with pytest.raises(ConfigError, match=reason):
         trainer.check(Proposal(0, {}, kind="supernet", fidelity=fidelity))
+
+
+@pytest.mark.parametrize("key", ["split_seed", "test_examples", "validation_examples"])
+def test_a_supernet_trains_on_nothing_that_its_networks_are_measured_on(key):
+    trainer = make_trainer(space=NORMED, data=DIGITS, is_rehearsed=False)
+    own = DIGITS[key]
+    trainer.check(Proposal(0, {}, kind="supernet", fidelity={f"data.{key}": own}))
+    other = Proposal(0, {}, kind="supernet", fidelity={f"data.{key}": own + 1})
+    reason = f"^searcher.supernet: data.{key}={own + 1} holds out other examples than {own},"
+    with pytest.raises(ConfigError, match=reason):
+        trainer.check(other)
 
 
 def test_what_a_network_costs_is_measured_of_its_estimate_and_the_loss_of_training_refused(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nasrunner.core import Outcome
+from nasrunner.core import Outcome, Proposal
 from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
 from tests.searchers.worlds import load_space, make_searcher, reward_of
@@ -46,6 +46,17 @@ def test_what_the_supernet_has_found_is_trained_in_its_order():
         searcher.observe(Outcome(proposal, "completed", reward_of(proposal)))
     assert proposals == FOUND
     assert searcher.why_done == "what the supernet has found is trained, 3 architectures"
+
+
+def test_what_was_given_to_begin_with_does_not_end_the_search_while_the_supernet_is_trained():
+    searcher = darts()
+    searcher.register(Proposal(0, FOUND[0]))
+    supernet = searcher.propose()
+    assert supernet.kind == "supernet"
+    assert not searcher.is_ready
+    searcher.observe(Outcome(supernet, "completed", found=FOUND))
+    assert [searcher.propose().genotype for _ in range(2)] == FOUND[1:]
+    assert searcher.propose() is None
 
 
 def test_one_architecture_is_told_as_one():

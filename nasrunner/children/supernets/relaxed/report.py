@@ -53,6 +53,8 @@ def mixture_size(space: SearchSpace, in_shape: InShape, widths: Widths) -> Mixtu
         in_shape: of one example.
         widths: see ``Widths``.
     """
+    if next(iter(space.schedules()), None) is not None:
+        return MixtureSize(refused="the space has a schedule, and all of it is searched at once")
     weights = SharedWeights(space, in_shape, widths=widths, device="meta")
     try:
         check_not_searched(space.hyperparameters)

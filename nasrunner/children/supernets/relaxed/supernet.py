@@ -280,10 +280,16 @@ def num_epochs_of(relaxation: Relaxation, config: Config) -> int | None:
     """Returns how many epochs a supernet is trained for; None: that is not known.
 
     Raises:
-        ConfigError: temperatures go by it.
+        ConfigError: temperatures go by it, and it is not known or steps may end training before.
     """
-    epochs = config["trainer"].get("max_epochs")
+    epochs, steps = (config["trainer"].get(name) for name in ("max_epochs", "max_steps"))
     if isinstance(epochs, int) and epochs > 0:
+        if relaxation.weighs == "gumbel" and steps not in (None, -1):
+            raise ConfigError(
+                f"trainer.max_steps={steps} may end training before the temperature that options "
+                "are drawn with has gone down, which it does until the last epoch; legal: -1, and "
+                "trainer.max_epochs, also in searcher.supernet"
+            )
         return epochs
     if relaxation.weighs == "gumbel":
         raise ConfigError(

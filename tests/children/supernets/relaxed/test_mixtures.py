@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nasrunner.children.supernets.relaxed.mixtures import Mix, Mixture, OptionWeights, mixed
+from nasrunner.children.supernets.relaxed.report import mixture_size
 from nasrunner.children.supernets.relaxed.supernet import rows_of
 from nasrunner.children.supernets.shared_weights import SharedWeights
 from nasrunner.core import SpaceError
@@ -263,3 +264,10 @@ def test_cells_whose_edges_are_no_sums_have_no_mixture(changes, message):
     space = space_of({"cell_stack": {**stack, "normal": {"block_cell": cell}}})
     with pytest.raises(SpaceError, match=message):
         mixture_of(space, (1, 8, 8), device="meta")
+
+
+def test_a_space_with_a_schedule_is_no_mixture_as_its_searchers_say():
+    times = {"schedule": {"start": 1, "step": 1, "end": 2, "every": 4}}
+    repeated = {"repeat": {"times": times, "body": {"or": ["empty", "relu"]}}}
+    space = parse_space({"concat": ["flatten", repeated]})
+    assert "has a schedule" in mixture_size(space, (1, 8, 8), "slices").refused

@@ -23,7 +23,7 @@ from nasrunner.searchers.one_shot.darts import Darts
 from nasrunner.searchers.one_shot.gdas import Gdas
 from nasrunner.spaces.cells.path_dropout import DropsPaths
 from nasrunner.spaces.language.parsing import parse_space
-from tests.children.blobs import IMAGES, make_trainer
+from tests.children.blobs import DIGITS, IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
 from tests.children.rehearsal.test_rehearsing import ON_TRAIN_LOSS, UNVALIDATED
@@ -48,6 +48,7 @@ SPACE = {
     ]
 }
 EPOCHS = r"trainer.max_epochs: the temperature .* got -1; legal: >= 1, also in searcher.supernet"
+STEPS = r"^searcher.supernet: trainer.max_steps=40 may end training before the temperature"
 SUPERNET = Proposal(0, {}, kind="supernet", seed=5)
 ADAM = {"learning_rate": 0.05, "betas": (0.5, 0.999), "weight_decay": 1e-3}
 OTHERS = {"affine": False, "takes_zero": False, "max_skips": None, "num_sampled": 0}
@@ -605,7 +606,21 @@ def test_temperatures_need_a_number_of_epochs_before_training(tmp_path):
         expected = contextlib.nullcontext() if allowed else pytest.raises(ConfigError, match=EPOCHS)
         with expected:
             trainer.check(SUPERNET)
-        trainer.check(dataclasses.replace(SUPERNET, fidelity={"trainer.max_epochs": 2}))
+        fidelity = {"trainer.max_epochs": 2}
+        expected = contextlib.nullcontext() if allowed else pytest.raises(ConfigError, match=STEPS)
+        with expected:
+            trainer.check(dataclasses.replace(SUPERNET, fidelity=fidelity))
+        fidelity["trainer.max_steps"] = -1
+        trainer.check(dataclasses.replace(SUPERNET, fidelity=fidelity))
+
+
+def test_options_may_be_weighed_by_more_validation_examples_but_not_by_those_of_the_test(tmp_path):
+    trainer = make_trainer(space=SPACE, data=DIGITS, is_rehearsed=False)
+    trainer.task(tmp_path, 0, darts(space=trainer.space, seed=0).policy())
+    more = {"data.validation_examples": 700}
+    trainer.check(dataclasses.replace(SUPERNET, fidelity=more))
+    with pytest.raises(ConfigError, match=r"data.test_examples=10 holds out other examples than"):
+        trainer.check(dataclasses.replace(SUPERNET, fidelity={**more, "data.test_examples": 10}))
 
 
 def test_overfitting_a_few_batches_is_refused_before_training(tmp_path):
