@@ -144,7 +144,7 @@ ENAS_WORDS = (
 )
 DARTS = (
     "Liu et al. 2019, arXiv:1806.09055, as remembered; its code: quark0/darts at 8876e79, "
-    "rnn/train.py"
+    "rnn/train_search.py for the search, rnn/train.py for what is derived"
 )
 DEEPARCHITECT = (
     "Negrinho & Gordon 2017, arXiv:1704.08792, section 7 and appendix A; code: "
@@ -387,9 +387,24 @@ PROTOCOLS: dict[str, Protocol] = {
     "darts_ptb": Protocol(DARTS, (
         Row("nodes beside the first", f"{DARTS_RNN}.nodes", 8),
         Row("activations", f"{DARTS_RNN}.activations", ["tanh", "relu", "sigmoid", "identity"]),
-        Row("units", "space.language_model.units", 850),
+        Row("units in the search", "space.language_model.units", 300, 300),
+        Row("units of what is derived", "space.language_model.units", 850, 850,
+            "300 to compare cells; 850 in the command that trains what was found"),
         Row("embeddings shared with the output", "space.language_model.tied", None, True),
-        Row("epochs", "trainer.max_epochs", "300 [mem]", None, "300, as remembered"),
+        Row("epochs of the search",
+            lambda config: config["searcher"]["supernet"]["trainer.max_epochs"], 50, 50),
+        Row("its batch",
+            lambda config: config["searcher"]["supernet"]["data.batch_size"], 256, 256),
+        Row("its weight decay",
+            lambda config: config["searcher"]["supernet"]["optimizer.weight_decay"], 5e-7, 5e-7),
+        Row("learning rate of options' weights", "searcher.learning_rate", 3e-3, 3e-3),
+        Row("their betas", "searcher.betas", [0.9, 0.999], None),
+        Row("their weight decay", "searcher.weight_decay", 1e-3, 1e-3),
+        Row("their gradient", "searcher.order", "second", "second"),
+        Row("whose matrices are shared in the search", built_in("those of a pair of nodes"),
+            None, "those of all that a node may take", "a pair's own: what a space shares"),
+        Row("epochs of what is derived", "trainer.max_epochs", "300 [mem]", None,
+            "300, as remembered"),
         Row("learning rate", "optimizer.lr", None, 20.0),
         Row("clipping", "trainer.gradient_clip_val", None, 0.25),
         Row("weight decay", "optimizer.weight_decay", None, 8e-7),
@@ -404,9 +419,6 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("dropped of what leaves the cell", "space.language_model.dropout", None, 0.75),
         Row("slowness", "space.language_model.slowness", None, 1e-3),
         Row("first weights", built_in("U(±1/√H)"), None, "U(±0.04)", "torch's: 0.034 of 850 units"),
-        Row("searcher", lambda config: config["searcher"]["_target_"].rpartition(".")[2],
-            "gradient descent, on a mixture", None, "random search: children from scratch"),
-        Row("children", "max_children", None, None, NOT_SAID),
     )),
     "darts_cifar10": Protocol(
         "Liu et al. 2019, arXiv:1806.09055, section 3.1; code: github.com/quark0/darts, "

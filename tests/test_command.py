@@ -1040,7 +1040,7 @@ def test_children_whose_size_is_beyond_a_limit_are_not_trained(
     ("experiment", "few", "num_trained"),
     [
         ("enas_ptb", [f"searcher.{key}=1" for key in ("controller_steps", "num_estimates")], 2),
-        ("darts_ptb", [], 1),
+        ("darts_ptb", ["searcher.supernet={trainer.max_epochs: 1, data.batch_size: 4}"], 2),
         ("enas_ptb_small", [], 1),
     ],
 )
