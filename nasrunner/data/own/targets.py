@@ -177,13 +177,14 @@ def counted(targets: Targets) -> str:
     return f"classes {', '.join(named)}{', …' if len(counts) > _SHOWN else ''}"
 
 
-def check_known(y: np.ndarray, is_fit_N: np.ndarray, where: str) -> None:
-    """Refuses classes that stand in the test alone.
+def check_known(y: np.ndarray, is_fit_N: np.ndarray, where: str, part: str = "test") -> None:
+    """Refuses classes that stand in the test, or another part that is not trained on, alone.
 
     Args:
         y: labels of all examples, as they stand in the data.
-        is_fit_N: which of them are not for the test.
+        is_fit_N: which of them are not of that part.
         where: what they are called.
+        part: what it is called.
 
     Raises:
         DataError: names them.
@@ -196,7 +197,7 @@ def check_known(y: np.ndarray, is_fit_N: np.ndarray, where: str) -> None:
     if unknown:
         named = ", ".join(f"{label!r} ({count})" for label, count in list(unknown.items())[:3])
         raise DataError(
-            f"{where}: the test has classes that training never saw: {named}; legal "
+            f"{where}: the {part} has classes that training never saw: {named}; legal "
             "are classes with examples in both: leave these out, or have more of them"
         )
 

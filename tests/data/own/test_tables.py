@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn import datasets
 
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError
 from nasrunner.data.own.columns import Column
 from nasrunner.data.own.reading import Reading
@@ -335,6 +336,23 @@ def test_categories_and_classes_may_be_of_any_type(tmp_path: Path) -> None:
         {"1.50", "2.25"},
     ]
     assert module.in_shape == [5]
+
+
+def test_columns_are_no_tokens(people: str) -> None:
+    settings = {**COMMON, "path": people, "target": "class"}
+    assert guessed("classes", path=people, target="class", in_dtype="float32").in_shape == [6]
+    with pytest.raises(
+        ConfigError, match=r"data.in_dtype=int64 is of tokens, but a column .* null"
+    ):
+        CsvFile(**settings, in_dtype="int64")
+    with pytest.raises(
+        ConfigError, match=r"data.in_dtype={'age': 'int64'} is of tokens, but a col"
+    ):
+        CsvFile(**settings, in_dtype={"age": "int64"})
+    with pytest.raises(ConfigError, match=r"data.vocabulary: CsvFile takes no 'vocabulary', legal"):
+        construct(
+            {"_target_": "nasrunner.data.own.tables.CsvFile", **settings, "vocabulary": 9}, "data"
+        )
 
 
 def test_group_and_time_do_not_go_together(people: str) -> None:
