@@ -175,13 +175,13 @@ class DatasetFolder(TableFile):
             return super().preparation_of(x)
         return Preparation.of(x, self.in_dtype, type(self).__name__)
 
-    def _parts_of_folders(self) -> tuple[list["_Part"], list[str]]:
+    def _parts_of_folders(self) -> tuple[list["_RowsOfSplit"], list[str]]:
         """The splits that there are, training first and the test last, and what is to be told."""
         splits = splits_of(Path(self.path), self.where)
-        parts = [_Part(splits.train, "train", "train")]
+        parts = [_RowsOfSplit(splits.train, "train", "train")]
         told = []
         if splits.validation is not None:
-            parts.append(_Part(splits.validation, "validation", "validation"))
+            parts.append(_RowsOfSplit(splits.validation, "validation", "validation"))
         if self.test_path is not None:
             where = f"data.test_path={self.test_path}"
             if splits.test is not None:
@@ -191,9 +191,9 @@ class DatasetFolder(TableFile):
                 )
             if not Path(self.test_path).exists():
                 raise DataError(f"{where} is missing")
-            parts.append(_Part(only_split(Path(self.test_path), where), where, "test"))
+            parts.append(_RowsOfSplit(only_split(Path(self.test_path), where), where, "test"))
         elif splits.test is not None:
-            parts.append(_Part(splits.test, "test", "test"))
+            parts.append(_RowsOfSplit(splits.test, "test", "test"))
         if len(parts) > 1:
             counts = [f"{part.use} {len(part.rows):,}" for part in parts]
             told.append(f"split as the folder is: {', '.join(counts)}")
@@ -294,15 +294,15 @@ class DatasetFolder(TableFile):
             )
 
     def _labelled(
-        self, parts: Sequence["_Part"], targets: Sequence[str]
-    ) -> tuple[list["_Part"], np.ndarray, list[str]]:
+        self, parts: Sequence["_RowsOfSplit"], targets: Sequence[str]
+    ) -> tuple[list["_RowsOfSplit"], np.ndarray, list[str]]:
         """The parts that have targets, these, and which parts have none, in words."""
         found = {part: self._targets_in(part, targets) for part in parts}
         kept = [p for p in parts if p.use == "train" or not lacking(found[p]).all()]
         told = [f"{p.name} has no targets and is left out" for p in parts if p not in kept]
         return kept, np.concatenate([found[part] for part in kept]), told
 
-    def _targets_in(self, part: "_Part", targets: Sequence[str]) -> np.ndarray:
+    def _targets_in(self, part: "_RowsOfSplit", targets: Sequence[str]) -> np.ndarray:
         forms = [form_of(part.rows.features[name]) for name in targets]
         if forms == ["array"]:
             return array_of_column(part.rows, targets[0], f"{self.where}: {part.name}")
@@ -316,7 +316,7 @@ class DatasetFolder(TableFile):
         return target_values(table[targets[0]]) if is_one else targets_of(table)
 
     def _inputs(
-        self, parts: Sequence["_Part"], names: Sequence[str], form: Form
+        self, parts: Sequence["_RowsOfSplit"], names: Sequence[str], form: Form
     ) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
         """Inputs of all parts, the settings by which more are read, and what is to be told."""
         if form == "image":
@@ -348,7 +348,7 @@ class DatasetFolder(TableFile):
         places = [Path(each) for each in (self.path, self.test_path) if each is not None]
         return [file for each in places for file in files_of(each)]
 
-    def _check_splits(self, parts: Sequence["_Part"], groups_N: np.ndarray | None) -> None:
+    def _check_splits(self, parts: Sequence["_RowsOfSplit"], groups_N: np.ndarray | None) -> None:
         """Refuses to draw what the folder has drawn, and splits that cut a group."""
         if any(part.use == "validation" for part in parts):
             given = {"validation_examples": self.validation_examples, "time": self.time}
@@ -372,7 +372,7 @@ class DatasetFolder(TableFile):
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _RowsOfSplit:
     """The rows of a split, what it is called, and what it is for."""
 
     rows: Any
@@ -400,7 +400,7 @@ class _ImageColumn:
 
     where: str
     name: str
-    parts: tuple[_Part, ...] = field(compare=False)
+    parts: tuple[_RowsOfSplit, ...] = field(compare=False)
     stamps: tuple[tuple[Path, int], ...]
 
 
