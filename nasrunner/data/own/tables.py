@@ -73,12 +73,12 @@ class TableFile(OwnData):
     """
 
     path: str
-    target: str | Sequence[str]
+    target: str | int | Sequence[str | int]
     test_path: str | None = None
-    drop: Sequence[str] = ()
-    categorical: Sequence[str] = ()
-    group: str | None = None
-    time: str | None = None
+    drop: Sequence[str | int] = ()
+    categorical: Sequence[str | int] = ()
+    group: str | int | None = None
+    time: str | int | None = None
     max_categories: Annotated[int, AtLeast(2)] = 32
 
     guessed_from: ClassVar[tuple[str, ...]] = (
@@ -95,6 +95,10 @@ class TableFile(OwnData):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_dtype("a column of a table is numbers or categories")
+        # A column may be called 2010, which YAML reads as a number.
+        self.target = as_names(self.target)
+        self.drop, self.categorical = ([*map(str, n)] for n in (self.drop, self.categorical))
+        self.group, self.time = as_names(self.group), as_names(self.time)
         if self.group is not None and self.time is not None:
             raise ConfigError(
                 f"data.group={self.group} and data.time={self.time} split in different ways; legal "
@@ -303,6 +307,13 @@ class CsvFile(TableFile):
             "low_memory": False,  # one type for all of a column
             "skipinitialspace": True,
         }
+
+
+def as_names(given: Any) -> Any:
+    """Returns names of columns as texts, one, several or None as they are given."""
+    if given is None or isinstance(given, str | int):
+        return None if given is None else str(given)
+    return [str(each) for each in given]
 
 
 @contextlib.contextmanager
