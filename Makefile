@@ -43,5 +43,5 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nasrunner needs Python >= 3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[export,slurm,postgresql,tensorboard,wandb]' --group dev
+	$(BIN)/pip install --quiet --editable '.[export,huggingface,slurm,postgresql,tensorboard,wandb]' --group dev
 	touch $@

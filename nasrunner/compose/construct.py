@@ -127,7 +127,8 @@ def _within(value: Any, key: str) -> Any:
 def _without_described(target: Any, config: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """Leaves out keys by which a configuration describes an object, where its class takes none."""
     described = _DESCRIBED.get(key, ())
-    if not any(name in config for name in described):
+    # What can say itself what it is takes all that describes it.
+    if not any(name in config for name in described) or hasattr(target, "guess"):
         return config
     try:
         parameters = inspect.signature(target).parameters

@@ -11,7 +11,7 @@ import torch
 
 from nasrunner.core.annotations import AtLeast, Count, Within
 from nasrunner.core.errors import ConfigError, DataError
-from nasrunner.core.shapes import each_input
+from nasrunner.core.shapes import IN_DTYPES, each_input
 from nasrunner.data.files import DataFile, check_files
 from nasrunner.data.inputs import (
     InputArrays,
@@ -153,6 +153,10 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         self._test: Batch | None = None
         self._is_joined = False
         self._is_per_device = False
+        if isinstance(self.in_dtype, str) and self.in_dtype not in IN_DTYPES:
+            raise ConfigError(
+                f"data.in_dtype must be {' or '.join(IN_DTYPES)} or null, got {self.in_dtype!r}"
+            )
         if self.fold and self.folds is None:
             raise ConfigError(f"data.fold={self.fold} needs data.folds, of which it is one")
         if self.folds is not None and self.fold >= self.folds:
@@ -201,10 +205,21 @@ class TensorDataModule(pl.LightningDataModule, ABC):
         Raises:
             ConfigError: the split is impossible.
         """
-        count = count_of("validation_examples", self.validation_examples, len(y))
         if self.folds is None:
+            count = self.validation_count(len(y))
             return hold_out(strata_of(y), count, self.split_seed, groups_N)
         return hold_out_fold(strata_of(y), self.folds, self.fold, self.split_seed, groups_N)
+
+    def validation_count(self, total: int) -> int:
+        """Returns how many of the examples that are not for the test are for validation.
+
+        Args:
+            total: how many these are.
+
+        Raises:
+            ConfigError: there cannot be so many.
+        """
+        return count_of("validation_examples", self.validation_examples, total)
 
     def files(self) -> Sequence[DataFile]:
         """Returns the files that the data set is read from."""

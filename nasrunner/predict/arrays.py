@@ -11,6 +11,7 @@ from nasrunner.core.errors import DataError
 from nasrunner.data.inputs import InputArrays, count_examples
 from nasrunner.data.own.array_file import FORMS, INPUTS, TARGETS, read_arrays
 from nasrunner.data.own.arrays import channels_first
+from nasrunner.data.own.reading import Reading
 from nasrunner.predict.pieces import NewExamples, Piece, array_of
 
 # N = number of examples
@@ -37,6 +38,27 @@ class NewArrays(NewExamples):
     channels: Mapping[str, Any] | None = None
     vocabulary: int | None = None
 
+    @classmethod
+    def of_reading(
+        cls, reading: Reading, config: Mapping[str, Any], targets: str | None
+    ) -> "NewArrays":
+        """Returns what reads arrays as those of training were.
+
+        Args:
+            reading: of the data set of training.
+            config: the ``data`` part of the configuration.
+            targets: what the array of targets is called; None: as usual.
+        """
+        settings = reading.settings
+        return cls(
+            config["in_shape"],
+            config.get("in_dtype"),
+            tuple(settings["inputs"]),
+            targets,
+            settings["channels"],
+            settings.get("vocabulary"),
+        )
+
     def of_path(self, path: Path) -> Iterator[Piece]:
         if path.is_dir() or path.suffix.lower() not in FORMS:
             raise DataError(
@@ -57,7 +79,7 @@ class NewArrays(NewExamples):
         else:
             x = {name: arrays[name] for name in names}
         target = self._target(arrays, x)
-        yield from self._pieces(x, None if target is None else arrays[target], str(path))
+        yield from self.pieces(x, None if target is None else arrays[target], str(path))
 
     def of_values(self, x: Any, y: np.ndarray | None) -> Iterator[Piece]:
         if isinstance(x, Mapping) != isinstance(self.in_shape, Mapping):
@@ -71,9 +93,19 @@ class NewArrays(NewExamples):
             x = {name: array_of(values, f"x: {name}") for name, values in x.items()}
         else:
             x = array_of(x, "x")
-        yield from self._pieces(x, y, "x")
+        yield from self.pieces(x, y, "x")
 
-    def _pieces(self, x: InputArrays, y: np.ndarray | None, where: str) -> Iterator[Piece]:
+    def pieces(self, x: InputArrays, y: np.ndarray | None, where: str) -> Iterator[Piece]:
+        """Yields examples of arrays, their channels as they stand in the data.
+
+        Args:
+            x: (N, ...), or such arrays by name.
+            y: their targets; None: there are none.
+            where: what is read, for error messages.
+
+        Raises:
+            DataError: they are not such as those of training.
+        """
         if isinstance(x, Mapping):
             x = {name: self._checked(x[name], name, where) for name in self.in_shape}
         else:

@@ -26,8 +26,9 @@ nasrunner-predict: predicts new examples with a trained network
   from=FOLDER    a child's folder, a retrained network's, or a study's, whose best child is taken;
                  or runs:/ID, the run in a tracker of a study below outputs/
   input=PATH     examples as they stood in the data of training: a table (.csv, .tsv or .txt, also
-                 packed as .gz, .bz2 or .xz; .parquet or .pq), an image or a folder of some, or a
-                 file of arrays (.npz, .pt, .pth, .safetensors)
+                 packed as .gz, .bz2 or .xz; .parquet or .pq), an image or a folder of some, a
+                 file of arrays (.npz, .pt, .pth, .safetensors), or a folder of one split that
+                 save_to_disk of datasets wrote
   output=FILE    where the predictions go, in the order of the examples: .csv or .csv.gz, a line
                  each, or .npz, the arrays prediction, names, and probabilities and files where
                  there are some

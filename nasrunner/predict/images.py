@@ -13,11 +13,13 @@ from nasrunner.data.own.decoding import (
     GREY,
     Mode,
     Size,
+    StoredImage,
     decoded,
     fitted,
     looked_at,
     shown,
 )
+from nasrunner.data.own.huggingface import DatasetFolder
 from nasrunner.data.own.images import ImageFolder, images_in
 from nasrunner.data.own.reading import Label, Reading
 from nasrunner.predict.arrays import NewArrays
@@ -48,13 +50,13 @@ class NewImages(NewExamples):
         classes: of training; None: the network predicts numbers.
     """
 
-    folder: ImageFolder
+    folder: ImageFolder | DatasetFolder
     size: Size
     is_grey: bool
     classes: tuple[Label, ...] | None
 
     @classmethod
-    def of_reading(cls, folder: ImageFolder, reading: Reading) -> "NewImages":
+    def of_reading(cls, folder: ImageFolder | DatasetFolder, reading: Reading) -> "NewImages":
         """Returns what reads images as those of training were."""
         rows, columns = reading.settings["size"]
         is_grey = reading.settings["colours"] == "grey"
@@ -75,10 +77,24 @@ class NewImages(NewExamples):
             part = images[start : start + _NUM_IMAGES]
             files = tuple(each.relative_to(root).as_posix() for each in part)
             y = None if labels is None else labels[start : start + _NUM_IMAGES]
-            for each in part:
-                (mode,), (size,) = looked_at(str(path), [each])
-                self._check(str(each), mode, size)
-            yield Piece(decoded(str(path), part, self.size, self._mode), y, str(path), files)
+            yield Piece(self.decoded(part, str(path)), y, str(path), files)
+
+    def decoded(self, images: Sequence[Path | StoredImage], where: str) -> np.ndarray:
+        """Returns images (N, C, H, W) as those of training were.
+
+        Args:
+            images: their files, or what stands in these.
+            where: what is read, for error messages.
+
+        Raises:
+            DataError: one is broken, or training would not have accepted it.
+        """
+        for each in images:
+            (mode,), (size,) = looked_at(where, [each])
+            self._check(
+                f"{where}: {each.name}" if isinstance(each, StoredImage) else str(each), mode, size
+            )
+        return decoded(where, images, self.size, self._mode)
 
     def of_values(self, x: Any, y: np.ndarray | None) -> Iterator[Piece]:
         """Yields images in memory, prepared as those in files are.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from nasrunner.data.inputs import InputArrays, Preparation, at_resolution, count
 from nasrunner.data.loader import Inputs
 from nasrunner.data.normalize import Normalization
 from nasrunner.data.own.arrays import ArrayFile
-from nasrunner.data.own.columns import Column, TablePreparation
+from nasrunner.data.own.columns import TablePreparation
+from nasrunner.data.own.huggingface import DatasetFolder
 from nasrunner.data.own.images import ImageFolder
 from nasrunner.data.own.own_data import OwnData
 from nasrunner.data.own.reading import Reading
@@ -27,6 +28,7 @@ from nasrunner.data.own.targets import lacking
 from nasrunner.data.tensors import TensorDataModule
 from nasrunner.export.trained import Trained, TrainedWeights
 from nasrunner.predict.arrays import NewArrays
+from nasrunner.predict.dataset_folders import NewDataset
 from nasrunner.predict.images import NewImages
 from nasrunner.predict.measuring import PredictionMetrics
 from nasrunner.predict.pieces import NewExamples, Piece
@@ -100,12 +102,13 @@ class Inference:
         task = make_task(config, construct)
         Meaning.of(task, None)  # before data are loaded
         data: Any = make_data(config["data"], construct)
-        if unknown != "error" and not isinstance(data, TableFile):
+        reading, preparation = weights.reading, None
+        is_table = isinstance(data, TableFile) if reading is None else reading.kind == "table"
+        if unknown != "error" and not is_table:
             raise ConfigError(
                 f"unknown={unknown} says what becomes of categories of a table, but the network "
                 f"was trained on {type(data).__name__}; legal: error"
             )
-        reading, preparation = weights.reading, None
         if reading is None or not isinstance(data, OwnData):
             data = _loaded(trained)
             reading, preparation = getattr(data, "reading", None), data.preparation
@@ -240,10 +243,12 @@ def _examples(
     unknown: Unknown,
 ) -> NewExamples:
     """What reads new examples of a data set."""
+    if isinstance(data, DatasetFolder):
+        assert reading is not None
+        return NewDataset.of_reading(data, reading, config, unknown)
     if isinstance(data, TableFile):
         assert reading is not None
-        columns = tuple(map(Column.from_json, reading.columns))
-        return NewRows(data, columns, tuple(reading.settings["targets"]), reading.classes, unknown)
+        return NewRows.of_reading(data, reading, unknown)
     if isinstance(data, ImageFolder):
         assert reading is not None
         return NewImages.of_reading(data, reading)
@@ -251,12 +256,4 @@ def _examples(
     if not isinstance(data, ArrayFile):
         return NewArrays(config["in_shape"], in_dtype)
     assert reading is not None
-    settings = reading.settings
-    return NewArrays(
-        config["in_shape"],
-        in_dtype,
-        tuple(settings["inputs"]),
-        data.targets,
-        cast("Mapping[str, Any]", settings["channels"]),
-        settings.get("vocabulary"),
-    )
+    return NewArrays.of_reading(reading, config, data.targets)

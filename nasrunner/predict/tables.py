@@ -10,7 +10,7 @@ import pandas as pd
 
 from nasrunner.core.errors import DataError, suggest_among
 from nasrunner.data.own.columns import Column, encoded, is_numeric, is_time
-from nasrunner.data.own.reading import Label
+from nasrunner.data.own.reading import Label, Reading
 from nasrunner.data.own.tables import CsvFile, TableFile, targets_of
 from nasrunner.predict.labels import KnownLabels, are_texts, row_of
 from nasrunner.predict.pieces import NUM_ROWS, NewExamples, Piece
@@ -47,6 +47,12 @@ class NewRows(NewExamples):
     classes: tuple[Label, ...] | None
     unknown: Unknown
 
+    @classmethod
+    def of_reading(cls, table: TableFile, reading: Reading, unknown: Unknown) -> "NewRows":
+        """Returns what reads rows as those of training were."""
+        columns = tuple(map(Column.from_json, reading.columns))
+        return cls(table, columns, tuple(reading.settings["targets"]), reading.classes, unknown)
+
     def of_path(self, path: Path) -> Iterator[Piece]:
         own, forms = Path(self.table.path).suffix.lower(), _FORMS[isinstance(self.table, CsvFile)]
         is_legal = path.name.lower().endswith(forms) or path.suffix.lower() == own
@@ -62,7 +68,7 @@ class NewRows(NewExamples):
             texts += self.targets
         first = 0
         for piece in self.table.read_pieces(path, NUM_ROWS, texts):
-            yield self._piece(piece.rename(columns=str), None, str(path), first)
+            yield self.piece(piece.rename(columns=str), None, str(path), first)
             first += len(piece)
 
     def of_values(self, x: Any, y: np.ndarray | None) -> Iterator[Piece]:
@@ -76,11 +82,20 @@ class NewRows(NewExamples):
             raise DataError(
                 f"x has {len(x):,} rows but y has {len(y):,}; they must have the same length"
             )
-        yield replace(self._piece(x.rename(columns=str), y, "x", 0), index=x.index)
+        yield replace(self.piece(x.rename(columns=str), y, "x", 0), index=x.index)
 
-    def _piece(
-        self, table: pd.DataFrame, y: np.ndarray | None, where: str, first_row: int
-    ) -> Piece:
+    def piece(self, table: pd.DataFrame, y: np.ndarray | None, where: str, first_row: int) -> Piece:
+        """Returns the examples of some rows.
+
+        Args:
+            table: with the columns of training, and others.
+            y: their targets; None: those of the table, where it has them.
+            where: what is read, for error messages.
+            first_row: how many rows are before them.
+
+        Raises:
+            DataError: they are not such as those of training.
+        """
         names = [each.name for each in self.columns]
         self._check_names(table, names, where)
         rows = table[names].copy(deep=False)

@@ -16,7 +16,7 @@ from nasrunner.data.tokens import TokenDataModule
 from tests.data.conftest import ROOT, files_of
 
 CONFIGS = sorted((ROOT / "conf" / "data").glob("*.yaml"))
-OWN = ("arrays", "csv", "images", "parquet")  # of a user's own files: tests/data/own
+OWN = ("arrays", "csv", "huggingface", "images", "parquet")  # of a user's own files: tests/data/own
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from datasets import Dataset, DatasetDict
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 
@@ -37,6 +38,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     y = np.arange(40) % 2
     np.savez("mine.npz", x=rng.normal(size=(40, 8)).astype(np.float32), y=y)
     np.savez("texts.npz", x=rng.integers(0, 50, (40, 12)), y=y)
+    columns = {"text": [f"text {n}" for n in range(40)], "input_ids": rng.integers(0, 50, (40, 12))}
+    reviews = Dataset.from_dict({**columns, "label": y})
+    DatasetDict(train=reviews, test=reviews.select(range(10))).save_to_disk("reviews")
     first_search = ROOT / "docs" / "pages" / "first_search.md"
     (genotypes,) = [b for b in blocks_of(first_search, "yaml") if b.startswith("# mine.yaml")]
     (tmp_path / "mine.yaml").write_text(genotypes, encoding="utf-8")

@@ -42,7 +42,7 @@ COMMANDS = {name_of(page): list(commands_of(page)) for page in PAGES}
 OF_OTHERS = {".", "eval", "make", "pip", "python"}
 """Programs that are not ours: of make, pip and python it is seen that what they name is there."""
 
-FILES = ("csv", "parquet", "images", "arrays")
+FILES = ("csv", "parquet", "images", "arrays", "huggingface")
 """Options of data that are read from the files of the place."""
 
 

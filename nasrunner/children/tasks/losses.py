@@ -13,6 +13,9 @@ from nasrunner.core.annotations import AtLeast
 
 # B = batch, K = number of outputs
 
+IGNORED = -100
+"""The class of pixels that do not count: what torch's losses leave out unless told otherwise."""
+
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Takes what a network predicts of a batch and its targets: one number, or one for each target."""
 
@@ -27,7 +30,8 @@ class GivenLoss:
         function: a module of ``torch.nn`` or a user's own, or a function.
 
     Raises:
-        ConfigError: it sums over a batch, or has parameters, which nobody would train.
+        ConfigError: it sums over a batch, has parameters, which nobody would train, or leaves out
+            another class than -100.
     """
 
     def __init__(self, function: LossFunction) -> None:
@@ -47,6 +51,12 @@ class GivenLoss:
             raise ConfigError(
                 f"task.loss: {self.name} has parameters of its own, which nothing trains; legal "
                 "are losses without, with their weights as buffers"
+            )
+        if (left_out := _ignore_index_of(function)) not in (None, IGNORED):
+            raise ConfigError(
+                f"task.loss.ignore_index={left_out}: targets that do not count are of the class "
+                f"{IGNORED}; legal: {IGNORED}, and task.class_weights with a 0 for a class that is "
+                "not to be learnt"
             )
         self._function: Any = function
         self._of_each = _unreduced(function)

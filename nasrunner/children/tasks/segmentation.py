@@ -5,16 +5,19 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from nasrunner.children.tasks.losses import ClassWeights, GivenLoss, LossFunction, WeightedLoss
+from nasrunner.children.tasks.losses import (
+    IGNORED,
+    ClassWeights,
+    GivenLoss,
+    LossFunction,
+    WeightedLoss,
+)
 from nasrunner.children.tasks.metrics import MetricClasses, Metrics
 from nasrunner.children.tasks.reward import Reward
 from nasrunner.children.tasks.tasks import Task, are_within
 from nasrunner.core import ConfigError, InShape, Shape
 
 # B = batch, K = number of classes, H, W = height and width, P = pixels that count
-
-IGNORED = -100
-"""The class of pixels that do not count: what torch's losses leave out unless told otherwise."""
 
 
 class Segmentation(Task):

@@ -12,7 +12,6 @@ from nasrunner.core.errors import ConfigError, DataError
 from nasrunner.data.inputs import check_tokens
 from nasrunner.data.own.array_file import INPUTS, TARGETS, named_array, read_arrays, test_name
 from nasrunner.data.own.own_data import OwnData, RawExamples
-from nasrunner.data.own.reading import Kind
 
 # N = number of examples, C = channels, H, W = height and width
 
@@ -38,8 +37,8 @@ class ArrayFile(OwnData):
         channels: which axis of an example they are: the ``first``, the ``last``, which is moved to
             the front, or ``none``, where one is put there. None: ``last`` of (H, W, 3) or the
             like, ``none`` of bytes (H, W), and ``first`` of all others.
-        vocabulary: different tokens that networks know, where ``in_dtype=int64``: each is below.
-            None: one more than the highest in the file.
+        vocabulary: different tokens that networks know, where ``in_dtype`` has ``int64``: each is
+            below. None: one more than the highest in the file, of one input alone.
 
     Raises:
         ConfigError: there is a vocabulary of what are no tokens.
@@ -53,7 +52,6 @@ class ArrayFile(OwnData):
     channels: Channels | None = None
     vocabulary: Count | None = None
 
-    kind: ClassVar[Kind] = "arrays"
     guessed_from: ClassVar[tuple[str, ...]] = (
         *OwnData.guessed_from,
         *("path", "inputs", "targets", "groups", "channels", "vocabulary"),
@@ -61,18 +59,14 @@ class ArrayFile(OwnData):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.vocabulary is not None and self.in_dtype in (None, "float32"):
-            raise ConfigError(
-                f"data.vocabulary={self.vocabulary} is of tokens, but the inputs are numbers; "
-                "legal: null, or data.in_dtype=int64"
-            )
+        check_vocabulary(self.in_dtype, self.vocabulary)
 
     def read(self) -> RawExamples:
         arrays = read_arrays(Path(self.path))
         target = self._name_of_targets(arrays)
         names = self._names_of_inputs(arrays, target)
         y, num_test = self._with_test(arrays, target)
-        channels = {name: self.channels or _channels(arrays[name]) for name in names}
+        channels = {name: self.channels or likely_channels(arrays[name]) for name in names}
         is_one = not isinstance(self.inputs, Sequence) or isinstance(self.inputs, str)
         settings: dict[str, Any] = {"inputs": names, "is_one": is_one, "channels": channels}
         x = {}
@@ -85,31 +79,18 @@ class ArrayFile(OwnData):
                     f"{self.where}: {name} has {_counted(len(values), own_test)} and {target} "
                     f"{_counted(len(y), num_test)}; they must have the same length"
                 )
-            if self.in_dtype == "int64":
-                settings["vocabulary"] = self._vocabulary(values, name)
-            elif isinstance(self.in_dtype, Mapping) and self.in_dtype.get(name) == "int64":
-                check_tokens(values, f"data.in_dtype.{name}", self.where)
+            settings |= token_settings(values, name, self.in_dtype, self.vocabulary, self.where)
             x[name] = channels_first(values, channels[name], f"{self.where}: {name}")
         return RawExamples(
             x=x[names[0]] if is_one else x,
             y=y,
             where=f"{target} of {self.path}",
+            kind="arrays",
             groups_N=self._groups(arrays, len(y), num_test),
             num_test=num_test,
             settings=settings,
             facts=(f"inputs {' '.join(names)}, targets {target}",),
         )
-
-    def _vocabulary(self, tokens: np.ndarray, name: str) -> int:
-        """How many different tokens networks know."""
-        check_tokens(tokens, "data.in_dtype", f"{self.where}: {name}")
-        needed = int(tokens.max()) + 1 if tokens.size else 1
-        if self.vocabulary is not None and self.vocabulary < needed:
-            raise DataError(
-                f"data.vocabulary={self.vocabulary} needs tokens below it, but {self.where} has "
-                f"{needed - 1}; legal are {needed} and more, or null"
-            )
-        return self.vocabulary or needed
 
     def _name_of_targets(self, arrays: dict[str, np.ndarray]) -> str:
         name = named_array(arrays, self.targets, TARGETS, "targets")
@@ -167,8 +148,62 @@ class ArrayFile(OwnData):
         return np.concatenate([groups_N, groups_N[:1].repeat(num_test or 0)])
 
 
-def _channels(values: np.ndarray) -> Channels:
-    """Which axis of an example is likely to be that of the channels."""
+def check_vocabulary(in_dtype: str | Mapping[str, str] | None, vocabulary: int | None) -> None:
+    """Refuses a vocabulary of what are no tokens.
+
+    Args:
+        in_dtype: as of ``data.in_dtype``.
+        vocabulary: as of ``data.vocabulary``.
+
+    Raises:
+        ConfigError: says what is legal.
+    """
+    types = in_dtype.values() if isinstance(in_dtype, Mapping) else [in_dtype]
+    if vocabulary is not None and "int64" not in types:
+        raise ConfigError(
+            f"data.vocabulary={vocabulary} is of tokens, but the inputs are numbers; legal: null, "
+            "or data.in_dtype=int64"
+        )
+
+
+def token_settings(
+    values: np.ndarray,
+    name: str,
+    in_dtype: str | Mapping[str, str] | None,
+    vocabulary: int | None,
+    where: str,
+) -> dict[str, int]:
+    """Checks an input if it is of tokens.
+
+    Args:
+        values: (N, ...).
+        name: of the input.
+        in_dtype: as of ``data.in_dtype``.
+        vocabulary: as of ``data.vocabulary``.
+        where: what is read, for error messages.
+
+    Returns:
+        The vocabulary, as ``settings`` of ``RawExamples``, of a network's only input or where it
+        is given.
+
+    Raises:
+        DataError: they are no tokens, or some are not in the vocabulary.
+    """
+    is_one = not isinstance(in_dtype, Mapping)
+    if (in_dtype.get(name) if isinstance(in_dtype, Mapping) else in_dtype) != "int64":
+        return {}
+    check_tokens(values, "data.in_dtype" if is_one else f"data.in_dtype.{name}", f"{where}: {name}")
+    needed = int(values.max()) + 1 if values.size else 1
+    if vocabulary is not None and vocabulary < needed:
+        raise DataError(
+            f"data.vocabulary={vocabulary} needs tokens below it, but {where} has {needed - 1}; "
+            f"legal are {needed} and more, or null"
+        )
+    return {"vocabulary": vocabulary or needed} if is_one or vocabulary else {}
+
+
+def likely_channels(values: np.ndarray) -> Channels:
+    """Returns which axis of an example (N, ...) is likely to be that of the channels."""
     shape = values.shape[1:]
     if len(shape) == 2 and values.dtype == np.uint8:
         return "none"

@@ -1,7 +1,9 @@
 """Images in files as arrays of bytes."""
 
+import io
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +38,19 @@ _FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Those of pixels alone, by Pillow's names: it hands others, such as EPS, to other programs."""
 
 
+@dataclass(frozen=True)
+class StoredImage:
+    """An image that stands in a file of many, as the bytes of a file of its own.
+
+    Attributes:
+        name: of the image, for error messages.
+        content: as of a file of one of the forms.
+    """
+
+    name: str
+    content: bytes
+
+
 def mode_of(colours: Colours | None, modes: Collection[str]) -> Mode:
     """Returns what images are converted to.
 
@@ -48,12 +63,12 @@ def mode_of(colours: Colours | None, modes: Collection[str]) -> Mode:
     return "L" if colours == "grey" else "RGB"
 
 
-def decoded(where: str, paths: Sequence[Path], size: Size, mode: Mode) -> np.ndarray:
+def decoded(where: str, images: Sequence[Path | StoredImage], size: Size, mode: Mode) -> np.ndarray:
     """Returns images (N, C, H, W) of bytes, turned as cameras say, resized and cut to a size.
 
     Args:
         where: what is read, for error messages.
-        paths: of the images.
+        images: paths of the files, or what stands in them.
         size: H and W.
         mode: what they are converted to.
 
@@ -62,13 +77,13 @@ def decoded(where: str, paths: Sequence[Path], size: Size, mode: Mode) -> np.nda
     """
     rows, columns = size
     shape = (rows, columns) if mode == "L" else (rows, columns, 3)
-    x = np.empty((len(paths), *shape), np.uint8)
-    for number, path in enumerate(paths):
+    x = np.empty((len(images), *shape), np.uint8)
+    for number, each in enumerate(images):
         try:
-            with Image.open(path, formats=_FORMATS) as image:
+            with _opened(each) as image:
                 x[number] = _fitted(ImageOps.exif_transpose(image), size, mode)
         except Exception as error:  # a damaged file raises nearly anything
-            raise _broken(where, path, error) from error
+            raise _broken(where, each, error) from error
     return x[:, None] if mode == "L" else np.ascontiguousarray(np.moveaxis(x, -1, 1))
 
 
@@ -95,7 +110,9 @@ def _fitted(image: Image.Image, size: Size, mode: Mode) -> np.ndarray:
     return np.asarray(converted)
 
 
-def looked_at(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[Size]]:
+def looked_at(
+    where: str, images: Sequence[Path | StoredImage]
+) -> tuple[Counter[str], Counter[Size]]:
     """Returns the modes and sizes of images, without decoding them.
 
     Raises:
@@ -103,18 +120,18 @@ def looked_at(where: str, paths: Sequence[Path]) -> tuple[Counter[str], Counter[
     """
     modes: Counter[str] = Counter()
     sizes: Counter[Size] = Counter()
-    for path in paths:
+    for each in images:
         try:
-            with Image.open(path, formats=_FORMATS) as image:
+            with _opened(each) as image:
                 mode = image.mode
                 width, height = image.size
                 is_turned = image.getexif().get(0x0112, 1) >= 5
         except Exception as error:  # a damaged file raises nearly anything
-            raise _broken(where, path, error) from error
+            raise _broken(where, each, error) from error
         if mode not in _KNOWN:
             raise DataError(
-                f"{where}: {path} is an image of mode {mode}; legal are those with 8 bits for each "
-                "channel, and data=arrays takes any numbers"
+                f"{where}: {_name_of(each)} is an image of mode {mode}; legal are those with 8 "
+                "bits for each channel, and data=arrays takes any numbers"
             )
         modes[mode] += 1
         sizes[(width, height) if is_turned else (height, width)] += 1
@@ -126,6 +143,19 @@ def shown(size: Size) -> str:
     return f"{size[0]}×{size[1]}"
 
 
-def _broken(where: str, path: Path, error: Exception) -> DataError:
-    reason = " ".join(str(error).replace(str(path), path.name).split()) or type(error).__name__
-    return DataError(f"{where}: {path} is broken: {reason}; put a whole file there, or none")
+def _opened(image: Path | StoredImage) -> Image.Image:
+    source = io.BytesIO(image.content) if isinstance(image, StoredImage) else image
+    return Image.open(source, formats=_FORMATS)
+
+
+def _name_of(image: Path | StoredImage) -> str:
+    return image.name if isinstance(image, StoredImage) else str(image)
+
+
+def _broken(where: str, image: Path | StoredImage, error: Exception) -> DataError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(image, StoredImage):
+        reason = reason.partition(" <_io")[0]  # where it was in memory
+        return DataError(f"{where}: {image.name} is broken: {reason}; legal are whole images")
+    reason = reason.replace(str(image), image.name)
+    return DataError(f"{where}: {image} is broken: {reason}; put a whole file there, or none")

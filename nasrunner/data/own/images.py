@@ -4,16 +4,24 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nasrunner.core.annotations import Count
 from nasrunner.core.errors import DataError
-from nasrunner.data.own.decoding import ENDINGS, Colours, Size, decoded, looked_at, mode_of, shown
+from nasrunner.data.own.decoding import (
+    ENDINGS,
+    Colours,
+    Size,
+    StoredImage,
+    decoded,
+    looked_at,
+    mode_of,
+    shown,
+)
 from nasrunner.data.own.digests import digest_of_listing
 from nasrunner.data.own.own_data import OwnData, RawExamples
-from nasrunner.data.own.reading import Kind
 
 # N = number of images, C = channels, H, W = height and width
 
@@ -43,9 +51,12 @@ class ImageFolder(OwnData):
     size: Count | Sequence[Count] | None = None
     colours: Colours | None = None
 
-    kind: ClassVar[Kind] = "images"
     place_key: ClassVar[str] = "root"
     guessed_from: ClassVar[tuple[str, ...]] = (*OwnData.guessed_from, "root", "size", "colours")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_dtype("images are pixels")
 
     def files_digest(self) -> str:
         root = Path(self.root)
@@ -57,20 +68,15 @@ class ImageFolder(OwnData):
         parts, others = self._parts_of_root(root)
         files = [path for part in parts for path in part]
         stamps = tuple((path, path.stat().st_mtime_ns) for path, _ in files)
-        size = self.size if self.size is None or isinstance(self.size, int) else tuple(self.size)
-        if isinstance(size, int):
-            size = (size, size)
-        if size is not None and len(size) != 2:
-            raise DataError(f"data.size must be [rows, columns], got {list(size)}")
-        x_NCHW, facts = _decoded(f"data.root={root}", stamps, size, self.colours)
+        x_NCHW, facts = _decoded(self.where, stamps, size_of(self.size), self.colours)
         left_out = (f"{others:,} files that are no images are left out",) if others else ()
-        channels = "grey" if x_NCHW.shape[1] == 1 else "rgb"
         return RawExamples(
             x=x_NCHW,
             y=np.array([label for _, label in files]),
-            where=f"data.root={root}",
+            where=self.where,
+            kind="images",
             num_test=len(parts[1]) if len(parts) > 1 else None,
-            settings={"size": list(x_NCHW.shape[2:]), "colours": channels},
+            settings=settings_of(x_NCHW),
             facts=(*facts, *left_out),
         )
 
@@ -131,6 +137,25 @@ def is_left_out(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
+def size_of(given: int | Sequence[int] | None) -> Size | None:
+    """Returns the rows and columns that ``data.size`` says; None: it says none.
+
+    Raises:
+        DataError: it has not two numbers.
+    """
+    if given is None or isinstance(given, int):
+        return None if given is None else (given, given)
+    if len(given) != 2:
+        raise DataError(f"data.size must be [rows, columns], got {list(given)}")
+    return given[0], given[1]
+
+
+def settings_of(x_NCHW: np.ndarray) -> dict[str, Any]:
+    """Returns the settings by which more images are read as these were."""
+    colours = "grey" if x_NCHW.shape[1] == 1 else "rgb"
+    return {"size": list(x_NCHW.shape[2:]), "colours": colours}
+
+
 @functools.lru_cache(maxsize=1)
 def _decoded(
     where: str,
@@ -138,14 +163,28 @@ def _decoded(
     size: Size | None,
     colours: Colours | None,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Images (N, C, H, W) of bytes, and what is worth knowing of them.
+    return decoded_alike(where, [path for path, _ in stamps], size, colours)
+
+
+def decoded_alike(
+    where: str,
+    images: Sequence[Path | StoredImage],
+    size: Size | None,
+    colours: Colours | None,
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns images (N, C, H, W) of bytes, and what is worth knowing of them.
+
+    Args:
+        where: what is read, for error messages.
+        images: at least one.
+        size: that all are resized to; None: they must have one.
+        colours: that all are converted to; None: ``grey`` where none has colours.
 
     Raises:
         DataError: a file is broken, sizes differ and none is wanted, or there are more than 8 bits
             of a channel.
     """
-    paths = [path for path, _ in stamps]
-    modes, sizes = looked_at(where, paths)
+    modes, sizes = looked_at(where, images)
     if size is None and len(sizes) > 1:
         (least, _), (most, _) = min(sizes.items()), max(sizes.items())
         proposed = min(_USUAL_SIZE, *(side for each in sizes for side in each))
@@ -161,4 +200,4 @@ def _decoded(
     if other := {name: count for name, count in modes.items() if name != mode}:
         told = ", ".join(f"{count:,} {name}" for name, count in sorted(other.items()))
         facts.append(f"converted: {told}")
-    return decoded(where, paths, wanted, mode), tuple(facts)
+    return decoded(where, images, wanted, mode), tuple(facts)

@@ -41,9 +41,11 @@ class RawExamples:
         x: their inputs: arrays, or what ``OwnData.encode`` makes arrays of.
         y: (N,) labels or (N, K) numbers.
         where: what the targets are called, for error messages.
+        kind: what they are.
         groups_N: examples of the same stay together; None: there are none.
         times_N: the last are for the test, those before them for validation; None: drawn.
         num_test: so many at the end are the files' own test part; None: they have none.
+        is_validation_N: which are the files' own validation part; None: they have none.
         settings: by which more of the same are read.
         facts: what is worth knowing of them, in words.
     """
@@ -51,9 +53,11 @@ class RawExamples:
     x: Any
     y: np.ndarray
     where: str
+    kind: Kind
     groups_N: np.ndarray | None = None
     times_N: np.ndarray | None = None
     num_test: int | None = None
+    is_validation_N: np.ndarray | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     facts: tuple[str, ...] = ()
 
@@ -78,24 +82,28 @@ class KnownData:
     """What is known of a data set beside its tensors.
 
     Attributes:
-        classes, settings, columns: as of ``Reading``.
-        times_N: of the examples that are not for the test, as of ``RawExamples``.
+        kind, classes, settings, columns: as of ``Reading``.
+        times_N, is_validation_N: of the examples that are not for the test, as of ``RawExamples``.
     """
 
+    kind: Kind
     classes: tuple[Label, ...] | None
     settings: Mapping[str, Any]
     columns: tuple[Mapping[str, Any], ...]
     times_N: np.ndarray | None
+    is_validation_N: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class _Parts:
     """The examples that are not for the test, and those that are."""
 
+    kind: Kind
     x: InputArrays
     targets: Targets
     groups_N: np.ndarray | None
     times_N: np.ndarray | None
+    is_validation_N: np.ndarray | None
     x_test: InputArrays
     y_test: np.ndarray
     facts: tuple[str, ...]
@@ -127,9 +135,6 @@ class OwnData(TensorDataModule):
     target_kind: TargetKind | None = None
     digest: str | None = None
 
-    kind: ClassVar[Kind]
-    """What the files are."""
-
     place_key: ClassVar[str] = "path"
     """The setting that says where they are."""
 
@@ -142,6 +147,21 @@ class OwnData(TensorDataModule):
     def where(self) -> str:
         """Where the files are, as it was set."""
         return f"data.{self.place_key}={getattr(self, self.place_key)}"
+
+    def check_dtype(self, why: str) -> None:
+        """Refuses ``in_dtype`` for inputs that are numbers, whatever it says.
+
+        Args:
+            why: they are, in words.
+
+        Raises:
+            ConfigError: it says something else.
+        """
+        if self.in_dtype not in (None, "float32"):
+            raise ConfigError(
+                f"data.in_dtype={self.in_dtype} is of tokens, but {why}, which networks take as "
+                "float32; legal: null"
+            )
 
     @abstractmethod
     def read(self) -> RawExamples:
@@ -248,7 +268,7 @@ class OwnData(TensorDataModule):
             mean = each_input(normalization, lambda each: _plain(each.mean))
             std = each_input(normalization, lambda each: _plain(each.std))
         known = self.known()
-        return Reading(self.kind, known.settings, known.classes, mean, std, known.columns)
+        return Reading(known.kind, known.settings, known.classes, mean, std, known.columns)
 
     def state_dict(self) -> dict[str, Any]:
         """Puts the reading into Lightning's checkpoints, beside the network it is for."""
@@ -261,7 +281,14 @@ class OwnData(TensorDataModule):
 
         def known() -> KnownData:
             read = parts or self._parts(self.target_kind)
-            return KnownData(read.targets.classes, read.settings, read.columns, read.times_N)
+            return KnownData(
+                read.kind,
+                read.targets.classes,
+                read.settings,
+                read.columns,
+                read.times_N,
+                read.is_validation_N,
+            )
 
         found: KnownData = cached((*self._identity(), device_of(self)), "known", known)
         return found
@@ -277,13 +304,18 @@ class OwnData(TensorDataModule):
         rows, test_rows = np.flatnonzero(is_fit_N), np.flatnonzero(~is_fit_N)
         if kind == "classes":
             check_known(raw.y, is_fit_N, raw.where)
+        is_validation_N = None if raw.is_validation_N is None else raw.is_validation_N[rows]
+        if kind == "classes" and is_validation_N is not None:
+            check_known(raw.y[rows], ~is_validation_N, raw.where, "validation")
         encoded = self.encode(raw, rows)
         x = encoded.x
         return _Parts(
+            kind=raw.kind,
             x=each_input(x, lambda each: each[rows]),
             targets=Targets(targets.values[rows], targets.classes),
             groups_N=None if raw.groups_N is None else raw.groups_N[rows],
             times_N=None if raw.times_N is None else raw.times_N[rows],
+            is_validation_N=is_validation_N,
             x_test=each_input(x, lambda each: each[test_rows]),
             y_test=targets.values[test_rows],
             facts=(*raw.facts, *encoded.facts),
@@ -319,7 +351,10 @@ class OwnData(TensorDataModule):
     def split_fit(
         self, y: np.ndarray, groups_N: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        if (times_N := self.known().times_N) is None:
+        known = self.known()
+        if known.is_validation_N is not None and self.folds is None:
+            return np.flatnonzero(~known.is_validation_N), np.flatnonzero(known.is_validation_N)
+        if (times_N := known.times_N) is None:
             rows, validation_rows = super().split_fit(y, groups_N)
         elif self.folds is not None:
             raise ConfigError(
@@ -327,10 +362,9 @@ class OwnData(TensorDataModule):
                 "the last; legal: evaluation.folds=null"
             )
         else:
-            count = count_of("validation_examples", self.validation_examples, len(y))
-            rows, validation_rows = last_in_time(times_N, count)
-        if (classes := self.known().classes) is not None:
-            check_trained(y, rows, classes)
+            rows, validation_rows = last_in_time(times_N, self.validation_count(len(y)))
+        if known.classes is not None:
+            check_trained(y, rows, known.classes)
         return rows, validation_rows
 
 

@@ -29,7 +29,6 @@ from nasrunner.data.own.columns import (
 )
 from nasrunner.data.own.digests import digest_of_contents
 from nasrunner.data.own.own_data import EncodedInputs, OwnData, RawExamples
-from nasrunner.data.own.reading import Kind
 
 # N = number of rows
 
@@ -74,22 +73,32 @@ class TableFile(OwnData):
     """
 
     path: str
-    target: str | Sequence[str]
+    target: str | int | Sequence[str | int]
     test_path: str | None = None
-    drop: Sequence[str] = ()
-    categorical: Sequence[str] = ()
-    group: str | None = None
-    time: str | None = None
+    drop: Sequence[str | int] = ()
+    categorical: Sequence[str | int] = ()
+    group: str | int | None = None
+    time: str | int | None = None
     max_categories: Annotated[int, AtLeast(2)] = 32
 
-    kind: ClassVar[Kind] = "table"
     guessed_from: ClassVar[tuple[str, ...]] = (
         *(*OwnData.guessed_from, "path", "target", "test_path", "drop", "categorical", "group"),
         *("time", "max_categories"),
     )
 
+    of_texts: ClassVar[str] = (
+        "legal are numbers and categories: texts are learnt as arrays of tokens, data=arrays "
+        "data.in_dtype=int64 space=text_classifier"
+    )
+    """What is legal where there are texts alone, in words."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.check_dtype("a column of a table is numbers or categories")
+        # A column may be called 2010, which YAML reads as a number.
+        self.target = as_names(self.target)
+        self.drop, self.categorical = ([*map(str, n)] for n in (self.drop, self.categorical))
+        self.group, self.time = as_names(self.group), as_names(self.time)
         if self.group is not None and self.time is not None:
             raise ConfigError(
                 f"data.group={self.group} and data.time={self.time} split in different ways; legal "
@@ -137,23 +146,7 @@ class TableFile(OwnData):
             num_test = len(test)
             table = pd.concat([table, test[table.columns]], ignore_index=True)
         targets = [self.target] if isinstance(self.target, str) else list(self.target)
-        known = {
-            "target": targets,
-            "drop": self.drop,
-            "categorical": self.categorical,
-            **{key: [name] for key, name in (("group", self.group), ("time", self.time)) if name},
-        }
-        for key, names in known.items():
-            for name in names:
-                if name not in table.columns:
-                    legal = suggest(name, map(str, table.columns))
-                    raise DataError(f"data.{key}={name} is no column of {self.path}, {legal}")
-        used = {name: key for key in known if key != "categorical" for name in known[key]}
-        if vain := [name for name in self.categorical if name in used]:
-            raise ConfigError(
-                f"data.categorical has {vain[0]}, which is no input: data.{used[vain[0]]} has it, "
-                "too; legal are columns of inputs"
-            )
+        used = self.check_names([*table.columns], targets)
         check_plain(table.drop(columns=list(self.drop)), self.where)
         inputs = table[[name for name in table.columns if name not in used]]
         if not len(inputs.columns):
@@ -165,11 +158,45 @@ class TableFile(OwnData):
             if isinstance(self.target, str)
             else targets_of(table[targets]),
             where=f"data.target={', '.join(targets)} of {self.path}",
-            groups_N=self._groups(table),
-            times_N=self._times(table),
+            kind="table",
+            groups_N=self.groups_in(table),
+            times_N=self.times_in(table),
             num_test=num_test,
             settings={"targets": targets},
         )
+
+    def check_names(self, given: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
+        """Refuses columns of the settings that are not there, or are two things at once.
+
+        Args:
+            given: all columns there are.
+            targets: those that are predicted.
+
+        Returns:
+            The columns that are no inputs, each with the setting that says so.
+
+        Raises:
+            ConfigError: ``categorical`` has one of those.
+            DataError: a column is not there.
+        """
+        known = {
+            "target": targets,
+            "drop": self.drop,
+            "categorical": self.categorical,
+            **{key: [name] for key, name in (("group", self.group), ("time", self.time)) if name},
+        }
+        for key, names in known.items():
+            for name in names:
+                if name not in given:
+                    legal = suggest(name, map(str, given))
+                    raise DataError(f"data.{key}={name} is no column of {self.path}, {legal}")
+        used = {name: key for key in known if key != "categorical" for name in known[key]}
+        if vain := [name for name in self.categorical if name in used]:
+            raise ConfigError(
+                f"data.categorical has {vain[0]}, which is no input: data.{used[vain[0]]} has it, "
+                "too; legal are columns of inputs"
+            )
+        return used
 
     def encode(self, raw: RawExamples, rows_N: np.ndarray) -> EncodedInputs:
         table: pd.DataFrame = raw.x
@@ -177,7 +204,7 @@ class TableFile(OwnData):
         columns, left_out = learn_columns(known, self.categorical, self.max_categories)
         if not columns:
             told = ", ".join(f"{name} {why}" for name, why in left_out.items())
-            raise DataError(f"{self.where} has no column to learn from: {told}")
+            raise DataError(f"{self.where} has no column to learn from: {told}; {self.of_texts}")
         plain = tuple(each.to_json() for each in columns)
         x_NF = encoded(table, columns, self.where)
         return EncodedInputs(x_NF, plain, tuple(_facts(columns, left_out)))
@@ -198,7 +225,12 @@ class TableFile(OwnData):
             )
         return table.rename(columns=str)
 
-    def _groups(self, table: pd.DataFrame) -> np.ndarray | None:
+    def groups_in(self, table: pd.DataFrame) -> np.ndarray | None:
+        """Numbers the rows (N,) by ``group``; None: there is none.
+
+        Raises:
+            DataError: a row has none.
+        """
         if self.group is None:
             return None
         if (num_missing := int(table[self.group].isna().sum())) > 0:
@@ -208,7 +240,12 @@ class TableFile(OwnData):
             )
         return np.asarray(pd.factorize(table[self.group])[0])
 
-    def _times(self, table: pd.DataFrame) -> np.ndarray | None:
+    def times_in(self, table: pd.DataFrame) -> np.ndarray | None:
+        """Returns the ``time`` of each row as a number, (N,); None: there is none.
+
+        Raises:
+            DataError: a row has none, or it is no time.
+        """
         if self.time is None:
             return None
         values = table[self.time]
@@ -270,6 +307,13 @@ class CsvFile(TableFile):
             "low_memory": False,  # one type for all of a column
             "skipinitialspace": True,
         }
+
+
+def as_names(given: Any) -> Any:
+    """Returns names of columns as texts, one, several or None as they are given."""
+    if given is None or isinstance(given, str | int):
+        return None if given is None else str(given)
+    return [str(each) for each in given]
 
 
 @contextlib.contextmanager

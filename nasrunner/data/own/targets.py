@@ -22,6 +22,9 @@ _REPEATS = 10
 
 _LEGAL_NUMBERS = "task=regression, or data.target_kind=classes if they are some all the same"
 
+_FAR = 10.0
+"""Root mean square of numbers that networks, which begin near 0, are long in reaching."""
+
 _SHOWN = 10
 """So many classes are named with their counts."""
 
@@ -170,20 +173,27 @@ def counted(targets: Targets) -> str:
     if targets.classes is None:
         low, high = targets.values.min(axis=0), targets.values.max(axis=0)
         ranges = [f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True)]
-        return f"targets {', '.join(ranges[:3])}{', …' if len(ranges) > 3 else ''}"
+        told = f"targets {', '.join(ranges[:3])}{', …' if len(ranges) > 3 else ''}"
+        if np.sqrt((targets.values.astype(np.float64) ** 2).mean(axis=0)).max() <= _FAR:
+            return told
+        return (
+            f"{told}, learnt as they are: networks begin near 0, and need many epochs or a smaller "
+            "unit"
+        )
     counts = np.bincount(targets.values, minlength=len(targets.classes))
     order = np.argsort(-counts, kind="stable")[:_SHOWN]
     named = [f"{targets.classes[each]} {counts[each] / counts.sum():.0%}" for each in order]
     return f"classes {', '.join(named)}{', …' if len(counts) > _SHOWN else ''}"
 
 
-def check_known(y: np.ndarray, is_fit_N: np.ndarray, where: str) -> None:
-    """Refuses classes that stand in the test alone.
+def check_known(y: np.ndarray, is_fit_N: np.ndarray, where: str, part: str = "test") -> None:
+    """Refuses classes that stand in the test, or another part that is not trained on, alone.
 
     Args:
         y: labels of all examples, as they stand in the data.
-        is_fit_N: which of them are not for the test.
+        is_fit_N: which of them are not of that part.
         where: what they are called.
+        part: what it is called.
 
     Raises:
         DataError: names them.
@@ -196,7 +206,7 @@ def check_known(y: np.ndarray, is_fit_N: np.ndarray, where: str) -> None:
     if unknown:
         named = ", ".join(f"{label!r} ({count})" for label, count in list(unknown.items())[:3])
         raise DataError(
-            f"{where}: the test has classes that training never saw: {named}; legal "
+            f"{where}: the {part} has classes that training never saw: {named}; legal "
             "are classes with examples in both: leave these out, or have more of them"
         )
 

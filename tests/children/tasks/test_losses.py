@@ -180,6 +180,23 @@ def test_a_loss_by_its_target_is_that_loss(
         ("Segmentation", named("torch.nn.NLLLoss", reduction="sum"), "reduction=sum: .*legal: m"),
         ("MultiLabel", named("torch.nn.CrossEntropyLos"), "cannot import"),
         ("Classification", named("torch.nn.CrossEntropyLoss", weight=[1, 2]), "for all 3 classes"),
+        *[
+            (
+                kind,
+                named(f"torch.nn.{loss}", ignore_index=left_out, **more),
+                rf"task.loss.ignore_index={left_out}: targets .* legal: -100, and task.class_weig",
+            )
+            for kind, left_out in (
+                ("Segmentation", 255),
+                ("Segmentation", 0),
+                ("Classification", 2),
+            )
+            for loss, more in (
+                ("CrossEntropyLoss", {}),
+                ("NLLLoss", {}),
+                ("functional.cross_entropy", {"_partial_": True}),
+            )
+        ],
     ],
 )
 @pytest.mark.filterwarnings("ignore:Using a target size")
@@ -250,6 +267,7 @@ HERE = "tests.children.tasks.test_losses"
     [
         (named("torch.nn.CrossEntropyLoss"), COUNTED.mean()),
         (named("torch.nn.CrossEntropyLoss", reduction="none"), COUNTED.mean()),
+        (named("torch.nn.CrossEntropyLoss", ignore_index=-100), COUNTED.mean()),
         (
             named("torch.nn.CrossEntropyLoss", weight=[1, 2, 5]),
             nn.CrossEntropyLoss(torch.tensor([1.0, 2, 5]))(IMAGES, PIXELS),

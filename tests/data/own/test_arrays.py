@@ -149,6 +149,25 @@ def test_a_vocabulary_is_all_tokens_there_are(tmp_path: Path) -> None:
         ArrayFile(**settings).guess(None)
 
 
+def test_a_vocabulary_is_of_all_inputs_that_are_tokens(tmp_path: Path) -> None:
+    arrays = {"a": np.arange(40) % 7, "b": np.arange(40) % 5, "y": np.arange(40) % 2}
+    arrays |= {name: arrays[name][:, None].repeat(3, axis=1) for name in "ab"}
+    settings: dict[str, Any] = {"inputs": ["a", "b"], "in_dtype": {"a": "int64", "b": "int64"}}
+    settings |= {**COMMON, "path": write(tmp_path / "a.npz", **arrays)}
+    found = ArrayFile(**settings, vocabulary=7).guess("classes").settings
+    assert found["vocabulary"] == 7
+    assert "vocabulary" not in ArrayFile(**settings).guess("classes").settings
+    with pytest.raises(DataError, match=r"data.vocabulary=6 needs tokens .* has 6; legal are 7"):
+        ArrayFile(**settings, vocabulary=6).guess("classes")
+
+
+def test_a_type_that_there_is_not_is_refused(iris: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"data.in_dtype must be float32 or int64 or null, got 'i"
+    ):
+        ArrayFile(**COMMON, path=iris, in_dtype="int32")
+
+
 def test_numbers_have_no_vocabulary(iris: str) -> None:
     with pytest.raises(ConfigError, match=r"data.vocabulary=9 is of tokens, .* data.in_dtype="):
         ArrayFile(**COMMON, path=iris, vocabulary=9)

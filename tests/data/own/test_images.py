@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nasrunner.core import DataError
+from nasrunner.core import ConfigError, DataError
 from nasrunner.data.own.images import ImageFolder
 from nasrunner.data.own.reading import Reading
 
@@ -137,6 +137,11 @@ def test_a_broken_file_is_named(root: Path, form: str) -> None:
     (root / "dog" / f"99.{form}").write_bytes(b"")
     with pytest.raises(DataError, match=rf"dog/99.{form} is broken: cannot identify image file"):
         guessed(root)
+
+
+def test_images_are_no_tokens(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r"data.in_dtype=int64 is of tokens, but images are pixe"):
+        ImageFolder(**COMMON, root=str(root), in_dtype="int64")
 
 
 def test_more_than_eight_bits_are_refused(root: Path) -> None:

@@ -1,6 +1,7 @@
 import datetime
 import gzip
 import os
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from sklearn import datasets
 
+from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, DataError
 from nasrunner.data.own.columns import Column
 from nasrunner.data.own.reading import Reading
@@ -335,6 +337,53 @@ def test_categories_and_classes_may_be_of_any_type(tmp_path: Path) -> None:
         {"1.50", "2.25"},
     ]
     assert module.in_shape == [5]
+
+
+def test_columns_may_be_called_by_numbers(tmp_path: Path) -> None:
+    years = {str(year): np.random.default_rng(year).random(40) for year in range(2008, 2011)}
+    table = pd.DataFrame({**years, "who": np.arange(40) // 2})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    config = {
+        **{"_target_": "nasrunner.data.own.tables.CsvFile", **COMMON},
+        **{"path": str(tmp_path / "a.csv"), "target": 2010, "drop": [2008], "group": "who"},
+    }
+    data = construct(config, "data")
+    assert data.guess("numbers").settings["in_shape"] == [1]
+    assert data.target == "2010"
+    several = construct({**config, "target": [2009, "2010"], "drop": []}, "data")
+    assert several.guess("numbers").settings["num_outputs"] == 2
+    with pytest.raises(
+        DataError, match=r"data.target=2011 is no column of .*, did you mean '2010'"
+    ):
+        construct({**config, "target": 2011}, "data").guess("numbers")
+
+
+def test_numbers_far_from_where_networks_begin_are_told(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": np.arange(40) % 7, "y": np.arange(40) % 9, "z": np.arange(40) * 30})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    settings = {**COMMON, "path": str(tmp_path / "a.csv")}
+    assert "learnt as they are" not in CsvFile(**settings, target="y").guess("numbers").told()
+    found = CsvFile(**settings, target=["y", "z"]).guess("numbers").told()
+    assert re.search(
+        r"targets 0 to 8, \d+ to \d+, learnt as they are: networks begin near 0", found
+    )
+
+
+def test_columns_are_no_tokens(people: str) -> None:
+    settings = {**COMMON, "path": people, "target": "class"}
+    assert guessed("classes", path=people, target="class", in_dtype="float32").in_shape == [6]
+    with pytest.raises(
+        ConfigError, match=r"data.in_dtype=int64 is of tokens, but a column .* null"
+    ):
+        CsvFile(**settings, in_dtype="int64")
+    with pytest.raises(
+        ConfigError, match=r"data.in_dtype={'age': 'int64'} is of tokens, but a col"
+    ):
+        CsvFile(**settings, in_dtype={"age": "int64"})
+    with pytest.raises(ConfigError, match=r"data.vocabulary: CsvFile takes no 'vocabulary', legal"):
+        construct(
+            {"_target_": "nasrunner.data.own.tables.CsvFile", **settings, "vocabulary": 9}, "data"
+        )
 
 
 def test_group_and_time_do_not_go_together(people: str) -> None:
