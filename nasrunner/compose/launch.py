@@ -146,7 +146,7 @@ def _build_study(
     check_same_study(ledger, config, folder)
     save_config(config, folder)
     noted = fingerprints(config)
-    return Study(
+    study = Study(
         space=space,
         searcher=searcher,
         trainer=trainer,
@@ -165,6 +165,8 @@ def _build_study(
             {**noted, "searcher": json.dumps(config["searcher"], sort_keys=True, default=str)},
         ),
     )
+    stack.callback(study.let_go)
+    return study
 
 
 def _has_proposed(folder: Path) -> bool:

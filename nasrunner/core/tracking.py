@@ -161,23 +161,41 @@ class ToldTrackers:
     That is said once, when it fails, and once more at the end. It is told nothing in between.
     When a study opens nothing is lost yet: there an error is the study's.
 
+    One may have ``let_go()``, too: where the study breaks off before its end it is called in the
+    place of ``close``, to give back what the process holds, such as a run that is sent.
+
     Args:
         trackers: each with what people call it, in the order in which they are told.
     """
 
     def __init__(self, trackers: Iterable[tuple[str, Tracker]]) -> None:
         self._trackers = list(trackers)
+        self._open: list[tuple[str, Tracker]] = []
         self._failed: dict[int, int] = {}
         """Place of a tracker -> the child that it has failed at."""
 
     def open(self, info: StudyInfo, state: StudyState, inspect: Inspect) -> None:
-        """Opens all of them.
+        """Opens all of them, or none.
 
         Raises:
             Exception: one cannot record the study.
         """
-        for _, tracker in self._trackers:
-            tracker.open(info, state, inspect)
+        try:
+            for name, tracker in self._trackers:
+                tracker.open(info, state, inspect)
+                self._open.append((name, tracker))
+        except BaseException:
+            self.let_go()
+            raise
+
+    def let_go(self) -> None:
+        """Lets those go that were opened and not closed, where they can be."""
+        for name, tracker in self._open:
+            try:
+                getattr(tracker, "let_go", lambda: None)()
+            except Exception as error:  # the reason why the study breaks off is the one to be told
+                _log.warning("%s could not be let go: %s", name, _named(error))
+        self._open.clear()
 
     def started(self, proposal: Proposal, blueprint: Blueprint | None) -> None:
         """As of ``Tracker``."""
@@ -189,6 +207,7 @@ class ToldTrackers:
 
     def close(self, summary: Summary) -> None:
         """Closes all of them, those that have failed, too."""
+        self._open.clear()
         for place, index in self._failed.items():
             name, _ = self._trackers[place]
             _log.warning("%s has recorded nothing from child %d on", name, index)

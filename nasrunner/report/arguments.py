@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from nasrunner.command_line import check_folder, truth
 from nasrunner.compose.trackers import records_at, shipped_records
 from nasrunner.core.errors import ConfigError, suggest
-from nasrunner.report.comparison.groups import Grouping
+from nasrunner.report.comparison.groups import Grouping, folder_name
 from nasrunner.rescoring.request import KEYS as REWARD_KEYS
 from nasrunner.rescoring.request import Rescoring, is_of_reward, read_rescoring
 
@@ -55,6 +55,7 @@ Another reward than the studies were searched with; they stay as they are, and n
 The page
   to=...            its folder; without it <study>/report, or report beside several studies, and
                     report-rescored where rewards are
+  each=true         also a page of each study that is compared, to which the comparison leads
   overwrite=true    also over files there that another made, or that were changed since
   log=true          also to the trackers of the study, or of each that is compared, under report.
                     Without it no tracker is asked about a folder. A study that you did not begin
@@ -78,6 +79,7 @@ class ReportArguments:
         places: folders, addresses in a tracker, or the name of one.
         is_watching: the page is written until the studies have ended.
         to: the folder of the page.
+        each: whether each of several studies gets a page of its own, too.
         overwrite: whether files of others that lie there are replaced.
         budgets: numbers of evaluations.
         baseline: a searcher or a group's label.
@@ -92,6 +94,7 @@ class ReportArguments:
     places: tuple[str, ...]
     is_watching: bool
     to: Path | None
+    each: bool
     overwrite: bool
     budgets: tuple[int, ...] | None
     baseline: str | None
@@ -107,7 +110,7 @@ class ReportArguments:
     @property
     def folder_name(self) -> str:
         """What the folder of a page is called; that of another reward replaces no usual one."""
-        return "report" if self.rescoring is None else "report-rescored"
+        return folder_name(is_rescored=self.rescoring is not None)
 
     @property
     def tracker(self) -> str | None:
@@ -145,6 +148,7 @@ def parse(given: Sequence[str]) -> ReportArguments:
         budgets=_optional(values, "budgets", _budgets),
         baseline=values.get("baseline"),
         group=_one_of(values, "group", ("settings", "name")),
+        each=truth("each", values.get("each", "false")),
         overwrite=truth("overwrite", values.get("overwrite", "false")),
         log=truth("log", values.get("log", "false")),
         every_s=_optional(values, "every_s", _seconds) or 5.0,
@@ -162,6 +166,7 @@ _KEYS = (
     "from",
     "watch",
     "to",
+    "each",
     "overwrite",
     "budgets",
     "baseline",
@@ -185,6 +190,8 @@ def _check(arguments: ReportArguments) -> None:
     if arguments.tracker is not None and arguments.is_watching:
         name = shipped_records()[arguments.tracker].name
         raise ConfigError(f"watch needs folders: {name} has a study's ledger when the study ends")
+    if arguments.each and (arguments.tracker is not None or arguments.is_watching):
+        raise ConfigError("each=true needs from=<folders>: pages stand in the studies' folders")
     for key in ("experiment", "filter"):
         if getattr(arguments, key) is not None and not is_named:
             legal = " or ".join(f"from={name}" for name in shipped_records())

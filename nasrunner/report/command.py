@@ -14,7 +14,7 @@ from nasrunner.core.screen.text import printable
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.arguments import ReportArguments, help_text, parse
 from nasrunner.report.comparison.baselines import find_baselines
-from nasrunner.report.comparison.groups import check_comparable, groups
+from nasrunner.report.comparison.groups import check_comparable, groups, is_beside
 from nasrunner.report.sources import log_page, read_folders, read_tracked
 from nasrunner.report.watching import watch
 
@@ -39,6 +39,8 @@ def _report(arguments: ReportArguments) -> None:
             studies = read_tracked(arguments, Path(fetched), _warn)
         else:
             studies = read_folders(arguments, _warn)
+        if arguments.each and len(studies) > 1:
+            _write_each(studies, arguments)
         files, about = _write(studies, arguments, refresh_s=None)
         _tell(str(files[0]))
         _tell_rescored(studies, _tell)
@@ -120,6 +122,13 @@ def _write(
         overwrite=arguments.overwrite,
     )
     return page.files(folder), list(studies) if page.study is None else [page.study]
+
+
+def _write_each(studies: Sequence[RecordedStudy], arguments: ReportArguments) -> None:
+    """Writes a page of each study into its folder; of one with a baseline beside it, of both."""
+    for study in studies:
+        pair = [study, *(other for other in studies if is_beside(other, [study]))]
+        _write(pair, replace(arguments, to=None, baseline=None), refresh_s=None)
 
 
 def _tell_rescored(studies: Sequence[RecordedStudy], tell: Callable[[str], None]) -> None:

@@ -69,10 +69,11 @@ def contents(
         mine = next(group for group in groups if group.studies[0] is pair[0])
         if mine.label in baselines:  # else the user wants it the other way round
             return _about_one(mine, baselines[mine.label], budgets, page)
-    sections = compare_sections(groups, baselines, budgets)
+    sections = compare_sections(groups, baselines, budgets, page)
     if best := _best(studies):
         shared = (s for s in studies if is_beside(s, [best]) or is_beside(best, [s]))
         about = study_sections(best, next(shared, None), page)
+        about[0] = replace(about[0], text=f"{_which(best, groups)}\n\n{about[0].text}")
         sections += [_of_the_best(each) for each in about]
     places = [place_of(study) for study in studies]
     tracked = next((records for records, _ in addresses_of(studies[0])), None)
@@ -133,6 +134,16 @@ def _best_reward(study: RecordedStudy) -> float:
     assert outcome is not None
     assert outcome.reward is not None
     return outcome.reward
+
+
+def _which(best: RecordedStudy, groups: Sequence[Group]) -> str:
+    """Which study has the best child, and how many others have one as good."""
+    label = next(group.label for group in groups if best in group.studies)
+    studies = [study for group in groups for study in group.studies if study.best(1)]
+    reward = _best_reward(best)
+    num_equal = sum(s.reach == best.reach and _best_reward(s) == reward for s in studies)
+    told = f"Of {label} with seed {best.seed}, in {place_of(best)}"
+    return f"{told}." if num_equal == 1 else f"{told}: the first of {num_equal} with this reward."
 
 
 def _of_the_best(section: Section) -> Section:

@@ -1,5 +1,6 @@
 """What searchers are called, from the configurations of their studies."""
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -28,15 +29,18 @@ def searcher_name(searcher: Mapping[str, Any]) -> str:
 
 def option_name(group: str, config: Mapping[str, Any]) -> str | None:
     """Returns the shipped option of a group that a configuration has most of; None: it is none."""
-    mine = flat(config)
-    shipped = {
-        path.stem: flat(shipped_option(group, path.stem))
-        for path in sorted((config_dir() / group).glob("*.yaml"))
-    }
+    mine, shipped = flat(config), _shipped(group)
     alike = {n: theirs for n, theirs in shipped.items() if _targets(theirs) == _targets(mine)}
     if not alike or not _targets(mine):
         return None
     return max(alike, key=lambda name: sum(mine.get(k) == v for k, v in alike[name].items()))
+
+
+@functools.cache
+def _shipped(group: str) -> Mapping[str, Mapping[str, Any]]:
+    """The shipped options of a group, flat, by name; to read them all takes a tenth of a second."""
+    paths = sorted((config_dir() / group).glob("*.yaml"))
+    return {path.stem: flat(shipped_option(group, path.stem)) for path in paths}
 
 
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:

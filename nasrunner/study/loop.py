@@ -343,6 +343,10 @@ class Study:
             self._failure = f"the supernet failed: {last_line(outcome.error, None)}"
             self.stop(self._failure)
 
+    def let_go(self) -> None:
+        """Lets the trackers of a study that broke off go; those that were closed stay."""
+        self._trackers.let_go()
+
     def close(self, baseline: BaselineComparison | None = None) -> Summary:
         """Writes the summary, into which a comparison goes, and tells the trackers."""
         reason = self._stop_reason or "nothing was left to do"

@@ -171,6 +171,10 @@ class ProgressDisplay:
         if command:
             self._print(Text.assemble(("Look at it: ", "bold"), command))
 
+    def let_go(self) -> None:
+        """Gives the terminal back, of a study that breaks off."""
+        self._stop()
+
     def _tell_what_is_next(self, info: StudyInfo, *, has_best: bool) -> None:
         label = "Next: "
         for command in next_commands(info, has_best=has_best):

@@ -1,7 +1,7 @@
 """How far the children that run have come, for people who watch a study."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ _AFTER_S = 3.0
 
 _PAUSE_S = 1.0
 """Seconds between two looks at the files, which may lie on a network's file system."""
+
+_MOST_WAITING = 32
+"""Children without an epoch that are looked for at a time, in turns: a cluster's wait for hours."""
 
 
 class _RunningChild:
@@ -46,6 +49,7 @@ class RunningChildren:
         self._most_epochs: int | None = None
         self._children: dict[int, _RunningChild] = {}
         self._looked_s = 0.0
+        self._looked_for = -1  # the child without an epoch that had the last turn
 
     def open(self, folder: Path, config: Mapping[str, Any]) -> None:
         """Takes note of the study whose children start from now on.
@@ -70,18 +74,34 @@ class RunningChildren:
         self._children.pop(index, None)
 
     def lines(self) -> list[Text]:
-        """Returns a line for each child that has ended an epoch, the longest running first."""
+        """Returns a line for each child that has ended an epoch, the first to be sent off first.
+
+        Those that wait for a worker, or are in their first epoch, are counted below.
+        """
         now = time.monotonic()
         # In another thread children start and end meanwhile.
         long = [each for each in list(self._children.values()) if now - each.began_s >= _AFTER_S]
         if now - self._looked_s >= _PAUSE_S:
             self._looked_s = now
-            for each in long[:MOST]:
-                each.look()
-        found = [self._line(each, now) for each in long[:MOST] if each.last]
-        if found and len(long) > MOST:
-            found.append(Text(f"and {len(long) - MOST:,} more", style="dim"))
+            self._look(long)
+        training = [each for each in long if each.last]
+        found = [self._line(each, now) for each in training[:MOST]]
+        more = [f"{len(training) - MOST:,} more"] if len(training) > MOST else []
+        if waiting := len(long) - len(training):
+            more.append(f"{waiting:,} waiting or in the first epoch")
+        if found and more:
+            found.append(Text(f"and {', '.join(more)}", style="dim"))
         return found
+
+    def _look(self, children: Sequence[_RunningChild]) -> None:
+        """Looks at those that are shown, and at some of the others whether one has begun."""
+        for each in [each for each in children if each.last][:MOST]:
+            each.look()
+        others = [each for each in children if not each.last]
+        turn = sorted(others, key=lambda each: each.proposal.index <= self._looked_for)
+        for each in turn[:_MOST_WAITING]:
+            each.look()
+            self._looked_for = each.proposal.index
 
     def _line(self, child: _RunningChild, now: float) -> Text:
         """``child 12   epoch 3 of 10   val_accuracy 0.9123   1:05``."""

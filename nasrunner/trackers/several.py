@@ -73,6 +73,10 @@ class SeveralTrackers:
     def close(self, summary: Summary) -> None:
         self._told.close(summary)
 
+    def let_go(self) -> None:
+        """As of ``ToldTrackers``."""
+        self._told.let_go()
+
     def retrained(self, info: StudyInfo, networks: Sequence[RetrainedNetwork]) -> None:
         """Gives the networks to all of them, also where one fails at it."""
         reasons = []

@@ -157,6 +157,14 @@ class WandbTracker:
             refused = many(writer.num_refused, "run or point", "runs and points")
             _log.warning("%s has refused %s, which stand in the ledger", _SERVER, refused)
 
+    def let_go(self) -> None:
+        """Ends the study's run where the study breaks off, as where its baseline is refused."""
+        if self._writer is None or self._runs is None:
+            return
+        self._writer.abandon()
+        self._writer.join(self.close_timeout_s)
+        self._runs.break_off()
+
     def retrained(self, info: StudyInfo, networks: Sequence[RetrainedNetwork]) -> None:
         if self.mode == "disabled" or not (info.folder / FOLDER / _WRITTEN).is_file():
             return  # the study was not recorded here
@@ -388,6 +396,12 @@ class _StudyRuns:
         run.summary.update({"reason": summary.reason, "cost_s": summary.cost_s})
         run.notes = encodable(ended_note(self.info, summary))
         run.finish(exit_code=0 if summary.failure is None else 1)
+
+    def break_off(self) -> None:
+        """Ends the study's run as one that failed; it may go on later."""
+        if self._study is not None:
+            self._study.finish(exit_code=1)
+            self._study = None
 
     def _made(self, run_id: str, **known: Any) -> "Run":
         import wandb

@@ -105,7 +105,35 @@ def test_numbers_lead_to_folders_of_children_wherever_the_page_lies(run, tmp_pat
     assert run(f"from={study}", f"to={tmp_path}/else where/page")[0] == 0
     assert folders_from(tmp_path / "else where" / "page" / "report.html") == children
     assert run(f"from={study.parent}")[0] == 0  # a comparison, of which this one is the best
-    assert folders_from(study.parent / "report" / "report.html") == children
+    studies = {other}  # that of this one is a page by now
+    assert folders_from(study.parent / "report" / "report.html") == children | studies
+
+
+def test_a_comparison_leads_to_a_page_of_each_study(run, tmp_path):
+    folder = sweep(tmp_path / "sweep", num_seeds=1, length=3)
+    assert run(f"from={folder}", "each=true")[0] == 0
+    page = (folder / "report" / "report.html").read_text()
+    links = re.findall(r'href="([^"#]+report\.html)"', page)
+    names = ["evolution0", "random0"]
+    assert links == [f"../{name}/report/report.html" for name in names]
+    for name in names:
+        assert "<h1>" in (folder / name / "report" / "report.html").read_text()
+
+
+def test_the_best_study_of_a_comparison_is_named(run, tmp_path):
+    folder = sweep(tmp_path / "sweep", length=3)
+    recorded(folder / "again", [0.3, 0.4 + 0.021, 0.1], 2.0, seed=2, searcher=EVOLUTION)
+    assert run(f"from={folder}")[0] == 0
+    page = (folder / "report" / "report.html").read_text()
+    told = "Of evolution with seed 1, in "
+    assert f"{told}{folder}/evolution1: the first of 2 with this reward." in page
+
+
+@pytest.mark.parametrize("given", ["watch=outputs", "from=mlflow"])
+def test_pages_of_each_study_need_folders(run, given):
+    assert refused(run, given, "each=true") == (
+        "each=true needs from=<folders>: pages stand in the studies' folders"
+    )
 
 
 def test_a_page_that_goes_to_a_tracker_leads_to_no_folders(run, tmp_path):
@@ -347,7 +375,7 @@ def test_help_names_every_key(run):
     with pytest.raises(ConfigError) as raised:
         parse(["nothing=1"])
     keys = str(raised.value).rpartition("legal: ")[2].split(", ")
-    assert len(keys) == 16
+    assert len(keys) == 17
     for key in keys:
         assert f"{key}=" in out
 

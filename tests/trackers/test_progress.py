@@ -360,13 +360,31 @@ def test_the_live_display_tells_how_far_children_have_come(study, monkeypatch):
     assert "epoch" not in shown()  # what is short is seen when it has ended
     monkeypatch.setattr(running, "_AFTER_S", 0.0)
     monkeypatch.setattr(running, "_PAUSE_S", 0.0)
-    assert re.search(r"child 3   epoch 3 of 10   val_accuracy 0.2   0:00\s+and 2 more", shown())
+    assert re.search(r"child 3   epoch 3 of 10   val_accuracy 0.2   0:00\s+and 9 wait", shown())
     ended(3, 3)
     ended(4, 0)
     assert re.search(r"child 3   epoch 4 of 10 .*\s+child 4   epoch 1 of 10", shown())
     study.record(display, 3)
     display.close(study.summary())
     assert "child 3   epoch" not in shown()
+
+
+def test_children_that_wait_on_a_cluster_hide_none_that_train(tmp_path, monkeypatch):
+    children = running.RunningChildren()
+    children.open(tmp_path, {"task": {"reward": {"metric": "val_accuracy"}}})
+    monkeypatch.setattr(running, "_AFTER_S", 0.0)
+    monkeypatch.setattr(running, "_PAUSE_S", 0.0)
+    for index in range(100):
+        children.start(Proposal(index, {}))
+    for index in (50, *range(80, 90)):
+        folder = child_folder(tmp_path, index)
+        folder.mkdir(parents=True)
+        (folder / "curves.jsonl").write_text('{"epoch": 0, "val_accuracy": 0.5}\n')
+    for _ in range(4):  # looks, each at a part of those that wait
+        lines = [line.plain for line in children.lines()]
+    trained = [50, *range(80, 87)]
+    assert [line.split()[1] for line in lines[:-1]] == [str(index) for index in trained]
+    assert lines[-1] == "and 3 more, 89 waiting or in the first epoch"
 
 
 def test_the_live_display_counts_what_is_paused_and_what_is_beside_the_children(tmp_path):

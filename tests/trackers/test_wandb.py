@@ -42,6 +42,7 @@ class Run:
     step: int = 0
     url: str = "https://wandb"
     notes: str = ""
+    ended_with: int | None = None
 
     def log(self, row: dict[str, Any], step: int) -> None:
         assert step >= self.step, "W&B would drop it"
@@ -52,7 +53,7 @@ class Run:
         pass
 
     def finish(self, exit_code: int) -> None:
-        pass
+        self.ended_with = exit_code
 
 
 @dataclass
@@ -62,9 +63,10 @@ class Server:
     runs: dict[str, Run] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     error: Exception | None = None
+    takes: int | None = None
 
     def init(self, **known: Any) -> Run:
-        if self.error is not None:
+        if self.error is not None and self.takes in (None, len(self.runs)):
             raise self.error
         if known["id"] in self.deleted:
             raise wandb.errors.CommError(
@@ -191,6 +193,41 @@ def test_a_project_that_takes_no_runs_is_refused_before_training(
     with pytest.raises(ConfigError, match=rf"tracker.project=toys, .* \({told}\); tracker"):
         tracker("online").open(study.info, study.state, study.inspect)
     assert list(study.folder.iterdir()) == []
+
+
+def test_a_study_whose_baseline_is_refused_leaves_no_run_open(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    server.error, server.takes = wandb.errors.CommError("no room for another"), 1
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        *(sys, "argv", ["nasrunner", *QUICK, "tracker=wandb", "baseline=random", "study=pair"])
+    )
+    GlobalHydra.instance().clear()
+    with pytest.raises(SystemExit):
+        main()
+    assert "takes no study (no room for another)" in capsys.readouterr().err
+    (of_the_study,) = server.runs.values()
+    assert of_the_study.ended_with == 1
+
+
+def test_a_study_that_breaks_off_ends_its_run_and_goes_on_with_it(
+    server: Server, tmp_path: Path
+) -> None:
+    study = FakeStudy(tmp_path / "study")
+    tracked = tracker("online")
+    tracked.open(study.info, study.replay(), study.inspect)
+    study.record(tracked, 0)
+    tracked.let_go()
+    assert server.runs[study_id(study)].ended_with == 1
+    session(study, 1, 2)
+    assert server.runs[study_id(study)].ended_with == 0
+    assert len(server.runs) == 3  # the study's, and those of two children
+
+
+def study_id(study: FakeStudy) -> str:
+    lines = (study.folder / "wandb" / "nasrunner.jsonl").read_text().splitlines()
+    return str(json.loads(lines[1])["study"])
 
 
 def test_a_study_that_is_resumed_online_goes_on_with_its_runs(

@@ -84,6 +84,11 @@ class Group:
         return {seed: float(np.mean(values)) for seed, values in found.items()}
 
 
+def folder_name(*, is_rescored: bool) -> str:
+    """Returns what the folder of a page is called, by whose rewards it shows."""
+    return "report-rescored" if is_rescored else "report"
+
+
 def place_of(study: RecordedStudy) -> str:
     """Returns where a reader finds a study: its address in a tracker, or its folder."""
     return next((address for _, address in addresses_of(study)), str(study.folder))

@@ -116,6 +116,8 @@ def share_plots(groups: Sequence[Group]) -> list[Plot]:
         "How often a searcher proposes what is at least this good; the curve further to the "
         "upper right is the better one. Failed children are below every threshold."
     )
+    if several := _over_studies(groups):
+        caption += f" {several}"
     if any(about_rewards(study) for group in groups for study in group.studies):
         caption += " So are those that are not compared: paused, stopped, or at a lower fidelity."
     return [Plot("share_above_threshold", "Share of children above each reward", caption, made)]
@@ -236,17 +238,24 @@ def _counted(label: str, groups: Sequence[Group]) -> str:
     return label if len(set(counts.values())) == 1 else f"{label} ({counts[label]})"
 
 
-def _caption(groups: Sequence[Group], averages: Sequence[Average], axis: Axis, is_cut: bool) -> str:
+def _over_studies(groups: Sequence[Group]) -> str:
+    """What a line with a band around it is; empty where each is of one study."""
     counts = sorted({len(group.studies) for group in groups})
+    if counts[-1] == 1:
+        return ""
+    studies = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"Mean ± standard error over {studies} studies, which differ by seed."
+
+
+def _caption(groups: Sequence[Group], averages: Sequence[Average], axis: Axis, is_cut: bool) -> str:
     parts = [_HOW_MEASURED[axis]]
     every = [study for group in groups for study in group.studies]
     if axis == "trained_s" and any(
         s.outcomes_of("estimate") or s.outcomes_of("supernet") for s in every
     ):
         parts.append("Those of estimates and supernets count, too.")
-    if counts[-1] > 1:
-        studies = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        parts.insert(0, f"Mean ± standard error over {studies} studies, which differ by seed.")
+    if several := _over_studies(groups):
+        parts.insert(0, several)
     if any(each.places_X[-1] > each.whole_until for each in averages):
         parts.append(
             "Dotted: some of the studies have ended or not come so far yet; their last best "

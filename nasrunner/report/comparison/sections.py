@@ -1,6 +1,7 @@
 """The sections of a page that compare: which search is ahead, by how much, and at what cost."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.baselines import Baselines, name_of, within_spaces
@@ -34,7 +35,10 @@ from nasrunner.report.study.evaluations import counted, duration, number
 
 
 def compare_sections(
-    groups: Sequence[Group], baselines: Baselines, budgets: Sequence[int] | None
+    groups: Sequence[Group],
+    baselines: Baselines,
+    budgets: Sequence[int] | None,
+    page: Path | None = None,
 ) -> list[Section]:
     """Returns the sections that compare several studies.
 
@@ -42,6 +46,7 @@ def compare_sections(
         groups: at least one, of comparable studies, at least one of which has an evaluation.
         baselines: what each group is compared with, if anything.
         budgets: numbers of evaluations to compare at; None: the usual ones.
+        page: its folder, if the studies' files can be reached from it.
     """
     chosen = tuple(budgets) if budgets else usual_budgets(groups)
     plots = [*best_plots(groups, ("evaluations",)), *_over_time(groups), *share_plots(groups)]
@@ -52,7 +57,7 @@ def compare_sections(
             budget_table(groups, chosen, baselines),
             *top_parts(groups, chosen, within_spaces(groups, baselines)),
         ]
-    tables_of_all = [searcher_table(groups), cost_table(groups), study_table(groups)]
+    tables_of_all = [searcher_table(groups), cost_table(groups), study_table(groups, page)]
     told = dict.fromkeys(s.about_rescored for group in groups for s in group.studies)
     about = (*told, _verdict(groups, baselines), difference_of_spaces(_spaces_of(groups)))
     text = "\n\n".join(filter(None, about))

@@ -1,12 +1,15 @@
 """The tables of a comparison: best reward at budgets, what each searcher did, and each study."""
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
 from nasrunner.recorded import RecordedStudy
 from nasrunner.report.comparison.baselines import Baselines, compared, name_of
-from nasrunner.report.comparison.groups import Group, place_of
+from nasrunner.report.comparison.groups import Group, folder_name, place_of
 from nasrunner.report.comparison.progress import Progress
 from nasrunner.report.comparison.statistics import (
     MIN_SEEDS,
@@ -16,7 +19,7 @@ from nasrunner.report.comparison.statistics import (
     has_verdict,
     verdicts,
 )
-from nasrunner.report.page.parts import Table
+from nasrunner.report.page.parts import Table, TableCell
 
 _INTERVAL = (
     "The 95 % interval is Student's, over seeds; there is none where all seeds have one value, "
@@ -184,8 +187,13 @@ def cost_table(groups: Sequence[Group]) -> Table:
     return Table("costs", "Spent", caption, columns, [_spent(group) for group in groups])
 
 
-def study_table(groups: Sequence[Group]) -> Table:
-    """Returns every study that was compared."""
+def study_table(groups: Sequence[Group], page: Path | None = None) -> Table:
+    """Returns every study that was compared.
+
+    Args:
+        groups: of studies.
+        page: the page's folder, from which places lead to the studies; None: they do not.
+    """
     columns = ("searcher", "seed", "evaluations", "best reward", "best child", "ended", "place")
     rows = [
         [
@@ -194,12 +202,24 @@ def study_table(groups: Sequence[Group]) -> Table:
             each.num_evaluations,
             *_best(study, group),
             _ended(study),
-            place_of(study),
+            TableCell(place_of(study), link=None if page is None else _link(study, page)),
         ]
         for group in groups
         for study, each in zip(group.studies, group.progress, strict=True)
     ]
-    return Table("studies", "Studies", "What was compared.", columns, rows)
+    caption = "What was compared."
+    if page is not None:
+        caption += " A place leads to the study's own page where it has one (each=true writes it), "
+        caption += "else to its folder."
+    return Table("studies", "Studies", caption, columns, rows)
+
+
+def _link(study: RecordedStudy, page: Path) -> str:
+    """The address of the study's page, or of its folder, from the folder of this page."""
+    own = study.folder / folder_name(is_rescored=study.rescored is not None) / "report.html"
+    shown = own if own.is_file() else study.folder
+    address = quote(os.path.relpath(shown.resolve(), page.resolve()))
+    return address if shown == own else f"{address}/"
 
 
 def _seed(study: RecordedStudy) -> int | str:

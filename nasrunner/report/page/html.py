@@ -15,6 +15,8 @@ from nasrunner.report.page.style import drawing_colours, themed_colours
 from nasrunner.report.page.svg import themed_drawing
 
 _MAX_FACTS = 6  # in a row
+_MOST_UNFOLDED = 30
+"""Rows of a table that stands as a whole; a longer one scrolls in a box."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def page_html(
             refresh_s=refresh_s,
             themes=[*themed_colours().values(), *drawing_colours().values()],
             laid_out=_laid_out,
+            most_unfolded=_MOST_UNFOLDED,
         )
     )
 

@@ -1,6 +1,7 @@
 """Every child of a study, in a table that rows of others lead to."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,7 +31,8 @@ def children_section(study: RecordedStudy, page: Path | None = None) -> Section 
     """
     if not study.listed:
         return None
-    rows = [_row(study, child, page) for child in study.listed]
+    texts = _texts(study)
+    rows = [_row(study, child, page, texts) for child in study.listed]
     columns = (
         *("child", "status", "reward", "parameters", "training (s)", "from"),
         "architecture",
@@ -54,13 +56,25 @@ def children_section(study: RecordedStudy, page: Path | None = None) -> Section 
     return Section("Children", "", [table])
 
 
-def _row(study: RecordedStudy, child: RecordedChild, page: Path | None) -> list[object]:
+def _texts(study: RecordedStudy) -> Mapping[str, str]:
+    """The architectures as people read them, by the hash of their genotypes: repeats cost nothing.
+
+    A supernet is none.
+    """
+    named = {
+        child.proposal.architecture: child.proposal.genotype
+        for child in study.listed
+        if child.proposal.kind != "supernet"
+    }
+    return {name: living(study.space.freeze(each)).text() for name, each in named.items()}
+
+
+def _row(
+    study: RecordedStudy, child: RecordedChild, page: Path | None, texts: Mapping[str, str]
+) -> list[object]:
     outcome, index = child.outcome, child.proposal.index
     metrics = {} if outcome is None else outcome.metrics
     parameters = metrics.get("parameters")
-    text = ""
-    if child.proposal.kind != "supernet":
-        text = living(study.space.freeze(child.proposal.genotype)).text()
     return [
         TableCell(f"{index:04d}", link=_folder(child, page), anchor=f"child-{index:04d}"),
         _status(child),
@@ -68,7 +82,7 @@ def _row(study: RecordedStudy, child: RecordedChild, page: Path | None) -> list[
         None if parameters is None else round(parameters),
         None if outcome is None else outcome.cost_s or None,
         None if (source := _source(child)) is None else link_to(study, source),
-        text,
+        "" if child.proposal.kind == "supernet" else texts[child.proposal.architecture],
     ]
 
 

@@ -259,8 +259,21 @@ def curve_metrics(points: Iterable[CurvePoint]) -> list["Metric"]:
         metric
         for point in points
         # What is sent in parts has the curves last: an epoch whose curves are there is whole.
-        for metric in metrics_at(point.epoch, point.time_s, {**point.learnt, **point.values})
+        for metric in metrics_at(
+            point.epoch,
+            point.time_s,
+            {**point.learnt, **{name: point.values[name] for name in _telling(point.values)}},
+        )
     ]
+
+
+def _telling(names: Iterable[str]) -> list[str]:
+    """Metrics, what children are compared by first: a page that compares opens on the first."""
+
+    def is_common(name: str) -> tuple[bool, ...]:
+        return (name == "learning_rate", name.startswith("train_"), name.endswith("loss"))
+
+    return sorted(names, key=is_common)
 
 
 def metrics_at(step: int, time_s: float, values: Mapping[str, float]) -> list["Metric"]:

@@ -14,7 +14,9 @@ import pytest
 from mlflow import MlflowClient
 
 from nasrunner.core import ConfigError
+from nasrunner.trackers.curves import CurvePoint
 from nasrunner.trackers.mlflow import writer as mlflow_writer
+from nasrunner.trackers.mlflow.connection import curve_metrics
 from nasrunner.trackers.mlflow.runs import StudyRuns
 from nasrunner.trackers.mlflow.stores.file import recall, study_id
 from tests.trackers.fakes import EPOCHS, FakeStudy, track, tracker
@@ -105,6 +107,20 @@ def test_curves_and_final_figures_are_metrics(tracked):
     assert child.data.metrics["flops"] == 7
     assert child.data.metrics["at_reward/val_loss"] == 1 / 3
     assert child.data.metrics["objectives/reward"] == 0.25
+
+
+def test_a_page_that_compares_children_opens_on_what_they_are_compared_by(tracked):
+    _, records = tracked
+    assert next(iter(records.children()[8].data.metrics)) in ("reward", "val_accuracy")
+
+
+def test_the_metrics_of_curves_have_what_children_are_compared_by_first():
+    values = {"learning_rate": 0.1, "train_loss": 1.0, "val_loss": 1.0, "val_accuracy": 0.5}
+    point = CurvePoint(0, 1, 0.0, values, {"probability/a/b": 1.0})
+    names = [metric.key for metric in curve_metrics([point])]
+    learnt, *others = names
+    assert learnt == "probability/a/b"
+    assert others == ["val_accuracy", "val_loss", "train_loss", "learning_rate"]
 
 
 def test_the_metrics_of_a_reused_outcome_are_its_own_and_a_failed_child_has_no_reward(tracked):
