@@ -38,7 +38,7 @@ from nasrunner.data.own.digests import digest_of_contents
 from nasrunner.data.own.images import decoded_alike, settings_of, size_of
 from nasrunner.data.own.own_data import EncodedInputs, RawExamples
 from nasrunner.data.own.reading import Kind
-from nasrunner.data.own.tables import TableFile, as_names, target_values, targets_of
+from nasrunner.data.own.tables import Name, TableFile, as_names, target_values, targets_of
 from nasrunner.data.own.targets import lacking
 from nasrunner.data.split import Examples, count_of, equal_inputs
 
@@ -87,8 +87,8 @@ class DatasetFolder(TableFile):
     """
 
     validation_examples: Examples | None = None  # type: ignore[assignment]
-    target: str | int | Sequence[str | int] | None = None  # type: ignore[assignment]
-    inputs: str | int | Sequence[str | int] | None = None
+    target: Name | Sequence[Name] | None = None  # type: ignore[assignment]
+    inputs: Name | Sequence[Name] | None = None
     channels: Channels | None = None
     vocabulary: Count | None = None
     size: Count | Sequence[Count] | None = None

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -47,6 +47,12 @@ _TOLD = 5
 """So many columns are named in a sentence."""
 
 
+if TYPE_CHECKING:
+    Name = str  # once a setting is read
+else:
+    Name = str | int  # a column may be called 2010, which YAML reads as a number
+
+
 @dataclass(kw_only=True, eq=False)
 class TableFile(OwnData):
     """Rows of a table, of which one column is the target; base of CSV and Parquet.
@@ -73,12 +79,12 @@ class TableFile(OwnData):
     """
 
     path: str
-    target: str | int | Sequence[str | int]
+    target: Name | Sequence[Name]
     test_path: str | None = None
-    drop: Sequence[str | int] = ()
-    categorical: Sequence[str | int] = ()
-    group: str | int | None = None
-    time: str | int | None = None
+    drop: Sequence[Name] = ()
+    categorical: Sequence[Name] = ()
+    group: Name | None = None
+    time: Name | None = None
     max_categories: Annotated[int, AtLeast(2)] = 32
 
     guessed_from: ClassVar[tuple[str, ...]] = (
@@ -95,7 +101,6 @@ class TableFile(OwnData):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_dtype("a column of a table is numbers or categories")
-        # A column may be called 2010, which YAML reads as a number.
         self.target = as_names(self.target)
         self.drop, self.categorical = ([*map(str, n)] for n in (self.drop, self.categorical))
         self.group, self.time = as_names(self.group), as_names(self.time)
