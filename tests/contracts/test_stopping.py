@@ -124,7 +124,7 @@ def comparable(folder: Path) -> list[dict[str, Any]]:
     return [event for event in told if event["event"] in kinds]
 
 
-@pytest.mark.parametrize("num_events", some_in_ci(range(5, 95, 9), quick=(23, 50, 59)))
+@pytest.mark.parametrize("num_events", some_in_ci(range(5, 95, 9), quick=(23, 50, 59), ci=(5, 86)))
 def test_a_driver_that_dies_replays_what_was_reported_and_stopped(
     tmp_path: Path, num_events: int
 ) -> None:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.core import SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 from tests.spaces.enumeration import draw, enumerate_genotypes
 
 FOLDER = Path(__file__).parents[2] / "conf" / "space"
@@ -54,7 +55,9 @@ def test_there_are_spaces() -> None:
     assert {path.stem for path in PATHS} >= {"figure1", "deepconv", "mlp", "small_cnn"}
 
 
-@pytest.mark.parametrize(
+@one_in(
+    3,
+    0,
     "path",
     [
         pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in HEAVY else [])

@@ -136,6 +136,7 @@ def searched(command: Command, *arguments: str) -> Path:
     return ledger.parent
 
 
+@pytest.mark.slow
 def test_a_study_searches_networks_of_two_inputs_in_a_users_own_loaders(command: Command) -> None:
     searched(command, "data=own_halves", "tracker=csv")
 

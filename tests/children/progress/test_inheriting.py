@@ -19,6 +19,7 @@ from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
 from tests.children.blobs import make_trainer
 from tests.children.progress.test_studies import told
+from tests.sampling import one_in
 from tests.toys import RULES, train_one
 
 UNITS = {"affine": {"units": {"oneof": [4, 8, 16]}}}
@@ -91,7 +92,7 @@ def serial():
     return SerialExecutor(threads=1)
 
 
-@pytest.mark.parametrize("searcher", [inheriting, climbing])
+@one_in(2, 0, "searcher", [inheriting, climbing])
 @pytest.mark.parametrize("keep", ["all", "none"])
 def test_children_begin_with_weights_that_are_there(tmp_path, searcher, keep):
     run(tmp_path, serial(), searcher, keep)
@@ -143,6 +144,7 @@ def test_two_workers_begin_with_weights_of_children_that_have_ended(tmp_path, se
     assert told(tmp_path, "proposed")[: len(before)] == before
 
 
+@pytest.mark.slow
 def test_a_child_whose_source_was_removed_by_hand_is_trained_without(tmp_path):
     run(tmp_path, serial())
     for path in tmp_path.glob("children/*/*.ckpt"):

@@ -49,6 +49,7 @@ def test_a_slurm_job_takes_sqlite_on_a_disk_of_its_own(home, monkeypatch):
     assert tracker(f"sqlite:///{home.parent}/mlflow.db").address.database is not None
 
 
+@pytest.mark.slow
 def test_one_machine_keeps_studies_on_a_network_file_system_without_a_write_ahead_log(home):
     database = home / "outputs" / "mlflow.db"
     study = track(f"sqlite:///{database}", home / "outputs" / "fake" / "2026", NUM_CHILDREN)
