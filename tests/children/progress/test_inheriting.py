@@ -110,7 +110,7 @@ def test_children_begin_with_weights_that_are_there(tmp_path, searcher, keep):
     assert ("morphism" in whats) == (searcher is climbing)
 
 
-@pytest.mark.parametrize("searcher", [inheriting, morphing, climbing])
+@one_in(3, 1, "searcher", [inheriting, morphing, climbing], rest=pytest.mark.matrix)
 @pytest.mark.slow
 def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, searcher):
     run(tmp_path / "whole", serial(), searcher)
@@ -123,7 +123,7 @@ def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, searcher):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("searcher", [inheriting, climbing])
+@one_in(2, 0, "searcher", [inheriting, climbing], rest=pytest.mark.matrix)
 def test_two_workers_begin_with_weights_of_children_that_have_ended(tmp_path, searcher):
     workers = LocalExecutor(2, 1, None, 0, [], None, 1, ["pytorch_lightning"])
     run(tmp_path, workers, searcher)
