@@ -1,5 +1,6 @@
 """The spaces in conf/space: their exact sizes, and that what they describe can be built."""
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ HEAVY = ("cnn_baselines", "darts_cnn", "enas_macro", "enas_micro", "nasnet", "pn
 """Spaces of networks of dozens of convolutions, which take seconds to build and compute."""
 
 
+@functools.cache
 def load(name: str) -> SearchSpace:
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
         config = compose(overrides=[f"+space={name}", "+data={num_outputs: 10}"])

@@ -1,3 +1,4 @@
+import functools
 import math
 import os
 import re
@@ -56,6 +57,7 @@ def texts(space):
     return [node.text for node in ElementTree.fromstring(draw(space)).iter(f"{SVG}text")]
 
 
+@functools.cache
 def shipped(path):
     with initialize_config_dir(str(path.parents[1].resolve()), version_base="1.3"):
         config = compose(overrides=[f"+space={path.stem}", "+data={num_outputs: 10}"])
