@@ -239,7 +239,8 @@ def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfi
             return merge(loader, defaults, repo)
         if key in merged:
             merged[key] = merged.pop(key)  # the last of those to be forgotten
-            return pickle.loads(merged[key])
+            kept: DictConfig = pickle.loads(merged[key])
+            return kept
         config = merge(loader, defaults, repo)
         merged[key] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
         if len(merged) > _MAX_MERGED:
