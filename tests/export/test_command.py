@@ -170,6 +170,7 @@ def test_normalization_is_left_out_of_onnx_where_that_is_asked_for(
     assert facts["onnx_normalizes"] is False
 
 
+@pytest.mark.slow
 def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first_alone(
     command: Command, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -430,6 +431,7 @@ def test_help_shows_examples(command: Command, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("adds_constants", [False, True])
+@pytest.mark.slow
 def test_dead_branches_are_not_exported_unless_their_biases_add_constants(
     command: Command, tmp_path: Path, adds_constants: bool
 ) -> None:

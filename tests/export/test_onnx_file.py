@@ -51,6 +51,7 @@ def test_a_module_of_torch_computes_the_same_in_onnxruntime(tmp_path: Path) -> N
     ["lstm_cell", {"darts_rnn": {"nodes": 2, "activations": ["tanh", "relu"]}}],
     ids=str,
 )
+@pytest.mark.slow
 def test_a_recurrent_network_of_signals_computes_the_same_in_onnxruntime(
     cell: object, tmp_path: Path
 ) -> None:

@@ -125,6 +125,7 @@ def test_the_originals_numpy_name_of_python_2_is_read(tmp_path: Path) -> None:
     assert y.tolist() == Y
 
 
+@pytest.mark.slow
 def test_a_search_does_not_open_the_test_batch(damaged_root: Path, cifar_root: Path) -> None:
     (damaged_root / FOLDER / "data_batch_3").symlink_to(cifar_root / FOLDER / "data_batch_3")
     (damaged_root / FOLDER / "test_batch").unlink()

@@ -126,6 +126,7 @@ def test_a_study_in_any_state_makes_a_page(tmp_path, state, titles):
     assert len(text) < 2e6
 
 
+@pytest.mark.slow
 def test_the_report_uses_no_global_figures_and_loads_no_training_code(tmp_path):
     folder = recorded(tmp_path / "study", [0.5, 0.6])
     code = (

@@ -156,6 +156,7 @@ def test_a_training_of_few_epochs_is_refused() -> None:
         made(max_epochs=None)
 
 
+@pytest.mark.slow
 def test_a_child_that_has_diverged_is_stopped() -> None:
     searcher = made(probability=1e-9)
     curve = curves(1, 0)[0]
