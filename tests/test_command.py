@@ -24,6 +24,7 @@ from nasrunner.report.study.overview import overview_section
 from nasrunner.retrain import command as retrain
 from nasrunner.study_folder import StudyFolder
 from tests.compose.test_shipped import DATA
+from tests.sampling import one_in
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -562,7 +563,9 @@ def test_a_multirun_takes_what_only_the_searchers_that_it_sweeps_have(
     assert set(keys) <= set(OmegaConf.load(noted).hydra.overrides.task)
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("arguments", "message"),
     [
         (
@@ -612,7 +615,7 @@ def test_a_key_that_options_of_a_multirun_lack_is_told_with_them_before_anything
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("searchers", ["random,evolution", "evolution,random"])
+@one_in(2, 0, "searchers", ["random,evolution", "evolution,random"])
 def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     command: Command, capsys: pytest.CaptureFixture[str], searchers: str
 ) -> None:
@@ -625,7 +628,7 @@ def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("searchers", ["random,evolution", "evolution,tpe"])
+@one_in(2, 1, "searchers", ["random,evolution", "evolution,tpe"])
 def test_a_key_that_no_searcher_of_a_multirun_has_is_told_with_the_keys_of_all(
     command: Command, capsys: pytest.CaptureFixture[str], searchers: str
 ) -> None:

@@ -17,7 +17,7 @@ from nasrunner.study.loop import Study
 from tests.contracts.searchers import MedianStopping
 from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer
 from tests.executors.test_simulated import PLAIN
-from tests.sampling import some_in_ci
+from tests.sampling import one_in, some_in_ci
 from tests.study.test_loop import Crash, Recorder, events, with_rules
 from tests.toys import ToyTrainer, chain
 
@@ -68,7 +68,7 @@ def run(folder: Path, executor: Executor, **changes: Any) -> Study:
     return study
 
 
-@pytest.mark.parametrize("make_executor", [serial, local, simulated])
+@one_in(3, 0, "make_executor", [serial, local, simulated])
 def test_children_below_the_median_are_stopped(tmp_path: Path, make_executor: Any) -> None:
     run(tmp_path, make_executor())
     ended = {event["index"]: event for event in events(tmp_path, "outcome")}

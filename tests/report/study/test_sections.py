@@ -29,6 +29,7 @@ from nasrunner.report.study.rewards import rewards_section
 from nasrunner.report.study.timeline import timeline
 from nasrunner.rescoring.measured import read_curve
 from tests.report.recordings import Recording, config, recorded
+from tests.sampling import one_in
 
 RNG = np.random.default_rng(0)
 LAST = ["Children", "Configuration"]
@@ -99,7 +100,9 @@ def trained(folder):
     return with_curves(folder).end()
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("state", "titles"),
     [
         (nothing_yet, ["Overview"]),
