@@ -14,10 +14,12 @@ search: $(READY) ## search the MLP space on digits: 40 children, then how to loo
 ui: $(READY) ## open the results: http://127.0.0.1:5000
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///outputs/mlflow.db --port $(or $(PORT),5000)
 
+# Tests start hundreds of processes: none should compile again what another one has compiled.
+test test-all: export PYTHONDONTWRITEBYTECODE =
 test: $(READY) ## the default tests, a few minutes
 	$(BIN)/pytest
 
-test-all: $(READY) ## every test, the slow ones too
+test-all: $(READY) ## every test, slow ones and whole matrices too
 	$(BIN)/pytest -m "not gpu"
 
 check: $(READY) ## format, lint, types, import contracts

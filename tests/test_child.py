@@ -28,6 +28,7 @@ from tests.children.studies import (
     train,
     wait_until,
 )
+from tests.sampling import one_in
 
 TWO = ("trainer.devices=2", "trainer.max_epochs=3")
 ENDLESS = ("trainer.devices=2", "trainer.max_epochs=-1")
@@ -240,13 +241,16 @@ def test_a_module_of_the_users_own_gets_lightnings_distributed_sampler(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("how", "message"),
     [
         ("differ", "the shape of network.* is (1,) on rank 0 and (2,) on rank 1"),
         ("raise", "rank 1 failed: RuntimeError: the user's module broke on rank 1"),
         ("hang", "rank 1 failed: RuntimeError: the user's module broke on rank 1"),
     ],
+    rest=pytest.mark.matrix,
 )
 def test_a_rank_that_is_not_like_the_others_fails_the_child(tmp_path, how, message):
     module = {"_target_": "tests.children.blobs.Ranked", "how": how}

@@ -24,6 +24,7 @@ from nasrunner.report.study.overview import overview_section
 from nasrunner.retrain import command as retrain
 from nasrunner.study_folder import StudyFolder
 from tests.compose.test_shipped import DATA
+from tests.sampling import one_in
 
 Command = Callable[..., None]
 TABLE = "trainer=nasbench_macro space=nasbench_macro"
@@ -153,6 +154,7 @@ def test_a_baseline_runs_beside_a_study_and_may_be_asked_for_afterwards(
     assert drawn[0] != drawn[1]  # though both are random search
 
 
+@pytest.mark.slow
 def test_a_searchers_own_seed_changes_what_it_proposes_and_nothing_else(
     command: Command, tmp_path: Path
 ) -> None:
@@ -561,7 +563,9 @@ def test_a_multirun_takes_what_only_the_searchers_that_it_sweeps_have(
     assert set(keys) <= set(OmegaConf.load(noted).hydra.overrides.task)
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("arguments", "message"),
     [
         (
@@ -611,7 +615,7 @@ def test_a_key_that_options_of_a_multirun_lack_is_told_with_them_before_anything
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("searchers", ["random,evolution", "evolution,random"])
+@one_in(2, 0, "searchers", ["random,evolution", "evolution,random"])
 def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     command: Command, capsys: pytest.CaptureFixture[str], searchers: str
 ) -> None:
@@ -624,7 +628,7 @@ def test_a_key_that_one_searcher_of_a_multirun_lacks_is_told_with_that_searcher(
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("searchers", ["random,evolution", "evolution,tpe"])
+@one_in(2, 1, "searchers", ["random,evolution", "evolution,tpe"])
 def test_a_key_that_no_searcher_of_a_multirun_has_is_told_with_the_keys_of_all(
     command: Command, capsys: pytest.CaptureFixture[str], searchers: str
 ) -> None:
@@ -669,6 +673,7 @@ def test_a_second_run_or_sweep_in_a_studys_folder_is_refused_and_changes_nothing
         assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
 
+@pytest.mark.slow
 def test_a_multirun_goes_on_with_all_of_its_studies_those_not_begun_too(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -686,6 +691,7 @@ def test_a_multirun_goes_on_with_all_of_its_studies_those_not_begun_too(
     assert "seed cannot change when a study is resumed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_study_is_resumed_whatever_its_folder_is_called(
     command: Command, finished: Path, tmp_path: Path
 ) -> None:
@@ -767,6 +773,7 @@ def test_a_folder_that_is_named_as_a_reference_is_not_resumed(
     assert capsys.readouterr().err.endswith("${…} in a name for a reference; rename it\n")
 
 
+@pytest.mark.slow
 def test_of_the_studies_of_one_name_the_latest_is_resumed(
     command: Command, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -787,6 +794,7 @@ def test_of_the_studies_of_one_name_the_latest_is_resumed(
     assert re.search("holds 2 studies, choose one: nasrunner resume=", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_a_baseline_is_not_exchanged_for_another(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -940,6 +948,7 @@ def test_the_version_is_ours(command: Command, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().out == f"nasrunner {importlib.metadata.version('nasrunner')}\n"
 
 
+@pytest.mark.slow
 def test_a_study_that_goes_on_in_another_folder_is_recorded_where_it_was(
     command: Command,
     evolved: Path,
@@ -999,6 +1008,7 @@ def test_an_option_inside_another_that_has_none_says_which_have(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_children_are_compared_by_objectives_beside_a_baseline_and_when_resumed(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

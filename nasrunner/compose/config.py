@@ -1,6 +1,8 @@
 """The typed skeleton of the configuration: a misspelt or wrongly typed key fails at once."""
 
 import contextlib
+import copy
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -117,16 +119,27 @@ def shipped_option(group: str, name: str) -> dict[str, Any]:
 
     What refers to other keys still does.
     """
-    option = OmegaConf.to_container(OmegaConf.load(config_dir() / group / f"{name}.yaml"))
-    assert isinstance(option, dict), "an option is a mapping"
+    path = config_dir() / group / f"{name}.yaml"
+    state = path.stat()
+    option = copy.deepcopy(_read(path, state.st_ino, state.st_mtime_ns, state.st_size))
     own = {str(key): value for key, value in option.items() if key != "defaults"}
     given = [each for each in option.get("defaults", ()) if isinstance(each, dict)]
+    if not given:
+        return own
     tree = OmegaConf.create({})
     for (place, chosen), *_ in (each.items() for each in given):
         other, _, key = place.removeprefix("/").partition("@")
         OmegaConf.update(tree, key, chosen and shipped_option(other, chosen))
     merged = OmegaConf.merge(tree, own)
     return {str(key): value for key, value in OmegaConf.to_container(merged).items()}  # type: ignore[union-attr]
+
+
+@functools.cache
+def _read(path: Path, *state: int) -> dict[Any, Any]:
+    """Reads a file once for as long as it is the same: what a search is called asks for all."""
+    option = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(option, dict), "an option is a mapping"
+    return option
 
 
 def search_path(own_dir: Path) -> str:

@@ -1,15 +1,18 @@
 """Overrides of the command line where decisions are involved: Hydra would merge their mappings."""
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
-from hydra.core.default_element import GroupDefault
+from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import GroupDefault, InputDefault, ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -31,6 +34,9 @@ _NOT_SPREAD = (
     "of some values is --multirun key=value1,value2"
 )
 
+_MAX_MERGED = 64
+"""Defaults lists of which the merged files are kept."""
+
 _WHOLE = ("objectives", "scalarization")
 """Mappings of the top level that are not merged with those of an experiment, as decisions."""
 
@@ -39,8 +45,8 @@ def register() -> None:
     """Makes Hydra replace a decision as a whole, for every command that composes.
 
     Hydra has no hook there, and its versions are pinned: those of its functions that merge are
-    wrapped. So is the one that reads files, which does not name one that is no text, and reads all
-    of them again for each composition: those of a multirun are many.
+    wrapped. So are the one that reads files, which does not name one that is no text, and those
+    that read and merge all of them again for each composition: those of a multirun are many.
     """
     if not hasattr(ConfigLoaderImpl, "_nasrunner"):
         ConfigLoaderImpl._nasrunner = True  # type: ignore[attr-defined]
@@ -55,6 +61,11 @@ def register() -> None:
         ConfigLoaderImpl._compose_config_from_defaults_list = _merge_files(  # type: ignore[method-assign]
             ConfigLoaderImpl._compose_config_from_defaults_list
         )
+        defaults_list._create_interpolation_map = _map_if_needed(
+            defaults_list._create_interpolation_map
+        )
+        # Each composition copies its sources, and with them the store, which copies what it gives.
+        ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
 
 
 def check_place(key: str, value: object) -> None:
@@ -105,13 +116,30 @@ def _load_once(original: Callable[..., Any]) -> Callable[..., Any]:
             name = source._normalize_file_name(config_path)
             state = os.stat(os.path.join(source.path.removeprefix("file://"), name))
             key = (*key, state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
-        elif source.path != "pkg://hydra.conf":
+        elif source.scheme() == "structured":  # who composes looks at all of the store
+            result = original(repository, config_path)
+            result.state = key
+            return result
+        elif source.full_path() != "pkg://hydra.conf":
             return original(repository, config_path)
         if key not in read:
             read[key] = pickle.dumps(original(repository, config_path), pickle.HIGHEST_PROTOCOL)
-        return pickle.loads(read[key])
+        result = pickle.loads(read[key])
+        result.state = key
+        return result
 
     return load_config
+
+
+def _map_if_needed(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Collects the options chosen so far only for a defaults list that refers to one of them."""
+
+    def create(overrides: Any, defaults: list[InputDefault], self_added: bool) -> DictConfig:
+        if any(each.is_interpolation() for each in defaults):
+            return original(overrides, defaults, self_added)
+        return OmegaConf.create()
+
+    return create
 
 
 def _name_own(original: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
@@ -200,9 +228,26 @@ def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfi
 
     A file that selects a searcher, as an experiment does, has settings of that searcher alone:
     they go where it stands, which may be inside another one, or are left out.
+
+    What files that are the same were merged to is kept: overrides of values are applied to it.
     """
+    merged: dict[tuple[Any, ...], bytes] = {}
 
     def compose(loader: Any, defaults: Any, repo: Any) -> DictConfig:
+        key = _state(defaults, repo)
+        if key is None:
+            return merge(loader, defaults, repo)
+        if key in merged:
+            merged[key] = merged.pop(key)  # the last of those to be forgotten
+            kept: DictConfig = pickle.loads(merged[key])
+            return kept
+        config = merge(loader, defaults, repo)
+        merged[key] = pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+        if len(merged) > _MAX_MERGED:
+            del merged[next(iter(merged))]
+        return config
+
+    def merge(loader: Any, defaults: Any, repo: Any) -> DictConfig:
         decisions: dict[tuple[Any, ...], Any] = {}
         load = loader._load_single_config
         # An option with defaults of its own has no override_key here.
@@ -221,18 +266,31 @@ def _merge_files(original: Callable[..., DictConfig]) -> Callable[..., DictConfi
 
         loader._load_single_config = load_and_note
         try:
-            merged = original(loader, defaults=defaults, repo=repo)
+            config = original(loader, defaults=defaults, repo=repo)
         finally:
             del loader._load_single_config
         for (*above, last), decision in decisions.items():
-            holder: Any = merged
+            holder: Any = config
             for name in above:
                 holder = holder._get_node(name) if isinstance(holder, DictConfig) else None
             if isinstance(holder, DictConfig) and isinstance(holder._get_node(last), DictConfig):
                 holder[last] = decision
-        return merged
+        return config
 
     return compose
+
+
+def _state(defaults: Sequence[ResultDefault], repo: Any) -> tuple[Any, ...] | None:
+    """All that a merged defaults list follows from; None: one of its files has no known state."""
+    stored = pickle.dumps(ConfigStore.instance().repo, pickle.HIGHEST_PROTOCOL)
+    states: list[Any] = [stored]
+    for default in defaults:
+        loaded = repo.load_config(config_path=default.config_path)
+        state = getattr(loaded, "state", None)
+        if state is None:
+            return None
+        states.append((*dataclasses.astuple(default), state))
+    return tuple(states)
 
 
 def _move_settings(config: DictConfig, place: str | None) -> None:

@@ -106,6 +106,7 @@ def test_a_table_has_what_the_tables_tracker_wrote(found: StudyResult) -> None:
         assert list(frame[name]) == pytest.approx([float(row[name]) for row in rows])
 
 
+@pytest.mark.slow
 def test_a_page_is_written(found: StudyResult, tmp_path: Path) -> None:
     page = found.report(tmp_path / "page")
     assert page == tmp_path / "page" / "report.html"

@@ -1,5 +1,6 @@
 """A tiny data set in memory, its children, and the composition of their configuration."""
 
+import functools
 import math
 import multiprocessing
 import os
@@ -279,14 +280,21 @@ def broken(how):
     return {"concat": [module, {"affine": {"units": 3}}]}
 
 
+@functools.cache
+def composed(*options):
+    """The shipped YAML of some options, which is merged with others and is left as it is."""
+    with initialize_config_dir(str(CONFIG), version_base="1.3"):
+        config = compose(overrides=list(options))
+    OmegaConf.set_struct(config, False)
+    OmegaConf.set_readonly(config, True)
+    return config
+
+
 def configured(*overrides, space=MLP, data=BLOBS, task="classification", **groups):
     """The parsed space and the child's configuration from the shipped YAML and overrides."""
     names = {"task": task, "optimizer": "adam", "scheduler": "none", "trainer": "lightning"}
-    with initialize_config_dir(str(CONFIG), version_base="1.3"):
-        chosen = [f"+{group}={name}" for group, name in (names | groups).items()]
-        config = compose(overrides=chosen)
-    OmegaConf.set_struct(config, False)
-    config = OmegaConf.merge(config, {"data": data}, OmegaConf.from_dotlist(list(overrides)))
+    chosen = composed(*(f"+{group}={name}" for group, name in (names | groups).items()))
+    config = OmegaConf.merge(chosen, {"data": data}, OmegaConf.from_dotlist(list(overrides)))
     return parse_space(space), OmegaConf.to_container(config, resolve=True)
 
 

@@ -13,6 +13,7 @@ from nasrunner.core.order import rollout
 from nasrunner.spaces.basic import Affine
 from nasrunner.spaces.composite import Concat
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 from tests.searchers.worlds import SPACES, WIDE_SPACES, load_space
 from tests.spaces.test_shipped import (
     OF_PIXELS,
@@ -100,7 +101,7 @@ IMAGE = (3, 16, 16)
 SHAPES: dict[str, Shape] = dict.fromkeys(OF_SIGNALS, SIGNAL_SHAPE)
 
 
-@pytest.mark.parametrize("name", SPACES)
+@one_in(2, 0, "name", SPACES)
 def test_children_of_every_shipped_space_cost_what_torch_counts(name: str) -> None:
     is_of_tokens = name in (*OF_TOKENS, *OF_TEXTS)
     in_shape, in_dtype = ((4,), "int64") if is_of_tokens else (SHAPES.get(name, IMAGE), "float32")
@@ -159,7 +160,7 @@ def of_the_parts(frozen: SearchSpace, in_shape: Shape) -> tuple[int, int] | str:
     return size.parameters, size.flops
 
 
-@pytest.mark.parametrize("name", OF_NUMBERS)
+@one_in(3, 0, "name", OF_NUMBERS)
 def test_a_network_has_the_size_of_its_parts(name: str) -> None:
     space, rng = load_space(name), np.random.default_rng(0)
     networks = [space.freeze(rollout(space, rng)) for _ in range(12)]

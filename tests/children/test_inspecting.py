@@ -65,6 +65,7 @@ def test_the_rehearsal_finds_the_networks_that_do_not_end_it():
     ]
 
 
+@pytest.mark.slow
 def test_one_process_inspects_all_and_ends_with_the_one_that_asks():
     inspector = inspecting.Inspector()
     request = inspecting.pickle.dumps((measure, space("no").freeze({}), *SHAPE))

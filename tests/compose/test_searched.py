@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, ValidationError
 
 from nasrunner.arguments import read_arguments
 from nasrunner.children.settings.searched import applied
 from nasrunner.command_line import one_sentence, sentence
 from nasrunner.compose import config as skeleton
+from nasrunner.compose import overrides as composing
 from nasrunner.compose.launch import build_space
 from nasrunner.compose.saved import save_config, saved_config
 from nasrunner.compose.searched import resolved
@@ -26,10 +29,14 @@ SGD = "{_target_: torch.optim.SGD, lr: 0.1, nesterov: {oneof: [false, true]}}"
 
 
 def composed(*overrides: str, own: Path | None = None) -> dict[str, Any]:
+    return resolved(whole(*overrides, own=own))
+
+
+def whole(*overrides: str, own: Path | None = None) -> DictConfig:
     skeleton.register()
     path = [f"hydra.searchpath=['file://{own}']"] if own else []
     with initialize_config_dir(str(skeleton.config_dir()), version_base="1.3"):
-        return resolved(compose("config", overrides=["study=test", *overrides, *path]))
+        return compose("config", ["study=test", *overrides, *path])
 
 
 def children(config: dict[str, Any]) -> list[dict[str, Any]]:
@@ -314,3 +321,40 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
             override = [] if given is None else [f"space.affine.units={given}"]
             config = composed("space=mine", *override, own=tmp_path)
             assert config["space"] == {"affine": {"units": given or units}}
+
+
+def test_what_is_kept_of_merged_files_is_what_they_are_merged_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "space").mkdir()
+    (tmp_path / "space" / "mine.yaml").write_text("affine: {units: {oneof: [3, 4]}, bias: false}")
+    with monkeypatch.context() as patched:
+        patched.setattr(composing, "_state", lambda *arguments: None)  # nothing is kept
+        merged = whole("space=mine", "searcher=asha", own=tmp_path)
+    for _ in range(3):
+        kept = whole("space=mine", "searcher=asha", own=tmp_path)
+        assert kept == merged
+        assert list(kept) == list(merged)
+        assert typed(kept) == typed(merged)
+        assert OmegaConf.to_yaml(kept) == OmegaConf.to_yaml(merged)
+        kept.seed, kept.space.affine.units.oneof[0] = 7, 5  # of which the next one knows nothing
+        with pytest.raises(ValidationError):
+            kept.seed = "none"  # the schema holds
+
+
+def test_an_option_that_was_stored_anew_is_the_new_one() -> None:
+    store = ConfigStore.instance()
+    try:
+        for units in (3, 4, 4, 5):
+            store.store(group="space", name="stored", node={"affine": {"units": units}})
+            assert composed("space=stored")["space"] == {"affine": {"units": units}}
+    finally:
+        store.repo["space"].pop("stored.yaml")
+
+
+def typed(node: Any) -> Any:
+    """What a node's metadata say of it and of all below it."""
+    said = (type(node), node._metadata.ref_type, node._metadata.object_type, node._metadata.flags)
+    if not isinstance(node, DictConfig) or node._is_none() or node._is_interpolation():
+        return said
+    return said, {name: typed(node._get_node(name)) for name in node}

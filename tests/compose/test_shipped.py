@@ -20,6 +20,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.core import ConfigError, DataError, Searcher
 from nasrunner.spaces.language.writing import written
+from tests.sampling import spread
 
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -100,10 +101,8 @@ def test_an_experiment_changes_the_configuration_and_is_built(
 
 
 @pytest.mark.parametrize(
-    "searcher",
-    [s if s in ("random", "ppo") else pytest.param(s, marks=pytest.mark.slow) for s in SEARCHERS],
+    ("experiment", "searcher"), spread(itertools.product(EXPERIMENTS, SEARCHERS))
 )
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_is_searched_by_any_searcher(experiment: str, searcher: str) -> None:
     config = composed([f"experiment={experiment}", f"searcher={searcher}"])
     if searcher != own_searcher(experiment):

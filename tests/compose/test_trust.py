@@ -303,6 +303,7 @@ def test_links_that_lead_out_of_a_strangers_study_are_refused(name: str, tmp_pat
         saved_config(study)
 
 
+@pytest.mark.slow
 def test_every_shipped_option_is_legal_in_a_strangers_study(tmp_path: Path) -> None:
     from nasrunner.compose.config import REQUIRED, config_dir, shipped_option
 

@@ -12,6 +12,7 @@ from nasrunner.compose import config as skeleton
 from nasrunner.compose.upgrade import as_built
 from nasrunner.compose.upgrade import upgraded as upgraded_of
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 
 GROUPS = ("data", "task", "optimizer", "scheduler", "trainer", "searcher", "executor", "tracker")
 
@@ -61,7 +62,7 @@ def test_arguments_that_a_class_has_gained_are_taken_as_shipped_and_told() -> No
     ]
 
 
-@pytest.mark.parametrize("searcher", ["mcts", "mcts_bisection", "gp", "cmaes"])
+@one_in(2, 0, "searcher", ["mcts", "mcts_bisection", "gp", "cmaes"])
 def test_of_several_options_of_a_class_the_one_that_was_saved_is_filled_in(searcher: str) -> None:
     config = saved(f"searcher={searcher}")
     key = "sampler" if searcher in ("gp", "cmaes") else "exploration"

@@ -23,6 +23,7 @@ from nasrunner.compose import config as skeleton
 from nasrunner.core.machine.child_folder import CURVES, LAST, LOG, OUTCOME, ChildFolder
 from nasrunner.study.ledger import read_events
 from tests.contracts.killing import Sessions
+from tests.sampling import one_in
 from tests.searchers.worlds import (
     GROWING,
     HURRY,
@@ -283,7 +284,7 @@ def tell_where(kills: Kills) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+@one_in(2, 1, ("name", "executor"), EXECUTORS, rest=pytest.mark.matrix)
 def test_a_study_killed_at_random_moments_is_the_one_that_was_not(
     tmp_path: Path, sessions: Sessions, name: str, executor: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tests.contracts.searchers import (
 )
 from tests.contracts.test_kinds import run, trained
 from tests.contracts.trainers import METRIC, accuracy, first_state
-from tests.sampling import some_in_ci
+from tests.sampling import one_in, spread
 from tests.searchers.wrappers.test_promoting import asha, halving, hyperband
 from tests.study.test_loop import Crash, events, evolution
 
@@ -64,7 +65,7 @@ def dies(folder: Path, name: str, slots: int, num_events: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", SEARCHERS)
+@one_in(3, 0, "name", SEARCHERS)
 def test_a_driver_that_dies_after_any_event_goes_on_as_if_it_had_not(
     tmp_path: Path, name: str
 ) -> None:
@@ -79,8 +80,9 @@ def test_a_driver_that_dies_after_any_event_goes_on_as_if_it_had_not(
     assert num_events >= 8
 
 
-@pytest.mark.parametrize("num_events", some_in_ci(range(2, 20, 2), quick=(6, 10)))
-@pytest.mark.parametrize("name", SEARCHERS)
+@pytest.mark.parametrize(
+    ("name", "num_events"), spread(itertools.product(SEARCHERS, range(2, 20, 2)), ci=2)
+)
 def test_children_that_end_in_any_order_are_what_they_would_be_alone(
     tmp_path: Path, name: str, num_events: int
 ) -> None:

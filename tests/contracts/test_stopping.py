@@ -17,7 +17,7 @@ from nasrunner.study.loop import Study
 from tests.contracts.searchers import MedianStopping
 from tests.contracts.trainers import EPOCHS, METRIC, EpochsTrainer
 from tests.executors.test_simulated import PLAIN
-from tests.sampling import some_in_ci
+from tests.sampling import one_in, some_in_ci
 from tests.study.test_loop import Crash, Recorder, events, with_rules
 from tests.toys import ToyTrainer, chain
 
@@ -68,7 +68,7 @@ def run(folder: Path, executor: Executor, **changes: Any) -> Study:
     return study
 
 
-@pytest.mark.parametrize("make_executor", [serial, local, simulated])
+@one_in(3, 0, "make_executor", [serial, local, simulated])
 def test_children_below_the_median_are_stopped(tmp_path: Path, make_executor: Any) -> None:
     run(tmp_path, make_executor())
     ended = {event["index"]: event for event in events(tmp_path, "outcome")}
@@ -124,7 +124,7 @@ def comparable(folder: Path) -> list[dict[str, Any]]:
     return [event for event in told if event["event"] in kinds]
 
 
-@pytest.mark.parametrize("num_events", some_in_ci(range(5, 95, 9), quick=(23, 50, 59)))
+@pytest.mark.parametrize("num_events", some_in_ci(range(5, 95, 9), quick=(23, 50, 59), ci=(5, 86)))
 def test_a_driver_that_dies_replays_what_was_reported_and_stopped(
     tmp_path: Path, num_events: int
 ) -> None:

@@ -10,6 +10,7 @@ from nasrunner.core.order import Place, key_of, rollout, rollouts, untaken
 from nasrunner.spaces.basic import Affine, Empty
 from nasrunner.spaces.composite import Concat, Or
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 from tests.searchers.worlds import SPACES, load_space
 from tests.spaces.enumeration import enumerate_genotypes
 from tests.spaces.strategies import Config, modules
@@ -27,7 +28,7 @@ def listed(space: Space, most: int = 300) -> list[Genotype]:
     return found
 
 
-@pytest.mark.parametrize("name", SPACES)
+@one_in(3, 1, "name", SPACES)
 @pytest.mark.parametrize("num_before", [0, 1])  # numbers of 32 bits are drawn two at a time
 def test_rollouts_draw_what_so_many_single_ones_draw(name: str, num_before: int) -> None:
     space = load_space(name)

@@ -1,5 +1,6 @@
 """Random networks of a space with weights and statistics that training could have left."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ IN_SHAPES: dict[str, Shape] = {"mlp": (20,), "signals": (2, 12)}
 """Of the spaces that are not given small images."""
 
 
+@functools.cache
 def shipped(name: str) -> SearchSpace:
     """A space of ``conf/space`` with ten outputs."""
     with initialize_config_dir(str(CONFIG), version_base="1.3"):

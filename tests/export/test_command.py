@@ -20,6 +20,7 @@ from nasrunner.core.records import Kind, Proposal
 from nasrunner.data.digits import Digits
 from nasrunner.export.command import main
 from tests.paused import pause_all
+from tests.sampling import one_in
 
 Command = Callable[..., None]
 QUICK = (
@@ -97,7 +98,7 @@ def refused(command: Command, capsys: pytest.CaptureFixture[str], *arguments: st
     return error
 
 
-@pytest.mark.parametrize("fidelity", ["width: [0.5]", "resolution: [4]"])
+@one_in(2, 0, "fidelity", ["width: [0.5]", "resolution: [4]"])
 def test_a_child_at_a_fidelity_is_exported_as_it_was_trained(
     command: Command, tmp_path: Path, fidelity: str
 ) -> None:
@@ -152,6 +153,7 @@ def test_the_best_child_of_a_study_is_as_good_without_nasrunner(
     assert json.loads(told["std"]) == facts["normalization"]["std"]
 
 
+@pytest.mark.slow
 def test_normalization_is_left_out_of_onnx_where_that_is_asked_for(
     command: Command, study: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +170,7 @@ def test_normalization_is_left_out_of_onnx_where_that_is_asked_for(
     assert facts["onnx_normalizes"] is False
 
 
+@pytest.mark.slow
 def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first_alone(
     command: Command, study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +192,7 @@ def test_a_child_goes_into_its_own_folder_and_a_second_export_replaces_the_first
     assert not list(folder.glob("*.unfinished"))
 
 
+@pytest.mark.slow
 def test_the_epsilon_that_a_network_was_trained_with_is_exported(
     command: Command, tmp_path: Path
 ) -> None:
@@ -210,6 +214,7 @@ def test_what_was_not_trained_for_itself_is_not_exported(
     assert re.search(f"is an? {kind}.*, and no network that was trained for itself; legal:", told)
 
 
+@pytest.mark.slow
 def test_the_last_weights_are_taken_where_the_best_were_not_kept(
     command: Command, tmp_path: Path
 ) -> None:
@@ -219,6 +224,7 @@ def test_the_last_weights_are_taken_where_the_best_were_not_kept(
     assert facts["weights"] == {"file": "last.ckpt", "epoch": 1, "dtype": "float32"}
 
 
+@pytest.mark.slow
 def test_a_reward_of_several_trainings_is_not_taken_for_that_of_the_weights(
     command: Command, tmp_path: Path
 ) -> None:
@@ -229,6 +235,7 @@ def test_a_reward_of_several_trainings_is_not_taken_for_that_of_the_weights(
     assert "(the first is 0) of the first training, best.ckpt" in code
 
 
+@pytest.mark.slow
 def test_the_best_of_the_longest_rung_is_exported_and_said_to_be_that(
     command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,6 +260,7 @@ def test_without_weights_only_the_code_is_written(
     assert names == {"network.py", "export.json", ".nasrunner-export.json"}
 
 
+@pytest.mark.slow
 def test_the_setting_that_kept_no_weights_is_named(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -266,6 +274,7 @@ def test_the_setting_that_kept_no_weights_is_named(
     assert f"{other} holds no weights (keep_weights=best:1), so only network.py was" in error
 
 
+@pytest.mark.slow
 def test_a_network_retrained_elsewhere_needs_its_study(
     command: Command, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -281,6 +290,7 @@ def test_a_network_retrained_elsewhere_needs_its_study(
     assert facts["normalization"]["mean"] == [pytest.approx(x.mean())]
 
 
+@pytest.mark.slow
 def test_a_part_that_cannot_be_written_does_not_keep_the_rest(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,6 +345,7 @@ def test_a_study_that_trained_nothing_is_refused(
     assert f"no network of this study was trained, its rewards are from {source}" in error
 
 
+@pytest.mark.slow
 def test_a_study_is_found_by_its_run_in_mlflow(
     command: Command,
     study: Path,
@@ -420,6 +431,7 @@ def test_help_shows_examples(command: Command, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("adds_constants", [False, True])
+@pytest.mark.slow
 def test_dead_branches_are_not_exported_unless_their_biases_add_constants(
     command: Command, tmp_path: Path, adds_constants: bool
 ) -> None:

@@ -16,6 +16,7 @@ from nasrunner.export.source.construction import build
 from nasrunner.spaces.language.parsing import parse_space
 from tests.export.blocks import Undecided
 from tests.export.networks import SPACES, in_shape_of, possible, shipped, trained, written
+from tests.sampling import one_in
 from tests.searchers.worlds import WIDE_SPACES
 
 
@@ -43,9 +44,14 @@ def test_a_module_of_torch_computes_the_same_in_onnxruntime(tmp_path: Path) -> N
     max_difference("network.onnx", network.eval(), reader, (3, 8, 8))
 
 
-@pytest.mark.parametrize(
-    "cell", ["lstm_cell", {"darts_rnn": {"nodes": 2, "activations": ["tanh", "relu"]}}], ids=str
+@one_in(
+    2,
+    0,
+    "cell",
+    ["lstm_cell", {"darts_rnn": {"nodes": 2, "activations": ["tanh", "relu"]}}],
+    ids=str,
 )
+@pytest.mark.slow
 def test_a_recurrent_network_of_signals_computes_the_same_in_onnxruntime(
     cell: object, tmp_path: Path
 ) -> None:
@@ -78,7 +84,7 @@ def test_onnxruntime_collects_nothing_to_send(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", SPACES)
+@one_in(3, 0, "name", SPACES, rest=pytest.mark.matrix)
 def test_networks_of_every_shipped_space_compute_the_same_in_onnxruntime(
     name: str, tmp_path: Path
 ) -> None:

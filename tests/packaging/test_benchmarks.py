@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sampling import one_in
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS, SHARED = [], []
 for _path in sorted(BENCHMARKS.glob("*.py")):
@@ -22,7 +24,7 @@ def test_the_others_are_imported_by_scripts() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCRIPTS)
+@one_in(4, 0, "name", SCRIPTS, rest=pytest.mark.matrix)
 def test_a_script_says_what_it_takes(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

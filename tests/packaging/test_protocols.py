@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.sampling import one_in
+
 ROOT = Path(__file__).parents[2]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 
@@ -28,7 +30,7 @@ def test_every_experiment_has_a_protocol() -> None:
     assert len(EXPERIMENTS) >= 10
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@one_in(2, 0, "experiment", EXPERIMENTS)
 def test_a_setting_is_the_papers_or_says_why_not(experiment: str) -> None:
     config = protocols().composed(experiment)
     for row in protocols().PROTOCOLS[experiment].rows:

@@ -171,6 +171,7 @@ def test_a_child_of_folds_is_prepared_as_its_first_training(tmp_path: Path) -> N
     np.testing.assert_allclose(best.predict(raw).probabilities, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_class_for_each_pixel_is_written_as_arrays_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

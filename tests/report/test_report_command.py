@@ -94,6 +94,7 @@ def folders_from(page: Path) -> set[Path]:
     return {(page.parent / unquote(link)).resolve() for link in links}
 
 
+@pytest.mark.slow
 def test_numbers_lead_to_folders_of_children_wherever_the_page_lies(run, tmp_path):
     sweep(tmp_path / "a sweep #1", num_seeds=1, length=3)
     study, other = tmp_path / "a sweep #1" / "evolution0", tmp_path / "a sweep #1" / "random0"
@@ -136,6 +137,7 @@ def test_pages_of_each_study_need_folders(run, given):
     )
 
 
+@pytest.mark.slow
 def test_a_page_that_goes_to_a_tracker_leads_to_no_folders(run, tmp_path):
     folder = recorded(tmp_path / "study", [0.5])
     (folder / "children" / "0000").mkdir(parents=True)
@@ -185,6 +187,7 @@ def test_a_running_study_without_an_outcome_has_a_page(run, tmp_path):
     assert run(f"from={study.folder}")[0] == 0
 
 
+@pytest.mark.slow
 def test_copies_of_a_study_among_artifacts_are_not_studies(run, tmp_path):
     study = recorded(tmp_path / "study", [0.5, 0.6])
     copy = tmp_path / "mlartifacts" / "1" / "artifacts"
@@ -251,6 +254,7 @@ def test_the_search_that_a_user_names_is_the_baseline_of_the_other(run, tmp_path
     assert "minus evolution" in page
 
 
+@pytest.mark.slow
 def test_a_baseline_without_any_reward_leaves_the_page_of_the_study(run, tmp_path):
     folder = recorded(tmp_path / "study", [0.5, 0.6], searcher=EVOLUTION)
     recorded(folder / "baseline", [None, None], seed=99)
@@ -423,6 +427,7 @@ def test_the_page_of_one_study_and_a_comparison_are_logged_when_asked(run, tmp_p
     assert "report/studies.csv" in artifacts(uri, first) & artifacts(uri, second)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_study_with_a_baseline_is_logged_to_the_study(run, tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     tracked = {"tracker": {**MLFLOW, "tracking_uri": uri}}

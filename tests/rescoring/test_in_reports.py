@@ -62,6 +62,7 @@ def test_a_page_says_by_what_rewards_are_re_scored_and_ranks_by_them(
     assert not (folder / "report").exists()
 
 
+@pytest.mark.slow
 def test_comparisons_are_of_the_other_reward_and_name_the_study_that_lacks_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +90,7 @@ def test_comparisons_are_of_the_other_reward_and_name_the_study_that_lacks_it(
     )
 
 
+@pytest.mark.slow
 def test_studies_of_different_rewards_are_compared_by_a_third(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

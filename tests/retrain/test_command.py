@@ -70,6 +70,7 @@ def test_a_second_run_neither_trains_nor_tests_and_says_the_same(
     assert before.items() <= stamps(study).items()
 
 
+@pytest.mark.slow
 def test_the_chosen_child_of_each_study_of_a_sweep_is_tested_once(
     retrain: Retrain, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_the_chosen_child_of_each_study_of_a_sweep_is_tested_once(
     assert row[3] == pytest.approx(sum(values) / 2)
 
 
+@pytest.mark.slow
 def test_networks_of_other_settings_are_not_mixed(
     retrain: Retrain, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

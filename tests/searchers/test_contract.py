@@ -1,6 +1,7 @@
 """What every searcher promises on every space, for all that are found in conf/."""
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import strategies as st
 
 from nasrunner.core import Outcome, Proposal
 from nasrunner.core.order import rollout
+from tests.sampling import spread
 from tests.searchers.worlds import (
     GOLDEN_PAIRS,
+    GOLDEN_SPACES,
     GROWING,
     OF_DEPTH,
     OF_HYPERPARAMETERS,
@@ -43,23 +46,55 @@ QUICK_SPACES = [space for space in SPACES if space not in (*WIDE_SPACES, *IMPLIE
 # The other wide spaces differ from nasrl_conv in numbers only.
 # What wraps a searcher leaves the space to that.
 WRAPPED_SPACES = ("figure1", "mlp", "nasrl_conv_schedule")
+# Gaussian processes and networks take seconds for what others do at once: of these searchers, the
+# spaces of default tests, and those of slow ones; on the others similar ones are tested.
+EXPENSIVE: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "gp": (GOLDEN_SPACES, ("small_cnn", "deepconv_hyperparameters", "nasrl_cell_small")),
+    "ppo": ((*GOLDEN_SPACES, "nasrl_conv_small"), ()),
+    "smbo_lstm": (
+        (*GOLDEN_SPACES, "deepconv_hyperparameters"),
+        ("small_cnn", "nasrl_conv_small", "nasrl_cell_small"),
+    ),
+    "smbo_ngrams": (
+        (*GOLDEN_SPACES, "deepconv_hyperparameters", "nasbench_macro"),
+        ("nasbench201", "nasrl_cell_small", "nasrl_conv", "nasrl_conv_small", "small_cnn"),
+    ),
+}
+
+
+def spaces_of(name: str) -> tuple[str, ...]:
+    if name in WRAPPERS:
+        return WRAPPED_SPACES
+    spaces = (*QUICK_SPACES, "nasrl_conv")
+    if name in EXPENSIVE:
+        tested = (*EXPENSIVE[name][0], *EXPENSIVE[name][1])
+        return tuple(space for space in spaces if space in tested)
+    return spaces
+
+
 PAIRS = [
     (name, space)
     for name in SEARCHERS
-    for space in (WRAPPED_SPACES if name in WRAPPERS else [*QUICK_SPACES, "nasrl_conv"])
+    for space in spaces_of(name)
     if not (name in UNSCHEDULED and space == "nasrl_conv_schedule")
 ]
 PAIRS += [(name, "deepconv_hyperparameters") for name in OF_HYPERPARAMETERS]
 PAIRS += [(name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH]
 PAIRS += [(name, space) for name in GROWING for space in SPACES_THAT_GROW]
-MARKED = [
-    pytest.param(*pair, marks=[pytest.mark.slow] if pair[1] in WIDE_SPACES else [])
-    for pair in PAIRS
-]
-every_pair = pytest.mark.parametrize(("name", "space"), MARKED)
-every_lasting_pair = pytest.mark.parametrize(
-    ("name", "space"), [pair for pair in MARKED if pair.values[0] not in GROWING]
-)
+
+
+def is_slow(name: str, space: str) -> bool:
+    return space in WIDE_SPACES or (name in EXPENSIVE and space in EXPENSIVE[name][1])
+
+
+def pairs_of_two_spaces(turn: int, *, lasting: bool = False) -> pytest.MarkDecorator:
+    """Each searcher on two spaces, and on another in CI; each property has pairs of its own."""
+    cases = [pair for pair in PAIRS if not (lasting and pair[0] in GROWING)]
+    return pytest.mark.parametrize(
+        ("name", "space"), spread(cases, quick=2, ci=1, turn=turn, is_slow=is_slow)
+    )
+
+
 few_examples = settings(max_examples=3, deadline=None, derandomize=True, database=None)
 steps = st.tuples(st.booleans(), st.integers(0, 4), st.sampled_from([False, False, True]))
 schedules = st.lists(steps, min_size=16, max_size=20)
@@ -73,7 +108,7 @@ def test_searchers_and_spaces_were_found() -> None:
     assert {*WIDE_SPACES, *IMPLIED} <= set(SPACES)
 
 
-@every_pair
+@pairs_of_two_spaces(0)
 def test_proposals_follow_from_the_seed_freeze_count_up_and_survive_json(
     name: str, space: str
 ) -> None:
@@ -88,7 +123,7 @@ def test_proposals_follow_from_the_seed_freeze_count_up_and_survive_json(
         assert Proposal.from_json(json.loads(json.dumps(proposal))).to_json() == proposal
 
 
-@every_pair
+@pairs_of_two_spaces(1)
 def test_suggest_changes_nothing(name: str, space: str) -> None:
     asked, unasked = make_searcher(name, space), make_searcher(name, space)
     for index in range(6):
@@ -100,7 +135,7 @@ def test_suggest_changes_nothing(name: str, space: str) -> None:
             searcher.observe(measured(searcher, proposal, float(index)))
 
 
-@every_lasting_pair
+@pairs_of_two_spaces(2, lasting=True)
 @few_examples
 @given(schedule=schedules, cut=st.integers(1, 20))
 def test_resumed_equals_uninterrupted(
@@ -112,7 +147,7 @@ def test_resumed_equals_uninterrupted(
     assert resumed.events == whole.events
 
 
-@every_pair
+@pairs_of_two_spaces(3)
 @few_examples
 @given(order=st.permutations(range(6)), failed=st.sets(st.integers(0, 5)))
 def test_outcomes_may_arrive_in_any_order_and_fail(
@@ -142,7 +177,7 @@ def test_outcomes_may_arrive_in_any_order_and_fail(
         *(
             pytest.param(name, space, marks=marks)
             for name in sorted({*SEARCHERS} - {"exhaustive"})  # it knows of all
-            for space, marks in (("figure1", ()), ("nasrl_conv_small", pytest.mark.slow))
+            for space, marks in (("figure1", ()), ("nasrl_conv_small", pytest.mark.matrix))
         ),  # skips by attention
         *((name, space) for name in OF_DEPTH for space in SPACES_WITH_DEPTH),
         *((name, space) for name in GROWING for space in SPACES_THAT_GROW),

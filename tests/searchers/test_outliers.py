@@ -1,7 +1,8 @@
 """Rewards of any size: one diverged child must not end what a searcher learns from the others."""
 
+import itertools
 import json
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from nasrunner.core import Outcome, Proposal, Searcher
 from nasrunner.searchers.outliers import ToldRewards, without_outliers
 from nasrunner.searchers.surrogates.ngrams import basic_modules
+from tests.sampling import spread
 from tests.searchers.worlds import (
     ONE_SHOT,
     SEARCHERS,
@@ -145,13 +147,13 @@ EXTREME: Mapping[str, Rewards] = {
 }
 
 
-def marked(values: Iterable[Any], quick: Container[Any]) -> list[Any]:
-    """Parameters of tests that are slow but for a few."""
-    return [v if v in quick else pytest.param(v, marks=pytest.mark.slow) for v in values]
-
-
-@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in ONE_SHOT])
-@pytest.mark.parametrize("kind", marked(EXTREME, ("mixed",)))
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    spread(
+        itertools.product((name for name in SEARCHERS if name not in ONE_SHOT), EXTREME),
+        is_slow=lambda name, kind: kind != "mixed" and name in ("gp", "smbo_lstm"),
+    ),
+)
 def test_any_finite_rewards_are_learnt_from_and_replayed(name: str, kind: str) -> None:
     proposals = run(make_searcher(name, "figure1"), 16, EXTREME[kind])
     events: list[dict[str, Any]] = []
@@ -165,9 +167,14 @@ def test_any_finite_rewards_are_learnt_from_and_replayed(name: str, kind: str) -
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*SEARCHERS} - {"random", "exhaustive", *ONE_SHOT, *STOPPING})
+    ("name", "value"),
+    spread(
+        itertools.product(
+            sorted({*SEARCHERS} - {"random", "exhaustive", *ONE_SHOT, *STOPPING}),
+            (-7909.0, 1e30, -1e308),
+        )
+    ),
 )
-@pytest.mark.parametrize("value", marked([-7909.0, 1e30, -1e308], (-1e308,)))
 def test_what_others_are_worth_still_decides_after_one_extreme_reward(
     name: str, value: float
 ) -> None:

@@ -1,5 +1,6 @@
 """The spaces in conf/space: their exact sizes, and that what they describe can be built."""
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from omegaconf import OmegaConf
 
 from nasrunner.core import SearchSpace
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 from tests.spaces.enumeration import draw, enumerate_genotypes
 
 FOLDER = Path(__file__).parents[2] / "conf" / "space"
@@ -43,6 +45,7 @@ HEAVY = ("cnn_baselines", "darts_cnn", "enas_macro", "enas_micro", "nasnet", "pn
 """Spaces of networks of dozens of convolutions, which take seconds to build and compute."""
 
 
+@functools.cache
 def load(name: str) -> SearchSpace:
     with initialize_config_dir(str(FOLDER.parent), version_base="1.3"):
         config = compose(overrides=[f"+space={name}", "+data={num_outputs: 10}"])
@@ -54,7 +57,9 @@ def test_there_are_spaces() -> None:
     assert {path.stem for path in PATHS} >= {"figure1", "deepconv", "mlp", "small_cnn"}
 
 
-@pytest.mark.parametrize(
+@one_in(
+    3,
+    0,
     "path",
     [
         pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in HEAVY else [])

@@ -16,6 +16,7 @@ from nasrunner.study.loop import Study
 from nasrunner.study.rules import Rules
 from tests.contracts.searchers import Halving, MedianStopping
 from tests.contracts.trainers import EPOCHS, EpochsTrainer
+from tests.sampling import one_in
 from tests.toys import RULES as RULES_OF_20
 from tests.toys import ToyExecutor, ToyTrainer, chain
 
@@ -152,7 +153,7 @@ class Crash(Exception):
     """The driver dies."""
 
 
-@pytest.mark.parametrize("moment", [1, 7, 31, 50])
+@one_in(2, 1, "moment", [1, 7, 31, 50])
 def test_a_resumed_pair_ends_as_an_uninterrupted_one(tmp_path, moment):
     (tmp_path / "whole").mkdir()
     Pair(tmp_path / "whole").run()

@@ -113,6 +113,7 @@ def test_an_illegal_number_is_refused(tmp_path: Path, value: object) -> None:
         keeping_from(config, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_study_that_is_packed_is_shown_exported_and_resumed_as_before(
     tmp_path: Path,
 ) -> None:
@@ -170,6 +171,7 @@ def test_a_packed_child_is_trained_again_by_hand(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
+@pytest.mark.slow
 def test_mlflow_gets_what_it_missed_from_the_pack(tmp_path: Path) -> None:
     folder, uri = tmp_path / "study", f"sqlite:///{tmp_path}/mlflow.db"
     config = searched(folder, "pack_children_above=2", num_children=3)

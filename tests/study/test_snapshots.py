@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import pickle
 from pathlib import Path
@@ -18,6 +19,7 @@ from nasrunner.study.loop import Study
 from nasrunner.study.snapshots import FILE, Snapshots
 from tests.contracts.searchers import Halving
 from tests.contracts.trainers import EpochsTrainer
+from tests.sampling import spread
 from tests.searchers.worlds import SEARCHERS, STOPPING, make_searcher
 from tests.study.test_loop import Crash, events, with_rules
 from tests.toys import ToyExecutor, ToyTrainer, chain
@@ -91,8 +93,10 @@ def run(
     return study
 
 
-@pytest.mark.parametrize("slots", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.parametrize("name", [name for name in SEARCHERS if name not in STOPPING])
+@pytest.mark.parametrize(
+    ("name", "slots"),
+    spread(itertools.product((name for name in SEARCHERS if name not in STOPPING), (1, 3)), ci=0),
+)
 def test_a_study_goes_on_from_a_snapshot_as_from_the_whole_replay(
     tmp_path: Path, name: str, slots: int
 ) -> None:

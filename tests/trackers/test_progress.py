@@ -195,6 +195,7 @@ def test_a_dumb_terminal_gets_plain_lines(study, monkeypatch):
     assert "child 0    0.63" in show(study, console(is_terminal=True))
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_does_not_end_the_process(tmp_path):
     session = subprocess.Popen(
         [sys.executable, "-c", SESSION, str(tmp_path), ""], stdout=subprocess.PIPE

@@ -6,6 +6,7 @@ import torch
 from nasrunner.core import child_folder
 from tests.children.blobs import BLOBS, OWN
 from tests.children.plain import childs, lightnings_own
+from tests.sampling import one_in
 
 NOISY = {
     "concat": [
@@ -46,7 +47,9 @@ def compare(tmp_path, *overrides, schedule=None, num_extra=0, **arguments):
     return ours
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     "override",
     [
         "max_epochs=3",
@@ -77,7 +80,9 @@ def test_each_argument_of_the_trainer_does_what_lightning_does(tmp_path, overrid
 
 
 # Lightning's own loop runs over a DataLoader, so that it is enough that the arguments arrive there.
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    1,
     "overrides",
     [
         ("max_steps=10", "accumulate_grad_batches=4", "max_epochs=4", "precision=64-true"),
@@ -109,7 +114,9 @@ def test_validation_by_batches_across_epochs(tmp_path):
 STEPS = 18  # three epochs of 90 examples by 16
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("name", "overrides", "schedule"),
     [
         ("cosine", (), {"T_max": 3}),
@@ -152,7 +159,9 @@ def test_each_scheduler_is_stepped_as_lightning_does(tmp_path, name, overrides, 
     compare(tmp_path, *overrides, schedule=numbers, scheduler=name)
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    1,
     ("name", "overrides", "schedule"),
     [
         ("cosine", (), {"T_max": 3}),

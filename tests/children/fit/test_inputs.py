@@ -23,6 +23,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from tests.children.blobs import make_trainer, train
 from tests.children.fit.halves import HALVES, OWN_HALVES, SPACE
 from tests.children.fit.test_as_lightning import compare
+from tests.sampling import one_in
 
 Command = Callable[..., None]
 IN_SHAPE = {"left": (1, 8, 4), "right": (32,)}
@@ -136,12 +137,13 @@ def searched(command: Command, *arguments: str) -> Path:
     return ledger.parent
 
 
+@pytest.mark.slow
 def test_a_study_searches_networks_of_two_inputs_in_a_users_own_loaders(command: Command) -> None:
     searched(command, "data=own_halves", "tracker=csv")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("data", ["halves", "own_halves"])
+@one_in(2, 1, "data", ["halves", "own_halves"], rest=pytest.mark.matrix)
 def test_two_ranks_divide_batches_of_two_inputs(command: Command, data: str) -> None:
     more = ("data=halves", "data.batch_size=1149") if data == "halves" else (f"data={data}",)
     ranks = ("trainer.devices=2", "trainer.strategy=ddp", "tracker=none", "max_children=1")

@@ -25,6 +25,7 @@ from nasrunner.compose.construct import construct
 from nasrunner.core import ConfigError, MachineError, Proposal, child_folder
 from nasrunner.core.machine.stopping import ToldToStop, stopped_by_signals
 from tests.children.blobs import BLOBS, MLP, OWN, Blobs, broken, make_trainer, train
+from tests.sampling import one_in
 from tests.toys import train_one
 
 BATCH_NORM = {"concat": [{"affine": {"units": 16}}, "batch_norm", "relu", {"affine": {"units": 3}}]}
@@ -98,7 +99,9 @@ def test_milestones_that_torch_would_never_reach_are_refused(milestones):
         make_trainer(f"scheduler.milestones={milestones}", scheduler="multistep")
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("overrides", "arguments"),
     [
         ((), {}),

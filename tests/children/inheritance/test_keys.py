@@ -11,6 +11,7 @@ from nasrunner.children.progress.borrowing import Borrowed, Lent
 from nasrunner.core.order import rollout
 from nasrunner.core.shapes import as_in_shape
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 from tests.searchers.worlds import SPACES, load_space
 
 SHAPES = dict.fromkeys(
@@ -33,7 +34,7 @@ def affine(units):
     return {"affine": {"units": units}}
 
 
-@pytest.mark.parametrize("name", SPACES)
+@one_in(3, 2, "name", SPACES)
 def test_every_weight_of_every_shipped_space_is_known_by_its_operation(name):
     space = load_space(name)
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from nasrunner.core import child_folder
 from tests.children.blobs import IMAGES, OWN, Killed, train
 from tests.children.studies import folder_of, make_study, wait_until
 from tests.children.studies import train as train_in
+from tests.sampling import one_in
 
 NOISY = {
     "concat": [
@@ -252,7 +253,7 @@ WORKER = "import sys, pathlib; from tests.children.studies import train; train(p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fast_loop", ["true", "false"])
+@one_in(2, 0, "fast_loop", ["true", "false"], rest=pytest.mark.matrix)
 def test_kill_9_of_a_process_that_trains_a_child_changes_nothing(tmp_path, fast_loop):
     overrides = (*EVERY_EPOCH, f"trainer.fast_loop={fast_loop}", "trainer.max_epochs=60")
     killed, whole = (make_study(tmp_path / name, *overrides) for name in ("killed", "whole"))

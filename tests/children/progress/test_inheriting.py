@@ -19,6 +19,7 @@ from nasrunner.study.ledger import Ledger
 from nasrunner.study.loop import Study
 from tests.children.blobs import make_trainer
 from tests.children.progress.test_studies import told
+from tests.sampling import one_in
 from tests.toys import RULES, train_one
 
 UNITS = {"affine": {"units": {"oneof": [4, 8, 16]}}}
@@ -91,7 +92,7 @@ def serial():
     return SerialExecutor(threads=1)
 
 
-@pytest.mark.parametrize("searcher", [inheriting, climbing])
+@one_in(2, 0, "searcher", [inheriting, climbing])
 @pytest.mark.parametrize("keep", ["all", "none"])
 def test_children_begin_with_weights_that_are_there(tmp_path, searcher, keep):
     run(tmp_path, serial(), searcher, keep)
@@ -109,7 +110,7 @@ def test_children_begin_with_weights_that_are_there(tmp_path, searcher, keep):
     assert ("morphism" in whats) == (searcher is climbing)
 
 
-@pytest.mark.parametrize("searcher", [inheriting, morphing, climbing])
+@one_in(3, 1, "searcher", [inheriting, morphing, climbing], rest=pytest.mark.matrix)
 @pytest.mark.slow
 def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, searcher):
     run(tmp_path / "whole", serial(), searcher)
@@ -122,7 +123,7 @@ def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, searcher):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("searcher", [inheriting, climbing])
+@one_in(2, 0, "searcher", [inheriting, climbing], rest=pytest.mark.matrix)
 def test_two_workers_begin_with_weights_of_children_that_have_ended(tmp_path, searcher):
     workers = LocalExecutor(2, 1, None, 0, [], None, 1, ["pytorch_lightning"])
     run(tmp_path, workers, searcher)
@@ -143,6 +144,7 @@ def test_two_workers_begin_with_weights_of_children_that_have_ended(tmp_path, se
     assert told(tmp_path, "proposed")[: len(before)] == before
 
 
+@pytest.mark.slow
 def test_a_child_whose_source_was_removed_by_hand_is_trained_without(tmp_path):
     run(tmp_path, serial())
     for path in tmp_path.glob("children/*/*.ckpt"):

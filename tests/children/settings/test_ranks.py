@@ -12,6 +12,7 @@ import torch
 from nasrunner.children.processes import num_processes
 from nasrunner.core import Outcome, Proposal
 from tests.children.studies import assert_all_end, folder_of, make_study, task_of
+from tests.sampling import one_in
 from tests.toys import train_one
 
 TWO = (
@@ -67,7 +68,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("fidelity", "overrides", "space"),
     [
         ({"epochs": 2}, ["trainer.max_epochs=2"], WIDE),
@@ -76,6 +79,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         ({"resolution": 4}, ["data.resolution=4"], WIDE),
     ],
     ids=["epochs", "data", "width", "resolution"],
+    rest=pytest.mark.matrix,
 )
 def test_two_ranks_train_at_a_fidelity_what_the_settings_written_by_hand_make(
     tmp_path: Path,

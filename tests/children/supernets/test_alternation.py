@@ -20,6 +20,7 @@ from tests.children.blobs import BLOBS, OWN, Blobs, LoaderBlobs, train
 from tests.children.supernets.relaxed.test_supernet import task_of as relaxed_task
 from tests.children.supernets.test_enas import task_of as enas_task
 from tests.children.supernets.test_supernet import SUPERNET
+from tests.sampling import one_in
 from tests.toys import train_one
 
 MIXTURE = {"_target_": f"{__name__}.Mixture"}
@@ -171,7 +172,7 @@ def test_validation_batches_change_no_training_batch(tmp_path, monkeypatch, made
     assert made[-1].learner.seen == seen
 
 
-@pytest.mark.parametrize("data", [BLOBS, OWN, LOADER])
+@one_in(3, 1, "data", [BLOBS, OWN, LOADER])
 @pytest.mark.parametrize("is_fast", [True, False])
 def test_what_is_interrupted_goes_on_to_the_bit(tmp_path, monkeypatch, data, is_fast):
     loop = f"trainer.fast_loop={str(is_fast).lower()}"

@@ -18,6 +18,7 @@ from tests.children.blobs import BLOBS, make_trainer
 from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
 from tests.children.supernets.test_supernet import SUPERNET, weights_in
+from tests.sampling import one_in
 from tests.toys import train_one
 
 DEAF = {"named": {"label": "deaf", "module": "zero"}}
@@ -96,8 +97,8 @@ def test_workers_train_what_the_study_itself_would(tmp_path):
         assert there == here
 
 
-@pytest.mark.parametrize("moment", ["in a step of the weights", "in a step of the controller"])
-@pytest.mark.parametrize("is_fast", [True, False])
+@one_in(2, 1, "moment", ["in a step of the weights", "in a step of the controller"])
+@one_in(2, 0, "is_fast", [True, False])
 def test_an_interrupted_supernet_becomes_what_it_would_have_been(
     tmp_path, monkeypatch, moment, is_fast
 ):
@@ -151,6 +152,7 @@ def is_deaf(genotype: Genotype) -> bool:
     return genotype["0/or"] == 1
 
 
+@pytest.mark.slow
 def test_the_controller_learns_to_avoid_what_is_bad(tmp_path):
     outcome, curves, derived = learnt(tmp_path)
     entropies = [line["policy_entropy"] for line in curves]

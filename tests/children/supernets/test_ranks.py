@@ -21,6 +21,7 @@ from nasrunner.core.machine.child_folder import DERIVED, ChildFolder
 from nasrunner.core.space import smallest
 from nasrunner.study.ledger import read_events
 from tests.children.studies import assert_all_end, make_study, wait_until
+from tests.sampling import one_in
 from tests.toys import train_one
 
 UNITS = {"affine": {"units": 8}}
@@ -95,7 +96,9 @@ ON_LOSS = ("task.reward.metric=val_loss", "task.reward.mode=min", "task.reward.p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("searcher", "overrides"),
     [
         pytest.param("spos", ["data.batch_size=64"], id="spos"),
@@ -112,6 +115,7 @@ ON_LOSS = ("task.reward.metric=val_loss", "task.reward.mode=min", "task.reward.p
         ),
         pytest.param("gdas", [*ALPHAS, "data.batch_size=64"], id="gdas"),
     ],
+    rest=pytest.mark.matrix,
 )
 def test_two_ranks_train_what_one_process_does(tmp_path, searcher, overrides):
     given = (f"searcher={searcher}", *overrides)

@@ -26,6 +26,7 @@ from nasrunner.spaces.recurrent.stateful import StatefulLayer
 from tests.children.blobs import DIGITS, IMAGES, make_trainer
 from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
+from tests.sampling import one_in
 from tests.toys import train_one
 
 UNITS = {"affine": {"units": {"oneof": [4, 8, 16]}}}
@@ -92,7 +93,7 @@ def weights_in(folder, name="last.ckpt"):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("is_fair", [True, False])
+@one_in(2, 0, "is_fair", [True, False])
 def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, is_fair):
     train_one(task_of(tmp_path / "whole", is_fair=is_fair), SUPERNET)
     draw, left = SharedWeights.network, iter(range(20))

@@ -16,6 +16,7 @@ from nasrunner.retrain.training.tasks import RetrainTask
 from tests.children.blobs import Killed, make_trainer
 from tests.children.texts import TEXT, Memory, first_network, model, text_trainer
 from tests.data.texts import digits
+from tests.sampling import one_in
 from tests.toys import train_one
 
 
@@ -175,7 +176,7 @@ def slowness_of(state):
     return (h[:, 1:] - h[:, :-1]).square().mean().item()
 
 
-@pytest.mark.parametrize("fast_loop", ["true", "false"])
+@one_in(2, 0, "fast_loop", ["true", "false"])
 def test_an_interrupted_child_becomes_what_it_would_have_been(tmp_path, fast_loop):
     stop = "{_target_: tests.children.blobs.StopOnce, path: %s, epoch: 2}"
     overrides = (

@@ -36,6 +36,7 @@ from nasrunner.spaces.cell import Graph
 from nasrunner.spaces.external import External
 from nasrunner.spaces.skip_graph import SkipGraph
 from tests.core.network.identities import IMAGE, classes, identity
+from tests.sampling import one_in
 from tests.spaces.enumeration import draw
 from tests.spaces.test_shipped import load
 
@@ -280,7 +281,9 @@ def test_an_impossible_network_has_none_also_where_it_is_dead() -> None:
         identity(added(Empty(), series(Flatten(), conv(), Zero())))
 
 
-@pytest.mark.parametrize(
+@one_in(
+    3,
+    1,
     ("name", "in_shape"),
     [("enas_cell", (35,)), ("nasrl_cell_small", (35,)), ("rnn_baselines", (35,))],
 )

@@ -32,6 +32,7 @@ def cifar10(root: Path, pad: int | None = 4, cutout: int | None = None) -> Cifar
     )
 
 
+@pytest.mark.slow
 def test_another_checksum_warns_and_is_used(cifar_root: Path) -> None:
     module = cifar10(cifar_root)
     with pytest.warns(UserWarning, match="the checksum of .*data_batch_1.* is not the original's"):
@@ -124,6 +125,7 @@ def test_the_originals_numpy_name_of_python_2_is_read(tmp_path: Path) -> None:
     assert y.tolist() == Y
 
 
+@pytest.mark.slow
 def test_a_search_does_not_open_the_test_batch(damaged_root: Path, cifar_root: Path) -> None:
     (damaged_root / FOLDER / "data_batch_3").symlink_to(cifar_root / FOLDER / "data_batch_3")
     (damaged_root / FOLDER / "test_batch").unlink()
@@ -133,6 +135,7 @@ def test_a_search_does_not_open_the_test_batch(damaged_root: Path, cifar_root: P
         module.setup("test")
 
 
+@pytest.mark.slow
 def test_augmentation_is_for_training_batches_only(cifar_root: Path) -> None:
     module = cifar10(cifar_root)
     module.setup("fit")

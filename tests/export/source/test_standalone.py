@@ -248,6 +248,7 @@ def test_a_cell_is_one_class_for_every_number_of_channels() -> None:
     assert total - kept == 5 * sum(9 * c * c + 2 * c for c in (16, 32, 64))
 
 
+@pytest.mark.slow
 def test_the_file_is_formatted_and_uses_all_it_names(tmp_path: Path) -> None:
     for name in SPACES:
         space, in_shape = shipped(name), in_shape_of(name)

@@ -426,6 +426,7 @@ def test_the_budget_table_compares_at_the_same_seeds(tmp_path):
     assert random[1]["95 % from"] < 0.2 < random[1]["95 % to"]
 
 
+@pytest.mark.slow
 def test_a_page_says_how_many_verdicts_it_makes_and_corrects_them(tmp_path):
     """Alone, each of the two would be ahead: p is 0.034 and 0.026."""
     gaps = {5: [0.02, 0.05, 0.09, 0.01, 0.08], 10: [0.03, 0.06, 0.1, 0.01, 0.08]}

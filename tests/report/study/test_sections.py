@@ -29,6 +29,7 @@ from nasrunner.report.study.rewards import rewards_section
 from nasrunner.report.study.timeline import timeline
 from nasrunner.rescoring.measured import read_curve
 from tests.report.recordings import Recording, config, recorded
+from tests.sampling import one_in
 
 RNG = np.random.default_rng(0)
 LAST = ["Children", "Configuration"]
@@ -99,7 +100,9 @@ def trained(folder):
     return with_curves(folder).end()
 
 
-@pytest.mark.parametrize(
+@one_in(
+    2,
+    0,
     ("state", "titles"),
     [
         (nothing_yet, ["Overview"]),
@@ -126,6 +129,7 @@ def test_a_study_in_any_state_makes_a_page(tmp_path, state, titles):
     assert len(text) < 2e6
 
 
+@pytest.mark.slow
 def test_the_report_uses_no_global_figures_and_loads_no_training_code(tmp_path):
     folder = recorded(tmp_path / "study", [0.5, 0.6])
     code = (

@@ -9,6 +9,7 @@ from nasrunner.core import Outcome, Source
 from nasrunner.core.space import smallest
 from nasrunner.searchers.one_shot.petridish import GrowingChild, Petridish, lower_hull
 from nasrunner.spaces.language.parsing import parse_space
+from tests.sampling import one_in
 from tests.searchers.worlds import (
     Loop,
     golden_path,
@@ -79,7 +80,7 @@ def test_the_smallest_architecture_is_trained_then_grown_and_what_has_joined_is_
     assert searcher.propose().genotype == child.genotype  # the first child has been a parent
 
 
-@pytest.mark.parametrize("space", SPACES)
+@one_in(3, 0, "space", SPACES)
 def test_it_follows_from_the_seed_and_resumes_from_any_event(space):
     rng = np.random.default_rng(1)
     steps = [

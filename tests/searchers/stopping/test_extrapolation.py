@@ -53,6 +53,7 @@ def test_a_family_is_the_function_that_scipy_fits(name: str) -> None:
     np.testing.assert_allclose(written[name](x, *found), y, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_probabilities_hold_as_often_as_they_say() -> None:
     """The last value of each of 40 curves, asked after 9 epochs."""
     asked = [probability_above(EPOCHS[:9], curve[:9], 27, curve[26]) for curve in curves(40, 0)]
@@ -101,6 +102,7 @@ def trained(searcher: Extrapolation, values: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize("sign", [1, pytest.param(-1, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_hopeless_children_are_stopped_and_few_others(sign: int) -> None:
     searcher = made(mode="max" if sign == 1 else "min")
     played = curves(16, 2)
@@ -154,6 +156,7 @@ def test_a_training_of_few_epochs_is_refused() -> None:
         made(max_epochs=None)
 
 
+@pytest.mark.slow
 def test_a_child_that_has_diverged_is_stopped() -> None:
     searcher = made(probability=1e-9)
     curve = curves(1, 0)[0]

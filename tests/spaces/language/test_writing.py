@@ -10,6 +10,7 @@ from hypothesis import given
 from nasrunner.core import SearchSpace, SpaceError
 from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.spaces.language.writing import written
+from tests.sampling import one_in
 from tests.spaces.enumeration import draw
 from tests.spaces.strategies import Config, modules
 from tests.spaces.test_properties import relaxed, seeds
@@ -37,7 +38,7 @@ def test_any_space_is_read_again(config: Config) -> None:
     assert parse_space(through_yaml(space)) == space
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@one_in(3, 0, "path", PATHS, ids=lambda path: path.stem)
 def test_shipped_spaces_are_read_again(path: Path) -> None:
     space = load(path.stem)
     assert parse_space(through_yaml(space)) == space
@@ -49,7 +50,7 @@ def test_any_frozen_space_is_read_again(config: Config, seed: int) -> None:
     check(parse_space(config), seed)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+@one_in(3, 2, "path", PATHS, ids=lambda path: path.stem)
 def test_architectures_of_shipped_spaces_are_read_again(path: Path) -> None:
     for seed in range(3):
         check(load(path.stem), seed)

@@ -12,6 +12,7 @@ from nasrunner.spaces.recurrent.cells import ProgramCell
 from nasrunner.spaces.recurrent.prepacked_product import LEAST, is_packable, product_with
 from nasrunner.spaces.recurrent.recurrence import Recurrence, RecurrentLayer
 from nasrunner.spaces.recurrent.stateful import keep_mask
+from tests.sampling import one_in
 from tests.spaces.enumeration import draw
 
 # B = batch, T = time steps, I = size of a vector that comes in, H = hidden size
@@ -95,7 +96,7 @@ def gradients(layer: nn.Module, y: torch.Tensor, x: torch.Tensor) -> Sequence[to
     return torch.autograd.grad(y.sum(), [x, *(parameters[name] for name in names)])
 
 
-@pytest.mark.parametrize("seed", range(12))
+@one_in(4, 1, "seed", range(12))
 def test_the_derivative_of_a_cell_is_that_of_what_it_computes(seed: int) -> None:
     program = tree(seed).program()
     generator = torch.Generator().manual_seed(seed)

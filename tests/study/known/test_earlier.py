@@ -13,6 +13,7 @@ from nasrunner.spaces.language.parsing import parse_space
 from nasrunner.study.beginning import beginning
 from nasrunner.study.known.answers import meant_option, same_option
 from nasrunner.study.known.earlier import compared, outcomes_for
+from tests.sampling import one_in
 from tests.searchers.worlds import SPACES, load_space
 from tests.toys import chain
 
@@ -66,7 +67,7 @@ def test_values_at_other_places_and_in_repetitions_are_found() -> None:
     assert sum(left_out.values()) == 1
 
 
-@pytest.mark.parametrize("name", SPACES)
+@one_in(3, 2, "name", SPACES)
 def test_each_space_knows_its_own_answers_again(name: str) -> None:
     space = load_space(name)
     genotype = rollout(space, np.random.default_rng(0))

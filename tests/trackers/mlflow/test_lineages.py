@@ -176,7 +176,7 @@ def test_the_study_counts_estimates_and_supernets_beside_its_children(tracked: A
     assert not {"children/estimates", "children/supernets"} & set(metrics)
 
 
-@pytest.mark.parametrize("first", some_in_ci(range(1, NUM, 2), quick=(7,)))
+@pytest.mark.parametrize("first", some_in_ci(range(1, NUM, 2), quick=(7,), ci=(1, 13)))
 def test_a_study_that_goes_on_writes_what_is_missing(database: Path, first: int) -> None:
     uri, folder = f"sqlite:///{database}", database.parent / "fake" / "2026"
     session(uri, folder, first)
@@ -195,7 +195,7 @@ METHODS = ("log_batch", "set_terminated", "create_run", "update_run")
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("is_done", [True, False], ids=["answer lost", "request lost"])
-@pytest.mark.parametrize("survived", some_in_ci(range(2, 36, 4), quick=(10, 22)))
+@pytest.mark.parametrize("survived", some_in_ci(range(2, 36, 4), quick=(10, 22), ci=(2, 34)))
 def test_a_driver_that_is_killed_leaves_nothing_twice(
     database: Path, monkeypatch: pytest.MonkeyPatch, survived: int, is_done: bool
 ) -> None:

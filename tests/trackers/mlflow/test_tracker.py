@@ -295,6 +295,7 @@ def test_a_resumed_study_writes_only_what_is_missing_or_unfinished(tmp_path):
     assert resumed.num_inspected == 1 + 2  # child 8 once, the new one twice
 
 
+@pytest.mark.slow
 def test_a_child_that_was_sent_twice_is_written_once(tmp_path):
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     folder = tmp_path / "fake" / "2026"
@@ -365,6 +366,7 @@ def test_a_server_that_comes_back_while_the_study_closes_is_not_missed(tmp_path,
     Records(uri, study.folder).assert_complete()
 
 
+@pytest.mark.slow
 def test_a_child_that_mlflow_refuses_does_not_hold_up_the_others(tmp_path, monkeypatch, caplog):
     real = MlflowClient.set_terminated
 

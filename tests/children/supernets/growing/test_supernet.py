@@ -211,6 +211,7 @@ def with_rate(config, rate):
 
 
 @pytest.mark.parametrize("survives", [[3], pytest.param([4, 5], marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path, survives):
     study(tmp_path / "whole", max_children=3)
     for each in survives:

@@ -14,6 +14,7 @@ from nasrunner.core.order import rollout
 from nasrunner.core.space import relaxed
 from nasrunner.spaces.language.parsing import parse_space
 from tests.children.supernets.test_shared_weights import conv, example, shape_of, trained_step
+from tests.sampling import one_in
 from tests.searchers.worlds import SPACES, load_space
 
 MIXED = ("darts_cnn", "darts_rnn", "nasbench201", "nasbench_macro", "signals")
@@ -215,7 +216,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in SPACES if name not in MIXED])
+@one_in(3, 0, "name", [name for name in SPACES if name not in MIXED])
 def test_a_space_without_a_mixture_says_which_decision_has_none(name):
     with pytest.raises(SpaceError, match=REFUSED[name]):
         mixture_of(load_space(name), shape_of(name), device="meta")

@@ -17,6 +17,7 @@ from tests.children.supernets.relaxed.test_supernet import (
     second,
     task_of,
 )
+from tests.sampling import one_in
 from tests.toys import train_one
 
 EVERY_EPOCH = "trainer.checkpoint_every_s=0"
@@ -51,7 +52,7 @@ def train_until(folder, searcher, monkeypatch, epoch):
             train_one(task, SUPERNET)
 
 
-@pytest.mark.parametrize("searcher", [darts, second, gdas])
+@one_in(3, 0, "searcher", [darts, second, gdas])
 def test_each_epoch_is_the_softmax_of_its_checkpoint_and_is_told_once(
     tmp_path, monkeypatch, searcher
 ):
@@ -77,6 +78,7 @@ def test_each_epoch_is_the_softmax_of_its_checkpoint_and_is_told_once(
     assert first != last
 
 
+@pytest.mark.slow
 def test_what_was_written_after_the_checkpoint_is_written_anew(tmp_path, monkeypatch):
     """As where a kill comes between a line and the checkpoint of its epoch."""
     train_one(task_of(tmp_path / "whole"), SUPERNET)

@@ -28,6 +28,7 @@ from tests.children.progress.test_inheriting import KilledError, run, serial
 from tests.children.progress.test_studies import told
 from tests.children.rehearsal.test_rehearsing import ON_TRAIN_LOSS, UNVALIDATED
 from tests.children.supernets.test_supernet import put_back
+from tests.sampling import one_in
 from tests.toys import train_one
 
 OPTION = {"concat": ["relu", {"conv2d": {"filters": "same", "kernel_size": 3}}, "batch_norm"]}
@@ -101,7 +102,7 @@ def study(folder, searcher, survives=None, max_children=3):
     )
 
 
-@pytest.mark.parametrize("searcher", [darts, second, gdas])
+@one_in(3, 2, "searcher", [darts, second, gdas])
 def test_a_study_trains_a_supernet_and_what_it_has_found(tmp_path, searcher):
     study(tmp_path, searcher)
     proposed, outcomes = told(tmp_path, "proposed"), told(tmp_path, "outcome")
@@ -130,6 +131,7 @@ def test_a_study_trains_a_supernet_and_what_it_has_found(tmp_path, searcher):
     assert [line["skip_share"] for line in folder.curves()] == pytest.approx(skips)
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_as_if_it_had_not_been(tmp_path):
     study(tmp_path / "whole", darts)
     for survives in (2, 3):
@@ -144,7 +146,7 @@ def weights_in(folder):
     return torch.load(ChildFolder.of(folder, 0).path / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("searcher", [darts, second, gdas])
+@one_in(3, 1, "searcher", [darts, second, gdas])
 def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, searcher):
     whole = train_one(task_of(tmp_path / "whole", searcher), SUPERNET)
     step, left = GradientLearner.before_step, iter(range(20))
@@ -467,7 +469,7 @@ def test_a_block_keeps_the_two_edges_whose_strongest_operations_are_the_stronges
     assert network.learner.skips.number_in(derived) == 2
 
 
-@pytest.mark.parametrize("searcher", [darts, gdas])
+@one_in(2, 0, "searcher", [darts, gdas])
 def test_cells_that_keep_some_of_their_edges_are_searched(tmp_path, searcher):
     outcome = train_one(task_of(tmp_path, searcher, space=BLOCKS, num_sampled=3), SUPERNET)
     assert outcome.error is None

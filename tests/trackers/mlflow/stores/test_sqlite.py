@@ -49,6 +49,7 @@ def test_a_slurm_job_takes_sqlite_on_a_disk_of_its_own(home, monkeypatch):
     assert tracker(f"sqlite:///{home.parent}/mlflow.db").address.database is not None
 
 
+@pytest.mark.slow
 def test_one_machine_keeps_studies_on_a_network_file_system_without_a_write_ahead_log(home):
     database = home / "outputs" / "mlflow.db"
     study = track(f"sqlite:///{database}", home / "outputs" / "fake" / "2026", NUM_CHILDREN)
@@ -66,6 +67,7 @@ def test_a_write_ahead_log_is_given_up_when_a_file_was_moved_to_a_network_file_s
     assert journal(home / "mlflow.db") == "delete"
 
 
+@pytest.mark.slow
 def test_a_study_that_has_ended_leaves_the_file_alone(tmp_path):
     """No log beside it, as it would have to be copied with it, and no lock."""
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
