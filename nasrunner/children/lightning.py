@@ -426,10 +426,14 @@ class LightningRehearsal:
             from nasrunner.children.rehearsal.fidelities import check_fidelities
             from nasrunner.children.rehearsal.samples import sampled
 
+        cut: list[str] = []
         if self.supernet is not None:
+            from nasrunner.children.rehearsal.cut_short import cut_short
             from nasrunner.children.rehearsal.memory import check_memory
 
             check_memory(self.supernet)
+            own = next((given for kind, given in self.fidelities if kind == "supernet"), {})
+            cut = cut_short(self.supernet, reduced(self.config, own), keyed(own).keys())
         in_dtype = in_dtype_of(self.config["data"])
         out_shape = out_shape_of(self.config, self.construct, self.in_shape)
         found = sampled(self.space, self.in_shape, out_shape, in_dtype)
@@ -457,7 +461,7 @@ class LightningRehearsal:
             check_scores(
                 config, settings, self.in_shape, self.construct, found.networks, self.proxies
             )
-        return [*said, *([found.remark] if found.remark else [])]
+        return [*cut, *said, *([found.remark] if found.remark else [])]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,21 @@ import re
 import pytest
 
 from nasrunner.core import ConfigError, Proposal
+from nasrunner.core.relaxation import Relaxation
 from tests.children.blobs import IMAGES, MLP, make_trainer
 
 NORMED = {"concat": ["flatten", {"affine": {"units": 4}}, "batch_norm", MLP]}
+RELAXED = {
+    "order": "first",
+    "learning_rate": 0.05,
+    "betas": (0.5, 0.999),
+    "weight_decay": 1e-3,
+    "temperatures": (10.0, 0.1),
+    "affine": False,
+    "takes_zero": False,
+    "max_skips": None,
+    "num_sampled": 0,
+}
 GIVEN = {"supernet": "with searcher.supernet:", "train": "at the fidelity"}
 
 
@@ -76,3 +88,33 @@ def test_the_momentum_of_a_child_is_in_its_range(momentum):
     told = rf"^optimizer.momentum must be in \[0, 1\), got {momentum}$"
     with pytest.raises(ConfigError, match=told):
         make_trainer(f"optimizer.momentum={momentum}", data=IMAGES, space=MLP, optimizer="sgd")
+
+
+PATIENCE = """trainer.stop_patience=2 may end the training of a supernet before its 6 epochs, and \
+its schedules{} with it: searcher.supernet='{{trainer.stop_patience: 6}}' prevents that"""
+TIME = """trainer.max_time=00:01:00:00 may end the training of a supernet before its 6 epochs, and \
+its schedules{} with it: trainer.max_time=null prevents that"""
+DRAWN = ", the temperature of its options too,"
+SHORT = ("trainer.stop_patience=2", "trainer.max_time=00:01:00:00")
+
+
+@pytest.mark.parametrize(
+    ("weighs", "overrides", "fidelity", "told"),
+    [
+        ("softmax", SHORT, {}, [PATIENCE.format(""), TIME.format("")]),
+        ("gumbel", SHORT, {}, [PATIENCE.format(DRAWN), TIME.format(DRAWN)]),
+        ("gumbel", SHORT[:1], {"trainer.stop_patience": 6}, []),
+        ("gumbel", SHORT[:1], {"trainer.stop_patience": 3}, []),  # as was asked for
+        ("gumbel", (), {"trainer.max_epochs": 4}, []),
+    ],
+)
+def test_what_may_cut_a_supernets_schedules_short_is_told_before_it_is_trained(
+    tmp_path, weighs, overrides, fidelity, told
+):
+    layer = {"or": ["empty", {"affine": {"units": 4}}]}
+    space = {"concat": ["flatten", {"affine": {"units": 4}}, layer, {"affine": {"units": 3}}]}
+    settings = ("trainer.max_epochs=6", *overrides)
+    trainer = make_trainer(*settings, space=space, data=IMAGES, is_rehearsed=False)
+    trainer.task(tmp_path, 0, Relaxation(**{**RELAXED, "weighs": weighs}))
+    trainer.check(Proposal(0, {}, kind="supernet", fidelity=fidelity))
+    assert trainer.rehearsal()() == told
