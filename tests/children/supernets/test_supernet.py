@@ -476,7 +476,9 @@ def test_a_reward_that_no_estimate_has_is_refused():
 def test_the_data_of_a_supernet_are_tried_before_it_is_trained():
     trainer = make_trainer(space=NORMED, data=IMAGES)
     trainer.check(Proposal(0, {}, kind="supernet", fidelity={"data": 0.1}))
-    with pytest.raises(ConfigError, match=r"data.batch_size must be at most 9.*fidelity data=0.1"):
+    with pytest.raises(
+        ConfigError, match=r"data.batch_size must be at most 9.*searcher.supernet: data=0.1"
+    ):
         trainer.rehearsal()()
 
 
