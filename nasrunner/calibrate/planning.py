@@ -6,6 +6,7 @@ from typing import Any
 
 from nasrunner.calibrate.arguments import CalibrateArguments
 from nasrunner.calibrate.cheaper import name_of, rungs_below
+from nasrunner.children.settings.fidelity import reduced
 from nasrunner.compose.construct import construct
 from nasrunner.compose.launch import build_space, build_trainer
 from nasrunner.core.errors import ConfigError, DataError
@@ -126,11 +127,16 @@ def _why_no_data(trainer: ChildTrainer, name: str, number: float) -> str | None:
 
     if not isinstance(trainer, LightningTrainer):
         return None
-    from nasrunner.children.rehearsal.fidelities import check_fidelity_data  # imports Lightning
+    from nasrunner.children.rehearsal.fidelities import check_fidelities  # imports Lightning
+    from nasrunner.children.rehearsal.needs import Needs
 
-    settings, asked = trainer.space.hyperparameters, [{name: number}]
+    config, settings, fidelity = trainer.config, trainer.space.hyperparameters, {name: number}
+    if reduced(config, fidelity)["data"] == config["data"]:
+        return None
     try:
-        check_fidelity_data(trainer.config, settings, asked, trainer.in_shape, construct)
+        check_fidelities(
+            config, settings, [("train", fidelity)], trainer.in_shape, construct, (), Needs()
+        )
     except ConfigError as error:
         return str(error)
     except DataError:

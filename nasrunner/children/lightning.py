@@ -10,7 +10,7 @@ from nasrunner.children.inspecting import draw_up
 from nasrunner.children.proxies.scores import Proxy
 from nasrunner.children.proxies.zero_cost import NUM_ESTIMATES_AT_ONCE
 from nasrunner.children.recipe import Recipe
-from nasrunner.children.rehearsal.needs import Needs
+from nasrunner.children.rehearsal.needs import Fidelity, Needs
 from nasrunner.children.settings.fidelity import check_fidelity, effective, keyed, reduced
 from nasrunner.children.settings.options import ChildOptions
 from nasrunner.children.settings.searched import (
@@ -114,7 +114,7 @@ class LightningTrainer:
         if wrong := check_values(Evaluation, evaluation):
             raise ConfigError(f"evaluation.{wrong[0]} {wrong[1]}")
         self.evaluation = Evaluation(**evaluation)
-        self._fidelities: list[Mapping[str, float]] = []  # those checked, for the rehearsal
+        self._fidelities: list[Fidelity] = []  # those checked, for the rehearsal
         self._pause: int | None = None  # the fewest epochs after which one pauses, likewise
         self._heard: tuple[str, ...] = ()  # what children must report, likewise
         self._policy: Policy | Relaxation | ForwardGrowth | None = None  # of a supernet, likewise
@@ -205,8 +205,7 @@ class LightningTrainer:
         self._check_validated(proposal.fidelity, proposal.until)
         if proposal.until:
             self._pause = min(proposal.until, self._pause or proposal.until)
-        if proposal.fidelity and proposal.fidelity not in self._fidelities:
-            self._fidelities.append(proposal.fidelity)
+        self._note("train", proposal.fidelity)
 
     def _check_shared(self, proposal: Proposal) -> None:
         """Refuses a supernet, or an estimate with its weights, that cannot be made."""
@@ -266,8 +265,12 @@ class LightningTrainer:
             from nasrunner.children.supernets.relaxed.supernet import num_epochs_of  # imports torch
 
             num_epochs_of(self._policy, reduced(self.config, fidelity))
-        if fidelity and fidelity not in self._fidelities:
-            self._fidelities.append(fidelity)
+        self._note("supernet", fidelity)
+
+    def _note(self, kind: Kind, fidelity: Mapping[str, float]) -> None:
+        """Keeps a fidelity for the rehearsal to try."""
+        if fidelity and (kind, fidelity) not in self._fidelities:
+            self._fidelities.append((kind, fidelity))
 
     def _check_held_out(self, key: str, number: float) -> None:
         """Refuses a split with which a supernet trains on what its networks are measured on."""
@@ -409,7 +412,7 @@ class LightningRehearsal:
     evaluation: Evaluation
     proxies: Sequence[str]
     needs: Needs
-    fidelities: Sequence[Mapping[str, float]] = ()
+    fidelities: Sequence[Fidelity] = ()
     supernet: Recipe | None = None
 
     def __call__(self) -> list[str]:
@@ -420,21 +423,31 @@ class LightningRehearsal:
                 check_evaluation,
                 check_folds,
             )
-            from nasrunner.children.rehearsal.fidelities import check_fidelity_data
+            from nasrunner.children.rehearsal.fidelities import check_fidelities
             from nasrunner.children.rehearsal.samples import sampled
 
+        cut: list[str] = []
         if self.supernet is not None:
+            from nasrunner.children.rehearsal.cut_short import cut_short
             from nasrunner.children.rehearsal.memory import check_memory
 
             check_memory(self.supernet)
+            own = next((given for kind, given in self.fidelities if kind == "supernet"), {})
+            cut = cut_short(self.supernet, reduced(self.config, own), keyed(own).keys())
         in_dtype = in_dtype_of(self.config["data"])
         out_shape = out_shape_of(self.config, self.construct, self.in_shape)
         found = sampled(self.space, self.in_shape, out_shape, in_dtype)
         settings = self.space.hyperparameters
-        check_fidelity_data(  # first: the last data set that is loaded stays in memory
-            self.config, settings, self.fidelities, self.in_shape, self.construct
-        )
         config = check_evaluation(self.evaluation, self.config, self.construct)
+        check_fidelities(
+            config,
+            settings,
+            self.fidelities,
+            self.in_shape,
+            self.construct,
+            found.networks,
+            self.needs,
+        )
         said = check_child(
             config,
             settings,
@@ -448,7 +461,7 @@ class LightningRehearsal:
             check_scores(
                 config, settings, self.in_shape, self.construct, found.networks, self.proxies
             )
-        return [*said, *([found.remark] if found.remark else [])]
+        return [*cut, *said, *([found.remark] if found.remark else [])]
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,17 @@
 """The composition root: the only place that turns configuration into objects."""
 
+import functools
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
+from nasrunner.children.settings.searched import keys_of
 from nasrunner.core.annotations import annotations_of, check_values, fits
 from nasrunner.core.errors import ConfigError, NasRunnerError, suggest
 from nasrunner.core.language.leaves import hint_of_decision
@@ -15,6 +19,9 @@ from nasrunner.core.language.moved import with_present_targets
 
 _DESCRIBED = {"data": ("in_shape", "num_outputs", "in_dtype", "vocabulary")}
 """Key -> what is told of the object there to those who use it, and not necessarily to its class."""
+
+_FULL_KEY = re.compile(r"^full_key: (.+)$", re.MULTILINE)
+"""How Hydra says which of the arguments it could not make."""
 
 
 def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: object) -> Any:
@@ -29,22 +36,81 @@ def construct(config: Mapping[str, Any], key: str, /, *args: object, **runtime: 
 
     Raises:
         ConfigError: the target does not import, an argument is not what its annotation asks for, in
-            type or range, or the target refuses it; the same of objects among the arguments.
+            type or range, or the target refuses it; the same of objects among the arguments, also
+            of partials once they are called, under the key of the innermost one.
     """
     if OmegaConf.is_config(config):
         config = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     config = _checked(with_present_targets(config), key)
-    _check_complete(config, key, args, runtime)
     try:
         factory = instantiate({**config, "_partial_": True, "_convert_": "all"})
-        return factory(*args, **runtime)
-    except NasRunnerError:
-        raise  # knows its key
-    except (TypeError, ValueError, ImportError) as error:
-        raise ConfigError(f"{key}: {error}") from error
     except Exception as error:
-        cause = error.__cause__ or error
-        raise ConfigError(f"{key}: {cause}") from error
+        raise _told(error, config, key) from error
+    return _called(factory, config, key, args, runtime)
+
+
+def _called(
+    factory: "functools.partial[Any]",
+    config: Mapping[str, Any],
+    key: str,
+    args: Sequence[object],
+    runtime: Mapping[str, object],
+) -> Any:
+    """Makes an object, with partials among its arguments that know their own keys."""
+    _check_complete(config, key, args, runtime)
+    given = {n: _keyed(v, config.get(n), f"{key}.{n}") for n, v in factory.keywords.items()}
+    try:
+        return factory(*args, **{**given, **runtime})
+    except Exception as error:
+        raise _told(error, config, key) from error
+
+
+def _told(error: Exception, config: Mapping[str, Any], key: str) -> NasRunnerError:
+    """What is told of an object at a key that cannot be made."""
+    if isinstance(error, NasRunnerError):
+        return error  # knows its key
+    if not isinstance(error, InstantiationException):
+        return ConfigError(f"{key}: {error}")
+    if isinstance(cause := error.__cause__, NasRunnerError):
+        return cause
+    if found := _FULL_KEY.search(str(error)):  # of an object among the arguments
+        # Hydra writes the places of lists with no point or in brackets, as its version is.
+        bare = re.sub(r"[.\[\]]", "", found[1])
+        key = next(
+            (f"{key}.{name}" for name in keys_of(config) if name.replace(".", "") == bare), key
+        )
+    return ConfigError(f"{key}: {cause or error}")
+
+
+class _Keyed:
+    """Makes objects of a class, as a partial does, and says where it is configured if it fails."""
+
+    def __init__(
+        self, factory: "functools.partial[Any]", config: Mapping[str, Any], key: str
+    ) -> None:
+        self.factory = factory
+        self.func, self.args, self.keywords = factory.func, factory.args, factory.keywords
+        self.config = config
+        self.key = key
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.factory)
+
+    def __call__(self, *args: object, **runtime: object) -> Any:
+        return _called(self.factory, self.config, self.key, args, runtime)
+
+
+def _keyed(value: Any, config: Any, key: str) -> Any:
+    """Has the partials of classes in an argument know their keys; others may be called often."""
+    if isinstance(value, functools.partial) and isinstance(config, Mapping):
+        return _Keyed(value, config, key) if inspect.isclass(value.func) else value
+    if isinstance(value, dict) and isinstance(config, Mapping):
+        return {n: _keyed(part, config.get(n), f"{key}.{n}") for n, part in value.items()}
+    if isinstance(value, list) and isinstance(config, list):
+        pairs = enumerate(zip(value, config, strict=True))
+        return [_keyed(part, told, f"{key}.{place}") for place, (part, told) in pairs]
+    return value
 
 
 def _checked(config: Mapping[str, Any], key: str) -> Mapping[str, Any]:

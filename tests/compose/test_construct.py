@@ -1,6 +1,8 @@
 """Arguments from a configuration, checked against the annotations of what takes them."""
 
+import inspect
 import math
+import pickle
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from nasrunner.compose.config import rules_from, shipped_option
@@ -172,6 +175,37 @@ def test_an_argument_without_a_default_that_is_not_given_is_named() -> None:
     told = re.escape("optimizer: SGD needs 'params': +optimizer.params=… gives it")
     with pytest.raises(ConfigError, match=told):
         construct(config, "optimizer")
+
+
+GROUPED = {"_target_": "torch.nn.Conv2d", "in_channels": 3, "out_channels": 4, "kernel_size": 1}
+
+
+@pytest.mark.parametrize(
+    ("argument", "key"),
+    [
+        ({**GROUPED, "groups": 2}, "net.body"),
+        ([{**GROUPED}, {**GROUPED, "groups": 2}], "net.body.1"),
+        ({"first": [{**GROUPED, "groups": 2}]}, "net.body.first.0"),
+    ],
+)
+def test_an_object_among_the_arguments_that_cannot_be_made_has_its_own_key(
+    argument: object, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{key}: in_channels must be divisible by groups$"):
+        construct({"_target_": "builtins.dict", "body": argument}, "net")
+
+
+def test_a_partial_among_the_arguments_knows_its_key_also_once_it_was_copied() -> None:
+    rates = [{"_target_": "torch.optim.SGD", "_partial_": True, "lr": lr} for lr in (0.1, -1.0)]
+    good, bad = construct({"_target_": "builtins.dict", "made": rates}, "net")["made"]
+    weights = [torch.nn.Parameter(torch.zeros(1))]
+    assert good(weights).param_groups[0]["lr"] == 0.1
+    assert "momentum" in inspect.signature(good).parameters
+    for partial in (bad, pickle.loads(pickle.dumps(bad))):
+        with pytest.raises(ConfigError, match=r"^net.made.1: Invalid learning rate: -1.0$"):
+            partial(weights)
+    with pytest.raises(ConfigError, match=r"^net.made.0: SGD needs 'params'"):
+        good()
 
 
 RULES = {

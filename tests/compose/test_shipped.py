@@ -190,6 +190,32 @@ def test_an_experiments_searcher_has_its_settings_inside_another_one(experiment:
     assert {"_partial_": True, **composed([f"experiment={experiment}"])["searcher"]} == inner
 
 
+WRAPPERS = [
+    name
+    for name in SEARCHERS
+    if "/searcher@searcher" in (ROOT / "conf" / "searcher" / f"{name}.yaml").read_text()
+]
+EPOCHS = ("space=figure1", "trainer.max_epochs=27", "max_children=10")
+SMALL_POPULATION = "tournament_size must be at most population_size (2), got 25"
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_what_an_inner_searcher_refuses_stands_under_its_own_key(wrapper: str) -> None:
+    for num_around in (1, 2):
+        at, overrides = "searcher", [*EPOCHS]
+        for name in (wrapper, "predicted")[:num_around]:
+            overrides.append(f"{'searcher' if at == 'searcher' else f'searcher@{at}'}={name}")
+            at += ".searcher"
+        config = composed([*overrides, f"searcher@{at}=evolution", f"{at}.population_size=2"])
+        with pytest.raises(ConfigError) as refused:
+            construct(config["searcher"], "searcher", space=build_space(config), seed=0)
+        assert str(refused.value) == f"{at}: {SMALL_POPULATION}"
+
+
+def test_some_searchers_around_others_are_found() -> None:
+    assert {"asha", "hyperband", "inheriting", "spos", "filter", "predicted"} <= {*WRAPPERS}
+
+
 @pytest.mark.parametrize(
     ("overrides", "rate"),
     [

@@ -35,6 +35,7 @@ from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.alternation import Alternation
 from nasrunner.children.supernets.learning import ArchitectureLearner, learner_of
 from nasrunner.children.supernets.shared_gradients import SharedGradients
+from nasrunner.children.supernets.stored import supernet_known_by
 from nasrunner.children.supernets.validation_batches import ValidationBatches
 from nasrunner.children.tasks.tasks import Task, make_task
 from nasrunner.core import InShape, Proposal, SearchSpace
@@ -160,6 +161,7 @@ def _callbacks(
         origin.progress,
         plan.config,
         origin.lacks,
+        supernet_known_by(plan.child, plan.proposal),
     )
     stop = StopFile(files.folder) if plan.is_stoppable else None
     ending = EndsEarly(plan.until, stop, reporting, progress.write, keeps_last=keep.keeps_last)

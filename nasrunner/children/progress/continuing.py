@@ -15,6 +15,7 @@ from nasrunner.children.progress.allowed import allowed_classes, load_checkpoint
 from nasrunner.children.progress.attempts import Attempt, Line
 from nasrunner.children.randomness import RandomState, random_state, set_random_state
 from nasrunner.children.settings.searched import Config
+from nasrunner.children.supernets.stored import Facts, why_another
 from nasrunner.core import Proposal
 from nasrunner.core.machine.files import unfinished
 
@@ -42,6 +43,7 @@ class SavedProgress:
         optimizer: the optimizer's class; empty in checkpoints of earlier versions.
         rates: the learning rates of its groups as they were configured; likewise.
         num_validated: the targets of a validation; 0 in checkpoints of earlier versions, too.
+        supernet: what a supernet is known by, in JSON; empty likewise, and of other children.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class SavedProgress:
     optimizer: str = ""
     rates: Sequence[float] = ()
     num_validated: int = 0
+    supernet: str = ""
 
     def has_settings_of(self, config: Config) -> bool:
         """Tells whether it was trained with the same optimizer, schedule, data and trainer."""
@@ -69,7 +72,9 @@ def identity_of(*facts: Any) -> str:
     return json.dumps(facts, sort_keys=True, default=repr)
 
 
-def read_progress(path: Path, identities: Collection[str], config: Config) -> SavedProgress | None:
+def read_progress(
+    path: Path, identities: Collection[str], config: Config, supernet: Facts = ()
+) -> SavedProgress | None:
     """Returns the progress that a checkpoint holds; None where training has to start anew.
 
     Where there is a checkpoint that cannot be used, a warning says why.
@@ -78,8 +83,9 @@ def read_progress(path: Path, identities: Collection[str], config: Config) -> Sa
         path: the checkpoint.
         identities: of the trainings that it may be of, see ``identity_of``.
         config: the child's configuration, whose packages a checkpoint may hold objects of.
+        supernet: as of ``supernet_known_by``.
     """
-    found = _read(path, lambda identity: identity in identities, config)
+    found = _read(path, lambda identity: identity in identities, config, supernet)
     if isinstance(found, str):
         warnings.warn(f"{path} is not used, and training starts anew: {found}", stacklevel=2)
         return None
@@ -105,7 +111,9 @@ def read_source(path: Path, proposal: Proposal, config: Config) -> SavedProgress
     return found
 
 
-def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> SavedProgress | str | None:
+def _read(
+    path: Path, is_its: Callable[[str], bool], config: Config, supernet: Facts = ()
+) -> SavedProgress | str | None:
     """The progress that a checkpoint holds, or why it has none; None: there is no checkpoint."""
     if not path.exists():
         return None
@@ -113,6 +121,8 @@ def _read(path: Path, is_its: Callable[[str], bool], config: Config) -> SavedPro
         own = load_checkpoint(path, config)[_KEY]
         if not is_its(own["identity"]):
             return "it belongs to another proposal or configuration"
+        if another := why_another(json.loads(own.get("supernet") or "{}"), supernet):
+            return f"it belongs to {another}"
         if own.pop("has_ended"):
             return "training had ended, but not its child"
         return SavedProgress(path, **own)
@@ -135,6 +145,7 @@ class KeepProgress(pl.Callback):
         progress: what this training goes on from.
         config: the child's configuration.
         lacks: as of ``SavedProgress``.
+        supernet: as of ``supernet_known_by``.
     """
 
     def __init__(
@@ -146,7 +157,9 @@ class KeepProgress(pl.Callback):
         progress: SavedProgress | None,
         config: Config,
         lacks: Sequence[int],
+        supernet: Facts = (),
     ) -> None:
+        self.supernet = supernet
         self.path = path
         self.every_s = every_s
         self.identity = identity
@@ -218,6 +231,7 @@ class KeepProgress(pl.Callback):
                 "optimizer": class_of(trainer.optimizers[0]),
                 "rates": self._rates,
                 "num_validated": pl_module.num_validated,
+                "supernet": json.dumps(dict(self.supernet)),
             }
             _forget_next_epoch(checkpoint["loops"]["fit_loop"]["epoch_progress"])
         checkpoint[_KEY] = own

@@ -17,6 +17,7 @@ from nasrunner.children.progress.continuing import (
 from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.fidelity import reduced, thinned
 from nasrunner.children.settings.searched import Config, applied
+from nasrunner.children.supernets.stored import supernet_known_by
 from nasrunner.children.supernets.supernet import supernet_of
 from nasrunner.core import Outcome, Proposal, SearchSpace
 from nasrunner.core.machine.child_folder import ChildFolder
@@ -163,7 +164,8 @@ def origin_of(
         The stages that are to be trained, and what the first of them begins with.
     """
     config = stages[-1].config
-    own = read_progress(files.last, [each.identity for each in stages], config)
+    supernet = supernet_known_by(recipe, stages[-1].proposal)
+    own = read_progress(files.last, [each.identity for each in stages], config, supernet)
     if own is not None:
         place = [each.identity for each in stages].index(own.identity)
         return _merged(stages[place:]), Origin(own, lacks=tuple(own.lacks), cost_s=own.cost_s)

@@ -22,7 +22,7 @@ from nasrunner.children.settings.scheduling import Schedule
 from nasrunner.children.settings.searched import Config, Construct, check_settings, variants
 from nasrunner.children.tasks.tasks import make_task
 from nasrunner.core import ConfigError, DataError, InShape, NasRunnerError, SearchSpace
-from nasrunner.core.annotations import takes
+from nasrunner.core.annotations import Within, takes
 from nasrunner.core.errors import suggest
 from nasrunner.core.language.values import whole_numbers
 from nasrunner.core.shapes import as_in_shape
@@ -64,7 +64,7 @@ def check_child(
     settings = tuple(settings)
     check_settings(config, settings)
     said: list[str] = []
-    tried = _Tried(in_shape, construct, networks, needs)
+    tried = Tried(in_shape, construct, networks, needs)
     base = None
     for option, variant in variants(config, settings):
         base = base or variant
@@ -124,7 +124,7 @@ def check_folds(
             raise type(error)(f"{error} (in fold {fold} of evaluation.folds)") from error
 
 
-class _Tried:
+class Tried:
     """Tries configurations of one study's children; each part of them once."""
 
     def __init__(
@@ -209,10 +209,16 @@ _SAME_FOR_ALL = {
 }
 
 
+_MOMENTUM = Within("[0, 1)")
+
+
 def _make_optimizer(config: Config, construct: Construct) -> Optimizer:
     optimizer = construct(config["optimizer"], "optimizer", [nn.Parameter(torch.zeros(1))])
     if not isinstance(optimizer, Optimizer):
         raise ConfigError(f"optimizer._target_ must name a torch Optimizer, got {type(optimizer)}")
+    momentum = optimizer.defaults.get("momentum")  # torch takes what makes weights grow forever
+    if isinstance(momentum, int | float) and momentum not in _MOMENTUM:
+        raise ConfigError(f"optimizer.momentum must be {_MOMENTUM}, got {momentum!r}")
     return optimizer
 
 

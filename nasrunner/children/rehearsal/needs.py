@@ -1,7 +1,12 @@
 """What a study needs of its children beside a training that works."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from nasrunner.core import Kind
+
+Fidelity = tuple[Kind, Mapping[str, float]]
+"""What is trained with a fidelity, and the fidelity, as of ``Proposal``."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from nasrunner.children.recipe import Recipe
 from nasrunner.children.settings.resolution import at_resolution
 from nasrunner.children.settings.searched import Config
 from nasrunner.children.supernets.shared_weights import SharedWeights
-from nasrunner.core import SpaceError
+from nasrunner.core import Proposal, SpaceError
 from nasrunner.core.order import rollout
 from nasrunner.core.search_space import CHILD_GROUPS
 
@@ -68,8 +68,7 @@ def space_known_by(weights: SharedWeights) -> str:
             shapes.append(None)
         else:
             shapes.append({name: list(each.shape) for name, each in values.items()})
-    told = json.dumps([weights.space.signature(), shapes], sort_keys=True, default=str)
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    return _digits([weights.space.signature(), shapes])
 
 
 def training_known_by(recipe: Recipe, config: Config, seed: int) -> Facts:
@@ -83,12 +82,26 @@ def training_known_by(recipe: Recipe, config: Config, seed: int) -> Facts:
         config: the supernet's.
         seed: of its first weights.
     """
-    policy = recipe.policy
-    given = inspect.signature(type(policy)).parameters
-    own = {name: getattr(policy, name, None) for name in given}
     groups = {name: config[name] for name in CHILD_GROUPS if name in config}
     groups["trainer"] = {n: v for n, v in config["trainer"].items() if n in _OF_TRAINER}
-    found = {"searcher": type(policy).__name__, "seed": seed, **_plain(own), **_plain(groups)}
+    found = {**_learner(recipe), "seed": seed, **_plain(groups)}
+    return tuple(found.items())
+
+
+def supernet_known_by(recipe: Recipe, proposal: Proposal) -> Facts:
+    """Returns what a supernet must have in common with one whose training it goes on from.
+
+    Its configuration, index and seed are compared beside them. The space is known by all that it
+    says of itself, as no weights are there yet whose shapes ``space_known_by`` could look at.
+
+    Args:
+        recipe: how the study's children are made.
+        proposal: the supernet; any other child is known by nothing here.
+    """
+    if proposal.kind != "supernet":
+        return ()
+    space = _digits([recipe.space.signature(), recipe.space.text()])
+    found = {"space": space, **_learner(recipe), "child": proposal.hash}
     return tuple(found.items())
 
 
@@ -108,13 +121,37 @@ def why_foreign(
         return "a network that no architectures are drawn in"
     state = stored.get(_STATE)
     told = {} if state is None else json.loads(state.cpu().numpy().tobytes())
-    space, there = told.get("space"), told.get("whose", {})
-    if space is not None and space != space_known_by(weights):
-        return "a supernet of another space"
-    for name, here in whose:
-        if name in there and there[name] != here:
-            return f"another supernet of this space ({name}: {there[name]} there, {here} here)"
+    there = {"space": told.get("space"), **told.get("whose", {})}
+    return why_another(there, (("space", space_known_by(weights)), *whose))
+
+
+def why_another(there: Mapping[str, Any], here: Facts) -> str | None:
+    """Says which supernet one is by what it is known by, if not this one; None: it is.
+
+    Args:
+        there: what is known of it; what is None or not there is not looked at.
+        here: the same of this one.
+    """
+    for name, value in here:
+        if there.get(name) is None or there[name] == value:
+            continue
+        if name == "space":
+            return "a supernet of another space"
+        return f"another supernet of this space ({name}: {there[name]} there, {value} here)"
     return None
+
+
+def _digits(facts: Any) -> str:
+    told = json.dumps(facts, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _learner(recipe: Recipe) -> dict[str, Any]:
+    """Who draws a supernet's architectures, or learns its options, and how."""
+    policy = recipe.policy
+    own = {n: getattr(policy, n, None) for n in inspect.signature(type(policy)).parameters}
+    words = {name: value for name, value in own.items() if isinstance(value, bool | str)}
+    return {"searcher": type(policy).__name__, **_plain(own), **words}
 
 
 def _plain(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from nasrunner.core.searcher import Searcher
 from nasrunner.core.space import Space
 
 _KEY = re.compile(r"(?<![\w.])searcher\.")
-"""Where a key of a searcher begins in its advice."""
+"""Where a key of a searcher begins in its advice and errors."""
 
 _LEGAL = "legal are searchers that do not ask for it"
 
@@ -147,7 +147,10 @@ class Wrapper(Searcher):
             ConfigError: the inner searcher proposes what is not passed on.
         """
         if self._suggested is None:
-            inside = self.inner.suggest(self.inner.num_proposed)
+            try:
+                inside = self.inner.suggest(self.inner.num_proposed)
+            except ConfigError as error:  # of one that wraps another, too
+                raise ConfigError(_KEY.sub("searcher.searcher.", str(error))) from error
             if inside is not None and (refused := self._refused(inside)):
                 raise ConfigError(
                     f"searcher.searcher: {type(self.inner).__name__} proposes {refused}, which "

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import itertools
+import json
+import re
 import shutil
 
 import numpy as np
@@ -93,27 +95,76 @@ def weights_in(folder, name="last.ckpt"):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-@one_in(2, 0, "is_fair", [True, False])
-def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, is_fair):
-    train_one(task_of(tmp_path / "whole", is_fair=is_fair), SUPERNET)
-    draw, left = SharedWeights.network, iter(range(20))
+EVERY_EPOCH = "trainer.checkpoint_every_s=0"
+TANH = {"concat": [CONV, "batch_norm", "tanh", "global_pool", {"affine": {"units": 3}}]}
+"""A space whose weights have the shapes that those of ``NORMED`` have."""
+
+
+def interrupted_one(monkeypatch, task, steps=20):
+    """Leaves the ``last.ckpt`` of a supernet that was interrupted, and returns its path."""
+    draw, left = SharedWeights.network, iter(range(steps))
 
     def interrupted(shared, genotype):
         if shared._device.type != "meta" and shared._is_closed and next(left, None) is None:
             raise KeyboardInterrupt
         return draw(shared, genotype)
 
-    every_epoch = "trainer.checkpoint_every_s=0"
     monkeypatch.setattr(SharedWeights, "network", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_one(task_of(tmp_path / "parts", every_epoch, is_fair=is_fair), SUPERNET)
+        train_one(task, SUPERNET)
     monkeypatch.undo()
-    assert ChildFolder.of(tmp_path / "parts", 0).last.exists()
-    outcome = train_one(task_of(tmp_path / "parts", every_epoch, is_fair=is_fair), SUPERNET)
+    return ChildFolder.of(task.folder, 0).last
+
+
+@one_in(2, 0, "is_fair", [True, False])
+def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, is_fair):
+    train_one(task_of(tmp_path / "whole", is_fair=is_fair), SUPERNET)
+    task = task_of(tmp_path / "parts", EVERY_EPOCH, is_fair=is_fair)
+    assert interrupted_one(monkeypatch, task).exists()
+    outcome = train_one(task_of(tmp_path / "parts", EVERY_EPOCH, is_fair=is_fair), SUPERNET)
     assert outcome.status == "completed"
     whole, parts = (weights_in(tmp_path / each) for each in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"space": TANH}, "it belongs to a supernet of another space"),
+        (
+            {"is_fair": False},
+            r"it belongs to another supernet of this space \(searcher: UniformPaths there, Fair",
+        ),
+    ],
+)
+def test_the_training_of_another_supernet_is_not_gone_on_with(
+    tmp_path, monkeypatch, changes, reason
+):
+    theirs = interrupted_one(monkeypatch, task_of(tmp_path / "other", EVERY_EPOCH, **changes))
+    own = ChildFolder.of(tmp_path / "own", 0)
+    own.path.mkdir(parents=True)
+    shutil.copy(theirs, own.last)
+    outcome = train_one(task_of(tmp_path / "own", EVERY_EPOCH), SUPERNET)
+    assert outcome.error is None
+    told = rf"last.ckpt is not used, and training starts anew: {reason}"
+    assert re.search(told, (own.path / "log.txt").read_text())
+    train_one(task_of(tmp_path / "whole", EVERY_EPOCH), SUPERNET)
+    whole, trained = (weights_in(tmp_path / each) for each in ("whole", "own"))
+    assert all(torch.equal(whole[name], trained[name]) for name in whole)
+
+
+def test_a_supernet_of_an_earlier_version_is_gone_on_with(tmp_path, monkeypatch):
+    task = task_of(tmp_path, EVERY_EPOCH)
+    path = interrupted_one(monkeypatch, task)
+    checkpoint = torch.load(path, weights_only=True)
+    assert json.loads(checkpoint["nasrunner"].pop("supernet"))["searcher"] == "FairPaths"
+    torch.save(checkpoint, path)
+    stopped_at = path.stat().st_mtime
+    assert train_one(task, SUPERNET).error is None
+    lines = ChildFolder.of(tmp_path, 0).curves()
+    assert [line["epoch"] for line in lines if "train_loss" in line] == list(range(6))
+    assert any(line["time"] < stopped_at for line in lines)
 
 
 def test_weights_that_a_step_leaves_out_have_a_momentum(tmp_path):
@@ -426,7 +477,9 @@ def test_a_reward_that_no_estimate_has_is_refused():
 def test_the_data_of_a_supernet_are_tried_before_it_is_trained():
     trainer = make_trainer(space=NORMED, data=IMAGES)
     trainer.check(Proposal(0, {}, kind="supernet", fidelity={"data": 0.1}))
-    with pytest.raises(ConfigError, match=r"data.batch_size must be at most 9.*fidelity data=0.1"):
+    with pytest.raises(
+        ConfigError, match=r"data.batch_size must be at most 9.*searcher.supernet: data=0.1"
+    ):
         trainer.rehearsal()()
 
 

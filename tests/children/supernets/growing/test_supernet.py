@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nasrunner.children.supernets.growing.supernet import GrowingSupernet
+from nasrunner.children.supernets.stored import supernet_known_by, why_another
 from nasrunner.children.supernets.supernet import supernet_of
 from nasrunner.core import ConfigError, Proposal, Source, SpaceError
 from nasrunner.core.machine.child_folder import ChildFolder
@@ -251,6 +252,25 @@ def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monke
     )
     assert whole.keys() == parts.keys()
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+def test_the_training_of_another_supernet_is_not_gone_on_with(tmp_path):
+    layers = SPACE["concat"]
+    spaces = {"own": SPACE, "other": {"concat": [*layers[:-1], "tanh", layers[-1]]}}
+    growth = ForwardGrowth(**GROWTH, is_random=False)
+    told = []
+    for name, space in spaces.items():
+        trainer = trainer_of(space=space)
+        genotype = smallest(trainer.space, np.random.default_rng(0))
+        proposal = Proposal(0, genotype, kind="supernet", seed=5)
+        task = trainer.task(tmp_path / name, 0, growth)
+        told.append(dict(supernet_known_by(task, proposal)))
+    own, other = told
+    assert why_another(own, tuple(own.items())) is None
+    assert why_another(other, tuple(own.items())) == "a supernet of another space"
+    assert {name for name in own if own[name] != other[name]} == {"space"}
+    grown = {**own, "child": "of another genotype"}
+    assert "another supernet of this space (child: " in why_another(grown, tuple(own.items()))
 
 
 def test_a_space_with_nothing_to_grow_by_is_refused_before_training():

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -146,9 +147,11 @@ def weights_in(folder):
     return torch.load(ChildFolder.of(folder, 0).path / "last.ckpt", weights_only=True)["state_dict"]
 
 
-@one_in(3, 1, "searcher", [darts, second, gdas])
-def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, searcher):
-    whole = train_one(task_of(tmp_path / "whole", searcher), SUPERNET)
+EVERY_EPOCH = "trainer.checkpoint_every_s=0"
+
+
+def interrupted_one(monkeypatch, task):
+    """Leaves the ``last.ckpt`` of a supernet that was interrupted, and returns its path."""
     step, left = GradientLearner.before_step, iter(range(20))
 
     def interrupted(learner, training, trials):
@@ -156,13 +159,45 @@ def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monke
             raise KeyboardInterrupt
         step(learner, training, trials)
 
-    every_epoch = "trainer.checkpoint_every_s=0"
     monkeypatch.setattr(GradientLearner, "before_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train_one(task_of(tmp_path / "parts", searcher, every_epoch), SUPERNET)
+        train_one(task, SUPERNET)
     monkeypatch.undo()
-    assert ChildFolder.of(tmp_path / "parts", 0).last.exists()
-    parts = train_one(task_of(tmp_path / "parts", searcher, every_epoch), SUPERNET)
+    return ChildFolder.of(task.folder, 0).last
+
+
+@pytest.mark.parametrize(
+    ("searcher", "space", "reason"),
+    [
+        (darts, {"concat": [*SPACE["concat"][:2], "relu", *SPACE["concat"][2:]]}, "another space"),
+        (second, SPACE, "another supernet of this space (order: second there, first here)"),
+        (gdas, SPACE, "another supernet of this space (temperatures.0: 10.0 there, 1.0 here)"),
+    ],
+)
+def test_the_training_of_another_supernet_is_not_gone_on_with(
+    tmp_path, monkeypatch, searcher, space, reason
+):
+    other = task_of(tmp_path / "other", searcher, EVERY_EPOCH, space=space)
+    theirs = interrupted_one(monkeypatch, other)
+    own = ChildFolder.of(tmp_path / "own", 0)
+    own.path.mkdir(parents=True)
+    shutil.copy(theirs, own.last)
+    outcome = train_one(task_of(tmp_path / "own", darts, EVERY_EPOCH), SUPERNET)
+    assert outcome.error is None
+    log = (own.path / "log.txt").read_text()
+    assert "last.ckpt is not used, and training starts anew: it belongs to " in log
+    assert reason in log
+    assert [line["epoch"] for line in own.curves() if "train_loss" in line] == list(range(6))
+    whole = train_one(task_of(tmp_path / "whole", darts, EVERY_EPOCH), SUPERNET)
+    assert list(outcome.found) == list(whole.found)
+
+
+@one_in(3, 1, "searcher", [darts, second, gdas])
+def test_an_interrupted_supernet_becomes_what_it_would_have_been(tmp_path, monkeypatch, searcher):
+    whole = train_one(task_of(tmp_path / "whole", searcher), SUPERNET)
+    task = task_of(tmp_path / "parts", searcher, EVERY_EPOCH)
+    assert interrupted_one(monkeypatch, task).exists()
+    parts = train_one(task_of(tmp_path / "parts", searcher, EVERY_EPOCH), SUPERNET)
     assert parts.status == "completed"
     assert list(parts.found) == list(whole.found)
     states = [weights_in(tmp_path / each) for each in ("whole", "parts")]
