@@ -7,7 +7,8 @@ They lie in the wheels of packages, so that nothing is downloaded. Each is writt
 somebody would have it, a CSV file, arrays, a folder of images, and searched for three children of
 a few epochs. A command that fails, prints a traceback or leaves no child trained has failed, and
 its last line stands in the table. The trivial reward is that of an answer which is the same for
-all validation examples: the commonest class of training, or the mean.
+all validation examples: the commonest class of training, or the mean. Numbers are standardized by
+those of training, as losses are, so that the mean's is about -1.
 """
 
 import argparse
@@ -432,11 +433,14 @@ def trivial_reward(y: np.ndarray, y_held_out: np.ndarray) -> float:
         y_held_out: those of validation.
 
     Returns:
-        The accuracy of the commonest class, or the mean squared error of the mean, negative.
+        The accuracy of the commonest class, or the mean squared error of the mean, negative, in
+        standard deviations of training.
     """
     if y.ndim == 1:
         return float(np.mean(y_held_out == np.bincount(y).argmax()))
-    return -float(np.mean((y_held_out - y.mean(axis=0)) ** 2))
+    std = y.std(axis=0, dtype=np.float64)
+    std[std == 0] = 1.0
+    return -float(np.mean(((y_held_out - y.mean(axis=0, dtype=np.float64)) / std) ** 2))
 
 
 def line_of(result: Result) -> str:
@@ -462,7 +466,7 @@ def as_table(results: Sequence[Result]) -> str:
             "",
             f"{sum(each.outcome == 'ok' for each in results)} of {len(results)}; each with "
             f"`{' '.join(COMMON)}`. Rewards are accuracies of validation examples, or mean squared "
-            "errors, negative.",
+            "errors of standardized targets, negative.",
             "",
         ]
     )

@@ -91,13 +91,16 @@ class ChildResult:
         """Builds its network with the weights of its best epoch, for inference.
 
         It is on the CPU and in evaluation mode; it takes a batch of inputs as the data module gives
-        them, normalized as there.
+        them, normalized as there, and gives numbers in the units of the targets.
 
         Raises:
             ConfigError: its weights were not kept, as of ``keep_weights`` and
                 ``trainer.checkpoint``.
         """
-        return self._trained.network(self._weights)
+        from nasrunner.export.target_units import in_target_units
+
+        weights = self._weights
+        return in_target_units(self._trained.network(weights), weights.target_scale)
 
     def predict(
         self,

@@ -220,6 +220,8 @@ def _unit_of_trainer(config: Mapping[str, Any]) -> dict[str, Any]:
     if str(parts.get("metric")).endswith("loss"):
         names = ("loss", "label_smoothing", "class_weights")
         unit |= {f"task.{name}": task[name] for name in names if task.get(name) is not None}
+        if task.get("normalize_targets"):  # earlier versions, which lacked it, did not
+            unit["task.normalize_targets"] = True
     return {"task._target_": task.get("_target_"), **unit}
 
 

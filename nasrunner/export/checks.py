@@ -12,7 +12,7 @@ BATCHES = (1, 7)
 """Batches that are compared, in examples."""
 
 TOLERANCE = 1e-4
-"""The largest difference of float32 outputs, relative to the largest of them (at least 1)."""
+"""The largest difference of float32 outputs, relative to the largest of them, or to their unit."""
 
 
 def max_difference(
@@ -21,6 +21,7 @@ def max_difference(
     other: Callable[[torch.Tensor], torch.Tensor],
     in_shape: Shape,
     vocabulary: int = 1,
+    unit: float = 1.0,
 ) -> float:
     """Returns the largest absolute difference between two networks' outputs, in evaluation mode.
 
@@ -33,6 +34,7 @@ def max_difference(
         other: takes the same inputs.
         in_shape: of one example.
         vocabulary: tokens are below it, where ``in_shape`` is of tokens.
+        unit: of the outputs, > 0: what a difference is relative to where they are smaller.
 
     Raises:
         ExportError: the difference is too large, an output is not finite, or ``other`` fails.
@@ -56,7 +58,7 @@ def max_difference(
                 f"{what} makes outputs of shape {tuple(found.shape)}, not {tuple(wanted.shape)}"
             )
         difference = float((found - wanted).abs().max())
-        limit = TOLERANCE * max(1.0, float(wanted.abs().max()))
+        limit = TOLERANCE * max(unit, float(wanted.abs().max()))
         if not difference <= limit:  # also where it is not a number
             raise ExportError(
                 f"{what} differs from the network by {difference:.3g} on random inputs, more than "

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nasrunner.children.inspecting import draw_up
+from nasrunner.children.tasks.target_scale import TARGET_SCALE, TargetScale
 from nasrunner.children.tasks.tasks import class_of
 from nasrunner.core.errors import ConfigError
 from nasrunner.core.machine.child_folder import OUTCOME, TESTED
@@ -30,6 +31,7 @@ from nasrunner.export.pt2_file import Pt2Network, write_pt2
 from nasrunner.export.source.construction import Constructions
 from nasrunner.export.source.standalone import InputNormalization, StandAlone, write
 from nasrunner.export.streamed import Streamed
+from nasrunner.export.target_units import in_target_units
 from nasrunner.export.title import title_of
 from nasrunner.export.trained import Trained, TrainedWeights
 from nasrunner.spaces.recurrent.layers import WordVectors
@@ -111,6 +113,8 @@ class Export:
                 "dead branches, which no path from its input to its output leads through: they "
                 "are not in the files"
             )
+        network = in_target_units(network, self._target_scale)
+        alive = in_target_units(alive, self._target_scale, calls)
         with tempfile.TemporaryDirectory(prefix="nasrunner-export-") as folder:
             self.folder = Path(folder)
             self._write_files(network, alive, calls)
@@ -197,6 +201,10 @@ class Export:
         return None if self.weights is None else self.weights.reading
 
     @property
+    def _target_scale(self) -> TargetScale | None:
+        return None if self.weights is None else self.weights.target_scale
+
+    @property
     def _files(self) -> tuple[str, ...]:
         return tuple(name for format_ in self.formats for name in _FILES[format_])
 
@@ -209,7 +217,13 @@ class Export:
         shape = self.trained.shape
         if self.trained.is_streamed and shape[0] == 1:
             shape = TokenShape((2,))  # or no state would be handed on
-        return max_difference(what, network, other, shape, self.vocabulary)
+        return max_difference(what, network, other, shape, self.vocabulary, self._unit)
+
+    @property
+    def _unit(self) -> float:
+        """The least standard deviation of the targets that outputs are in the units of; else 1."""
+        scale = self._target_scale
+        return 1.0 if scale is None else min(scale.as_dict()["std"])
 
     def _vocabulary(self, network: nn.Module) -> int:
         """How many different tokens the network knows.
@@ -351,7 +365,7 @@ class Export:
             "data": str(config["data"]["_target_"]),
             "task": str(config["task"]["_target_"]).rpartition(".")[2],
             "inputs": f"x: {inputs}",
-            "outputs": f"y: {'numbers' if task is None else task.outputs}",
+            "outputs": f"y: {'numbers' if task is None else task.outputs}{self._units()}",
             "in_shape": json.dumps(list(self.trained.shape)),
             "num_outputs": json.dumps(config["data"]["num_outputs"]),
             "mean": json.dumps(normalization and list(normalization.mean)),
@@ -372,6 +386,10 @@ class Export:
             facts["classes"] = json.dumps(classes, ensure_ascii=False)
         return facts
 
+    def _units(self) -> str:
+        """What units its outputs are in, where it learnt targets in others."""
+        return "" if self._target_scale is None else ", in the units of the targets"
+
     def _classes(self) -> list[str] | None:
         """The classes in the order of the outputs, by the names that its data have for them.
 
@@ -387,7 +405,7 @@ class Export:
     def _facts(
         self, alive: nn.Module, code: StandAlone | None, normalization: InputNormalization | None
     ) -> dict[str, Any]:
-        trained, blueprint = self.trained, self.blueprint()
+        trained, blueprint, scale = self.trained, self.blueprint(), self._target_scale
         left_out = [
             parameter.numel()
             for key, parameter in alive.named_parameters()
@@ -422,6 +440,7 @@ class Export:
                 "std": list(normalization.std),
                 **({"features": list(normalization.features)} if normalization.features else {}),
             },
+            **({} if scale is None else {TARGET_SCALE: scale.as_dict()}),
             "files": self.sizes(),
             "max_absolute_difference": self.differences,
             "compared_on": {

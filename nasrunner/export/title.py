@@ -32,7 +32,9 @@ def title_of(
     if normalization and normalization.features:
         features = ", ".join(normalization.features)
         facts += [("features", f"{features}; NaN is a number that is missing")]
-    facts += [("output", _output(trained, classes))]
+    is_scaled = weights is not None and weights.target_scale is not None
+    units = ", in the units of the targets" if is_scaled else ""
+    facts += [("output", f"{_output(trained, classes)}{units}")]
     width = max(len(name) for name, _ in facts) + 2
     lines = [
         f"Network {trained.name} of the study {trained.study.name}, as plain PyTorch code.",

@@ -15,6 +15,7 @@ from nasrunner.children.progress.allowed import load_checkpoint
 from nasrunner.children.randomness import generators_kept
 from nasrunner.children.settings.fidelity import thinned
 from nasrunner.children.settings.resolution import at_resolution
+from nasrunner.children.tasks.target_scale import TARGET_SCALE, TargetScale
 from nasrunner.children.tasks.tasks import class_of
 from nasrunner.compose.construct import construct
 from nasrunner.compose.signature import why_not_own
@@ -211,12 +212,14 @@ class TrainedWeights:
         epoch: the epoch they are of, from 0.
         state: the network's state.
         reading: how more of its data are read; None: its data set has not said.
+        target_scale: what its outputs are standardized with; None: they are not.
     """
 
     file: str
     epoch: int
     state: dict[str, torch.Tensor]
     reading: Reading | None = None
+    target_scale: TargetScale | None = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -287,13 +290,14 @@ def read_weights(trained: Trained) -> TrainedWeights | None:
         of_data = [each for each in kept.values() if isinstance(each, dict)]
         told = [r for each in (kept, *of_data) if isinstance(r := each.get("reading"), str)]
         reading = Reading.from_json(told[0]) if told else None
+        scale = TargetScale.from_dict(kept[TARGET_SCALE]) if TARGET_SCALE in kept else None
     except Exception as error:  # damaged files raise nearly anything
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{path} is no checkpoint of a child: {reason}") from error
     if path.name == LAST:  # Lightning's own: the network is part of what trains it
         state = {k.removeprefix("network."): v for k, v in state.items() if "network." in k}
         epoch -= 1  # it counts the epochs that have ended
-    return TrainedWeights(path.name, epoch, state, reading)
+    return TrainedWeights(path.name, epoch, state, reading, scale)
 
 
 def _best_of(study: RecordedStudy, trust: bool) -> Trained:

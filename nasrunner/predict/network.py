@@ -100,6 +100,7 @@ class Inference:
             raise ConfigError(f"unknown must be error or ignore, got {unknown!r}")
         config = dict(trained.config)
         task = make_task(config, construct)
+        task.target_scale = weights.target_scale
         Meaning.of(task, None)  # before data are loaded
         data: Any = make_data(config["data"], construct)
         reading, preparation = weights.reading, None

@@ -68,7 +68,7 @@ class Meaning:
             (N, ...) classes by name, (N, K) labels of 0 and 1, or (N, K) numbers.
         """
         if self.kind == "numbers":
-            return outputs.numpy(), None
+            return self.task.in_units(outputs).numpy(), None
         shares = self.task.probabilities(outputs).numpy()
         if self.kind == "labels":
             return (outputs > 0).long().numpy(), shares

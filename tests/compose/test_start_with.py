@@ -201,6 +201,15 @@ def test_rewards_of_another_unit_are_refused(
         start(str(earlier), *overrides)
 
 
+def test_losses_of_standardized_targets_are_of_another_unit(earlier: Path) -> None:
+    wine = ("data=wine_quality_regression", "task=regression")
+    task = OmegaConf.to_yaml(composed(*QUICK, *wine)["task"])
+    of_a_stranger(earlier, f"task={json.dumps(OmegaConf.to_container(OmegaConf.create(task)))}")
+    assert start(str(earlier), *wine) is not None
+    with pytest.raises(ConfigError, match=r"task.normalize_targets is True there and absent here"):
+        start(str(earlier), *wine, "task.normalize_targets=false")
+
+
 @pytest.mark.slow
 def test_scores_are_no_rewards_of_trainings_and_proxies_have_units_of_their_own(
     earlier: Path, tmp_path: Path

@@ -37,8 +37,8 @@ def test_a_traceback_fails_whatever_the_exit_code(returncode: int, err: str, out
 def test_the_trivial_reward_is_learnt_from_training_alone() -> None:
     y, y_held_out = np.array([0, 1, 1]), np.array([0, 0, 0, 1])
     assert HELD_OUT["trivial_reward"](y, y_held_out) == 0.25
-    numbers, held_out = np.array([[1.0, 0], [3, 0]]), np.array([[2.0, 0], [4, 2]])
-    assert HELD_OUT["trivial_reward"](numbers, held_out) == -(0 + 0 + 4 + 4) / 4
+    numbers, held_out = np.array([[1.0, 0], [5, 0]]), np.array([[3.0, 0], [7, 2]])
+    assert HELD_OUT["trivial_reward"](numbers, held_out) == -(0 + 0 + (4 / 2) ** 2 + 2**2) / 4
 
 
 def test_a_line_of_the_table_has_the_command() -> None:

@@ -26,8 +26,9 @@ class KeepWeights(pl.Callback):
     with ``max_last`` that of the last epochs, with ``last`` and ``mean_last`` the last. They are
     those that were validated, averages of weights too, copied in memory, on their device, and
     written once: a write for every improvement would cost tiny children as much as an epoch. A
-    child that counts with the reward of chance keeps none. Beside them stands ``reading``, the text
-    of a ``Reading``, where the data say how more of the same are read.
+    child that counts with the reward of chance keeps none. Beside them stand ``reading``, the text
+    of a ``Reading``, where the data say how more of the same are read, and ``target_scale``, a
+    mean and a standard deviation of each target, where the network learnt standardized ones.
     ``last.ckpt`` is Lightning's own checkpoint, with the optimizer's state, so that training can go
     on from it. It is called ``ended.ckpt`` until the child has its outcome: one that is killed
     before goes on from the ``last.ckpt`` that was written last while it trained.
@@ -131,6 +132,7 @@ class KeepWeights(pl.Callback):
         is_chance = self.reward.diverged == "chance" and module.diverged is not None
         if self._kept and not is_chance and trainer.is_global_zero:
             reading = trainer.datamodule.state_dict().get("reading")  # type: ignore[attr-defined]
-            known = {"reading": reading} if isinstance(reading, str) else {}
+            known: dict[str, Any] = {"reading": reading} if isinstance(reading, str) else {}
+            known |= module.scale()
             write = functools.partial(torch.save, {**self._kept[0], **known})
             replace_file(self.folder / BEST, write)  # torch's own writer hides a full disk

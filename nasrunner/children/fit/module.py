@@ -26,6 +26,7 @@ from nasrunner.children.supernets.learning import learner_of
 from nasrunner.children.tasks.mean_loss import MeanLoss
 from nasrunner.children.tasks.one_class import ChosenClasses
 from nasrunner.children.tasks.reward import diverged_loss
+from nasrunner.children.tasks.target_scale import TARGET_SCALE
 from nasrunner.children.tasks.tasks import Task
 from nasrunner.core.shapes import each_input
 from nasrunner.core.training_step import TrainingStep, stepping
@@ -131,6 +132,14 @@ class ChildModule(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         self.task.learn_from(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def scale(self) -> dict[str, Any]:
+        """Returns what a checkpoint says of the units of the network's outputs."""
+        found = self.task.target_scale
+        return {} if found is None else {TARGET_SCALE: found.as_dict()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint.update(self.scale())
 
     def forward(self, x: Inputs) -> torch.Tensor:
         for layer in self._forgetting:

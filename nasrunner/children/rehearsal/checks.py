@@ -206,6 +206,7 @@ def _check_same_for_all(config: Config, variant: Config) -> None:
 _SAME_FOR_ALL = {
     "trainer": ("_target_", "devices", "num_nodes", "strategy"),
     "data": ("in_shape", "num_outputs", "in_dtype", "resolution"),
+    "task": ("normalize_targets",),  # val_loss is in its units
 }
 
 

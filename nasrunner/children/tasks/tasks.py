@@ -20,6 +20,7 @@ from nasrunner.children.tasks.metrics import (
     takes_probabilities,
 )
 from nasrunner.children.tasks.reward import Mode, Reward
+from nasrunner.children.tasks.target_scale import TargetScale
 from nasrunner.core import ConfigError, InShape, Shape
 from nasrunner.core.annotations import Above, Within
 from nasrunner.core.language.moved import with_present_targets
@@ -64,6 +65,9 @@ class Task(ABC):
 
     chooses_class: ClassVar[bool] = False
     """Whether the highest of the scores (B, K, ...) of K classes is a network's answer."""
+
+    target_scale: TargetScale | None = None
+    """What the network's outputs are standardized with; None: they are not, or not yet."""
 
     @classmethod
     def out_shape(cls, num_outputs: int, in_shape: InShape) -> Shape:
@@ -200,6 +204,12 @@ class Task(ABC):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns what metrics are given of a batch."""
         return predicted_BK, target
+
+    def in_units(self, predicted_BK: torch.Tensor) -> torch.Tensor:
+        """Returns outputs of the network in the units of the targets."""
+        return (
+            predicted_BK if self.target_scale is None else self.target_scale.in_units(predicted_BK)
+        )
 
     def num_targets(self, target: torch.Tensor) -> int | torch.Tensor:
         """Returns how many targets the loss of a batch is the mean of.
@@ -402,10 +412,18 @@ class Regression(Task):
     Of several targets a metric is the mean of what it is of each, as scikit-learn's
     ``multioutput="uniform_average"``.
 
+    With ``normalize_targets`` a network learns (target - mean) / std of the training targets. The
+    losses, ``train_loss``, ``val_loss`` and ``test_loss`` alike, are of these; metrics and
+    predictions are in the units of the targets.
+
     Args:
         loss: ``mse``; ``huber``: linear above an error of ``huber_delta``; or one that takes
             outputs and targets, both (B, K).
-        huber_delta: > 0, in units of the target.
+        huber_delta: > 0, in standard deviations of the target with ``normalize_targets``, else in
+            its units.
+        normalize_targets: whether targets are standardized; the data module must then have
+            ``training_targets()``, as ``TensorDataModule`` has. Studies from before there was such
+            a setting lack it, and train as they did.
     """
 
     metric_classes = MetricClasses("torchmetrics.regression", "")
@@ -417,9 +435,11 @@ class Regression(Task):
         num_outputs: int,
         loss: Literal["mse", "huber"] | LossFunction,
         huber_delta: Annotated[float, Above(0)],
+        normalize_targets: bool = False,
         metrics: Metrics,
         reward: Reward,
     ) -> None:
+        self.normalizes_targets = normalize_targets
         own: dict[str, LossFunction] = {
             "mse": functional.mse_loss,
             "huber": functools.partial(functional.huber_loss, delta=huber_delta),
@@ -433,10 +453,29 @@ class Regression(Task):
                 f"the network's outputs are {tuple(predicted_BK.shape)} but the targets are "
                 f"{tuple(target.shape)}; both must be (batch, data.num_outputs)"
             )
-        return self._loss(predicted_BK, target)
+        return self._loss(predicted_BK, self._learnt(target))
 
     def losses(self, predicted_BK: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return self._loss.of_each(predicted_BK, target).flatten(1).mean(dim=1)
+        return self._loss.of_each(predicted_BK, self._learnt(target)).flatten(1).mean(dim=1)
+
+    def learn_from(self, data: Any) -> None:
+        if not self.normalizes_targets:
+            return
+        targets = getattr(data, "training_targets", None)
+        if targets is None:
+            raise ConfigError(
+                f"task.normalize_targets=true: {type(getattr(data, 'data', data)).__name__} has no "
+                "training_targets(), which returns all training targets, (N, data.num_outputs); "
+                "legal without it: false"
+            )
+        found = torch.as_tensor(targets())
+        if self.takes(found):  # others are refused with the first batch, which says more
+            self.target_scale = TargetScale.of(found)
+
+    def _learnt(self, target_BK: torch.Tensor) -> torch.Tensor:
+        """Targets as the network's outputs are compared with them."""
+        scale = self.target_scale
+        return target_BK if scale is None else scale.standardized(target_BK)
 
     def by_chance(self, name: str) -> float | None:
         from torchmetrics.regression import R2Score
@@ -453,6 +492,7 @@ class Regression(Task):
     def measured(
         self, predicted_BK: torch.Tensor, target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        predicted_BK = self.in_units(predicted_BK)
         if self.num_outputs > 1:
             return predicted_BK, target
         return predicted_BK[:, 0], target[:, 0]  # some metrics take (B,) only

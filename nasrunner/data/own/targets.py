@@ -22,9 +22,6 @@ _REPEATS = 10
 
 _LEGAL_NUMBERS = "task=regression, or data.target_kind=classes if they are some all the same"
 
-_FAR = 10.0
-"""Root mean square of numbers that networks, which begin near 0, are long in reaching."""
-
 _SHOWN = 10
 """So many classes are named with their counts."""
 
@@ -173,13 +170,7 @@ def counted(targets: Targets) -> str:
     if targets.classes is None:
         low, high = targets.values.min(axis=0), targets.values.max(axis=0)
         ranges = [f"{a:g} to {b:g}" for a, b in zip(low, high, strict=True)]
-        told = f"targets {', '.join(ranges[:3])}{', …' if len(ranges) > 3 else ''}"
-        if np.sqrt((targets.values.astype(np.float64) ** 2).mean(axis=0)).max() <= _FAR:
-            return told
-        return (
-            f"{told}, learnt as they are: networks begin near 0, and need many epochs or a smaller "
-            "unit"
-        )
+        return f"targets {', '.join(ranges[:3])}{', …' if len(ranges) > 3 else ''}"
     counts = np.bincount(targets.values, minlength=len(targets.classes))
     order = np.argsort(-counts, kind="stable")[:_SHOWN]
     named = [f"{targets.classes[each]} {counts[each] / counts.sum():.0%}" for each in order]

@@ -64,6 +64,12 @@ def build(frozen: Space, in_shape: InShape) -> tuple[nn.Module, Constructions]:
     return network, calls
 
 
+def build_layer(layer_class: type[nn.Module], calls: Constructions, **arguments: Any) -> nn.Module:
+    """Constructs one layer, and remembers what with."""
+    with _watched(layer_class, calls):
+        return layer_class(**arguments)
+
+
 @contextmanager
 def _watched(layer_class: type[nn.Module], calls: Constructions) -> Iterator[None]:
     """Remembers every construction of this very class within the block."""

@@ -183,6 +183,9 @@ def _measured(config: Mapping[str, Any]) -> dict[str, Any]:
         scored = {key: trainer.get(key) for key in ("proxy", "batch_size")}
         return flat({"trainer": kind | scored, "task": {"_target_": task.get("_target_")}})
     given = {key: task.get(key) for key in ("_target_", "reward")}
+    rewarded = (task.get("reward") or {}).get("metric")
+    if task.get("normalize_targets") and str(rewarded).endswith("loss"):
+        given["normalize_targets"] = True  # earlier studies, which lack it, have other units
     return flat({"trainer": kind, "task": given})
 
 

@@ -358,15 +358,12 @@ def test_columns_may_be_called_by_numbers(tmp_path: Path) -> None:
         construct({**config, "target": 2011}, "data").guess("numbers")
 
 
-def test_numbers_far_from_where_networks_begin_are_told(tmp_path: Path) -> None:
+def test_the_ranges_of_numbers_are_told(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": np.arange(40) % 7, "y": np.arange(40) % 9, "z": np.arange(40) * 30})
     table.to_csv(tmp_path / "a.csv", index=False)
     settings = {**COMMON, "path": str(tmp_path / "a.csv")}
-    assert "learnt as they are" not in CsvFile(**settings, target="y").guess("numbers").told()
     found = CsvFile(**settings, target=["y", "z"]).guess("numbers").told()
-    assert re.search(
-        r"targets 0 to 8, \d+ to \d+, learnt as they are: networks begin near 0", found
-    )
+    assert re.search(r"targets 0 to 8, \d+ to \d+; in_shape", found)
 
 
 def test_columns_are_no_tokens(people: str) -> None:

@@ -248,6 +248,18 @@ def test_studies_whose_rewards_measure_something_else_are_refused(tmp_path, chan
         check_comparable(find_studies([tmp_path]))
 
 
+def test_losses_of_standardized_targets_are_of_another_unit_and_other_metrics_are_not(tmp_path):
+    for metric in ("val_loss", "val_r2_score"):
+        task = {"_target_": "Regression", "reward": {"metric": metric, "mode": "min"}}
+        for name, setting in (("a", {}), ("b", {"normalize_targets": False})):
+            recorded(tmp_path / metric / name, [0.5], task={**task, **setting})
+        check_comparable(find_studies([tmp_path / metric]))
+        recorded(tmp_path / metric / "c", [0.5], task={**task, "normalize_targets": True})
+    check_comparable(find_studies([tmp_path / "val_r2_score"]))
+    with pytest.raises(ConfigError, match=r"task.normalize_targets is missing in the first, true"):
+        check_comparable(find_studies([tmp_path / "val_loss"]))
+
+
 def test_tables_are_compared_by_their_reward_and_file_name(tmp_path):
     table = {
         "_target_": "nasrunner.children.tables.tabular.TabularTrainer",
