@@ -400,7 +400,7 @@ PROTOCOLS: dict[str, Protocol] = {
         Row("learning rate of options' weights", "searcher.learning_rate", 3e-3, 3e-3),
         Row("their betas", "searcher.betas", [0.9, 0.999], None),
         Row("their weight decay", "searcher.weight_decay", 1e-3, 1e-3),
-        Row("their gradient", "searcher.order", "second", "second"),
+        Row("their gradient", "searcher.order", "second", "first", "first: --unrolled is off"),
         Row("whose matrices are shared in the search", built_in("those of a pair of nodes"),
             None, "those of all that a node may take", "a pair's own: what a space shares"),
         Row("epochs of what is derived", "trainer.max_epochs", "300 [mem]", None,
