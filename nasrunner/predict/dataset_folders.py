@@ -21,12 +21,9 @@ from nasrunner.data.own.huggingface import DatasetFolder
 from nasrunner.data.own.reading import Reading
 from nasrunner.data.own.tables import targets_of
 from nasrunner.predict.arrays import NewArrays
-from nasrunner.predict.images import NewImages
+from nasrunner.predict.images import NUM_IMAGES, NewImages
 from nasrunner.predict.pieces import NUM_ROWS, NewExamples, Piece
 from nasrunner.predict.tables import NewRows, Unknown
-
-_NUM_IMAGES = 512
-"""Images of a piece."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,9 @@ class NewDataset(NewExamples):
             (name,) = self.inputs
             _check(rows, [name], "image", where)
             images = images_in_column(rows, name, path.name, where)
-            for first in range(0, len(images), _NUM_IMAGES):
-                x_NCHW = self.examples.decoded(images[first : first + _NUM_IMAGES], where)
-                yield Piece(x_NCHW, None if y is None else y[first : first + _NUM_IMAGES], where)
+            for first in range(0, len(images), NUM_IMAGES):
+                x_NCHW = self.examples.decoded(images[first : first + NUM_IMAGES], where)
+                yield Piece(x_NCHW, None if y is None else y[first : first + NUM_IMAGES], where)
             return
         _check(rows, self.inputs, "array", where)
         x = {name: array_of_column(rows, name, where) for name in self.inputs}

@@ -27,7 +27,7 @@ from nasrunner.predict.pieces import NewExamples, Piece, array_of
 
 # N = number of images, C = channels, H, W = height and width
 
-_NUM_IMAGES = 512
+NUM_IMAGES = 512
 """Images of a piece."""
 
 _BRIGHT = 16
@@ -73,10 +73,10 @@ class NewImages(NewExamples):
             )
         root = path if path.is_dir() else path.parent
         labels = self._labels(root, images)
-        for start in range(0, len(images), _NUM_IMAGES):
-            part = images[start : start + _NUM_IMAGES]
+        for start in range(0, len(images), NUM_IMAGES):
+            part = images[start : start + NUM_IMAGES]
             files = tuple(each.relative_to(root).as_posix() for each in part)
-            y = None if labels is None else labels[start : start + _NUM_IMAGES]
+            y = None if labels is None else labels[start : start + NUM_IMAGES]
             yield Piece(self.decoded(part, str(path)), y, str(path), files)
 
     def decoded(self, images: Sequence[Path | StoredImage], where: str) -> np.ndarray:

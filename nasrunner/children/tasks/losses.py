@@ -23,6 +23,27 @@ ClassWeights = Literal["balanced"] | Sequence[Annotated[float, AtLeast(0)]] | No
 """What ``task.class_weights`` may be."""
 
 
+def training_targets(data: Any, setting: str, what: str, legal: str) -> torch.Tensor:
+    """Returns the targets that a data module trains on.
+
+    Args:
+        data: the data module.
+        setting: what needs them, with its key, for the error message.
+        what: its ``training_targets()`` returns, in words, likewise.
+        legal: what the setting may be without them, likewise.
+
+    Raises:
+        ConfigError: the data module does not give them.
+    """
+    targets = getattr(data, "training_targets", None)
+    if targets is None:
+        raise ConfigError(
+            f"{setting}: {type(getattr(data, 'data', data)).__name__} has no training_targets(), "
+            f"which returns {what}; legal without it: {legal}"
+        )
+    return torch.as_tensor(targets())
+
+
 class GivenLoss:
     """A loss by ``task.loss``, on whatever device the outputs are.
 
@@ -170,14 +191,12 @@ class WeightedLoss:
         """
         if not self._is_balanced:
             return
-        targets = getattr(data, "training_targets", None)
-        if targets is None:
-            raise ConfigError(
-                f"task.class_weights=balanced: {type(getattr(data, 'data', data)).__name__} has no "
-                "training_targets(), which returns all training targets; legal without it: a list "
-                f"of {self._num_classes} weights"
-            )
-        found = torch.as_tensor(targets())
+        found = training_targets(
+            data,
+            "task.class_weights=balanced",
+            "all training targets",
+            f"a list of {self._num_classes} weights",
+        )
         balanced = _balanced_labels if self._is_of_labels else self._balanced_classes
         self._weights_K = balanced(found).float().cpu()
 

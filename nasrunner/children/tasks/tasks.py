@@ -12,7 +12,13 @@ from torch.nn import functional
 
 from nasrunner.children.inputs import is_of_tokens
 from nasrunner.children.settings.searched import Config, Construct
-from nasrunner.children.tasks.losses import ClassWeights, GivenLoss, LossFunction, WeightedLoss
+from nasrunner.children.tasks.losses import (
+    ClassWeights,
+    GivenLoss,
+    LossFunction,
+    WeightedLoss,
+    training_targets,
+)
 from nasrunner.children.tasks.metrics import (
     MetricClasses,
     Metrics,
@@ -461,14 +467,12 @@ class Regression(Task):
     def learn_from(self, data: Any) -> None:
         if not self.normalizes_targets:
             return
-        targets = getattr(data, "training_targets", None)
-        if targets is None:
-            raise ConfigError(
-                f"task.normalize_targets=true: {type(getattr(data, 'data', data)).__name__} has no "
-                "training_targets(), which returns all training targets, (N, data.num_outputs); "
-                "legal without it: false"
-            )
-        found = torch.as_tensor(targets())
+        found = training_targets(
+            data,
+            "task.normalize_targets=true",
+            "all training targets, (N, data.num_outputs)",
+            "false",
+        )
         if self.takes(found):  # others are refused with the first batch, which says more
             self.target_scale = TargetScale.of(found)
 
